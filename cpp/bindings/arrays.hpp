@@ -1,0 +1,91 @@
+// The one place where arrays cross the border. Python hands over float32, C-contiguous blocks
+// (python/waterfill/rows.py makes them); anything else is refused here by name.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+namespace py = pybind11;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+inline std::string describe(const py::array& array) {
+  return "dtype " + py::str(array.dtype()).cast<std::string>() + ", shape " +
+         py::str(array.attr("shape")).cast<std::string>();
+}
+
+template <class T>
+Array<T> checked(const py::handle& value, const char* name, py::ssize_t ndim, const char* wanted) {
+  if (!py::isinstance<py::array>(value)) {
+    throw py::type_error(std::string(name) + " must be a NumPy array (" + wanted + "), got " +
+                         py::str(py::type::of(value)).cast<std::string>());
+  }
+  const auto array = py::reinterpret_borrow<py::array>(value);
+  if (!py::isinstance<Array<T>>(value) || array.ndim() != ndim) {
+    throw py::type_error(std::string(name) + " must be " + wanted + " and C-contiguous, got " +
+                         describe(array));
+  }
+  return py::reinterpret_borrow<Array<T>>(value);
+}
+
+// A matrix that stays alive as long as the object does.
+class RowsArgument {
+ public:
+  RowsArgument(const py::handle& value, const char* name)
+      : array_(checked<float>(value, name, 2, "float32 (n, d)")) {}
+  Rows rows() const {
+    return {array_.data(), static_cast<std::size_t>(array_.shape(0)),
+            static_cast<std::size_t>(array_.shape(1))};
+  }
+
+ private:
+  Array<float> array_;
+};
+
+inline Array<std::uint8_t> codes_argument(const py::handle& value, std::size_t code_size) {
+  auto codes = checked<std::uint8_t>(value, "codes", 2, "uint8 (n, code_size)");
+  require(static_cast<std::size_t>(codes.shape(1)) == code_size,
+          "codes have " + std::to_string(codes.shape(1)) + " bytes a vector; expected " +
+              std::to_string(code_size));
+  return codes;
+}
+
+template <class T>
+std::vector<T> vector_argument(const py::handle& value, const char* name, py::ssize_t ndim = 1) {
+  const auto array = checked<T>(value, name, ndim, ndim == 1 ? "one-dimensional" : "a matrix");
+  return std::vector<T>(array.data(), array.data() + array.size());
+}
+
+template <class T>
+Array<T> to_array(const std::vector<T>& values) {
+  return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+template <class T>
+Array<T> new_matrix(std::size_t rows, std::size_t columns) {
+  return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
+}
+
+// Runs the work with the GIL released. It must not touch Python objects.
+template <class Work>
+auto unlocked(Work work) {
+  const py::gil_scoped_release release;
+  return work();
+}
+
+void bind_runtime(py::module_& m);
+void bind_analysis(py::module_& m);
+void bind_plan(py::module_& m);
+void bind_codec(py::module_& m);
+void bind_index(py::module_& m);
+
+}  // namespace waterfill

@@ -1,0 +1,10 @@
+#include "arrays.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled core of waterfill.";
+  waterfill::bind_runtime(m);
+  waterfill::bind_analysis(m);
+  waterfill::bind_plan(m);
+  waterfill::bind_codec(m);
+  waterfill::bind_index(m);
+}

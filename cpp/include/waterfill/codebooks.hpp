@@ -1,0 +1,34 @@
+// Codebooks: k-means a group, then a numbering whose high nibble is a coarse code.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "waterfill/plan.hpp"
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+// What training learns about the groups, dimension-major: the values of dimension j (counted over
+// the groups in order) stand at books[j * 256 + c] and cells[j * 16 + h].
+struct Codebooks {
+  std::vector<float> books;
+  std::vector<float> cells;  // mean of the training rows whose code starts with nibble h
+};
+
+struct Shape {
+  std::uint32_t width;  // dimensions of the group
+  GroupKind kind;
+};
+
+// y: rows of sum(width) values, the dimensions of each group side by side. The result depends on
+// the rows, the shapes and the seed alone, not on the number of threads.
+Codebooks train_codebooks(const Rows& y, const std::vector<Shape>& shapes, std::uint64_t seed,
+                          int iterations);
+
+// Order of 256 centroids (dimension-major, `width` rows of 256) in 16 cells of 16 neighbours:
+// order[16 * cell + i] is the old number. `counts` are the rows of each centroid.
+std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::size_t width,
+                                        const std::vector<std::uint64_t>& counts);
+
+}  // namespace waterfill

@@ -1,0 +1,106 @@
+// A trained plan: encodes vectors, decodes codes, prepares queries. Knows nothing of ids.
+//
+// A code is one byte a group, then one byte for the scale:
+//
+//   z = rho / |u_cell|^alpha,   rho = |x - mean|
+//
+// u_cell is the direction that the high nibbles alone decode to, so z is the factor that the
+// coarse score needs. The lengths of u_cell and of the whole decoded direction u_hat follow from
+// the code by table, which makes rho, and with it the factor of the full score, come from the same
+// byte for any metric:
+//
+//   s = rho / |u_hat|^alpha
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "waterfill/codebooks.hpp"
+#include "waterfill/transform.hpp"
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+// 255 values at even steps of the logarithm, and zero.
+class LogScale {
+ public:
+  LogScale() : LogScale(0.0, 1.0) {}
+  LogScale(double low, double step);
+  // Covers [smallest, largest] and `margin` times beyond at both ends.
+  static LogScale covering(double smallest, double largest, double margin);
+
+  std::uint8_t encode(double value) const;  // values beyond the ends go to the ends
+  float operator[](std::uint8_t code) const { return values_[code]; }
+  double low() const { return low_; }
+  double step() const { return step_; }
+
+ private:
+  double low_, step_;
+  std::array<float, 256> values_;
+};
+
+// An exponent of the scale, in quarters: 0 keeps the decoded length, 4 restores the vector's.
+struct Alpha {
+  std::uint32_t quarters = 4;
+};
+inline constexpr std::uint32_t kMaxQuarters = 4;
+
+// |u|^alpha from |u|^2, by square roots alone: fast, and equal on every machine.
+float length_power(float squares, Alpha alpha);
+
+struct CodecParams {
+  std::vector<float> mean, basis, weights;  // as Transform takes them; basis in code order
+  std::vector<Shape> shapes;
+  Codebooks codebooks;
+  Alpha alpha_ip, alpha_l2;  // alpha_ip is also that of the stored scale
+  LogScale scale;            // of the byte z
+  LogScale cell_length;      // of |u_cell|^2, which an L2 index keeps beside it
+  double constant_norm = 0;  // |x| where all training vectors have (nearly) the same, else 0
+  double pq_multiplier = 0;  // > 0: the published score of the classic plan
+  bool normalize = false;    // vectors are divided by their norm before they are encoded
+  std::uint32_t refine_factor = 20;
+  std::string plan;          // JSON, for readers; no computation uses it
+};
+
+class Codec {
+ public:
+  explicit Codec(CodecParams params);
+
+  const CodecParams& params() const { return params_; }
+  const Transform& transform() const { return transform_; }
+  std::size_t d() const { return transform_.d(); }
+  std::size_t groups() const { return params_.shapes.size(); }
+  std::size_t code_size() const { return groups() + 1; }
+
+  // codes: n * code_size() bytes. Rows must be finite.
+  void encode(const Rows& x, std::uint8_t* codes) const;
+  // The bytes of the groups alone, for rows that `transform().directions` made.
+  void encode_directions(const float* y, std::size_t n, std::uint8_t* codes,
+                         std::size_t code_stride) const;
+  // x = mean + s * u_hat with s = rho / |u_hat|^alpha.
+  void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
+
+  // Tables of one projected query: full has groups() * 256 values, cells groups() * 16.
+  void tables(const float* projected, float* full, float* cells) const;
+
+  float squared_length(const std::uint8_t* code) const;       // |u_hat|^2
+  float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
+  // rho, from the scale byte at the end of a code and |u_cell|^2.
+  float distance_from_mean(std::uint8_t scale, float squared_cell_length) const {
+    return params_.scale[scale] * length_power(squared_cell_length, params_.alpha_ip);
+  }
+
+ private:
+  void published_tables(const float* projected, float* full) const;
+  void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
+
+  CodecParams params_;
+  Transform transform_;
+  std::vector<std::size_t> offsets_;                     // first dimension of each group
+  std::vector<float> half_norms_;                        // groups * 256, as k-means compares
+  std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
+};
+
+}  // namespace waterfill

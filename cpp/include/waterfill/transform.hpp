@@ -1,0 +1,57 @@
+// From vectors to the coordinates that are quantized, for stored vectors and for queries.
+//
+//   stored:  u = (x - mean) / rho, rho = |x - mean|;   y_i = weight_i * <basis_i, u>
+//   query:   q'_i = <basis_i, q> / weight_i,           so <q', y> = <q, u> on the basis
+//
+// A hand-written product instead of BLAS: BLAS chooses its order of summation by the number of
+// rows and threads, and a vector's code must not depend on its neighbours in a batch.
+#pragma once
+
+#include <vector>
+
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+// A d * p matrix packed in panels of columns, as the projection kernel reads it.
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  // entry(k, j) gives row k, column j.
+  template <class Entry>
+  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry);
+
+  std::size_t stride() const;  // floats of a product's row: columns, rounded up to panels
+  // y = x * matrix, for n rows of `rows` values; y has n * stride() values.
+  void multiply(const float* x, std::size_t n, float* y) const;
+
+ private:
+  std::size_t rows_ = 0, panels_ = 0;
+  std::vector<float> data_;
+};
+
+class Transform {
+ public:
+  // basis: p rows of d values, orthonormal; weights: p positive values.
+  Transform(std::vector<float> mean, std::vector<float> basis, std::vector<float> weights);
+
+  std::size_t d() const { return mean_.size(); }
+  std::size_t p() const { return weights_.size(); }
+  std::size_t stride() const { return to_codes_.stride(); }
+  const std::vector<float>& mean() const { return mean_; }
+  const std::vector<float>& basis() const { return basis_; }
+  const std::vector<float>& weights() const { return weights_; }
+
+  // y: n * stride() values; rho: n values. A row equal to the mean gives rho 0 and y 0.
+  void directions(const Rows& x, float* y, float* rho) const;
+  // projected: n * stride() values. With `centred`, the mean is taken from the queries first.
+  void queries(const Rows& q, bool centred, float* projected) const;
+  // out = basis^T (y / weights): n rows of d values from n rows of p.
+  void directions_from_codes(const float* y, std::size_t n, float* out) const;
+
+ private:
+  std::vector<float> mean_, basis_, weights_;
+  PackedMatrix to_codes_, to_queries_, from_codes_;
+};
+
+}  // namespace waterfill

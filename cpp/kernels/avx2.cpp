@@ -1,0 +1,206 @@
+// AVX2. Products and sums are separate instructions (no FMA), as in scalar.cpp, so that codes and
+// scores do not depend on the machine. Everything but the table has internal linkage, and no
+// standard header with inline code is used: none of it may be linked in for another CPU.
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// kRows rows by one panel of 16 columns: the panel stays in the first-level cache, the sums in
+// registers.
+template <int kRows>
+void project_tile(const float* x, std::size_t d, const float* columns, float* y,
+                  std::size_t stride) {
+  __m256 left[kRows], right[kRows];
+  for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_ps();
+  for (std::size_t k = 0; k < d; ++k) {
+    const __m256 w0 = _mm256_loadu_ps(columns + k * kPanel);
+    const __m256 w1 = _mm256_loadu_ps(columns + k * kPanel + 8);
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 value = _mm256_broadcast_ss(x + r * d + k);
+      left[r] = _mm256_add_ps(left[r], _mm256_mul_ps(value, w0));
+      right[r] = _mm256_add_ps(right[r], _mm256_mul_ps(value, w1));
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    _mm256_storeu_ps(y + r * stride, left[r]);
+    _mm256_storeu_ps(y + r * stride + 8, right[r]);
+  }
+}
+
+void project(const float* x, std::size_t rows, std::size_t d, const float* w, std::size_t panels,
+             float* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const float* columns = w + panel * d * kPanel;
+    float* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) project_tile<4>(x + r * d, d, columns, out + r * stride, stride);
+    for (; r < rows; ++r) project_tile<1>(x + r * d, d, columns, out + r * stride, stride);
+  }
+}
+
+// Each of eight lanes keeps the best of the centroids c with c % 8 == lane; a strict "less" keeps
+// the first of equals, and so does the reduction over lanes.
+std::uint8_t first_of_smallest(__m256 best, __m256i index) {
+  alignas(32) float value[8];
+  alignas(32) std::int32_t at[8];
+  _mm256_store_ps(value, best);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(at), index);
+  int lane = 0;
+  for (int l = 1; l < 8; ++l) {
+    if (value[l] < value[lane] || (value[l] == value[lane] && at[l] < at[lane])) lane = l;
+  }
+  return static_cast<std::uint8_t>(at[lane]);
+}
+
+// kRows rows against 32 centroids at a time: a loaded piece of the book serves all rows.
+template <int kRows>
+void nearest_rows(const float* y, std::size_t stride, std::size_t width, const float* book,
+                  const float* half_norms, std::uint8_t* codes, std::size_t code_stride) {
+  constexpr int kVectors = 4;
+  __m256 best[kRows];
+  __m256i best_index[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    best[r] = _mm256_set1_ps(__builtin_inff());
+    best_index[r] = _mm256_setzero_si256();
+  }
+  __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  for (std::size_t c = 0; c < kCentroids; c += 8 * kVectors) {
+    __m256 score[kRows][kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const __m256 start = _mm256_loadu_ps(half_norms + c + 8 * v);
+      for (int r = 0; r < kRows; ++r) score[r][v] = start;
+    }
+    for (std::size_t j = 0; j < width; ++j) {
+      __m256 value[kRows];
+      for (int r = 0; r < kRows; ++r) value[r] = _mm256_broadcast_ss(y + r * stride + j);
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256 piece = _mm256_loadu_ps(book + j * kCentroids + c + 8 * v);
+        for (int r = 0; r < kRows; ++r) {
+          score[r][v] = _mm256_sub_ps(score[r][v], _mm256_mul_ps(value[r], piece));
+        }
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 less = _mm256_cmp_ps(score[r][v], best[r], _CMP_LT_OQ);
+        best[r] = _mm256_blendv_ps(best[r], score[r][v], less);
+        best_index[r] = _mm256_blendv_epi8(best_index[r], index, _mm256_castps_si256(less));
+      }
+      index = _mm256_add_epi32(index, _mm256_set1_epi32(8));
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    codes[r * code_stride] = first_of_smallest(best[r], best_index[r]);
+  }
+}
+
+void nearest(const float* y, std::size_t rows, std::size_t stride, std::size_t width,
+             const float* book, const float* half_norms, std::uint8_t* codes,
+             std::size_t code_stride) {
+  std::size_t r = 0;
+  for (; r + 2 <= rows; r += 2) {
+    nearest_rows<2>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
+                    code_stride);
+  }
+  if (r < rows) {
+    nearest_rows<1>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
+                    code_stride);
+  }
+}
+
+void table(const float* q, std::size_t width, const float* book, float* table) {
+  for (std::size_t c = 0; c < kCentroids; c += 32) {
+    __m256 sum[4];
+    for (int v = 0; v < 4; ++v) sum[v] = _mm256_setzero_ps();
+    for (std::size_t j = 0; j < width; ++j) {
+      const __m256 value = _mm256_broadcast_ss(q + j);
+      for (int v = 0; v < 4; ++v) {
+        const __m256 piece = _mm256_loadu_ps(book + j * kCentroids + c + 8 * v);
+        sum[v] = _mm256_add_ps(sum[v], _mm256_mul_ps(value, piece));
+      }
+    }
+    for (int v = 0; v < 4; ++v) _mm256_storeu_ps(table + c + 8 * v, sum[v]);
+  }
+}
+
+// Two groups a step: the lower 128 bits look up group g, the upper ones group g + 1. Bytes are
+// added as 16-bit numbers: `even` takes whole pairs (even byte plus 256 times the odd one), `odd`
+// the odd bytes alone, which are taken out of `even` at the end; both wrap without harm.
+struct Sums {
+  __m256i even, odd;
+
+  void add(__m256i bytes) {
+    even = _mm256_add_epi16(even, bytes);
+    odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
+  }
+
+  void store(std::uint16_t* out) const {  // 16 sums in the order of the vectors
+    const __m256i low = _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8));
+    const __m128i evens =
+        _mm_add_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    const __m128i odds =
+        _mm_add_epi16(_mm256_castsi256_si128(odd), _mm256_extracti128_si256(odd, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi16(evens, odds));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 8), _mm_unpackhi_epi16(evens, odds));
+  }
+};
+
+void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+          std::size_t groups, const std::uint8_t* luts, std::uint16_t* sums) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::uint8_t* block = planes + b * block_stride;
+    Sums front{_mm256_setzero_si256(), _mm256_setzero_si256()};
+    Sums back = front;
+    for (std::size_t g = 0; g < groups; g += 2) {
+      const __m256i lut = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(luts + g * kCells));
+      const __m256i pair = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + g * 16));
+      front.add(_mm256_shuffle_epi8(lut, _mm256_and_si256(pair, nibble)));
+      back.add(_mm256_shuffle_epi8(lut, _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble)));
+    }
+    front.store(sums + b * kBlock);
+    back.store(sums + b * kBlock + 16);
+  }
+}
+
+template <int kRows>
+void gram_tile(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
+               std::size_t j, double* sums) {
+  __m256d sum[kRows];
+  for (int l = 0; l < kRows; ++l) sum[l] = _mm256_setzero_pd();
+  for (std::size_t r = 0; r < rows; ++r) {
+    const __m256d right = _mm256_loadu_pd(b + r * d + j);
+    for (int l = 0; l < kRows; ++l) {
+      const __m256d left = _mm256_broadcast_sd(a + r * d + i + l);
+      sum[l] = _mm256_add_pd(sum[l], _mm256_mul_pd(left, right));
+    }
+  }
+  for (int l = 0; l < kRows; ++l) {
+    double* out = sums + (i + l) * d + j;
+    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_loadu_pd(out), sum[l]));
+  }
+}
+
+void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
+          std::size_t last, double* sums) {
+  std::size_t i = first;
+  for (; i + 4 <= last && i % 4 == 0; i += 4) {
+    for (std::size_t j = i; j < d; j += 4) gram_tile<4>(a, b, rows, d, i, j, sums);
+  }
+  for (; i < last; ++i) {
+    for (std::size_t j = i / 4 * 4; j < d; j += 4) gram_tile<1>(a, b, rows, d, i, j, sums);
+  }
+}
+
+}  // namespace
+
+const Kernels& avx2_kernels() {
+  static const Kernels table_{"avx2", project, nearest, table, scan, gram};
+  return table_;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,77 @@
+// Which kernels this machine runs, and which are in use.
+#include <atomic>
+#include <cstdlib>
+
+#include "kernels.hpp"
+#include "waterfill/types.hpp"
+
+#if defined(WATERFILL_X86)
+#include <cpuid.h>
+#endif
+
+namespace waterfill {
+namespace {
+
+#if defined(WATERFILL_X86)
+// The CPU may have AVX2 while the operating system (or a hypervisor) does not save the upper
+// halves of the registers: XCR0 says whether it does.
+bool has_avx2() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
+  constexpr unsigned kOsxsave = 1u << 27, kAvx = 1u << 28;
+  if ((c & kOsxsave) == 0 || (c & kAvx) == 0) return false;
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kSseAndAvxState = 0x6;
+  if ((low & kSseAndAvxState) != kSseAndAvxState) return false;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kAvx2 = 1u << 5;
+  return (b & kAvx2) != 0;
+}
+#endif
+
+std::vector<const Kernels*> runnable() {
+  std::vector<const Kernels*> list{&scalar_kernels()};
+#if defined(WATERFILL_X86)
+  if (has_avx2()) list.push_back(&avx2_kernels());
+#endif
+  return list;
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+const Kernels& find(const std::string& name, const char* origin) {
+  for (const Kernels* table : runnable()) {
+    if (name == table->isa) return *table;
+  }
+  throw InvalidArgument(std::string(origin) + "='" + name +
+                        "' is not an instruction set that this machine runs; available: " +
+                        join(available_isas()));
+}
+
+std::atomic<const Kernels*> in_use{nullptr};
+
+}  // namespace
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Kernels* table : runnable()) names.emplace_back(table->isa);
+  return names;
+}
+
+void select_isa(const std::string& name) { in_use.store(&find(name, "isa")); }
+
+const Kernels& kernels() {
+  const Kernels* table = in_use.load(std::memory_order_acquire);
+  if (table != nullptr) return *table;
+  const char* wanted = std::getenv("WATERFILL_ISA");
+  table = wanted != nullptr && *wanted != '\0' ? &find(wanted, "WATERFILL_ISA") : runnable().back();
+  in_use.store(table, std::memory_order_release);
+  return *table;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,86 @@
+// The truth: every other instruction set is tested against these loops.
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+void project(const float* x, std::size_t rows, std::size_t d, const float* w, std::size_t panels,
+             float* y) {
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const float* columns = w + panel * d * kPanel;
+    for (std::size_t r = 0; r < rows; ++r) {
+      float sum[kPanel] = {};
+      for (std::size_t k = 0; k < d; ++k) {
+        const float value = x[r * d + k];
+        for (std::size_t j = 0; j < kPanel; ++j) sum[j] += value * columns[k * kPanel + j];
+      }
+      float* out = y + (r * panels + panel) * kPanel;
+      for (std::size_t j = 0; j < kPanel; ++j) out[j] = sum[j];
+    }
+  }
+}
+
+void nearest(const float* y, std::size_t rows, std::size_t stride, std::size_t width,
+             const float* book, const float* half_norms, std::uint8_t* codes,
+             std::size_t code_stride) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    float score[kCentroids];
+    for (std::size_t c = 0; c < kCentroids; ++c) score[c] = half_norms[c];
+    for (std::size_t j = 0; j < width; ++j) {
+      const float value = y[r * stride + j];
+      for (std::size_t c = 0; c < kCentroids; ++c) score[c] -= value * book[j * kCentroids + c];
+    }
+    std::size_t best = 0;
+    for (std::size_t c = 1; c < kCentroids; ++c) {
+      if (score[c] < score[best]) best = c;
+    }
+    codes[r * code_stride] = static_cast<std::uint8_t>(best);
+  }
+}
+
+void table(const float* q, std::size_t width, const float* book, float* table) {
+  for (std::size_t c = 0; c < kCentroids; ++c) table[c] = 0.0f;
+  for (std::size_t j = 0; j < width; ++j) {
+    for (std::size_t c = 0; c < kCentroids; ++c) table[c] += q[j] * book[j * kCentroids + c];
+  }
+}
+
+void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+          std::size_t groups, const std::uint8_t* luts, std::uint16_t* sums) {
+  constexpr std::size_t kHalf = kBlock / 2;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::uint8_t* block = planes + b * block_stride;
+    std::uint16_t* out = sums + b * kBlock;
+    for (std::size_t v = 0; v < kBlock; ++v) out[v] = 0;
+    for (std::size_t g = 0; g < groups; ++g) {
+      const std::uint8_t* lut = luts + g * kCells;
+      for (std::size_t j = 0; j < kHalf; ++j) {
+        const std::uint8_t pair = block[g * kHalf + j];
+        out[j] = static_cast<std::uint16_t>(out[j] + lut[pair & 15]);
+        out[j + kHalf] = static_cast<std::uint16_t>(out[j + kHalf] + lut[pair >> 4]);
+      }
+    }
+  }
+}
+
+void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
+          std::size_t last, double* sums) {
+  for (std::size_t i = first; i < last; ++i) {
+    for (std::size_t j = i / 4 * 4; j < d; j += 4) {
+      double sum[4] = {};
+      for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t l = 0; l < 4; ++l) sum[l] += a[r * d + i] * b[r * d + j + l];
+      }
+      for (std::size_t l = 0; l < 4; ++l) sums[i * d + j + l] += sum[l];
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels& scalar_kernels() {
+  static const Kernels table_{"scalar", project, nearest, table, scan, gram};
+  return table_;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,23 @@
+// Choices that only a search on held-out rows can make.
+#pragma once
+
+#include <memory>
+
+#include "waterfill/codec.hpp"
+
+namespace waterfill {
+
+struct Alphas {
+  Alpha ip, l2;
+};
+
+// The alphas with the best recall of the true ten nearest when `base` is scored in full. The
+// codec's scales are not used.
+Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries);
+
+// Candidates per neighbour so that 99.5 % of the full score's ten nearest pass the coarse stage,
+// for the harder of inner product and L2.
+std::uint32_t calibrate_refine(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                               const Rows& queries);
+
+}  // namespace waterfill

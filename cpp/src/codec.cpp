@@ -1,0 +1,214 @@
+#include "waterfill/codec.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.hpp"
+#include "kmeans.hpp"
+#include "waterfill/parallel.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kTaskRows = 64;  // rows that one thread takes at a time; they stay in cache
+
+// A direction that decodes to (nearly) nothing has no length to divide by.
+constexpr float kSmallestSquare = 1e-12f;
+
+void check(const CodecParams& p) {
+  std::size_t width = 0;
+  for (const Shape& shape : p.shapes) width += shape.width;
+  require(!p.shapes.empty() && width == p.weights.size(),
+          "groups must cover the " + std::to_string(p.weights.size()) + " dimensions of the basis");
+  require(p.codebooks.books.size() == width * kCentroids &&
+              p.codebooks.cells.size() == width * kCells,
+          "codebooks must have 256 centroids and 16 cells for each dimension");
+  require(p.alpha_ip.quarters <= kMaxQuarters && p.alpha_l2.quarters <= kMaxQuarters,
+          "alpha must be from 0 to 1");
+}
+
+// sum_j (book[j][c] / weight_j)^2 for every c.
+void add_squares(const float* book, const float* weights, std::size_t width, std::size_t values,
+                 float* out) {
+  for (std::size_t j = 0; j < width; ++j) {
+    for (std::size_t c = 0; c < values; ++c) {
+      const float value = book[j * values + c] / weights[j];
+      out[c] += value * value;
+    }
+  }
+}
+
+}  // namespace
+
+LogScale::LogScale(double low, double step) : low_(low), step_(step) {
+  values_[0] = 0;
+  for (int code = 1; code < 256; ++code) {
+    values_[static_cast<std::size_t>(code)] = static_cast<float>(std::exp(low + (code - 1) * step));
+  }
+}
+
+LogScale LogScale::covering(double smallest, double largest, double margin) {
+  if (!(largest > 0)) return LogScale();
+  smallest = std::max(smallest, largest * 1e-6);
+  const double low = std::log(smallest / margin), high = std::log(largest * margin);
+  return LogScale(low, (high - low) / 254);
+}
+
+std::uint8_t LogScale::encode(double value) const {
+  if (!(value > 0)) return 0;
+  const double code = 1 + std::round((std::log(value) - low_) / step_);
+  return static_cast<std::uint8_t>(std::clamp(code, 1.0, 255.0));
+}
+
+float length_power(float squares, Alpha alpha) {
+  if (alpha.quarters == 0) return 1.0f;
+  const float one = std::sqrt(std::max(squares, kSmallestSquare));
+  if (alpha.quarters == 4) return one;
+  const float half = std::sqrt(one);
+  if (alpha.quarters == 2) return half;
+  const float quarter = std::sqrt(half);
+  return alpha.quarters == 1 ? quarter : half * quarter;
+}
+
+Codec::Codec(CodecParams params)
+    : params_((check(params), std::move(params))),
+      transform_(params_.mean, params_.basis, params_.weights),
+      half_norms_(groups() * kCentroids),
+      squared_lengths_(groups() * kCentroids, 0.0f),
+      squared_cells_(groups() * kCells, 0.0f) {
+  std::size_t offset = 0;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    const std::size_t width = params_.shapes[g].width;
+    offsets_.push_back(offset);
+    const float* book = params_.codebooks.books.data() + offset * kCentroids;
+    const std::vector<float> half =
+        half_norms(std::vector<float>(book, book + width * kCentroids), width);
+    std::copy(half.begin(), half.end(), half_norms_.begin() + static_cast<std::ptrdiff_t>(g * kCentroids));
+    const float* weights = params_.weights.data() + offset;
+    add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
+    add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
+                squared_cells_.data() + g * kCells);
+    offset += width;
+  }
+}
+
+void Codec::encode_directions(const float* y, std::size_t n, std::uint8_t* codes,
+                              std::size_t code_stride) const {
+  for (std::size_t g = 0; g < groups(); ++g) {
+    kernels().nearest(y + offsets_[g], n, transform_.stride(), params_.shapes[g].width,
+                      params_.codebooks.books.data() + offsets_[g] * kCentroids,
+                      half_norms_.data() + g * kCentroids, codes + g, code_stride);
+  }
+}
+
+void Codec::encode(const Rows& x, std::uint8_t* codes) const {
+  require(x.d == d(), "x has " + std::to_string(x.d) + " dimensions; the codec has " +
+                          std::to_string(d()));
+  parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
+    std::vector<float> y(n * transform_.stride()), rho(n);
+    std::vector<float> unit;
+    Rows rows{x.row(first), n, x.d};
+    if (params_.normalize) {
+      unit.assign(rows.data, rows.data + n * x.d);
+      normalize_rows(unit.data(), n, x.d);
+      rows.data = unit.data();
+    }
+    transform_.directions(rows, y.data(), rho.data());
+    std::uint8_t* out = codes + first * code_size();
+    encode_directions(y.data(), n, out, code_size());
+    for (std::size_t i = 0; i < n; ++i) {
+      std::uint8_t* code = out + i * code_size();
+      const float power = length_power(squared_cell_length(code), params_.alpha_ip);
+      code[groups()] = params_.scale.encode(static_cast<double>(rho[i]) / power);
+    }
+  });
+}
+
+void Codec::decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const {
+  const std::size_t p = transform_.p();
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint8_t* code = codes + i * code_size();
+    float* row = y + i * p;
+    for (std::size_t g = 0; g < groups(); ++g) {
+      for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
+        row[j] = params_.codebooks.books[j * kCentroids + code[g]];
+      }
+    }
+  }
+}
+
+void Codec::decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const {
+  parallel_for((n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, rows = std::min(kTaskRows, n - first);
+    std::vector<float> y(rows * transform_.p());
+    const std::uint8_t* own = codes + first * code_size();
+    decode_directions(own, rows, y.data());
+    float* out = x + first * d();
+    transform_.directions_from_codes(y.data(), rows, out);
+    for (std::size_t i = 0; i < rows; ++i) {
+      const std::uint8_t* code = own + i * code_size();
+      const float rho = distance_from_mean(code[groups()], squared_cell_length(code));
+      const float s = rho / length_power(squared_length(code), alpha);
+      for (std::size_t k = 0; k < d(); ++k) {
+        out[i * d() + k] = params_.mean[k] + s * out[i * d() + k];
+      }
+    }
+  });
+}
+
+float Codec::squared_length(const std::uint8_t* code) const {
+  float sum = 0;
+  for (std::size_t g = 0; g < groups(); ++g) sum += squared_lengths_[g * kCentroids + code[g]];
+  return sum;
+}
+
+float Codec::squared_cell_length(const std::uint8_t* code) const {
+  float sum = 0;
+  for (std::size_t g = 0; g < groups(); ++g) sum += squared_cells_[g * kCells + (code[g] >> 4)];
+  return sum;
+}
+
+void Codec::tables(const float* projected, float* full, float* cells) const {
+  for (std::size_t g = 0; g < groups(); ++g) {
+    kernels().table(projected + offsets_[g], params_.shapes[g].width,
+                    params_.codebooks.books.data() + offsets_[g] * kCentroids,
+                    full + g * kCentroids);
+    float* own = cells + g * kCells;
+    std::fill_n(own, kCells, 0.0f);
+    for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
+      for (std::size_t h = 0; h < kCells; ++h) {
+        own[h] += projected[j] * params_.codebooks.cells[j * kCells + h];
+      }
+    }
+  }
+  if (params_.pq_multiplier > 0) {
+    published_tables(projected, full);
+    for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
+      float sum = 0;  // codes of one cell are neighbours in the table
+      for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
+      cells[entry] = sum / static_cast<float>(kCells);
+    }
+  }
+}
+
+// Product-quantized part times the multiplier, plus one for every bit whose sign is the query's
+// and minus one for every other.
+void Codec::published_tables(const float* projected, float* full) const {
+  for (std::size_t g = 0; g < groups(); ++g) {
+    float* table = full + g * kCentroids;
+    for (std::size_t c = 0; c < kCentroids; ++c) {
+      if (params_.shapes[g].kind == GroupKind::vector) {
+        table[c] *= static_cast<float>(params_.pq_multiplier);
+        continue;
+      }
+      table[c] = 0;
+      for (std::size_t j = 0; j < params_.shapes[g].width; ++j) {
+        const bool bit = ((c >> (7 - j)) & 1) != 0;
+        table[c] += bit == (projected[offsets_[g] + j] > 0) ? 1.0f : -1.0f;
+      }
+    }
+  }
+}
+
+}  // namespace waterfill

@@ -1,0 +1,173 @@
+#include "kmeans.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels.hpp"
+#include "random.hpp"
+
+namespace waterfill {
+namespace {
+
+void set_centroid(Clustering& clusters, std::size_t width, std::size_t c, const float* value) {
+  for (std::size_t j = 0; j < width; ++j) clusters.book[j * kCentroids + c] = value[j];
+}
+
+float squared_distance(const float* a, const float* b, std::size_t width) {
+  float sum = 0;
+  for (std::size_t j = 0; j < width; ++j) sum += (a[j] - b[j]) * (a[j] - b[j]);
+  return sum;
+}
+
+// k-means++ (Arthur & Vassilvitskii 2007) on an evenly spaced part of the rows. Once every row is
+// a centroid the rest repeats the last one: such codes are never chosen.
+void start_spread(const Rows& y, Random& random, Clustering& clusters) {
+  constexpr std::size_t kStartRows = 16384;
+  const std::size_t step = std::max<std::size_t>(1, y.n / kStartRows);
+  const std::size_t n = (y.n + step - 1) / step;
+  std::vector<float> distance(n, std::numeric_limits<float>::infinity());
+  std::size_t chosen = static_cast<std::size_t>(random.next() % n);
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    set_centroid(clusters, y.d, c, y.row(chosen * step));
+    double total = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      distance[i] = std::min(distance[i], squared_distance(y.row(i * step), y.row(chosen * step), y.d));
+      total += distance[i];
+    }
+    double left = random.uniform() * total;
+    for (std::size_t i = 0; i < n && total > 0; ++i) {
+      if (distance[i] <= 0) continue;
+      chosen = i;
+      if ((left -= distance[i]) < 0) break;
+    }
+  }
+}
+
+// One dimension: centroids at even steps of the cube root of the density, which is optimal for
+// many levels (Panter & Dite 1951). k-means++ is far from it and Lloyd's steps are slow here.
+void start_companded(const Rows& y, Clustering& clusters) {
+  constexpr std::size_t kBins = 1024;
+  std::vector<float> sorted(y.data, y.data + y.n);
+  std::sort(sorted.begin(), sorted.end());
+  const double low = sorted.front(), high = sorted.back();
+  const double bin = std::max((high - low) / kBins, 1e-30);
+  std::vector<double> mass(kBins, 0.0);
+  for (const float value : sorted) {
+    mass[std::min(kBins - 1, static_cast<std::size_t>((value - low) / bin))] += 1;
+  }
+  double total = 0;
+  for (double& m : mass) total += (m = std::cbrt(m));
+  std::size_t b = 0;
+  double before = 0;
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    const double target = (static_cast<double>(c) + 0.5) / kCentroids * total;
+    while (b + 1 < kBins && before + mass[b] < target) before += mass[b++];
+    const double within = mass[b] > 0 ? (target - before) / mass[b] : 0.5;
+    const float value = static_cast<float>(low + (static_cast<double>(b) + within) * bin);
+    set_centroid(clusters, 1, c, &value);
+  }
+}
+
+void assign(const Rows& y, Clustering& clusters) {
+  const std::vector<float> half = half_norms(clusters.book, y.d);
+  kernels().nearest(y.data, y.n, y.d, y.d, clusters.book.data(), half.data(),
+                    clusters.labels.data(), 1);
+}
+
+// Moves every centroid to the mean of its rows.
+void update(const Rows& y, Clustering& clusters) {
+  std::vector<double> sums(kCentroids * y.d, 0.0);
+  std::fill(clusters.counts.begin(), clusters.counts.end(), 0u);
+  for (std::size_t i = 0; i < y.n; ++i) {
+    double* sum = sums.data() + clusters.labels[i] * y.d;
+    for (std::size_t j = 0; j < y.d; ++j) sum[j] += y.row(i)[j];
+    ++clusters.counts[clusters.labels[i]];
+  }
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    for (std::size_t j = 0; j < y.d && clusters.counts[c] > 0; ++j) {
+      clusters.book[j * kCentroids + c] =
+          static_cast<float>(sums[c * y.d + j] / static_cast<double>(clusters.counts[c]));
+    }
+  }
+}
+
+double error_of(const Rows& y, const Clustering& clusters, std::vector<float>& errors) {
+  double total = 0;
+  for (std::size_t i = 0; i < y.n; ++i) {
+    float error = 0;
+    for (std::size_t j = 0; j < y.d; ++j) {
+      const float gap = y.row(i)[j] - clusters.book[j * kCentroids + clusters.labels[i]];
+      error += gap * gap;
+    }
+    errors[i] = error;
+    total += error;
+  }
+  return total;
+}
+
+// Gives centroids without rows to the rows that are worst served. Returns whether any moved.
+bool repair_empty(const Rows& y, Clustering& clusters, const std::vector<float>& errors) {
+  std::vector<std::size_t> empty;
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    if (clusters.counts[c] == 0) empty.push_back(c);
+  }
+  if (empty.empty()) return false;
+  std::vector<std::size_t> worst(y.n);
+  std::iota(worst.begin(), worst.end(), std::size_t{0});
+  const std::size_t wanted = std::min(empty.size(), y.n);
+  std::partial_sort(worst.begin(), worst.begin() + static_cast<std::ptrdiff_t>(wanted), worst.end(),
+                    [&](std::size_t a, std::size_t b) {
+                      return errors[a] != errors[b] ? errors[a] > errors[b] : a < b;
+                    });
+  bool moved = false;
+  for (std::size_t i = 0; i < wanted && errors[worst[i]] > 0; ++i) {
+    set_centroid(clusters, y.d, empty[i], y.row(worst[i]));
+    moved = true;
+  }
+  return moved;
+}
+
+}  // namespace
+
+std::vector<float> half_norms(const std::vector<float>& book, std::size_t width) {
+  std::vector<float> half(kCentroids);
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    float sum = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      sum += book[j * kCentroids + c] * book[j * kCentroids + c];
+    }
+    half[c] = 0.5f * sum;
+  }
+  return half;
+}
+
+Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
+  constexpr double kConverged = 1e-4;  // relative gain of a step below which it is the last
+  Clustering clusters{std::vector<float>(y.d * kCentroids, 0.0f),
+                      std::vector<std::uint64_t>(kCentroids, 0), std::vector<std::uint8_t>(y.n)};
+  if (y.n == 0) return clusters;
+  Random random(seed);
+  if (y.d == 1) {
+    start_companded(y, clusters);
+  } else {
+    start_spread(y, random, clusters);
+  }
+  std::vector<float> errors(y.n);
+  double last = std::numeric_limits<double>::infinity();
+  for (int step = 0; step < iterations; ++step) {
+    assign(y, clusters);
+    update(y, clusters);
+    const double error = error_of(y, clusters, errors);
+    const bool moved = repair_empty(y, clusters, errors);
+    if (!moved && last - error <= kConverged * last) break;
+    last = error;
+  }
+  assign(y, clusters);
+  std::fill(clusters.counts.begin(), clusters.counts.end(), 0u);
+  for (const std::uint8_t label : clusters.labels) ++clusters.counts[label];
+  return clusters;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,22 @@
+// k-means with 256 centroids, for one group.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+struct Clustering {
+  std::vector<float> book;            // width rows of 256 values
+  std::vector<std::uint64_t> counts;  // rows nearest to each centroid
+  std::vector<std::uint8_t> labels;   // of each row
+};
+
+Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations);
+
+// Half of each centroid's squared norm, as the nearest-centroid kernel wants it.
+std::vector<float> half_norms(const std::vector<float>& book, std::size_t width);
+
+}  // namespace waterfill

@@ -1,0 +1,192 @@
+#include "waterfill/serialize.hpp"
+
+#include <cmath>
+
+#include "kernels.hpp"
+#include "waterfill/format.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::uint32_t kMaxDims = 1u << 20;
+
+struct ParamsRecord {
+  std::uint32_t d, p, groups, alpha_ip, alpha_l2, refine_factor, normalize, zero;
+  double scale_low, scale_step, cell_low, cell_step, constant_norm, pq_multiplier;
+};
+static_assert(sizeof(ParamsRecord) == 80);
+
+struct ShapeRecord {
+  std::uint32_t width, kind;
+};
+
+struct IndexRecord {
+  std::uint32_t metric, has_extra;
+  std::uint64_t size;
+};
+static_assert(sizeof(IndexRecord) == 16);
+
+template <class T>
+Section section(const char* tag, const std::vector<T>& values) {
+  return {tag, [&values](const Emit& emit) { emit(values.data(), values.size() * sizeof(T)); }};
+}
+
+template <class T>
+Section record(const char* tag, const T& value) {
+  return {tag, [value](const Emit& emit) { emit(&value, sizeof value); }};
+}
+
+void wanted(bool holds, const std::string& what) {
+  if (!holds) throw FormatError("damaged: " + what);
+}
+
+void append_codec(const Codec& codec, std::vector<Section>& sections) {
+  const CodecParams& p = codec.params();
+  sections.push_back(record(
+      "PARAMS",
+      ParamsRecord{static_cast<std::uint32_t>(codec.d()),
+                   static_cast<std::uint32_t>(codec.transform().p()),
+                   static_cast<std::uint32_t>(codec.groups()), p.alpha_ip.quarters,
+                   p.alpha_l2.quarters, p.refine_factor, p.normalize ? 1u : 0u, 0, p.scale.low(),
+                   p.scale.step(), p.cell_length.low(), p.cell_length.step(), p.constant_norm,
+                   p.pq_multiplier}));
+  sections.push_back({"SHAPES", [&p](const Emit& emit) {
+                        for (const Shape& shape : p.shapes) {
+                          const ShapeRecord r{shape.width, static_cast<std::uint32_t>(shape.kind)};
+                          emit(&r, sizeof r);
+                        }
+                      }});
+  sections.push_back(section("MEAN", p.mean));
+  sections.push_back(section("BASIS", p.basis));
+  sections.push_back(section("WEIGHTS", p.weights));
+  sections.push_back(section("BOOKS", p.codebooks.books));
+  sections.push_back(section("CELLS", p.codebooks.cells));
+  sections.push_back({"PLAN", [&p](const Emit& emit) { emit(p.plan.data(), p.plan.size()); }});
+}
+
+std::vector<float> finite_array(const Container& file, const char* tag, std::uint64_t count) {
+  std::vector<float> values = file.array<float>(tag, count);
+  for (const float value : values) {
+    wanted(std::isfinite(value), std::string("section ") + tag + " has a value that is not finite");
+  }
+  return values;
+}
+
+void check_record(const ParamsRecord& r) {
+  wanted(r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= r.d && r.groups >= 1 && r.groups <= r.p,
+         "sizes in section PARAMS are impossible");
+  wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.refine_factor >= 1 &&
+             r.normalize <= 1,
+         "settings in section PARAMS are impossible");
+  for (const double value : {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm,
+                             r.pq_multiplier}) {
+    wanted(std::isfinite(value), "section PARAMS has a value that is not finite");
+  }
+}
+
+std::shared_ptr<Codec> read_codec(const Container& file) {
+  const ParamsRecord r = file.array<ParamsRecord>("PARAMS", 1)[0];
+  check_record(r);
+  CodecParams p;
+  std::uint64_t width = 0;
+  for (const ShapeRecord& shape : file.array<ShapeRecord>("SHAPES", r.groups)) {
+    wanted(shape.kind <= 1 && shape.width >= 1 && shape.width <= r.p,
+           "section SHAPES has an impossible group");
+    wanted(shape.kind == 0 || shape.width <= kBinaryDims, "a binary group is wider than a byte");
+    p.shapes.push_back({shape.width, static_cast<GroupKind>(shape.kind)});
+    width += shape.width;
+  }
+  wanted(width == r.p, "the groups of section SHAPES do not cover the basis");
+  p.mean = finite_array(file, "MEAN", r.d);
+  p.basis = finite_array(file, "BASIS", std::uint64_t{r.p} * r.d);
+  p.weights = finite_array(file, "WEIGHTS", r.p);
+  p.codebooks.books = finite_array(file, "BOOKS", std::uint64_t{r.p} * kCentroids);
+  p.codebooks.cells = finite_array(file, "CELLS", std::uint64_t{r.p} * kCells);
+  const std::vector<char> plan = file.array<char>("PLAN", file.section_size("PLAN"));
+  p.plan.assign(plan.begin(), plan.end());
+  p.alpha_ip = {r.alpha_ip};
+  p.alpha_l2 = {r.alpha_l2};
+  p.scale = LogScale(r.scale_low, r.scale_step);
+  p.cell_length = LogScale(r.cell_low, r.cell_step);
+  p.constant_norm = r.constant_norm;
+  p.pq_multiplier = r.pq_multiplier;
+  p.normalize = r.normalize == 1;
+  p.refine_factor = r.refine_factor;
+  try {
+    return std::make_shared<Codec>(std::move(p));
+  } catch (const InvalidArgument& error) {
+    throw FormatError(std::string("damaged: ") + error.what());
+  }
+}
+
+// One section from one array of every segment.
+Section segments(const char* tag, const CodeStore& store,
+                 std::vector<std::uint8_t> Segment::*array) {
+  return {tag, [&store, array](const Emit& emit) {
+            for (const Segment& segment : store.segments()) {
+              emit((segment.*array).data(), (segment.*array).size());
+            }
+          }};
+}
+
+void read_store(const Container& file, std::uint64_t n, bool has_extra, CodeStore& store) {
+  const Layout& layout = store.layout();
+  const std::uint64_t blocks = n / kBlock + (n % kBlock != 0 ? 1 : 0);
+  // SCALE must have n bytes of the file: no memory is asked for that the file could not fill.
+  SectionReader scale = file.section("SCALE", n);
+  SectionReader high = file.section("HIGH", blocks * layout.block_bytes());
+  SectionReader low = file.section("LOW", n * layout.low_bytes());
+  SectionReader extra = file.section("EXTRA", has_extra ? n : 0);
+  store.load(n, [&](Segment& segment, std::size_t) {
+    high.read(segment.high.data(), segment.high.size());
+    low.read(segment.low.data(), segment.low.size());
+    scale.read(segment.scale.data(), segment.scale.size());
+    extra.read(segment.extra.data(), segment.extra.size());
+  });
+  for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
+}
+
+}  // namespace
+
+std::string codec_to_bytes(const Codec& codec) {
+  std::vector<Section> sections;
+  append_codec(codec, sections);
+  return to_bytes(FileKind::codec, sections);
+}
+
+std::shared_ptr<Codec> codec_from_bytes(const void* data, std::size_t size) {
+  return read_codec(Container(over_bytes(data, size), FileKind::codec));
+}
+
+void write_index(const IndexFlat& index, const std::string& path) {
+  index.visit_store([&](const CodeStore& store) {
+    std::vector<Section> sections;
+    append_codec(*index.codec(), sections);
+    sections.push_back(record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
+                                                   index.keeps_cell_length() ? 1u : 0u,
+                                                   store.size()}));
+    sections.push_back(segments("HIGH", store, &Segment::high));
+    sections.push_back(segments("LOW", store, &Segment::low));
+    sections.push_back(segments("SCALE", store, &Segment::scale));
+    sections.push_back(segments("EXTRA", store, &Segment::extra));
+    write_file(path, FileKind::flat_index, sections);
+  });
+}
+
+std::unique_ptr<IndexFlat> read_index(const std::string& path) {
+  const Container file(open_file(path), FileKind::flat_index);
+  const IndexRecord r = file.array<IndexRecord>("INDEX", 1)[0];
+  wanted(r.metric <= 2, "section INDEX names an unknown metric");
+  std::unique_ptr<IndexFlat> index;
+  try {
+    index = std::make_unique<IndexFlat>(read_codec(file), static_cast<Metric>(r.metric));
+  } catch (const InvalidArgument& error) {
+    throw FormatError(std::string("damaged: ") + error.what());
+  }
+  wanted(index->keeps_cell_length() == (r.has_extra == 1),
+         "section INDEX contradicts the codec's settings");
+  read_store(file, r.size, r.has_extra == 1, index->mutable_store());
+  return index;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,98 @@
+#include "waterfill/store.hpp"
+
+#include <algorithm>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+void set_nibble(std::uint8_t& byte, bool upper, unsigned value) {
+  byte = static_cast<std::uint8_t>(upper ? (byte & 0x0fu) | value << 4 : (byte & 0xf0u) | value);
+}
+
+std::size_t blocks_for(std::size_t n) { return (n + kBlock - 1) / kBlock; }
+
+}  // namespace
+
+// Sizes all arrays before `size` changes, so that a failed allocation leaves the segment valid.
+void CodeStore::resize(Segment& segment, std::size_t n) const {
+  segment.high.resize(blocks_for(n) * layout_.block_bytes(), 0);
+  segment.low.resize(n * layout_.low_bytes(), 0);
+  segment.scale.resize(n, 0);
+  if (with_extra_) segment.extra.resize(n, 0);
+  segment.size = n;
+}
+
+void CodeStore::write(Segment& segment, std::size_t i, const std::uint8_t* code) {
+  std::uint8_t* block = segment.high.data() + i / kBlock * layout_.block_bytes();
+  std::uint8_t* low = segment.low.data() + i * layout_.low_bytes();
+  for (std::size_t g = 0; g < layout_.groups; ++g) {
+    set_nibble(block[g * 16 + i % 16], i % kBlock >= 16, code[g] >> 4);
+    set_nibble(low[g / 2], g % 2 == 1, code[g] & 15u);
+  }
+  segment.scale[i] = code[layout_.groups];
+}
+
+void CodeStore::append(const std::uint8_t* codes, const std::uint8_t* extra, std::size_t n) {
+  const std::size_t old_size = size_, code_size = layout_.groups + 1;
+  try {
+    for (std::size_t done = 0; done < n;) {
+      if (segments_.empty() || segments_.back().size == kCapacity) segments_.emplace_back();
+      Segment& segment = segments_.back();
+      const std::size_t start = segment.size;
+      const std::size_t take = std::min(kCapacity - start, n - done);
+      resize(segment, start + take);
+      for (std::size_t i = 0; i < take; ++i) {
+        write(segment, start + i, codes + (done + i) * code_size);
+        if (with_extra_) segment.extra[start + i] = extra[done + i];
+      }
+      done += take;
+      size_ += take;
+    }
+  } catch (...) {
+    while (!segments_.empty() && size_ - old_size >= segments_.back().size) {
+      size_ -= segments_.back().size;
+      segments_.pop_back();
+    }
+    if (size_ > old_size) resize(segments_.back(), segments_.back().size - (size_ - old_size));
+    size_ = old_size;
+    throw;
+  }
+}
+
+void CodeStore::read(std::size_t i, std::uint8_t* code) const {
+  const Segment& segment = segments_[i / kCapacity];
+  const std::size_t v = i % kCapacity;
+  for (std::size_t g = 0; g < layout_.groups; ++g) code[g] = code_byte(layout_, segment, v, g);
+  code[layout_.groups] = segment.scale[v];
+}
+
+std::uint8_t CodeStore::extra(std::size_t i) const {
+  return segments_[i / kCapacity].extra[i % kCapacity];
+}
+
+void CodeStore::remove(const std::vector<bool>& drop) {
+  std::vector<std::uint8_t> code(layout_.groups + 1);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < size_; ++i) {
+    if (drop[i]) continue;
+    if (kept != i) {
+      read(i, code.data());
+      Segment& target = segments_[kept / kCapacity];
+      write(target, kept % kCapacity, code.data());
+      if (with_extra_) target.extra[kept % kCapacity] = extra(i);
+    }
+    ++kept;
+  }
+  segments_.resize((kept + kCapacity - 1) / kCapacity);
+  if (kept > 0) resize(segments_.back(), (kept - 1) % kCapacity + 1);
+  size_ = kept;
+}
+
+void CodeStore::clear() {
+  segments_.clear();
+  size_ = 0;
+}
+
+}  // namespace waterfill

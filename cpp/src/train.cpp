@@ -1,0 +1,97 @@
+#include "waterfill/train.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "calibrate.hpp"
+#include "kernels.hpp"
+#include "waterfill/parallel.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kTaskRows = 64;
+constexpr std::size_t kAlphaRows = 16384;   // base rows for the choice of alpha
+constexpr std::size_t kRefineRows = 65536;  // and for the number of candidates
+constexpr double kScaleMargin = 1.5;        // room beyond the training sample's scales
+
+// Every row's coordinates in code order, without padding.
+struct Directions {
+  std::vector<float> y, rho;
+};
+
+Directions project(const Transform& transform, const Rows& rows) {
+  const std::size_t p = transform.p();
+  Directions result{std::vector<float>(rows.n * p), std::vector<float>(rows.n)};
+  parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
+    std::vector<float> padded(n * transform.stride());
+    transform.directions({rows.row(first), n, rows.d}, padded.data(), result.rho.data() + first);
+    for (std::size_t i = 0; i < n; ++i) {
+      std::copy_n(padded.data() + i * transform.stride(), p, result.y.data() + (first + i) * p);
+    }
+  });
+  return result;
+}
+
+struct Extent {
+  double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+
+  void include(double value) {
+    if (!(value > 0)) return;
+    smallest = std::min(smallest, value);
+    largest = std::max(largest, value);
+  }
+};
+
+// Ranges of the two side bytes over the sample.
+void fit_scales(CodecParams& params, const Rows& sample) {
+  const Codec codec(params);
+  std::vector<float> rho(sample.n), squares(sample.n);
+  parallel_for((sample.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, sample.n - first);
+    std::vector<float> y(n * codec.transform().stride());
+    codec.transform().directions({sample.row(first), n, sample.d}, y.data(), rho.data() + first);
+    std::vector<std::uint8_t> codes(n * codec.code_size());
+    codec.encode_directions(y.data(), n, codes.data(), codec.code_size());
+    for (std::size_t i = 0; i < n; ++i) {
+      squares[first + i] = codec.squared_cell_length(codes.data() + i * codec.code_size());
+    }
+  });
+  Extent scales, lengths;
+  for (std::size_t i = 0; i < sample.n; ++i) {
+    scales.include(static_cast<double>(rho[i]) / length_power(squares[i], params.alpha_ip));
+    lengths.include(squares[i]);
+  }
+  params.scale = LogScale::covering(scales.smallest, scales.largest, kScaleMargin);
+  params.cell_length = LogScale::covering(lengths.smallest, lengths.largest, kScaleMargin);
+}
+
+}  // namespace
+
+std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const Rows& held_out,
+                                   const TrainParams& train) {
+  require(sample.n >= 1, "x must have at least one row to train on");
+  {
+    const Transform transform(params.mean, params.basis, params.weights);
+    const Directions directions = project(transform, sample);
+    params.codebooks = train_codebooks({directions.y.data(), sample.n, transform.p()},
+                                       params.shapes, train.seed, train.iterations);
+  }
+  const bool calibrate = held_out.n >= kFewestQueries;
+  if (calibrate && params.pq_multiplier == 0) {
+    const Rows base{sample.data, std::min(sample.n, kAlphaRows), sample.d};
+    const Alphas alphas = calibrate_alpha(Codec(params), base, held_out);
+    params.alpha_ip = alphas.ip;
+    params.alpha_l2 = alphas.l2;
+  }
+  if (params.pq_multiplier > 0) params.alpha_ip = params.alpha_l2 = Alpha{0};
+  fit_scales(params, sample);
+  if (calibrate) {
+    const Rows base{sample.data, std::min(sample.n, kRefineRows), sample.d};
+    params.refine_factor = calibrate_refine(std::make_shared<Codec>(params), base, held_out);
+  }
+  return std::make_shared<Codec>(std::move(params));
+}
+
+}  // namespace waterfill

@@ -1,0 +1,38 @@
+"""Vector compression for nearest-neighbour search.
+
+Every eigen-dimension of the data gets just enough bits::
+
+    import waterfill as wf
+
+    plan = wf.Plan.waterfill(wf.analyze(vectors), code_bytes=48)
+    index = wf.IndexFlat(wf.Codec.train(vectors, plan))
+    index.add(vectors)
+    distances, labels = index.search(queries, k=10)
+"""
+
+from importlib.metadata import version as _version
+
+from waterfill._core import FormatError, get_num_threads, set_num_threads
+from waterfill.analysis import Analysis, Finding, Norms, analyze
+from waterfill.codec import Codec
+from waterfill.index import IndexFlat
+from waterfill.io import read_index, write_index
+from waterfill.plan import Group, Plan
+
+__version__ = _version("waterfill")
+
+__all__ = [
+    "Analysis",
+    "Codec",
+    "Finding",
+    "FormatError",
+    "Group",
+    "IndexFlat",
+    "Norms",
+    "Plan",
+    "analyze",
+    "get_num_threads",
+    "read_index",
+    "set_num_threads",
+    "write_index",
+]

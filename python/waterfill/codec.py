@@ -1,0 +1,223 @@
+"""A trained plan: encodes and decodes vectors, knows nothing of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill.itq import itq_rotation
+from waterfill.plan import Plan
+from waterfill.rows import FloatRows, Rows
+
+Codes = NDArray[np.uint8]
+
+_SAMPLE_ROWS = 65_536  # 256 rows a centroid
+_SAMPLE_BYTES = 256 << 20
+_QUERIES = 256
+_ITERATIONS = 25
+_QUARTERS = 4
+
+
+class Codec:
+    """Turns vectors into codes of `code_size` bytes and back. Made by `train`.
+
+    The same data, plan and seed give the same codes, on any number of threads and with any
+    instruction set; a vector's code depends on nothing but the vector.
+    """
+
+    def __init__(self, core: _core.Codec) -> None:
+        self._core = core
+        self._plan: Plan | None = None
+
+    @classmethod
+    def train(cls, x: Any, plan: Plan, seed: int = 0) -> Codec:
+        """Train codebooks on a sample of rows, and choose what only a search can tell.
+
+        Codebooks come from k-means (Lloyd 1982; k-means++ start, Arthur & Vassilvitskii 2007) and
+        are renumbered so that the high nibble of each byte is a coarse code (product quantization:
+        Jegou, Douze & Schmid 2011). Rows that are held out as queries decide the exponent of the
+        scale and how many candidates the coarse stage hands on.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Vectors like those to be coded. At most 65,536 rows are used, drawn without replacement;
+            the others are not read.
+        plan : Plan
+        seed : int
+            Of the draw and of k-means, not negative.
+
+        Returns
+        -------
+        Codec
+
+        Raises
+        ------
+        ValueError
+            If `x` has no rows, another number of dimensions than the plan, or a row with a NaN or
+            an infinity among those used.
+        TypeError
+            If an argument has the wrong type.
+        """
+        if not isinstance(plan, Plan):
+            raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed={seed!r} must be an int of at least 0")
+        rows = Rows(x, "x", plan.d)
+        if rows.n == 0:
+            raise ValueError("x has no rows; at least 1 is needed to train")
+        sample, held_out = _draw(rows, int(seed), plan.normalize)
+        order = [dim for group in plan.groups for dim in group.dims]
+        core = _core.Codec.train(
+            mean=plan.mean,
+            basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
+            weights=plan.weights[order],
+            shapes=[(len(group.dims), group.kind) for group in plan.groups],
+            sample=sample,
+            held_out=held_out,
+            seed=int(seed),
+            iterations=_ITERATIONS,
+            constant_norm=plan.constant_norm,
+            pq_multiplier=plan.pq_multiplier or 0.0,
+            normalize=plan.normalize,
+            plan=plan.to_json(),
+        )
+        return cls(core)
+
+    @property
+    def d(self) -> int:
+        """Dimensions of the vectors."""
+        return self._core.d
+
+    @property
+    def code_size(self) -> int:
+        """Bytes per vector, the scale included."""
+        return self._core.code_size
+
+    @property
+    def plan(self) -> Plan:
+        """The plan it was trained with."""
+        if self._plan is None:
+            self._plan = Plan.from_json(self._core.plan)
+        return self._plan
+
+    @property
+    def alpha(self) -> dict[str, float]:
+        """Exponent of the scale for ``ip`` and ``l2``: 0 keeps decoded lengths, 1 restores them."""
+        settings = self._core.settings
+        return {m: settings[f"alpha_{m}"] / _QUARTERS for m in ("ip", "l2")}
+
+    @property
+    def refine_factor(self) -> int:
+        """Candidates per requested neighbour that go from the coarse to the full score."""
+        return int(self._core.settings["refine_factor"])
+
+    def encode(self, x: Any) -> Codes:
+        """Encode vectors.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+
+        Returns
+        -------
+        uint8 (n, code_size)
+            A byte a group, then the byte of the scale.
+
+        Raises
+        ------
+        ValueError
+            For another number of dimensions, or a NaN or an infinity (with the row's number).
+        TypeError
+            If `x` is not an array of real numbers on the CPU.
+        """
+        return self._encode(Rows(x, "x", self.d))
+
+    def _encode(
+        self, rows: Rows, prepare: Callable[[FloatRows], FloatRows] = lambda block: block
+    ) -> Codes:
+        codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
+        for first, block in rows.blocks():
+            codes[first : first + len(block)] = self._core.encode(prepare(block))
+        return codes
+
+    def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
+        """Decode to the vectors with the least expected squared error.
+
+        Parameters
+        ----------
+        codes : uint8 (n, code_size)
+        alpha : {0, 0.25, 0.5, 0.75, 1}
+            Exponent of the scale. 0 has the least squared error; 1 gives decoded vectors their
+            distance from the mean back, which ranks better under most data. An index uses its own:
+            `IndexFlat.reconstruct` returns vectors whose scores are those of `search`.
+
+        Returns
+        -------
+        float32 (n, d)
+
+        Raises
+        ------
+        ValueError, TypeError
+            For codes of another shape or dtype, or another alpha.
+        """
+        quarters = alpha * _QUARTERS
+        if quarters not in range(_QUARTERS + 1):
+            raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
+        return self._core.decode(np.ascontiguousarray(codes), int(quarters))
+
+    def to_bytes(self) -> bytes:
+        """Serialise in the format of waterfill's files (``cpp/FORMAT.md``)."""
+        return self._core.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Codec:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        waterfill.FormatError
+            If `data` is something else, or damaged.
+        """
+        return cls(_core.Codec.from_bytes(data))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Codec], tuple[bytes]]:
+        return Codec.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        alpha = self.alpha
+        return (
+            f"Codec: {self.d} dimensions in {self.code_size} bytes, "
+            f"alpha {alpha['ip']:g} (inner product) and {alpha['l2']:g} (L2), "
+            f"refine factor {self.refine_factor}"
+        )
+
+
+def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:
+    """Draw rows to train on, and others that calibration uses as queries."""
+    rng = np.random.default_rng(seed)
+    most = min(_SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * rows.d)))
+    held = min(_QUERIES, rows.n // 8)
+    chosen = rng.choice(rows.n, size=min(rows.n, most + held), replace=False)
+    queries, train = np.sort(chosen[:held]), np.sort(chosen[held:])
+    drawn = rows.take(train), rows.take(queries)
+    return (_core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])) if normalize else drawn
+
+
+def _rotated_basis(plan: Plan, sample: FloatRows) -> FloatRows:
+    """Return the plan's basis with its medium class rotated for one-bit codes."""
+    medium = [dim for group in plan.groups if group.kind == "binary" for dim in group.dims]
+    if not medium:
+        return plan.basis
+    basis = np.array(plan.basis)
+    part = np.ascontiguousarray(basis[medium])
+    y, _, used = _core.project_directions(
+        plan.mean, part, np.ones(len(medium), dtype=np.float32), sample
+    )
+    rotation = itq_rotation(y[:, :used])
+    basis[medium] = (rotation.T @ part.astype(np.float64)).astype(np.float32)
+    return basis
