@@ -41,13 +41,11 @@ void bind_index(py::module_& m) {
            py::arg("codec"), py::arg("metric"))
       .def_property_readonly("size", &IndexFlat::size)
       .def_property_readonly("metric", &IndexFlat::metric)
-      .def_property_readonly("alpha",
-                             [](const IndexFlat& self) { return self.alpha().quarters; })
+      .def_property_readonly("alpha", [](const IndexFlat& self) { return self.alpha().quarters; })
       .def_property_readonly("keeps_cell_length", &IndexFlat::keeps_cell_length)
-      .def_property_readonly("codec",
-                             [](const IndexFlat& self) {
-                               return std::const_pointer_cast<Codec>(self.codec());
-                             })
+      .def_property_readonly(
+          "codec",
+          [](const IndexFlat& self) { return std::const_pointer_cast<Codec>(self.codec()); })
       .def(
           "append",
           [](IndexFlat& self, const py::object& value) {
@@ -69,9 +67,8 @@ void bind_index(py::module_& m) {
         unlocked([&] { write_index(self, path); });
       });
 
-  m.def("read_index", [](const std::string& path) {
-    return unlocked([&] { return read_index(path); });
-  });
+  m.def("read_index",
+        [](const std::string& path) { return unlocked([&] { return read_index(path); }); });
 }
 
 }  // namespace waterfill

@@ -27,8 +27,7 @@ std::vector<Group> from_python(const std::vector<PyGroup>& list) {
 Threshold threshold_argument(const std::string& by) {
   if (by == "eigenvalue") return Threshold::eigenvalue;
   if (by == "variance") return Threshold::variance;
-  require(by == "dimensions",
-          "by='" + by + "' must be 'eigenvalue', 'variance' or 'dimensions'");
+  require(by == "dimensions", "by='" + by + "' must be 'eigenvalue', 'variance' or 'dimensions'");
   return Threshold::dimensions;
 }
 
@@ -46,16 +45,15 @@ void bind_plan(py::module_& m) {
   });
   m.def("classic_groups", [](const py::object& eigenvalues, double variance, double th_high,
                              double th_mid, const std::string& by) {
-    return to_python(classic_groups(
-        classic_classes(vector_argument<double>(eigenvalues, "eigenvalues"), variance, th_high,
-                        th_mid, threshold_argument(by))));
+    return to_python(
+        classic_groups(classic_classes(vector_argument<double>(eigenvalues, "eigenvalues"),
+                                       variance, th_high, th_mid, threshold_argument(by))));
   });
-  m.def("predict_distortion",
-        [](const py::object& variances, const std::vector<PyGroup>& groups) {
-          const Distortion d = predict_distortion(
-              vector_argument<double>(variances, "variances"), from_python(groups));
-          return py::make_tuple(d.expected, d.bound);
-        });
+  m.def("predict_distortion", [](const py::object& variances, const std::vector<PyGroup>& groups) {
+    const Distortion d =
+        predict_distortion(vector_argument<double>(variances, "variances"), from_python(groups));
+    return py::make_tuple(d.expected, d.bound);
+  });
 }
 
 }  // namespace waterfill

@@ -48,9 +48,9 @@ const Kernels& find(const std::string& name, const char* origin) {
   for (const Kernels* table : runnable()) {
     if (name == table->isa) return *table;
   }
-  throw InvalidArgument(std::string(origin) + "='" + name +
-                        "' is not an instruction set that this machine runs; available: " +
-                        join(available_isas()));
+  throw InvalidArgument(
+      std::string(origin) + "='" + name +
+      "' is not an instruction set that this machine runs; available: " + join(available_isas()));
 }
 
 std::atomic<const Kernels*> in_use{nullptr};
@@ -63,7 +63,9 @@ std::vector<std::string> available_isas() {
   return names;
 }
 
-void select_isa(const std::string& name) { in_use.store(&find(name, "isa")); }
+void select_isa(const std::string& name) {
+  in_use.store(&find(name, "isa"));
+}
 
 const Kernels& kernels() {
   const Kernels* table = in_use.load(std::memory_order_acquire);

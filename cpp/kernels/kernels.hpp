@@ -12,11 +12,11 @@
 
 namespace waterfill {
 
-inline constexpr std::size_t kPanel = 16;          // columns of a packed matrix that go together
-inline constexpr std::size_t kBlock = 32;          // vectors whose nibbles are interleaved
-inline constexpr std::size_t kCentroids = 256;     // values of a code byte
-inline constexpr std::size_t kCells = 16;          // values of its high nibble
-inline constexpr std::size_t kMaxScanGroups = 256; // 256 * 255 still fits 16 bits
+inline constexpr std::size_t kPanel = 16;           // columns of a packed matrix that go together
+inline constexpr std::size_t kBlock = 32;           // vectors whose nibbles are interleaved
+inline constexpr std::size_t kCentroids = 256;      // values of a code byte
+inline constexpr std::size_t kCells = 16;           // values of its high nibble
+inline constexpr std::size_t kMaxScanGroups = 256;  // 256 * 255 still fits 16 bits
 
 struct Kernels {
   const char* isa;
@@ -46,8 +46,8 @@ struct Kernels {
 
   // sums[i * d + j] += sum_r a[r][i] * b[r][j] for i in [first, last) and all j >= i (rounded
   // down to a multiple of 4); rows of a and b have d values, d a multiple of 4.
-  void (*gram)(const double* a, const double* b, std::size_t rows, std::size_t d,
-               std::size_t first, std::size_t last, double* sums);
+  void (*gram)(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
+               std::size_t last, double* sums);
 };
 
 const Kernels& scalar_kernels();

@@ -29,7 +29,9 @@ std::uint64_t hash_row(const float* row, std::size_t d) {
 
 }  // namespace
 
-void DuplicateCounter::add(const float* row, std::size_t d) { insert(hash_row(row, d), 1); }
+void DuplicateCounter::add(const float* row, std::size_t d) {
+  insert(hash_row(row, d), 1);
+}
 
 void DuplicateCounter::insert(std::uint64_t hash, std::uint64_t count) {
   if (level_ != 0 && (hash >> (64 - level_)) != 0) return;
@@ -81,8 +83,8 @@ void Moments::note_nonfinite(std::uint64_t row) {
 }
 
 void Moments::update(const Rows& rows) {
-  require(rows.d == d_, "x has " + std::to_string(rows.d) + " dimensions; expected " +
-                            std::to_string(d_));
+  require(rows.d == d_,
+          "x has " + std::to_string(rows.d) + " dimensions; expected " + std::to_string(d_));
   constexpr std::size_t kRows = 64;  // two buffers of 64 rows stay in the second-level cache
   std::vector<double> z(kRows * stride_, 0.0), wz(kRows * stride_, 0.0);
   for (std::size_t start = 0; start < rows.n; start += kRows) {
@@ -126,8 +128,8 @@ void Moments::update(const Rows& rows) {
 }
 
 void Moments::merge(const Moments& other) {
-  require(other.d_ == d_, "other has " + std::to_string(other.d_) + " dimensions; expected " +
-                              std::to_string(d_));
+  require(other.d_ == d_,
+          "other has " + std::to_string(other.d_) + " dimensions; expected " + std::to_string(d_));
   // The other's sums, moved to this centre: z = z' + shift.
   std::vector<double> shift(d_);
   const double n = static_cast<double>(other.count_);
@@ -142,9 +144,8 @@ void Moments::merge(const Moments& other) {
     z_sum_[i] += other.z_sum_[i] + n * shift[i];
     wz_sum_[i] += other.wz_sum_[i] + other.w_sum_ * shift[i];
     for (std::size_t j = i; j < d_; ++j) {
-      wzz_sum_[i * stride_ + j] += other.wzz_sum_[i * stride_ + j] +
-                                   other.wz_sum_[i] * shift[j] + shift[i] * other.wz_sum_[j] +
-                                   other.w_sum_ * shift[i] * shift[j];
+      wzz_sum_[i * stride_ + j] += other.wzz_sum_[i * stride_ + j] + other.wz_sum_[i] * shift[j] +
+                                   shift[i] * other.wz_sum_[j] + other.w_sum_ * shift[i] * shift[j];
     }
     minima_[i] = std::min(minima_[i], other.minima_[i]);
     maxima_[i] = std::max(maxima_[i], other.maxima_[i]);

@@ -49,8 +49,8 @@ struct Base {
 };
 
 Base encode_base(const Codec& codec, const Rows& rows) {
-  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
-            std::vector<float>(rows.n), std::vector<float>(rows.n), std::vector<float>(rows.n)};
+  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()), std::vector<float>(rows.n),
+            std::vector<float>(rows.n), std::vector<float>(rows.n)};
   constexpr std::size_t kTaskRows = 64;
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
@@ -170,8 +170,7 @@ std::uint32_t calibrate_refine(const std::shared_ptr<const Codec>& codec, const 
                                const Rows& queries) {
   std::vector<std::uint8_t> codes(base.n * codec->code_size());
   codec->encode(base, codes.data());
-  std::vector<Metric> metrics{codec->params().normalize ? Metric::cosine
-                                                        : Metric::inner_product};
+  std::vector<Metric> metrics{codec->params().normalize ? Metric::cosine : Metric::inner_product};
   if (metrics[0] != Metric::cosine && codec->params().pq_multiplier == 0) {
     metrics.push_back(Metric::l2);
   }

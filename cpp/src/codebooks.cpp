@@ -249,7 +249,8 @@ Codebooks train_codebooks(const Rows& y, const std::vector<Shape>& shapes, std::
     const std::vector<float> book = shapes[g].kind == GroupKind::binary
                                         ? binary_book(part)
                                         : vector_book(part, seed + g, iterations, counts);
-    std::copy(book.begin(), book.end(), result.books.begin() + static_cast<std::ptrdiff_t>(offset * kCentroids));
+    std::copy(book.begin(), book.end(),
+              result.books.begin() + static_cast<std::ptrdiff_t>(offset * kCentroids));
     cell_means(book, width, counts, result.cells.data() + offset * kCells);
   });
   return result;

@@ -20,9 +20,9 @@ void check(const CodecParams& p) {
   for (const Shape& shape : p.shapes) width += shape.width;
   require(!p.shapes.empty() && width == p.weights.size(),
           "groups must cover the " + std::to_string(p.weights.size()) + " dimensions of the basis");
-  require(p.codebooks.books.size() == width * kCentroids &&
-              p.codebooks.cells.size() == width * kCells,
-          "codebooks must have 256 centroids and 16 cells for each dimension");
+  require(
+      p.codebooks.books.size() == width * kCentroids && p.codebooks.cells.size() == width * kCells,
+      "codebooks must have 256 centroids and 16 cells for each dimension");
   require(p.alpha_ip.quarters <= kMaxQuarters && p.alpha_l2.quarters <= kMaxQuarters,
           "alpha must be from 0 to 1");
 }
@@ -83,7 +83,8 @@ Codec::Codec(CodecParams params)
     const float* book = params_.codebooks.books.data() + offset * kCentroids;
     const std::vector<float> half =
         half_norms(std::vector<float>(book, book + width * kCentroids), width);
-    std::copy(half.begin(), half.end(), half_norms_.begin() + static_cast<std::ptrdiff_t>(g * kCentroids));
+    std::copy(half.begin(), half.end(),
+              half_norms_.begin() + static_cast<std::ptrdiff_t>(g * kCentroids));
     const float* weights = params_.weights.data() + offset;
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
     add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
@@ -102,8 +103,8 @@ void Codec::encode_directions(const float* y, std::size_t n, std::uint8_t* codes
 }
 
 void Codec::encode(const Rows& x, std::uint8_t* codes) const {
-  require(x.d == d(), "x has " + std::to_string(x.d) + " dimensions; the codec has " +
-                          std::to_string(d()));
+  require(x.d == d(),
+          "x has " + std::to_string(x.d) + " dimensions; the codec has " + std::to_string(d()));
   parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
     std::vector<float> y(n * transform_.stride()), rho(n);
@@ -174,20 +175,24 @@ void Codec::tables(const float* projected, float* full, float* cells) const {
     kernels().table(projected + offsets_[g], params_.shapes[g].width,
                     params_.codebooks.books.data() + offsets_[g] * kCentroids,
                     full + g * kCentroids);
+  }
+  if (params_.pq_multiplier == 0) return cell_tables(projected, cells);
+  published_tables(projected, full);
+  for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
+    float sum = 0;  // codes of one cell are neighbours in the table
+    for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
+    cells[entry] = sum / static_cast<float>(kCells);
+  }
+}
+
+void Codec::cell_tables(const float* projected, float* cells) const {
+  for (std::size_t g = 0; g < groups(); ++g) {
     float* own = cells + g * kCells;
     std::fill_n(own, kCells, 0.0f);
     for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
       for (std::size_t h = 0; h < kCells; ++h) {
         own[h] += projected[j] * params_.codebooks.cells[j * kCells + h];
       }
-    }
-  }
-  if (params_.pq_multiplier > 0) {
-    published_tables(projected, full);
-    for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
-      float sum = 0;  // codes of one cell are neighbours in the table
-      for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
-      cells[entry] = sum / static_cast<float>(kCells);
     }
   }
 }

@@ -17,7 +17,8 @@
 namespace waterfill {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "files are written as memory is laid out");
+static_assert(std::endian::native == std::endian::little,
+              "files are written as memory is laid out");
 
 constexpr std::array<std::uint8_t, 8> kMagic{0x89, 'W', 'F', 'L', '\r', '\n', 0x1a, '\n'};
 constexpr std::uint16_t kMajor = 1, kMinor = 0;
@@ -159,9 +160,15 @@ void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sect
     });
     position += entry.size;
   }
-  header = {kMagic, kMajor, kMinor, static_cast<std::uint32_t>(kind), position,
+  header = {kMagic,
+            kMajor,
+            kMinor,
+            static_cast<std::uint32_t>(kind),
+            position,
             static_cast<std::uint32_t>(sections.size()),
-            crc32c(table.data(), table.size() * sizeof(TableEntry)), {}, 0};
+            crc32c(table.data(), table.size() * sizeof(TableEntry)),
+            {},
+            0};
   header.header_crc = crc32c(&header, offsetof(Header, header_crc));
   sink.patch(0, &header, sizeof header);
   sink.patch(sizeof header, table.data(), table.size() * sizeof(TableEntry));
@@ -172,7 +179,7 @@ class FileSource : public Source {
   explicit FileSource(const std::string& path) : path_(path) {
     fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd_ < 0) fail_io("cannot open", path);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd_, &status) != 0 || S_ISDIR(status.st_mode)) {
       if (S_ISDIR(status.st_mode)) errno = EISDIR;
       ::close(fd_);
@@ -222,8 +229,10 @@ class MemorySource : public Source {
 
 const char* kind_name(std::uint32_t kind) {
   switch (static_cast<FileKind>(kind)) {
-    case FileKind::codec: return "a codec";
-    case FileKind::flat_index: return "a flat index";
+    case FileKind::codec:
+      return "a codec";
+    case FileKind::flat_index:
+      return "a flat index";
   }
   return "of an unknown kind";
 }
@@ -260,8 +269,8 @@ Header read_header(const Source& source, FileKind wanted) {
 }
 
 bool known(const std::string& tag) {
-  static const std::vector<std::string> tags{"PARAMS", "SHAPES", "MEAN",  "BASIS", "WEIGHTS",
-                                             "BOOKS",  "CELLS",  "PLAN",  "INDEX", "HIGH",
+  static const std::vector<std::string> tags{"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS",
+                                             "BOOKS",  "CELLS",  "PLAN", "INDEX", "HIGH",
                                              "LOW",    "SCALE",  "EXTRA"};
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
@@ -349,7 +358,9 @@ const Container::Entry& Container::find(const std::string& tag) const {
   throw FormatError("damaged: section " + tag + " is missing");
 }
 
-std::uint64_t Container::section_size(const std::string& tag) const { return find(tag).size; }
+std::uint64_t Container::section_size(const std::string& tag) const {
+  return find(tag).size;
+}
 
 SectionReader Container::section(const std::string& tag, std::uint64_t size) const {
   const Entry& entry = find(tag);

@@ -1,5 +1,6 @@
 #include "waterfill/index.hpp"
 
+#include <cmath>
 #include <mutex>
 
 namespace waterfill {
@@ -22,19 +23,20 @@ IndexFlat::IndexFlat(std::shared_ptr<const Codec> codec, Metric metric)
   require(metric == Metric::cosine || !params.normalize,
           "metric: a codec trained with normalize=True needs metric='cosine'");
   constexpr double kUnit = 0.01;
-  require(metric != Metric::cosine || params.normalize ||
-              std::abs(params.constant_norm - 1) <= kUnit,
-          "metric='cosine' needs a codec trained on normalised vectors; use "
-          "wf.analyze(x, normalize=True)");
+  require(
+      metric != Metric::cosine || params.normalize || std::abs(params.constant_norm - 1) <= kUnit,
+      "metric='cosine' needs a codec trained on normalised vectors; use "
+      "wf.analyze(x, normalize=True)");
 }
 
 Alpha IndexFlat::alpha() const {
   if (codec_->params().pq_multiplier > 0) return Alpha{0};
-  const bool euclidean = metric_ == Metric::l2 && keeps_cell_length();
-  return euclidean ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
+  return metric_ == Metric::l2 ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
 }
 
-bool IndexFlat::keeps_cell_length() const { return needs_cell_length(*codec_, metric_); }
+bool IndexFlat::keeps_cell_length() const {
+  return needs_cell_length(*codec_, metric_);
+}
 
 std::size_t IndexFlat::size() const {
   const std::shared_lock lock(mutex_);

@@ -33,7 +33,8 @@ void start_spread(const Rows& y, Random& random, Clustering& clusters) {
     set_centroid(clusters, y.d, c, y.row(chosen * step));
     double total = 0;
     for (std::size_t i = 0; i < n; ++i) {
-      distance[i] = std::min(distance[i], squared_distance(y.row(i * step), y.row(chosen * step), y.d));
+      distance[i] =
+          std::min(distance[i], squared_distance(y.row(i * step), y.row(chosen * step), y.d));
       total += distance[i];
     }
     double left = random.uniform() * total;
@@ -155,13 +156,13 @@ Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
     start_spread(y, random, clusters);
   }
   std::vector<float> errors(y.n);
-  double last = std::numeric_limits<double>::infinity();
+  double last = 0;
   for (int step = 0; step < iterations; ++step) {
     assign(y, clusters);
     update(y, clusters);
     const double error = error_of(y, clusters, errors);
     const bool moved = repair_empty(y, clusters, errors);
-    if (!moved && last - error <= kConverged * last) break;
+    if (step > 0 && !moved && last - error <= kConverged * last) break;
     last = error;
   }
   assign(y, clusters);

@@ -132,8 +132,8 @@ void parallel_for(std::size_t count, const std::function<void(std::size_t)>& tas
 }
 
 void set_num_threads(std::size_t n) {
-  require(n >= 1 && n <= kMaxThreads, "n=" + std::to_string(n) + " must be from 1 to " +
-                                          std::to_string(kMaxThreads));
+  require(n >= 1 && n <= kMaxThreads,
+          "n=" + std::to_string(n) + " must be from 1 to " + std::to_string(kMaxThreads));
   wanted_threads.store(n);
 }
 

@@ -16,15 +16,14 @@ namespace {
 struct Loss {
   double width, ratio;
 };
-constexpr Loss kVectorLoss[] = {{1, 2.72},  {2, 2.237},  {3, 1.755},  {4, 1.572},  {5, 1.461},
-                                {6, 1.396}, {8, 1.300},  {10, 1.246}, {12, 1.204}, {16, 1.163},
+constexpr Loss kVectorLoss[] = {{1, 2.72},   {2, 2.237},  {3, 1.755},  {4, 1.572},  {5, 1.461},
+                                {6, 1.396},  {8, 1.300},  {10, 1.246}, {12, 1.204}, {16, 1.163},
                                 {24, 1.114}, {32, 1.091}, {48, 1.061}, {96, 1.030}};
 constexpr double kOneBitError = 1 - 2 / 3.14159265358979323846;  // two centroids, one Gaussian
 
 double vector_loss(double width) {
-  const Loss* upper =
-      std::find_if(std::begin(kVectorLoss), std::end(kVectorLoss),
-                   [&](const Loss& entry) { return entry.width >= width; });
+  const Loss* upper = std::find_if(std::begin(kVectorLoss), std::end(kVectorLoss),
+                                   [&](const Loss& entry) { return entry.width >= width; });
   if (upper == std::end(kVectorLoss)) return std::prev(upper)->ratio;
   if (upper == std::begin(kVectorLoss) || upper->width == width) return upper->ratio;
   const Loss* lower = upper - 1;
@@ -144,7 +143,8 @@ Classes classic_classes(const std::vector<double>& eigenvalues, double variance,
     for (std::size_t i = 0; i < d; ++i) {
       const bool by_variance = meaning == Threshold::variance;
       // A dimension belongs to the leading share if the share is not full without it.
-      const double before = by_variance ? held / total : static_cast<double>(i) / static_cast<double>(d);
+      const double before =
+          by_variance ? held / total : static_cast<double>(i) / static_cast<double>(d);
       constexpr double kRounding = 1e-12;
       high += before + kRounding < th_high;
       kept += before + kRounding < th_mid;

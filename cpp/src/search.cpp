@@ -13,9 +13,9 @@
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kQueryBatch = 64;    // queries whose tables exist at a time
-constexpr std::size_t kScanBlocks = 64;    // blocks between two looks at the candidates
-constexpr std::size_t kTaskBlocks = 512;   // the least a thread is given of one query's scan
+constexpr std::size_t kQueryBatch = 64;   // queries whose tables exist at a time
+constexpr std::size_t kScanBlocks = 64;   // blocks between two looks at the candidates
+constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
 
 struct Candidate {
   float score;
@@ -63,8 +63,8 @@ class Reservoir {
 //   euclidean: 2 s t - rho^2
 class Scoring {
  public:
-  Scoring(const Codec& codec, Alpha alpha, bool euclidean)
-      : codec_(codec), alpha_(alpha), euclidean_(euclidean) {
+  Scoring(const Codec& codec, Alpha alpha, bool coarse_euclidean)
+      : codec_(codec), alpha_(alpha), coarse_euclidean_(coarse_euclidean) {
     const CodecParams& p = codec.params();
     for (std::size_t code = 0; code < 256; ++code) {
       const auto byte = static_cast<std::uint8_t>(code);
@@ -78,7 +78,7 @@ class Scoring {
   void coarse(const float* t, const std::uint8_t* scale, const std::uint8_t* extra, std::size_t n,
               float* scores) const {
     const LogScale& values = codec_.params().scale;
-    if (!euclidean_) {
+    if (!coarse_euclidean_) {
       for (std::size_t v = 0; v < n; ++v) scores[v] = values[scale[v]] * t[v];
       return;
     }
@@ -89,19 +89,20 @@ class Scoring {
     }
   }
 
-  float full(const float* tables, const std::uint8_t* code) const {
+  // Whole bytes always know rho, so L2 is scored as such whatever the coarse stage did.
+  float full(const float* tables, const std::uint8_t* code, bool euclidean) const {
     float t = 0;
     for (std::size_t g = 0; g < codec_.groups(); ++g) t += tables[g * kCentroids + code[g]];
     const float rho =
         codec_.distance_from_mean(code[codec_.groups()], codec_.squared_cell_length(code));
     const float s = rho / length_power(codec_.squared_length(code), alpha_);
-    return euclidean_ ? 2 * s * t - rho * rho : s * t;
+    return euclidean ? 2 * s * t - rho * rho : s * t;
   }
 
  private:
   const Codec& codec_;
   Alpha alpha_;
-  bool euclidean_;
+  bool coarse_euclidean_;
   std::array<float, 256> rho_factor_, scale_factor_;
 };
 
@@ -144,8 +145,9 @@ class Searcher {
         queries_(queries),
         k_(params.k),
         wanted_(std::min(std::max(params.candidates, params.k), store.size())),
-        euclidean_(index.keeps_cell_length()),
-        scoring_(codec_, index.alpha(), euclidean_) {
+        euclidean_(metric_ == Metric::l2),
+        coarse_euclidean_(index.keeps_cell_length()),
+        scoring_(codec_, index.alpha(), coarse_euclidean_) {
     for (std::size_t s = 0; s < store.segments().size(); ++s) {
       const std::size_t blocks = blocks_of(store.segments()[s]);
       for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
@@ -196,6 +198,10 @@ class Searcher {
     query.full.resize(codec_.groups() * kCentroids);
     std::vector<float> cells(codec_.groups() * kCells);
     codec_.tables(projected.data(), query.full.data(), cells.data());
+    if (euclidean_ != coarse_euclidean_) {  // constant norms: nearest is highest inner product
+      codec_.transform().queries({row, 1, queries_.d}, false, projected.data());
+      codec_.cell_tables(projected.data(), cells.data());
+    }
     quantize_tables(cells.data(), layout_, query);
   }
 
@@ -221,7 +227,7 @@ class Searcher {
         const std::size_t v = (b + i) * kBlock, n = std::min(kBlock, segment.size - v);
         std::array<float, kBlock> scores;
         scoring_.coarse(t.data() + i * kBlock, segment.scale.data() + v,
-                        euclidean_ ? segment.extra.data() + v : nullptr, n, scores.data());
+                        coarse_euclidean_ ? segment.extra.data() + v : nullptr, n, scores.data());
         const auto id = static_cast<std::int64_t>(range.segment * CodeStore::kCapacity + v);
         for (std::size_t j = 0; j < n; ++j) {
           if (scores[j] > best.threshold()) {
@@ -257,7 +263,7 @@ class Searcher {
     std::vector<std::uint8_t> code(codec_.code_size());
     for (Candidate& candidate : all) {
       store_.read(static_cast<std::size_t>(candidate.id), code.data());
-      candidate.score = scoring_.full(query.full.data(), code.data());
+      candidate.score = scoring_.full(query.full.data(), code.data(), euclidean_);
     }
     const std::size_t found = std::min(k_, all.size());
     std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found), all.end(),
@@ -272,27 +278,23 @@ class Searcher {
   // The part of a distance that depends on the query alone.
   double score_offset(const float* q) const {
     const std::vector<float>& mean = codec_.params().mean;
-    double product = 0, squares = 0, shifted = 0;
+    double product = 0, squares = 0;
     for (std::size_t k = 0; k < queries_.d; ++k) {
       const double gap = static_cast<double>(q[k]) - mean[k];
       product += static_cast<double>(q[k]) * mean[k];
-      squares += static_cast<double>(q[k]) * q[k];
-      shifted += gap * gap;
+      squares += gap * gap;
     }
-    if (metric_ != Metric::l2) return codec_.params().pq_multiplier > 0 ? 0 : product;
-    const double c = codec_.params().constant_norm;
-    return euclidean_ ? shifted : squares + c * c - 2 * product;
+    if (euclidean_) return squares;
+    return codec_.params().pq_multiplier > 0 ? 0 : product;
   }
 
   float distance(float score, double offset) const {
-    if (metric_ != Metric::l2) return static_cast<float>(offset + score);
-    const double factor = euclidean_ ? 1 : 2;
-    return static_cast<float>(std::max(0.0, offset - factor * score));
+    return static_cast<float>(euclidean_ ? std::max(0.0, offset - score) : offset + score);
   }
 
   float worst_distance() const {
     const float largest = std::numeric_limits<float>::max();
-    return metric_ == Metric::l2 ? largest : -largest;
+    return euclidean_ ? largest : -largest;
   }
 
   const Codec& codec_;
@@ -301,7 +303,7 @@ class Searcher {
   Layout layout_;
   Rows queries_;
   std::size_t k_, wanted_;
-  bool euclidean_;
+  bool euclidean_, coarse_euclidean_;
   Scoring scoring_;
   std::vector<Range> ranges_;
 };

@@ -42,14 +42,13 @@ void wanted(bool holds, const std::string& what) {
 
 void append_codec(const Codec& codec, std::vector<Section>& sections) {
   const CodecParams& p = codec.params();
-  sections.push_back(record(
-      "PARAMS",
-      ParamsRecord{static_cast<std::uint32_t>(codec.d()),
-                   static_cast<std::uint32_t>(codec.transform().p()),
-                   static_cast<std::uint32_t>(codec.groups()), p.alpha_ip.quarters,
-                   p.alpha_l2.quarters, p.refine_factor, p.normalize ? 1u : 0u, 0, p.scale.low(),
-                   p.scale.step(), p.cell_length.low(), p.cell_length.step(), p.constant_norm,
-                   p.pq_multiplier}));
+  sections.push_back(
+      record("PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
+                                    static_cast<std::uint32_t>(codec.transform().p()),
+                                    static_cast<std::uint32_t>(codec.groups()), p.alpha_ip.quarters,
+                                    p.alpha_l2.quarters, p.refine_factor, p.normalize ? 1u : 0u, 0,
+                                    p.scale.low(), p.scale.step(), p.cell_length.low(),
+                                    p.cell_length.step(), p.constant_norm, p.pq_multiplier}));
   sections.push_back({"SHAPES", [&p](const Emit& emit) {
                         for (const Shape& shape : p.shapes) {
                           const ShapeRecord r{shape.width, static_cast<std::uint32_t>(shape.kind)};
@@ -78,8 +77,8 @@ void check_record(const ParamsRecord& r) {
   wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.refine_factor >= 1 &&
              r.normalize <= 1,
          "settings in section PARAMS are impossible");
-  for (const double value : {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm,
-                             r.pq_multiplier}) {
+  for (const double value :
+       {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm, r.pq_multiplier}) {
     wanted(std::isfinite(value), "section PARAMS has a value that is not finite");
   }
 }
@@ -121,7 +120,7 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
 
 // One section from one array of every segment.
 Section segments(const char* tag, const CodeStore& store,
-                 std::vector<std::uint8_t> Segment::*array) {
+                 std::vector<std::uint8_t> Segment::* array) {
   return {tag, [&store, array](const Emit& emit) {
             for (const Segment& segment : store.segments()) {
               emit((segment.*array).data(), (segment.*array).size());
@@ -162,9 +161,9 @@ void write_index(const IndexFlat& index, const std::string& path) {
   index.visit_store([&](const CodeStore& store) {
     std::vector<Section> sections;
     append_codec(*index.codec(), sections);
-    sections.push_back(record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
-                                                   index.keeps_cell_length() ? 1u : 0u,
-                                                   store.size()}));
+    sections.push_back(
+        record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
+                                    index.keeps_cell_length() ? 1u : 0u, store.size()}));
     sections.push_back(segments("HIGH", store, &Segment::high));
     sections.push_back(segments("LOW", store, &Segment::low));
     sections.push_back(segments("SCALE", store, &Segment::scale));

@@ -11,7 +11,9 @@ void set_nibble(std::uint8_t& byte, bool upper, unsigned value) {
   byte = static_cast<std::uint8_t>(upper ? (byte & 0x0fu) | value << 4 : (byte & 0xf0u) | value);
 }
 
-std::size_t blocks_for(std::size_t n) { return (n + kBlock - 1) / kBlock; }
+std::size_t blocks_for(std::size_t n) {
+  return (n + kBlock - 1) / kBlock;
+}
 
 }  // namespace
 

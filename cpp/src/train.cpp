@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 constexpr std::size_t kAlphaRows = 16384;   // base rows for the choice of alpha
 constexpr std::size_t kRefineRows = 65536;  // and for the number of candidates
-constexpr double kScaleMargin = 1.5;        // room beyond the training sample's scales
+constexpr double kScaleMargin = 2;          // room beyond the training sample's scales
 
 // Every row's coordinates in code order, without padding.
 struct Directions {

@@ -16,7 +16,9 @@ PackedMatrix::PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
   }
 }
 
-std::size_t PackedMatrix::stride() const { return panels_ * kPanel; }
+std::size_t PackedMatrix::stride() const {
+  return panels_ * kPanel;
+}
 
 void PackedMatrix::multiply(const float* x, std::size_t n, float* y) const {
   kernels().project(x, n, rows_, data_.data(), panels_, y);
@@ -26,20 +28,17 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
     : mean_(std::move(mean)), basis_(std::move(basis)), weights_(std::move(weights)) {
   const std::size_t d = mean_.size(), p = weights_.size();
   require(d >= 1 && p >= 1, "mean and weights must not be empty");
-  require(basis_.size() == p * d, "basis must have " + std::to_string(p) + " rows of " +
-                                      std::to_string(d) + " values");
+  require(basis_.size() == p * d,
+          "basis must have " + std::to_string(p) + " rows of " + std::to_string(d) + " values");
   for (const float weight : weights_) {
     require(std::isfinite(weight) && weight > 0, "weights must be finite and positive");
   }
-  to_codes_ = PackedMatrix(d, p, [&](std::size_t k, std::size_t j) {
-    return weights_[j] * basis_[j * d + k];
-  });
-  to_queries_ = PackedMatrix(d, p, [&](std::size_t k, std::size_t j) {
-    return basis_[j * d + k] / weights_[j];
-  });
-  from_codes_ = PackedMatrix(p, d, [&](std::size_t j, std::size_t k) {
-    return basis_[j * d + k] / weights_[j];
-  });
+  to_codes_ = PackedMatrix(
+      d, p, [&](std::size_t k, std::size_t j) { return weights_[j] * basis_[j * d + k]; });
+  to_queries_ = PackedMatrix(
+      d, p, [&](std::size_t k, std::size_t j) { return basis_[j * d + k] / weights_[j]; });
+  from_codes_ = PackedMatrix(
+      p, d, [&](std::size_t j, std::size_t k) { return basis_[j * d + k] / weights_[j]; });
 }
 
 void Transform::directions(const Rows& x, float* y, float* rho) const {

@@ -49,8 +49,8 @@ class Norms:
 
     @property
     def constant(self) -> bool:
-        """Whether all norms are the same up to one percent of spread."""
-        return self.mean > 0 and self.std <= 0.01 * self.mean
+        """Whether all norms are the same up to half a percent of spread."""
+        return self.mean > 0 and self.std <= 0.005 * self.mean
 
 
 @dataclass(frozen=True, repr=False)

@@ -57,9 +57,8 @@ class IndexFlat:
     -----
     With ``q`` a query, ``u`` the decoded direction, ``rho`` the distance from the mean and
     ``s = rho / |u|**alpha``, the full score is ``<q, mean> + s <q, u>`` for inner products and
-    ``|q - mean|^2 + rho^2 - 2 s <q - mean, u>`` for L2; where all vectors have one norm c, L2 is
-    ``|q|^2 + c^2`` minus twice the inner product. Safe to search from several threads; adding and
-    removing wait for running searches.
+    ``|q - mean|^2 + rho^2 - 2 s <q - mean, u>`` for L2. Safe to search from several threads; adding
+    and removing wait for running searches.
     """
 
     def __init__(self, codec: Codec, metric: Metric = "ip") -> None:
@@ -227,8 +226,7 @@ class IndexFlat:
             return 0
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise TypeError(
-                f"ids must be integers of shape (m,), got dtype {array.dtype}, "
-                f"shape {array.shape}"
+                f"ids must be integers of shape (m,), got dtype {array.dtype}, shape {array.shape}"
             )
         return self._core.remove(np.ascontiguousarray(array, dtype=np.int64))
 

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 _ITERATIONS = 50
 
 
-def itq_rotation(
-    y: NDArray[np.float32], iterations: int = _ITERATIONS
-) -> NDArray[np.float64]:
+def itq_rotation(y: NDArray[np.float32], iterations: int = _ITERATIONS) -> NDArray[np.float64]:
     """Find the rotation R for which ``sign(y R)`` is nearest to ``y R``.
 
     Gong & Lazebnik, Iterative quantization: a Procrustean approach to learning binary codes,

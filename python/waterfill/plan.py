@@ -82,9 +82,7 @@ class Plan:
             array.setflags(write=False)
 
     @classmethod
-    def waterfill(
-        cls, analysis: Analysis, code_bytes: int = 48, weighting: float = 0.2
-    ) -> Plan:
+    def waterfill(cls, analysis: Analysis, code_bytes: int = 48, weighting: float = 0.2) -> Plan:
         """Spend a number of bytes by reverse water-filling.
 
         Every eigen-dimension gets ``max(0, 1/2 log2(variance / theta))`` bits (Cover & Thomas,
@@ -110,12 +108,11 @@ class Plan:
             raise ValueError(f"weighting={weighting!r} must be from 0 to 1")
         if not 1 <= code_bytes <= analysis.d:
             raise ValueError(
-                f"code_bytes={code_bytes} must be from 1 to the number of dimensions, "
-                f"{analysis.d}"
+                f"code_bytes={code_bytes} must be from 1 to the number of dimensions, {analysis.d}"
             )
         variances = _core.shrink(analysis.eigenvalues, analysis.n)
         weighted = variances ** (1 + 2 * weighting)
-        rates = _core.reverse_waterfill(weighted, 8.0 * code_bytes)
+        rates = _core.reverse_waterfill(variances, 8.0 * code_bytes)
         groups = _core.waterfill_groups(rates, code_bytes)
         return cls._from_groups("waterfill", analysis, variances, groups, weighting, None)
 

@@ -46,9 +46,7 @@ class Rows:
         array = _as_array(x, name)
         if array.ndim != 2:
             hint = "; for a single vector use x[None, :]" if array.ndim == 1 else ""
-            raise ValueError(
-                f"{name} must have shape (n, d), got shape {tuple(array.shape)}{hint}"
-            )
+            raise ValueError(f"{name} must have shape (n, d), got shape {tuple(array.shape)}{hint}")
         if array.shape[1] == 0:
             raise ValueError(f"{name} has 0 dimensions; at least 1 is needed")
         if d is not None and array.shape[1] != d:

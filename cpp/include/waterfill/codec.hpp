@@ -61,7 +61,7 @@ struct CodecParams {
   double pq_multiplier = 0;  // > 0: the published score of the classic plan
   bool normalize = false;    // vectors are divided by their norm before they are encoded
   std::uint32_t refine_factor = 20;
-  std::string plan;          // JSON, for readers; no computation uses it
+  std::string plan;  // JSON, for readers; no computation uses it
 };
 
 class Codec {
@@ -84,6 +84,7 @@ class Codec {
 
   // Tables of one projected query: full has groups() * 256 values, cells groups() * 16.
   void tables(const float* projected, float* full, float* cells) const;
+  void cell_tables(const float* projected, float* cells) const;
 
   float squared_length(const std::uint8_t* code) const;       // |u_hat|^2
   float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
@@ -98,8 +99,8 @@ class Codec {
 
   CodecParams params_;
   Transform transform_;
-  std::vector<std::size_t> offsets_;                     // first dimension of each group
-  std::vector<float> half_norms_;                        // groups * 256, as k-means compares
+  std::vector<std::size_t> offsets_;                    // first dimension of each group
+  std::vector<float> half_norms_;                       // groups * 256, as k-means compares
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
 };
 

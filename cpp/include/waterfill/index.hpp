@@ -24,7 +24,8 @@ class IndexFlat {
   const std::shared_ptr<const Codec>& codec() const { return codec_; }
   Metric metric() const { return metric_; }
   Alpha alpha() const;
-  // Whether a second byte a vector is kept: L2 where the vectors' norms differ.
+  // Whether a second byte a vector is kept, |u_cell|^2: the coarse stage needs it for L2 unless all
+  // norms are the same, when the nearest vector is the one with the highest inner product.
   bool keeps_cell_length() const;
   std::size_t size() const;
 
@@ -41,8 +42,7 @@ class IndexFlat {
   // ones are -1 with the worst possible distance.
   //
   // inner product and cosine:  <q, mean> + s <q', y_hat>
-  // L2, norms differ:          |q - mean|^2 + rho^2 - 2 s <(q - mean)', y_hat>
-  // L2, constant norm c:       |q|^2 + c^2 - 2 (<q, mean> + s <q', y_hat>)
+  // L2:                        |q - mean|^2 + rho^2 - 2 s <(q - mean)', y_hat>
   void search(const Rows& queries, const SearchParams& params, float* distances,
               std::int64_t* labels) const;
 

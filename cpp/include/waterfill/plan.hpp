@@ -10,7 +10,7 @@
 
 namespace waterfill {
 
-inline constexpr double kMaxRate = 8;      // a dimension has at most a byte of its own
+inline constexpr double kMaxRate = 8;          // a dimension has at most a byte of its own
 inline constexpr std::size_t kBinaryDims = 8;  // one-bit dimensions that share a byte
 
 // A set of dimensions that share one code byte: 256 centroids over all of them (vector), or one

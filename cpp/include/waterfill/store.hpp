@@ -74,8 +74,7 @@ class CodeStore {
 // The byte of group g for vector v of a segment, from its two nibbles.
 inline std::uint8_t code_byte(const Layout& layout, const Segment& segment, std::size_t v,
                               std::size_t g) {
-  const std::uint8_t pair =
-      segment.high[v / 32 * layout.block_bytes() + g * 16 + v % 16];
+  const std::uint8_t pair = segment.high[v / 32 * layout.block_bytes() + g * 16 + v % 16];
   const unsigned high = v % 32 < 16 ? pair & 15u : pair >> 4;
   const std::uint8_t lows = segment.low[v * layout.low_bytes() + g / 2];
   const unsigned low = g % 2 == 0 ? lows & 15u : lows >> 4;
