@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kTaskRows = 64;
 constexpr std::size_t kAlphaRows = 16384;   // base rows for the choice of alpha
+constexpr std::size_t kRefineQueries = 128;
 constexpr std::size_t kRefineRows = 65536;  // and for the number of candidates
 constexpr double kScaleMargin = 2;          // room beyond the training sample's scales
 
@@ -89,7 +90,8 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   fit_scales(params, sample);
   if (calibrate) {
     const Rows base{sample.data, std::min(sample.n, kRefineRows), sample.d};
-    params.refine_factor = calibrate_refine(std::make_shared<Codec>(params), base, held_out);
+    const Rows queries{held_out.data, std::min(held_out.n, kRefineQueries), held_out.d};
+    params.refine_factor = calibrate_refine(std::make_shared<Codec>(params), base, queries);
   }
   return std::make_shared<Codec>(std::move(params));
 }

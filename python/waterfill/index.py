@@ -188,7 +188,8 @@ class IndexFlat:
         """
         if not 0 <= key < self.ntotal:
             raise IndexError(f"key={key} is not in an index of {self.ntotal} vectors")
-        return self.reconstruct_n(int(key), 1)[0]
+        vector: NDArray[np.float32] = self.reconstruct_n(int(key), 1)[0]
+        return vector
 
     def reconstruct_n(self, n0: int, ni: int) -> FloatRows:
         """Decode the vectors n0 to n0 + ni - 1, shape (ni, d).

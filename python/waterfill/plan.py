@@ -111,7 +111,6 @@ class Plan:
                 f"code_bytes={code_bytes} must be from 1 to the number of dimensions, {analysis.d}"
             )
         variances = _core.shrink(analysis.eigenvalues, analysis.n)
-        weighted = variances ** (1 + 2 * weighting)
         rates = _core.reverse_waterfill(variances, 8.0 * code_bytes)
         groups = _core.waterfill_groups(rates, code_bytes)
         return cls._from_groups("waterfill", analysis, variances, groups, weighting, None)

@@ -118,11 +118,10 @@ class _Pages:
 
 
 def _as_array(x: Any, name: str) -> NDArray[Any]:
-    if not isinstance(x, np.ndarray):
-        x = _import_array(x, name)
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    return x
+    array: NDArray[Any] = x if isinstance(x, np.ndarray) else _import_array(x, name)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
 
 
 def _import_array(x: Any, name: str) -> NDArray[Any]:

@@ -1,0 +1,79 @@
+# make demo   build, install and compress real embeddings beside FAISS
+# make test   build, install and run the whole test suite
+# Each makes its own virtual environment and goes on where it stopped. More: make help
+
+PYTHON ?= python3
+SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
+PIP = bin/python -m pip install --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint sanitize bench wheel clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+help:
+	@echo "make demo      compress the sample in tests/data beside FAISS and print a table"
+	@echo "make test      the whole test suite"
+	@echo "make lint      ruff, mypy and clang-format, changing nothing"
+	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make bench     speed beside FAISS, with a table of ratios"
+	@echo "make wheel     a wheel in dist/"
+	@echo "make clean     remove virtual environments and build output"
+
+demo: .venv-demo/installed
+	.venv-demo/bin/python examples/demo.py
+
+test: .venv-test/installed
+	.venv-test/bin/python -m pytest tests
+
+lint: .venv-lint/ready
+	.venv-lint/bin/ruff check .
+	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/mypy
+	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json
+	.venv-bench/bin/python bench/ratios.py .venv-bench/results.json
+
+# The sanitizer's run-time library must come before Python; leaks are Python's own business.
+sanitize: .venv-sanitize/installed
+	LD_PRELOAD=$$(g++ -print-file-name=libasan.so) \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
+	.venv-sanitize/bin/python -m pytest tests -m "not memory"
+
+wheel:
+	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-sanitize build dist
+
+# An environment is `ready` with its requirements and `installed` with the package as it stands.
+
+.venv-%/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "waterfill needs Python 3.10 or later; call make PYTHON=/path/to/python3"; exit 1; }
+	@echo "== creating the virtual environment .venv-$*"
+	$(PYTHON) -m venv .venv-$*
+	touch $@
+
+.venv-demo/ready: examples/requirements.txt
+.venv-test/ready .venv-sanitize/ready: tests/requirements.txt
+.venv-lint/ready: .ci/requirements.txt
+.venv-bench/ready: bench/requirements.txt
+
+.venv-%/ready: .venv-%/created
+	@echo "== installing what $* needs"
+	.venv-$*/$(PIP) -r $(filter %.txt,$^)
+	touch $@
+
+.venv-sanitize/installed: .venv-sanitize/ready $(SOURCES)
+	@echo "== building and installing waterfill with sanitizers"
+	.venv-sanitize/$(PIP) --force-reinstall --no-deps -C build-dir=build/sanitize \
+		-C cmake.define.WATERFILL_SANITIZE=ON -C cmake.build-type=RelWithDebInfo .
+	touch $@
+
+.venv-%/installed: .venv-%/ready $(SOURCES)
+	@echo "== building and installing waterfill into .venv-$*"
+	.venv-$*/$(PIP) --force-reinstall --no-deps .
+	.venv-$*/$(PIP) "numpy>=1.24"
+	touch $@
