@@ -103,7 +103,9 @@ def main() -> None:
     print("\nThe plan at 48 bytes\n")
     print(wf.Plan.waterfill(analysis, code_bytes=48))
 
-    print("\nTraining and searching on one thread, FAISS first: about half a minute ...", flush=True)
+    print(
+        "\nTraining and searching on one thread, FAISS first: about half a minute ...", flush=True
+    )
     rows = faiss_rows(x, queries)
     truth = faiss.knn(queries, x, K, metric=faiss.METRIC_INNER_PRODUCT)[1]
     for code_bytes in (24, 48, 96):

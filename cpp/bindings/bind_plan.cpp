@@ -49,9 +49,11 @@ void bind_plan(py::module_& m) {
         classic_groups(classic_classes(vector_argument<double>(eigenvalues, "eigenvalues"),
                                        variance, th_high, th_mid, threshold_argument(by))));
   });
-  m.def("predict_distortion", [](const py::object& variances, const std::vector<PyGroup>& groups) {
+  m.def("predict_distortion", [](const py::object& variances, const py::object& weights,
+                                 const std::vector<PyGroup>& groups) {
     const Distortion d =
-        predict_distortion(vector_argument<double>(variances, "variances"), from_python(groups));
+        predict_distortion(vector_argument<double>(variances, "variances"),
+                           vector_argument<double>(weights, "weights"), from_python(groups));
     return py::make_tuple(d.expected, d.bound);
   });
 }

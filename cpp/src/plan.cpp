@@ -31,13 +31,19 @@ double vector_loss(double width) {
   return lower->ratio + t * (upper->ratio - lower->ratio);
 }
 
-double group_error(const std::vector<double>& variances, const Group& group) {
-  std::vector<double> own;
-  for (const std::uint32_t dim : group.dims) own.push_back(variances.at(dim));
+// `weights` are those of all dimensions: k-means sees weighted coordinates, the error is counted in
+// plain ones.
+double group_error(const std::vector<double>& variances, const std::vector<double>& weights,
+                   const Group& group) {
+  std::vector<double> own, seen;
+  for (const std::uint32_t dim : group.dims) {
+    own.push_back(variances.at(dim));
+    seen.push_back(variances.at(dim) * weights.at(dim) * weights.at(dim));
+  }
   const double energy = std::accumulate(own.begin(), own.end(), 0.0);
   if (group.kind == GroupKind::binary) return kOneBitError * energy;
   // Eight bits, spent inside the group as well as a quantizer can: water-filling once more.
-  const std::vector<double> rates = reverse_waterfill(own, kMaxRate);
+  const std::vector<double> rates = reverse_waterfill(seen, kMaxRate);
   double error = 0, active = 0;
   for (std::size_t i = 0; i < own.size(); ++i) {
     error += own[i] * std::exp2(-2 * rates[i]);
@@ -169,13 +175,14 @@ std::vector<Group> classic_groups(const Classes& classes) {
 }
 
 Distortion predict_distortion(const std::vector<double>& variances,
+                              const std::vector<double>& weights,
                               const std::vector<Group>& groups) {
   const double total = std::accumulate(variances.begin(), variances.end(), 0.0);
   require(total > 0, "variances must not all be zero");
   std::vector<bool> used(variances.size(), false);
   double expected = 0, bits = 0;
   for (const Group& group : groups) {
-    expected += group_error(variances, group);
+    expected += group_error(variances, weights, group);
     bits += group.kind == GroupKind::binary ? static_cast<double>(group.dims.size()) : kMaxRate;
     for (const std::uint32_t dim : group.dims) used.at(dim) = true;
   }

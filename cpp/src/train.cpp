@@ -11,7 +11,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
-constexpr std::size_t kAlphaRows = 16384;   // base rows for the choice of alpha
+constexpr std::size_t kAlphaRows = 16384;  // base rows for the choice of alpha
 constexpr std::size_t kRefineQueries = 128;
 constexpr std::size_t kRefineRows = 65536;  // and for the number of candidates
 constexpr double kScaleMargin = 2;          // room beyond the training sample's scales

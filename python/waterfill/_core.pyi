@@ -62,7 +62,9 @@ def classic_groups(
     eigenvalues: NDArray[np.float64], variance: float, th_high: float, th_mid: float, by: str
 ) -> list[tuple[str, list[int]]]: ...
 def predict_distortion(
-    variances: NDArray[np.float64], groups: list[tuple[str, list[int]]]
+    variances: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: list[tuple[str, list[int]]],
 ) -> tuple[float, float]: ...
 def project_directions(
     mean: NDArray[np.float32],

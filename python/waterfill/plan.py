@@ -221,12 +221,18 @@ class Plan:
 
     @property
     def shannon_bound(self) -> float:
-        """Least distortion that any code of so many bits can have on a Gaussian source."""
+        """Least distortion that any code of so many bits can have on a Gaussian source.
+
+        Directions have a dimension less than vectors, and the scale byte holds the length: with few
+        dimensions the codec can be a little better than this.
+        """
         return self._distortion()[1]
 
     def _distortion(self) -> tuple[float, float]:
         return _core.predict_distortion(
-            self.variances, [(group.kind, list(group.dims)) for group in self.groups]
+            self.variances,
+            self.weights.astype(np.float64),
+            [(group.kind, list(group.dims)) for group in self.groups],
         )
 
     def to_json(self) -> str:

@@ -79,12 +79,17 @@ class Rows:
     def take(self, rows: NDArray[np.int64], *, finite: bool = True) -> FloatRows:
         """Gather the rows with these ascending numbers; `finite` as for `blocks`."""
         out = np.empty((len(rows), self.d), dtype=np.float32)
-        for start in range(0, len(rows), self.block_rows):
-            chosen = rows[start : start + self.block_rows]
+        # Reading one row of a map may make megabytes around it resident, so rows are gathered
+        # from one stretch of the input after the other.
+        stretches = np.flatnonzero(np.diff(rows // self.block_rows)) + 1
+        for start, stop in zip([0, *stretches], [*stretches, len(rows)], strict=True):
+            chosen = rows[start:stop]
+            if len(chosen) == 0:
+                continue
             block = _to_float32(self._array[chosen])
             for i in np.flatnonzero(~np.isfinite(block).all(axis=1))[:1] if finite else ():
                 _core.require_finite(block[i : i + 1], self.name, int(chosen[i]))
-            out[start : start + len(chosen)] = block
+            out[start:stop] = block
             if self._pages is not None:
                 self._pages.release(self._array[chosen[0] : chosen[-1] + 1])
         return out

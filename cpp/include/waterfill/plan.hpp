@@ -54,8 +54,9 @@ struct Distortion {
   double expected;  // of these groups, from the measured loss of 256-entry vector quantizers
   double bound;     // Shannon's for Gaussian dimensions at the same number of bits
 };
-// Mean squared error of the decoded direction, relative to its energy.
+// Mean squared error of the decoded direction, relative to its energy. weights: factors of the
+// coordinates that are quantized, one for each dimension that the groups use.
 Distortion predict_distortion(const std::vector<double>& variances,
-                              const std::vector<Group>& groups);
+                              const std::vector<double>& weights, const std::vector<Group>& groups);
 
 }  // namespace waterfill

@@ -1,0 +1,81 @@
+"""Straightforward NumPy statements of what the C++ core computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import waterfill as wf
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Reference:
+    """A codec's arrays in float64, and the documented formulas on them."""
+
+    mean: Floats
+    basis: Floats
+    weights: Floats
+    books: Floats
+    cells: Floats
+    shapes: list[tuple[int, str]]
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, codec: wf.Codec) -> Reference:
+        arrays = codec._core.arrays
+        parts = {k: v.astype(np.float64) for k, v in arrays.items() if k != "shapes"}
+        return cls(shapes=arrays["shapes"], settings=codec._core.settings, **parts)
+
+    def slices(self) -> list[slice]:
+        ends = np.cumsum([width for width, _ in self.shapes])
+        return [slice(end - width, end) for end, (width, _) in zip(ends, self.shapes, strict=True)]
+
+    def directions(self, x: NDArray[Any]) -> tuple[Floats, Floats]:
+        r = x.astype(np.float64) - self.mean
+        rho = np.linalg.norm(r, axis=1)
+        return (r / rho[:, None]) @ self.basis.T * self.weights, rho
+
+    def errors(self, y: Floats) -> Floats:
+        """Squared distance of each row to each centroid, (n, groups, 256)."""
+        parts = [((y[:, s, None] - self.books[s][None]) ** 2).sum(axis=1) for s in self.slices()]
+        return np.stack(parts, axis=1)
+
+    def decoded(self, codes: NDArray[np.uint8]) -> Floats:
+        """y_hat."""
+        parts = [self.books[s][:, codes[:, g]].T for g, s in enumerate(self.slices())]
+        return np.concatenate(parts, axis=1)
+
+    def cell_length(self, codes: NDArray[np.uint8]) -> Floats:
+        parts = [self.cells[s][:, codes[:, g] >> 4].T for g, s in enumerate(self.slices())]
+        return np.linalg.norm(np.concatenate(parts, axis=1) / self.weights, axis=1)
+
+    def rho(self, codes: NDArray[np.uint8]) -> Floats:
+        low, step = self.settings["scale"]
+        byte = codes[:, -1].astype(np.float64)
+        z = np.where(byte == 0, 0, np.exp(low + (byte - 1) * step))
+        return z * self.cell_length(codes) ** (self.settings["alpha_ip"] / 4)
+
+    def scale(self, codes: NDArray[np.uint8], alpha: float) -> Floats:
+        length = np.linalg.norm(self.decoded(codes) / self.weights, axis=1)
+        return self.rho(codes) / np.maximum(length, 1e-6) ** alpha
+
+    def decode(self, codes: NDArray[np.uint8], alpha: float) -> Floats:
+        u = (self.decoded(codes) / self.weights) @ self.basis
+        return self.mean + self.scale(codes, alpha)[:, None] * u
+
+    def scores(self, queries: NDArray[Any], codes: NDArray[np.uint8], metric: str) -> Floats:
+        """The documented full score of every query and vector."""
+        alpha = self.settings["alpha_l2" if metric == "l2" else "alpha_ip"] / 4
+        q = queries.astype(np.float64)
+        s, y = self.scale(codes, alpha), self.decoded(codes)
+        if metric != "l2":
+            return (q @ self.mean)[:, None] + s * ((q @ self.basis.T / self.weights) @ y.T)
+        shifted = q - self.mean
+        product = s * ((shifted @ self.basis.T / self.weights) @ y.T)
+        squares = (shifted**2).sum(axis=1)[:, None] + self.rho(codes) ** 2
+        return np.maximum(0, squares - 2 * product)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import waterfill as wf
+from waterfill import _core
+
+HEADER, ENTRY = "<8sHHIQII28sI", "<8sQQII"
+
+
+@pytest.fixture(scope="module")
+def index(small_codec: wf.Codec, clustered: np.ndarray) -> wf.IndexFlat:
+    made = wf.IndexFlat(small_codec, "l2")
+    made.add(clustered[:500])
+    return made
+
+
+@pytest.fixture(scope="module")
+def image(index: wf.IndexFlat, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("image") / "index.wf"
+    wf.write_index(index, path)
+    return path.read_bytes()
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def sections(data: bytes) -> dict[str, tuple[int, int, int]]:
+    """Read the table as FORMAT.md says: tag -> offset, size, CRC."""
+    count = struct.unpack_from(HEADER, data)[5]
+    entries = (struct.unpack_from(ENTRY, data, 64 + 32 * i) for i in range(count))
+    return {tag.rstrip(b"\0").decode(): (at, size, crc) for tag, at, size, crc, _ in entries}
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+@pytest.mark.parametrize("n", [0, 1, 33, 2000])
+def test_reading_gives_what_was_written(codec, base, queries, tmp_path, metric, n):
+    index = wf.IndexFlat(codec, metric)
+    index.add(base[:n])
+    path = tmp_path / "index.wf"
+    wf.write_index(index, path)
+    again = wf.read_index(str(path))
+    assert (again.ntotal, again.metric, again.d) == (n, metric, 384)
+    assert again.codec.to_bytes() == codec.to_bytes()
+    assert again.codec.plan == codec.plan
+    for a, b in zip(again.search(queries, 7), index.search(queries, 7), strict=True):
+        np.testing.assert_array_equal(a, b)
+    again.add(base[:5])
+    assert again.ntotal == n + 5
+    assert os.listdir(tmp_path) == ["index.wf"]
+
+
+def test_several_segments_and_classic_plans_are_kept(clustered, tmp_path):
+    plan = wf.Plan.classic(wf.analyze(clustered), 0.2, 0.7, by="dimensions", pq_multiplier=3.0)
+    index = wf.IndexFlat(wf.Codec.train(clustered, plan))
+    index.add(np.tile(clustered, (45, 1)))
+    wf.write_index(index, tmp_path / "index.wf")
+    again = wf.read_index(tmp_path / "index.wf")
+    assert again.codec.plan == plan
+    for a, b in zip(again.search(clustered[:5], 99), index.search(clustered[:5], 99), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_file_is_what_the_format_page_says(image, index):
+    magic, major, minor, kind, size, count, table_crc, zeros, crc = struct.unpack_from(
+        HEADER, image
+    )
+    assert magic == bytes([0x89, 0x57, 0x46, 0x4C, 0x0D, 0x0A, 0x1A, 0x0A])
+    assert (major, minor, kind, size) == (1, 0, 2, len(image))
+    assert zeros == bytes(28)
+    assert crc == _core.crc32c(image[:60])
+    assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
+    table = sections(image)
+    assert list(table) == [
+        *("PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN"),
+        *("INDEX", "HIGH", "LOW", "SCALE", "EXTRA"),
+    ]
+    for at, length, crc in table.values():
+        assert at % 64 == 0
+        assert crc == _core.crc32c(image[at : at + length])
+
+    d, p, groups = struct.unpack_from("<3I", image, table["PARAMS"][0])
+    arrays = index.codec._core.arrays
+    assert (d, p, groups) == (20, len(arrays["weights"]), 7)
+    at, length, _ = table["BOOKS"]
+    books = np.frombuffer(image[at : at + length], "<f4").reshape(p, 256)
+    np.testing.assert_array_equal(books, arrays["books"])
+    assert struct.unpack_from("<2IQ", image, table["INDEX"][0]) == (1, 1, 500)
+
+    codes = index._core.codes(0, 500)
+    high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)
+    low = np.frombuffer(image, np.uint8, table["LOW"][1], table["LOW"][0]).reshape(500, 4)
+    for v in (0, 15, 16, 31, 32, 499):
+        pair = high[v // 32, :7, v % 16]
+        upper = pair >> 4 if v % 32 >= 16 else pair & 15
+        lower = np.stack([low[v] & 15, low[v] >> 4], axis=1).ravel()[:7]
+        np.testing.assert_array_equal(upper << 4 | lower, codes[v, :7])
+        assert image[table["SCALE"][0] + v] == codes[v, 7]
+
+
+def test_crc32c_is_castagnolis():
+    assert _core.crc32c(b"123456789") == 0xE3069283
+    assert _core.crc32c(b"") == 0
+
+
+def test_every_truncation_is_refused(image, tmp_path):
+    for length in [*range(0, 64, 7), *range(64, len(image), len(image) // 50)]:
+        with pytest.raises(wf.FormatError):
+            wf.read_index(write(tmp_path / "short.wf", image[:length]))
+
+
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_every_flipped_bit_is_found(image, tmp_path_factory, at, bit):
+    at = int(at * len(image))
+    damaged = bytearray(image)
+    damaged[at] ^= 1 << bit
+    path = write(tmp_path_factory.mktemp("flip") / "index.wf", bytes(damaged))
+    inside = at < 64 + 32 * 13 or any(
+        start <= at < start + size for start, size, _ in sections(image).values()
+    )
+    if inside:
+        with pytest.raises(wf.FormatError, match=r"index\.wf: "):
+            wf.read_index(path)
+    else:  # padding
+        assert wf.read_index(path).ntotal == 500
+
+
+def patched(image: bytes, offset: int, value: bytes) -> bytes:
+    """Change header bytes and make the header's checksum fit again."""
+    data = bytearray(image)
+    data[offset : offset + len(value)] = value
+    data[60:64] = struct.pack("<I", _core.crc32c(bytes(data[:60])))
+    return bytes(data)
+
+
+def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
+    path = tmp_path / "other.wf"
+    for data, message in (
+        (b"", "fewer than a header"),
+        (b"\x93NUMPY" + bytes(200), "first bytes differ"),
+        (patched(image, 8, b"\2"), r"version 2\.0 is not known"),
+        (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
+        (image + b"more", "the header says"),
+        (small_codec.to_bytes(), "holds a codec, expected a flat index"),
+    ):
+        with pytest.raises(wf.FormatError, match=message):
+            wf.read_index(write(path, data))
+    assert issubclass(wf.FormatError, ValueError)
+    assert wf.read_index(write(path, patched(image, 10, b"\5"))).ntotal == 500  # a later minor
+
+
+def test_unknown_sections_are_skipped_only_if_they_may_be(image, tmp_path):
+    count = struct.unpack_from(HEADER, image)[5]
+    entry = 64 + 32 * (count - 1)  # EXTRA, renamed
+
+    def renamed(flags: int) -> bytes:
+        data = bytearray(image)
+        data[entry : entry + 8] = b"FUTURE\0\0"
+        data[entry + 28 : entry + 32] = struct.pack("<I", flags)
+        table = _core.crc32c(bytes(data[64 : 64 + 32 * count]))
+        return patched(bytes(data), 28, struct.pack("<I", table))
+
+    path = tmp_path / "future.wf"
+    with pytest.raises(wf.FormatError, match="FUTURE is not known to this release"):
+        wf.read_index(write(path, renamed(0)))
+    with pytest.raises(wf.FormatError, match="EXTRA is missing"):
+        wf.read_index(write(path, renamed(1)))
+
+
+def test_what_the_file_system_says_is_an_oserror(index, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.wf"):
+        wf.read_index(tmp_path / "none.wf")
+    with pytest.raises(IsADirectoryError):
+        wf.read_index(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        wf.write_index(index, tmp_path / "no" / "folder.wf")
+    with pytest.raises(TypeError, match="index must be"):
+        wf.write_index("index", tmp_path / "x.wf")
+
+
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np, waterfill as wf
+index = wf.read_index(sys.argv[1])
+index.add(np.ones((200_000, 20), dtype="f4"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    wf.write_index(index, sys.argv[1])
+except OSError as error:
+    print("refused", error)
+"""
+
+
+def test_a_write_that_fails_midway_leaves_the_old_file(index, image, tmp_path):
+    path = write(tmp_path / "index.wf", image)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "refused" in done.stdout
+    assert path.read_bytes() == image
+    assert os.listdir(tmp_path) == ["index.wf"]
