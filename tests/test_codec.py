@@ -103,6 +103,7 @@ def test_dtypes_that_hold_the_same_numbers_give_the_same_codes(codec, base, dtyp
 
 
 @needs_avx2
+@pytest.mark.filterwarnings("ignore:.*as far from the mean:RuntimeWarning")
 @given(seed=st.integers(0, 2**16), n=st.integers(1, 70), magnitude=st.sampled_from([1e-3, 1, 1e4]))
 def test_scalar_and_avx2_agree_bit_for_bit(small_codec, seed, n, magnitude):
     x = gaussian(seed, n, np.full(20, magnitude))
@@ -237,6 +238,16 @@ def test_constant_and_duplicated_data():
 def test_a_vector_equal_to_the_mean_decodes_to_it(small_codec):
     mean = small_codec.plan.mean[None]
     np.testing.assert_array_equal(small_codec.decode(small_codec.encode(mean)), mean)
+
+
+def test_vectors_out_of_all_proportion_are_warned_of(small_codec, clustered):
+    x = clustered[:50].copy()
+    small_codec.encode(x)  # no warning: pytest makes one an error
+    x[[4, 7]] *= 100
+    with pytest.warns(RuntimeWarning, match="x: 2 of 50 vectors"):
+        small_codec.encode(x)
+    with pytest.warns(RuntimeWarning, match="2 of 50"):
+        wf.IndexFlat(small_codec).add(x)
 
 
 def test_wrong_arguments_are_named(small_codec, clustered):

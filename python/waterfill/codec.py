@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ _SAMPLE_BYTES = 256 << 20
 _QUERIES = 256
 _ITERATIONS = 25
 _QUARTERS = 4
+_LARGEST_SCALE = 255
 
 
 class Codec:
@@ -134,6 +136,11 @@ class Codec:
             For another number of dimensions, or a NaN or an infinity (with the row's number).
         TypeError
             If `x` is not an array of real numbers on the CPU.
+
+        Warns
+        -----
+        RuntimeWarning
+            If vectors are so much longer than the training sample's that their scale is cut off.
         """
         return self._encode(Rows(x, "x", self.d))
 
@@ -143,6 +150,15 @@ class Codec:
         codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
         for first, block in rows.blocks():
             codes[first : first + len(block)] = self._core.encode(prepare(block))
+        beyond = int(np.count_nonzero(codes[:, -1] == _LARGEST_SCALE))
+        if beyond:
+            warnings.warn(
+                f"{rows.name}: {beyond} of {rows.n} vectors are more than twice as far from the "
+                "mean as any in the training sample; their distance is cut off. Train on vectors "
+                "like these, or normalise them",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         return codes
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
