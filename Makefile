@@ -35,9 +35,10 @@ bench: .venv-bench/installed
 	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json
 	.venv-bench/bin/python bench/ratios.py .venv-bench/results.json
 
-# The sanitizer's run-time library must come before Python; leaks are Python's own business.
+# The sanitizer's run-time library must come before Python, and libstdc++ with it, or exceptions
+# are not intercepted. Leaks are Python's own business.
 sanitize: .venv-sanitize/installed
-	LD_PRELOAD=$$(g++ -print-file-name=libasan.so) \
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
 	.venv-sanitize/bin/python -m pytest tests -m "not memory"
 
