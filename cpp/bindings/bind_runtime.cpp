@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "arrays.hpp"
+#include "dispatch.hpp"
 #include "kernels.hpp"
 #include "waterfill/format.hpp"
 #include "waterfill/parallel.hpp"

@@ -1,4 +1,5 @@
-// Which kernels this machine runs, and which are in use.
+#include "dispatch.hpp"
+
 #include <atomic>
 #include <cstdlib>
 

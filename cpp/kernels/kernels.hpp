@@ -7,8 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace waterfill {
 
@@ -55,15 +53,7 @@ const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 #endif
 
-// The table in use: the best that this machine runs, or the one that WATERFILL_ISA names when
-// the library is first used. Throws InvalidArgument for a name that is unknown or a set that the
-// machine (or its operating system) lacks.
+// The table in use; dispatch.hpp says which that is.
 const Kernels& kernels();
-
-// Uses the named set from now on; throws as above.
-void select_isa(const std::string& name);
-
-// Names of the sets that this machine runs, the best last.
-std::vector<std::string> available_isas();
 
 }  // namespace waterfill
