@@ -106,8 +106,6 @@ def test_search(
     side: str,
 ) -> None:
     """Search queries in one call."""
-    if count == 1 and threads > 1:
-        pytest.skip("neither library splits one query among threads")
     contender = trained(side, budget)
     if contender.index.ntotal != len(corpus.base):
         contender.refill(corpus.base)
