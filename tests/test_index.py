@@ -49,7 +49,7 @@ def test_constant_norm_l2_is_the_documented_score(codec, base, queries):
     assert codec.plan.constant_norm == pytest.approx(1, abs=1e-3)
     scores = Reference.of(codec).scores(queries, codec.encode(base), "l2")
     index = filled(codec, base, "l2")
-    assert index.bytes_per_vector == codec.code_size
+    assert index.bytes_per_vector == codec.code_size + 1
     distances, labels = exhaustive(index).search(queries, 10)
     np.testing.assert_allclose(distances, np.take_along_axis(scores, labels, axis=1), atol=1e-4)
     np.testing.assert_allclose(distances, np.sort(scores, axis=1)[:, :10], atol=1e-4)
@@ -291,3 +291,16 @@ def test_wrong_arguments_are_named(small_codec, clustered):
         with pytest.raises(error, match=message):
             call()
     assert index.ntotal == 50
+
+
+def test_l2_holds_for_norms_that_training_did_not_see(base, queries, codec):
+    """Norms are all 1 in the sample and 0.7 to 1.4 in the index: the scale byte holds them."""
+    assert codec.plan.constant_norm > 0
+    x = base * np.random.default_rng(0).uniform(0.7, 1.4, (len(base), 1)).astype("f4")
+    index = wf.IndexFlat(codec, "l2")
+    index.add(x)
+    two_stage = index.search(queries, 10)[1]
+    index.refine_factor = len(x)
+    full = index.search(queries, 10)[1]
+    kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(two_stage, full, strict=True)])
+    assert kept >= 0.95

@@ -6,8 +6,9 @@
 namespace waterfill {
 namespace {
 
-bool needs_cell_length(const Codec& codec, Metric metric) {
-  return metric == Metric::l2 && codec.params().constant_norm == 0;
+// Even where all training vectors have one norm: those that are added later may not.
+bool needs_cell_length(Metric metric) {
+  return metric == Metric::l2;
 }
 
 }  // namespace
@@ -15,7 +16,7 @@ bool needs_cell_length(const Codec& codec, Metric metric) {
 IndexFlat::IndexFlat(std::shared_ptr<const Codec> codec, Metric metric)
     : codec_(std::move(codec)),
       metric_(metric),
-      store_(codec_->groups(), needs_cell_length(*codec_, metric)) {
+      store_(codec_->groups(), needs_cell_length(metric)) {
   const CodecParams& params = codec_->params();
   require(params.pq_multiplier == 0 || metric != Metric::l2,
           "metric='l2' does not go with a plan that has pq_multiplier: the published score is an "
@@ -35,7 +36,7 @@ Alpha IndexFlat::alpha() const {
 }
 
 bool IndexFlat::keeps_cell_length() const {
-  return needs_cell_length(*codec_, metric_);
+  return needs_cell_length(metric_);
 }
 
 std::size_t IndexFlat::size() const {

@@ -103,7 +103,7 @@ class IndexFlat:
 
     @property
     def bytes_per_vector(self) -> int:
-        """Memory of one vector: the code, and a byte more for L2 where norms differ."""
+        """Memory of one vector: the code, and a byte more for L2."""
         return self._codec.code_size + int(self._core.keeps_cell_length)
 
     @property

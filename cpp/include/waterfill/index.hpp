@@ -24,8 +24,7 @@ class IndexFlat {
   const std::shared_ptr<const Codec>& codec() const { return codec_; }
   Metric metric() const { return metric_; }
   Alpha alpha() const;
-  // Whether a second byte a vector is kept, |u_cell|^2: the coarse stage needs it for L2 unless all
-  // norms are the same, when the nearest vector is the one with the highest inner product.
+  // Whether a second byte a vector is kept, |u_cell|^2: the coarse stage needs it for L2.
   bool keeps_cell_length() const;
   std::size_t size() const;
 
