@@ -99,7 +99,9 @@ def test_threads_and_isas_do_not_change_moments(base):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("kind", ["f2", "f8", "list", "memmap", "torch", "array", "fortran"])
+@pytest.mark.parametrize(
+    "kind", ["f2", "f8", "big-endian", "list", "memmap", "torch", "array", "fortran"]
+)
 def test_inputs_of_any_kind_give_the_same_analysis(base, tmp_path, kind):
     x = base[:300].astype("f2").astype("f4")
 
@@ -111,6 +113,7 @@ def test_inputs_of_any_kind_give_the_same_analysis(base, tmp_path, kind):
     given = {
         "f2": lambda: x.astype("f2"),
         "f8": lambda: x.astype("f8"),
+        "big-endian": lambda: x.astype(">f4"),
         "list": x.tolist,
         "memmap": lambda: np.load(tmp_path / "x.npy", mmap_mode="r"),
         "torch": lambda: torch.from_numpy(x.copy()),
@@ -166,6 +169,29 @@ def test_findings_name_what_is_wrong(clustered):
     assert finding(wf.analyze(x), "zero").count == 3
     assert finding(wf.analyze(clustered[:5]), "few_rows").count == 5
     assert wf.analyze(clustered).findings == ()
+
+
+def test_the_first_ten_bad_rows_are_listed(clustered):
+    x = clustered[:200].copy()
+    x[20:40, 3] = np.nan
+    found = finding(wf.analyze(x), "nonfinite")
+    assert found.count == 20
+    assert found.where == tuple(range(20, 30))
+    assert found.message.endswith("28, 29, ...")
+
+
+@given(cuts=st.lists(st.integers(0, 600), max_size=5))
+def test_block_sizes_do_not_change_moments(clustered, cuts):
+    x, centre = clustered[:600], clustered.mean(0, dtype=np.float64)
+    whole, parts = _core.Moments(centre, 0.1), _core.Moments(centre, 0.1)
+    whole.update(x)
+    for block in np.split(x, sorted(cuts)):
+        parts.update(block)
+    assert parts.count == 600
+    np.testing.assert_array_equal(parts.mean, whole.mean)
+    np.testing.assert_allclose(
+        parts.direction_covariance(), whole.direction_covariance(), atol=1e-13
+    )
 
 
 def test_duplicates_beyond_the_capacity_are_estimated():

@@ -215,3 +215,46 @@ def test_a_write_that_fails_midway_leaves_the_old_file(index, image, tmp_path):
     assert "refused" in done.stdout
     assert path.read_bytes() == image
     assert os.listdir(tmp_path) == ["index.wf"]
+
+
+def test_every_flipped_byte_of_header_and_table_is_found(image, tmp_path):
+    for at in range(64 + 32 * 13):
+        damaged = bytearray(image)
+        damaged[at] ^= 0xFF
+        with pytest.raises(wf.FormatError):
+            wf.read_index(write(tmp_path / "flip.wf", bytes(damaged)))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@given(
+    section=st.integers(0, 12),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1),
+)
+def test_contents_with_fitting_checksums_are_refused_or_safe(
+    image, clustered, tmp_path_factory, section, changes
+):
+    """A checksum stops accidents; what somebody made on purpose must not crash either."""
+    data = bytearray(image)
+    entry, count = 64 + 32 * section, struct.unpack_from(HEADER, image)[5]
+    _, at, size, _, _ = struct.unpack_from(ENTRY, image, entry)
+    for where, value in changes:
+        data[at + int(where * size)] = value
+    data[entry + 24 : entry + 28] = struct.pack("<I", _core.crc32c(bytes(data[at : at + size])))
+    table = _core.crc32c(bytes(data[64 : 64 + 32 * count]))
+    path = tmp_path_factory.mktemp("made") / "index.wf"
+    write(path, patched(bytes(data), 28, struct.pack("<I", table)))
+    try:
+        index = wf.read_index(path)
+    except wf.FormatError:
+        return
+    _, labels = index.search(clustered[:5], 10)
+    assert ((labels >= -1) & (labels < index.ntotal)).all()
+    index.add(clustered[:40])
+    assert index.ntotal == 540
+
+
+def test_paths_of_every_kind(index, tmp_path):
+    for path in (tmp_path / "Ω index.wf", str(tmp_path / "a"), os.fsencode(tmp_path / "b")):
+        wf.write_index(index, path)
+        assert wf.read_index(path).ntotal == 500
+    assert len(os.listdir(tmp_path)) == 3

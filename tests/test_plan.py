@@ -49,6 +49,17 @@ def test_groups_share_out_the_active_dimensions_evenly(v, share):
     assert sums.max() - sums.min() <= max(widest, 8) + 1e-6
 
 
+@given(v=variances, share=st.floats(0.02, 1))
+def test_no_group_got_a_dimension_while_another_had_less(v, share):
+    code_bytes = max(1, int(len(v) * share))
+    rates = _core.reverse_waterfill(v, 8.0 * code_bytes)
+    members = [dims for _, dims in _core.waterfill_groups(rates, code_bytes)]
+    smallest = min(rates[dims].sum() for dims in members)
+    for dims in members:
+        assert (np.diff(rates[dims]) <= 0).all()  # by falling rate
+        assert rates[dims[:-1]].sum() <= smallest + 1e-9
+
+
 @given(
     values=arrays(np.float64, st.integers(2, 40), elements=st.floats(0, 10)),
     rows=st.integers(1, 10**6),

@@ -1,0 +1,91 @@
+"""Threads: how many, from where, and several callers at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import waterfill as wf
+
+
+def threads_of_a_new_process(setting: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import waterfill; print(waterfill.get_num_threads())"],
+        env={**os.environ, "WATERFILL_NUM_THREADS": setting},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def at_once(*tasks: Callable[[], None]) -> None:
+    """Run tasks in threads; the first exception of any of them is raised here."""
+    errors: list[Exception] = []
+
+    def guarded(task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=guarded, args=(task,)) for task in tasks]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert not worker.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def test_environment_sets_the_number_of_threads():
+    assert threads_of_a_new_process("3").stdout.strip() == "3"
+    assert int(threads_of_a_new_process("").stdout) >= 1
+
+
+@pytest.mark.parametrize("setting", ["0", "-1", "1025", "many", "2.5"])
+def test_a_wrong_environment_is_an_error_that_names_it(setting):
+    done = threads_of_a_new_process(setting)
+    assert done.returncode != 0
+    assert f"WATERFILL_NUM_THREADS='{setting}' must be a number from 1 to 1024" in done.stderr
+
+
+def test_one_codec_encodes_for_several_callers(codec, base):
+    wf.set_num_threads(3)
+    expected = codec.encode(base)
+    results: list[np.ndarray] = []
+    at_once(*[lambda: results.append(codec.encode(base))] * 4)
+    assert len(results) == 4
+    for codes in results:
+        np.testing.assert_array_equal(codes, expected)
+
+
+def test_searches_beside_removals_see_whole_states(small_codec, clustered):
+    """Removing a batch of 100 moves the survivors; no search sees half of it."""
+    wf.set_num_threads(2)
+    index = wf.IndexFlat(small_codec, "l2")
+    index.add(clustered)
+    index.refine_factor = 10**6
+    sizes: list[int] = []
+
+    def search() -> None:
+        while index.ntotal > 0:
+            distances, labels = index.search(clustered[:1], 3000)
+            sizes.append(int((labels[0] >= 0).sum()))
+            assert sorted(labels[0, : sizes[-1]]) == list(range(sizes[-1]))
+            assert (np.diff(distances[0, : sizes[-1]]) >= 0).all()
+
+    def remove() -> None:
+        while index.ntotal > 0:
+            assert index.remove_ids(np.arange(100)) == 100
+
+    at_once(search, search, remove)
+    assert sizes
+    assert all(size % 100 == 0 for size in sizes)
