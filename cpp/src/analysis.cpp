@@ -107,7 +107,8 @@ void Moments::update(const Rows& rows) {
         minima_[k] = std::min(minima_[k], row[k]);
         maxima_[k] = std::max(maxima_[k], row[k]);
       }
-      const double w = distance > 0 ? 1 / std::max(distance, floor_) : 0;
+      const double reach = std::max(distance, floor_);
+      const double w = reach > 0 ? 1 / reach : 0;
       for (std::size_t k = 0; k < d_; ++k) {
         weighted[k] = w * shifted[k];
         wz_sum_[k] += weighted[k];
@@ -128,6 +129,7 @@ void Moments::update(const Rows& rows) {
 }
 
 void Moments::merge(const Moments& other) {
+  if (&other == this) return merge(Moments(other));
   require(other.d_ == d_,
           "other has " + std::to_string(other.d_) + " dimensions; expected " + std::to_string(d_));
   // The other's sums, moved to this centre: z = z' + shift.

@@ -81,6 +81,7 @@ void check_record(const ParamsRecord& r) {
        {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm, r.pq_multiplier}) {
     wanted(std::isfinite(value), "section PARAMS has a value that is not finite");
   }
+  wanted(r.scale_step > 0 && r.cell_step > 0, "section PARAMS has a scale without steps");
 }
 
 std::shared_ptr<Codec> read_codec(const Container& file) {

@@ -52,8 +52,8 @@ void Transform::directions(const Rows& x, float* y, float* rho) const {
     }
     const double norm = std::sqrt(squares);
     rho[i] = static_cast<float>(norm);
-    const float inverse = norm > 0 ? static_cast<float>(1 / norm) : 0.0f;
-    for (std::size_t k = 0; k < d(); ++k) row[k] *= inverse;
+    const double inverse = norm > 0 ? 1 / norm : 0;  // beyond float32 for the shortest rows
+    for (std::size_t k = 0; k < d(); ++k) row[k] = static_cast<float>(row[k] * inverse);
   }
   to_codes_.multiply(u.data(), x.n, y);
 }

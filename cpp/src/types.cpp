@@ -40,8 +40,8 @@ void normalize_rows(float* data, std::size_t n, std::size_t d) {
     double squares = 0;
     for (std::size_t k = 0; k < d; ++k) squares += static_cast<double>(row[k]) * row[k];
     if (squares == 0) continue;
-    const float inverse = static_cast<float>(1 / std::sqrt(squares));
-    for (std::size_t k = 0; k < d; ++k) row[k] *= inverse;
+    const double inverse = 1 / std::sqrt(squares);  // beyond float32 for the shortest rows
+    for (std::size_t k = 0; k < d; ++k) row[k] = static_cast<float>(row[k] * inverse);
   }
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class Norms:
         return self.mean > 0 and self.std <= 0.005 * self.mean
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Analysis:
     """Mean, spectrum and findings of a sample.
 
@@ -98,6 +98,18 @@ class Analysis:
     def dims_for(self, share: float) -> int:
         """Leading eigen-dimensions that hold this share of the variance."""
         return int(np.searchsorted(np.cumsum(self.eigenvalues), share - 1e-12) + 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Analysis):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            if isinstance(getattr(self, field.name), np.ndarray)
+            else getattr(self, field.name) == getattr(other, field.name)
+            for field in fields(self)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
     def __repr__(self) -> str:
         norms = self.norms

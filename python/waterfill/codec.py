@@ -21,7 +21,7 @@ _SAMPLE_BYTES = 256 << 20
 _QUERIES = 256
 _ITERATIONS = 25
 _QUARTERS = 4
-_LARGEST_SCALE = 255
+_CUT_OFF_SCALES = (1, 255)  # the ends of the scale
 
 
 class Codec:
@@ -51,7 +51,7 @@ class Codec:
             the others are not read.
         plan : Plan
         seed : int
-            Of the draw and of k-means, not negative.
+            Of the draw and of k-means: 0 to 2**64 - 1.
 
         Returns
         -------
@@ -67,8 +67,10 @@ class Codec:
         """
         if not isinstance(plan, Plan):
             raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed={seed!r} must be an int of at least 0")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise TypeError(f"seed must be an int, got {seed!r}")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
         rows = Rows(x, "x", plan.d)
         if rows.n == 0:
             raise ValueError("x has no rows; at least 1 is needed to train")
@@ -140,7 +142,8 @@ class Codec:
         Warns
         -----
         RuntimeWarning
-            If vectors are so much longer than the training sample's that their scale is cut off.
+            If vectors are so much farther from the mean than the training sample's, or so much
+            nearer, that their distance is cut off.
         """
         return self._encode(Rows(x, "x", self.d))
 
@@ -150,12 +153,12 @@ class Codec:
         codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
         for first, block in rows.blocks():
             codes[first : first + len(block)] = self._core.encode(prepare(block))
-        beyond = int(np.count_nonzero(codes[:, -1] == _LARGEST_SCALE))
+        beyond = int(np.isin(codes[:, -1], _CUT_OFF_SCALES).sum())
         if beyond:
             warnings.warn(
                 f"{rows.name}: {beyond} of {rows.n} vectors are more than twice as far from the "
-                "mean as any in the training sample; their distance is cut off. Train on vectors "
-                "like these, or normalise them",
+                "mean as any in the training sample, or less than half as far; their distance is "
+                "cut off. Train on vectors like these, or normalise them",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -185,10 +185,13 @@ class IndexFlat:
         ------
         IndexError
             If there is no vector of this number.
+        TypeError
+            If `key` is no int.
         """
-        if not 0 <= key < self.ntotal:
-            raise IndexError(f"key={key} is not in an index of {self.ntotal} vectors")
-        vector: NDArray[np.float32] = self.reconstruct_n(int(key), 1)[0]
+        number = _int("key", key)
+        if not 0 <= number < self.ntotal:
+            raise IndexError(f"key={number} is not in an index of {self.ntotal} vectors")
+        vector: NDArray[np.float32] = self.reconstruct_n(number, 1)[0]
         return vector
 
     def reconstruct_n(self, n0: int, ni: int) -> FloatRows:
@@ -198,7 +201,10 @@ class IndexFlat:
         ------
         ValueError
             If some of them are not in the index.
+        TypeError
+            If `n0` or `ni` is no int.
         """
+        n0, ni = _int("n0", n0), _int("ni", ni)
         if n0 < 0 or ni < 0 or n0 + ni > self.ntotal:
             raise ValueError(f"n0={n0}, ni={ni} reach beyond an index of {self.ntotal} vectors")
         codes = self._core.codes(n0, ni)
@@ -239,9 +245,14 @@ class IndexFlat:
         return _core.normalize_rows(block) if self._metric == "cosine" else block
 
 
-def _positive_int(name: str, value: Any) -> int:
+def _int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an int, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name}={value} must be at least 1")
     return int(value)
+
+
+def _positive_int(name: str, value: Any) -> int:
+    number = _int(name, value)
+    if number < 1:
+        raise ValueError(f"{name}={number} must be at least 1")
+    return number

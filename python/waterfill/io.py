@@ -25,12 +25,14 @@ def write_index(index: IndexFlat, path: Path) -> None:
     ------
     OSError
         What the file system says: no such directory, no space, no permission.
+    ValueError
+        If `path` has a null character.
     TypeError
         If `index` is not an IndexFlat.
     """
     if not isinstance(index, IndexFlat):
         raise TypeError(f"index must be a waterfill.IndexFlat, got {type(index).__name__}")
-    index._core.write(os.fspath(path))
+    index._core.write(_file_name(path))
 
 
 def read_index(path: Path) -> IndexFlat:
@@ -46,9 +48,18 @@ def read_index(path: Path) -> IndexFlat:
         If the file is not a waterfill index, is damaged, or of a later format.
     OSError
         If it cannot be opened or read.
+    ValueError
+        If `path` has a null character.
     """
-    name = os.fspath(path)
     try:
-        return IndexFlat._wrap(_core.read_index(name))
+        return IndexFlat._wrap(_core.read_index(_file_name(path)))
     except _core.FormatError as error:
-        raise _core.FormatError(f"{name}: {error}") from None
+        raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def _file_name(path: Path) -> bytes:
+    """Return the bytes that the operating system knows a file by."""
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"path={path!r} has a null character")
+    return name

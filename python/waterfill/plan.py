@@ -104,8 +104,6 @@ class Plan:
             For a value out of range or of the wrong type.
         """
         _require_int("code_bytes", code_bytes)
-        if not 0 <= weighting <= 1:
-            raise ValueError(f"weighting={weighting!r} must be from 0 to 1")
         if not 1 <= code_bytes <= analysis.d:
             raise ValueError(
                 f"code_bytes={code_bytes} must be from 1 to the number of dimensions, {analysis.d}"
@@ -152,8 +150,6 @@ class Plan:
         ValueError
             For thresholds out of order or range, or that keep no dimension.
         """
-        if pq_multiplier is not None and not (0 < pq_multiplier < float("inf")):
-            raise ValueError(f"pq_multiplier={pq_multiplier!r} must be positive and finite")
         variances = _core.shrink(analysis.eigenvalues, analysis.n)
         groups = _core.classic_groups(
             analysis.eigenvalues, analysis.variance, float(th_high), float(th_mid), by
@@ -278,10 +274,10 @@ class Plan:
                 ),
                 weighting=float(data["weighting"]),
                 constant_norm=float(data["constant_norm"]),
-                normalize=bool(data["normalize"]),
+                normalize=_flag("normalize", data["normalize"]),
                 pq_multiplier=None if multiplier is None else float(multiplier),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"text is not the JSON of a waterfill plan: {error}") from error
 
     def __eq__(self, other: object) -> bool:
@@ -339,6 +335,12 @@ def _kind(kind: str) -> Kind:
     raise ValueError(f"kind of group {kind!r} must be 'vector' or 'binary'")
 
 
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} must be true or false")
+    return value
+
+
 def _check(plan: Plan) -> None:
     p, d = plan.basis.shape if plan.basis.ndim == 2 else (0, 0)
     if d != len(plan.mean) or d != len(plan.variances) or not 1 <= p <= d:
@@ -351,6 +353,12 @@ def _check(plan: Plan) -> None:
     finite = all(np.isfinite(array).all() for array in (plan.mean, plan.basis, plan.variances))
     if not finite or not (plan.variances > 0).all():
         raise ValueError("mean, basis and variances must be finite, variances positive")
+    if not 0 <= plan.weighting <= 1:
+        raise ValueError(f"weighting={plan.weighting!r} must be from 0 to 1")
+    if not 0 <= plan.constant_norm < float("inf"):
+        raise ValueError(f"constant_norm={plan.constant_norm!r} must be finite and not negative")
+    if plan.pq_multiplier is not None and not 0 < plan.pq_multiplier < float("inf"):
+        raise ValueError(f"pq_multiplier={plan.pq_multiplier!r} must be positive and finite")
 
 
 def _require_int(name: str, value: object) -> None:
