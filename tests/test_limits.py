@@ -121,8 +121,10 @@ def test_a_name_with_a_zero_character_is_refused(small_codec, tmp_path):
 
 
 def test_a_name_that_is_not_utf8_goes_to_the_file_system(tmp_path):
-    with pytest.raises(OSError, match="cannot open"):
-        wf.read_index(tmp_path / os.fsdecode(b"\xff.wf"))
+    path = tmp_path / os.fsdecode(b"\xff.wf")
+    with pytest.raises(FileNotFoundError, match="cannot open") as caught:
+        wf.read_index(path)
+    assert caught.value.filename == str(path)
 
 
 def test_numbers_of_the_wrong_kind_are_named(small_codec, clustered):

@@ -16,9 +16,11 @@ namespace {
 void translate_system_error(std::exception_ptr error) {
   try {
     if (error) std::rethrow_exception(error);
-  } catch (const std::system_error& e) {
-    const py::object value =
-        py::reinterpret_borrow<py::object>(PyExc_OSError)(e.code().value(), std::string(e.what()));
+  } catch (const FileError& e) {
+    const auto path = py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeFSDefaultAndSize(e.path.data(), static_cast<py::ssize_t>(e.path.size())));
+    const py::object value = py::reinterpret_borrow<py::object>(PyExc_OSError)(
+        e.code().value(), std::string(e.what()), path);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
   }
 }

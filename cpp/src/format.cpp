@@ -45,7 +45,7 @@ struct TableEntry {
 static_assert(sizeof(TableEntry) == 32);
 
 [[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  throw std::system_error(errno, std::generic_category(), what + " " + path);
+  throw FileError(errno, what, path);
 }
 
 std::array<std::array<std::uint32_t, 256>, 8> make_crc_tables() {

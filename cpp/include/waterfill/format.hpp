@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "waterfill/types.hpp"
@@ -20,6 +22,13 @@ using Emit = std::function<void(const void* data, std::size_t size)>;
 struct Section {
   std::string tag;  // at most 8 characters
   std::function<void(const Emit&)> write;
+};
+
+// The operating system refused something; `path` is as the caller gave it, in any encoding.
+struct FileError : std::system_error {
+  FileError(int number, const std::string& what, std::string file)
+      : std::system_error(number, std::generic_category(), what), path(std::move(file)) {}
+  std::string path;
 };
 
 // The file appears under `path` whole or not at all: a temporary file beside it is written, synced
