@@ -25,6 +25,7 @@ def by_isa(compute: Callable[[], bytes]) -> set[bytes]:
 
 
 @needs_avx2
+@pytest.mark.filterwarnings("ignore:x. .* cut off")  # one dimension: some row is at the mean
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**16), n=st.integers(1, 80), d=st.integers(1, 70), share=st.floats(0, 1)

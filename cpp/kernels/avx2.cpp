@@ -149,21 +149,83 @@ struct Sums {
   }
 };
 
+__m256i load(const std::uint8_t* bytes) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+}
+
+// One block for kQueries queries: nibbles are loaded and taken apart once for all of them. Entries
+// of two pairs add up in a byte before they are widened.
+template <int kQueries>
+void scan_block(const std::uint8_t* block, const std::uint32_t* pairs, std::size_t count,
+                const std::uint8_t* luts, std::uint16_t* sums, std::size_t sum_stride) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  Sums front[kQueries], back[kQueries];
+  for (int q = 0; q < kQueries; ++q) {
+    front[q].even = front[q].odd = back[q].even = back[q].odd = _mm256_setzero_si256();
+  }
+  for (std::size_t i = 0; i < count; i += 2) {
+    const __m256i first = load(block + pairs[i] * kPairBytes);
+    const __m256i second = load(block + pairs[i + 1] * kPairBytes);
+    const __m256i low0 = _mm256_and_si256(first, nibble);
+    const __m256i low1 = _mm256_and_si256(second, nibble);
+    const __m256i high0 = _mm256_and_si256(_mm256_srli_epi16(first, 4), nibble);
+    const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(second, 4), nibble);
+    for (int q = 0; q < kQueries; ++q) {
+      const std::uint8_t* lut = luts + (q * count + i) * 2 * kCells;
+      const __m256i lut0 = load(lut), lut1 = load(lut + kPairBytes);
+      front[q].add(
+          _mm256_add_epi8(_mm256_shuffle_epi8(lut0, low0), _mm256_shuffle_epi8(lut1, low1)));
+      back[q].add(
+          _mm256_add_epi8(_mm256_shuffle_epi8(lut0, high0), _mm256_shuffle_epi8(lut1, high1)));
+    }
+  }
+  for (int q = 0; q < kQueries; ++q) {
+    front[q].store(sums + q * sum_stride);
+    back[q].store(sums + q * sum_stride + 16);
+  }
+}
+
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          std::size_t groups, const std::uint8_t* luts, std::uint16_t* sums) {
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          std::size_t queries, std::uint16_t* sums) {
+  const std::size_t sum_stride = blocks * kBlock, lut_stride = count * 2 * kCells;
+  std::size_t q = 0;
+  for (; q + 2 <= queries; q += 2) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      scan_block<2>(planes + b * block_stride, pairs, count, luts + q * lut_stride,
+                    sums + q * sum_stride + b * kBlock, sum_stride);
+    }
+  }
+  for (std::size_t b = 0; b < blocks && q < queries; ++b) {
+    scan_block<1>(planes + b * block_stride, pairs, count, luts + q * lut_stride,
+                  sums + q * sum_stride + b * kBlock, sum_stride);
+  }
+}
+
+// The limits' low and high bytes are looked up apart and interleaved; the two halves of the result
+// then lie as the sums do.
+void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
+            const std::uint16_t* limits, std::uint32_t* masks) {
+  const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(limits));
+  const __m256i low_byte = _mm256_set1_epi16(255);
+  const __m256i lows = _mm256_permute4x64_epi64(
+      _mm256_packus_epi16(_mm256_and_si256(all, low_byte), _mm256_and_si256(all, low_byte)), 0x88);
+  const __m256i highs = _mm256_permute4x64_epi64(
+      _mm256_packus_epi16(_mm256_srli_epi16(all, 8), _mm256_srli_epi16(all, 8)), 0x88);
   const __m256i nibble = _mm256_set1_epi8(15);
   for (std::size_t b = 0; b < blocks; ++b) {
-    const std::uint8_t* block = planes + b * block_stride;
-    Sums front{_mm256_setzero_si256(), _mm256_setzero_si256()};
-    Sums back = front;
-    for (std::size_t g = 0; g < groups; g += 2) {
-      const __m256i lut = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(luts + g * kCells));
-      const __m256i pair = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + g * 16));
-      front.add(_mm256_shuffle_epi8(lut, _mm256_and_si256(pair, nibble)));
-      back.add(_mm256_shuffle_epi8(lut, _mm256_and_si256(_mm256_srli_epi16(pair, 4), nibble)));
-    }
-    front.store(sums + b * kBlock);
-    back.store(sums + b * kBlock + 16);
+    const __m256i kind = _mm256_and_si256(_mm256_srli_epi16(load(scale + b * kBlock), 4), nibble);
+    const __m256i low = _mm256_shuffle_epi8(lows, kind);
+    const __m256i high = _mm256_shuffle_epi8(highs, kind);
+    const __m256i a = _mm256_unpacklo_epi8(low, high), c = _mm256_unpackhi_epi8(low, high);
+    const __m256i limit0 = _mm256_permute2x128_si256(a, c, 0x20);
+    const __m256i limit1 = _mm256_permute2x128_si256(a, c, 0x31);
+    const auto* own = reinterpret_cast<const __m256i*>(sums + b * kBlock);
+    const __m256i sum0 = _mm256_loadu_si256(own), sum1 = _mm256_loadu_si256(own + 1);
+    const __m256i pass0 = _mm256_cmpeq_epi16(_mm256_max_epu16(sum0, limit0), sum0);
+    const __m256i pass1 = _mm256_cmpeq_epi16(_mm256_max_epu16(sum1, limit1), sum1);
+    const __m256i pass = _mm256_permute4x64_epi64(_mm256_packs_epi16(pass0, pass1), 0xd8);
+    masks[b] = static_cast<std::uint32_t>(_mm256_movemask_epi8(pass));
   }
 }
 
@@ -199,7 +261,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2", project, nearest, table, scan, gram};
+  static const Kernels table_{"avx2", project, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -14,27 +14,34 @@ namespace waterfill {
 namespace {
 
 #if defined(WATERFILL_X86)
-// The CPU may have AVX2 while the operating system (or a hypervisor) does not save the upper
-// halves of the registers: XCR0 says whether it does.
-bool has_avx2() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
-  constexpr unsigned kOsxsave = 1u << 27, kAvx = 1u << 28;
-  if ((c & kOsxsave) == 0 || (c & kAvx) == 0) return false;
-  unsigned low = 0, high = 0;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  constexpr unsigned kSseAndAvxState = 0x6;
-  if ((low & kSseAndAvxState) != kSseAndAvxState) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  constexpr unsigned kAvx2 = 1u << 5;
-  return (b & kAvx2) != 0;
-}
+// A CPU may have wide registers that the operating system (or a hypervisor) does not save: XCR0
+// says whether it does.
+struct Cpu {
+  bool avx2 = false, avx512 = false;
+
+  Cpu() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+    constexpr unsigned kOsxsave = 1u << 27, kAvx = 1u << 28;
+    if ((c & kOsxsave) == 0 || (c & kAvx) == 0) return;
+    unsigned saved = 0, high = 0;
+    __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    constexpr unsigned kAvxState = 0x6, kAvx512State = 0xe6;
+    if ((saved & kAvxState) != kAvxState || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+    constexpr unsigned kAvx2 = 1u << 5;
+    constexpr unsigned kAvx512 = 1u << 16 | 1u << 30 | 1u << 31;  // F, BW and VL
+    avx2 = (b & kAvx2) != 0;
+    avx512 = avx2 && (saved & kAvx512State) == kAvx512State && (b & kAvx512) == kAvx512;
+  }
+};
 #endif
 
 std::vector<const Kernels*> runnable() {
   std::vector<const Kernels*> list{&scalar_kernels()};
 #if defined(WATERFILL_X86)
-  if (has_avx2()) list.push_back(&avx2_kernels());
+  static const Cpu cpu;
+  if (cpu.avx2) list.push_back(&avx2_kernels());
+  if (cpu.avx512) list.push_back(&avx512_kernels());
 #endif
   return list;
 }

@@ -14,7 +14,11 @@ inline constexpr std::size_t kPanel = 16;           // columns of a packed matri
 inline constexpr std::size_t kBlock = 32;           // vectors whose nibbles are interleaved
 inline constexpr std::size_t kCentroids = 256;      // values of a code byte
 inline constexpr std::size_t kCells = 16;           // values of its high nibble
-inline constexpr std::size_t kMaxScanGroups = 256;  // 256 * 255 still fits 16 bits
+inline constexpr std::size_t kPairBytes = 32;       // nibbles of two groups in a block
+inline constexpr std::size_t kPairStep = 4;         // pairs that a scan takes at a time
+inline constexpr int kMaxEntry = 127;               // of a scan's tables: two add up in a byte
+inline constexpr std::size_t kScanQueries = 4;      // queries that one pass over a block serves
+inline constexpr std::size_t kLimits = 16;          // classes of scale bytes in `select`
 
 struct Kernels {
   const char* isa;
@@ -35,12 +39,20 @@ struct Kernels {
   // table[c] = sum_j q[j] * book[j][c].
   void (*table)(const float* q, std::size_t width, const float* book, float* table);
 
-  // sums[b * kBlock + v] = sum_g luts[g * kCells + nibble(b, g, v)] for `blocks` blocks.
-  // Block b starts at planes + b * block_stride; group g of it is 16 bytes: byte j holds the
-  // nibble of vector j in its low half and that of vector j + 16 in its high half.
-  // `groups` is even and at most kMaxScanGroups.
+  // For `queries` (1 to kScanQueries) queries and `blocks` blocks:
+  //   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
+  //       luts[((q * count + i) * 2 + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
+  // Block b starts at planes + b * block_stride; a group of it is 16 bytes: byte j holds the
+  // nibble of vector j in its low half and that of vector j + 16 in its high half. Groups are
+  // named in pairs, a pair as often as the caller likes. `count` is a multiple of kPairStep, entries
+  // are at most kMaxEntry, and no sum exceeds 16 bits.
   void (*scan)(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-               std::size_t groups, const std::uint8_t* luts, std::uint16_t* sums);
+               const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+               std::size_t queries, std::uint16_t* sums);
+
+  // Bit v of masks[b] = sums[b * kBlock + v] >= limits[scale[b * kBlock + v] / 16].
+  void (*select)(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
+                 const std::uint16_t* limits, std::uint32_t* masks);
 
   // sums[i * d + j] += sum_r a[r][i] * b[r][j] for i in [first, last) and all j >= i (rounded
   // down to a multiple of 4); rows of a and b have d values, d a multiple of 4.
@@ -51,6 +63,7 @@ struct Kernels {
 const Kernels& scalar_kernels();
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
 #endif
 
 // The table in use; dispatch.hpp says which that is.

@@ -46,19 +46,33 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          std::size_t groups, const std::uint8_t* luts, std::uint16_t* sums) {
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          std::size_t queries, std::uint16_t* sums) {
   constexpr std::size_t kHalf = kBlock / 2;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    const std::uint8_t* block = planes + b * block_stride;
-    std::uint16_t* out = sums + b * kBlock;
-    for (std::size_t v = 0; v < kBlock; ++v) out[v] = 0;
-    for (std::size_t g = 0; g < groups; ++g) {
-      const std::uint8_t* lut = luts + g * kCells;
-      for (std::size_t j = 0; j < kHalf; ++j) {
-        const std::uint8_t pair = block[g * kHalf + j];
-        out[j] = static_cast<std::uint16_t>(out[j] + lut[pair & 15]);
-        out[j + kHalf] = static_cast<std::uint16_t>(out[j + kHalf] + lut[pair >> 4]);
+  for (std::size_t q = 0; q < queries; ++q) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      std::uint16_t* out = sums + (q * blocks + b) * kBlock;
+      for (std::size_t v = 0; v < kBlock; ++v) out[v] = 0;
+      for (std::size_t i = 0; i < 2 * count; ++i) {
+        const std::uint8_t* lut = luts + (q * 2 * count + i) * kCells;
+        const std::uint8_t* group =
+            planes + b * block_stride + pairs[i / 2] * kPairBytes + i % 2 * kHalf;
+        for (std::size_t j = 0; j < kHalf; ++j) {
+          out[j] = static_cast<std::uint16_t>(out[j] + lut[group[j] & 15]);
+          out[j + kHalf] = static_cast<std::uint16_t>(out[j + kHalf] + lut[group[j] >> 4]);
+        }
       }
+    }
+  }
+}
+
+void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
+            const std::uint16_t* limits, std::uint32_t* masks) {
+  for (std::size_t b = 0; b < blocks; ++b) {
+    masks[b] = 0;
+    for (std::size_t v = 0; v < kBlock; ++v) {
+      const bool passes = sums[b * kBlock + v] >= limits[scale[b * kBlock + v] >> 4];
+      masks[b] |= static_cast<std::uint32_t>(passes) << v;
     }
   }
 }
@@ -79,7 +93,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, nearest, table, scan, gram};
+  static const Kernels table_{"scalar", project, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -72,12 +72,11 @@ struct Hits {
 };
 
 // <q, u_hat> of every base row, by table.
-std::vector<float> direction_products(const Codec& codec, const Base& base, const float* query,
-                                      bool centred) {
+std::vector<float> direction_products(const Codec& codec, const Base& base, const float* query) {
   std::vector<float> projected(codec.transform().stride());
-  codec.transform().queries({query, 1, codec.d()}, centred, projected.data());
-  std::vector<float> full(codec.groups() * kCentroids), cells(codec.groups() * kCells);
-  codec.tables(projected.data(), full.data(), cells.data());
+  codec.transform().queries({query, 1, codec.d()}, projected.data());
+  std::vector<float> full(codec.groups() * kCentroids);
+  codec.full_tables(projected.data(), full.data());
   std::vector<float> products(base.rows.n);
   for (std::size_t i = 0; i < base.rows.n; ++i) {
     const std::uint8_t* code = base.codes.data() + i * codec.code_size();
@@ -96,8 +95,10 @@ Hits count_hits(const Codec& codec, const Base& base, const float* query) {
     l2[i] = 2 * ip[i] - base.squared_norm[i];
   }
   const Top true_ip = top_of(ip), true_l2 = top_of(l2);
-  const std::vector<float> raw = direction_products(codec, base, query, false);
-  const std::vector<float> centred = direction_products(codec, base, query, true);
+  std::vector<float> from_mean(codec.d());
+  for (std::size_t k = 0; k < codec.d(); ++k) from_mean[k] = query[k] - codec.params().mean[k];
+  const std::vector<float> raw = direction_products(codec, base, query);
+  const std::vector<float> centred = direction_products(codec, base, from_mean.data());
   Hits hits;
   for (std::uint32_t a = 0; a < kAlphas; ++a) {
     for (std::size_t i = 0; i < n; ++i) {

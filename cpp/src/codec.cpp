@@ -170,22 +170,26 @@ float Codec::squared_cell_length(const std::uint8_t* code) const {
   return sum;
 }
 
-void Codec::tables(const float* projected, float* full, float* cells) const {
+void Codec::full_tables(const float* projected, float* full) const {
   for (std::size_t g = 0; g < groups(); ++g) {
     kernels().table(projected + offsets_[g], params_.shapes[g].width,
                     params_.codebooks.books.data() + offsets_[g] * kCentroids,
                     full + g * kCentroids);
   }
-  if (params_.pq_multiplier == 0) return cell_tables(projected, cells);
-  published_tables(projected, full);
-  for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
-    float sum = 0;  // codes of one cell are neighbours in the table
-    for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
-    cells[entry] = sum / static_cast<float>(kCells);
-  }
+  if (params_.pq_multiplier > 0) publish(projected, full);
 }
 
 void Codec::cell_tables(const float* projected, float* cells) const {
+  if (params_.pq_multiplier > 0) {  // these scores are not products with a mean
+    std::vector<float> full(groups() * kCentroids);
+    full_tables(projected, full.data());
+    for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
+      float sum = 0;  // codes of one cell are neighbours in the table
+      for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
+      cells[entry] = sum / static_cast<float>(kCells);
+    }
+    return;
+  }
   for (std::size_t g = 0; g < groups(); ++g) {
     float* own = cells + g * kCells;
     std::fill_n(own, kCells, 0.0f);
@@ -199,7 +203,7 @@ void Codec::cell_tables(const float* projected, float* cells) const {
 
 // Product-quantized part times the multiplier, plus one for every bit whose sign is the query's
 // and minus one for every other.
-void Codec::published_tables(const float* projected, float* full) const {
+void Codec::publish(const float* projected, float* full) const {
   for (std::size_t g = 0; g < groups(); ++g) {
     float* table = full + g * kCentroids;
     for (std::size_t c = 0; c < kCentroids; ++c) {

@@ -54,6 +54,8 @@ void IndexFlat::append(const std::uint8_t* codes, std::size_t n) {
     }
   }
   const std::unique_lock lock(mutex_);
+  require(n <= kMaxVectors - store_.size(),
+          "an index holds at most " + std::to_string(kMaxVectors) + " vectors; use several");
   store_.append(codes, extra.data(), n);
 }
 

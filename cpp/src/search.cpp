@@ -1,137 +1,40 @@
 // Two stages: the high nibbles of all vectors through tables in registers, then whole bytes for
-// the best candidates. Inside this file a score is "the higher, the better" whatever the metric.
+// the best candidates.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
 
+#include "coarse.hpp"
 #include "kernels.hpp"
+#include "reservoir.hpp"
+#include "scoring.hpp"
 #include "waterfill/index.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kQueryBatch = 64;   // queries whose tables exist at a time
-constexpr std::size_t kScanBlocks = 64;   // blocks between two looks at the candidates
+constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at a time
+constexpr std::size_t kTileBlocks = 32;   // blocks that all queries of a task pass before the next
 constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
 
-struct Candidate {
-  float score;
-  std::int64_t id;
-};
-
-bool better(const Candidate& a, const Candidate& b) {
-  return a.score != b.score ? a.score > b.score : a.id < b.id;
-}
-
-// The best `capacity` of a stream, without a heap in the inner loop: candidates that beat the
-// threshold pile up in twice the room; when it is full the better half stays. Ids must come in
-// ascending order for ties to be broken by the smaller id.
-class Reservoir {
- public:
-  explicit Reservoir(std::size_t capacity) : capacity_(capacity) { kept_.reserve(2 * capacity); }
-
-  float threshold() const { return threshold_; }
-
-  void offer(float score, std::int64_t id) {
-    kept_.push_back({score, id});
-    if (kept_.size() == 2 * capacity_) shrink();
-  }
-
-  std::vector<Candidate> take() {
-    if (kept_.size() > capacity_) shrink();
-    return std::move(kept_);
-  }
-
- private:
-  void shrink() {
-    const auto last = kept_.begin() + static_cast<std::ptrdiff_t>(capacity_);
-    std::nth_element(kept_.begin(), last - 1, kept_.end(), better);
-    threshold_ = kept_[capacity_ - 1].score;
-    kept_.erase(last, kept_.end());
-  }
-
-  std::size_t capacity_;
-  std::vector<Candidate> kept_;
-  float threshold_ = -std::numeric_limits<float>::infinity();
-};
-
-// How a query's tables and a vector's bytes become a score.
-//   product:   s * t            t: sum of table entries
-//   euclidean: 2 s t - rho^2
-class Scoring {
- public:
-  Scoring(const Codec& codec, Alpha alpha, bool coarse_euclidean)
-      : codec_(codec), alpha_(alpha), coarse_euclidean_(coarse_euclidean) {
-    const CodecParams& p = codec.params();
-    for (std::size_t code = 0; code < 256; ++code) {
-      const auto byte = static_cast<std::uint8_t>(code);
-      const float squares = p.cell_length[byte];
-      rho_factor_[code] = length_power(squares, p.alpha_ip);
-      scale_factor_[code] = rho_factor_[code] / length_power(squares, alpha);
-    }
-  }
-
-  // Scores of `n` <= 32 vectors from the sums of one block.
-  void coarse(const float* t, const std::uint8_t* scale, const std::uint8_t* extra, std::size_t n,
-              float* scores) const {
-    const LogScale& values = codec_.params().scale;
-    if (!coarse_euclidean_) {
-      for (std::size_t v = 0; v < n; ++v) scores[v] = values[scale[v]] * t[v];
-      return;
-    }
-    for (std::size_t v = 0; v < n; ++v) {
-      const float z = values[scale[v]];
-      const float rho = z * rho_factor_[extra[v]];
-      scores[v] = 2 * z * scale_factor_[extra[v]] * t[v] - rho * rho;
-    }
-  }
-
-  // Whole bytes always know rho, so L2 is scored as such whatever the coarse stage did.
-  float full(const float* tables, const std::uint8_t* code, bool euclidean) const {
-    float t = 0;
-    for (std::size_t g = 0; g < codec_.groups(); ++g) t += tables[g * kCentroids + code[g]];
-    const float rho =
-        codec_.distance_from_mean(code[codec_.groups()], codec_.squared_cell_length(code));
-    const float s = rho / length_power(codec_.squared_length(code), alpha_);
-    return euclidean ? 2 * s * t - rho * rho : s * t;
-  }
-
- private:
-  const Codec& codec_;
-  Alpha alpha_;
-  bool coarse_euclidean_;
-  std::array<float, 256> rho_factor_, scale_factor_;
-};
-
+// A query as the two stages want it, but for its coarse tables.
 struct Query {
-  std::vector<float> full;         // groups * 256
-  std::vector<std::uint8_t> luts;  // padded groups * 16
-  float step = 0, base = 0;        // t ~ base + step * sum of lut entries
+  int exponent = 0;  // it was divided by 2^exponent
+  float w = 1;       // 2^-exponent: see scoring.hpp
+  CoarseUnit unit;
+  std::vector<float> projected;
 };
 
-// Bytes for the coarse tables: each group from its own smallest entry up, in steps that all groups
-// share, so that sums of bytes are sums of entries.
-void quantize_tables(const float* cells, const Layout& layout, Query& query) {
-  float widest = 0;
-  std::vector<float> lowest(layout.groups);
-  query.base = 0;
-  for (std::size_t g = 0; g < layout.groups; ++g) {
-    const auto [low, high] = std::minmax_element(cells + g * kCells, cells + (g + 1) * kCells);
-    lowest[g] = *low;
-    query.base += *low;
-    widest = std::max(widest, *high - *low);
-  }
-  query.step = widest / 255;
-  const float inverse = widest > 0 ? 255 / widest : 0;
-  query.luts.assign(layout.padded * kCells, 0);
-  for (std::size_t i = 0; i < layout.groups * kCells; ++i) {
-    const float steps = std::nearbyint((cells[i] - lowest[i / kCells]) * inverse);
-    query.luts[i] = static_cast<std::uint8_t>(std::clamp(steps, 0.0f, 255.0f));
-  }
-}
+// What a scan keeps of one query.
+struct Selection {
+  explicit Selection(std::size_t wanted) : best(wanted) {}
+  Reservoir best;
+  std::array<std::uint16_t, kLimits> limits{};
+};
 
 // Everything that one call of search shares between its threads.
 class Searcher {
@@ -139,17 +42,16 @@ class Searcher {
   Searcher(const IndexFlat& index, const CodeStore& store, const Rows& queries,
            const SearchParams& params)
       : codec_(*index.codec()),
-        metric_(index.metric()),
         store_(store),
         layout_(store.layout()),
         queries_(queries),
         k_(params.k),
         wanted_(std::min(std::max(params.candidates, params.k), store.size())),
-        euclidean_(metric_ == Metric::l2),
-        coarse_euclidean_(index.keeps_cell_length()),
-        scoring_(codec_, index.alpha(), coarse_euclidean_) {
+        euclidean_(index.metric() == Metric::l2),
+        scoring_(codec_, index.alpha(), euclidean_, store),
+        plan_(codec_, codec_.groups()) {
     for (std::size_t s = 0; s < store.segments().size(); ++s) {
-      const std::size_t blocks = blocks_of(store.segments()[s]);
+      const std::size_t blocks = (store.segments()[s].size + kBlock - 1) / kBlock;
       for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
         ranges_.push_back({s, b, std::min(b + kTaskBlocks, blocks)});
       }
@@ -168,110 +70,185 @@ class Searcher {
     std::size_t segment, first, last;
   };
 
-  static std::size_t blocks_of(const Segment& s) { return (s.size + kBlock - 1) / kBlock; }
+  // Queries of a batch, as many as share a pass over a block, go together.
+  struct Batch {
+    Batch(std::size_t n, std::size_t lut_bytes) : queries(n), luts(n * lut_bytes) {}
+    std::vector<Query> queries;
+    std::vector<std::uint8_t> luts;
+  };
 
-  // Few queries are split over parts of the index, many are not.
+  // Many queries are shared out between threads, of few each thread searches a part of the index.
   void run_batch(std::size_t first, std::size_t n, float* distances, std::int64_t* labels) {
-    std::vector<Query> batch(n);
-    parallel_for(n, [&](std::size_t i) { prepare(queries_.row(first + i), batch[i]); });
-    std::size_t parts = 1;
-    if (n < num_threads() && wanted_ < store_.size()) {
-      parts = std::clamp<std::size_t>((num_threads() + n - 1) / n, 1, ranges_.size());
-    }
-    std::vector<std::vector<Candidate>> found(n * parts);
-    parallel_for(n * parts, [&](std::size_t task) {
-      found[task] = candidates(batch[task / parts], task % parts, parts);
+    Batch batch(n, plan_.lut_bytes());
+    const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
+    parallel_for(passes, [&](std::size_t i) {
+      const std::size_t begin = i * kScanQueries, end = std::min(begin + kScanQueries, n);
+      prepare(first, begin, end, batch);
     });
-    parallel_for(n, [&](std::size_t i) {
-      std::vector<Candidate> all;
-      for (std::size_t part = 0; part < parts; ++part) {
-        const std::vector<Candidate>& some = found[i * parts + part];
-        all.insert(all.end(), some.begin(), some.end());
-      }
-      finish(queries_.row(first + i), batch[i], all, distances + i * k_, labels + i * k_);
-    });
-  }
-
-  void prepare(const float* row, Query& query) const {
-    std::vector<float> projected(codec_.transform().stride());
-    codec_.transform().queries({row, 1, queries_.d}, euclidean_, projected.data());
-    query.full.resize(codec_.groups() * kCentroids);
-    std::vector<float> cells(codec_.groups() * kCells);
-    codec_.tables(projected.data(), query.full.data(), cells.data());
-    if (euclidean_ != coarse_euclidean_) {  // constant norms: nearest is highest inner product
-      codec_.transform().queries({row, 1, queries_.d}, false, projected.data());
-      codec_.cell_tables(projected.data(), cells.data());
-    }
-    quantize_tables(cells.data(), layout_, query);
-  }
-
-  std::vector<Candidate> candidates(const Query& query, std::size_t part, std::size_t parts) const {
+    std::vector<Candidates> found(n);
     if (wanted_ == store_.size()) {  // nothing to choose: all of them
-      std::vector<Candidate> all(store_.size());
-      for (std::size_t i = 0; i < all.size(); ++i) all[i] = {0, static_cast<std::int64_t>(i)};
-      return all;
+      for (Candidates& all : found) {
+        for (std::size_t i = 0; i < store_.size(); ++i) {
+          all.emplace_back(0.0f, static_cast<std::uint32_t>(i));
+        }
+      }
+    } else if (passes < num_threads()) {
+      scan_in_parts(batch, (num_threads() + passes - 1) / passes, found);
+    } else {
+      scan_in_turns(batch, found);
     }
-    Reservoir best(wanted_);
-    const std::size_t end = ranges_.size() * (part + 1) / parts;
-    for (std::size_t r = ranges_.size() * part / parts; r < end; ++r) scan(query, ranges_[r], best);
-    return best.take();
+    parallel_for(n, [&](std::size_t i) {
+      const float* row = queries_.row(first + i);
+      finish(row, batch.queries[i], found[i], distances + i * k_, labels + i * k_);
+    });
   }
 
-  void scan(const Query& query, const Range& range, Reservoir& best) const {
-    const Segment& segment = store_.segments()[range.segment];
-    std::array<float, kScanBlocks * kBlock> t;
-    for (std::size_t b = range.first; b < range.last; b += kScanBlocks) {
-      const std::size_t blocks = std::min(kScanBlocks, range.last - b);
-      sum_tables(query, segment.high.data() + b * layout_.block_bytes(), blocks, t.data());
-      for (std::size_t i = 0; i < blocks; ++i) {
-        const std::size_t v = (b + i) * kBlock, n = std::min(kBlock, segment.size - v);
-        std::array<float, kBlock> scores;
-        scoring_.coarse(t.data() + i * kBlock, segment.scale.data() + v,
-                        coarse_euclidean_ ? segment.extra.data() + v : nullptr, n, scores.data());
-        const auto id = static_cast<std::int64_t>(range.segment * CodeStore::kCapacity + v);
-        for (std::size_t j = 0; j < n; ++j) {
-          if (scores[j] > best.threshold()) {
-            best.offer(scores[j], id + static_cast<std::int64_t>(j));
-          }
+  void scan_in_turns(const Batch& batch, std::vector<Candidates>& found) const {
+    const std::size_t n = found.size();
+    // Two turns a thread even out what other work on the machine takes from one of them.
+    const std::size_t share = (n + 2 * num_threads() - 1) / (2 * num_threads());
+    const std::size_t size = (share + kScanQueries - 1) / kScanQueries * kScanQueries;
+    parallel_for((n + size - 1) / size, [&](std::size_t turn) {
+      const std::size_t begin = turn * size, end = std::min(begin + size, n);
+      std::vector<Selection> own = scan(batch, begin, end, 0, ranges_.size());
+      for (std::size_t i = begin; i < end; ++i) found[i] = own[i - begin].best.take();
+    });
+  }
+
+  void scan_in_parts(const Batch& batch, std::size_t parts,
+                     std::vector<Candidates>& found) const {
+    const std::size_t n = found.size();
+    parts = std::min(parts, ranges_.size());
+    std::vector<std::vector<Selection>> pieces(parts);
+    parallel_for(parts, [&](std::size_t part) {
+      pieces[part] = scan(batch, 0, n, ranges_.size() * part / parts,
+                          ranges_.size() * (part + 1) / parts);
+    });
+    for (std::vector<Selection>& piece : pieces) {
+      for (std::size_t i = 0; i < n; ++i) {
+        const Candidates some = piece[i].best.take();
+        found[i].insert(found[i].end(), some.begin(), some.end());
+      }
+    }
+    for (Candidates& all : found) keep_best(all, wanted_);
+  }
+
+  // Rotates queries [begin, end) of the batch that starts at row `first`, and makes their tables.
+  void prepare(std::size_t first, std::size_t begin, std::size_t end, Batch& batch) const {
+    const std::size_t n = end - begin, d = queries_.d, stride = codec_.transform().stride();
+    std::vector<float> scaled(n * d), projected(n * stride);
+    for (std::size_t i = 0; i < n; ++i) {
+      scale(queries_.row(first + begin + i), batch.queries[begin + i], scaled.data() + i * d);
+    }
+    codec_.transform().queries({scaled.data(), n, d}, projected.data());
+    std::vector<float> cells(codec_.groups() * kCells);
+    for (std::size_t i = 0; i < n; ++i) {
+      Query& query = batch.queries[begin + i];
+      const float* own = projected.data() + i * stride;
+      query.projected.assign(own, own + stride);
+      codec_.cell_tables(own, cells.data());
+      query.unit = quantize_tables(plan_, cells.data(), codec_.groups(),
+                                   batch.luts.data() + (begin + i) * plan_.lut_bytes());
+    }
+  }
+
+  // The row, from the mean if distances are Euclidean, times a power of two that brings its largest
+  // value to 1 or below (and a tiny one nearer to 1).
+  void scale(const float* row, Query& query, float* out) const {
+    if (codec_.params().pq_multiplier > 0) {  // bits that agree do not grow with the query
+      std::copy_n(row, queries_.d, out);
+      return;
+    }
+    constexpr int kLeast = -60;  // leaves room for what is not of the query's size
+    const std::vector<float>& mean = codec_.params().mean;
+    float largest = 0;
+    for (std::size_t k = 0; k < queries_.d; ++k) {
+      largest = std::max({largest, std::abs(row[k]), euclidean_ ? std::abs(mean[k]) : 0.0f});
+    }
+    std::frexp(largest, &query.exponent);
+    query.exponent = std::max(query.exponent, kLeast);
+    query.w = std::ldexp(1.0f, -query.exponent);
+    for (std::size_t k = 0; k < queries_.d; ++k) {
+      out[k] = row[k] * query.w - (euclidean_ ? mean[k] * query.w : 0.0f);
+    }
+  }
+
+  // Scans some ranges for queries [begin, end), a tile of blocks at a time.
+  std::vector<Selection> scan(const Batch& batch, std::size_t begin, std::size_t end,
+                              std::size_t first_range, std::size_t last_range) const {
+    std::vector<Selection> selections;
+    for (std::size_t q = begin; q < end; ++q) selections.emplace_back(wanted_);
+    for (std::size_t r = first_range; r < last_range; ++r) {
+      const Range& range = ranges_[r];
+      for (std::size_t b = range.first; b < range.last; b += kTileBlocks) {
+        const std::size_t blocks = std::min(kTileBlocks, range.last - b);
+        for (std::size_t q = begin; q < end; q += kScanQueries) {
+          const std::size_t n = std::min(kScanQueries, end - q);
+          scan_tile(batch, q, n, {range.segment, b, b + blocks}, selections.data() + (q - begin));
         }
       }
     }
+    return selections;
   }
 
-  void sum_tables(const Query& query, const std::uint8_t* planes, std::size_t blocks,
-                  float* t) const {
-    std::array<std::uint16_t, kScanBlocks * kBlock> sums;
-    std::fill_n(t, blocks * kBlock, query.base);
-    for (std::size_t g = 0; g < layout_.padded; g += kMaxScanGroups) {
-      kernels().scan(planes + g * 16, blocks, layout_.block_bytes(),
-                     std::min(kMaxScanGroups, layout_.padded - g), query.luts.data() + g * kCells,
-                     sums.data());
-      for (std::size_t v = 0; v < blocks * kBlock; ++v) {
-        t[v] += query.step * static_cast<float>(sums[v]);
+  void scan_tile(const Batch& batch, std::size_t q, std::size_t n, const Range& tile,
+                 Selection* selections) const {
+    const Segment& segment = store_.segments()[tile.segment];
+    const std::size_t blocks = tile.last - tile.first;
+    std::array<std::uint16_t, kScanQueries * kTileBlocks * kBlock> sums;
+    kernels().scan(segment.high.data() + tile.first * layout_.block_bytes(), blocks,
+                   layout_.block_bytes(), plan_.pairs.data(), plan_.pairs.size(),
+                   batch.luts.data() + q * plan_.lut_bytes(), n, sums.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      offer(batch.queries[q + i], tile, sums.data() + i * blocks * kBlock, selections[i]);
+    }
+  }
+
+  void offer(const Query& query, const Range& tile, const std::uint16_t* sums,
+             Selection& selection) const {
+    const Segment& segment = store_.segments()[tile.segment];
+    const std::size_t blocks = tile.last - tile.first;
+    std::array<std::uint32_t, kTileBlocks> masks;
+    kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks,
+                     selection.limits.data(), masks.data());
+    if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
+      masks[blocks - 1] &= (1u << rest) - 1;  // the segment's last block is not full
+    }
+    bool risen = false;
+    for (std::size_t b = 0; b < blocks; ++b) {
+      for (std::uint32_t left = masks[b]; left != 0; left &= left - 1) {
+        const auto lane = static_cast<std::size_t>(std::countr_zero(left));
+        const std::size_t v = (tile.first + b) * kBlock + lane;
+        const float t =
+            query.unit.base + query.unit.step * static_cast<float>(sums[b * kBlock + lane]);
+        const float score =
+            scoring_.coarse(t, segment.scale[v], euclidean_ ? segment.extra[v] : 0, query.w);
+        if (score > selection.best.threshold()) {
+          const std::size_t position = tile.segment * CodeStore::kCapacity + v;
+          risen |= selection.best.offer(score, static_cast<std::uint32_t>(position));
+        }
       }
     }
+    if (risen) {
+      scoring_.limits(selection.best.threshold(), query.unit, query.w, selection.limits.data());
+    }
   }
 
-  // Merges the parts' candidates, scores them in full, sorts, and writes what the metric wants.
-  void finish(const float* row, const Query& query, std::vector<Candidate>& all, float* distances,
+  // Scores candidates in full, sorts them, and writes what the metric wants.
+  void finish(const float* row, const Query& query, Candidates& all, float* distances,
               std::int64_t* labels) const {
-    if (all.size() > wanted_) {
-      const auto last = all.begin() + static_cast<std::ptrdiff_t>(wanted_);
-      std::nth_element(all.begin(), last - 1, all.end(), better);
-      all.erase(last, all.end());
-    }
-    std::vector<std::uint8_t> code(codec_.code_size());
-    for (Candidate& candidate : all) {
-      store_.read(static_cast<std::size_t>(candidate.id), code.data());
-      candidate.score = scoring_.full(query.full.data(), code.data(), euclidean_);
-    }
+    std::sort(all.begin(), all.end(),
+              [](Candidate a, Candidate b) { return a.position() < b.position(); });
+    std::vector<float> tables(codec_.groups() * kCentroids);
+    codec_.full_tables(query.projected.data(), tables.data());
+    scoring_.full(store_, tables.data(), query.w, all);
     const std::size_t found = std::min(k_, all.size());
     std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found), all.end(),
-                      better);
+                      std::greater<>());
     const double offset = score_offset(row);
     for (std::size_t i = 0; i < k_; ++i) {
-      labels[i] = i < found ? all[i].id : -1;
-      distances[i] = i < found ? distance(all[i].score, offset) : worst_distance();
+      labels[i] = i < found ? std::int64_t{all[i].position()} : -1;
+      distances[i] = i < found ? distance(all[i].score(), query.exponent, offset) : worst_distance();
     }
   }
 
@@ -288,8 +265,11 @@ class Searcher {
     return codec_.params().pq_multiplier > 0 ? 0 : product;
   }
 
-  float distance(float score, double offset) const {
-    return static_cast<float>(euclidean_ ? std::max(0.0, offset - score) : offset + score);
+  float distance(float scaled, int exponent, double offset) const {
+    constexpr double kLargest = std::numeric_limits<float>::max();
+    const double score = std::ldexp(static_cast<double>(scaled), exponent);
+    const double value = euclidean_ ? std::max(0.0, offset - score) : offset + score;
+    return static_cast<float>(std::clamp(value, -kLargest, kLargest));
   }
 
   float worst_distance() const {
@@ -298,13 +278,13 @@ class Searcher {
   }
 
   const Codec& codec_;
-  Metric metric_;
   const CodeStore& store_;
   Layout layout_;
   Rows queries_;
   std::size_t k_, wanted_;
-  bool euclidean_, coarse_euclidean_;
+  bool euclidean_;
   Scoring scoring_;
+  CoarsePlan plan_;
   std::vector<Range> ranges_;
 };
 

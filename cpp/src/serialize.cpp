@@ -119,12 +119,14 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
   }
 }
 
-// One section from one array of every segment.
-Section segments(const char* tag, const CodeStore& store,
-                 std::vector<std::uint8_t> Segment::* array) {
-  return {tag, [&store, array](const Emit& emit) {
+// One section from one array of every segment: all of it, or a byte a vector.
+enum class Part { whole, byte_a_vector };
+Section segments(const char* tag, const CodeStore& store, std::vector<std::uint8_t> Segment::* array,
+                 Part part) {
+  return {tag, [&store, array, part](const Emit& emit) {
             for (const Segment& segment : store.segments()) {
-              emit((segment.*array).data(), (segment.*array).size());
+              emit((segment.*array).data(),
+                   part == Part::whole ? (segment.*array).size() : segment.size);
             }
           }};
 }
@@ -140,7 +142,7 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, CodeStor
   store.load(n, [&](Segment& segment, std::size_t) {
     high.read(segment.high.data(), segment.high.size());
     low.read(segment.low.data(), segment.low.size());
-    scale.read(segment.scale.data(), segment.scale.size());
+    scale.read(segment.scale.data(), segment.size);
     extra.read(segment.extra.data(), segment.extra.size());
   });
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
@@ -165,10 +167,10 @@ void write_index(const IndexFlat& index, const std::string& path) {
     sections.push_back(
         record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
                                     index.keeps_cell_length() ? 1u : 0u, store.size()}));
-    sections.push_back(segments("HIGH", store, &Segment::high));
-    sections.push_back(segments("LOW", store, &Segment::low));
-    sections.push_back(segments("SCALE", store, &Segment::scale));
-    sections.push_back(segments("EXTRA", store, &Segment::extra));
+    sections.push_back(segments("HIGH", store, &Segment::high, Part::whole));
+    sections.push_back(segments("LOW", store, &Segment::low, Part::whole));
+    sections.push_back(segments("SCALE", store, &Segment::scale, Part::byte_a_vector));
+    sections.push_back(segments("EXTRA", store, &Segment::extra, Part::whole));
     write_file(path, FileKind::flat_index, sections);
   });
 }
@@ -185,6 +187,7 @@ std::unique_ptr<IndexFlat> read_index(const std::string& path) {
   }
   wanted(index->keeps_cell_length() == (r.has_extra == 1),
          "section INDEX contradicts the codec's settings");
+  wanted(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
   read_store(file, r.size, r.has_extra == 1, index->mutable_store());
   return index;
 }

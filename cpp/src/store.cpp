@@ -21,7 +21,7 @@ std::size_t blocks_for(std::size_t n) {
 void CodeStore::resize(Segment& segment, std::size_t n) const {
   segment.high.resize(blocks_for(n) * layout_.block_bytes(), 0);
   segment.low.resize(n * layout_.low_bytes(), 0);
-  segment.scale.resize(n, 0);
+  segment.scale.resize(blocks_for(n) * kBlock, 0);
   if (with_extra_) segment.extra.resize(n, 0);
   segment.size = n;
 }
@@ -49,6 +49,7 @@ void CodeStore::append(const std::uint8_t* codes, const std::uint8_t* extra, std
         write(segment, start + i, codes + (done + i) * code_size);
         if (with_extra_) segment.extra[start + i] = extra[done + i];
       }
+      segment.note_extra(start);
       done += take;
       size_ += take;
     }
@@ -66,12 +67,44 @@ void CodeStore::append(const std::uint8_t* codes, const std::uint8_t* extra, std
 void CodeStore::read(std::size_t i, std::uint8_t* code) const {
   const Segment& segment = segments_[i / kCapacity];
   const std::size_t v = i % kCapacity;
-  for (std::size_t g = 0; g < layout_.groups; ++g) code[g] = code_byte(layout_, segment, v, g);
+  const std::uint8_t* high = segment.high.data() + v / kBlock * layout_.block_bytes() + v % 16;
+  const std::uint8_t* low = segment.low.data() + v * layout_.low_bytes();
+  const unsigned upper = v % kBlock < 16 ? 0 : 4;
+  for (std::size_t g = 0; g + 1 < layout_.groups; g += 2) {
+    const unsigned first = high[g * 16] >> upper & 15u, second = high[(g + 1) * 16] >> upper & 15u;
+    const unsigned lows = low[g / 2];
+    code[g] = static_cast<std::uint8_t>(first << 4 | (lows & 15u));
+    code[g + 1] = static_cast<std::uint8_t>(second << 4 | lows >> 4);
+  }
+  if (layout_.groups % 2 == 1) {
+    const std::size_t g = layout_.groups - 1;
+    const unsigned last = high[g * 16] >> upper & 15u;
+    code[g] = static_cast<std::uint8_t>(last << 4 | (low[g / 2] & 15u));
+  }
   code[layout_.groups] = segment.scale[v];
 }
 
 std::uint8_t CodeStore::extra(std::size_t i) const {
   return segments_[i / kCapacity].extra[i % kCapacity];
+}
+
+std::pair<std::uint8_t, std::uint8_t> CodeStore::extra_range() const {
+  std::pair<std::uint8_t, std::uint8_t> range{255, 0};
+  for (const Segment& segment : segments_) {
+    range.first = std::min(range.first, segment.least_extra);
+    range.second = std::max(range.second, segment.largest_extra);
+  }
+  return range;
+}
+
+void CodeStore::prefetch(std::size_t i) const {
+  constexpr std::size_t kLine = 64;
+  const Segment& segment = segments_[i / kCapacity];
+  const std::size_t v = i % kCapacity;
+  const std::uint8_t* block = segment.high.data() + v / kBlock * layout_.block_bytes();
+  for (std::size_t at = 0; at < layout_.block_bytes(); at += kLine) __builtin_prefetch(block + at);
+  const std::uint8_t* low = segment.low.data() + v * layout_.low_bytes();
+  for (std::size_t at = 0; at < layout_.low_bytes(); at += kLine) __builtin_prefetch(low + at);
 }
 
 void CodeStore::remove(const std::vector<bool>& drop) {
@@ -89,6 +122,7 @@ void CodeStore::remove(const std::vector<bool>& drop) {
   }
   segments_.resize((kept + kCapacity - 1) / kCapacity);
   if (kept > 0) resize(segments_.back(), (kept - 1) % kCapacity + 1);
+  for (Segment& segment : segments_) segment.note_extra(0);
   size_ = kept;
 }
 

@@ -58,13 +58,8 @@ void Transform::directions(const Rows& x, float* y, float* rho) const {
   to_codes_.multiply(u.data(), x.n, y);
 }
 
-void Transform::queries(const Rows& q, bool centred, float* projected) const {
-  if (!centred) return to_queries_.multiply(q.data, q.n, projected);
-  std::vector<float> shifted(q.n * d());
-  for (std::size_t i = 0; i < q.n; ++i) {
-    for (std::size_t k = 0; k < d(); ++k) shifted[i * d() + k] = q.row(i)[k] - mean_[k];
-  }
-  to_queries_.multiply(shifted.data(), q.n, projected);
+void Transform::queries(const Rows& q, float* projected) const {
+  to_queries_.multiply(q.data, q.n, projected);
 }
 
 void Transform::directions_from_codes(const float* y, std::size_t n, float* out) const {

@@ -82,19 +82,23 @@ class Codec {
   // x = mean + s * u_hat with s = rho / |u_hat|^alpha.
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
-  // Tables of one projected query: full has groups() * 256 values, cells groups() * 16.
-  void tables(const float* projected, float* full, float* cells) const;
+  // Tables of one projected query: groups() * 256 values for whole bytes, groups() * 16 for high
+  // nibbles.
+  void full_tables(const float* projected, float* full) const;
   void cell_tables(const float* projected, float* cells) const;
 
   float squared_length(const std::uint8_t* code) const;       // |u_hat|^2
   float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
+  // What those sum up: groups() * 256 values, and groups() * 16 by high nibble.
+  const float* squared_lengths() const { return squared_lengths_.data(); }
+  const float* squared_cells() const { return squared_cells_.data(); }
   // rho, from the scale byte at the end of a code and |u_cell|^2.
   float distance_from_mean(std::uint8_t scale, float squared_cell_length) const {
     return params_.scale[scale] * length_power(squared_cell_length, params_.alpha_ip);
   }
 
  private:
-  void published_tables(const float* projected, float* full) const;
+  void publish(const float* projected, float* full) const;
   void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
 
   CodecParams params_;

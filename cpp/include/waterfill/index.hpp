@@ -12,6 +12,8 @@
 
 namespace waterfill {
 
+inline constexpr std::size_t kMaxVectors = 0xffffffff;  // positions have 32 bits
+
 struct SearchParams {
   std::size_t k;
   std::size_t candidates;  // vectors that go from the coarse to the full score

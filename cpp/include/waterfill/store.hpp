@@ -4,7 +4,9 @@
 // Vectors live in segments of a fixed capacity, so growing never copies the whole index.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "waterfill/types.hpp"
@@ -26,8 +28,16 @@ struct Segment {
   std::size_t size = 0;
   std::vector<std::uint8_t> high;   // blocks of layout.block_bytes()
   std::vector<std::uint8_t> low;    // rows of layout.low_bytes()
-  std::vector<std::uint8_t> scale;  // a byte a vector
-  std::vector<std::uint8_t> extra;  // likewise, where the index keeps a second byte
+  std::vector<std::uint8_t> scale;  // a byte a vector, filled up to whole blocks
+  std::vector<std::uint8_t> extra;  // a byte a vector, where the index keeps a second one
+  std::uint8_t least_extra = 255, largest_extra = 0;
+
+  void note_extra(std::size_t first) {
+    for (std::size_t i = first; i < extra.size(); ++i) {
+      least_extra = std::min(least_extra, extra[i]);
+      largest_extra = std::max(largest_extra, extra[i]);
+    }
+  }
 };
 
 class CodeStore {
@@ -45,6 +55,10 @@ class CodeStore {
   // One code, groups + 1 bytes.
   void read(std::size_t i, std::uint8_t* code) const;
   std::uint8_t extra(std::size_t i) const;
+  // The least and the largest second byte, or a range around them; there must be vectors.
+  std::pair<std::uint8_t, std::uint8_t> extra_range() const;
+  // Starts to bring a code near.
+  void prefetch(std::size_t i) const;
   // Drops the vectors whose flag is set; the others keep their order.
   void remove(const std::vector<bool>& drop);
   void clear();
@@ -57,6 +71,7 @@ class CodeStore {
       Segment& segment = segments_.emplace_back();
       resize(segment, std::min(kCapacity, n - size_));
       fill(segment, size_);
+      segment.note_extra(0);
       size_ += segment.size;
     }
   }
@@ -70,15 +85,5 @@ class CodeStore {
   std::size_t size_ = 0;
   std::vector<Segment> segments_;
 };
-
-// The byte of group g for vector v of a segment, from its two nibbles.
-inline std::uint8_t code_byte(const Layout& layout, const Segment& segment, std::size_t v,
-                              std::size_t g) {
-  const std::uint8_t pair = segment.high[v / 32 * layout.block_bytes() + g * 16 + v % 16];
-  const unsigned high = v % 32 < 16 ? pair & 15u : pair >> 4;
-  const std::uint8_t lows = segment.low[v * layout.low_bytes() + g / 2];
-  const unsigned low = g % 2 == 0 ? lows & 15u : lows >> 4;
-  return static_cast<std::uint8_t>(high << 4 | low);
-}
 
 }  // namespace waterfill

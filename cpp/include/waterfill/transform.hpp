@@ -44,8 +44,8 @@ class Transform {
 
   // y: n * stride() values; rho: n values. A row equal to the mean gives rho 0 and y 0.
   void directions(const Rows& x, float* y, float* rho) const;
-  // projected: n * stride() values. With `centred`, the mean is taken from the queries first.
-  void queries(const Rows& q, bool centred, float* projected) const;
+  // projected: n * stride() values.
+  void queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
   void directions_from_codes(const float* y, std::size_t n, float* out) const;
 

@@ -1,0 +1,120 @@
+#include "coarse.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// Sums stay below this, so that a limit of 65,535 lets nothing pass.
+constexpr float kMaxSum = 65534;
+
+// Standard deviation of what each pair adds to a score, for queries that are spread as the data:
+// the second moments of a dimension follow from its cells.
+std::vector<double> pair_spreads(const Codec& codec) {
+  std::vector<double> squares((codec.groups() + 1) / 2, 0.0);
+  std::size_t j = 0;
+  for (std::size_t g = 0; g < codec.groups(); ++g) {
+    for (const std::size_t end = j + codec.params().shapes[g].width; j < end; ++j) {
+      double variance = 0;
+      for (std::size_t h = 0; h < kCells; ++h) {
+        const double value = codec.params().codebooks.cells[j * kCells + h];
+        variance += value * value / kCells;
+      }
+      const double weight = codec.params().weights[j];
+      variance /= weight * weight;
+      squares[g / 2] = std::max(squares[g / 2], variance * variance);
+    }
+  }
+  for (double& value : squares) value = std::sqrt(value);
+  return squares;
+}
+
+struct Range {
+  float low, high;
+};
+
+Range range_of(const float* values) {
+  std::array<float, 4> low, high;
+  std::copy_n(values, 4, low.begin());
+  high = low;
+  for (std::size_t i = 4; i < kCells; ++i) {
+    low[i % 4] = std::min(low[i % 4], values[i]);
+    high[i % 4] = std::max(high[i % 4], values[i]);
+  }
+  return {std::min(std::min(low[0], low[1]), std::min(low[2], low[3])),
+          std::max(std::max(high[0], high[1]), std::max(high[2], high[3]))};
+}
+
+}  // namespace
+
+CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
+  constexpr double kTooWide = 2;  // times the average: then a pair gets another copy
+  const std::vector<double> spread = pair_spreads(codec);
+  std::vector<std::uint32_t> order(spread.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::uint32_t a, std::uint32_t b) { return spread[a] > spread[b]; });
+  order.resize((groups + 1) / 2);
+  std::vector<std::uint32_t> count(order.size(), 1);
+  double average = 0;
+  for (const std::uint32_t pair : order) average += spread[pair] / static_cast<double>(order.size());
+  for (std::size_t slots = order.size(); slots % kPairStep != 0 || slots < 2 * order.size();) {
+    const auto each = [&](std::size_t i) { return spread[order[i]] / count[i]; };
+    std::size_t widest = 0;
+    for (std::size_t i = 1; i < order.size(); ++i) widest = each(i) > each(widest) ? i : widest;
+    if (slots % kPairStep == 0 && each(widest) <= kTooWide * average) break;
+    ++count[widest];
+    ++slots;
+  }
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (std::uint32_t c = 0; c < count[i]; ++c) {
+      pairs.push_back(order[i]);
+      copy.push_back(c);
+      copies.push_back(count[i]);
+    }
+  }
+}
+
+CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size_t groups,
+                           std::uint8_t* luts) {
+  CoarseUnit unit;
+  float total = 0;
+  std::vector<float> lowest(2 * plan.pairs.size());
+  for (std::size_t i = 0; i < lowest.size(); ++i) {
+    const std::size_t g = 2 * plan.pairs[i / 2] + i % 2;
+    if (g >= groups) continue;
+    const Range range = range_of(cells + g * kCells);
+    lowest[i] = range.low;
+    const float width = range.high - range.low;
+    unit.step = std::max(unit.step, width / static_cast<float>(kMaxEntry * plan.copies[i / 2]));
+    if (plan.copy[i / 2] > 0) continue;
+    unit.base += range.low;
+    total += width;
+  }
+  // Rounding may add half a step a group.
+  unit.step = std::max(unit.step, total / (kMaxSum - static_cast<float>(lowest.size())));
+  constexpr float kSmallestStep = 1e-30f;  // below it, tables are as good as constant
+  if (unit.step < kSmallestStep) unit.step = 0;
+  const float inverse = unit.step > 0 ? 1 / unit.step : 0;
+  for (std::size_t i = 0; i < lowest.size(); ++i) {
+    const std::size_t g = 2 * plan.pairs[i / 2] + i % 2;
+    std::uint8_t* lut = luts + i * kCells;
+    if (g >= groups) {
+      std::fill_n(lut, kCells, std::uint8_t{0});
+      continue;
+    }
+    const int before = kMaxEntry * static_cast<int>(plan.copy[i / 2]);  // what other copies hold
+    for (std::size_t h = 0; h < kCells; ++h) {
+      const int steps = static_cast<int>((cells[g * kCells + h] - lowest[i]) * inverse + 0.5f);
+      lut[h] = static_cast<std::uint8_t>(std::clamp(steps - before, 0, kMaxEntry));
+    }
+  }
+  return unit;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,35 @@
+// The coarse stage: which planes of high nibbles a scan reads, and a query's tables in bytes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "waterfill/codec.hpp"
+
+namespace waterfill {
+
+// The pairs of groups that a scan reads, those that contribute most first. A pair whose tables are
+// expected to be wider than the others' stands in the list several times, each time with a table of
+// its own: their entries add up, so the pair has steps as fine as the others' although an entry is
+// a byte. One step for all keeps sums plain sums, and a plan of very unequal groups (the classic
+// one) keeps its precision.
+struct CoarsePlan {
+  // groups: planes to read, at least 1 and at most codec.groups().
+  CoarsePlan(const Codec& codec, std::size_t groups);
+
+  std::vector<std::uint32_t> pairs;   // a multiple of kPairStep
+  std::vector<std::uint32_t> copy;    // of its pair: 0, 1, ...
+  std::vector<std::uint32_t> copies;  // how many its pair has
+  std::size_t lut_bytes() const { return pairs.size() * 32; }
+};
+
+// What a sum of table entries stands for: base + step * sum.
+struct CoarseUnit {
+  float base = 0, step = 0;
+};
+
+// cells: codec.groups() * 16 values of one query; luts: plan.lut_bytes() bytes.
+CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size_t groups,
+                           std::uint8_t* luts);
+
+}  // namespace waterfill

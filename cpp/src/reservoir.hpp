@@ -1,0 +1,79 @@
+// The best of a stream of scores. A score is "the higher, the better" whatever the metric.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace waterfill {
+
+// A score and a position as one number that sorts as they do: a higher score is greater, of equal
+// scores that with the smaller position. Comparing two is one instruction without a branch.
+class Candidate {
+ public:
+  Candidate(float score, std::uint32_t position)
+      : key_(std::uint64_t{ordered(score)} << 32 | ~position) {}
+
+  float score() const {
+    const auto bits = static_cast<std::uint32_t>(key_ >> 32);
+    return std::bit_cast<float>((bits & kSign) != 0 ? bits ^ kSign : ~bits);
+  }
+  std::uint32_t position() const { return ~static_cast<std::uint32_t>(key_); }
+
+  friend bool operator>(Candidate a, Candidate b) { return a.key_ > b.key_; }
+
+ private:
+  static constexpr std::uint32_t kSign = 0x80000000u;
+
+  static std::uint32_t ordered(float score) {
+    const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // + 0: no negative zero
+    return (bits & kSign) != 0 ? ~bits : bits | kSign;
+  }
+
+  std::uint64_t key_;
+};
+
+using Candidates = std::vector<Candidate>;
+
+// Leaves the best `n` of them, the worst of these last and the others in no order.
+inline void keep_best(Candidates& candidates, std::size_t n) {
+  if (candidates.size() <= n) return;
+  const auto last = candidates.begin() + static_cast<std::ptrdiff_t>(n);
+  std::nth_element(candidates.begin(), last - 1, candidates.end(), std::greater<>());
+  candidates.erase(last, candidates.end());
+}
+
+// The best `capacity`, without a heap in the inner loop: candidates that beat the threshold pile up
+// in twice the room; when it is full the better half stays. Positions must come in ascending order
+// for ties to be broken by the smaller one.
+class Reservoir {
+ public:
+  explicit Reservoir(std::size_t capacity) : capacity_(capacity) { kept_.reserve(2 * capacity); }
+
+  float threshold() const { return threshold_; }
+
+  // Returns whether the threshold rose.
+  bool offer(float score, std::uint32_t position) {
+    kept_.emplace_back(score, position);
+    if (kept_.size() < 2 * capacity_) return false;
+    keep_best(kept_, capacity_);
+    threshold_ = kept_.back().score();
+    return true;
+  }
+
+  Candidates take() {
+    keep_best(kept_, capacity_);
+    return std::move(kept_);
+  }
+
+ private:
+  std::size_t capacity_;
+  Candidates kept_;
+  float threshold_ = -std::numeric_limits<float>::infinity();
+};
+
+}  // namespace waterfill
