@@ -156,14 +156,17 @@ __m256i load(const std::uint8_t* bytes) {
 // One block for kQueries queries: nibbles are loaded and taken apart once for all of them. Entries
 // of two pairs add up in a byte before they are widened.
 template <int kQueries>
-void scan_block(const std::uint8_t* block, const std::uint32_t* pairs, std::size_t count,
-                const std::uint8_t* luts, std::uint16_t* sums, std::size_t sum_stride) {
+void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t sum_stride) {
+  const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
   const __m256i nibble = _mm256_set1_epi8(15);
   Sums front[kQueries], back[kQueries];
   for (int q = 0; q < kQueries; ++q) {
     front[q].even = front[q].odd = back[q].even = back[q].odd = _mm256_setzero_si256();
   }
   for (std::size_t i = 0; i < count; i += 2) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i] * kPairBytes), _MM_HINT_T0);
     const __m256i first = load(block + pairs[i] * kPairBytes);
     const __m256i second = load(block + pairs[i + 1] * kPairBytes);
     const __m256i low0 = _mm256_and_si256(first, nibble);
@@ -192,12 +195,12 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
   std::size_t q = 0;
   for (; q + 2 <= queries; q += 2) {
     for (std::size_t b = 0; b < blocks; ++b) {
-      scan_block<2>(planes + b * block_stride, pairs, count, luts + q * lut_stride,
+      scan_block<2>(planes + b * block_stride, block_stride, pairs, count, luts + q * lut_stride,
                     sums + q * sum_stride + b * kBlock, sum_stride);
     }
   }
   for (std::size_t b = 0; b < blocks && q < queries; ++b) {
-    scan_block<1>(planes + b * block_stride, pairs, count, luts + q * lut_stride,
+    scan_block<1>(planes + b * block_stride, block_stride, pairs, count, luts + q * lut_stride,
                   sums + q * sum_stride + b * kBlock, sum_stride);
   }
 }

@@ -11,24 +11,31 @@ namespace {
 struct Sums {
   __m512i even, odd;
 
+  void clear() { even = odd = _mm512_setzero_si512(); }
+
   void add(__m512i bytes) {
     even = _mm512_add_epi16(even, bytes);
     odd = _mm512_add_epi16(odd, _mm512_srli_epi16(bytes, 8));
   }
 
-  static __m128i over_lanes(__m512i sums) {
-    const __m256i half =
-        _mm256_add_epi16(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
-    return _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-  }
-
-  void store(std::uint16_t* out) const {  // 16 sums in the order of the vectors
-    const __m128i evens = over_lanes(_mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8)));
-    const __m128i odds = over_lanes(odd);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi16(evens, odds));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 8), _mm_unpackhi_epi16(evens, odds));
+  // Its even and odd bytes' sums, lanes 0 and 2, 1 and 3 added up: even, even, odd, odd.
+  __m512i halves() const {
+    const __m512i low = _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8));
+    return _mm512_add_epi16(_mm512_shuffle_i64x2(low, odd, 0x44),
+                            _mm512_shuffle_i64x2(low, odd, 0xee));
   }
 };
+
+// A block's sums in the order of its vectors.
+__m512i in_order(const Sums& front, const Sums& back) {
+  const __m512i f = front.halves(), b = back.halves();
+  const __m512i all =
+      _mm512_add_epi16(_mm512_shuffle_i64x2(f, b, 0x88), _mm512_shuffle_i64x2(f, b, 0xdd));
+  // Eight even ones of the front, eight odd ones, then the back's: even and odd by turns.
+  const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24,
+                                         16, 15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
+  return _mm512_permutexvar_epi16(order, all);
+}
 
 __m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs) {
   const auto* first = reinterpret_cast<const __m256i*>(block + pairs[0] * kPairBytes);
@@ -38,14 +45,19 @@ __m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs) {
 }
 
 template <int kQueries>
-void scan_block(const std::uint8_t* block, const std::uint32_t* pairs, std::size_t count,
-                const std::uint8_t* luts, std::uint16_t* sums, std::size_t sum_stride) {
+void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t sum_stride) {
+  const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
   const __m512i nibble = _mm512_set1_epi8(15);
   Sums front[kQueries], back[kQueries];
   for (int q = 0; q < kQueries; ++q) {
-    front[q].even = front[q].odd = back[q].even = back[q].odd = _mm512_setzero_si512();
+    front[q].clear();
+    back[q].clear();
   }
   for (std::size_t i = 0; i < count; i += 4) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i] * kPairBytes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i + 2] * kPairBytes), _MM_HINT_T0);
     const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
     const __m512i low0 = _mm512_and_si512(first, nibble);
     const __m512i low1 = _mm512_and_si512(second, nibble);
@@ -61,8 +73,7 @@ void scan_block(const std::uint8_t* block, const std::uint32_t* pairs, std::size
     }
   }
   for (int q = 0; q < kQueries; ++q) {
-    front[q].store(sums + q * sum_stride);
-    back[q].store(sums + q * sum_stride + 16);
+    _mm512_storeu_si512(sums + q * sum_stride, in_order(front[q], back[q]));
   }
 }
 
@@ -71,8 +82,8 @@ void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t blo
                  const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
                  std::uint16_t* sums) {
   for (std::size_t b = 0; b < blocks; ++b) {
-    scan_block<kQueries>(planes + b * block_stride, pairs, count, luts, sums + b * kBlock,
-                         blocks * kBlock);
+    scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
+                         sums + b * kBlock, blocks * kBlock);
   }
 }
 
@@ -93,8 +104,8 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
 
 void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
             const std::uint16_t* limits, std::uint32_t* masks) {
-  const __m512i table = _mm512_broadcast_i64x4(
-      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(limits)));
+  const __m512i table =
+      _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(limits)));
   for (std::size_t b = 0; b < blocks; ++b) {
     const __m512i bytes = _mm512_cvtepu8_epi16(
         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scale + b * kBlock)));

@@ -10,15 +10,16 @@
 
 namespace waterfill {
 
-inline constexpr std::size_t kPanel = 16;           // columns of a packed matrix that go together
-inline constexpr std::size_t kBlock = 32;           // vectors whose nibbles are interleaved
-inline constexpr std::size_t kCentroids = 256;      // values of a code byte
-inline constexpr std::size_t kCells = 16;           // values of its high nibble
-inline constexpr std::size_t kPairBytes = 32;       // nibbles of two groups in a block
-inline constexpr std::size_t kPairStep = 4;         // pairs that a scan takes at a time
-inline constexpr int kMaxEntry = 127;               // of a scan's tables: two add up in a byte
-inline constexpr std::size_t kScanQueries = 4;      // queries that one pass over a block serves
-inline constexpr std::size_t kLimits = 16;          // classes of scale bytes in `select`
+inline constexpr std::size_t kPanel = 16;          // columns of a packed matrix that go together
+inline constexpr std::size_t kBlock = 32;          // vectors whose nibbles are interleaved
+inline constexpr std::size_t kCentroids = 256;     // values of a code byte
+inline constexpr std::size_t kCells = 16;          // values of its high nibble
+inline constexpr std::size_t kPairBytes = 32;      // nibbles of two groups in a block
+inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes at a time
+inline constexpr int kMaxEntry = 127;              // of a scan's tables: two add up in a byte
+inline constexpr std::size_t kPrefetchBlocks = 4;  // that a scan asks for ahead
+inline constexpr std::size_t kScanQueries = 4;     // queries that one pass over a block serves
+inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 
 struct Kernels {
   const char* isa;
@@ -44,8 +45,8 @@ struct Kernels {
   //       luts[((q * count + i) * 2 + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
   // Block b starts at planes + b * block_stride; a group of it is 16 bytes: byte j holds the
   // nibble of vector j in its low half and that of vector j + 16 in its high half. Groups are
-  // named in pairs, a pair as often as the caller likes. `count` is a multiple of kPairStep, entries
-  // are at most kMaxEntry, and no sum exceeds 16 bits.
+  // named in pairs, a pair as often as the caller likes. `count` is a multiple of kPairStep,
+  // entries are at most kMaxEntry, and no sum exceeds 16 bits.
   void (*scan)(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
                const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
                std::size_t queries, std::uint16_t* sums);

@@ -62,7 +62,8 @@ CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
   order.resize((groups + 1) / 2);
   std::vector<std::uint32_t> count(order.size(), 1);
   double average = 0;
-  for (const std::uint32_t pair : order) average += spread[pair] / static_cast<double>(order.size());
+  for (const std::uint32_t pair : order)
+    average += spread[pair] / static_cast<double>(order.size());
   for (std::size_t slots = order.size(); slots % kPairStep != 0 || slots < 2 * order.size();) {
     const auto each = [&](std::size_t i) { return spread[order[i]] / count[i]; };
     std::size_t widest = 0;

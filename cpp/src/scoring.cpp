@@ -58,8 +58,8 @@ void Scoring::limits(float threshold, const CoarseUnit& unit, float w,
   for (std::size_t kind = 0; kind < kLimits; ++kind) {
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t code = kind * 16; code < (kind + 1) * 16; ++code) {
-      least = std::min(
-          least, least_product(threshold, (*scales_)[static_cast<std::uint8_t>(code)], w));
+      least =
+          std::min(least, least_product(threshold, (*scales_)[static_cast<std::uint8_t>(code)], w));
     }
     // A step less, for what float32 rounds in `coarse`.
     const double sum = unit.step > 0 ? std::floor((least - unit.base) / unit.step) - 1 : 0;

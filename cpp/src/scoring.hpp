@@ -34,8 +34,7 @@ class Scoring {
   void limits(float threshold, const CoarseUnit& unit, float w, std::uint16_t* limits) const;
 
   // Replaces scores by those of whole bytes. tables: codec.groups() * 256 values.
-  void full(const CodeStore& store, const float* tables, float w,
-            Candidates& candidates) const;
+  void full(const CodeStore& store, const float* tables, float w, Candidates& candidates) const;
 
  private:
   double least_product(double threshold, double z, double w) const;

@@ -115,14 +115,13 @@ class Searcher {
     });
   }
 
-  void scan_in_parts(const Batch& batch, std::size_t parts,
-                     std::vector<Candidates>& found) const {
+  void scan_in_parts(const Batch& batch, std::size_t parts, std::vector<Candidates>& found) const {
     const std::size_t n = found.size();
     parts = std::min(parts, ranges_.size());
     std::vector<std::vector<Selection>> pieces(parts);
     parallel_for(parts, [&](std::size_t part) {
-      pieces[part] = scan(batch, 0, n, ranges_.size() * part / parts,
-                          ranges_.size() * (part + 1) / parts);
+      pieces[part] =
+          scan(batch, 0, n, ranges_.size() * part / parts, ranges_.size() * (part + 1) / parts);
     });
     for (std::vector<Selection>& piece : pieces) {
       for (std::size_t i = 0; i < n; ++i) {
@@ -248,7 +247,8 @@ class Searcher {
     const double offset = score_offset(row);
     for (std::size_t i = 0; i < k_; ++i) {
       labels[i] = i < found ? std::int64_t{all[i].position()} : -1;
-      distances[i] = i < found ? distance(all[i].score(), query.exponent, offset) : worst_distance();
+      distances[i] =
+          i < found ? distance(all[i].score(), query.exponent, offset) : worst_distance();
     }
   }
 

@@ -121,8 +121,8 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
 
 // One section from one array of every segment: all of it, or a byte a vector.
 enum class Part { whole, byte_a_vector };
-Section segments(const char* tag, const CodeStore& store, std::vector<std::uint8_t> Segment::* array,
-                 Part part) {
+Section segments(const char* tag, const CodeStore& store,
+                 std::vector<std::uint8_t> Segment::* array, Part part) {
   return {tag, [&store, array, part](const Emit& emit) {
             for (const Segment& segment : store.segments()) {
               emit((segment.*array).data(),
