@@ -42,71 +42,110 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
-// Each of eight lanes keeps the best of the centroids c with c % 8 == lane; a strict "less" keeps
-// the first of equals, and so does the reduction over lanes.
-std::uint8_t first_of_smallest(__m256 best, __m256i index) {
-  alignas(32) float value[8];
-  alignas(32) std::int32_t at[8];
-  _mm256_store_ps(value, best);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(at), index);
-  int lane = 0;
-  for (int l = 1; l < 8; ++l) {
-    if (value[l] < value[lane] || (value[l] == value[lane] && at[l] < at[lane])) lane = l;
-  }
-  return static_cast<std::uint8_t>(at[lane]);
+// Two 16-bit values that stand side by side, in every 32-bit lane.
+__m256i broadcast_pair(const std::int16_t* pair) {
+  return _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float*>(pair)));
 }
 
-// kRows rows against 32 centroids at a time: a loaded piece of the book serves all rows.
+// kRows rows by one panel: sums of pairs of products stay in registers.
 template <int kRows>
-void nearest_rows(const float* y, std::size_t stride, std::size_t width, const float* book,
-                  const float* half_norms, std::uint8_t* codes, std::size_t code_stride) {
-  constexpr int kVectors = 4;
-  __m256 best[kRows];
-  __m256i best_index[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    best[r] = _mm256_set1_ps(__builtin_inff());
-    best_index[r] = _mm256_setzero_si256();
+void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
+                 const float* scales, std::int16_t* y, std::size_t stride) {
+  __m256i left[kRows], right[kRows];
+  for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_si256();
+  const auto* w = reinterpret_cast<const __m256i*>(columns);
+#pragma GCC unroll 2
+  for (std::size_t k = 0; k < d; k += 2, w += 2) {
+    const __m256i w0 = _mm256_loadu_si256(w), w1 = _mm256_loadu_si256(w + 1);
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i pair = broadcast_pair(x + r * d + k);
+      left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(pair, w0));
+      right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(pair, w1));
+    }
   }
-  __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (std::size_t c = 0; c < kCentroids; c += 8 * kVectors) {
-    __m256 score[kRows][kVectors];
+  const __m256 largest = _mm256_set1_ps(32767), least = _mm256_set1_ps(-32767);
+  const auto rounded = [&](__m256i sums, const float* scale) {
+    const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(scale));
+    return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(value, largest), least));
+  };
+#pragma GCC unroll 4  // or GCC keeps the sums in memory
+  for (int r = 0; r < kRows; ++r) {
+    const __m256i both =
+        _mm256_packs_epi32(rounded(left[r], scales), rounded(right[r], scales + 8));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * stride),
+                        _mm256_permute4x64_epi64(both, 0xd8));
+  }
+}
+
+void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+            const float* scales, std::size_t panels, std::int16_t* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const std::int16_t* columns = w + panel * d * kPanel;
+    const float* own = scales + panel * kPanel;
+    std::int16_t* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
+    }
+    for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+  }
+}
+
+std::uint8_t number_of_least(__m256i keys) {
+  __m128i least = _mm_min_epi32(_mm256_castsi256_si128(keys), _mm256_extracti128_si256(keys, 1));
+  least = _mm_min_epi32(least, _mm_shuffle_epi32(least, 0x4e));
+  least = _mm_min_epi32(least, _mm_shuffle_epi32(least, 0xb1));
+  return static_cast<std::uint8_t>(_mm_cvtsi128_si32(least));
+}
+
+// kRows rows against 16 centroids at a time: a loaded piece of the book serves all rows. The number
+// of a centroid takes the low byte of its score, so one minimum finds both.
+template <int kRows>
+void nearest_rows(const std::int16_t* y, std::size_t stride, std::size_t width,
+                  const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
+                  std::size_t code_stride) {
+  constexpr int kVectors = 2, kLanes = 8;
+  __m256i least[kRows];
+  for (int r = 0; r < kRows; ++r) least[r] = _mm256_set1_epi32(0x7fffffff);
+  __m256i number = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i unit = _mm256_set1_epi32(-kScoreUnit);
+  for (std::size_t c = 0; c < kCentroids; c += kVectors * kLanes) {
+    __m256i score[kRows][kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      const __m256 start = _mm256_loadu_ps(half_norms + c + 8 * v);
+      const __m256i start =
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(half_norms + c) + v);
       for (int r = 0; r < kRows; ++r) score[r][v] = start;
     }
-    for (std::size_t j = 0; j < width; ++j) {
-      __m256 value[kRows];
-      for (int r = 0; r < kRows; ++r) value[r] = _mm256_broadcast_ss(y + r * stride + j);
-      for (int v = 0; v < kVectors; ++v) {
-        const __m256 piece = _mm256_loadu_ps(book + j * kCentroids + c + 8 * v);
-        for (int r = 0; r < kRows; ++r) {
-          score[r][v] = _mm256_sub_ps(score[r][v], _mm256_mul_ps(value[r], piece));
-        }
+    for (std::size_t j = 0; j < width; j += 2) {
+      const auto* pieces = reinterpret_cast<const __m256i*>(book + j * kCentroids + c * 2);
+      const __m256i piece0 = _mm256_loadu_si256(pieces), piece1 = _mm256_loadu_si256(pieces + 1);
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i pair = broadcast_pair(y + r * stride + j);
+        score[r][0] = _mm256_add_epi32(score[r][0], _mm256_madd_epi16(pair, piece0));
+        score[r][1] = _mm256_add_epi32(score[r][1], _mm256_madd_epi16(pair, piece1));
       }
     }
     for (int v = 0; v < kVectors; ++v) {
       for (int r = 0; r < kRows; ++r) {
-        const __m256 less = _mm256_cmp_ps(score[r][v], best[r], _CMP_LT_OQ);
-        best[r] = _mm256_blendv_ps(best[r], score[r][v], less);
-        best_index[r] = _mm256_blendv_epi8(best_index[r], index, _mm256_castps_si256(less));
+        const __m256i key = _mm256_or_si256(_mm256_and_si256(score[r][v], unit), number);
+        least[r] = _mm256_min_epi32(least[r], key);
       }
-      index = _mm256_add_epi32(index, _mm256_set1_epi32(8));
+      number = _mm256_add_epi32(number, _mm256_set1_epi32(kLanes));
     }
   }
-  for (int r = 0; r < kRows; ++r) {
-    codes[r * code_stride] = first_of_smallest(best[r], best_index[r]);
-  }
+  for (int r = 0; r < kRows; ++r) codes[r * code_stride] = number_of_least(least[r]);
 }
 
-void nearest(const float* y, std::size_t rows, std::size_t stride, std::size_t width,
-             const float* book, const float* half_norms, std::uint8_t* codes,
+void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
+             const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
              std::size_t code_stride) {
   std::size_t r = 0;
-  for (; r + 2 <= rows; r += 2) {
-    nearest_rows<2>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
+  for (; r + 4 <= rows; r += 4) {
+    nearest_rows<4>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
                     code_stride);
   }
-  if (r < rows) {
+  for (; r < rows; ++r) {
     nearest_rows<1>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
                     code_stride);
   }
@@ -264,7 +303,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2", project, nearest, table, scan, select, gram};
+  static const Kernels table_{"avx2", project, rotate, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -1,8 +1,9 @@
 // The inner loops, as one table of function pointers per instruction set.
 //
-// Kernels see raw pointers and sizes only. scalar.cpp defines every result; the other
-// instruction sets compute the same floating-point operations in the same order (a product is
-// rounded before it is added, terms are added by rising index), so results agree bit for bit.
+// Kernels see raw pointers and sizes only. scalar.cpp defines every result, and the other
+// instruction sets agree with it bit for bit: what decides about codes and candidates is integer
+// arithmetic, and floating-point loops do the same operations in the same order (a product is
+// rounded before it is added, terms are added by rising index).
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@ namespace waterfill {
 inline constexpr std::size_t kPanel = 16;          // columns of a packed matrix that go together
 inline constexpr std::size_t kBlock = 32;          // vectors whose nibbles are interleaved
 inline constexpr std::size_t kCentroids = 256;     // values of a code byte
+inline constexpr int kScoreUnit = 256;             // below it lies the centroid's number
 inline constexpr std::size_t kCells = 16;          // values of its high nibble
 inline constexpr std::size_t kPairBytes = 32;      // nibbles of two groups in a block
 inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes at a time
@@ -30,11 +32,19 @@ struct Kernels {
   void (*project)(const float* x, std::size_t rows, std::size_t d, const float* w,
                   std::size_t panels, float* y);
 
-  // codes[r * code_stride] = the c that minimises half_norms[c] - sum_j y[r][j] * book[j][c];
-  // the smallest c among equals. Rows of y are `stride` apart; book has `width` rows of
-  // kCentroids values.
-  void (*nearest)(const float* y, std::size_t rows, std::size_t stride, std::size_t width,
-                  const float* book, const float* half_norms, std::uint8_t* codes,
+  // y[r * panels * kPanel + j] = scales[j] * sum_k x[r * d + k] * w[k][j], rounded to the nearest
+  // integer (even of two) and cut off at +-32767. d is even and sums fit 32 bits. w is packed by
+  // panels of columns and pairs of rows: w[((panel * d / 2 + k / 2) * kPanel + column) * 2 + k %
+  // 2].
+  void (*rotate)(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+                 const float* scales, std::size_t panels, std::int16_t* y);
+
+  // codes[r * code_stride] = the c with the least floor(score / kScoreUnit), the smallest of equal
+  // ones:  score = half_norms[c] + sum_j y[r * stride + j] * book[j][c]
+  // The book holds negative centroids, packed by pairs of dimensions: book[(j / 2 * kCentroids + c)
+  // * 2 + j % 2]. `width` is even (so y may be read one value past a group) and scores fit 32 bits.
+  void (*nearest)(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
+                  const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
                   std::size_t code_stride);
 
   // table[c] = sum_j q[j] * book[j][c].

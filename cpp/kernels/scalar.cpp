@@ -20,21 +20,40 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
-void nearest(const float* y, std::size_t rows, std::size_t stride, std::size_t width,
-             const float* book, const float* half_norms, std::uint8_t* codes,
+std::int16_t to_int16(float value) {
+  constexpr float kLargest = 32767;
+  const float cut = value < -kLargest ? -kLargest : value > kLargest ? kLargest : value;
+  return static_cast<std::int16_t>(__builtin_nearbyintf(cut));
+}
+
+void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+            const float* scales, std::size_t panels, std::int16_t* y) {
+  for (std::size_t j = 0; j < panels * kPanel; ++j) {
+    const std::int16_t* column = w + (j / kPanel * (d / 2) * kPanel + j % kPanel) * 2;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < d; ++k) {
+        sum += x[r * d + k] * column[k / 2 * kPanel * 2 + k % 2];
+      }
+      y[r * panels * kPanel + j] = to_int16(static_cast<float>(sum) * scales[j]);
+    }
+  }
+}
+
+void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
+             const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
              std::size_t code_stride) {
   for (std::size_t r = 0; r < rows; ++r) {
-    float score[kCentroids];
-    for (std::size_t c = 0; c < kCentroids; ++c) score[c] = half_norms[c];
-    for (std::size_t j = 0; j < width; ++j) {
-      const float value = y[r * stride + j];
-      for (std::size_t c = 0; c < kCentroids; ++c) score[c] -= value * book[j * kCentroids + c];
+    std::int32_t least = 0x7fffffff;
+    for (std::size_t c = 0; c < kCentroids; ++c) {
+      std::int32_t score = half_norms[c];
+      for (std::size_t j = 0; j < width; ++j) {
+        score += y[r * stride + j] * book[(j / 2 * kCentroids + c) * 2 + j % 2];
+      }
+      const std::int32_t key = (score & -kScoreUnit) | static_cast<std::int32_t>(c);
+      if (key < least) least = key;
     }
-    std::size_t best = 0;
-    for (std::size_t c = 1; c < kCentroids; ++c) {
-      if (score[c] < score[best]) best = c;
-    }
-    codes[r * code_stride] = static_cast<std::uint8_t>(best);
+    codes[r * code_stride] = static_cast<std::uint8_t>(least & (kScoreUnit - 1));
   }
 }
 
@@ -93,7 +112,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, nearest, table, scan, select, gram};
+  static const Kernels table_{"scalar", project, rotate, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -54,10 +54,9 @@ Base encode_base(const Codec& codec, const Rows& rows) {
   constexpr std::size_t kTaskRows = 64;
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
-    std::vector<float> y(n * codec.transform().stride());
-    codec.transform().directions({rows.row(first), n, rows.d}, y.data(), base.rho.data() + first);
     std::uint8_t* codes = base.codes.data() + first * codec.code_size();
-    codec.encode_directions(y.data(), n, codes, codec.code_size());
+    codec.encode_directions({rows.row(first), n, rows.d}, codes, codec.code_size(),
+                            base.rho.data() + first);
     for (std::size_t i = 0; i < n; ++i) {
       base.squared_length[first + i] = codec.squared_length(codes + i * codec.code_size());
       const float* row = rows.row(first + i);

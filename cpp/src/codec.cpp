@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "kernels.hpp"
-#include "kmeans.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
@@ -73,7 +72,7 @@ float length_power(float squares, Alpha alpha) {
 Codec::Codec(CodecParams params)
     : params_((check(params), std::move(params))),
       transform_(params_.mean, params_.basis, params_.weights),
-      half_norms_(groups() * kCentroids),
+      fixed_scales_(transform_.rotation().stride(), 0.0f),
       squared_lengths_(groups() * kCentroids, 0.0f),
       squared_cells_(groups() * kCells, 0.0f) {
   std::size_t offset = 0;
@@ -81,10 +80,11 @@ Codec::Codec(CodecParams params)
     const std::size_t width = params_.shapes[g].width;
     offsets_.push_back(offset);
     const float* book = params_.codebooks.books.data() + offset * kCentroids;
-    const std::vector<float> half =
-        half_norms(std::vector<float>(book, book + width * kCentroids), width);
-    std::copy(half.begin(), half.end(),
-              half_norms_.begin() + static_cast<std::ptrdiff_t>(g * kCentroids));
+    fixed_books_.emplace_back(book, width);
+    constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
+    for (std::size_t j = offset; j < offset + width; ++j) {
+      fixed_scales_[j] = params_.weights[j] * fixed_books_[g].scale() * kUnit;
+    }
     const float* weights = params_.weights.data() + offset;
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
     add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
@@ -93,12 +93,15 @@ Codec::Codec(CodecParams params)
   }
 }
 
-void Codec::encode_directions(const float* y, std::size_t n, std::uint8_t* codes,
-                              std::size_t code_stride) const {
+void Codec::encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
+                              float* rho) const {
+  const FixedRotation& rotation = transform_.rotation();
+  std::vector<std::int16_t> u(x.n * rotation.width());
+  std::vector<std::int16_t> y(x.n * rotation.stride() + 1);  // a group may be read one value on
+  transform_.fixed_directions(x, u.data(), rho);
+  rotation.multiply(u.data(), x.n, fixed_scales_.data(), y.data());
   for (std::size_t g = 0; g < groups(); ++g) {
-    kernels().nearest(y + offsets_[g], n, transform_.stride(), params_.shapes[g].width,
-                      params_.codebooks.books.data() + offsets_[g] * kCentroids,
-                      half_norms_.data() + g * kCentroids, codes + g, code_stride);
+    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, rotation.stride(), codes + g, code_stride);
   }
 }
 
@@ -107,17 +110,15 @@ void Codec::encode(const Rows& x, std::uint8_t* codes) const {
           "x has " + std::to_string(x.d) + " dimensions; the codec has " + std::to_string(d()));
   parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
-    std::vector<float> y(n * transform_.stride()), rho(n);
-    std::vector<float> unit;
+    std::vector<float> rho(n), unit;
     Rows rows{x.row(first), n, x.d};
     if (params_.normalize) {
       unit.assign(rows.data, rows.data + n * x.d);
       normalize_rows(unit.data(), n, x.d);
       rows.data = unit.data();
     }
-    transform_.directions(rows, y.data(), rho.data());
     std::uint8_t* out = codes + first * code_size();
-    encode_directions(y.data(), n, out, code_size());
+    encode_directions(rows, out, code_size(), rho.data());
     for (std::size_t i = 0; i < n; ++i) {
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);

@@ -7,6 +7,7 @@
 
 #include "kernels.hpp"
 #include "random.hpp"
+#include "waterfill/fixed_point.hpp"
 
 namespace waterfill {
 namespace {
@@ -72,9 +73,7 @@ void start_companded(const Rows& y, Clustering& clusters) {
 }
 
 void assign(const Rows& y, Clustering& clusters) {
-  const std::vector<float> half = half_norms(clusters.book, y.d);
-  kernels().nearest(y.data, y.n, y.d, y.d, clusters.book.data(), half.data(),
-                    clusters.labels.data(), 1);
+  FixedBook(clusters.book.data(), y.d).nearest(y, clusters.labels.data());
 }
 
 // Moves every centroid to the mean of its rows.
@@ -131,18 +130,6 @@ bool repair_empty(const Rows& y, Clustering& clusters, const std::vector<float>&
 }
 
 }  // namespace
-
-std::vector<float> half_norms(const std::vector<float>& book, std::size_t width) {
-  std::vector<float> half(kCentroids);
-  for (std::size_t c = 0; c < kCentroids; ++c) {
-    float sum = 0;
-    for (std::size_t j = 0; j < width; ++j) {
-      sum += book[j * kCentroids + c] * book[j * kCentroids + c];
-    }
-    half[c] = 0.5f * sum;
-  }
-  return half;
-}
 
 Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
   constexpr double kConverged = 1e-4;  // relative gain of a step below which it is the last

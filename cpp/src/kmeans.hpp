@@ -16,7 +16,4 @@ struct Clustering {
 
 Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations);
 
-// Half of each centroid's squared norm, as the nearest-centroid kernel wants it.
-std::vector<float> half_norms(const std::vector<float>& book, std::size_t width);
-
 }  // namespace waterfill

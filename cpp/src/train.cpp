@@ -51,10 +51,9 @@ void fit_scales(CodecParams& params, const Rows& sample) {
   std::vector<float> rho(sample.n), squares(sample.n);
   parallel_for((sample.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, sample.n - first);
-    std::vector<float> y(n * codec.transform().stride());
-    codec.transform().directions({sample.row(first), n, sample.d}, y.data(), rho.data() + first);
     std::vector<std::uint8_t> codes(n * codec.code_size());
-    codec.encode_directions(y.data(), n, codes.data(), codec.code_size());
+    codec.encode_directions({sample.row(first), n, sample.d}, codes.data(), codec.code_size(),
+                            rho.data() + first);
     for (std::size_t i = 0; i < n; ++i) {
       squares[first + i] = codec.squared_cell_length(codes.data() + i * codec.code_size());
     }

@@ -1,6 +1,7 @@
 #include "waterfill/transform.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -33,6 +34,7 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
   for (const float weight : weights_) {
     require(std::isfinite(weight) && weight > 0, "weights must be finite and positive");
   }
+  rotation_ = FixedRotation(basis_, p, d);
   to_codes_ = PackedMatrix(
       d, p, [&](std::size_t k, std::size_t j) { return weights_[j] * basis_[j * d + k]; });
   to_queries_ = PackedMatrix(
@@ -56,6 +58,51 @@ void Transform::directions(const Rows& x, float* y, float* rho) const {
     for (std::size_t k = 0; k < d(); ++k) row[k] = static_cast<float>(row[k] * inverse);
   }
   to_codes_.multiply(u.data(), x.n, y);
+}
+
+namespace {
+
+// out = factor * (row - mean); returns its length. Eight sums, so that additions overlap.
+double centre(const float* row, const float* mean, float factor, std::size_t d, float* out) {
+  constexpr std::size_t kSums = 8;
+  std::array<double, kSums> squares{};
+  std::size_t k = 0;
+  for (; k + kSums <= d; k += kSums) {
+    for (std::size_t l = 0; l < kSums; ++l) {
+      out[k + l] = factor * row[k + l] - factor * mean[k + l];
+      squares[l] += static_cast<double>(out[k + l]) * out[k + l];
+    }
+  }
+  for (; k < d; ++k) {
+    out[k] = factor * row[k] - factor * mean[k];
+    squares[0] += static_cast<double>(out[k]) * out[k];
+  }
+  return std::sqrt(((squares[0] + squares[1]) + (squares[2] + squares[3])) +
+                   ((squares[4] + squares[5]) + (squares[6] + squares[7])));
+}
+
+}  // namespace
+
+void Transform::fixed_directions(const Rows& x, std::int16_t* u, float* rho) const {
+  constexpr float kHalf = 0.5f, kMuch = 0x1p100f;
+  constexpr double kShort = 1e-30;
+  std::vector<float> shifted(d());
+  for (std::size_t i = 0; i < x.n; ++i) {
+    float factor = 1;
+    double norm = centre(x.row(i), mean_.data(), factor, d(), shifted.data());
+    if (!std::isfinite(norm)) {  // the difference of two of the largest numbers
+      norm = centre(x.row(i), mean_.data(), factor = kHalf, d(), shifted.data());
+    } else if (norm < kShort) {
+      norm = centre(x.row(i), mean_.data(), factor = kMuch, d(), shifted.data());
+    }
+    rho[i] = static_cast<float>(norm / factor);
+    const float to_fixed = norm > 0 ? static_cast<float>(kFixedOne / norm) : 0.0f;
+    std::int16_t* out = u + i * rotation_.width();
+    for (std::size_t k = 0; k < d(); ++k) {
+      out[k] = static_cast<std::int16_t>(round_small(shifted[k] * to_fixed));
+    }
+    if (d() % 2 == 1) out[d()] = 0;
+  }
 }
 
 void Transform::queries(const Rows& q, float* projected) const {

@@ -76,9 +76,9 @@ class Codec {
 
   // codes: n * code_size() bytes. Rows must be finite.
   void encode(const Rows& x, std::uint8_t* codes) const;
-  // The bytes of the groups alone, for rows that `transform().directions` made.
-  void encode_directions(const float* y, std::size_t n, std::uint8_t* codes,
-                         std::size_t code_stride) const;
+  // The bytes of the groups alone, `code_stride` apart, and the distances from the mean.
+  void encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
+                         float* rho) const;
   // x = mean + s * u_hat with s = rho / |u_hat|^alpha.
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
@@ -103,8 +103,9 @@ class Codec {
 
   CodecParams params_;
   Transform transform_;
-  std::vector<std::size_t> offsets_;                    // first dimension of each group
-  std::vector<float> half_norms_;                       // groups * 256, as k-means compares
+  std::vector<std::size_t> offsets_;  // first dimension of each group
+  std::vector<FixedBook> fixed_books_;
+  std::vector<float> fixed_scales_;                     // of each coordinate, as `rotate` wants it
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
 };
 

@@ -3,12 +3,13 @@
 //   stored:  u = (x - mean) / rho, rho = |x - mean|;   y_i = weight_i * <basis_i, u>
 //   query:   q'_i = <basis_i, q> / weight_i,           so <q', y> = <q, u> on the basis
 //
-// A hand-written product instead of BLAS: BLAS chooses its order of summation by the number of
-// rows and threads, and a vector's code must not depend on its neighbours in a batch.
+// Hand-written products instead of BLAS: BLAS chooses its order of summation by the number of rows
+// and threads, and neither a code nor a score may depend on its neighbours in a batch.
 #pragma once
 
 #include <vector>
 
+#include "waterfill/fixed_point.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
@@ -44,6 +45,9 @@ class Transform {
 
   // y: n * stride() values; rho: n values. A row equal to the mean gives rho 0 and y 0.
   void directions(const Rows& x, float* y, float* rho) const;
+  // The same as 16-bit numbers, for codes: u: n * rotation().width() values.
+  void fixed_directions(const Rows& x, std::int16_t* u, float* rho) const;
+  const FixedRotation& rotation() const { return rotation_; }
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
@@ -52,6 +56,7 @@ class Transform {
  private:
   std::vector<float> mean_, basis_, weights_;
   PackedMatrix to_codes_, to_queries_, from_codes_;
+  FixedRotation rotation_;
 };
 
 }  // namespace waterfill

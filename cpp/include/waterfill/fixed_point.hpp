@@ -1,0 +1,62 @@
+// 16-bit numbers for what decides about a code: integer sums have no order, so a code is the same
+// on every machine, and twice as many products fit a register as with float32.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "waterfill/types.hpp"
+
+namespace waterfill {
+
+inline constexpr int kFixedOne = 32767;
+
+// round(value), half to even, for |value| < 2^22; unlike std::nearbyint it does not stop the
+// compiler from taking several at a time.
+inline std::int32_t round_small(float value) {
+  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: the unit is the last bit of the sum
+  return std::bit_cast<std::int32_t>(value + kShift) - std::bit_cast<std::int32_t>(kShift);
+}
+
+// The basis, rounded to kFixedOne for 1: products with a direction fit 32 bits because neither is
+// longer than 1.
+class FixedRotation {
+ public:
+  FixedRotation() = default;
+  // basis: p rows of d values, orthonormal.
+  FixedRotation(const std::vector<float>& basis, std::size_t p, std::size_t d);
+
+  std::size_t width() const { return d_; }  // values of an input row: d, made even by a zero
+  std::size_t stride() const;               // values of an output row: p, rounded up to panels
+  // y = u * basis^T * scales, scales having stride() values.
+  void multiply(const std::int16_t* u, std::size_t n, const float* scales, std::int16_t* y) const;
+
+ private:
+  std::size_t d_ = 0, panels_ = 0;
+  std::vector<std::int16_t> data_;
+};
+
+// The 256 centroids of a group.
+class FixedBook {
+ public:
+  // book: `width` rows of 256 values.
+  FixedBook(const float* book, std::size_t width);
+
+  // Of one unit of the book's values in the coordinates that `nearest` takes.
+  float scale() const { return scale_; }
+  // codes[r * code_stride]: the centroid nearest to y[r * stride ...], which must have a value more
+  // than an odd width.
+  void nearest(const std::int16_t* y, std::size_t n, std::size_t stride, std::uint8_t* codes,
+               std::size_t code_stride) const;
+  // The same for float32 rows of `width` values.
+  void nearest(const Rows& y, std::uint8_t* codes) const;
+
+ private:
+  std::size_t width_, even_width_;
+  float scale_;
+  std::vector<std::int16_t> negative_;
+  std::vector<std::int32_t> half_norms_;
+};
+
+}  // namespace waterfill

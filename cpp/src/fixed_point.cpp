@@ -1,0 +1,96 @@
+#include "waterfill/fixed_point.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// Largest coordinate of a centroid and largest sum of a centroid's coordinates. Rows are cut off at
+// 32,767, so a score is below 32767 * 48000 + 16383 * 48000 / 2 < 2^31. On a line a row beyond the
+// outermost centroid has that one as its nearest, so no room is needed there.
+constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
+
+float scale_for(const float* book, std::size_t width) {
+  float largest = 0, largest_sum = 0;
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    float sum = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      const float value = std::abs(book[j * kCentroids + c]);
+      largest = std::max(largest, value);
+      sum += value;
+    }
+    largest_sum = std::max(largest_sum, sum);
+  }
+  constexpr float kSmallest = 1e-30f;  // a book of zeros has no scale of its own
+  const float limit = width == 1 ? kLargestOnLine : kLargest;
+  return std::min(limit / std::max(largest, kSmallest),
+                  kLargestSum / std::max(largest_sum, kSmallest));
+}
+
+}  // namespace
+
+FixedRotation::FixedRotation(const std::vector<float>& basis, std::size_t p, std::size_t d)
+    : d_((d + 1) / 2 * 2),
+      panels_((p + kPanel - 1) / kPanel),
+      data_(panels_ * d_ * kPanel, std::int16_t{0}) {
+  for (std::size_t j = 0; j < p; ++j) {
+    std::int16_t* column = data_.data() + j / kPanel * d_ * kPanel + j % kPanel * 2;
+    for (std::size_t k = 0; k < d; ++k) {
+      const float value = std::clamp(basis[j * d + k], -1.0f, 1.0f) * kFixedOne;
+      column[k / 2 * kPanel * 2 + k % 2] = static_cast<std::int16_t>(round_small(value));
+    }
+  }
+}
+
+std::size_t FixedRotation::stride() const {
+  return panels_ * kPanel;
+}
+
+void FixedRotation::multiply(const std::int16_t* u, std::size_t n, const float* scales,
+                             std::int16_t* y) const {
+  kernels().rotate(u, n, d_, data_.data(), scales, panels_, y);
+}
+
+FixedBook::FixedBook(const float* book, std::size_t width)
+    : width_(width),
+      even_width_((width + 1) / 2 * 2),
+      scale_(scale_for(book, width)),
+      negative_(even_width_ * kCentroids, std::int16_t{0}),
+      half_norms_(kCentroids) {
+  for (std::size_t c = 0; c < kCentroids; ++c) {
+    std::int64_t squares = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      const std::int32_t value = round_small(book[j * kCentroids + c] * scale_);
+      negative_[(j / 2 * kCentroids + c) * 2 + j % 2] = static_cast<std::int16_t>(-value);
+      squares += std::int64_t{value} * value;
+    }
+    half_norms_[c] = static_cast<std::int32_t>(squares / 2);
+  }
+}
+
+void FixedBook::nearest(const std::int16_t* y, std::size_t n, std::size_t stride,
+                        std::uint8_t* codes, std::size_t code_stride) const {
+  kernels().nearest(y, n, stride, even_width_, negative_.data(), half_norms_.data(), codes,
+                    code_stride);
+}
+
+void FixedBook::nearest(const Rows& y, std::uint8_t* codes) const {
+  constexpr std::size_t kRows = 256;
+  std::vector<std::int16_t> fixed(kRows * even_width_, std::int16_t{0});
+  for (std::size_t first = 0; first < y.n; first += kRows) {
+    const std::size_t n = std::min(kRows, y.n - first);
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* row = y.row(first + i);
+      for (std::size_t j = 0; j < width_; ++j) {
+        const float value = std::clamp(row[j] * scale_, -kLargestOnLine, kLargestOnLine);
+        fixed[i * even_width_ + j] = static_cast<std::int16_t>(round_small(value));
+      }
+    }
+    nearest(fixed.data(), n, even_width_, codes + first, 1);
+  }
+}
+
+}  // namespace waterfill
