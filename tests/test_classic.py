@@ -88,12 +88,14 @@ def test_codes_are_nearest_scalars_and_signs(classic, clustered):
     for g in range(4):
         error = np.abs(y[:, g, None] - ref.books[g][None])
         chosen = error[np.arange(500), codes[:, g]]
-        assert (chosen <= error.min(axis=1) + 1e-6).all()
+        # To what 16 bits resolve.
+        assert (chosen**2).sum() <= (error.min(axis=1) ** 2).sum() * 1.001
+        assert (chosen <= error.min(axis=1) + 1e-4).all()
     bits = np.unpackbits(codes[:, 4:6], axis=1)
     assert not bits[:, 11:].any()
     low, high = ref.books[4:, 0], ref.books[4:, [255] * 11].diagonal()
     border = (low + high) / 2
-    clear = np.abs(y[:, 4:] - border) > 1e-6
+    clear = np.abs(y[:, 4:] - border) > 1e-4
     np.testing.assert_array_equal(bits[:, :11][clear], (y[:, 4:] > border)[clear])
     # Centroids are the means of the two sides; the border is near zero, where signs change.
     assert (low < 0).all()
