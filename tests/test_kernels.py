@@ -58,11 +58,12 @@ def test_moments_of_any_size(seed, n, d):
 
 
 @needs_avx2
+@pytest.mark.filterwarnings("ignore:x. .* cut off")
 def test_values_at_the_ends_of_float32_agree(small_codec, clustered):
     signs = np.sign(clustered[:40])
     for magnitude in (1e-42, 1e-30, 1e30, 3e38):
         x = (signs * magnitude).astype("f4")
-        assert len(by_isa(lambda x=x: small_codec._core.encode(x).tobytes())) == 1
+        assert len(by_isa(lambda x=x: small_codec.encode(x).tobytes())) == 1
 
 
 def test_an_unknown_isa_is_refused_and_changes_nothing():

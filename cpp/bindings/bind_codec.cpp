@@ -32,13 +32,13 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   });
 }
 
-Array<std::uint8_t> encode(const Codec& codec, const py::object& x) {
+void encode(const Codec& codec, const py::object& x, const py::object& value) {
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
-  auto codes = new_matrix<std::uint8_t>(rows.n, codec.code_size());
+  auto codes = codes_argument(value, codec.code_size());
+  require(static_cast<std::size_t>(codes.shape(0)) == rows.n, "codes must have a row for each of x");
   std::uint8_t* out = codes.mutable_data();
   unlocked([&] { codec.encode(rows, out); });
-  return codes;
 }
 
 Array<float> decode(const Codec& codec, const py::object& value, std::uint32_t quarters) {
@@ -119,7 +119,7 @@ void bind_codec(py::module_& m) {
       .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
       .def_property_readonly("settings", &settings)
       .def_property_readonly("arrays", &arrays)
-      .def("encode", &encode, py::arg("x"))
+      .def("encode", &encode, py::arg("x"), py::arg("codes"))
       .def("decode", &decode, py::arg("codes"), py::arg("quarters"))
       .def("to_bytes", [](const Codec& self) { return py::bytes(codec_to_bytes(self)); })
       .def_static("from_bytes", [](const py::bytes& data) {

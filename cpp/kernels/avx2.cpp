@@ -47,6 +47,20 @@ __m256i broadcast_pair(const std::int16_t* pair) {
   return _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float*>(pair)));
 }
 
+__m256 scaled(__m256i sums, const float* scales) {
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(scales));
+}
+
+__m256i to_integers(__m256 values) {
+  const __m256 largest = _mm256_set1_ps(32767), least = _mm256_set1_ps(-32767);
+  return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(values, largest), least));
+}
+
+void store_row(__m256i left, __m256i right, std::int16_t* y) {
+  const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(left, right), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), both);
+}
+
 // kRows rows by one panel: sums of pairs of products stay in registers.
 template <int kRows>
 void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
@@ -63,17 +77,10 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* colum
       right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(pair, w1));
     }
   }
-  const __m256 largest = _mm256_set1_ps(32767), least = _mm256_set1_ps(-32767);
-  const auto rounded = [&](__m256i sums, const float* scale) {
-    const __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(scale));
-    return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(value, largest), least));
-  };
 #pragma GCC unroll 4  // or GCC keeps the sums in memory
   for (int r = 0; r < kRows; ++r) {
-    const __m256i both =
-        _mm256_packs_epi32(rounded(left[r], scales), rounded(right[r], scales + 8));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * stride),
-                        _mm256_permute4x64_epi64(both, 0xd8));
+    store_row(to_integers(scaled(left[r], scales)), to_integers(scaled(right[r], scales + 8)),
+              y + r * stride);
   }
 }
 
@@ -89,6 +96,55 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
       rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
     }
     for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+  }
+}
+
+// Products of 7 by 8 bits: sums of two fit 16 bits, and a product with ones adds two of those up.
+template <int kRows>
+void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
+                       const std::int32_t* offsets, const float* scales, const float* row_scales,
+                       std::int16_t* y, std::size_t stride) {
+  const auto* offset = reinterpret_cast<const __m256i*>(offsets);
+  __m256i left[kRows], right[kRows];
+  for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_si256();
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto* w = reinterpret_cast<const __m256i*>(columns);
+#pragma GCC unroll 2
+  for (std::size_t k = 0; k < d; k += 4, w += 2) {
+    const __m256i w0 = _mm256_loadu_si256(w), w1 = _mm256_loadu_si256(w + 1);
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i four = broadcast_pair(reinterpret_cast<const std::int16_t*>(x + r * d + k));
+      const __m256i twos0 = _mm256_maddubs_epi16(four, w0), twos1 = _mm256_maddubs_epi16(four, w1);
+      left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(twos0, ones));
+      right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(twos1, ones));
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const __m256 row = _mm256_set1_ps(row_scales[r]);
+    const __m256i sums0 = _mm256_sub_epi32(left[r], _mm256_loadu_si256(offset));
+    const __m256i sums1 = _mm256_sub_epi32(right[r], _mm256_loadu_si256(offset + 1));
+    store_row(to_integers(_mm256_mul_ps(scaled(sums0, scales), row)),
+              to_integers(_mm256_mul_ps(scaled(sums1, scales + 8), row)), y + r * stride);
+  }
+}
+
+void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                  const std::int32_t* offsets, const float* scales, const float* row_scales,
+                  std::size_t panels, std::int16_t* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t p = 0; p < panels; ++p) {
+    const std::int8_t* columns = w + p * d * kPanel;
+    const std::int32_t* own = offsets + p * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      rotate_short_tile<4>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
+                           y + r * stride + p * kPanel, stride);
+    }
+    for (; r < rows; ++r) {
+      rotate_short_tile<1>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
+                           y + r * stride + p * kPanel, stride);
+    }
   }
 }
 
@@ -303,7 +359,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2", project, rotate, nearest, table, scan, select, gram};
+  static const Kernels table_{"avx2", project, rotate, rotate_short, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, VL): the integer kernels at 64 bytes a step. The others are AVX2's. As there,
+// AVX-512 (F, BW, VL, VNNI): the integer kernels at 64 bytes a step. The others are AVX2's. As there,
 // everything but the table has internal linkage and no standard header with inline code is used.
 #include <immintrin.h>
 
@@ -7,11 +7,21 @@
 namespace waterfill {
 namespace {
 
-// Two 16-bit values that stand side by side, in every 32-bit lane.
-__m512i broadcast_pair(const std::int16_t* pair) {
-  std::int32_t both;
-  __builtin_memcpy(&both, pair, sizeof both);
-  return _mm512_set1_epi32(both);
+__m512i broadcast_four_bytes(const void* bytes) {
+  std::int32_t four;
+  __builtin_memcpy(&four, bytes, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+
+__m512 scaled(__m512i sums, const float* scales) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(scales));
+}
+
+void store_panel(__m512 values, std::int16_t* y) {
+  const __m512 largest = _mm512_set1_ps(32767), least = _mm512_set1_ps(-32767);
+  const __m512 cut = _mm512_max_ps(_mm512_min_ps(values, largest), least);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y),
+                      _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(cut)));
 }
 
 // kRows rows by kPanels panels of 16 columns: sums of pairs of products stay in registers.
@@ -26,20 +36,15 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* w, co
     __m512i columns[kPanels];
     for (int p = 0; p < kPanels; ++p) columns[p] = _mm512_loadu_si512(w + (p * d + k) * kPanel);
     for (int r = 0; r < kRows; ++r) {
-      const __m512i pair = broadcast_pair(x + r * d + k);
+      const __m512i pair = broadcast_four_bytes(x + r * d + k);
       for (int p = 0; p < kPanels; ++p) {
-        sum[r][p] = _mm512_add_epi32(sum[r][p], _mm512_madd_epi16(pair, columns[p]));
+        sum[r][p] = _mm512_dpwssd_epi32(sum[r][p], pair, columns[p]);
       }
     }
   }
-  const __m512 largest = _mm512_set1_ps(32767), least = _mm512_set1_ps(-32767);
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kPanels; ++p) {
-      const __m512 value =
-          _mm512_mul_ps(_mm512_cvtepi32_ps(sum[r][p]), _mm512_loadu_ps(scales + p * kPanel));
-      const __m512 cut = _mm512_max_ps(_mm512_min_ps(value, largest), least);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * stride + p * kPanel),
-                          _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(cut)));
+      store_panel(scaled(sum[r][p], scales + p * kPanel), y + r * stride + p * kPanel);
     }
   }
 }
@@ -69,40 +74,91 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
   }
 }
 
-// As in avx2.cpp, 32 centroids at a time.
+template <int kRows, int kPanels>
+void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* w,
+                       const std::int32_t* offsets, const float* scales, const float* row_scales,
+                       std::int16_t* y, std::size_t stride) {
+  __m512i sum[kRows][kPanels];
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_setzero_si512();
+  }
+  for (std::size_t k = 0; k < d; k += 4) {
+    __m512i columns[kPanels];
+    for (int p = 0; p < kPanels; ++p) columns[p] = _mm512_loadu_si512(w + (p * d + k) * kPanel);
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i four = broadcast_four_bytes(x + r * d + k);
+      for (int p = 0; p < kPanels; ++p) {
+        sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], four, columns[p]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 row = _mm512_set1_ps(row_scales[r]);
+    for (int p = 0; p < kPanels; ++p) {
+      const __m512i value =
+          _mm512_sub_epi32(sum[r][p], _mm512_loadu_si512(offsets + p * kPanel));
+      store_panel(_mm512_mul_ps(scaled(value, scales + p * kPanel), row),
+                  y + r * stride + p * kPanel);
+    }
+  }
+}
+
+template <int kPanels>
+void rotate_short_panels(const std::uint8_t* x, std::size_t rows, std::size_t d,
+                         const std::int8_t* w, const std::int32_t* offsets, const float* scales,
+                         const float* row_scales, std::int16_t* y, std::size_t stride) {
+  std::size_t r = 0;
+  for (; r + 8 <= rows; r += 8) {
+    rotate_short_tile<8, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
+                                  stride);
+  }
+  for (; r < rows; ++r) {
+    rotate_short_tile<1, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
+                                  stride);
+  }
+}
+
+void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                  const std::int32_t* offsets, const float* scales, const float* row_scales,
+                  std::size_t panels, std::int16_t* y) {
+  const std::size_t stride = panels * kPanel;
+  std::size_t p = 0;
+  for (; p + 2 <= panels; p += 2) {
+    rotate_short_panels<2>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel,
+                           scales + p * kPanel, row_scales, y + p * kPanel, stride);
+  }
+  if (p < panels) {
+    rotate_short_panels<1>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel,
+                           scales + p * kPanel, row_scales, y + p * kPanel, stride);
+  }
+}
+
+// As in avx2.cpp, 16 centroids at a time.
 template <int kRows>
 void nearest_rows(const std::int16_t* y, std::size_t stride, std::size_t width,
                   const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
                   std::size_t code_stride) {
-  constexpr int kVectors = 2, kLanes = 16;
+  constexpr int kLanes = 16;
   __m512i least[kRows];
   for (int r = 0; r < kRows; ++r) least[r] = _mm512_set1_epi32(0x7fffffff);
   __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i unit = _mm512_set1_epi32(-kScoreUnit);
-  for (std::size_t c = 0; c < kCentroids; c += kVectors * kLanes) {
-    __m512i score[kRows][kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const __m512i start = _mm512_loadu_si512(half_norms + c + v * kLanes);
-      for (int r = 0; r < kRows; ++r) score[r][v] = start;
-    }
+  for (std::size_t c = 0; c < kCentroids; c += kLanes) {
+    __m512i score[kRows];
+    for (int r = 0; r < kRows; ++r) score[r] = _mm512_loadu_si512(half_norms + c);
     for (std::size_t j = 0; j < width; j += 2) {
-      const std::int16_t* pieces = book + j * kCentroids + c * 2;
-      const __m512i piece0 = _mm512_loadu_si512(pieces);
-      const __m512i piece1 = _mm512_loadu_si512(pieces + 2 * kLanes);
+      const __m512i piece = _mm512_loadu_si512(book + j * kCentroids + c * 2);
       for (int r = 0; r < kRows; ++r) {
-        const __m512i pair = broadcast_pair(y + r * stride + j);
-        score[r][0] = _mm512_add_epi32(score[r][0], _mm512_madd_epi16(pair, piece0));
-        score[r][1] = _mm512_add_epi32(score[r][1], _mm512_madd_epi16(pair, piece1));
+        const __m512i pair = broadcast_four_bytes(y + r * stride + j);
+        score[r] = _mm512_dpwssd_epi32(score[r], pair, piece);
       }
     }
     constexpr int kSelect = 0xea;  // (score & unit) | number
-    for (int v = 0; v < kVectors; ++v) {
-      for (int r = 0; r < kRows; ++r) {
-        const __m512i key = _mm512_ternarylogic_epi32(score[r][v], unit, number, kSelect);
-        least[r] = _mm512_min_epi32(least[r], key);
-      }
-      number = _mm512_add_epi32(number, _mm512_set1_epi32(kLanes));
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i key = _mm512_ternarylogic_epi32(score[r], unit, number, kSelect);
+      least[r] = _mm512_min_epi32(least[r], key);
     }
+    number = _mm512_add_epi32(number, _mm512_set1_epi32(kLanes));
   }
   for (int r = 0; r < kRows; ++r) {
     codes[r * code_stride] = static_cast<std::uint8_t>(_mm512_reduce_min_epi32(least[r]));
@@ -237,6 +293,7 @@ const Kernels& avx512_kernels() {
     Kernels table = avx2_kernels();
     table.isa = "avx512";
     table.rotate = rotate;
+    table.rotate_short = rotate_short;
     table.nearest = nearest;
     table.scan = scan;
     table.select = select;

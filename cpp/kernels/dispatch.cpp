@@ -30,8 +30,10 @@ struct Cpu {
     if ((saved & kAvxState) != kAvxState || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     constexpr unsigned kAvx2 = 1u << 5;
     constexpr unsigned kAvx512 = 1u << 16 | 1u << 30 | 1u << 31;  // F, BW and VL
+    constexpr unsigned kVnni = 1u << 11;  // the first CPUs without it slow down for 512 bits
     avx2 = (b & kAvx2) != 0;
-    avx512 = avx2 && (saved & kAvx512State) == kAvx512State && (b & kAvx512) == kAvx512;
+    avx512 = avx2 && (saved & kAvx512State) == kAvx512State && (b & kAvx512) == kAvx512 &&
+             (c & kVnni) != 0;
   }
 };
 #endif

@@ -39,6 +39,14 @@ struct Kernels {
   void (*rotate)(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
                  const float* scales, std::size_t panels, std::int16_t* y);
 
+  // The same for short numbers: x has values of 0 to 127 that stand for x - 64, w of -127 to 127,
+  // packed by fours of rows: w[((panel * d / 4 + k / 4) * kPanel + column) * 4 + k % 4]; d is a
+  // multiple of 4, offsets[j] = 64 * sum_k w[k][j], and a row's results are also multiplied by
+  // row_scales[r] (after scales[j]).
+  void (*rotate_short)(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                       const std::int32_t* offsets, const float* scales, const float* row_scales,
+                       std::size_t panels, std::int16_t* y);
+
   // codes[r * code_stride] = the c with the least floor(score / kScoreUnit), the smallest of equal
   // ones:  score = half_norms[c] + sum_j y[r * stride + j] * book[j][c]
   // The book holds negative centroids, packed by pairs of dimensions: book[(j / 2 * kCentroids + c)

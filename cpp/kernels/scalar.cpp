@@ -40,6 +40,21 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
   }
 }
 
+void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                  const std::int32_t* offsets, const float* scales, const float* row_scales,
+                  std::size_t panels, std::int16_t* y) {
+  for (std::size_t j = 0; j < panels * kPanel; ++j) {
+    const std::int8_t* column = w + (j / kPanel * (d / 4) * kPanel + j % kPanel) * 4;
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::int32_t sum = -offsets[j];
+      for (std::size_t k = 0; k < d; ++k) {
+        sum += x[r * d + k] * column[k / 4 * kPanel * 4 + k % 4];
+      }
+      y[r * panels * kPanel + j] = to_int16(static_cast<float>(sum) * scales[j] * row_scales[r]);
+    }
+  }
+}
+
 void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
              const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
              std::size_t code_stride) {
@@ -112,7 +127,7 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, rotate, nearest, table, scan, select, gram};
+  static const Kernels table_{"scalar", project, rotate, rotate_short, nearest, table, scan, select, gram};
   return table_;
 }
 

@@ -81,9 +81,8 @@ Codec::Codec(CodecParams params)
     offsets_.push_back(offset);
     const float* book = params_.codebooks.books.data() + offset * kCentroids;
     fixed_books_.emplace_back(book, width);
-    constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
     for (std::size_t j = offset; j < offset + width; ++j) {
-      fixed_scales_[j] = params_.weights[j] * fixed_books_[g].scale() * kUnit;
+      fixed_scales_[j] = params_.weights[j] * fixed_books_[g].scale();
     }
     const float* weights = params_.weights.data() + offset;
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
@@ -95,13 +94,13 @@ Codec::Codec(CodecParams params)
 
 void Codec::encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
                               float* rho) const {
-  const FixedRotation& rotation = transform_.rotation();
-  std::vector<std::int16_t> u(x.n * rotation.width());
-  std::vector<std::int16_t> y(x.n * rotation.stride() + 1);  // a group may be read one value on
-  transform_.fixed_directions(x, u.data(), rho);
-  rotation.multiply(u.data(), x.n, fixed_scales_.data(), y.data());
+  // At two bits a dimension and less, what short numbers add is under half a percent of the error.
+  const bool brief = transform_.p() >= 4 * groups();
+  const std::size_t stride = transform_.rotation().stride();
+  std::vector<std::int16_t> y(x.n * stride + 1);  // a group may be read one value on
+  transform_.fixed_directions(x, brief, fixed_scales_.data(), y.data(), rho);
   for (std::size_t g = 0; g < groups(); ++g) {
-    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, rotation.stride(), codes + g, code_stride);
+    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_stride);
   }
 }
 

@@ -13,6 +13,17 @@ namespace {
 // outermost centroid has that one as its nearest, so no room is needed there.
 constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
+// Short numbers: those of a direction stay below 7 bits once the offset makes them positive, so that
+// two products with 8 bits add up in 16.
+constexpr int kShortOffset = 64;
+constexpr float kLargestShort = 63, kLargestShortBasis = 127;
+
+float largest_of(const float* row, std::size_t d) {
+  float largest = 0;
+  for (std::size_t k = 0; k < d; ++k) largest = std::max(largest, std::abs(row[k]));
+  return largest;
+}
+
 float scale_for(const float* book, std::size_t width) {
   float largest = 0, largest_sum = 0;
   for (std::size_t c = 0; c < kCentroids; ++c) {
@@ -33,14 +44,26 @@ float scale_for(const float* book, std::size_t width) {
 }  // namespace
 
 FixedRotation::FixedRotation(const std::vector<float>& basis, std::size_t p, std::size_t d)
-    : d_((d + 1) / 2 * 2),
+    : size_(d),
+      d_((d + 3) / 4 * 4),
       panels_((p + kPanel - 1) / kPanel),
-      data_(panels_ * d_ * kPanel, std::int16_t{0}) {
+      fixed_(panels_ * d_ * kPanel, std::int16_t{0}),
+      short_(panels_ * d_ * kPanel, std::int8_t{0}),
+      short_offsets_(stride(), 0),
+      short_units_(stride(), 0.0f) {
   for (std::size_t j = 0; j < p; ++j) {
-    std::int16_t* column = data_.data() + j / kPanel * d_ * kPanel + j % kPanel * 2;
+    const float* row = basis.data() + j * d;
+    std::int16_t* fixed = fixed_.data() + j / kPanel * d_ * kPanel + j % kPanel * 2;
+    std::int8_t* shorts = short_.data() + j / kPanel * d_ * kPanel + j % kPanel * 4;
+    const float largest = largest_of(row, d);
+    const float inverse = largest > 0 ? kLargestShortBasis / largest : 0.0f;
+    short_units_[j] = largest / kLargestShortBasis;
     for (std::size_t k = 0; k < d; ++k) {
-      const float value = std::clamp(basis[j * d + k], -1.0f, 1.0f) * kFixedOne;
-      column[k / 2 * kPanel * 2 + k % 2] = static_cast<std::int16_t>(round_small(value));
+      const float value = std::clamp(row[k], -1.0f, 1.0f) * kFixedOne;
+      fixed[k / 2 * kPanel * 2 + k % 2] = static_cast<std::int16_t>(round_small(value));
+      const std::int32_t brief = round_small(row[k] * inverse);
+      shorts[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(brief);
+      short_offsets_[j] += kShortOffset * brief;
     }
   }
 }
@@ -49,9 +72,39 @@ std::size_t FixedRotation::stride() const {
   return panels_ * kPanel;
 }
 
+void FixedRotation::to_fixed(const float* row, float norm, std::int16_t* u) const {
+  const std::size_t d = size_;
+  const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
+  for (std::size_t k = 0; k < d; ++k) {
+    u[k] = static_cast<std::int16_t>(round_small(row[k] * factor));
+  }
+  std::fill(u + size_, u + d_, std::int16_t{0});
+}
+
 void FixedRotation::multiply(const std::int16_t* u, std::size_t n, const float* scales,
                              std::int16_t* y) const {
-  kernels().rotate(u, n, d_, data_.data(), scales, panels_, y);
+  constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
+  std::vector<float> units(stride());
+  for (std::size_t j = 0; j < units.size(); ++j) units[j] = scales[j] * kUnit;
+  kernels().rotate(u, n, d_, fixed_.data(), units.data(), panels_, y);
+}
+
+float FixedRotation::to_short(const float* row, float norm, float largest, std::uint8_t* u) const {
+  const std::size_t d = size_;  // a byte may be written anywhere: the compiler must know it stays
+  const float factor = largest > 0 ? kLargestShort / largest : 0.0f;
+  for (std::size_t k = 0; k < d; ++k) {
+    u[k] = static_cast<std::uint8_t>(round_small(row[k] * factor) + kShortOffset);
+  }
+  std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kShortOffset));
+  return norm > 0 ? largest / kLargestShort / norm : 0.0f;
+}
+
+void FixedRotation::multiply(const std::uint8_t* u, const float* units, std::size_t n,
+                             const float* scales, std::int16_t* y) const {
+  std::vector<float> column_units(stride());
+  for (std::size_t j = 0; j < stride(); ++j) column_units[j] = scales[j] * short_units_[j];
+  kernels().rotate_short(u, n, d_, short_.data(), short_offsets_.data(), column_units.data(), units,
+                         panels_, y);
 }
 
 FixedBook::FixedBook(const float* book, std::size_t width)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "kernels.hpp"
 
@@ -62,47 +63,67 @@ void Transform::directions(const Rows& x, float* y, float* rho) const {
 
 namespace {
 
-// out = factor * (row - mean); returns its length. Eight sums, so that additions overlap.
-double centre(const float* row, const float* mean, float factor, std::size_t d, float* out) {
-  constexpr std::size_t kSums = 8;
-  std::array<double, kSums> squares{};
-  std::size_t k = 0;
-  for (; k + kSums <= d; k += kSums) {
-    for (std::size_t l = 0; l < kSums; ++l) {
-      out[k + l] = factor * row[k + l] - factor * mean[k + l];
-      squares[l] += static_cast<double>(out[k + l]) * out[k + l];
-    }
+// A row from the mean.
+struct Centred {
+  float squares = 0;  // of its length
+  float largest = 0;  // of its values, without their sign
+};
+
+// Sixteen sums, so that the compiler may take several values at a time.
+Centred centre(const float* row, const float* mean, std::size_t d, float* out) {
+  constexpr std::size_t kParts = 16;
+  std::array<float, kParts> squares{}, largest{};
+  const auto take = [&](std::size_t k, std::size_t part) {
+    const float value = row[k] - mean[k];
+    out[k] = value;
+    squares[part] += value * value;
+    largest[part] = std::max(largest[part], std::abs(value));
+  };
+  const std::size_t whole = d / kParts * kParts;
+  for (std::size_t k = 0; k < whole; k += kParts) {
+    for (std::size_t part = 0; part < kParts; ++part) take(k + part, part);
   }
-  for (; k < d; ++k) {
-    out[k] = factor * row[k] - factor * mean[k];
-    squares[0] += static_cast<double>(out[k]) * out[k];
-  }
-  return std::sqrt(((squares[0] + squares[1]) + (squares[2] + squares[3])) +
-                   ((squares[4] + squares[5]) + (squares[6] + squares[7])));
+  for (std::size_t k = whole; k < d; ++k) take(k, 0);
+  return {std::accumulate(squares.begin(), squares.end(), 0.0f),
+          *std::max_element(largest.begin(), largest.end())};
+}
+
+// The same for any row, times a power of two where squares leave float32's range otherwise.
+// `factor` says which.
+Centred centre_safely(const float* row, const std::vector<float>& mean, float& factor,
+                      std::vector<float>& out) {
+  factor = 1;
+  const Centred usual = centre(row, mean.data(), mean.size(), out.data());
+  constexpr float kLeast = 1e-30f, kMost = 1e30f;
+  if (usual.squares >= kLeast && usual.squares <= kMost) return usual;
+  factor = usual.squares < kLeast ? 0x1p100f : 0x1p-100f;
+  std::vector<float> scaled(row, row + mean.size()), scaled_mean(mean);
+  for (float& value : scaled) value *= factor;
+  for (float& value : scaled_mean) value *= factor;
+  return centre(scaled.data(), scaled_mean.data(), mean.size(), out.data());
 }
 
 }  // namespace
 
-void Transform::fixed_directions(const Rows& x, std::int16_t* u, float* rho) const {
-  constexpr float kHalf = 0.5f, kMuch = 0x1p100f;
-  constexpr double kShort = 1e-30;
-  std::vector<float> shifted(d());
+void Transform::fixed_directions(const Rows& x, bool brief, const float* scales, std::int16_t* y,
+                                 float* rho) const {
+  std::vector<float> row(d()), units(x.n);
+  std::vector<std::int16_t> fixed(brief ? 0 : x.n * rotation_.width());
+  std::vector<std::uint8_t> shorts(brief ? x.n * rotation_.width() : 0);
   for (std::size_t i = 0; i < x.n; ++i) {
-    float factor = 1;
-    double norm = centre(x.row(i), mean_.data(), factor, d(), shifted.data());
-    if (!std::isfinite(norm)) {  // the difference of two of the largest numbers
-      norm = centre(x.row(i), mean_.data(), factor = kHalf, d(), shifted.data());
-    } else if (norm < kShort) {
-      norm = centre(x.row(i), mean_.data(), factor = kMuch, d(), shifted.data());
+    float factor;
+    const Centred centred = centre_safely(x.row(i), mean_, factor, row);
+    const float norm = std::sqrt(centred.squares);
+    rho[i] = norm / factor;
+    if (brief) {
+      units[i] = rotation_.to_short(row.data(), norm, centred.largest,
+                                    shorts.data() + i * rotation_.width());
+    } else {
+      rotation_.to_fixed(row.data(), norm, fixed.data() + i * rotation_.width());
     }
-    rho[i] = static_cast<float>(norm / factor);
-    const float to_fixed = norm > 0 ? static_cast<float>(kFixedOne / norm) : 0.0f;
-    std::int16_t* out = u + i * rotation_.width();
-    for (std::size_t k = 0; k < d(); ++k) {
-      out[k] = static_cast<std::int16_t>(round_small(shifted[k] * to_fixed));
-    }
-    if (d() % 2 == 1) out[d()] = 0;
   }
+  if (brief) return rotation_.multiply(shorts.data(), units.data(), x.n, scales, y);
+  rotation_.multiply(fixed.data(), x.n, scales, y);
 }
 
 void Transform::queries(const Rows& q, float* projected) const {

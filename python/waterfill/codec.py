@@ -152,7 +152,7 @@ class Codec:
     ) -> Codes:
         codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
         for first, block in rows.blocks():
-            codes[first : first + len(block)] = self._core.encode(prepare(block))
+            self._core.encode(prepare(block), codes[first : first + len(block)])
         beyond = int(np.isin(codes[:, -1], _CUT_OFF_SCALES).sum())
         if beyond:
             warnings.warn(

@@ -105,7 +105,7 @@ class Codec {
   Transform transform_;
   std::vector<std::size_t> offsets_;  // first dimension of each group
   std::vector<FixedBook> fixed_books_;
-  std::vector<float> fixed_scales_;                     // of each coordinate, as `rotate` wants it
+  std::vector<float> fixed_scales_;                     // from a direction's coordinates to a book's
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
 };
 

@@ -45,8 +45,10 @@ class Transform {
 
   // y: n * stride() values; rho: n values. A row equal to the mean gives rho 0 and y 0.
   void directions(const Rows& x, float* y, float* rho) const;
-  // The same as 16-bit numbers, for codes: u: n * rotation().width() values.
-  void fixed_directions(const Rows& x, std::int16_t* u, float* rho) const;
+  // The same as integers, for codes: y = scales * basis * u, n * rotation().stride() values. With
+  // `brief`, from short numbers.
+  void fixed_directions(const Rows& x, bool brief, const float* scales, std::int16_t* y,
+                        float* rho) const;
   const FixedRotation& rotation() const { return rotation_; }
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
