@@ -36,7 +36,8 @@ void encode(const Codec& codec, const py::object& x, const py::object& value) {
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
   auto codes = codes_argument(value, codec.code_size());
-  require(static_cast<std::size_t>(codes.shape(0)) == rows.n, "codes must have a row for each of x");
+  require(static_cast<std::size_t>(codes.shape(0)) == rows.n,
+          "codes must have a row for each of x");
   std::uint8_t* out = codes.mutable_data();
   unlocked([&] { codec.encode(rows, out); });
 }
@@ -57,7 +58,8 @@ py::dict settings(const Codec& codec) {
   py::dict dict;
   dict["alpha_ip"] = p.alpha_ip.quarters;
   dict["alpha_l2"] = p.alpha_l2.quarters;
-  dict["refine_factor"] = p.refine_factor;
+  dict["depth_ip"] = py::make_tuple(p.depth_ip.refine_factor, p.depth_ip.scan_groups);
+  dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.scan_groups);
   dict["constant_norm"] = p.constant_norm;
   dict["pq_multiplier"] = p.pq_multiplier;
   dict["normalize"] = p.normalize;

@@ -5,15 +5,15 @@
 namespace waterfill {
 namespace {
 
-py::tuple search(const IndexFlat& index, const py::object& x, std::size_t k,
-                 std::size_t candidates) {
+py::tuple search(const IndexFlat& index, const py::object& x, std::size_t k, std::size_t candidates,
+                 std::size_t scan_groups) {
   const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
   auto distances = new_matrix<float>(queries.n, k);
   auto labels = new_matrix<std::int64_t>(queries.n, k);
   float* d = distances.mutable_data();
   std::int64_t* l = labels.mutable_data();
-  unlocked([&] { index.search(queries, {k, candidates}, d, l); });
+  unlocked([&] { index.search(queries, {k, candidates, scan_groups}, d, l); });
   return py::make_tuple(distances, labels);
 }
 
@@ -62,7 +62,8 @@ void bind_index(py::module_& m) {
              return unlocked([&] { return self.remove(ids.data(), ids.size()); });
            })
       .def("reset", [](IndexFlat& self) { unlocked([&] { self.reset(); }); })
-      .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"))
+      .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
+           py::arg("scan_groups"))
       .def("write", [](const IndexFlat& self, const std::string& path) {
         unlocked([&] { write_index(self, path); });
       });

@@ -1,5 +1,6 @@
-// AVX-512 (F, BW, VL, VNNI): the integer kernels at 64 bytes a step. The others are AVX2's. As there,
-// everything but the table has internal linkage and no standard header with inline code is used.
+// AVX-512 (F, BW, VL, VNNI): the integer kernels at 64 bytes a step. The others are AVX2's. As
+// there, everything but the table has internal linkage and no standard header with inline code is
+// used.
 #include <immintrin.h>
 
 #include "kernels.hpp"
@@ -95,8 +96,7 @@ void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* 
   for (int r = 0; r < kRows; ++r) {
     const __m512 row = _mm512_set1_ps(row_scales[r]);
     for (int p = 0; p < kPanels; ++p) {
-      const __m512i value =
-          _mm512_sub_epi32(sum[r][p], _mm512_loadu_si512(offsets + p * kPanel));
+      const __m512i value = _mm512_sub_epi32(sum[r][p], _mm512_loadu_si512(offsets + p * kPanel));
       store_panel(_mm512_mul_ps(scaled(value, scales + p * kPanel), row),
                   y + r * stride + p * kPanel);
     }

@@ -127,7 +127,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, rotate, rotate_short, nearest, table, scan, select, gram};
+  static const Kernels table_{"scalar", project, rotate, rotate_short, nearest,
+                              table,    scan,    select, gram};
   return table_;
 }
 

@@ -2,31 +2,36 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
+#include <cmath>
+#include <limits>
 
+#include "coarse.hpp"
 #include "kernels.hpp"
+#include "reservoir.hpp"
+#include "score_blocks.hpp"
 #include "waterfill/index.hpp"
-#include "waterfill/parallel.hpp"
 
 namespace waterfill {
 namespace {
 
 constexpr std::size_t kNearest = 10;
+constexpr double kWanted = 0.995;  // share of the full score's ten that must be found
 constexpr std::size_t kAlphas = kMaxQuarters + 1;
-using Top = std::vector<std::uint32_t>;
+using Top = std::vector<std::uint32_t>;  // positions, ascending
 
-// Positions of the ten highest scores, ascending.
-Top top_of(const std::vector<float>& scores) {
-  Top order(scores.size());
-  std::iota(order.begin(), order.end(), 0u);
-  const std::size_t k = std::min(kNearest, order.size());
-  std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k - 1), order.end(),
-                   [&](std::uint32_t a, std::uint32_t b) {
-                     return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-                   });
-  order.resize(k);
-  std::sort(order.begin(), order.end());
-  return order;
+void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t first) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (scores[i] > best.threshold()) {
+      best.offer(scores[i], static_cast<std::uint32_t>(first + i));
+    }
+  }
+}
+
+Top top_of(Reservoir& best) {
+  Top positions;
+  for (const Candidate candidate : best.take()) positions.push_back(candidate.position());
+  std::sort(positions.begin(), positions.end());
+  return positions;
 }
 
 std::size_t overlap(const Top& a, const Top& b) {
@@ -35,129 +40,341 @@ std::size_t overlap(const Top& a, const Top& b) {
   return both.size();
 }
 
-double dot(const float* a, const float* b, std::size_t d) {
-  std::array<double, 4> sum{};
-  for (std::size_t k = 0; k < d; ++k) sum[k % 4] += static_cast<double>(a[k]) * b[k];
-  return sum[0] + sum[1] + sum[2] + sum[3];
-}
-
 // What the scores of every base row need, whatever the query.
 struct Base {
   Rows rows;
   std::vector<std::uint8_t> codes;
-  std::vector<float> rho, squared_length, squared_norm;
+  std::vector<float> rho;
 };
 
 Base encode_base(const Codec& codec, const Rows& rows) {
-  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()), std::vector<float>(rows.n),
-            std::vector<float>(rows.n), std::vector<float>(rows.n)};
+  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
+            std::vector<float>(rows.n)};
   constexpr std::size_t kTaskRows = 64;
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
-    std::uint8_t* codes = base.codes.data() + first * codec.code_size();
-    codec.encode_directions({rows.row(first), n, rows.d}, codes, codec.code_size(),
+    codec.encode_directions({rows.row(first), n, rows.d},
+                            base.codes.data() + first * codec.code_size(), codec.code_size(),
                             base.rho.data() + first);
-    for (std::size_t i = 0; i < n; ++i) {
-      base.squared_length[first + i] = codec.squared_length(codes + i * codec.code_size());
-      const float* row = rows.row(first + i);
-      base.squared_norm[first + i] = static_cast<float>(dot(row, row, rows.d));
-    }
   });
   return base;
 }
+
+// The ten best of one query by its exact scores and by those of every alpha.
+struct Contest {
+  Reservoir true_ip{kNearest}, true_l2{kNearest};
+  std::vector<Reservoir> ip{kAlphas, Reservoir(kNearest)}, l2{kAlphas, Reservoir(kNearest)};
+};
 
 struct Hits {
   std::array<std::size_t, kAlphas> ip{}, l2{};
 };
 
-// <q, u_hat> of every base row, by table.
-std::vector<float> direction_products(const Codec& codec, const Base& base, const float* query) {
-  std::vector<float> projected(codec.transform().stride());
-  codec.transform().queries({query, 1, codec.d()}, projected.data());
-  std::vector<float> full(codec.groups() * kCentroids);
-  codec.full_tables(projected.data(), full.data());
-  std::vector<float> products(base.rows.n);
-  for (std::size_t i = 0; i < base.rows.n; ++i) {
-    const std::uint8_t* code = base.codes.data() + i * codec.code_size();
-    float sum = 0;
-    for (std::size_t g = 0; g < codec.groups(); ++g) sum += full[g * kCentroids + code[g]];
-    products[i] = sum;
+// A block of base rows: what their scores take beside products with the query.
+struct BlockFactors {
+  std::vector<float> squared_norm, rho;
+  std::array<std::vector<float>, kAlphas> scale;
+
+  BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
+      : squared_norm(n),
+        rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
+            base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)) {
+    for (std::vector<float>& scales : scale) scales.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* row = base.rows.row(first + i);
+      double squares = 0;
+      for (std::size_t k = 0; k < base.rows.d; ++k) squares += static_cast<double>(row[k]) * row[k];
+      squared_norm[i] = static_cast<float>(squares);
+      const float length =
+          codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
+      for (std::uint32_t a = 0; a < kAlphas; ++a) {
+        scale[a][i] = rho[i] / length_power(length, Alpha{a});
+      }
+    }
   }
-  return products;
+};
+
+void compete(const BlockFactors& block, const float* exact, const float* decoded, const float* mean,
+             std::size_t first, Contest& contest) {
+  const std::size_t n = block.rho.size();
+  offer_all(contest.true_ip, exact, n, first);
+  std::array<float, kBlockRows> scores;
+  for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squared_norm[i];
+  offer_all(contest.true_l2, scores.data(), n, first);
+  for (std::size_t a = 0; a < kAlphas; ++a) {
+    const float* scale = block.scale[a].data();
+    for (std::size_t i = 0; i < n; ++i) scores[i] = scale[i] * decoded[i];
+    offer_all(contest.ip[a], scores.data(), n, first);
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = 2 * scale[i] * (decoded[i] - mean[i]) - block.rho[i] * block.rho[i];
+    }
+    offer_all(contest.l2[a], scores.data(), n, first);
+  }
 }
 
-Hits count_hits(const Codec& codec, const Base& base, const float* query) {
-  const std::size_t n = base.rows.n;
-  std::vector<float> ip(n), l2(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    ip[i] = static_cast<float>(dot(query, base.rows.row(i), base.rows.d));
-    l2[i] = 2 * ip[i] - base.squared_norm[i];
-  }
-  const Top true_ip = top_of(ip), true_l2 = top_of(l2);
-  std::vector<float> from_mean(codec.d());
-  for (std::size_t k = 0; k < codec.d(); ++k) from_mean[k] = query[k] - codec.params().mean[k];
-  const std::vector<float> raw = direction_products(codec, base, query);
-  const std::vector<float> centred = direction_products(codec, base, from_mean.data());
+Hits hits_of(Contest& contest) {
+  const Top true_ip = top_of(contest.true_ip), true_l2 = top_of(contest.true_l2);
   Hits hits;
-  for (std::uint32_t a = 0; a < kAlphas; ++a) {
-    for (std::size_t i = 0; i < n; ++i) {
-      const float rho = base.rho[i];
-      const float s = rho / length_power(base.squared_length[i], Alpha{a});
-      ip[i] = s * raw[i];
-      l2[i] = 2 * s * centred[i] - rho * rho;
-    }
-    hits.ip[a] = overlap(top_of(ip), true_ip);
-    hits.l2[a] = overlap(top_of(l2), true_l2);
+  for (std::size_t a = 0; a < kAlphas; ++a) {
+    hits.ip[a] = overlap(top_of(contest.ip[a]), true_ip);
+    hits.l2[a] = overlap(top_of(contest.l2[a]), true_l2);
   }
   return hits;
 }
 
-// The largest alpha among those with the most hits: renormalising is the rule, less of it the
-// exception that has to earn its place.
+// Renormalising is the rule; less of it must find clearly more than chance would.
 Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
-  std::uint32_t best = kMaxQuarters;
-  for (std::uint32_t a = kMaxQuarters; a-- > 0;) {
-    if (hits[a] > hits[best]) best = a;
-  }
-  return Alpha{best};
+  const auto best =
+      static_cast<std::uint32_t>(std::max_element(hits.begin(), hits.end()) - hits.begin());
+  constexpr double kClearly = 1.005;
+  const bool clear = static_cast<double>(hits[best]) > kClearly * hits[kMaxQuarters];
+  return Alpha{clear ? best : kMaxQuarters};
 }
 
-double survivors(const IndexFlat& index, const Rows& queries, std::size_t candidates,
-                 const std::vector<std::int64_t>& full) {
-  std::vector<float> distances(queries.n * kNearest);
-  std::vector<std::int64_t> labels(queries.n * kNearest);
-  index.search(queries, {kNearest, candidates}, distances.data(), labels.data());
-  std::size_t hits = 0;
-  for (std::size_t q = 0; q < queries.n; ++q) {
-    const auto first = full.begin() + static_cast<std::ptrdiff_t>(q * kNearest);
-    for (std::size_t i = 0; i < kNearest; ++i) {
-      hits += std::find(first, first + kNearest, labels[q * kNearest + i]) != first + kNearest;
+// What turns products into one metric's scores, for every base row.
+class MetricScores {
+ public:
+  MetricScores(const Codec& codec, Metric metric, const std::vector<std::uint8_t>& codes)
+      : metric_(metric), euclidean_(metric == Metric::l2) {
+    const CodecParams& p = codec.params();
+    const Alpha alpha = euclidean_ ? p.alpha_l2 : p.alpha_ip;
+    for (std::size_t at = 0; at < codes.size(); at += codec.code_size()) {
+      const std::uint8_t* code = codes.data() + at;
+      const float cell = codec.squared_cell_length(code);
+      const float rho = codec.distance_from_mean(code[codec.groups()], cell);
+      squared_rho_.push_back(rho * rho);
+      full_.push_back(rho / length_power(codec.squared_length(code), alpha));
+      coarse_.push_back(rho / length_power(cell, alpha));
     }
   }
-  return static_cast<double>(hits) / static_cast<double>(full.size());
+
+  Metric metric() const { return metric_; }
+
+  // Scores of rows [first, first + n) from products with the query and with the mean.
+  void full(const float* query, const float* mean, std::size_t first, std::size_t n,
+            float* scores) const {
+    from_products(full_, query, mean, first, n, scores);
+  }
+  void coarse(const float* query, const float* mean, std::size_t first, std::size_t n,
+              float* scores) const {
+    from_products(coarse_, query, mean, first, n, scores);
+  }
+
+ private:
+  void from_products(const std::vector<float>& scale, const float* query, const float* mean,
+                     std::size_t first, std::size_t n, float* scores) const {
+    const float *s = scale.data() + first, *squares = squared_rho_.data() + first;
+    if (euclidean_) {
+      for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * s[i] * (query[i] - mean[i]) - squares[i];
+    } else {
+      for (std::size_t i = 0; i < n; ++i) scores[i] = s[i] * query[i];
+    }
+  }
+
+  Metric metric_;
+  bool euclidean_;
+  std::vector<float> squared_rho_, full_, coarse_;
+};
+
+// Products of queries with the base rows as they decode, whole and plane by plane. The mean is one
+// more query, the last.
+class DepthTrial {
+ public:
+  DepthTrial(const Codec& codec, const Rows& base, const Rows& queries)
+      : codec_(codec),
+        n_(base.n),
+        queries_(queries.n),
+        projected_(project_with_mean(codec, queries)),
+        codes_(base.n * codec.code_size()),
+        coarse_((queries.n + 1) * base.n, 0.0f) {
+    codec.encode(base, codes_.data());
+  }
+
+  const std::vector<std::uint8_t>& codes() const { return codes_; }
+
+  // The ten nearest by the full score: for each metric, of each query.
+  std::vector<std::vector<Top>> tops(const std::vector<MetricScores>& metrics) const {
+    std::vector<Reservoir> best(metrics.size() * queries_, Reservoir(kNearest));
+    const std::size_t p = codec_.transform().p();
+    std::vector<float> directions(kBlockRows * p);
+    for_blocks(n_, [&](std::size_t first, std::size_t n) {
+      codec_.decode_directions(codes_.data() + first * codec_.code_size(), n, directions.data());
+      const Products products(projected_, p, n,
+                              [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
+      parallel_for(best.size(), [&](std::size_t task) {
+        std::array<float, kBlockRows> scores;
+        metrics[task / queries_].full(products.of_query(task % queries_),
+                                      products.of_query(queries_), first, n, scores.data());
+        offer_all(best[task], scores.data(), n, first);
+      });
+    });
+    std::vector<std::vector<Top>> result(metrics.size());
+    for (std::size_t i = 0; i < best.size(); ++i) result[i / queries_].push_back(top_of(best[i]));
+    return result;
+  }
+
+  // Adds the planes of some pairs of groups to the coarse products.
+  void add_planes(const std::uint32_t* pairs, std::size_t count) {
+    std::vector<std::size_t> dims, groups;
+    for (std::size_t i = 0; i < count; ++i) append_dims(pairs[i], dims, groups);
+    const std::size_t width = dims.size(), p = codec_.transform().p();
+    std::vector<float> part;
+    for (std::size_t q = 0; q <= queries_; ++q) {
+      for (const std::size_t j : dims) part.push_back(projected_[q * p + j]);
+    }
+    for_blocks(n_, [&](std::size_t first, std::size_t n) {
+      const Products products(part, width, n, [&](std::size_t k, std::size_t i) {
+        const std::uint8_t byte = codes_[(first + i) * codec_.code_size() + groups[k]];
+        return codec_.params().codebooks.cells[dims[k] * kCells + byte / kCells];
+      });
+      for (std::size_t q = 0; q <= queries_; ++q) {
+        float* sums = coarse_.data() + q * n_ + first;
+        const float* values = products.of_query(q);
+        for (std::size_t i = 0; i < n; ++i) sums[i] += values[i];
+      }
+    });
+  }
+
+  // Candidates that the coarse stage must hand on for enough of all tens to survive.
+  std::size_t candidates_for(const MetricScores& metric, const std::vector<Top>& tops) const {
+    std::vector<std::size_t> ranks(queries_ * kNearest, 0);
+    parallel_for(queries_, [&](std::size_t q) {
+      std::vector<float> scores(n_);
+      metric.coarse(coarse_.data() + q * n_, coarse_.data() + queries_ * n_, 0, n_, scores.data());
+      for (std::size_t t = 0; t < tops[q].size(); ++t) {
+        const float own = scores[tops[q][t]];
+        std::size_t above = 0;
+        for (const float score : scores) above += score > own;
+        ranks[q * kNearest + t] = above;
+      }
+    });
+    std::sort(ranks.begin(), ranks.end());
+    const double last = std::ceil(kWanted * static_cast<double>(ranks.size())) - 1;
+    return ranks[static_cast<std::size_t>(last)] + 1;
+  }
+
+ private:
+  void append_dims(std::uint32_t pair, std::vector<std::size_t>& dims,
+                   std::vector<std::size_t>& groups) const {
+    std::size_t j = 0;
+    for (std::size_t g = 0; g < codec_.groups(); ++g) {
+      for (const std::size_t end = j + codec_.params().shapes[g].width; j < end; ++j) {
+        if (g / 2 != pair) continue;
+        dims.push_back(j);
+        groups.push_back(g);
+      }
+    }
+  }
+
+  const Codec& codec_;
+  std::size_t n_, queries_;
+  std::vector<float> projected_;  // queries_ + 1 rows
+  std::vector<std::uint8_t> codes_;
+  std::vector<float> coarse_;  // products: queries_ + 1 rows of n_
+};
+
+// Nanoseconds, roughly, of a search in 100,000 vectors; only the proportions matter.
+double cost_of(const Codec& codec, const Depth& depth) {
+  constexpr double kVectors = 1e5, kPlane = 0.014, kCandidate = 150, kGroup = 2;
+  const auto groups = static_cast<double>(codec.groups());
+  return kVectors * kPlane * depth.scan_groups +
+         kNearest * depth.refine_factor * (kCandidate + kGroup * groups);
 }
 
-std::uint32_t refine_for(const IndexFlat& index, const Rows& queries) {
-  constexpr double kWanted = 0.995;
-  constexpr std::array<std::uint32_t, 9> kFactors{5, 7, 10, 15, 20, 30, 40, 60, 80};
+double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth,
+                 const std::vector<Top>& tops) {
   std::vector<float> distances(queries.n * kNearest);
-  std::vector<std::int64_t> full(queries.n * kNearest);
-  index.search(queries, {kNearest, index.size()}, distances.data(), full.data());
-  for (const std::uint32_t factor : kFactors) {
-    if (survivors(index, queries, factor * kNearest, full) >= kWanted) return factor;
+  std::vector<std::int64_t> labels(queries.n * kNearest);
+  index.search(queries, {kNearest, kNearest * depth.refine_factor, depth.scan_groups},
+               distances.data(), labels.data());
+  std::size_t hits = 0, all = 0;
+  for (std::size_t q = 0; q < queries.n; ++q) {
+    const auto first = labels.begin() + static_cast<std::ptrdiff_t>(q * kNearest);
+    Top found;
+    for (auto label = first; label != first + kNearest; ++label) {
+      if (*label >= 0) found.push_back(static_cast<std::uint32_t>(*label));
+    }
+    std::sort(found.begin(), found.end());
+    hits += overlap(found, tops[q]);
+    all += tops[q].size();
   }
-  return kFactors.back();
+  return static_cast<double>(hits) / static_cast<double>(all);
+}
+
+// Raises the refine factor until enough survive.
+Depth deepen(const IndexFlat& index, const Rows& queries, const std::vector<Top>& tops,
+             Depth depth) {
+  while (kNearest * depth.refine_factor < index.size() &&
+         survivors(index, queries, depth, tops) < kWanted) {
+    depth.refine_factor += (depth.refine_factor + 7) / 8;
+  }
+  return depth;
+}
+
+// The ten nearest by the full score alone, for scores that are no products.
+std::vector<Top> searched_tops(const IndexFlat& index, const Rows& queries) {
+  std::vector<float> distances(queries.n * kNearest);
+  std::vector<std::int64_t> labels(queries.n * kNearest);
+  index.search(queries, {kNearest, index.size(), 0}, distances.data(), labels.data());
+  std::vector<Top> tops(queries.n);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= 0) tops[i / kNearest].push_back(static_cast<std::uint32_t>(labels[i]));
+  }
+  for (Top& top : tops) std::sort(top.begin(), top.end());
+  return tops;
+}
+
+// Scores of the published kind are no products: every number of candidates is searched with.
+Depth published_depth(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                      const Rows& queries) {
+  constexpr std::size_t kRows = 16384;  // all of them are scored in full
+  const std::size_t n = std::min(kRows, base.n);
+  std::vector<std::uint8_t> codes(n * codec->code_size());
+  codec->encode({base.data, n, base.d}, codes.data());
+  IndexFlat index(codec, codec->params().normalize ? Metric::cosine : Metric::inner_product);
+  index.append(codes.data(), n);
+  const Depth start{5, static_cast<std::uint32_t>(codec->groups())};
+  return deepen(index, queries, searched_tops(index, queries), start);
 }
 
 }  // namespace
 
-Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries) {
-  const Base encoded = encode_base(codec, base);
-  std::vector<Hits> hits(queries.n);
-  parallel_for(queries.n,
-               [&](std::size_t q) { hits[q] = count_hits(codec, encoded, queries.row(q)); });
+std::vector<float> project_with_mean(const Codec& codec, const Rows& queries) {
+  const Transform& transform = codec.transform();
+  const std::size_t p = transform.p(), stride = transform.stride();
+  std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
+  rows.insert(rows.end(), codec.params().mean.begin(), codec.params().mean.end());
+  std::vector<float> padded((queries.n + 1) * stride), projected;
+  transform.queries({rows.data(), queries.n + 1, queries.d}, padded.data());
+  for (std::size_t q = 0; q <= queries.n; ++q) {
+    const auto row = padded.begin() + static_cast<std::ptrdiff_t>(q * stride);
+    projected.insert(projected.end(), row, row + static_cast<std::ptrdiff_t>(p));
+  }
+  return projected;
+}
+
+Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
+  const Base base = encode_base(codec, rows);
+  const std::size_t p = codec.transform().p();
+  const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
+  const std::vector<float> projected = project_with_mean(codec, queries);
+  std::vector<Contest> contests(queries.n);
+  std::vector<float> directions(kBlockRows * p);
+  for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
+    codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
+    const BlockFactors block(codec, base, first, n);
+    const Products exact(exact_queries, rows.d, n,
+                         [&](std::size_t k, std::size_t i) { return rows.row(first + i)[k]; });
+    const Products decoded(projected, p, n,
+                           [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
+    parallel_for(queries.n, [&](std::size_t q) {
+      compete(block, exact.of_query(q), decoded.of_query(q), decoded.of_query(queries.n), first,
+              contests[q]);
+    });
+  });
   Hits total;
-  for (const Hits& some : hits) {
+  for (Contest& contest : contests) {
+    const Hits some = hits_of(contest);
     for (std::size_t a = 0; a < kAlphas; ++a) {
       total.ip[a] += some.ip[a];
       total.l2[a] += some.l2[a];
@@ -166,21 +383,41 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries
   return {best_of(total.ip), best_of(total.l2)};
 }
 
-std::uint32_t calibrate_refine(const std::shared_ptr<const Codec>& codec, const Rows& base,
-                               const Rows& queries) {
-  std::vector<std::uint8_t> codes(base.n * codec->code_size());
-  codec->encode(base, codes.data());
-  std::vector<Metric> metrics{codec->params().normalize ? Metric::cosine : Metric::inner_product};
-  if (metrics[0] != Metric::cosine && codec->params().pq_multiplier == 0) {
-    metrics.push_back(Metric::l2);
+Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                        const Rows& queries) {
+  const CodecParams& params = codec->params();
+  if (params.pq_multiplier > 0) return {published_depth(codec, base, queries), {}};
+  DepthTrial trial(*codec, base, queries);
+  std::vector<MetricScores> metrics;
+  metrics.emplace_back(*codec, params.normalize ? Metric::cosine : Metric::inner_product,
+                       trial.codes());
+  if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes());
+  const std::vector<std::vector<Top>> tops = trial.tops(metrics);
+
+  constexpr std::array kShares{0.5, 0.75, 1.0};  // of the planes
+  const std::vector<std::uint32_t> pairs = pairs_by_contribution(*codec);
+  std::vector<Depth> best(metrics.size());
+  std::vector<double> least(metrics.size(), std::numeric_limits<double>::infinity());
+  std::size_t scanned = 0;
+  for (const double share : kShares) {
+    const auto end = static_cast<std::size_t>(std::ceil(share * static_cast<double>(pairs.size())));
+    trial.add_planes(pairs.data() + scanned, end - scanned);
+    scanned = end;
+    for (std::size_t m = 0; m < metrics.size(); ++m) {
+      const std::size_t candidates = trial.candidates_for(metrics[m], tops[m]);
+      const Depth depth{static_cast<std::uint32_t>((candidates + kNearest - 1) / kNearest),
+                        static_cast<std::uint32_t>(std::min(2 * scanned, codec->groups()))};
+      const double cost = cost_of(*codec, depth);
+      if (cost < least[m]) best[m] = depth;
+      least[m] = std::min(least[m], cost);
+    }
   }
-  std::uint32_t factor = 1;
-  for (const Metric metric : metrics) {
-    IndexFlat index(codec, metric);
-    index.append(codes.data(), base.n);
-    factor = std::max(factor, refine_for(index, queries));
+  for (std::size_t m = 0; m < metrics.size(); ++m) {  // the scan's tables are bytes
+    IndexFlat index(codec, metrics[m].metric());
+    index.append(trial.codes().data(), base.n);
+    best[m] = deepen(index, queries, tops[m], best[m]);
   }
-  return factor;
+  return {best.front(), best.back()};
 }
 
 }  // namespace waterfill

@@ -15,9 +15,14 @@ struct Alphas {
 // codec's scales are not used.
 Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries);
 
-// Candidates per neighbour so that 99.5 % of the full score's ten nearest pass the coarse stage,
-// for the harder of inner product and L2.
-std::uint32_t calibrate_refine(const std::shared_ptr<const Codec>& codec, const Rows& base,
-                               const Rows& queries);
+struct Depths {
+  Depth ip, l2;
+};
+
+// How deep a search must go so that 99.5 % of the full score's ten nearest pass the coarse stage:
+// the cheapest numbers of planes and candidates that do. Metrics that the codec does not serve get
+// those of another.
+Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                        const Rows& queries);
 
 }  // namespace waterfill

@@ -13,10 +13,11 @@ namespace {
 // Sums stay below this, so that a limit of 65,535 lets nothing pass.
 constexpr float kMaxSum = 65534;
 
-// Standard deviation of what each pair adds to a score, for queries that are spread as the data:
-// the second moments of a dimension follow from its cells.
-std::vector<double> pair_spreads(const Codec& codec) {
-  std::vector<double> squares((codec.groups() + 1) / 2, 0.0);
+// Variance of what each group adds to a score, for queries that are spread as the data: the second
+// moments of a dimension follow from its cells. An even number of groups, the last one perhaps
+// empty.
+std::vector<double> contributions(const Codec& codec) {
+  std::vector<double> result((codec.groups() + 1) / 2 * 2, 0.0);
   std::size_t j = 0;
   for (std::size_t g = 0; g < codec.groups(); ++g) {
     for (const std::size_t end = j + codec.params().shapes[g].width; j < end; ++j) {
@@ -27,11 +28,10 @@ std::vector<double> pair_spreads(const Codec& codec) {
       }
       const double weight = codec.params().weights[j];
       variance /= weight * weight;
-      squares[g / 2] = std::max(squares[g / 2], variance * variance);
+      result[g] += variance * variance;
     }
   }
-  for (double& value : squares) value = std::sqrt(value);
-  return squares;
+  return result;
 }
 
 struct Range {
@@ -52,20 +52,30 @@ Range range_of(const float* values) {
 
 }  // namespace
 
-CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
-  constexpr double kTooWide = 2;  // times the average: then a pair gets another copy
-  const std::vector<double> spread = pair_spreads(codec);
-  std::vector<std::uint32_t> order(spread.size());
+std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec) {
+  const std::vector<double> groups = contributions(codec);
+  const auto of_pair = [&](std::uint32_t i) { return groups[2 * i] + groups[2 * i + 1]; };
+  std::vector<std::uint32_t> order(groups.size() / 2);
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::uint32_t a, std::uint32_t b) { return spread[a] > spread[b]; });
+                   [&](std::uint32_t a, std::uint32_t b) { return of_pair(a) > of_pair(b); });
+  return order;
+}
+
+CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
+  constexpr double kTooWide = 2;  // times the average: then a pair gets another copy
+  const std::vector<double> variance = contributions(codec);
+  std::vector<std::uint32_t> order = pairs_by_contribution(codec);
   order.resize((groups + 1) / 2);
+  std::vector<double> spread;
+  for (const std::uint32_t pair : order) {
+    spread.push_back(std::sqrt(std::max(variance[2 * pair], variance[2 * pair + 1])));
+  }
   std::vector<std::uint32_t> count(order.size(), 1);
-  double average = 0;
-  for (const std::uint32_t pair : order)
-    average += spread[pair] / static_cast<double>(order.size());
+  const double average =
+      std::accumulate(spread.begin(), spread.end(), 0.0) / static_cast<double>(order.size());
   for (std::size_t slots = order.size(); slots % kPairStep != 0 || slots < 2 * order.size();) {
-    const auto each = [&](std::size_t i) { return spread[order[i]] / count[i]; };
+    const auto each = [&](std::size_t i) { return spread[i] / count[i]; };
     std::size_t widest = 0;
     for (std::size_t i = 1; i < order.size(); ++i) widest = each(i) > each(widest) ? i : widest;
     if (slots % kPairStep == 0 && each(widest) <= kTooWide * average) break;

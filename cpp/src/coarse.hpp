@@ -8,6 +8,9 @@
 
 namespace waterfill {
 
+// Pairs of groups by what they add to a score, most first.
+std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec);
+
 // The pairs of groups that a scan reads, those that contribute most first. A pair whose tables are
 // expected to be wider than the others' stands in the list several times, each time with a table of
 // its own: their entries add up, so the pair has steps as fine as the others' although an entry is

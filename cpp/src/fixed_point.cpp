@@ -13,8 +13,8 @@ namespace {
 // outermost centroid has that one as its nearest, so no room is needed there.
 constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
-// Short numbers: those of a direction stay below 7 bits once the offset makes them positive, so that
-// two products with 8 bits add up in 16.
+// Short numbers: those of a direction stay below 7 bits once the offset makes them positive, so
+// that two products with 8 bits add up in 16.
 constexpr int kShortOffset = 64;
 constexpr float kLargestShort = 63, kLargestShortBasis = 127;
 
@@ -132,17 +132,20 @@ void FixedBook::nearest(const std::int16_t* y, std::size_t n, std::size_t stride
 
 void FixedBook::nearest(const Rows& y, std::uint8_t* codes) const {
   constexpr std::size_t kRows = 256;
-  std::vector<std::int16_t> fixed(kRows * even_width_, std::int16_t{0});
+  std::vector<std::int16_t> flat(kRows * width_), padded(kRows * even_width_, std::int16_t{0});
   for (std::size_t first = 0; first < y.n; first += kRows) {
     const std::size_t n = std::min(kRows, y.n - first);
-    for (std::size_t i = 0; i < n; ++i) {
-      const float* row = y.row(first + i);
-      for (std::size_t j = 0; j < width_; ++j) {
-        const float value = std::clamp(row[j] * scale_, -kLargestOnLine, kLargestOnLine);
-        fixed[i * even_width_ + j] = static_cast<std::int16_t>(round_small(value));
-      }
+    const float* values = y.row(first);
+    const float scale = scale_;
+    for (std::size_t i = 0; i < n * width_; ++i) {
+      const float value = std::clamp(values[i] * scale, -kLargestOnLine, kLargestOnLine);
+      flat[i] = static_cast<std::int16_t>(round_small(value));
     }
-    nearest(fixed.data(), n, even_width_, codes + first, 1);
+    for (std::size_t i = 0; i < n && width_ < even_width_; ++i) {
+      std::copy_n(flat.data() + i * width_, width_, padded.data() + i * even_width_);
+    }
+    const std::int16_t* rows = width_ < even_width_ ? padded.data() : flat.data();
+    nearest(rows, n, even_width_, codes + first, 1);
   }
 }
 

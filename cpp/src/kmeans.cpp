@@ -25,7 +25,7 @@ float squared_distance(const float* a, const float* b, std::size_t width) {
 // k-means++ (Arthur & Vassilvitskii 2007) on an evenly spaced part of the rows. Once every row is
 // a centroid the rest repeats the last one: such codes are never chosen.
 void start_spread(const Rows& y, Random& random, Clustering& clusters) {
-  constexpr std::size_t kStartRows = 16384;
+  constexpr std::size_t kStartRows = 4096;
   const std::size_t step = std::max<std::size_t>(1, y.n / kStartRows);
   const std::size_t n = (y.n + step - 1) / step;
   std::vector<float> distance(n, std::numeric_limits<float>::infinity());
@@ -158,8 +158,9 @@ Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
     start_spread(y, random, clusters);
   }
   // Most of the way with a part of the rows, which shows it as well as all of them.
-  constexpr std::size_t kPartRows = 1638400;
-  constexpr double kNearlyConverged = 1e-3, kConverged = 1e-4;
+  constexpr std::size_t kPartRows = 16384;
+  constexpr double kNearlyConverged = 1e-3, kConverged = 3e-4;
+  int full_iterations = iterations;
   if (y.n >= 2 * kPartRows) {
     const std::size_t step = y.n / kPartRows;
     Rows part{nullptr, y.n / step, y.d};
@@ -169,8 +170,9 @@ Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
     }
     part.data = rows.data();
     improve(part, iterations, kNearlyConverged, clusters);
+    full_iterations = 8;
   }
-  improve(y, iterations, kConverged, clusters);
+  improve(y, full_iterations, kConverged, clusters);
   assign(y, clusters);
   std::fill(clusters.counts.begin(), clusters.counts.end(), 0u);
   for (const std::uint8_t label : clusters.labels) ++clusters.counts[label];

@@ -49,7 +49,7 @@ class Searcher {
         wanted_(std::min(std::max(params.candidates, params.k), store.size())),
         euclidean_(index.metric() == Metric::l2),
         scoring_(codec_, index.alpha(), euclidean_, store),
-        plan_(codec_, codec_.groups()) {
+        plan_(codec_, params.scan_groups > 0 ? params.scan_groups : codec_.groups()) {
     for (std::size_t s = 0; s < store.segments().size(); ++s) {
       const std::size_t blocks = (store.segments()[s].size + kBlock - 1) / kBlock;
       for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
@@ -296,6 +296,9 @@ void IndexFlat::search(const Rows& queries, const SearchParams& params, float* d
                                         " dimensions; the index has " +
                                         std::to_string(codec_->d()));
   require(params.k >= 1, "k=0 must be at least 1");
+  require(params.scan_groups <= codec_->groups(),
+          "scan_groups=" + std::to_string(params.scan_groups) + " must be at most the " +
+              std::to_string(codec_->groups()) + " groups of the codec");
   const std::shared_lock lock(mutex_);
   Searcher(*this, store_, queries, params).run(distances, labels);
 }

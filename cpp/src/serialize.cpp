@@ -11,10 +11,11 @@ namespace {
 constexpr std::uint32_t kMaxDims = 1u << 20;
 
 struct ParamsRecord {
-  std::uint32_t d, p, groups, alpha_ip, alpha_l2, refine_factor, normalize, zero;
+  std::uint32_t d, p, groups, normalize, alpha_ip, alpha_l2;
+  Depth depth_ip, depth_l2;
   double scale_low, scale_step, cell_low, cell_step, constant_norm, pq_multiplier;
 };
-static_assert(sizeof(ParamsRecord) == 80);
+static_assert(sizeof(ParamsRecord) == 88);
 
 struct ShapeRecord {
   std::uint32_t width, kind;
@@ -42,13 +43,13 @@ void wanted(bool holds, const std::string& what) {
 
 void append_codec(const Codec& codec, std::vector<Section>& sections) {
   const CodecParams& p = codec.params();
-  sections.push_back(
-      record("PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
-                                    static_cast<std::uint32_t>(codec.transform().p()),
-                                    static_cast<std::uint32_t>(codec.groups()), p.alpha_ip.quarters,
-                                    p.alpha_l2.quarters, p.refine_factor, p.normalize ? 1u : 0u, 0,
-                                    p.scale.low(), p.scale.step(), p.cell_length.low(),
-                                    p.cell_length.step(), p.constant_norm, p.pq_multiplier}));
+  sections.push_back(record(
+      "PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
+                             static_cast<std::uint32_t>(codec.transform().p()),
+                             static_cast<std::uint32_t>(codec.groups()), p.normalize ? 1u : 0u,
+                             p.alpha_ip.quarters, p.alpha_l2.quarters, p.depth_ip, p.depth_l2,
+                             p.scale.low(), p.scale.step(), p.cell_length.low(),
+                             p.cell_length.step(), p.constant_norm, p.pq_multiplier}));
   sections.push_back({"SHAPES", [&p](const Emit& emit) {
                         for (const Shape& shape : p.shapes) {
                           const ShapeRecord r{shape.width, static_cast<std::uint32_t>(shape.kind)};
@@ -74,9 +75,12 @@ std::vector<float> finite_array(const Container& file, const char* tag, std::uin
 void check_record(const ParamsRecord& r) {
   wanted(r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= r.d && r.groups >= 1 && r.groups <= r.p,
          "sizes in section PARAMS are impossible");
-  wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.refine_factor >= 1 &&
-             r.normalize <= 1,
+  wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
          "settings in section PARAMS are impossible");
+  for (const Depth& depth : {r.depth_ip, r.depth_l2}) {
+    wanted(depth.refine_factor >= 1 && depth.scan_groups <= r.groups,
+           "search depths in section PARAMS are impossible");
+  }
   for (const double value :
        {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm, r.pq_multiplier}) {
     wanted(std::isfinite(value), "section PARAMS has a value that is not finite");
@@ -111,7 +115,8 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
   p.constant_norm = r.constant_norm;
   p.pq_multiplier = r.pq_multiplier;
   p.normalize = r.normalize == 1;
-  p.refine_factor = r.refine_factor;
+  p.depth_ip = r.depth_ip;
+  p.depth_l2 = r.depth_l2;
   try {
     return std::make_shared<Codec>(std::move(p));
   } catch (const InvalidArgument& error) {

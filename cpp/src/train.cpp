@@ -11,10 +11,8 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
-constexpr std::size_t kAlphaRows = 16384;  // base rows for the choice of alpha
-constexpr std::size_t kRefineQueries = 128;
-constexpr std::size_t kRefineRows = 65536;  // and for the number of candidates
-constexpr double kScaleMargin = 2;          // room beyond the training sample's scales
+constexpr std::size_t kDepthQueries = 256;
+constexpr double kScaleMargin = 2;  // room beyond the training sample's scales
 
 // Every row's coordinates in code order, without padding.
 struct Directions {
@@ -80,17 +78,17 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   }
   const bool calibrate = held_out.n >= kFewestQueries;
   if (calibrate && params.pq_multiplier == 0) {
-    const Rows base{sample.data, std::min(sample.n, kAlphaRows), sample.d};
-    const Alphas alphas = calibrate_alpha(Codec(params), base, held_out);
+    const Alphas alphas = calibrate_alpha(Codec(params), sample, held_out);
     params.alpha_ip = alphas.ip;
     params.alpha_l2 = alphas.l2;
   }
   if (params.pq_multiplier > 0) params.alpha_ip = params.alpha_l2 = Alpha{0};
   fit_scales(params, sample);
   if (calibrate) {
-    const Rows base{sample.data, std::min(sample.n, kRefineRows), sample.d};
-    const Rows queries{held_out.data, std::min(held_out.n, kRefineQueries), held_out.d};
-    params.refine_factor = calibrate_refine(std::make_shared<Codec>(params), base, queries);
+    const Rows queries{held_out.data, std::min(held_out.n, kDepthQueries), held_out.d};
+    const Depths depths = calibrate_depths(std::make_shared<Codec>(params), sample, queries);
+    params.depth_ip = depths.ip;
+    params.depth_l2 = depths.l2;
   }
   return std::make_shared<Codec>(std::move(params));
 }

@@ -9,17 +9,9 @@
 
 namespace waterfill {
 
-template <class Entry>
-PackedMatrix::PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
-    : rows_(rows), panels_((columns + kPanel - 1) / kPanel), data_(panels_ * rows * kPanel, 0.0f) {
-  for (std::size_t j = 0; j < columns; ++j) {
-    float* panel = data_.data() + (j / kPanel) * rows * kPanel + j % kPanel;
-    for (std::size_t k = 0; k < rows; ++k) panel[k * kPanel] = entry(k, j);
-  }
-}
-
 std::size_t PackedMatrix::stride() const {
-  return panels_ * kPanel;
+  static_assert(kColumns == kPanel);
+  return panels_ * kColumns;
 }
 
 void PackedMatrix::multiply(const float* x, std::size_t n, float* y) const {

@@ -42,7 +42,7 @@ class Codec:
         Codebooks come from k-means (Lloyd 1982; k-means++ start, Arthur & Vassilvitskii 2007) and
         are renumbered so that the high nibble of each byte is a coarse code (product quantization:
         Jegou, Douze & Schmid 2011). Rows that are held out as queries decide the exponent of the
-        scale and how many candidates the coarse stage hands on.
+        scale, how many groups the coarse stage reads, and how many candidates it hands on.
 
         Parameters
         ----------
@@ -116,9 +116,15 @@ class Codec:
         return {m: settings[f"alpha_{m}"] / _QUARTERS for m in ("ip", "l2")}
 
     @property
-    def refine_factor(self) -> int:
-        """Candidates per requested neighbour that go from the coarse to the full score."""
-        return int(self._core.settings["refine_factor"])
+    def refine_factor(self) -> dict[str, int]:
+        """Candidates per requested neighbour that get the full score, for ``ip`` and ``l2``."""
+        return {m: self._core.settings[f"depth_{m}"][0] for m in ("ip", "l2")}
+
+    @property
+    def scan_groups(self) -> dict[str, int]:
+        """Groups whose high nibbles the coarse score reads, for ``ip`` and ``l2``."""
+        settings, groups = self._core.settings, self.code_size - 1
+        return {m: settings[f"depth_{m}"][1] or groups for m in ("ip", "l2")}
 
     def encode(self, x: Any) -> Codes:
         """Encode vectors.
@@ -208,12 +214,12 @@ class Codec:
         return Codec.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        alpha = self.alpha
-        return (
-            f"Codec: {self.d} dimensions in {self.code_size} bytes, "
-            f"alpha {alpha['ip']:g} (inner product) and {alpha['l2']:g} (L2), "
-            f"refine factor {self.refine_factor}"
+        each = ", ".join(
+            f"{name}: alpha {self.alpha[m]:g}, coarse score of {self.scan_groups[m]} groups, "
+            f"refine factor {self.refine_factor[m]}"
+            for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
+        return f"Codec: {self.d} dimensions in {self.code_size} bytes; {each}"
 
 
 def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:

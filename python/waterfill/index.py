@@ -26,8 +26,8 @@ _QUARTERS = 4
 class IndexFlat:
     """All vectors in one compressed list, searched exhaustively in two stages.
 
-    The coarse stage looks at half of every code; the best ``refine_factor * k`` vectors (at least
-    100) get the full score. Ids are positions, as in FAISS: the first vector added is 0, and after
+    The coarse stage reads half of every code, or less; the best ``refine_factor * k`` vectors (at
+    least 100) get the full score. Ids are positions, as in FAISS: the first vector added is 0, and after
     `remove_ids` the survivors are numbered anew.
 
     Parameters
@@ -43,6 +43,9 @@ class IndexFlat:
     refine_factor : int
         The codec's choice at first; may be set, at least 1. More is slower and nearer to an
         exhaustive full score.
+    scan_groups : int
+        Groups that the coarse stage reads, those that contribute most first: the codec's choice at
+        first; may be set, from 1 to the number of groups (code bytes).
 
     Raises
     ------
@@ -72,7 +75,9 @@ class IndexFlat:
         self._core = core
         self._codec = codec
         self._metric: Metric = metric
-        self._refine_factor = codec.refine_factor
+        depth = "l2" if metric == "l2" else "ip"
+        self._refine_factor = codec.refine_factor[depth]
+        self._scan_groups = codec.scan_groups[depth]
 
     @classmethod
     def _wrap(cls, core: _core.IndexFlat) -> IndexFlat:
@@ -105,6 +110,21 @@ class IndexFlat:
     def bytes_per_vector(self) -> int:
         """Memory of one vector: the code, and a byte more for L2."""
         return self._codec.code_size + int(self._core.keeps_cell_length)
+
+    @property
+    def scan_groups(self) -> int:
+        """Groups whose high nibbles the coarse score reads."""
+        return self._scan_groups
+
+    @scan_groups.setter
+    def scan_groups(self, value: int) -> None:
+        number = _positive_int("scan_groups", value)
+        if number > self._codec.code_size - 1:
+            raise ValueError(
+                f"scan_groups={number} must be at most the {self._codec.code_size - 1} groups "
+                "of the codec"
+            )
+        self._scan_groups = number
 
     @property
     def refine_factor(self) -> int:
@@ -171,7 +191,9 @@ class IndexFlat:
         distances = np.empty((rows.n, k), dtype=np.float32)
         labels = np.empty((rows.n, k), dtype=np.int64)
         for first, block in rows.blocks():
-            found = self._core.search(self._prepare(block), k, candidates)
+            found = self._core.search(
+                self._prepare(block), k, candidates, self._scan_groups
+            )
             distances[first : first + len(block)], labels[first : first + len(block)] = found
         return distances, labels
 

@@ -50,6 +50,12 @@ inline constexpr std::uint32_t kMaxQuarters = 4;
 // |u|^alpha from |u|^2, by square roots alone: fast, and equal on every machine.
 float length_power(float squares, Alpha alpha);
 
+// How deep a search goes in its two stages.
+struct Depth {
+  std::uint32_t refine_factor = 20;  // candidates a neighbour that get the full score
+  std::uint32_t scan_groups = 0;     // groups whose high nibbles the coarse stage reads; 0: all
+};
+
 struct CodecParams {
   std::vector<float> mean, basis, weights;  // as Transform takes them; basis in code order
   std::vector<Shape> shapes;
@@ -60,7 +66,7 @@ struct CodecParams {
   double constant_norm = 0;  // |x| where all training vectors have (nearly) the same, else 0
   double pq_multiplier = 0;  // > 0: the published score of the classic plan
   bool normalize = false;    // vectors are divided by their norm before they are encoded
-  std::uint32_t refine_factor = 20;
+  Depth depth_ip, depth_l2;
   std::string plan;  // JSON, for readers; no computation uses it
 };
 
@@ -79,6 +85,8 @@ class Codec {
   // The bytes of the groups alone, `code_stride` apart, and the distances from the mean.
   void encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
                          float* rho) const;
+  // The decoded directions' coordinates: n rows of transform().p() values.
+  void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
   // x = mean + s * u_hat with s = rho / |u_hat|^alpha.
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
@@ -99,13 +107,12 @@ class Codec {
 
  private:
   void publish(const float* projected, float* full) const;
-  void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
 
   CodecParams params_;
   Transform transform_;
   std::vector<std::size_t> offsets_;  // first dimension of each group
   std::vector<FixedBook> fixed_books_;
-  std::vector<float> fixed_scales_;                     // from a direction's coordinates to a book's
+  std::vector<float> fixed_scales_;  // from a direction's coordinates to a book's
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
 };
 

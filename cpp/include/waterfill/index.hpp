@@ -16,7 +16,8 @@ inline constexpr std::size_t kMaxVectors = 0xffffffff;  // positions have 32 bit
 
 struct SearchParams {
   std::size_t k;
-  std::size_t candidates;  // vectors that go from the coarse to the full score
+  std::size_t candidates;   // vectors that go from the coarse to the full score
+  std::size_t scan_groups;  // groups that the coarse score reads; 0: all
 };
 
 class IndexFlat {

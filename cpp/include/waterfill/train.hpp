@@ -13,11 +13,11 @@ struct TrainParams {
   int iterations = 25;
 };
 
-// params: everything but codebooks, alphas, scales and refine_factor, which training fills in.
+// params: everything but codebooks, alphas, scales and depths, which training fills in.
 // sample: rows whose directions train the codebooks; held_out: rows that are used as queries
 // against the sample to choose
 //   - alpha of the scale, for inner product and for L2 (recall of the ten nearest),
-//   - refine_factor: enough candidates that 99.5 % of the full score's ten nearest are among them.
+//   - depths: enough planes and candidates that 99.5 % of the full score's ten nearest are found.
 // With fewer than kFewestQueries held-out rows the defaults stay.
 inline constexpr std::size_t kFewestQueries = 32;
 std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const Rows& held_out,

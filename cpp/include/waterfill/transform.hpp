@@ -20,13 +20,22 @@ class PackedMatrix {
   PackedMatrix() = default;
   // entry(k, j) gives row k, column j.
   template <class Entry>
-  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry);
+  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
+      : rows_(rows),
+        panels_((columns + kColumns - 1) / kColumns),
+        data_(panels_ * rows * kColumns, 0.0f) {
+    for (std::size_t j = 0; j < columns; ++j) {
+      float* panel = data_.data() + (j / kColumns) * rows * kColumns + j % kColumns;
+      for (std::size_t k = 0; k < rows; ++k) panel[k * kColumns] = entry(k, j);
+    }
+  }
 
   std::size_t stride() const;  // floats of a product's row: columns, rounded up to panels
   // y = x * matrix, for n rows of `rows` values; y has n * stride() values.
   void multiply(const float* x, std::size_t n, float* y) const;
 
  private:
+  static constexpr std::size_t kColumns = 16;  // of a panel
   std::size_t rows_ = 0, panels_ = 0;
   std::vector<float> data_;
 };

@@ -1,0 +1,49 @@
+// Scores of many queries against many rows as matrix products, for calibration.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "waterfill/codec.hpp"
+#include "waterfill/parallel.hpp"
+
+namespace waterfill {
+
+inline constexpr std::size_t kBlockRows = 1024;
+
+// Products of every query with every row of a block: value(q, i).
+class Products {
+ public:
+  // queries: n rows of d values; entry(k, i) gives value k of row i.
+  template <class Entry>
+  Products(const std::vector<float>& queries, std::size_t d, std::size_t rows, Entry entry)
+      : packed_(d, rows, entry), values_(queries.size() / d * packed_.stride()) {
+    constexpr std::size_t kChunk = 16;
+    const std::size_t n = queries.size() / d;
+    parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t chunk) {
+      const std::size_t first = chunk * kChunk;
+      packed_.multiply(queries.data() + first * d, std::min(kChunk, n - first),
+                       values_.data() + first * packed_.stride());
+    });
+  }
+
+  const float* of_query(std::size_t q) const { return values_.data() + q * packed_.stride(); }
+
+ private:
+  PackedMatrix packed_;
+  std::vector<float> values_;
+};
+
+// Queries as stored vectors meet them, then the mean as one more: n + 1 rows of p values. A product
+// with q - mean is the query's less the mean's.
+std::vector<float> project_with_mean(const Codec& codec, const Rows& queries);
+
+// Calls visit(first, n) for one block of rows after the other.
+template <class Visit>
+void for_blocks(std::size_t rows, Visit visit) {
+  for (std::size_t first = 0; first < rows; first += kBlockRows) {
+    visit(first, std::min(kBlockRows, rows - first));
+  }
+}
+
+}  // namespace waterfill
