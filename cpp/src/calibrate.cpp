@@ -401,6 +401,7 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   std::size_t scanned = 0;
   for (const double share : kShares) {
     const auto end = static_cast<std::size_t>(std::ceil(share * static_cast<double>(pairs.size())));
+    if (end == scanned) continue;
     trial.add_planes(pairs.data() + scanned, end - scanned);
     scanned = end;
     for (std::size_t m = 0; m < metrics.size(); ++m) {
