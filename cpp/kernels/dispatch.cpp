@@ -45,6 +45,9 @@ std::vector<const Kernels*> runnable() {
   if (cpu.avx2) list.push_back(&avx2_kernels());
   if (cpu.avx512) list.push_back(&avx512_kernels());
 #endif
+#if defined(WATERFILL_ARM64)
+  list.push_back(&neon_kernels());  // a part of the architecture: nothing to ask
+#endif
   return list;
 }
 

@@ -84,6 +84,9 @@ const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 #endif
+#if defined(WATERFILL_ARM64)
+const Kernels& neon_kernels();
+#endif
 
 // The table in use; dispatch.hpp says which that is.
 const Kernels& kernels();

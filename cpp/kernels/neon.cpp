@@ -1,0 +1,321 @@
+// NEON, as every 64-bit ARM has it. Products and sums are separate instructions, as in scalar.cpp;
+// -ffp-contract=off matters here too, since arm_neon.h writes them as * and +, which a compiler
+// may otherwise fuse. As in avx2.cpp, everything but the table has internal linkage and no standard
+// header with inline code is used.
+#include <arm_neon.h>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// kRows rows by one panel of 16 columns: the panel stays in the first-level cache, the sums in
+// registers.
+template <std::size_t kRows>
+void project_tile(const float* x, std::size_t d, const float* columns, float* y,
+                  std::size_t stride) {
+  constexpr std::size_t kParts = kPanel / 4;
+  float32x4_t sum[kRows][kParts];
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t p = 0; p < kParts; ++p) sum[r][p] = vdupq_n_f32(0);
+  }
+  for (std::size_t k = 0; k < d; ++k) {
+    float32x4_t w[kParts];
+    for (std::size_t p = 0; p < kParts; ++p) w[p] = vld1q_f32(columns + k * kPanel + 4 * p);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const float32x4_t value = vdupq_n_f32(x[r * d + k]);
+      for (std::size_t p = 0; p < kParts; ++p)
+        sum[r][p] = vaddq_f32(sum[r][p], vmulq_f32(value, w[p]));
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t p = 0; p < kParts; ++p) vst1q_f32(y + r * stride + 4 * p, sum[r][p]);
+  }
+}
+
+void project(const float* x, std::size_t rows, std::size_t d, const float* w, std::size_t panels,
+             float* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const float* columns = w + panel * d * kPanel;
+    float* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) project_tile<4>(x + r * d, d, columns, out + r * stride, stride);
+    for (; r < rows; ++r) project_tile<1>(x + r * d, d, columns, out + r * stride, stride);
+  }
+}
+
+int16x4_t load_pair(const std::int16_t* pair) {
+  std::int32_t both;
+  __builtin_memcpy(&both, pair, sizeof both);
+  return vreinterpret_s16_s32(vdup_n_s32(both));
+}
+
+// Eight sums gain pair[0] * w[0] + pair[1] * w[1]. Matrix and book hold two rows interleaved; their
+// loads (vld2q) take the rows apart, for one widening multiply-add a value.
+void add_products(int32x4_t* sum, int16x4_t pair, int16x8x2_t w) {
+  sum[0] = vmlal_lane_s16(sum[0], vget_low_s16(w.val[0]), pair, 0);
+  sum[1] = vmlal_high_lane_s16(sum[1], w.val[0], pair, 0);
+  sum[0] = vmlal_lane_s16(sum[0], vget_low_s16(w.val[1]), pair, 1);
+  sum[1] = vmlal_high_lane_s16(sum[1], w.val[1], pair, 1);
+}
+
+// Conversion and narrowing saturate, at -32768 too, which the last step takes back.
+int16x8_t rounded(const int32x4_t* sum, const float* scales) {
+  const float32x4_t low = vmulq_f32(vcvtq_f32_s32(sum[0]), vld1q_f32(scales));
+  const float32x4_t high = vmulq_f32(vcvtq_f32_s32(sum[1]), vld1q_f32(scales + 4));
+  const int16x4_t narrow = vqmovn_s32(vcvtnq_s32_f32(low));
+  return vmaxq_s16(vqmovn_high_s32(narrow, vcvtnq_s32_f32(high)), vdupq_n_s16(-32767));
+}
+
+// kRows rows by one panel: sums stay in registers.
+template <std::size_t kRows>
+void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
+                 const float* scales, std::int16_t* y, std::size_t stride) {
+  constexpr std::size_t kParts = kPanel / 4;
+  int32x4_t sum[kRows][kParts];
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t p = 0; p < kParts; ++p) sum[r][p] = vdupq_n_s32(0);
+  }
+  for (std::size_t k = 0; k < d; k += 2) {
+    const int16x8x2_t left = vld2q_s16(columns + k * kPanel);
+    const int16x8x2_t right = vld2q_s16(columns + k * kPanel + 16);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const int16x4_t pair = load_pair(x + r * d + k);
+      add_products(sum[r], pair, left);
+      add_products(sum[r] + 2, pair, right);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    vst1q_s16(y + r * stride, rounded(sum[r], scales));
+    vst1q_s16(y + r * stride + 8, rounded(sum[r] + 2, scales + 8));
+  }
+}
+
+void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+            const float* scales, std::size_t panels, std::int16_t* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const std::int16_t* columns = w + panel * d * kPanel;
+    const float* own = scales + panel * kPanel;
+    std::int16_t* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
+    }
+    for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+  }
+}
+
+// kRows rows against 16 centroids at a time: a loaded piece of the book serves all rows. The number
+// of a centroid takes the low byte of its score, so one minimum finds both.
+template <std::size_t kRows>
+void nearest_rows(const std::int16_t* y, std::size_t stride, std::size_t width,
+                  const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
+                  std::size_t code_stride) {
+  constexpr std::size_t kVectors = 4, kLanes = 4;
+  int32x4_t least[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) least[r] = vdupq_n_s32(0x7fffffff);
+  const std::int32_t first[kLanes] = {0, 1, 2, 3};
+  int32x4_t number = vld1q_s32(first);
+  const uint32x4_t unit = vdupq_n_u32(-static_cast<std::uint32_t>(kScoreUnit));
+  for (std::size_t c = 0; c < kCentroids; c += kVectors * kLanes) {
+    int32x4_t score[kRows][kVectors];
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const int32x4_t start = vld1q_s32(half_norms + c + v * kLanes);
+      for (std::size_t r = 0; r < kRows; ++r) score[r][v] = start;
+    }
+    for (std::size_t j = 0; j < width; j += 2) {
+      const std::int16_t* pieces = book + j * kCentroids + c * 2;
+      const int16x8x2_t left = vld2q_s16(pieces), right = vld2q_s16(pieces + 16);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const int16x4_t pair = load_pair(y + r * stride + j);
+        add_products(score[r], pair, left);
+        add_products(score[r] + 2, pair, right);
+      }
+    }
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      for (std::size_t r = 0; r < kRows; ++r) {
+        least[r] = vminq_s32(least[r], vbslq_s32(unit, score[r][v], number));
+      }
+      number = vaddq_s32(number, vdupq_n_s32(kLanes));
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    codes[r * code_stride] = static_cast<std::uint8_t>(vminvq_s32(least[r]));
+  }
+}
+
+void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
+             const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
+             std::size_t code_stride) {
+  std::size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    nearest_rows<4>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
+                    code_stride);
+  }
+  for (; r < rows; ++r) {
+    nearest_rows<1>(y + r * stride, stride, width, book, half_norms, codes + r * code_stride,
+                    code_stride);
+  }
+}
+
+void table(const float* q, std::size_t width, const float* book, float* table) {
+  constexpr std::size_t kVectors = 8;
+  for (std::size_t c = 0; c < kCentroids; c += 4 * kVectors) {
+    float32x4_t sum[kVectors];
+    for (std::size_t v = 0; v < kVectors; ++v) sum[v] = vdupq_n_f32(0);
+    for (std::size_t j = 0; j < width; ++j) {
+      const float32x4_t value = vdupq_n_f32(q[j]);
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const float32x4_t piece = vld1q_f32(book + j * kCentroids + c + 4 * v);
+        sum[v] = vaddq_f32(sum[v], vmulq_f32(value, piece));
+      }
+    }
+    for (std::size_t v = 0; v < kVectors; ++v) vst1q_f32(table + c + 4 * v, sum[v]);
+  }
+}
+
+// Sums of 16 vectors, in their order.
+struct Sums {
+  uint16x8_t low, high;
+
+  void clear() { low = high = vdupq_n_u16(0); }
+
+  void add(uint8x16_t bytes) {
+    low = vaddw_u8(low, vget_low_u8(bytes));
+    high = vaddw_high_u8(high, bytes);
+  }
+
+  void store(std::uint16_t* out) const {
+    vst1q_u16(out, low);
+    vst1q_u16(out + 8, high);
+  }
+};
+
+// One block for kQueries queries, whose sums all stay in registers: nibbles are loaded and taken
+// apart once for all of them. Entries of a pair's two groups add up in a byte before they are
+// widened.
+template <std::size_t kQueries>
+void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t sum_stride) {
+  const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
+  const uint8x16_t nibble = vdupq_n_u8(15);
+  Sums front[kQueries], back[kQueries];
+  for (std::size_t q = 0; q < kQueries; ++q) {
+    front[q].clear();
+    back[q].clear();
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t offset = pairs[i] * kPairBytes;
+    __builtin_prefetch(ahead + offset);
+    const uint8x16_t first = vld1q_u8(block + offset), second = vld1q_u8(block + offset + 16);
+    const uint8x16_t low0 = vandq_u8(first, nibble), low1 = vandq_u8(second, nibble);
+    const uint8x16_t high0 = vshrq_n_u8(first, 4), high1 = vshrq_n_u8(second, 4);
+#pragma GCC unroll 4  // or Clang keeps the sums in memory
+    for (std::size_t q = 0; q < kQueries; ++q) {
+      const std::uint8_t* lut = luts + (q * count + i) * 2 * kCells;
+      const uint8x16_t lut0 = vld1q_u8(lut), lut1 = vld1q_u8(lut + kCells);
+      front[q].add(vaddq_u8(vqtbl1q_u8(lut0, low0), vqtbl1q_u8(lut1, low1)));
+      back[q].add(vaddq_u8(vqtbl1q_u8(lut0, high0), vqtbl1q_u8(lut1, high1)));
+    }
+  }
+  for (std::size_t q = 0; q < kQueries; ++q) {
+    front[q].store(sums + q * sum_stride);
+    back[q].store(sums + q * sum_stride + 16);
+  }
+}
+
+template <std::size_t kQueries>
+void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+                 std::uint16_t* sums) {
+  for (std::size_t b = 0; b < blocks; ++b) {
+    scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
+                         sums + b * kBlock, blocks * kBlock);
+  }
+}
+
+void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          std::size_t queries, std::uint16_t* sums) {
+  switch (queries) {
+    case 1:
+      return scan_blocks<1>(planes, blocks, block_stride, pairs, count, luts, sums);
+    case 2:
+      return scan_blocks<2>(planes, blocks, block_stride, pairs, count, luts, sums);
+    case 3:
+      return scan_blocks<3>(planes, blocks, block_stride, pairs, count, luts, sums);
+    default:
+      return scan_blocks<4>(planes, blocks, block_stride, pairs, count, luts, sums);
+  }
+}
+
+// For 16 vectors: bytes that are all ones where the sum reaches the limit of its kind. The limits'
+// low and high bytes are looked up apart and interleaved.
+uint8x16_t reaches(const std::uint16_t* sums, const std::uint8_t* scale, uint8x16x2_t limits) {
+  const uint8x16_t kind = vshrq_n_u8(vld1q_u8(scale), 4);
+  const uint8x16_t low = vqtbl1q_u8(limits.val[0], kind), high = vqtbl1q_u8(limits.val[1], kind);
+  const uint16x8_t limit0 = vreinterpretq_u16_u8(vzip1q_u8(low, high));
+  const uint16x8_t limit1 = vreinterpretq_u16_u8(vzip2q_u8(low, high));
+  const uint16x8_t pass0 = vcgeq_u16(vld1q_u16(sums), limit0);
+  const uint16x8_t pass1 = vcgeq_u16(vld1q_u16(sums + 8), limit1);
+  return vmovn_high_u16(vmovn_u16(pass0), pass1);
+}
+
+// Each vector keeps its own bit of eight; three rounds of adding neighbours gather 32 of them in
+// order.
+void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
+            const std::uint16_t* limits, std::uint32_t* masks) {
+  const uint8x16x2_t parts = vld2q_u8(reinterpret_cast<const std::uint8_t*>(limits));
+  const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+  for (std::size_t b = 0; b < blocks; ++b, sums += kBlock, scale += kBlock) {
+    const uint8x16_t front = vandq_u8(reaches(sums, scale, parts), bits);
+    const uint8x16_t back = vandq_u8(reaches(sums + 16, scale + 16, parts), bits);
+    uint8x16_t gathered = vpaddq_u8(front, back);
+    gathered = vpaddq_u8(gathered, gathered);
+    gathered = vpaddq_u8(gathered, gathered);
+    masks[b] = vgetq_lane_u32(vreinterpretq_u32_u8(gathered), 0);
+  }
+}
+
+template <std::size_t kRows>
+void gram_tile(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
+               std::size_t j, double* sums) {
+  float64x2_t sum[kRows][2];
+  for (std::size_t l = 0; l < kRows; ++l) sum[l][0] = sum[l][1] = vdupq_n_f64(0);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const float64x2_t right0 = vld1q_f64(b + r * d + j), right1 = vld1q_f64(b + r * d + j + 2);
+    for (std::size_t l = 0; l < kRows; ++l) {
+      const float64x2_t left = vdupq_n_f64(a[r * d + i + l]);
+      sum[l][0] = vaddq_f64(sum[l][0], vmulq_f64(left, right0));
+      sum[l][1] = vaddq_f64(sum[l][1], vmulq_f64(left, right1));
+    }
+  }
+  for (std::size_t l = 0; l < kRows; ++l) {
+    double* out = sums + (i + l) * d + j;
+    vst1q_f64(out, vaddq_f64(vld1q_f64(out), sum[l][0]));
+    vst1q_f64(out + 2, vaddq_f64(vld1q_f64(out + 2), sum[l][1]));
+  }
+}
+
+void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
+          std::size_t last, double* sums) {
+  std::size_t i = first;
+  for (; i + 4 <= last && i % 4 == 0; i += 4) {
+    for (std::size_t j = i; j < d; j += 4) gram_tile<4>(a, b, rows, d, i, j, sums);
+  }
+  for (; i < last; ++i) {
+    for (std::size_t j = i / 4 * 4; j < d; j += 4) gram_tile<1>(a, b, rows, d, i, j, sums);
+  }
+}
+
+}  // namespace
+
+const Kernels& neon_kernels() {
+  static const Kernels table_{"neon", project, rotate, nearest, table, scan, select, gram};
+  return table_;
+}
+
+}  // namespace waterfill
