@@ -3,10 +3,12 @@
 # Each makes its own virtual environment and goes on where it stopped. More: make help
 
 PYTHON ?= python3
+ARM_CXX ?= aarch64-linux-gnu-g++
+ARM_RUN ?= qemu-aarch64
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
 PIP = bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint sanitize bench wheel clean
+.PHONY: help demo test lint sanitize kernels-arm bench wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -15,6 +17,7 @@ help:
 	@echo "make test      the whole test suite"
 	@echo "make lint      ruff, mypy and clang-format, changing nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make kernels-arm  cross-build the NEON kernels and compare them with scalar code under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make wheel     a wheel in dist/"
 	@echo "make clean     remove virtual environments and build output"
@@ -41,6 +44,14 @@ sanitize: .venv-sanitize/installed
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
 	.venv-sanitize/bin/python -m pytest tests -m "not memory"
+
+kernels-arm:
+	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \
+		{ echo "$$tool is missing; Debian has it: cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
+	cmake -S . -B build/arm -DWATERFILL_BUILD_CHECKS=ON -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static
+	cmake --build build/arm --target kernel_check
+	$(ARM_RUN) build/arm/kernel_check neon
 
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
