@@ -119,10 +119,13 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
       std::fill_n(lut, kCells, std::uint8_t{0});
       continue;
     }
-    const int before = kMaxEntry * static_cast<int>(plan.copy[i / 2]);  // what other copies hold
+    // Steps above what the copies before hold, rounded: in float32, where whole numbers are exact.
+    const float before = static_cast<float>(kMaxEntry * plan.copy[i / 2]) - 0.5f;
+    const float low = lowest[i];
     for (std::size_t h = 0; h < kCells; ++h) {
-      const int steps = static_cast<int>((cells[g * kCells + h] - lowest[i]) * inverse + 0.5f);
-      lut[h] = static_cast<std::uint8_t>(std::clamp(steps - before, 0, kMaxEntry));
+      const float steps = (cells[g * kCells + h] - low) * inverse - before;
+      const float kept = std::min(std::max(steps, 0.0f), static_cast<float>(kMaxEntry));
+      lut[h] = static_cast<std::uint8_t>(static_cast<std::int32_t>(kept));
     }
   }
   return unit;

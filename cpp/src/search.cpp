@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <mutex>
 
 #include "coarse.hpp"
@@ -18,6 +19,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at a time
+constexpr std::size_t kRotatedRows = 16;  // queries that one pass over the basis rotates
 constexpr std::size_t kTileBlocks = 32;   // blocks that all queries of a task pass before the next
 constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
 
@@ -80,11 +82,11 @@ class Searcher {
   // Many queries are shared out between threads, of few each thread searches a part of the index.
   void run_batch(std::size_t first, std::size_t n, float* distances, std::int64_t* labels) {
     Batch batch(n, plan_.lut_bytes());
-    const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
-    parallel_for(passes, [&](std::size_t i) {
-      const std::size_t begin = i * kScanQueries, end = std::min(begin + kScanQueries, n);
+    parallel_for((n + kRotatedRows - 1) / kRotatedRows, [&](std::size_t i) {
+      const std::size_t begin = i * kRotatedRows, end = std::min(begin + kRotatedRows, n);
       prepare(first, begin, end, batch);
     });
+    const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
     if (wanted_ == store_.size()) {  // nothing to choose: all of them
       for (Candidates& all : found) {
@@ -238,9 +240,9 @@ class Searcher {
               std::int64_t* labels) const {
     std::sort(all.begin(), all.end(),
               [](Candidate a, Candidate b) { return a.position() < b.position(); });
-    std::vector<float> tables(codec_.groups() * kCentroids);
-    codec_.full_tables(query.projected.data(), tables.data());
-    scoring_.full(store_, tables.data(), query.w, all);
+    const auto tables = std::make_unique_for_overwrite<float[]>(codec_.groups() * kCentroids);
+    codec_.full_tables(query.projected.data(), tables.get());
+    scoring_.full(store_, tables.get(), query.w, all);
     const std::size_t found = std::min(k_, all.size());
     std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found), all.end(),
                       std::greater<>());
