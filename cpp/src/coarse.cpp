@@ -34,6 +34,24 @@ std::vector<double> contributions(const Codec& codec) {
   return result;
 }
 
+// What a scan of some pairs leaves out of a score's variance whatever its tables: groups that it
+// does not read, and in the others what four bits do not tell (Shannon's share for their width).
+double unresolved(const Codec& codec, const std::vector<double>& variance,
+                  const std::vector<std::uint32_t>& pairs) {
+  constexpr double kCellBits = 4, kBinaryShare = 0.5;
+  double sum = std::accumulate(variance.begin(), variance.end(), 0.0);
+  for (const std::uint32_t pair : pairs) {
+    for (std::size_t g = 2 * pair; g < std::min<std::size_t>(2 * pair + 2, codec.groups()); ++g) {
+      const Shape& shape = codec.params().shapes[g];
+      const double left = shape.kind == GroupKind::binary
+                              ? kBinaryShare
+                              : std::exp2(-2 * kCellBits / static_cast<double>(shape.width));
+      sum -= (1 - left) * variance[g];
+    }
+  }
+  return sum;
+}
+
 struct Range {
   float low, high;
 };
@@ -63,24 +81,27 @@ std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec) {
 }
 
 CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
-  constexpr double kTooWide = 2;  // times the average: then a pair gets another copy
   const std::vector<double> variance = contributions(codec);
   std::vector<std::uint32_t> order = pairs_by_contribution(codec);
   order.resize((groups + 1) / 2);
-  std::vector<double> spread;
-  for (const std::uint32_t pair : order) {
-    spread.push_back(std::sqrt(std::max(variance[2 * pair], variance[2 * pair + 1])));
-  }
   std::vector<std::uint32_t> count(order.size(), 1);
-  const double average =
-      std::accumulate(spread.begin(), spread.end(), 0.0) / static_cast<double>(order.size());
-  for (std::size_t slots = order.size(); slots % kPairStep != 0 || slots < 2 * order.size();) {
-    const auto each = [&](std::size_t i) { return spread[i] / count[i]; };
+  const auto spread = [&](std::size_t i) {  // of one copy's entries
+    const double widest = std::max(variance[2 * order[i]], variance[2 * order[i] + 1]);
+    return std::sqrt(widest) / count[i];
+  };
+  // Rounding entries adds a variance of step^2 / 12 a group; a table is some four deviations wide.
+  constexpr double kWidth = 4, kTolerated = 0.02;
+  const double tolerated = kTolerated * unresolved(codec, variance, order);
+  const auto rounding = [&](std::size_t widest) {
+    const double step = kWidth * spread(widest) / kMaxEntry;
+    return 2 * static_cast<double>(order.size()) * step * step / 12;
+  };
+  for (std::size_t slots = order.size();; ++slots) {
     std::size_t widest = 0;
-    for (std::size_t i = 1; i < order.size(); ++i) widest = each(i) > each(widest) ? i : widest;
-    if (slots % kPairStep == 0 && each(widest) <= kTooWide * average) break;
+    for (std::size_t i = 1; i < order.size(); ++i) widest = spread(i) > spread(widest) ? i : widest;
+    const bool fine = slots >= 2 * order.size() || rounding(widest) <= tolerated;
+    if (fine && slots % kPairStep == 0) break;
     ++count[widest];
-    ++slots;
   }
   for (std::size_t i = 0; i < order.size(); ++i) {
     for (std::uint32_t c = 0; c < count[i]; ++c) {

@@ -11,11 +11,11 @@ namespace waterfill {
 // Pairs of groups by what they add to a score, most first.
 std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec);
 
-// The pairs of groups that a scan reads, those that contribute most first. A pair whose tables are
-// expected to be wider than the others' stands in the list several times, each time with a table of
-// its own: their entries add up, so the pair has steps as fine as the others' although an entry is
-// a byte. One step for all keeps sums plain sums, and a plan of very unequal groups (the classic
-// one) keeps its precision.
+// The pairs of groups that a scan reads, those that contribute most first. Where rounding a wide
+// pair's tables to bytes would be felt, the pair stands in the list several times, each time with a
+// table of its own: their entries add up, so steps become as many times finer although an entry
+// stays a byte. One step for all keeps sums plain sums, and plans of very unequal groups (the
+// classic one) keep their precision.
 struct CoarsePlan {
   // groups: planes to read, at least 1 and at most codec.groups().
   CoarsePlan(const Codec& codec, std::size_t groups);

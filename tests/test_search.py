@@ -1,0 +1,151 @@
+"""The two stages of a search: what the scan reads, keeps and throws away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import waterfill as wf
+from waterfill import _core
+
+METRICS = ["ip", "l2"]
+
+
+def gaussian(rng: np.random.Generator, n: int, spread: np.ndarray) -> np.ndarray:
+    return (rng.standard_normal((n, len(spread))) * spread).astype("f4")
+
+
+def recall(found: np.ndarray, wanted: np.ndarray) -> float:
+    pairs = zip(found, wanted, strict=True)
+    return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))
+
+
+def full_score_alone(index: wf.IndexFlat, q: np.ndarray, k: int) -> np.ndarray:
+    kept, index.refine_factor = index.refine_factor, index.ntotal
+    labels = index.search(q, k)[1]
+    index.refine_factor = kept
+    return labels
+
+
+@pytest.fixture(scope="module")
+def codecs():
+    """One to 33 code bytes, odd and even: pairs of groups that fill a scan's step, and others."""
+    rng = np.random.default_rng(3)
+    x = gaussian(rng, 2500, np.geomspace(2, 0.2, 40)) + 0.2
+    analysis = wf.analyze(x)
+    plans = [wf.Plan.waterfill(analysis, code_bytes=m) for m in (1, 2, 3, 8, 9, 16, 33)]
+    return [wf.Codec.train(x, plan) for plan in plans]
+
+
+@pytest.mark.filterwarnings("ignore:x. .* cut off")
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**16),
+    which=st.integers(0, 6),
+    n=st.sampled_from([101, 127, 128, 129, 1023, 1024, 1025, 1500, 2080]),
+    queries=st.integers(1, 9),
+    metric=st.sampled_from(METRICS),
+    data=st.data(),
+)
+def test_every_isa_scans_as_the_scalar_one(codecs, seed, which, n, queries, metric, data):
+    codec = codecs[which]
+    rng = np.random.default_rng(seed)
+    x = gaussian(rng, n + queries, np.geomspace(2, 0.2, 40)) + 0.2
+    index = wf.IndexFlat(codec, metric)
+    index.add(x[:n])
+    index.refine_factor = 1
+    index.scan_groups = data.draw(st.integers(1, codec.code_size - 1))
+    results = set()
+    for isa in _core.available_isas():
+        _core.select_isa(isa)
+        assert _core.isa() == isa
+        distances, labels = index.search(x[n:], 7)
+        results.add(distances.tobytes() + labels.tobytes())
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_is_found_does_not_depend_on_the_order_of_vectors(codecs, metric):
+    """Thresholds rise at other moments then: none may reject what belongs to the candidates."""
+    rng = np.random.default_rng(0)
+    x = gaussian(rng, 5000, np.geomspace(2, 0.2, 40)) + 0.2
+    x *= rng.uniform(0.5, 2, (5000, 1)).astype("f4")
+    q = gaussian(rng, 30, np.geomspace(2, 0.2, 40))
+    for codec in codecs[-2:]:  # with fewer bytes many coarse scores are equal
+        distances = []
+        for _ in range(4):
+            index = wf.IndexFlat(codec, metric)
+            index.add(rng.permutation(x))
+            index.refine_factor = 1
+            distances.append(index.search(q, 50)[0])
+        for other in distances[1:]:
+            np.testing.assert_array_equal(other, distances[0])
+
+
+@pytest.mark.parametrize("lead", [1, 10, 30])
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_wide_dimension_does_not_blur_the_others(lead, metric):
+    """The classic plan gives it a group of its own, with tables ten times as wide as theirs."""
+    rng = np.random.default_rng(1)
+    spread = np.r_[lead, np.geomspace(1, 0.4, 31)]
+    x, q = gaussian(rng, 6000, spread), gaussian(rng, 100, spread)
+    index = wf.IndexFlat(
+        wf.Codec.train(x, wf.Plan.classic(wf.analyze(x), 1, 1, by="dimensions")), metric
+    )
+    index.add(x)
+    index.scan_groups = 32
+    index.refine_factor = 10
+    assert recall(index.search(q, 10)[1], full_score_alone(index, q, 10)) >= 0.97
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_codecs_depth_finds_nearly_all(codec, base, queries, metric):
+    index = wf.IndexFlat(codec, metric)
+    index.add(base)
+    assert index.refine_factor == codec.refine_factor[metric]
+    assert index.scan_groups == codec.scan_groups[metric]
+    assert recall(index.search(queries, 10)[1], full_score_alone(index, queries, 10)) >= 0.99
+
+
+def test_fewer_planes_find_less_with_as_many_candidates(codec, base, queries):
+    index = wf.IndexFlat(codec)
+    index.add(base)
+    index.refine_factor = 10
+    full = full_score_alone(index, queries, 10)
+    found = []
+    for groups in (2, 12, 24, 48):
+        index.scan_groups = groups
+        found.append(recall(index.search(queries, 10)[1], full))
+    assert found == sorted(found)
+    assert found[0] < 0.8
+    assert found[-1] > 0.99
+
+
+def test_planes_of_many_bytes_are_not_all_scanned():
+    """Where codes are long, half of the high nibbles tell which vectors deserve a look."""
+    rng = np.random.default_rng(2)
+    spread = np.geomspace(3, 0.01, 96)
+    x, q = gaussian(rng, 8000, spread), gaussian(rng, 100, spread)
+    codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=96))
+    index = wf.IndexFlat(codec)
+    index.add(x)
+    assert index.scan_groups < 96
+    assert recall(index.search(q, 10)[1], full_score_alone(index, q, 10)) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (0, ValueError, "scan_groups=0 must be at least 1"),
+        (8, ValueError, "scan_groups=8 must be at most the 7 groups"),
+        (2.0, TypeError, "scan_groups must be an int"),
+    ],
+)
+def test_impossible_scan_groups_are_refused(small_codec, value, error, message):
+    index = wf.IndexFlat(small_codec)
+    before = index.scan_groups
+    with pytest.raises(error, match=message):
+        index.scan_groups = value
+    assert index.scan_groups == before
