@@ -243,8 +243,8 @@ class DepthTrial {
       metric.coarse(coarse_.data() + q * n_, coarse_.data() + queries_ * n_, 0, n_, scores.data());
       for (std::size_t t = 0; t < tops[q].size(); ++t) {
         const float own = scores[tops[q][t]];
-        std::size_t above = 0;
-        for (const float score : scores) above += score > own;
+        std::uint32_t above = 0;
+        for (const float score : scores) above += score > own ? 1u : 0u;
         ranks[q * kNearest + t] = above;
       }
     });
@@ -394,12 +394,15 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes());
   const std::vector<std::vector<Top>> tops = trial.tops(metrics);
 
-  constexpr std::array kShares{0.5, 0.75, 1.0};  // of the planes
+  // Planes are worth leaving out of long codes only: short ones have no group that tells little.
+  constexpr std::size_t kLongCode = 64;
+  const std::vector<double> shares =
+      codec->groups() < kLongCode ? std::vector{1.0} : std::vector{0.5, 0.75, 1.0};
   const std::vector<std::uint32_t> pairs = pairs_by_contribution(*codec);
   std::vector<Depth> best(metrics.size());
   std::vector<double> least(metrics.size(), std::numeric_limits<double>::infinity());
   std::size_t scanned = 0;
-  for (const double share : kShares) {
+  for (const double share : shares) {
     const auto end = static_cast<std::size_t>(std::ceil(share * static_cast<double>(pairs.size())));
     if (end == scanned) continue;
     trial.add_planes(pairs.data() + scanned, end - scanned);

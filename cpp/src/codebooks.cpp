@@ -215,6 +215,11 @@ std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::siz
   constexpr std::uint64_t kStarts = 3;
   std::vector<std::uint32_t> order(kCentroids);
   std::iota(order.begin(), order.end(), 0u);
+  if (width == 1) {  // on a line, neighbours stand side by side
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return book[a] < book[b]; });
+    return order;
+  }
   double best = std::numeric_limits<double>::infinity();
   std::array<std::size_t, kCentroids> cells{};
   for (std::uint64_t start = 0; start < kStarts; ++start) {

@@ -11,6 +11,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
+constexpr std::size_t kAlphaRows = 32768;  // base rows for the choice of alpha
 constexpr std::size_t kDepthQueries = 256;
 constexpr double kScaleMargin = 2;  // room beyond the training sample's scales
 
@@ -78,7 +79,8 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   }
   const bool calibrate = held_out.n >= kFewestQueries;
   if (calibrate && params.pq_multiplier == 0) {
-    const Alphas alphas = calibrate_alpha(Codec(params), sample, held_out);
+    const Rows base{sample.data, std::min(sample.n, kAlphaRows), sample.d};
+    const Alphas alphas = calibrate_alpha(Codec(params), base, held_out);
     params.alpha_ip = alphas.ip;
     params.alpha_l2 = alphas.l2;
   }
