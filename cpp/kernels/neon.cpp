@@ -60,10 +60,12 @@ void add_products(int32x4_t* sum, int16x4_t pair, int16x8x2_t w) {
   sum[1] = vmlal_high_lane_s16(sum[1], w.val[1], pair, 1);
 }
 
+float32x4_t scaled(int32x4_t sum, const float* scales) {
+  return vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(scales));
+}
+
 // Conversion and narrowing saturate, at -32768 too, which the last step takes back.
-int16x8_t rounded(const int32x4_t* sum, const float* scales) {
-  const float32x4_t low = vmulq_f32(vcvtq_f32_s32(sum[0]), vld1q_f32(scales));
-  const float32x4_t high = vmulq_f32(vcvtq_f32_s32(sum[1]), vld1q_f32(scales + 4));
+int16x8_t to_integers(float32x4_t low, float32x4_t high) {
   const int16x4_t narrow = vqmovn_s32(vcvtnq_s32_f32(low));
   return vmaxq_s16(vqmovn_high_s32(narrow, vcvtnq_s32_f32(high)), vdupq_n_s16(-32767));
 }
@@ -87,8 +89,11 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* colum
     }
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    vst1q_s16(y + r * stride, rounded(sum[r], scales));
-    vst1q_s16(y + r * stride + 8, rounded(sum[r] + 2, scales + 8));
+    for (std::size_t p = 0; p < kParts; p += 2) {
+      const float32x4_t low = scaled(sum[r][p], scales + 4 * p);
+      const float32x4_t high = scaled(sum[r][p + 1], scales + 4 * p + 4);
+      vst1q_s16(y + r * stride + 4 * p, to_integers(low, high));
+    }
   }
 }
 
@@ -104,6 +109,67 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
       rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
     }
     for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+  }
+}
+
+int8x16_t load_four(const std::uint8_t* four) {
+  std::int32_t all;
+  __builtin_memcpy(&all, four, sizeof all);
+  return vreinterpretq_s8_s32(vdupq_n_s32(all));
+}
+
+// The sums of four columns gain four products each, of 7 by 8 bits: two fit 16 bits, and neighbours
+// add up, first at that width and then into 32 bits.
+int32x4_t add_fours(int32x4_t sum, int8x16_t four, int8x16_t w) {
+  const int16x8_t low = vmull_s8(vget_low_s8(four), vget_low_s8(w));
+  return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(four, w)));
+}
+
+template <std::size_t kRows>
+void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
+                       const std::int32_t* offsets, const float* scales, const float* row_scales,
+                       std::int16_t* y, std::size_t stride) {
+  constexpr std::size_t kParts = kPanel / 4;
+  int32x4_t sum[kRows][kParts];
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t p = 0; p < kParts; ++p) sum[r][p] = vnegq_s32(vld1q_s32(offsets + 4 * p));
+  }
+  for (std::size_t k = 0; k < d; k += 4) {
+    int8x16_t w[kParts];
+    for (std::size_t p = 0; p < kParts; ++p) w[p] = vld1q_s8(columns + k * kPanel + 16 * p);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const int8x16_t four = load_four(x + r * d + k);
+      for (std::size_t p = 0; p < kParts; ++p) sum[r][p] = add_fours(sum[r][p], four, w[p]);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const float32x4_t row = vdupq_n_f32(row_scales[r]);
+    for (std::size_t p = 0; p < kParts; p += 2) {
+      const float32x4_t low = vmulq_f32(scaled(sum[r][p], scales + 4 * p), row);
+      const float32x4_t high = vmulq_f32(scaled(sum[r][p + 1], scales + 4 * p + 4), row);
+      vst1q_s16(y + r * stride + 4 * p, to_integers(low, high));
+    }
+  }
+}
+
+void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                  const std::int32_t* offsets, const float* scales, const float* row_scales,
+                  std::size_t panels, std::int16_t* y) {
+  const std::size_t stride = panels * kPanel;
+  for (std::size_t panel = 0; panel < panels; ++panel) {
+    const std::int8_t* columns = w + panel * d * kPanel;
+    const std::int32_t* own = offsets + panel * kPanel;
+    const float* units = scales + panel * kPanel;
+    std::int16_t* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      rotate_short_tile<4>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
+                           stride);
+    }
+    for (; r < rows; ++r) {
+      rotate_short_tile<1>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
+                           stride);
+    }
   }
 }
 
@@ -314,7 +380,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels table_{"neon", project, rotate, nearest, table, scan, select, gram};
+  static const Kernels table_{"neon", project, rotate, rotate_short, nearest,
+                              table,  scan,    select, gram};
   return table_;
 }
 

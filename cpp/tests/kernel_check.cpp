@@ -62,6 +62,15 @@ class Inputs {
     return values;
   }
 
+  std::vector<float> scales(std::size_t n, double largest) {  // hundredths of it, of both signs
+    std::vector<float> values(n);
+    for (float& value : values) {
+      const auto percent = static_cast<double>(integer(-100, 100));
+      value = static_cast<float>(largest * percent / 100);
+    }
+    return values;
+  }
+
  private:
   Random random_;
 };
@@ -142,10 +151,7 @@ Rotation random_rotation(Inputs& inputs, std::size_t rows, std::size_t d, std::s
   made.w = inputs.integers<std::int16_t>(panels * d * kPanel, wide_x ? -most : kLeast,
                                          wide_x ? most : kLargest);
   const double unit = 2.0 / static_cast<double>(static_cast<std::int64_t>(d) * most);
-  for (std::size_t j = 0; j < panels * kPanel; ++j) {
-    const auto percent = static_cast<double>(inputs.integer(-100, 100));
-    made.scales.push_back(static_cast<float>(unit * percent / 100));
-  }
+  made.scales = inputs.scales(panels * kPanel, unit);
   return made;
 }
 
@@ -190,6 +196,80 @@ void check_rotate(const Kernels& scalar, const Kernels& own) {
                         expected.data());
           own.rotate(made.x.data(), rows, d, made.w.data(), made.scales.data(), panels,
                      found.data());
+          tally.compare(expected, found,
+                        {{"rows", rows}, {"d", d}, {"panels", panels}, {"kind", kind}});
+        }
+      }
+    }
+  }
+  tally.report();
+}
+
+constexpr std::int64_t kMostShort = 127;
+
+struct ShortRotation {
+  std::vector<std::uint8_t> x;
+  std::vector<std::int8_t> w;
+  std::vector<std::int32_t> offsets;
+  std::vector<float> scales, row_scales;
+};
+
+// Offsets are as large as d products can be, and results several times the largest.
+ShortRotation random_short_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
+                                    std::size_t panels) {
+  const std::int64_t most = static_cast<std::int64_t>(d) * kMostShort * kMostShort;
+  ShortRotation made;
+  made.x = inputs.integers<std::uint8_t>(rows * d, 0, kMostShort);
+  made.w = inputs.integers<std::int8_t>(panels * d * kPanel, -kMostShort, kMostShort);
+  made.offsets = inputs.integers<std::int32_t>(panels * kPanel, -most, most);
+  made.scales = inputs.scales(panels * kPanel, 1.0 / static_cast<double>(most));
+  made.row_scales = inputs.scales(rows, 4.0 * static_cast<double>(kLargest));
+  return made;
+}
+
+// Results that lie halfway between two integers: small ones in odd columns, and in even columns
+// those around the cut, by the offset; rows that are even too add 0 to 8 to that.
+ShortRotation tied_short_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
+                                  std::size_t panels) {
+  ShortRotation made;
+  made.x = inputs.integers<std::uint8_t>(rows * d, 0, 15);
+  made.w = inputs.integers<std::int8_t>(panels * d * kPanel, -15, 15);
+  for (std::size_t r = 0; r < rows; ++r) {
+    if (r % 2 == 0) {
+      for (std::size_t k = 0; k < d; ++k) made.x[r * d + k] = 0;
+      made.x[r * d] = static_cast<std::uint8_t>(inputs.integer(0, 8));
+    }
+    made.row_scales.push_back(r % 2 == 0 || inputs.integer(0, 1) != 0 ? 1.0f : 0.5f);
+  }
+  for (std::size_t j = 0; j < panels * kPanel; ++j) {
+    if (j % 2 == 0) made.w[(j / kPanel * (d / 4) * kPanel + j % kPanel) * 4] = 1;
+    made.offsets.push_back(
+        static_cast<std::int32_t>(j % 2 == 0 ? 4 - 2 * kLargest : inputs.integer(-64, 64)));
+    made.scales.push_back(inputs.integer(0, 1) != 0 ? 0.5f : -0.5f);
+  }
+  return made;
+}
+
+void check_rotate_short(const Kernels& scalar, const Kernels& own) {
+  enum Kind : std::size_t { kRandom, kHighest, kLowest, kTies, kKinds };
+  Tally tally(own.isa, "rotate_short");
+  Inputs inputs(8);
+  for (std::size_t rows : kRowCounts) {
+    for (std::size_t d : {4u, 8u, 12u, 36u, 128u, 384u}) {
+      for (std::size_t panels : {1u, 2u, 3u}) {
+        for (std::size_t kind = 0; kind < kKinds; ++kind) {
+          ShortRotation made = kind == kTies ? tied_short_rotation(inputs, rows, d, panels)
+                                             : random_short_rotation(inputs, rows, d, panels);
+          if (kind == kHighest || kind == kLowest) {  // sums of two near the limits of 16 bits
+            made.x.assign(made.x.size(), static_cast<std::uint8_t>(kMostShort));
+            made.w.assign(made.w.size(),
+                          static_cast<std::int8_t>(kind == kHighest ? kMostShort : -kMostShort));
+          }
+          auto expected = blank<std::int16_t>(rows * panels * kPanel), found = expected;
+          scalar.rotate_short(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
+                              made.scales.data(), made.row_scales.data(), panels, expected.data());
+          own.rotate_short(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
+                           made.scales.data(), made.row_scales.data(), panels, found.data());
           tally.compare(expected, found,
                         {{"rows", rows}, {"d", d}, {"panels", panels}, {"kind", kind}});
         }
@@ -396,8 +476,8 @@ void check(const std::string& isa) {
   select_isa(isa);
   const Kernels& scalar = scalar_kernels();
   const Kernels& own = kernels();
-  for (auto* part : {check_project, check_rotate, check_nearest, check_table, check_scan,
-                     check_select, check_gram}) {
+  for (auto* part : {check_project, check_rotate, check_rotate_short, check_nearest, check_table,
+                     check_scan, check_select, check_gram}) {
     part(scalar, own);
     std::fflush(stdout);
   }
