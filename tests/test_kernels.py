@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import waterfill as wf
 from waterfill import _core
 
-needs_avx2 = pytest.mark.skipif("avx2" not in _core.available_isas(), reason="this CPU has no AVX2")
+needs_another = pytest.mark.skipif(
+    len(_core.available_isas()) < 2, reason="this CPU runs the scalar kernels only"
+)
 
 
 def by_isa(compute: Callable[[], bytes]) -> set[bytes]:
@@ -24,7 +26,7 @@ def by_isa(compute: Callable[[], bytes]) -> set[bytes]:
     return results
 
 
-@needs_avx2
+@needs_another
 @pytest.mark.filterwarnings("ignore:x. .* cut off")  # one dimension: some row is at the mean
 @settings(max_examples=15)
 @given(
@@ -44,7 +46,7 @@ def test_codes_scores_and_reconstructions_of_any_size(seed, n, d, share):
     assert len(by_isa(compute)) == 1
 
 
-@needs_avx2
+@needs_another
 @given(seed=st.integers(0, 2**16), n=st.integers(1, 150), d=st.integers(1, 40))
 def test_moments_of_any_size(seed, n, d):
     x = np.random.default_rng(seed).standard_normal((n, d)).astype("f4")
@@ -57,7 +59,7 @@ def test_moments_of_any_size(seed, n, d):
     assert len(by_isa(compute)) == 1
 
 
-@needs_avx2
+@needs_another
 @pytest.mark.filterwarnings("ignore:x. .* cut off")
 def test_values_at_the_ends_of_float32_agree(small_codec, clustered):
     signs = np.sign(clustered[:40])
