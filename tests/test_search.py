@@ -149,3 +149,24 @@ def test_impossible_scan_groups_are_refused(small_codec, value, error, message):
     with pytest.raises(error, match=message):
         index.scan_groups = value
     assert index.scan_groups == before
+
+
+def test_removal_keeps_the_range_of_cell_lengths(small_codec, clustered):
+    """Vectors of the last segment, the only ones with short cells, move into the one before."""
+    pool = np.unique(small_codec.encode(clustered), axis=0)
+    trained = small_codec._core.arrays
+    cells = trained["cells"] / trained["weights"][:, None]
+    widths = [width for width, _ in trained["shapes"]]
+    groups = np.repeat(np.arange(7), widths)
+    lengths = (cells[np.arange(20), pool[:, groups] >> 4] ** 2).sum(axis=1)
+    pool = pool[lengths.argsort()]
+    pool[:, -1] = 128  # the scale byte: none but the cells tell how far a vector is
+    head, tail = np.resize(pool[-200:], (65536, 8)), pool[:200]
+    moved, fresh = (wf.IndexFlat(small_codec, "l2") for _ in range(2))
+    moved._core.append(np.vstack([head, tail]))
+    assert moved.remove_ids(np.arange(500)) == 500
+    fresh._core.append(np.vstack([head[500:], tail]))
+    for index in (moved, fresh):
+        index.refine_factor = 1
+    for got, want in zip(*(i.search(clustered[:200], 100) for i in (moved, fresh)), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -127,7 +127,8 @@ Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
   const auto best =
       static_cast<std::uint32_t>(std::max_element(hits.begin(), hits.end()) - hits.begin());
   constexpr double kClearly = 1.005;
-  const bool clear = static_cast<double>(hits[best]) > kClearly * hits[kMaxQuarters];
+  const auto usual = static_cast<double>(hits[kMaxQuarters]);
+  const bool clear = static_cast<double>(hits[best]) > kClearly * usual;
   return Alpha{clear ? best : kMaxQuarters};
 }
 

@@ -27,8 +27,8 @@ class IndexFlat:
     """All vectors in one compressed list, searched exhaustively in two stages.
 
     The coarse stage reads half of every code, or less; the best ``refine_factor * k`` vectors (at
-    least 100) get the full score. Ids are positions, as in FAISS: the first vector added is 0, and after
-    `remove_ids` the survivors are numbered anew.
+    least 100) get the full score. Ids are positions, as in FAISS: the first vector added is 0, and
+    after `remove_ids` the survivors are numbered anew.
 
     Parameters
     ----------
@@ -191,9 +191,7 @@ class IndexFlat:
         distances = np.empty((rows.n, k), dtype=np.float32)
         labels = np.empty((rows.n, k), dtype=np.int64)
         for first, block in rows.blocks():
-            found = self._core.search(
-                self._prepare(block), k, candidates, self._scan_groups
-            )
+            found = self._core.search(self._prepare(block), k, candidates, self._scan_groups)
             distances[first : first + len(block)], labels[first : first + len(block)] = found
         return distances, labels
 
