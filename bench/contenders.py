@@ -1,7 +1,9 @@
-"""waterfill and its FAISS peers behind one surface: train, add, search, bytes per vector."""
+"""waterfill and its peers behind one surface: train, add, search, bytes per vector."""
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
@@ -16,15 +18,16 @@ Metric = Literal["ip", "l2"]
 
 _FAISS_METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
 _RABITQ_BITS = (1, 2, 4)
+_CALIBRATION_ROWS = 1024  # what turbovec's documentation advises
 
 
 class Contender(Protocol):
     """What is compared."""
 
-    index: Any  # with ntotal
-
     library: str
     name: str
+
+    def __len__(self) -> int: ...
 
     @property
     def bytes_per_vector(self) -> int:
@@ -52,6 +55,9 @@ class Waterfill:
         self.name = f"waterfill {budget}"
         self._budget = budget
         self._metric: Metric = metric
+
+    def __len__(self) -> int:
+        return self.index.ntotal
 
     @property
     def bytes_per_vector(self) -> int:
@@ -90,6 +96,9 @@ class Faiss:
         self.name = f"FAISS {factory}"
         self.index = faiss.index_factory(d, factory, _FAISS_METRICS[metric])
 
+    def __len__(self) -> int:
+        return int(self.index.ntotal)
+
     @property
     def bytes_per_vector(self) -> int:
         """Bytes of the code."""
@@ -114,8 +123,49 @@ class Faiss:
         self.index.add(x)
 
 
+class Turbovec:
+    """TurboQuant (inner products only) of the package ``turbovec``; ImportError without it."""
+
+    library = "turbovec"
+
+    def __init__(self, bits: int, d: int) -> None:
+        self.name = f"turbovec {bits} bits"
+        self._bits, self._d = bits, d
+        self._make: Any = importlib.import_module("turbovec").TurboQuantIndex
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes of the code and its scale, a float, as they are in its files."""
+        return self._bits * self._d // 8 + 4
+
+    def train(self, x: Array) -> None:
+        """Fit the calibration, which is optional, on rows drawn at random."""
+        rng = np.random.default_rng(0)
+        rows = rng.choice(len(x), min(len(x), _CALIBRATION_ROWS), replace=False)
+        self.index = self._make(dim=self._d, bit_width=self._bits)
+        self.index.calibrate(x[rows])
+
+    def add(self, x: Array) -> None:
+        """Encode vectors, store them, and make what the first search would otherwise make."""
+        self.index.add(x)
+        self.index.prepare()
+
+    def search(self, q: Array, k: int) -> Array:
+        """Return the labels of the k nearest vectors of each query."""
+        return np.asarray(self.index.search(q, k)[1])
+
+    def refill(self, x: Array) -> None:
+        """Make these the only stored vectors."""
+        self.train(x)
+        self.add(x)
+
+
 def set_threads(n: int) -> None:
-    """Give both libraries the same number of threads."""
+    """Give the libraries the same number of threads; turbovec takes what it is told first."""
+    os.environ["RAYON_NUM_THREADS"] = str(n)
     wf.set_num_threads(n)
     faiss.omp_set_num_threads(n)
 
@@ -132,17 +182,26 @@ def product(budget: int, d: int) -> str:
     return f"PQ{_divisor(d, budget)}x8np"
 
 
+def rotated_product(budget: int, d: int) -> str:
+    """Name the same after a rotation that was learnt for it (OPQ)."""
+    return f"OPQ{_divisor(d, budget)},{product(budget, d)}"
+
+
+def rabitq(bits: int, d: int) -> str:
+    """Name FAISS's RaBitQ with its fast scan; a random rotation is part of the method."""
+    return f"RR{d},RaBitQfs{bits if bits > 1 else ''}"
+
+
 def faiss_factories(budgets: list[int], d: int, slow: bool) -> Iterator[str]:
     """Yield the factory strings of the peers, those of one budget together."""
     for budget in budgets:
         yield product(budget, d)
         if slow:
-            yield f"OPQ{_divisor(d, budget)},{product(budget, d)}"
+            yield rotated_product(budget, d)
         yield fast_scan(budget, d)
     for bits in _RABITQ_BITS:
-        # A bit a dimension and two floats or more; a random rotation is part of the method.
-        if bits * d / 8 <= max(budgets):
-            yield f"RR{d},RaBitQfs{bits if bits > 1 else ''}"
+        if bits * d / 8 <= max(budgets):  # and two floats or more
+            yield rabitq(bits, d)
     yield "SQ8"
 
 
