@@ -9,7 +9,8 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import pytest
-from conftest import TRAIN_ROWS, Make
+from conftest import SLOW, TRAIN_ROWS, Describe
+from contenders import Contender
 from corpora import Array, Corpus
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -31,25 +32,13 @@ def sides(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("side", names, indirect=True)
 
 
-def describe(
-    benchmark: BenchmarkFixture, side: str, name: str, items: int, step: str, threads: int
-) -> None:
-    """Say what is measured, and with what it is compared."""
-    ours = side in ISAS
-    benchmark.group = f"{step}, {threads} thread{'s' if threads > 1 else ''}"
-    benchmark.extra_info.update(
-        library="waterfill" if ours else "faiss",
-        name=f"{name} {side}" if ours else name,
-        items=items,
-    )
-
-
 @sides(*ISAS, "PCA")
-def test_analyze(benchmark: BenchmarkFixture, corpus: Corpus, threads: int, side: str) -> None:
+def test_analyze(
+    benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, side: str
+) -> None:
     """Mean, second moments, eigenvectors; FAISS's nearest thing is the training of a PCA."""
     x = corpus.base[:TRAIN_ROWS]
-    name = "waterfill" if side in ISAS else "FAISS PCAMatrix"
-    describe(benchmark, side, name, len(x), "analyze", threads)
+    describe("analyze", "waterfill" if side in ISAS else "FAISS PCAMatrix", len(x), len(x))
 
     def train_pca(x: Array) -> None:
         faiss.PCAMatrix(x.shape[1], x.shape[1]).train(x)
@@ -58,58 +47,48 @@ def test_analyze(benchmark: BenchmarkFixture, corpus: Corpus, threads: int, side
 
 
 # The best instruction set only: training spends its time in the kernel that adding does.
-@sides(BEST, "PQx8")
+@sides(BEST, "PQx8", SLOW)
 @budgets
 def test_train(
     benchmark: BenchmarkFixture,
+    describe: Describe,
     corpus: Corpus,
-    untrained: Make,
+    untrained: Contender,
     budget: int,
-    threads: int,
-    side: str,
 ) -> None:
     """All that comes before the first vector is encoded, analysis and plan included."""
     x = corpus.base[:TRAIN_ROWS]
-    contender = untrained(side, budget)
-    describe(benchmark, side, contender.name, len(x), f"train, {budget} bytes", threads)
+    describe(f"train, {budget} bytes", untrained.name, len(x), len(x))
     # Once: it takes seconds.
-    benchmark.pedantic(contender.train, (x,))  # type: ignore[no-untyped-call]
+    benchmark.pedantic(untrained.train, (x,))  # type: ignore[no-untyped-call]
 
 
 @sides(*ISAS, "PQx8")
 @budgets
 def test_add(
-    benchmark: BenchmarkFixture,
-    corpus: Corpus,
-    trained: Make,
-    budget: int,
-    threads: int,
-    side: str,
+    benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, trained: Contender, budget: int
 ) -> None:
     """Encode and store."""
     x = corpus.base[:ADD_ROWS]
-    contender = trained(side, budget)
-    describe(benchmark, side, contender.name, len(x), f"add, {budget} bytes", threads)
-    benchmark(contender.refill, x)
+    describe(f"add, {budget} bytes", trained.name, len(x), len(x))
+    benchmark(trained.refill, x)
 
 
-@sides(*ISAS, "PQx4fs", "PQx8")
+@sides(*ISAS, "PQx4fs", "PQx4fs-half", "PQx8")
 @budgets
 @pytest.mark.parametrize("count", [QUERIES, 1], ids=["batch", "single"])
 def test_search(
     benchmark: BenchmarkFixture,
+    describe: Describe,
     corpus: Corpus,
-    trained: Make,
+    trained: Contender,
     count: int,
     budget: int,
-    threads: int,
-    side: str,
 ) -> None:
     """Search queries in one call."""
-    contender = trained(side, budget)
-    if contender.index.ntotal != len(corpus.base):
-        contender.refill(corpus.base)
+    if len(trained) != len(corpus.base):
+        trained.refill(corpus.base)
     step = f"search {'one query' if count == 1 else f'{count} queries'}, {budget} bytes"
-    describe(benchmark, side, contender.name, count, step, threads)
-    labels = benchmark(contender.search, np.ascontiguousarray(corpus.query[:count]), K)
+    describe(step, trained.name, len(corpus.base), count)
+    labels = benchmark(trained.search, np.ascontiguousarray(corpus.query[:count]), K)
     assert labels.shape == (count, K)
