@@ -18,8 +18,8 @@ from typing import TypeVar
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
-import numpy as np
 from contenders import Array, Contender, Faiss, Metric, Waterfill, faiss_factories, set_threads
+from neighbours import recall
 from packages import DatasetError
 
 T = TypeVar("T")
@@ -53,13 +53,6 @@ class Result:
             f"{self.qps:,.0f}",
         )
         return f"| {' | '.join(cells)} |"
-
-
-def recall(found: Array, truth: Array) -> float:
-    """Share of the K true neighbours that are among the K found, whatever their order."""
-    truth = truth[:, :K]
-    hits = sum(len(np.intersect1d(f, t)) for f, t in zip(found, truth, strict=True))
-    return hits / int(truth.size)
 
 
 def measure(contender: Contender, corpus: corpora.Corpus, truth: Array, train_rows: int) -> Result:

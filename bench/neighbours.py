@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, by blocks: the truth that recall is measured against."""
+"""Exact nearest neighbours, by blocks, and the share of them that an index finds."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ def exact_neighbours(base: Array, query: Array, metric: str, block: int = 8_192)
             scores, ids = (np.take_along_axis(a, best, axis=1) for a in (scores, ids))
     pairs = zip(ids, query, strict=True)
     return np.stack([_rank(base, near, one, metric)[:size] for near, one in pairs])
+
+
+def recall(found: Array, truth: Array) -> float:
+    """Share of the true neighbours that are among as many found, whatever their order."""
+    truth = truth[:, : found.shape[1]]
+    hits = sum(len(np.intersect1d(f, t)) for f, t in zip(found, truth, strict=True))
+    return hits / int(truth.size)
 
 
 def _rank(base: Array, ids: Array, query: Array, metric: str) -> Array:
