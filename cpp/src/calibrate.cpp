@@ -274,9 +274,9 @@ class DepthTrial {
   std::vector<float> coarse_;  // products: queries_ + 1 rows of n_
 };
 
-// Nanoseconds, roughly, of a search in 100,000 vectors; only the proportions matter.
+// Nanoseconds, roughly, of a search in 500,000 vectors; only the proportions matter.
 double cost_of(const Codec& codec, const Depth& depth) {
-  constexpr double kVectors = 1e5, kPlane = 0.014, kCandidate = 150, kGroup = 2;
+  constexpr double kVectors = 5e5, kPlane = 0.014, kCandidate = 150, kGroup = 2;
   const auto groups = static_cast<double>(codec.groups());
   return kVectors * kPlane * depth.scan_groups +
          kNearest * depth.refine_factor * (kCandidate + kGroup * groups);
