@@ -42,6 +42,33 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
+void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+            float* largest) {
+  const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  __m256 square[2], most[2];
+  for (int part = 0; part < 2; ++part) square[part] = most[part] = _mm256_setzero_ps();
+  const std::size_t whole = d / kParts * kParts;
+  for (std::size_t k = 0; k < whole; k += kParts) {
+    for (int part = 0; part < 2; ++part) {
+      const std::size_t at = k + 8 * part;
+      const __m256 value = _mm256_sub_ps(_mm256_loadu_ps(row + at), _mm256_loadu_ps(mean + at));
+      _mm256_storeu_ps(out + at, value);
+      square[part] = _mm256_add_ps(square[part], _mm256_mul_ps(value, value));
+      most[part] = _mm256_max_ps(_mm256_and_ps(value, no_sign), most[part]);
+    }
+  }
+  for (int part = 0; part < 2; ++part) {
+    _mm256_storeu_ps(squares + 8 * part, square[part]);
+    _mm256_storeu_ps(largest + 8 * part, most[part]);
+  }
+  for (std::size_t k = whole; k < d; ++k) {
+    out[k] = row[k] - mean[k];
+    squares[0] += out[k] * out[k];
+    const float size = __builtin_fabsf(out[k]);
+    if (size > largest[0]) largest[0] = size;
+  }
+}
+
 // Two 16-bit values that stand side by side, in every 32-bit lane.
 __m256i broadcast_pair(const std::int16_t* pair) {
   return _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float*>(pair)));
@@ -359,8 +386,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2", project, rotate, rotate_short, nearest,
-                              table,  scan,    select, gram};
+  static const Kernels table_{"avx2",  project, centre, rotate, rotate_short,
+                              nearest, table,   scan,   select, gram};
   return table_;
 }
 

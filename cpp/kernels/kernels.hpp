@@ -12,6 +12,7 @@
 namespace waterfill {
 
 inline constexpr std::size_t kPanel = 16;          // columns of a packed matrix that go together
+inline constexpr std::size_t kParts = 16;          // sums that a row's squares go to in turn
 inline constexpr std::size_t kBlock = 32;          // vectors whose nibbles are interleaved
 inline constexpr std::size_t kCentroids = 256;     // values of a code byte
 inline constexpr int kScoreUnit = 256;             // below it lies the centroid's number
@@ -31,6 +32,11 @@ struct Kernels {
   // panels * kPanel values a row.
   void (*project)(const float* x, std::size_t rows, std::size_t d, const float* w,
                   std::size_t panels, float* y);
+
+  // out[k] = row[k] - mean[k]; squares[k % kParts] sums out[k]^2 and largest[k % kParts] is the
+  // largest |out[k]|, over the whole kParts of d; what is left over counts to part 0.
+  void (*centre)(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+                 float* largest);
 
   // y[r * panels * kPanel + j] = scales[j] * sum_k x[r * d + k] * w[k][j], rounded to the nearest
   // integer (even of two) and cut off at +-32767. d is even and sums fit 32 bits. w is packed by

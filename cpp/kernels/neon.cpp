@@ -45,6 +45,33 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
+void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+            float* largest) {
+  constexpr std::size_t kVectors = kParts / 4;
+  float32x4_t square[kVectors], most[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v) square[v] = most[v] = vdupq_n_f32(0);
+  const std::size_t whole = d / kParts * kParts;
+  for (std::size_t k = 0; k < whole; k += kParts) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const std::size_t at = k + 4 * v;
+      const float32x4_t value = vsubq_f32(vld1q_f32(row + at), vld1q_f32(mean + at));
+      vst1q_f32(out + at, value);
+      square[v] = vaddq_f32(square[v], vmulq_f32(value, value));
+      most[v] = vmaxq_f32(most[v], vabsq_f32(value));
+    }
+  }
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    vst1q_f32(squares + 4 * v, square[v]);
+    vst1q_f32(largest + 4 * v, most[v]);
+  }
+  for (std::size_t k = whole; k < d; ++k) {
+    out[k] = row[k] - mean[k];
+    squares[0] += out[k] * out[k];
+    const float size = __builtin_fabsf(out[k]);
+    if (size > largest[0]) largest[0] = size;
+  }
+}
+
 int16x4_t load_pair(const std::int16_t* pair) {
   std::int32_t both;
   __builtin_memcpy(&both, pair, sizeof both);
@@ -380,8 +407,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels table_{"neon", project, rotate, rotate_short, nearest,
-                              table,  scan,    select, gram};
+  static const Kernels table_{"neon",  project, centre, rotate, rotate_short,
+                              nearest, table,   scan,   select, gram};
   return table_;
 }
 

@@ -20,6 +20,18 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
+void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+            float* largest) {
+  for (std::size_t part = 0; part < kParts; ++part) squares[part] = largest[part] = 0;
+  for (std::size_t k = 0; k < d; ++k) {
+    const std::size_t part = k < d / kParts * kParts ? k % kParts : 0;
+    out[k] = row[k] - mean[k];
+    squares[part] += out[k] * out[k];
+    const float size = out[k] < 0 ? -out[k] : out[k];
+    if (size > largest[part]) largest[part] = size;
+  }
+}
+
 std::int16_t to_int16(float value) {
   constexpr float kLargest = 32767;
   const float cut = value < -kLargest ? -kLargest : value > kLargest ? kLargest : value;
@@ -127,8 +139,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, rotate, rotate_short, nearest,
-                              table,    scan,    select, gram};
+  static const Kernels table_{"scalar", project, centre, rotate, rotate_short,
+                              nearest,  table,   scan,   select, gram};
   return table_;
 }
 

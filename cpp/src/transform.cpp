@@ -61,21 +61,9 @@ struct Centred {
   float largest = 0;  // of its values, without their sign
 };
 
-// Sixteen sums, so that the compiler may take several values at a time.
 Centred centre(const float* row, const float* mean, std::size_t d, float* out) {
-  constexpr std::size_t kParts = 16;
-  std::array<float, kParts> squares{}, largest{};
-  const auto take = [&](std::size_t k, std::size_t part) {
-    const float value = row[k] - mean[k];
-    out[k] = value;
-    squares[part] += value * value;
-    largest[part] = std::max(largest[part], std::abs(value));
-  };
-  const std::size_t whole = d / kParts * kParts;
-  for (std::size_t k = 0; k < whole; k += kParts) {
-    for (std::size_t part = 0; part < kParts; ++part) take(k + part, part);
-  }
-  for (std::size_t k = whole; k < d; ++k) take(k, 0);
+  std::array<float, kParts> squares, largest;
+  kernels().centre(row, mean, d, out, squares.data(), largest.data());
   return {std::accumulate(squares.begin(), squares.end(), 0.0f),
           *std::max_element(largest.begin(), largest.end())};
 }

@@ -131,6 +131,24 @@ void check_project(const Kernels& scalar, const Kernels& own) {
   tally.report();
 }
 
+void check_centre(const Kernels& scalar, const Kernels& own) {
+  Tally tally(own.isa, "centre");
+  Inputs inputs(9);
+  for (std::size_t d : {1u, 2u, 3u, 5u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 127u, 384u, 1001u}) {
+    for (int repeat = 0; repeat < 8; ++repeat) {
+      const auto row = inputs.reals<float>(d), mean = inputs.reals<float>(d);
+      // The shifted row, then the squares, then the largest values.
+      auto expected = blank<float>(d + 2 * kParts), found = expected;
+      for (const auto& [kernels, out] : {std::pair{&scalar, &expected}, std::pair{&own, &found}}) {
+        kernels->centre(row.data(), mean.data(), d, out->data(), out->data() + d,
+                        out->data() + d + kParts);
+      }
+      tally.compare(expected, found, {{"d", d}});
+    }
+  }
+  tally.report();
+}
+
 // The largest value whose `d` products with any 16-bit numbers add up within `bound`.
 std::int64_t room(std::int64_t bound, std::size_t d) {
   return std::min(kLargest, bound / (static_cast<std::int64_t>(d) * -kLeast));
@@ -476,8 +494,8 @@ void check(const std::string& isa) {
   select_isa(isa);
   const Kernels& scalar = scalar_kernels();
   const Kernels& own = kernels();
-  for (auto* part : {check_project, check_rotate, check_rotate_short, check_nearest, check_table,
-                     check_scan, check_select, check_gram}) {
+  for (auto* part : {check_project, check_centre, check_rotate, check_rotate_short, check_nearest,
+                     check_table, check_scan, check_select, check_gram}) {
     part(scalar, own);
     std::fflush(stdout);
   }
