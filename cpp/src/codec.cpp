@@ -37,6 +37,21 @@ void add_squares(const float* book, const float* weights, std::size_t width, std
   }
 }
 
+// Four sums, so that additions need not wait for each other.
+template <class Term>
+float sum_over_groups(std::size_t groups, Term term) {
+  float a = 0, b = 0, c = 0, d = 0;
+  std::size_t g = 0;
+  for (; g + 4 <= groups; g += 4) {
+    a += term(g);
+    b += term(g + 1);
+    c += term(g + 2);
+    d += term(g + 3);
+  }
+  for (; g < groups; ++g) a += term(g);
+  return (a + b) + (c + d);
+}
+
 }  // namespace
 
 LogScale::LogScale(double low, double step) : low_(low), step_(step) {
@@ -159,15 +174,13 @@ void Codec::decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float*
 }
 
 float Codec::squared_length(const std::uint8_t* code) const {
-  float sum = 0;
-  for (std::size_t g = 0; g < groups(); ++g) sum += squared_lengths_[g * kCentroids + code[g]];
-  return sum;
+  return sum_over_groups(groups(),
+                         [&](std::size_t g) { return squared_lengths_[g * kCentroids + code[g]]; });
 }
 
 float Codec::squared_cell_length(const std::uint8_t* code) const {
-  float sum = 0;
-  for (std::size_t g = 0; g < groups(); ++g) sum += squared_cells_[g * kCells + (code[g] >> 4)];
-  return sum;
+  return sum_over_groups(
+      groups(), [&](std::size_t g) { return squared_cells_[g * kCells + (code[g] >> 4)]; });
 }
 
 void Codec::full_tables(const float* projected, float* full) const {
