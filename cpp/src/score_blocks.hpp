@@ -4,12 +4,20 @@
 #include <algorithm>
 #include <vector>
 
+#include "reservoir.hpp"
 #include "waterfill/codec.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
 
 inline constexpr std::size_t kBlockRows = 1024;
+inline constexpr std::size_t kNearest = 10;  // calibration asks for the ten nearest
+using Top = std::vector<std::uint32_t>;      // their positions, ascending
+
+// Offers the scores of rows first, first + 1, ...
+void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t first);
+Top top_of(Reservoir& best);
+std::size_t overlap(const Top& a, const Top& b);
 
 // Products of every query with every row of a block: value(q, i).
 class Products {

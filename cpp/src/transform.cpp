@@ -36,23 +36,6 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
       p, d, [&](std::size_t j, std::size_t k) { return basis_[j * d + k] / weights_[j]; });
 }
 
-void Transform::directions(const Rows& x, float* y, float* rho) const {
-  std::vector<float> u(x.n * d());
-  for (std::size_t i = 0; i < x.n; ++i) {
-    float* row = u.data() + i * d();
-    double squares = 0;
-    for (std::size_t k = 0; k < d(); ++k) {
-      row[k] = x.row(i)[k] - mean_[k];
-      squares += static_cast<double>(row[k]) * row[k];
-    }
-    const double norm = std::sqrt(squares);
-    rho[i] = static_cast<float>(norm);
-    const double inverse = norm > 0 ? 1 / norm : 0;  // beyond float32 for the shortest rows
-    for (std::size_t k = 0; k < d(); ++k) row[k] = static_cast<float>(row[k] * inverse);
-  }
-  to_codes_.multiply(u.data(), x.n, y);
-}
-
 namespace {
 
 // A row from the mean.
@@ -84,6 +67,18 @@ Centred centre_safely(const float* row, const std::vector<float>& mean, float& f
 }
 
 }  // namespace
+
+void Transform::directions(const Rows& x, float* y, float* rho) const {
+  std::vector<float> row(d()), u(x.n * d());
+  for (std::size_t i = 0; i < x.n; ++i) {
+    float factor;
+    const float norm = std::sqrt(centre_safely(x.row(i), mean_, factor, row).squares);
+    rho[i] = norm / factor;
+    const float inverse = norm > 0 ? 1 / norm : 0.0f;
+    for (std::size_t k = 0; k < d(); ++k) u[i * d() + k] = row[k] * inverse;
+  }
+  to_codes_.multiply(u.data(), x.n, y);
+}
 
 void Transform::fixed_directions(const Rows& x, bool brief, const float* scales, std::int16_t* y,
                                  float* rho) const {

@@ -7,130 +7,13 @@
 
 #include "coarse.hpp"
 #include "kernels.hpp"
-#include "reservoir.hpp"
 #include "score_blocks.hpp"
 #include "waterfill/index.hpp"
 
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kNearest = 10;
 constexpr double kWanted = 0.995;  // share of the full score's ten that must be found
-constexpr std::size_t kAlphas = kMaxQuarters + 1;
-using Top = std::vector<std::uint32_t>;  // positions, ascending
-
-void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t first) {
-  for (std::size_t i = 0; i < n; ++i) {
-    if (scores[i] > best.threshold()) {
-      best.offer(scores[i], static_cast<std::uint32_t>(first + i));
-    }
-  }
-}
-
-Top top_of(Reservoir& best) {
-  Top positions;
-  for (const Candidate candidate : best.take()) positions.push_back(candidate.position());
-  std::sort(positions.begin(), positions.end());
-  return positions;
-}
-
-std::size_t overlap(const Top& a, const Top& b) {
-  Top both;
-  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
-  return both.size();
-}
-
-// What the scores of every base row need, whatever the query.
-struct Base {
-  Rows rows;
-  std::vector<std::uint8_t> codes;
-  std::vector<float> rho;
-};
-
-Base encode_base(const Codec& codec, const Rows& rows) {
-  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
-            std::vector<float>(rows.n)};
-  constexpr std::size_t kTaskRows = 64;
-  parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
-    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
-    codec.encode_directions({rows.row(first), n, rows.d},
-                            base.codes.data() + first * codec.code_size(), codec.code_size(),
-                            base.rho.data() + first);
-  });
-  return base;
-}
-
-// The ten best of one query by its exact scores and by those of every alpha.
-struct Contest {
-  Reservoir true_ip{kNearest}, true_l2{kNearest};
-  std::vector<Reservoir> ip{kAlphas, Reservoir(kNearest)}, l2{kAlphas, Reservoir(kNearest)};
-};
-
-struct Hits {
-  std::array<std::size_t, kAlphas> ip{}, l2{};
-};
-
-// A block of base rows: what their scores take beside products with the query.
-struct BlockFactors {
-  std::vector<float> squared_norm, rho;
-  std::array<std::vector<float>, kAlphas> scale;
-
-  BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
-      : squared_norm(n),
-        rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
-            base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)) {
-    for (std::vector<float>& scales : scale) scales.resize(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      const float* row = base.rows.row(first + i);
-      double squares = 0;
-      for (std::size_t k = 0; k < base.rows.d; ++k) squares += static_cast<double>(row[k]) * row[k];
-      squared_norm[i] = static_cast<float>(squares);
-      const float length =
-          codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
-      for (std::uint32_t a = 0; a < kAlphas; ++a) {
-        scale[a][i] = rho[i] / length_power(length, Alpha{a});
-      }
-    }
-  }
-};
-
-void compete(const BlockFactors& block, const float* exact, const float* decoded, const float* mean,
-             std::size_t first, Contest& contest) {
-  const std::size_t n = block.rho.size();
-  offer_all(contest.true_ip, exact, n, first);
-  std::array<float, kBlockRows> scores;
-  for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squared_norm[i];
-  offer_all(contest.true_l2, scores.data(), n, first);
-  for (std::size_t a = 0; a < kAlphas; ++a) {
-    const float* scale = block.scale[a].data();
-    for (std::size_t i = 0; i < n; ++i) scores[i] = scale[i] * decoded[i];
-    offer_all(contest.ip[a], scores.data(), n, first);
-    for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = 2 * scale[i] * (decoded[i] - mean[i]) - block.rho[i] * block.rho[i];
-    }
-    offer_all(contest.l2[a], scores.data(), n, first);
-  }
-}
-
-Hits hits_of(Contest& contest) {
-  const Top true_ip = top_of(contest.true_ip), true_l2 = top_of(contest.true_l2);
-  Hits hits;
-  for (std::size_t a = 0; a < kAlphas; ++a) {
-    hits.ip[a] = overlap(top_of(contest.ip[a]), true_ip);
-    hits.l2[a] = overlap(top_of(contest.l2[a]), true_l2);
-  }
-  return hits;
-}
-
-// Renormalising is the rule; less of it must find clearly more than chance would.
-Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
-  const auto best =
-      static_cast<std::uint32_t>(std::max_element(hits.begin(), hits.end()) - hits.begin());
-  constexpr double kClearly = 1.005;
-  const auto usual = static_cast<double>(hits[kMaxQuarters]);
-  const bool clear = static_cast<double>(hits[best]) > kClearly * usual;
-  return Alpha{clear ? best : kMaxQuarters};
-}
 
 // What turns products into one metric's scores, for every base row.
 class MetricScores {
@@ -339,50 +222,6 @@ Depth published_depth(const std::shared_ptr<const Codec>& codec, const Rows& bas
 }
 
 }  // namespace
-
-std::vector<float> project_with_mean(const Codec& codec, const Rows& queries) {
-  const Transform& transform = codec.transform();
-  const std::size_t p = transform.p(), stride = transform.stride();
-  std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
-  rows.insert(rows.end(), codec.params().mean.begin(), codec.params().mean.end());
-  std::vector<float> padded((queries.n + 1) * stride), projected;
-  transform.queries({rows.data(), queries.n + 1, queries.d}, padded.data());
-  for (std::size_t q = 0; q <= queries.n; ++q) {
-    const auto row = padded.begin() + static_cast<std::ptrdiff_t>(q * stride);
-    projected.insert(projected.end(), row, row + static_cast<std::ptrdiff_t>(p));
-  }
-  return projected;
-}
-
-Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
-  const Base base = encode_base(codec, rows);
-  const std::size_t p = codec.transform().p();
-  const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
-  const std::vector<float> projected = project_with_mean(codec, queries);
-  std::vector<Contest> contests(queries.n);
-  std::vector<float> directions(kBlockRows * p);
-  for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
-    codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
-    const BlockFactors block(codec, base, first, n);
-    const Products exact(exact_queries, rows.d, n,
-                         [&](std::size_t k, std::size_t i) { return rows.row(first + i)[k]; });
-    const Products decoded(projected, p, n,
-                           [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
-    parallel_for(queries.n, [&](std::size_t q) {
-      compete(block, exact.of_query(q), decoded.of_query(q), decoded.of_query(queries.n), first,
-              contests[q]);
-    });
-  });
-  Hits total;
-  for (Contest& contest : contests) {
-    const Hits some = hits_of(contest);
-    for (std::size_t a = 0; a < kAlphas; ++a) {
-      total.ip[a] += some.ip[a];
-      total.l2[a] += some.l2[a];
-    }
-  }
-  return {best_of(total.ip), best_of(total.l2)};
-}
 
 Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
                         const Rows& queries) {

@@ -1,0 +1,138 @@
+#include "calibrate.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "score_blocks.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kAlphas = kMaxQuarters + 1;
+
+// What the scores of every base row need, whatever the query.
+struct Base {
+  Rows rows;
+  std::vector<std::uint8_t> codes;
+  std::vector<float> rho;
+};
+
+Base encode_base(const Codec& codec, const Rows& rows) {
+  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
+            std::vector<float>(rows.n)};
+  constexpr std::size_t kTaskRows = 64;
+  parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
+    codec.encode_directions({rows.row(first), n, rows.d},
+                            base.codes.data() + first * codec.code_size(), codec.code_size(),
+                            base.rho.data() + first);
+  });
+  return base;
+}
+
+// The ten best of one query by its exact scores and by those of every alpha.
+struct Contest {
+  Reservoir true_ip{kNearest}, true_l2{kNearest};
+  std::vector<Reservoir> ip{kAlphas, Reservoir(kNearest)}, l2{kAlphas, Reservoir(kNearest)};
+};
+
+struct Hits {
+  std::array<std::size_t, kAlphas> ip{}, l2{};
+};
+
+// A block of base rows: what their scores take beside products with the query.
+struct BlockFactors {
+  std::vector<float> squared_norm, rho;
+  std::array<std::vector<float>, kAlphas> scale;
+
+  BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
+      : squared_norm(n),
+        rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
+            base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)) {
+    for (std::vector<float>& scales : scale) scales.resize(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* row = base.rows.row(first + i);
+      double squares = 0;
+      for (std::size_t k = 0; k < base.rows.d; ++k) squares += static_cast<double>(row[k]) * row[k];
+      squared_norm[i] = static_cast<float>(squares);
+      const float length =
+          codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
+      for (std::uint32_t a = 0; a < kAlphas; ++a) {
+        scale[a][i] = rho[i] / length_power(length, Alpha{a});
+      }
+    }
+  }
+};
+
+void compete(const BlockFactors& block, const float* exact, const float* decoded, const float* mean,
+             std::size_t first, Contest& contest) {
+  const std::size_t n = block.rho.size();
+  offer_all(contest.true_ip, exact, n, first);
+  std::array<float, kBlockRows> scores;
+  for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squared_norm[i];
+  offer_all(contest.true_l2, scores.data(), n, first);
+  for (std::size_t a = 0; a < kAlphas; ++a) {
+    const float* scale = block.scale[a].data();
+    for (std::size_t i = 0; i < n; ++i) scores[i] = scale[i] * decoded[i];
+    offer_all(contest.ip[a], scores.data(), n, first);
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = 2 * scale[i] * (decoded[i] - mean[i]) - block.rho[i] * block.rho[i];
+    }
+    offer_all(contest.l2[a], scores.data(), n, first);
+  }
+}
+
+Hits hits_of(Contest& contest) {
+  const Top true_ip = top_of(contest.true_ip), true_l2 = top_of(contest.true_l2);
+  Hits hits;
+  for (std::size_t a = 0; a < kAlphas; ++a) {
+    hits.ip[a] = overlap(top_of(contest.ip[a]), true_ip);
+    hits.l2[a] = overlap(top_of(contest.l2[a]), true_l2);
+  }
+  return hits;
+}
+
+// Renormalising is the rule; less of it must find clearly more than chance would.
+Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
+  const auto best =
+      static_cast<std::uint32_t>(std::max_element(hits.begin(), hits.end()) - hits.begin());
+  constexpr double kClearly = 1.005;
+  const auto usual = static_cast<double>(hits[kMaxQuarters]);
+  const bool clear = static_cast<double>(hits[best]) > kClearly * usual;
+  return Alpha{clear ? best : kMaxQuarters};
+}
+
+}  // namespace
+
+Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
+  const Base base = encode_base(codec, rows);
+  const std::size_t p = codec.transform().p();
+  const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
+  const std::vector<float> projected = project_with_mean(codec, queries);
+  std::vector<Contest> contests(queries.n);
+  std::vector<float> directions(kBlockRows * p);
+  for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
+    codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
+    const BlockFactors block(codec, base, first, n);
+    const Products exact(exact_queries, rows.d, n,
+                         [&](std::size_t k, std::size_t i) { return rows.row(first + i)[k]; });
+    const Products decoded(projected, p, n,
+                           [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
+    parallel_for(queries.n, [&](std::size_t q) {
+      compete(block, exact.of_query(q), decoded.of_query(q), decoded.of_query(queries.n), first,
+              contests[q]);
+    });
+  });
+  Hits total;
+  for (Contest& contest : contests) {
+    const Hits some = hits_of(contest);
+    for (std::size_t a = 0; a < kAlphas; ++a) {
+      total.ip[a] += some.ip[a];
+      total.l2[a] += some.l2[a];
+    }
+  }
+  return {best_of(total.ip), best_of(total.l2)};
+}
+
+}  // namespace waterfill
