@@ -39,12 +39,31 @@ class Candidate {
 
 using Candidates = std::vector<Candidate>;
 
-// Leaves the best `n` of them, the worst of these last and the others in no order.
+// Leaves the best `n` of them, the worst of these last and the others in no order. A quickselect
+// (Hoare 1961) whose partition has no branch that depends on the scores: on a few hundred
+// candidates std::nth_element spends most of its time on mispredicted ones.
 inline void keep_best(Candidates& candidates, std::size_t n) {
   if (candidates.size() <= n) return;
-  const auto last = candidates.begin() + static_cast<std::ptrdiff_t>(n);
-  std::nth_element(candidates.begin(), last - 1, candidates.end(), std::greater<>());
-  candidates.erase(last, candidates.end());
+  constexpr std::size_t kFew = 16;
+  const auto at = [&](std::size_t i) {
+    return candidates.begin() + static_cast<std::ptrdiff_t>(i);
+  };
+  std::size_t begin = 0, end = candidates.size();  // the n-th best is among these
+  for (int rounds = 0; end - begin > kFew && rounds < 64; ++rounds) {
+    // The middle one of three: none is equal to another, so both sides get some.
+    const Candidate a = *at(begin), b = *at(begin + (end - begin) / 2), c = *at(end - 1);
+    const Candidate pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+    std::size_t front = begin;
+    for (std::size_t i = begin; i < end; ++i) {
+      const Candidate one = candidates[i];
+      candidates[i] = candidates[front];
+      candidates[front] = one;
+      front += one > pivot ? 1 : 0;
+    }
+    (n - 1 < front ? end : begin) = front;
+  }
+  std::nth_element(at(begin), at(n - 1), at(end), std::greater<>());
+  candidates.erase(at(n), candidates.end());
 }
 
 // The best `capacity`, without a heap in the inner loop: candidates that beat the threshold pile up

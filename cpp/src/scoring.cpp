@@ -11,14 +11,26 @@ namespace {
 
 // Codes that are scored side by side: their sums do not wait for each other.
 constexpr std::size_t kLanes = 4;
+using Lanes = std::array<float, kLanes>;
 
-template <class Entry>
-std::array<float, kLanes> sum_entries(const float* tables, std::size_t groups, std::size_t values,
-                                      Entry entry) {
-  std::array<float, kLanes> sums{};
-  for (std::size_t g = 0; g < groups; ++g) {
+struct Sums {
+  Lanes products{}, lengths{}, cells{};
+};
+
+// codes: kLanes of them, `size` bytes apart. A score that restores no length takes no lengths.
+template <bool kWithLengths>
+Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
+                 std::size_t size) {
+  Sums sums;
+  const float *lengths = codec.squared_lengths(), *cells = codec.squared_cells();
+  for (std::size_t g = 0; g < codec.groups(); ++g) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      sums[lane] += tables[g * values + entry(lane, g)];
+      const std::size_t byte = codes[lane * size + g];
+      sums.products[lane] += tables[g * kCentroids + byte];
+      if constexpr (kWithLengths) {
+        sums.lengths[lane] += lengths[g * kCentroids + byte];
+        sums.cells[lane] += cells[g * kCells + byte / kCells];
+      }
     }
   }
   return sums;
@@ -57,7 +69,8 @@ void Scoring::limits(float threshold, const CoarseUnit& unit, float w,
   constexpr double kLargest = 65535;
   for (std::size_t kind = 0; kind < kLimits; ++kind) {
     double least = std::numeric_limits<double>::infinity();
-    for (std::size_t code = kind * 16; code < (kind + 1) * 16; ++code) {
+    // Without rho^2 the least product rises or falls with z: the ends tell.
+    for (std::size_t code = kind * 16; code < (kind + 1) * 16; code += euclidean_ ? 1 : 15) {
       least =
           std::min(least, least_product(threshold, (*scales_)[static_cast<std::uint8_t>(code)], w));
     }
@@ -70,6 +83,7 @@ void Scoring::limits(float threshold, const CoarseUnit& unit, float w,
 void Scoring::full(const CodeStore& store, const float* tables, float w,
                    Candidates& candidates) const {
   const std::size_t groups = codec_.groups(), size = codec_.code_size();
+  const bool with_lengths = alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
   std::vector<std::uint8_t> codes(kLanes * size);
   for (std::size_t i = 0; i < std::min(2 * kLanes, candidates.size()); ++i) {
     store.prefetch(candidates[i].position());
@@ -83,22 +97,13 @@ void Scoring::full(const CodeStore& store, const float* tables, float w,
     for (std::size_t i = 0; i < n; ++i) {
       store.read(candidates[first + i].position(), codes.data() + i * size);
     }
-    const auto byte = [&](std::size_t lane, std::size_t g) -> std::size_t {
-      return codes[lane * size + g];
-    };
-    const auto nibble = [&](std::size_t lane, std::size_t g) { return byte(lane, g) / kCells; };
-    const auto t = sum_entries(tables, groups, kCentroids, byte);
-    std::array<float, kLanes> lengths{}, cells{};
-    if (alpha_.quarters > 0) {
-      lengths = sum_entries(codec_.squared_lengths(), groups, kCentroids, byte);
-    }
-    if (codec_.params().alpha_ip.quarters > 0) {
-      cells = sum_entries(codec_.squared_cells(), groups, kCells, nibble);
-    }
+    const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes.data(), size)
+                                   : sum_entries<false>(codec_, tables, codes.data(), size);
     for (std::size_t i = 0; i < n; ++i) {
-      const float rho = codec_.distance_from_mean(codes[i * size + groups], cells[i]);
-      const float s = rho / length_power(lengths[i], alpha_);
-      const float score = euclidean_ ? 2 * s * t[i] - w * (rho * rho) : s * t[i];
+      const float rho = codec_.distance_from_mean(codes[i * size + groups], sums.cells[i]);
+      const float t = sums.products[i];
+      const float s = rho / length_power(sums.lengths[i], alpha_);
+      const float score = euclidean_ ? 2 * s * t - w * (rho * rho) : s * t;
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }

@@ -21,6 +21,7 @@ namespace {
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at a time
 constexpr std::size_t kRotatedRows = 16;  // queries that one pass over the basis rotates
 constexpr std::size_t kTileBlocks = 32;   // blocks that all queries of a task pass before the next
+constexpr std::size_t kFirstBlocks = 8;   // of them at first
 constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
 
 // A query as the two stages want it, but for its coarse tables.
@@ -181,8 +182,11 @@ class Searcher {
     for (std::size_t q = begin; q < end; ++q) selections.emplace_back(wanted_);
     for (std::size_t r = first_range; r < last_range; ++r) {
       const Range& range = ranges_[r];
-      for (std::size_t b = range.first; b < range.last; b += kTileBlocks) {
-        const std::size_t blocks = std::min(kTileBlocks, range.last - b);
+      std::size_t blocks = 0;
+      for (std::size_t b = range.first; b < range.last; b += blocks) {
+        // Short tiles until there is a threshold to speak of: all of a tile see the same one.
+        const bool starting = r == first_range && b < range.first + 2 * kTileBlocks;
+        blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
         for (std::size_t q = begin; q < end; q += kScanQueries) {
           const std::size_t n = std::min(kScanQueries, end - q);
           scan_tile(batch, q, n, {range.segment, b, b + blocks}, selections.data() + (q - begin));
@@ -215,8 +219,12 @@ class Searcher {
     if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
       masks[blocks - 1] &= (1u << rest) - 1;  // the segment's last block is not full
     }
+    static_assert(kTileBlocks <= 32);
+    std::uint32_t hit = 0;  // blocks with a vector that passes: most have none
+    for (std::size_t b = 0; b < blocks; ++b) hit |= (masks[b] != 0 ? 1u : 0u) << b;
     bool risen = false;
-    for (std::size_t b = 0; b < blocks; ++b) {
+    for (; hit != 0; hit &= hit - 1) {
+      const auto b = static_cast<std::size_t>(std::countr_zero(hit));
       for (std::uint32_t left = masks[b]; left != 0; left &= left - 1) {
         const auto lane = static_cast<std::size_t>(std::countr_zero(left));
         const std::size_t v = (tile.first + b) * kBlock + lane;
