@@ -282,13 +282,19 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
                 std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
+  // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
+  const std::size_t share = block_stride * 2 / count;
+  const std::size_t advance = share < kMostAhead ? share : kMostAhead;
   const __m256i nibble = _mm256_set1_epi8(15);
   Sums front[kQueries], back[kQueries];
   for (int q = 0; q < kQueries; ++q) {
     front[q].even = front[q].odd = back[q].even = back[q].odd = _mm256_setzero_si256();
   }
   for (std::size_t i = 0; i < count; i += 2) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i] * kPairBytes), _MM_HINT_T0);
+    for (std::size_t line = 0; line < advance; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+    }
+    ahead += advance;
     const __m256i first = load(block + pairs[i] * kPairBytes);
     const __m256i second = load(block + pairs[i + 1] * kPairBytes);
     const __m256i low0 = _mm256_and_si256(first, nibble);

@@ -221,6 +221,9 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
                 std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
+  // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
+  const std::size_t share = block_stride * 4 / count;
+  const std::size_t advance = share < kMostAhead ? share : kMostAhead;
   const __m512i nibble = _mm512_set1_epi8(15);
   Sums front[kQueries], back[kQueries];
   for (int q = 0; q < kQueries; ++q) {
@@ -228,8 +231,10 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
     back[q].clear();
   }
   for (std::size_t i = 0; i < count; i += 4) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i] * kPairBytes), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(ahead + pairs[i + 2] * kPairBytes), _MM_HINT_T0);
+    for (std::size_t line = 0; line < advance; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+    }
+    ahead += advance;
     const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
     const __m512i low0 = _mm512_and_si512(first, nibble);
     const __m512i low1 = _mm512_and_si512(second, nibble);

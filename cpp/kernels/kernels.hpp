@@ -21,6 +21,7 @@ inline constexpr std::size_t kPairBytes = 32;      // nibbles of two groups in a
 inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes at a time
 inline constexpr int kMaxEntry = 127;              // of a scan's tables: two add up in a byte
 inline constexpr std::size_t kPrefetchBlocks = 4;  // that a scan asks for ahead
+inline constexpr std::size_t kMostAhead = 256;     // bytes that a step of it asks for at most
 inline constexpr std::size_t kScanQueries = 4;     // queries that one pass over a block serves
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 

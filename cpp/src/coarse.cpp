@@ -84,6 +84,7 @@ CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
   const std::vector<double> variance = contributions(codec);
   std::vector<std::uint32_t> order = pairs_by_contribution(codec);
   order.resize((groups + 1) / 2);
+  std::sort(order.begin(), order.end());  // memory is read upwards
   std::vector<std::uint32_t> count(order.size(), 1);
   const auto spread = [&](std::size_t i) {  // of one copy's entries
     const double widest = std::max(variance[2 * order[i]], variance[2 * order[i] + 1]);

@@ -11,7 +11,7 @@ namespace waterfill {
 // Pairs of groups by what they add to a score, most first.
 std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec);
 
-// The pairs of groups that a scan reads, those that contribute most first. Where rounding a wide
+// The pairs of groups that a scan reads, those that contribute most. Where rounding a wide
 // pair's tables to bytes would be felt, the pair stands in the list several times, each time with a
 // table of its own: their entries add up, so steps become as many times finer although an entry
 // stays a byte. One step for all keeps sums plain sums, and plans of very unequal groups (the
