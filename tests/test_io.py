@@ -258,3 +258,18 @@ def test_paths_of_every_kind(index, tmp_path):
         wf.write_index(index, path)
         assert wf.read_index(path).ntotal == 500
     assert len(os.listdir(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("kept", [1, 15, 32, 33, 100])
+def test_a_file_after_removals_is_that_of_the_survivors(
+    small_codec, clustered, tmp_path, metric, kept
+):
+    """Nothing of what was removed stays in the last block."""
+    index, fresh = wf.IndexFlat(small_codec, metric), wf.IndexFlat(small_codec, metric)
+    index.add(clustered[:130])
+    index.remove_ids(np.arange(kept, 130))
+    fresh.add(clustered[:kept])
+    for name, one in (("index", index), ("fresh", fresh)):
+        wf.write_index(one, tmp_path / name)
+    assert (tmp_path / "index").read_bytes() == (tmp_path / "fresh").read_bytes()

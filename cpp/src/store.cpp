@@ -26,11 +26,17 @@ void CodeStore::resize(Segment& segment, std::size_t n) const {
   segment.size = n;
 }
 
-void CodeStore::write(Segment& segment, std::size_t i, const std::uint8_t* code) {
+void CodeStore::write_high(Segment& segment, std::size_t i, const std::uint8_t* code) const {
   std::uint8_t* block = segment.high.data() + i / kBlock * layout_.block_bytes();
-  std::uint8_t* low = segment.low.data() + i * layout_.low_bytes();
   for (std::size_t g = 0; g < layout_.groups; ++g) {
     set_nibble(block[g * 16 + i % 16], i % kBlock >= 16, code[g] >> 4);
+  }
+}
+
+void CodeStore::write(Segment& segment, std::size_t i, const std::uint8_t* code) const {
+  write_high(segment, i, code);
+  std::uint8_t* low = segment.low.data() + i * layout_.low_bytes();
+  for (std::size_t g = 0; g < layout_.groups; ++g) {
     set_nibble(low[g / 2], g % 2 == 1, code[g] & 15u);
   }
   segment.scale[i] = code[layout_.groups];
@@ -121,7 +127,14 @@ void CodeStore::remove(const std::vector<bool>& drop) {
     ++kept;
   }
   segments_.resize((kept + kCapacity - 1) / kCapacity);
-  if (kept > 0) resize(segments_.back(), (kept - 1) % kCapacity + 1);
+  if (kept > 0) {
+    Segment& last = segments_.back();
+    resize(last, (kept - 1) % kCapacity + 1);
+    const std::vector<std::uint8_t> nothing(layout_.groups + 1, 0);
+    for (std::size_t i = last.size; i % kBlock != 0; ++i) write_high(last, i, nothing.data());
+    std::fill(last.scale.begin() + static_cast<std::ptrdiff_t>(last.size), last.scale.end(),
+              std::uint8_t{0});
+  }
   for (Segment& segment : segments_) segment.note_extra(0);
   size_ = kept;
 }

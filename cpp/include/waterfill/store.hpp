@@ -78,7 +78,8 @@ class CodeStore {
 
  private:
   void resize(Segment& segment, std::size_t n) const;
-  void write(Segment& segment, std::size_t i, const std::uint8_t* code);
+  void write_high(Segment& segment, std::size_t i, const std::uint8_t* code) const;
+  void write(Segment& segment, std::size_t i, const std::uint8_t* code) const;
 
   Layout layout_;
   bool with_extra_;
