@@ -7,10 +7,6 @@
 namespace waterfill {
 namespace {
 
-void set_nibble(std::uint8_t& byte, bool upper, unsigned value) {
-  byte = static_cast<std::uint8_t>(upper ? (byte & 0x0fu) | value << 4 : (byte & 0xf0u) | value);
-}
-
 std::size_t blocks_for(std::size_t n) {
   return (n + kBlock - 1) / kBlock;
 }
@@ -27,17 +23,19 @@ void CodeStore::resize(Segment& segment, std::size_t n) const {
 }
 
 void CodeStore::write_high(Segment& segment, std::size_t i, const std::uint8_t* code) const {
-  std::uint8_t* block = segment.high.data() + i / kBlock * layout_.block_bytes();
-  for (std::size_t g = 0; g < layout_.groups; ++g) {
-    set_nibble(block[g * 16 + i % 16], i % kBlock >= 16, code[g] >> 4);
+  std::uint8_t* pair = segment.high.data() + i / kBlock * layout_.block_bytes() + i % 16;
+  const unsigned shift = i % kBlock < 16 ? 0 : 4, others = 0xf0u >> shift;
+  for (std::size_t g = 0; g < layout_.groups; ++g, pair += 16) {
+    *pair = static_cast<std::uint8_t>((*pair & others) | (code[g] >> 4u) << shift);
   }
 }
 
 void CodeStore::write(Segment& segment, std::size_t i, const std::uint8_t* code) const {
   write_high(segment, i, code);
   std::uint8_t* low = segment.low.data() + i * layout_.low_bytes();
-  for (std::size_t g = 0; g < layout_.groups; ++g) {
-    set_nibble(low[g / 2], g % 2 == 1, code[g] & 15u);
+  for (std::size_t g = 0; g < layout_.groups; g += 2) {
+    const unsigned second = g + 1 < layout_.groups ? code[g + 1] & 15u : 0;
+    low[g / 2] = static_cast<std::uint8_t>((code[g] & 15u) | second << 4);
   }
   segment.scale[i] = code[layout_.groups];
 }
