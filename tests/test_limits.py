@@ -60,6 +60,24 @@ def test_long_and_short_queries_find_what_their_direction_finds(small_codec, met
         np.testing.assert_array_equal(labels, index.search(q, 10)[1])
 
 
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize("power", [-50, 66])
+def test_data_of_any_size_is_searched(clustered, metric, power):
+    """At 2 ** 66 squared distances exceed float32; which vectors are near does not depend on it."""
+    x = np.ldexp(clustered, power).astype("f4")
+    q = x[-50:] * np.float32(1.01)
+    codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=10))
+    index = wf.IndexFlat(codec, metric)
+    index.add(x)
+    distances, labels = index.search(q, 10)
+    assert not np.isnan(distances).any()
+    exact = q.astype("f8") @ x.astype("f8").T
+    if metric == "l2":
+        exact = 2 * exact - (x.astype("f8") ** 2).sum(axis=1)
+    truth = np.argsort(-exact, axis=1)[:, :10]
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(labels, truth, strict=True)]) > 0.7
+
+
 def test_l2_holds_for_norms_that_training_did_not_see(base, queries, codec):
     """Norms are all 1 in the sample and 0.7 to 1.4 in the index: the scale byte holds them."""
     assert codec.plan.constant_norm > 0

@@ -55,6 +55,11 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStor
   largest_scale_ = *largest;
 }
 
+float Scoring::largest_rho() const {
+  const float factor = *std::max_element(rho_factor_.begin(), rho_factor_.end());
+  return std::min((*scales_)[255] * factor, std::numeric_limits<float>::max());
+}
+
 // No vector with this z scores above the threshold with a smaller sum t.
 double Scoring::least_product(double threshold, double z, double w) const {
   const double infinity = std::numeric_limits<double>::infinity();
@@ -103,7 +108,7 @@ void Scoring::full(const CodeStore& store, const float* tables, float w,
       const float rho = codec_.distance_from_mean(codes[i * size + groups], sums.cells[i]);
       const float t = sums.products[i];
       const float s = rho / length_power(sums.lengths[i], alpha_);
-      const float score = euclidean_ ? 2 * s * t - w * (rho * rho) : s * t;
+      const float score = euclidean_ ? 2 * s * t - w * rho * rho : s * t;
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }

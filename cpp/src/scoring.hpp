@@ -22,12 +22,15 @@ class Scoring {
  public:
   Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store);
 
+  // At least the distance of any vector from the mean.
+  float largest_rho() const;
+
   // From the sum of a vector's coarse table entries and its side bytes.
   float coarse(float t, std::uint8_t scale, std::uint8_t extra, float w) const {
     const float z = (*scales_)[scale];
     if (!euclidean_) return z * t;
     const float rho = z * rho_factor_[extra];
-    return 2 * z * scale_factor_[extra] * t - w * (rho * rho);
+    return 2 * z * scale_factor_[extra] * t - w * rho * rho;
   }
 
   // Fills limits[16]: whatever scores above the threshold has a sum of at least limits[scale / 16].

@@ -154,8 +154,8 @@ class Searcher {
     }
   }
 
-  // The row, from the mean if distances are Euclidean, times a power of two that brings its largest
-  // value to 1 or below (and a tiny one nearer to 1).
+  // The row, from the mean if distances are Euclidean, times a power of two that brings the largest
+  // number of its scores to 1 or below (and tiny ones nearer to 1).
   void scale(const float* row, Query& query, float* out) const {
     if (codec_.params().pq_multiplier > 0) {  // bits that agree do not grow with the query
       std::copy_n(row, queries_.d, out);
@@ -163,7 +163,7 @@ class Searcher {
     }
     constexpr int kLeast = -60;  // leaves room for what is not of the query's size
     const std::vector<float>& mean = codec_.params().mean;
-    float largest = 0;
+    float largest = euclidean_ ? scoring_.largest_rho() : 0;  // w rho^2 must not overflow either
     for (std::size_t k = 0; k < queries_.d; ++k) {
       largest = std::max({largest, std::abs(row[k]), euclidean_ ? std::abs(mean[k]) : 0.0f});
     }
