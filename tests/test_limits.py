@@ -154,3 +154,12 @@ def test_numbers_of_the_wrong_kind_are_named(small_codec, clustered):
         index.reconstruct_n(0.5, 2)
     with pytest.raises(ValueError, match="seed"):
         wf.Codec.train(clustered, small_codec.plan, seed=2**64)
+
+
+def test_moments_can_be_merged_with_themselves(clustered):
+    twice, part = (_core.Moments(np.zeros(20), 0.1) for _ in range(2))
+    twice.update(np.vstack([clustered, clustered]))
+    part.update(clustered)
+    part.merge(part)
+    assert part.count == twice.count == 2 * len(clustered)
+    np.testing.assert_allclose(part.direction_covariance(), twice.direction_covariance())
