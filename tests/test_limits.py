@@ -60,6 +60,20 @@ def test_long_and_short_queries_find_what_their_direction_finds(small_codec, met
         np.testing.assert_array_equal(labels, index.search(q, 10)[1])
 
 
+@pytest.mark.parametrize("power", [-100, 60, 126])
+def test_long_and_short_queries_have_a_published_score(clustered, power):
+    """Its bits do not grow with the query: far from 1, one of its two parts decides alone."""
+    plan = wf.Plan.classic(wf.analyze(clustered), 0.2, 0.75, by="dimensions", pq_multiplier=2.0)
+    index = wf.IndexFlat(wf.Codec.train(clustered, plan))
+    index.add(clustered[:600])
+    q = np.clip(clustered[-5:], -1.9, 1.9)
+    distances, labels = index.search(np.ldexp(q, power), 10)
+    assert np.isfinite(distances).all()
+    assert ((labels >= 0) & (labels < 600)).all()
+    if power == 60:
+        np.testing.assert_array_equal(labels, index.search(np.ldexp(q, 50), 10)[1])
+
+
 @pytest.mark.parametrize("metric", ["ip", "l2"])
 @pytest.mark.parametrize("power", [-50, 66])
 def test_data_of_any_size_is_searched(clustered, metric, power):

@@ -183,19 +183,19 @@ float Codec::squared_cell_length(const std::uint8_t* code) const {
       groups(), [&](std::size_t g) { return squared_cells_[g * kCells + (code[g] >> 4)]; });
 }
 
-void Codec::full_tables(const float* projected, float* full) const {
+void Codec::full_tables(const float* projected, float w, float* full) const {
   for (std::size_t g = 0; g < groups(); ++g) {
     kernels().table(projected + offsets_[g], params_.shapes[g].width,
                     params_.codebooks.books.data() + offsets_[g] * kCentroids,
                     full + g * kCentroids);
   }
-  if (params_.pq_multiplier > 0) publish(projected, full);
+  if (params_.pq_multiplier > 0) publish(projected, w, full);
 }
 
-void Codec::cell_tables(const float* projected, float* cells) const {
+void Codec::cell_tables(const float* projected, float w, float* cells) const {
   if (params_.pq_multiplier > 0) {  // these scores are not products with a mean
     std::vector<float> full(groups() * kCentroids);
-    full_tables(projected, full.data());
+    full_tables(projected, w, full.data());
     for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
       float sum = 0;  // codes of one cell are neighbours in the table
       for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
@@ -215,8 +215,8 @@ void Codec::cell_tables(const float* projected, float* cells) const {
 }
 
 // Product-quantized part times the multiplier, plus one for every bit whose sign is the query's
-// and minus one for every other.
-void Codec::publish(const float* projected, float* full) const {
+// and minus one for every other, all of it times w.
+void Codec::publish(const float* projected, float w, float* full) const {
   for (std::size_t g = 0; g < groups(); ++g) {
     float* table = full + g * kCentroids;
     for (std::size_t c = 0; c < kCentroids; ++c) {
@@ -227,7 +227,7 @@ void Codec::publish(const float* projected, float* full) const {
       table[c] = 0;
       for (std::size_t j = 0; j < params_.shapes[g].width; ++j) {
         const bool bit = ((c >> (7 - j)) & 1) != 0;
-        table[c] += bit == (projected[offsets_[g] + j] > 0) ? 1.0f : -1.0f;
+        table[c] += bit == (projected[offsets_[g] + j] > 0) ? w : -w;
       }
     }
   }

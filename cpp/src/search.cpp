@@ -148,7 +148,7 @@ class Searcher {
       Query& query = batch.queries[begin + i];
       const float* own = projected.data() + i * stride;
       query.projected.assign(own, own + stride);
-      codec_.cell_tables(own, cells.data());
+      codec_.cell_tables(own, query.w, cells.data());
       query.unit = quantize_tables(plan_, cells.data(), codec_.groups(),
                                    batch.luts.data() + (begin + i) * plan_.lut_bytes());
     }
@@ -157,10 +157,6 @@ class Searcher {
   // The row, from the mean if distances are Euclidean, times a power of two that brings the largest
   // number of its scores to 1 or below (and tiny ones nearer to 1).
   void scale(const float* row, Query& query, float* out) const {
-    if (codec_.params().pq_multiplier > 0) {  // bits that agree do not grow with the query
-      std::copy_n(row, queries_.d, out);
-      return;
-    }
     constexpr int kLeast = -60;  // leaves room for what is not of the query's size
     const std::vector<float>& mean = codec_.params().mean;
     float largest = euclidean_ ? scoring_.largest_rho() : 0;  // w rho^2 must not overflow either
@@ -249,7 +245,7 @@ class Searcher {
     std::sort(all.begin(), all.end(),
               [](Candidate a, Candidate b) { return a.position() < b.position(); });
     const auto tables = std::make_unique_for_overwrite<float[]>(codec_.groups() * kCentroids);
-    codec_.full_tables(query.projected.data(), tables.get());
+    codec_.full_tables(query.projected.data(), query.w, tables.get());
     scoring_.full(store_, tables.get(), query.w, all);
     const std::size_t found = std::min(k_, all.size());
     std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found), all.end(),

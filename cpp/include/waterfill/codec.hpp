@@ -91,9 +91,10 @@ class Codec {
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
   // Tables of one projected query: groups() * 256 values for whole bytes, groups() * 16 for high
-  // nibbles.
-  void full_tables(const float* projected, float* full) const;
-  void cell_tables(const float* projected, float* cells) const;
+  // nibbles. w: the power of two that the query was multiplied by, which the published score's
+  // bits need to know.
+  void full_tables(const float* projected, float w, float* full) const;
+  void cell_tables(const float* projected, float w, float* cells) const;
 
   float squared_length(const std::uint8_t* code) const;       // |u_hat|^2
   float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
@@ -106,7 +107,7 @@ class Codec {
   }
 
  private:
-  void publish(const float* projected, float* full) const;
+  void publish(const float* projected, float w, float* full) const;
 
   CodecParams params_;
   Transform transform_;
