@@ -16,19 +16,15 @@ constexpr std::size_t kDepthQueries = 256;
 constexpr double kScaleMargin = 2;  // room beyond the training sample's scales
 
 // Every row's coordinates in code order, without padding.
-struct Directions {
-  std::vector<float> y, rho;
-};
-
-Directions project(const Transform& transform, const Rows& rows) {
+std::vector<float> project(const Transform& transform, const Rows& rows) {
   const std::size_t p = transform.p();
-  Directions result{std::vector<float>(rows.n * p), std::vector<float>(rows.n)};
+  std::vector<float> result(rows.n * p);
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
-    std::vector<float> padded(n * transform.stride());
-    transform.directions({rows.row(first), n, rows.d}, padded.data(), result.rho.data() + first);
+    std::vector<float> padded(n * transform.stride()), rho(n);
+    transform.directions({rows.row(first), n, rows.d}, padded.data(), rho.data());
     for (std::size_t i = 0; i < n; ++i) {
-      std::copy_n(padded.data() + i * transform.stride(), p, result.y.data() + (first + i) * p);
+      std::copy_n(padded.data() + i * transform.stride(), p, result.data() + (first + i) * p);
     }
   });
   return result;
@@ -73,9 +69,9 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   require(sample.n >= 1, "x must have at least one row to train on");
   {
     const Transform transform(params.mean, params.basis, params.weights);
-    const Directions directions = project(transform, sample);
-    params.codebooks = train_codebooks({directions.y.data(), sample.n, transform.p()},
-                                       params.shapes, train.seed, train.iterations);
+    const std::vector<float> directions = project(transform, sample);
+    params.codebooks = train_codebooks({directions.data(), sample.n, transform.p()}, params.shapes,
+                                       train.seed, train.iterations);
   }
   const bool calibrate = held_out.n >= kFewestQueries;
   if (calibrate && params.pq_multiplier == 0) {
