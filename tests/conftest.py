@@ -49,10 +49,11 @@ def clustered() -> NDArray[np.float32]:
     return (x * rng.uniform(0.5, 3, size=(3000, 1))).astype(np.float32)
 
 
-@pytest.fixture(scope="session")
-def small_codec(clustered: NDArray[np.float32]) -> wf.Codec:
-    """Seven code bytes: an odd number of groups."""
-    return wf.Codec.train(clustered, wf.Plan.waterfill(wf.analyze(clustered), code_bytes=7))
+@pytest.fixture(scope="session", params=[0, 16, 300], ids=["flat", "16 cells", "300 cells"])
+def small_codec(clustered: NDArray[np.float32], request: pytest.FixtureRequest) -> wf.Codec:
+    """Seven code bytes: an odd number of groups; without cells, and with them."""
+    plan = wf.Plan.waterfill(wf.analyze(clustered), code_bytes=7)
+    return wf.Codec.train(clustered, plan, cells=request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ class Reference:
     """A codec's arrays in float64, and the documented formulas on them."""
 
     mean: Floats
+    centroids: Floats
     basis: Floats
     weights: Floats
     books: Floats
@@ -35,8 +36,22 @@ class Reference:
         ends = np.cumsum([width for width, _ in self.shapes])
         return [slice(end - width, end) for end, (width, _) in zip(ends, self.shapes, strict=True)]
 
-    def directions(self, x: NDArray[Any]) -> tuple[Floats, Floats]:
-        r = x.astype(np.float64) - self.mean
+    @property
+    def groups(self) -> int:
+        return len(self.shapes)
+
+    def numbers(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The cell of each code."""
+        bytes_ = codes[:, self.groups + 1 :].astype(np.int64)
+        return (bytes_ << (8 * np.arange(bytes_.shape[1]))).sum(axis=1)
+
+    def origins(self, codes: NDArray[np.uint8]) -> Floats:
+        """What each code is measured from, (n, d)."""
+        points = self.centroids if len(self.centroids) else self.mean[None]
+        return points[self.numbers(codes)]
+
+    def directions(self, x: NDArray[Any], origins: Floats) -> tuple[Floats, Floats]:
+        r = x.astype(np.float64) - origins
         rho = np.linalg.norm(r, axis=1)
         return (r / rho[:, None]) @ self.basis.T * self.weights, rho
 
@@ -56,7 +71,7 @@ class Reference:
 
     def rho(self, codes: NDArray[np.uint8]) -> Floats:
         low, step = self.settings["scale"]
-        byte = codes[:, -1].astype(np.float64)
+        byte = codes[:, self.groups].astype(np.float64)
         z = np.where(byte == 0, 0, np.exp(low + (byte - 1) * step))
         return z * self.cell_length(codes) ** (self.settings["alpha_ip"] / 4)
 
@@ -66,16 +81,33 @@ class Reference:
 
     def decode(self, codes: NDArray[np.uint8], alpha: float) -> Floats:
         u = (self.decoded(codes) / self.weights) @ self.basis
-        return self.mean + self.scale(codes, alpha)[:, None] * u
+        return self.origins(codes) + self.scale(codes, alpha)[:, None] * u
 
     def scores(self, queries: NDArray[Any], codes: NDArray[np.uint8], metric: str) -> Floats:
         """The documented full score of every query and vector."""
         alpha = self.settings["alpha_l2" if metric == "l2" else "alpha_ip"] / 4
         q = queries.astype(np.float64)
-        s, y = self.scale(codes, alpha), self.decoded(codes)
+        s, u = self.scale(codes, alpha), (self.decoded(codes) / self.weights) @ self.basis
+        origins = self.origins(codes)
+        product = q @ origins.T + s * (q @ u.T)
         if metric != "l2":
-            return (q @ self.mean)[:, None] + s * ((q @ self.basis.T / self.weights) @ y.T)
+            return product
         shifted = q - self.mean
-        product = s * ((shifted @ self.basis.T / self.weights) @ y.T)
-        squares = (shifted**2).sum(axis=1)[:, None] + self.rho(codes) ** 2
+        from_mean = origins - self.mean
+        own = s * (from_mean * u).sum(axis=1)
+        offset = self.stored_offset(codes, self.rho(codes) ** 2 + 2 * own)
+        product = shifted @ from_mean.T + s * (shifted @ u.T)
+        squares = (shifted**2).sum(axis=1)[:, None] + (from_mean**2).sum(axis=1) + offset
         return np.maximum(0, squares - 2 * product)
+
+    def stored_offset(self, codes: NDArray[np.uint8], offset: Floats) -> Floats:
+        """What the L2 score takes off, as the index's second byte holds it."""
+        if not len(self.centroids):
+            return offset
+        middle, spread, reach = self.settings["offset"]
+        z = self.rho(codes) / self.cell_length(codes) ** (self.settings["alpha_ip"] / 4)
+        length = np.linalg.norm(self.origins(codes) - self.mean, axis=1)
+        step = z * (z * spread + length * reach)
+        number = (offset - z * z * middle) / np.maximum(step, 1e-300)
+        byte = np.clip(np.round(128 + 127 * number), 1, 255)
+        return z * z * middle + (byte - 128) / 127 * step

@@ -83,7 +83,7 @@ def test_every_itq_step_lowers_the_error(clustered, plan):
 def test_codes_are_nearest_scalars_and_signs(classic, clustered):
     x = clustered[:500]
     ref = Reference.of(classic)
-    y, _ = ref.directions(x)
+    y, _ = ref.directions(x, ref.mean)
     codes = classic.encode(x)
     for g in range(4):
         error = np.abs(y[:, g, None] - ref.books[g][None])

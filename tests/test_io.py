@@ -82,9 +82,12 @@ def test_the_file_is_what_the_format_page_says(image, index):
     assert crc == _core.crc32c(image[:60])
     assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
     table = sections(image)
+    cells = index.codec.cells
     assert list(table) == [
-        *("PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN"),
-        *("INDEX", "HIGH", "LOW", "SCALE", "EXTRA"),
+        *("PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
+        *(("CELLSPEC", "CENTROID") if cells else ()),
+        *("PLAN", "INDEX", *(("LISTOF",) if cells else ())),
+        *("HIGH", "LOW", "SCALE", "EXTRA"),
     ]
     for at, length, crc in table.values():
         assert at % 64 == 0
@@ -99,14 +102,26 @@ def test_the_file_is_what_the_format_page_says(image, index):
     assert struct.unpack_from("<2IQ", image, table["INDEX"][0]) == (1, 1, 500)
 
     codes = index._core.codes(0, 500)
+    lists = np.zeros(500, dtype=int)
+    if cells:
+        at, length, _ = table["LISTOF"]
+        width = 1 if cells <= 256 else 2
+        lists = np.frombuffer(image[at : at + length], f"<u{width}").astype(int)
+        numbers = codes[:, 8:].astype(int) @ (256 ** np.arange(width))
+        np.testing.assert_array_equal(lists, numbers)
+        assert struct.unpack_from("<I", image, table["CELLSPEC"][0]) == (cells,)
+        assert table["CENTROID"][1] == cells * 20 * 4
     high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)
     low = np.frombuffer(image, np.uint8, table["LOW"][1], table["LOW"][0]).reshape(500, 4)
-    for v in (0, 15, 16, 31, 32, 499):
-        pair = high[v // 32, :7, v % 16]
+    blocks = -(-np.bincount(lists, minlength=max(1, cells)) // 32)
+    for slot, label in enumerate(np.argsort(lists, kind="stable")):
+        own = lists[label]
+        v = slot - int((lists < own).sum())
+        pair = high[blocks[:own].sum() + v // 32, :7, v % 16]
         upper = pair >> 4 if v % 32 >= 16 else pair & 15
-        lower = np.stack([low[v] & 15, low[v] >> 4], axis=1).ravel()[:7]
-        np.testing.assert_array_equal(upper << 4 | lower, codes[v, :7])
-        assert image[table["SCALE"][0] + v] == codes[v, 7]
+        lower = np.stack([low[slot] & 15, low[slot] >> 4], axis=1).ravel()[:7]
+        np.testing.assert_array_equal(upper << 4 | lower, codes[label, :7])
+        assert image[table["SCALE"][0] + slot] == codes[label, 7]
 
 
 def test_crc32c_is_castagnolis():
@@ -126,7 +141,7 @@ def test_every_flipped_bit_is_found(image, tmp_path_factory, at, bit):
     damaged = bytearray(image)
     damaged[at] ^= 1 << bit
     path = write(tmp_path_factory.mktemp("flip") / "index.wf", bytes(damaged))
-    inside = at < 64 + 32 * 13 or any(
+    inside = at < 64 + 32 * len(sections(image)) or any(
         start <= at < start + size for start, size, _ in sections(image).values()
     )
     if inside:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
+from reference import Reference
 from waterfill import _core
 
 
@@ -105,13 +106,23 @@ def test_l2_holds_for_norms_that_training_did_not_see(base, queries, codec):
     assert kept >= 0.95
 
 
-def test_vectors_too_near_to_the_mean_are_warned_of(small_codec, clustered):
+def test_vectors_too_near_to_the_mean_are_warned_of(codec, base):
     """As those too far from it are: their distance is cut off just the same."""
-    mean = small_codec.plan.mean
-    x = clustered[:50].copy()
-    x[[4, 7]] = mean + (x[[4, 7]] - mean) * 1e-4
+    origins = Reference.of(codec).origins(codec.encode(base[:50]))
+    x = base[:50].copy()
+    x[[4, 7]] = origins[[4, 7]] + (x[[4, 7]] - origins[[4, 7]]) * 1e-3
     with pytest.warns(RuntimeWarning, match="2 of 50"):
-        small_codec.encode(x)
+        codec.encode(x)
+
+
+def test_copies_take_no_precision_from_other_vectors():
+    """Rows that are their cell's centroid but for rounding do not widen the scale."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((4000, 16)).astype("f4")
+    x[:2000] = np.repeat(30 * rng.standard_normal((4, 16)), 500, axis=0) / 3
+    codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=4), cells=16)
+    assert codec._core.settings["scale"][1] < 0.03
+    np.testing.assert_allclose(codec.decode(codec.encode(x[:2000])), x[:2000], atol=0.3)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ using PyShape = std::pair<std::uint32_t, std::string>;  // width, kind
 
 std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
                              const py::object& weights, const std::vector<PyShape>& shapes,
-                             const py::object& sample, const py::object& held_out,
-                             std::uint64_t seed, int iterations, double constant_norm,
-                             double pq_multiplier, bool normalize, const std::string& plan) {
+                             const py::object& centroids, const py::object& sample,
+                             const py::object& held_out, std::uint64_t seed, int iterations,
+                             double constant_norm, double pq_multiplier, bool normalize,
+                             const std::string& plan) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -22,6 +23,8 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   for (const auto& [width, kind] : shapes) {
     params.shapes.push_back({width, kind == "binary" ? GroupKind::binary : GroupKind::vector});
   }
+  std::vector<float> rows_of_cells = vector_argument<float>(centroids, "centroids", 2);
+  if (!rows_of_cells.empty()) params.partition = Partition(std::move(rows_of_cells), params.mean);
   params.constant_norm = constant_norm;
   params.pq_multiplier = pq_multiplier;
   params.normalize = normalize;
@@ -60,6 +63,8 @@ py::dict settings(const Codec& codec) {
   dict["alpha_l2"] = p.alpha_l2.quarters;
   dict["depth_ip"] = py::make_tuple(p.depth_ip.refine_factor, p.depth_ip.scan_groups);
   dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.scan_groups);
+  dict["reach"] = py::make_tuple(p.depth_ip.reach, p.depth_l2.reach);
+  dict["offset"] = py::make_tuple(p.offset.middle(), p.offset.spread(), p.offset.reach());
   dict["constant_norm"] = p.constant_norm;
   dict["pq_multiplier"] = p.pq_multiplier;
   dict["normalize"] = p.normalize;
@@ -86,6 +91,7 @@ py::dict arrays(const Codec& codec) {
   dict["weights"] = to_array(p.weights);
   dict["books"] = matrix(p.codebooks.books, 256);
   dict["cells"] = matrix(p.codebooks.cells, 16);
+  dict["centroids"] = matrix(p.partition.centroids(), codec.d());
   dict["shapes"] = shapes;
   return dict;
 }
@@ -106,18 +112,58 @@ void bind_codec(py::module_& m) {
         auto y = new_matrix<float>(rows.n, transform.stride());
         std::vector<float> rho(rows.n);
         float* out = y.mutable_data();
-        unlocked([&] { transform.directions(rows, out, rho.data()); });
+        unlocked(
+            [&] { transform.directions(rows, Origins{transform.mean().data()}, out, rho.data()); });
         return py::make_tuple(y, to_array(rho), transform.p());
       },
       py::arg("mean"), py::arg("basis"), py::arg("weights"), py::arg("x"));
 
+  m.def(
+      "train_partition",
+      [](const py::object& sample, const py::object& mean, std::size_t cells, std::uint64_t seed) {
+        const RowsArgument argument(sample, "sample");
+        const Rows rows = argument.rows();
+        const auto origin = vector_argument<float>(mean, "mean");
+        require(origin.size() == rows.d, "sample and mean must have the same number of dimensions");
+        const Partition made = unlocked([&] { return train_partition(rows, origin, cells, seed); });
+        auto result = new_matrix<float>(made.size(), made.dim());
+        std::copy(made.centroids().begin(), made.centroids().end(), result.mutable_data());
+        return result;
+      },
+      py::arg("sample"), py::arg("mean"), py::arg("cells"), py::arg("seed"));
+  m.def(
+      "residuals",
+      [](const py::object& x, const py::object& mean, const py::object& centroids) {
+        const RowsArgument argument(x, "x");
+        const Rows rows = argument.rows();
+        const Partition cells(vector_argument<float>(centroids, "centroids", 2),
+                              vector_argument<float>(mean, "mean"));
+        require(rows.d == cells.dim(), "x and mean must have the same number of dimensions");
+        auto result = new_matrix<float>(rows.n, rows.d);
+        float* out = result.mutable_data();
+        unlocked([&] {
+          std::vector<std::uint16_t> numbers(rows.n);
+          cells.assign(rows, numbers.data());
+          for (std::size_t i = 0; i < rows.n; ++i) {
+            const float* centroid = cells.centroid(numbers[i]);
+            for (std::size_t k = 0; k < rows.d; ++k)
+              out[i * rows.d + k] = rows.row(i)[k] - centroid[k];
+          }
+        });
+        return result;
+      },
+      py::arg("x"), py::arg("mean"), py::arg("centroids"));
+
   py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
-                  py::arg("weights"), py::arg("shapes"), py::arg("sample"), py::arg("held_out"),
-                  py::arg("seed"), py::arg("iterations"), py::arg("constant_norm"),
-                  py::arg("pq_multiplier"), py::arg("normalize"), py::arg("plan"))
+                  py::arg("weights"), py::arg("shapes"), py::arg("centroids"), py::arg("sample"),
+                  py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
+                  py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
+                  py::arg("plan"))
       .def_property_readonly("d", &Codec::d)
       .def_property_readonly("code_size", &Codec::code_size)
+      .def_property_readonly("groups", &Codec::groups)
+      .def_property_readonly("cells", [](const Codec& self) { return self.partition().size(); })
       .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
       .def_property_readonly("settings", &settings)
       .def_property_readonly("arrays", &arrays)

@@ -6,14 +6,14 @@ namespace waterfill {
 namespace {
 
 py::tuple search(const IndexFlat& index, const py::object& x, std::size_t k, std::size_t candidates,
-                 std::size_t scan_groups) {
+                 std::size_t scan_groups, float reach) {
   const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
   auto distances = new_matrix<float>(queries.n, k);
   auto labels = new_matrix<std::int64_t>(queries.n, k);
   float* d = distances.mutable_data();
   std::int64_t* l = labels.mutable_data();
-  unlocked([&] { index.search(queries, {k, candidates, scan_groups}, d, l); });
+  unlocked([&] { index.search(queries, {k, candidates, scan_groups, reach}, d, l); });
   return py::make_tuple(distances, labels);
 }
 
@@ -42,7 +42,8 @@ void bind_index(py::module_& m) {
       .def_property_readonly("size", &IndexFlat::size)
       .def_property_readonly("metric", &IndexFlat::metric)
       .def_property_readonly("alpha", [](const IndexFlat& self) { return self.alpha().quarters; })
-      .def_property_readonly("keeps_cell_length", &IndexFlat::keeps_cell_length)
+      .def_property_readonly("keeps_extra", &IndexFlat::keeps_extra)
+      .def_property_readonly("bytes", &IndexFlat::bytes)
       .def_property_readonly(
           "codec",
           [](const IndexFlat& self) { return std::const_pointer_cast<Codec>(self.codec()); })
@@ -63,7 +64,7 @@ void bind_index(py::module_& m) {
            })
       .def("reset", [](IndexFlat& self) { unlocked([&] { self.reset(); }); })
       .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
-           py::arg("scan_groups"))
+           py::arg("scan_groups"), py::arg("reach"))
       .def("write", [](const IndexFlat& self, const std::string& path) {
         unlocked([&] { write_index(self, path); });
       });

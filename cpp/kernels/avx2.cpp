@@ -279,7 +279,7 @@ __m256i load(const std::uint8_t* bytes) {
 // of two pairs add up in a byte before they are widened.
 template <int kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
   // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
@@ -302,7 +302,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
     const __m256i high0 = _mm256_and_si256(_mm256_srli_epi16(first, 4), nibble);
     const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(second, 4), nibble);
     for (int q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts + (q * count + i) * 2 * kCells;
+      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
       const __m256i lut0 = load(lut), lut1 = load(lut + kPairBytes);
       front[q].add(
           _mm256_add_epi8(_mm256_shuffle_epi8(lut0, low0), _mm256_shuffle_epi8(lut1, low1)));
@@ -317,18 +317,18 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
-  const std::size_t sum_stride = blocks * kBlock, lut_stride = count * 2 * kCells;
+  const std::size_t sum_stride = blocks * kBlock;
   std::size_t q = 0;
   for (; q + 2 <= queries; q += 2) {
     for (std::size_t b = 0; b < blocks; ++b) {
-      scan_block<2>(planes + b * block_stride, block_stride, pairs, count, luts + q * lut_stride,
+      scan_block<2>(planes + b * block_stride, block_stride, pairs, count, luts + q,
                     sums + q * sum_stride + b * kBlock, sum_stride);
     }
   }
   for (std::size_t b = 0; b < blocks && q < queries; ++b) {
-    scan_block<1>(planes + b * block_stride, block_stride, pairs, count, luts + q * lut_stride,
+    scan_block<1>(planes + b * block_stride, block_stride, pairs, count, luts + q,
                   sums + q * sum_stride + b * kBlock, sum_stride);
   }
 }

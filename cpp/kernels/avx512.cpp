@@ -218,7 +218,7 @@ __m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs) {
 
 template <int kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
   // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
@@ -241,7 +241,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
     const __m512i high0 = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
     const __m512i high1 = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
     for (int q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts + (q * count + i) * 2 * kCells;
+      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
       const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
       front[q].add(
           _mm512_add_epi8(_mm512_shuffle_epi8(lut0, low0), _mm512_shuffle_epi8(lut1, low1)));
@@ -256,7 +256,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
 
 template <int kQueries>
 void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
                  std::uint16_t* sums) {
   for (std::size_t b = 0; b < blocks; ++b) {
     scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
@@ -265,7 +265,7 @@ void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t blo
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
   switch (queries) {
     case 1:

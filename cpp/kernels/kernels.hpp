@@ -67,13 +67,13 @@ struct Kernels {
 
   // For `queries` (1 to kScanQueries) queries and `blocks` blocks:
   //   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
-  //       luts[((q * count + i) * 2 + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
+  //       luts[q][(2 * i + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
   // Block b starts at planes + b * block_stride; a group of it is 16 bytes: byte j holds the
   // nibble of vector j in its low half and that of vector j + 16 in its high half. Groups are
   // named in pairs, a pair as often as the caller likes. `count` is a multiple of kPairStep,
   // entries are at most kMaxEntry, and no sum exceeds 16 bits.
   void (*scan)(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-               const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+               const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
                std::size_t queries, std::uint16_t* sums);
 
   // Bit v of masks[b] = sums[b * kBlock + v] >= limits[scale[b * kBlock + v] / 16].

@@ -291,7 +291,7 @@ struct Sums {
 // widened.
 template <std::size_t kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* luts, std::uint16_t* sums,
+                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
   const uint8x16_t nibble = vdupq_n_u8(15);
@@ -308,7 +308,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
     const uint8x16_t high0 = vshrq_n_u8(first, 4), high1 = vshrq_n_u8(second, 4);
 #pragma GCC unroll 4  // or Clang keeps the sums in memory
     for (std::size_t q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts + (q * count + i) * 2 * kCells;
+      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
       const uint8x16_t lut0 = vld1q_u8(lut), lut1 = vld1q_u8(lut + kCells);
       front[q].add(vaddq_u8(vqtbl1q_u8(lut0, low0), vqtbl1q_u8(lut1, low1)));
       back[q].add(vaddq_u8(vqtbl1q_u8(lut0, high0), vqtbl1q_u8(lut1, high1)));
@@ -322,7 +322,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
 
 template <std::size_t kQueries>
 void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
                  std::uint16_t* sums) {
   for (std::size_t b = 0; b < blocks; ++b) {
     scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
@@ -331,7 +331,7 @@ void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t blo
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
   switch (queries) {
     case 1:

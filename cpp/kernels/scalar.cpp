@@ -92,7 +92,7 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* luts,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
   constexpr std::size_t kHalf = kBlock / 2;
   for (std::size_t q = 0; q < queries; ++q) {
@@ -100,7 +100,7 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
       std::uint16_t* out = sums + (q * blocks + b) * kBlock;
       for (std::size_t v = 0; v < kBlock; ++v) out[v] = 0;
       for (std::size_t i = 0; i < 2 * count; ++i) {
-        const std::uint8_t* lut = luts + (q * 2 * count + i) * kCells;
+        const std::uint8_t* lut = luts[q] + i * kCells;
         const std::uint8_t* group =
             planes + b * block_stride + pairs[i / 2] * kPairBytes + i % 2 * kHalf;
         for (std::size_t j = 0; j < kHalf; ++j) {

@@ -25,8 +25,7 @@ Base encode_base(const Codec& codec, const Rows& rows) {
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
     codec.encode_directions({rows.row(first), n, rows.d},
-                            base.codes.data() + first * codec.code_size(), codec.code_size(),
-                            base.rho.data() + first);
+                            base.codes.data() + first * codec.code_size(), base.rho.data() + first);
   });
   return base;
 }
@@ -65,20 +64,26 @@ struct BlockFactors {
   }
 };
 
-void compete(const BlockFactors& block, const float* exact, const float* decoded, const float* mean,
-             std::size_t first, Contest& contest) {
+// exact, decoded: a query's products with the rows and with their decoded directions.
+void compete(const BlockFactors& block, const float* exact, const float* decoded,
+             const OriginTerms& origins, std::size_t q, std::size_t first, Contest& contest) {
   const std::size_t n = block.rho.size();
   offer_all(contest.true_ip, exact, n, first);
-  std::array<float, kBlockRows> scores;
+  std::array<float, kBlockRows> scores, from_origin, base;
   for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squared_norm[i];
   offer_all(contest.true_l2, scores.data(), n, first);
+  for (std::size_t i = 0; i < n; ++i) {
+    const float product = origins.product(q, first + i);
+    from_origin[i] = decoded[i] - origins.own(first + i);
+    base[i] = 2 * product - origins.squares(first + i) - block.rho[i] * block.rho[i];
+  }
   for (std::size_t a = 0; a < kAlphas; ++a) {
     const float* scale = block.scale[a].data();
-    for (std::size_t i = 0; i < n; ++i) scores[i] = scale[i] * decoded[i];
-    offer_all(contest.ip[a], scores.data(), n, first);
     for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = 2 * scale[i] * (decoded[i] - mean[i]) - block.rho[i] * block.rho[i];
+      scores[i] = origins.product(q, first + i) + scale[i] * decoded[i];
     }
+    offer_all(contest.ip[a], scores.data(), n, first);
+    for (std::size_t i = 0; i < n; ++i) scores[i] = base[i] + 2 * scale[i] * from_origin[i];
     offer_all(contest.l2[a], scores.data(), n, first);
   }
 }
@@ -109,7 +114,8 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
   const Base base = encode_base(codec, rows);
   const std::size_t p = codec.transform().p();
   const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
-  const std::vector<float> projected = project_with_mean(codec, queries);
+  const std::vector<float> projected = project_queries(codec, queries);
+  const OriginTerms origins(codec, queries, base.codes);
   std::vector<Contest> contests(queries.n);
   std::vector<float> directions(kBlockRows * p);
   for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
@@ -120,8 +126,7 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
     const Products decoded(projected, p, n,
                            [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
     parallel_for(queries.n, [&](std::size_t q) {
-      compete(block, exact.of_query(q), decoded.of_query(q), decoded.of_query(queries.n), first,
-              contests[q]);
+      compete(block, exact.of_query(q), decoded.of_query(q), origins, q, first, contests[q]);
     });
   });
   Hits total;

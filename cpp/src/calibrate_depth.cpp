@@ -18,59 +18,78 @@ constexpr double kWanted = 0.995;  // share of the full score's ten that must be
 // What turns products into one metric's scores, for every base row.
 class MetricScores {
  public:
-  MetricScores(const Codec& codec, Metric metric, const std::vector<std::uint8_t>& codes)
-      : metric_(metric), euclidean_(metric == Metric::l2) {
+  MetricScores(const Codec& codec, Metric metric, const std::vector<std::uint8_t>& codes,
+               const OriginTerms& origins)
+      : metric_(metric), origins_(origins) {
+    const bool euclidean = metric == Metric::l2;
     const CodecParams& p = codec.params();
-    const Alpha alpha = euclidean_ ? p.alpha_l2 : p.alpha_ip;
-    for (std::size_t at = 0; at < codes.size(); at += codec.code_size()) {
-      const std::uint8_t* code = codes.data() + at;
+    const Alpha alpha = euclidean ? p.alpha_l2 : p.alpha_ip;
+    const float times = euclidean ? 2 : 1;
+    for (std::size_t i = 0; i < codes.size() / codec.code_size(); ++i) {
+      const std::uint8_t* code = codes.data() + i * codec.code_size();
       const float cell = codec.squared_cell_length(code);
-      const float rho = codec.distance_from_mean(code[codec.groups()], cell);
-      squared_rho_.push_back(rho * rho);
-      full_.push_back(rho / length_power(codec.squared_length(code), alpha));
-      coarse_.push_back(rho / length_power(cell, alpha));
+      const float rho = codec.distance_from_origin(code[codec.groups()], cell);
+      const float s = rho / length_power(codec.squared_length(code), alpha);
+      full_.push_back(times * s);
+      coarse_.push_back(times * rho / length_power(cell, alpha));
+      less_.push_back(euclidean ? less_of(codec, code, rho, s, origins, i) : 0);
     }
+    times_ = times;
   }
 
   Metric metric() const { return metric_; }
 
-  // Scores of rows [first, first + n) from products with the query and with the mean.
-  void full(const float* query, const float* mean, std::size_t first, std::size_t n,
+  // Scores of rows [first, first + n) from a query's products with their decoded directions.
+  void full(std::size_t q, const float* products, std::size_t first, std::size_t n,
             float* scores) const {
-    from_products(full_, query, mean, first, n, scores);
+    from_products(full_, q, products, first, n, scores);
   }
-  void coarse(const float* query, const float* mean, std::size_t first, std::size_t n,
+  void coarse(std::size_t q, const float* products, std::size_t first, std::size_t n,
               float* scores) const {
-    from_products(coarse_, query, mean, first, n, scores);
+    from_products(coarse_, q, products, first, n, scores);
   }
 
  private:
-  void from_products(const std::vector<float>& scale, const float* query, const float* mean,
+  // What an L2 score takes off, as an index knows it.
+  static float less_of(const Codec& codec, const std::uint8_t* code, float rho, float s,
+                       const OriginTerms& origins, std::size_t i) {
+    if (codec.partition().empty()) {
+      return origins.squares(i) + rho * rho + 2 * s * origins.own(i);
+    }
+    const OffsetScale& scale = codec.params().offset;
+    const float z = codec.params().scale[code[codec.groups()]];
+    const float length = codec.centroid_length(codec.cell_of(code));
+    const float offset = scale.decode(scale.encode(codec.offset(code), z, length), z, length, 1);
+    // Relative to the mean instead of the centroid.
+    return origins.squares(i) + offset + 2 * s * (origins.own(i) - codec.centroid_product(code));
+  }
+
+  void from_products(const std::vector<float>& scale, std::size_t q, const float* products,
                      std::size_t first, std::size_t n, float* scores) const {
-    const float *s = scale.data() + first, *squares = squared_rho_.data() + first;
-    if (euclidean_) {
-      for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * s[i] * (query[i] - mean[i]) - squares[i];
-    } else {
-      for (std::size_t i = 0; i < n; ++i) scores[i] = s[i] * query[i];
+    const float *s = scale.data() + first, *less = less_.data() + first;
+    const float* bases = origins_.of_query(q);
+    const std::uint16_t* cells = origins_.cells() + first;
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = times_ * bases[cells[i]] - less[i] + s[i] * products[i];
     }
   }
 
   Metric metric_;
-  bool euclidean_;
-  std::vector<float> squared_rho_, full_, coarse_;
+  const OriginTerms& origins_;
+  float times_ = 1;
+  std::vector<float> full_, coarse_, less_;
 };
 
-// Products of queries with the base rows as they decode, whole and plane by plane. The mean is one
-// more query, the last.
+// Products of queries with the base rows as they decode, whole and plane by plane.
 class DepthTrial {
  public:
   DepthTrial(const Codec& codec, const Rows& base, const Rows& queries)
       : codec_(codec),
         n_(base.n),
         queries_(queries.n),
-        projected_(project_with_mean(codec, queries)),
+        projected_(project_queries(codec, queries)),
         codes_(base.n * codec.code_size()),
-        coarse_((queries.n + 1) * base.n, 0.0f) {
+        coarse_(queries.n * base.n, 0.0f) {
     codec.encode(base, codes_.data());
   }
 
@@ -87,8 +106,8 @@ class DepthTrial {
                               [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
       parallel_for(best.size(), [&](std::size_t task) {
         std::array<float, kBlockRows> scores;
-        metrics[task / queries_].full(products.of_query(task % queries_),
-                                      products.of_query(queries_), first, n, scores.data());
+        const std::size_t q = task % queries_;
+        metrics[task / queries_].full(q, products.of_query(q), first, n, scores.data());
         offer_all(best[task], scores.data(), n, first);
       });
     });
@@ -103,7 +122,7 @@ class DepthTrial {
     for (std::size_t i = 0; i < count; ++i) append_dims(pairs[i], dims, groups);
     const std::size_t width = dims.size(), p = codec_.transform().p();
     std::vector<float> part;
-    for (std::size_t q = 0; q <= queries_; ++q) {
+    for (std::size_t q = 0; q < queries_; ++q) {
       for (const std::size_t j : dims) part.push_back(projected_[q * p + j]);
     }
     for_blocks(n_, [&](std::size_t first, std::size_t n) {
@@ -111,7 +130,7 @@ class DepthTrial {
         const std::uint8_t byte = codes_[(first + i) * codec_.code_size() + groups[k]];
         return codec_.params().codebooks.cells[dims[k] * kCells + byte / kCells];
       });
-      for (std::size_t q = 0; q <= queries_; ++q) {
+      for (std::size_t q = 0; q < queries_; ++q) {
         float* sums = coarse_.data() + q * n_ + first;
         const float* values = products.of_query(q);
         for (std::size_t i = 0; i < n; ++i) sums[i] += values[i];
@@ -124,7 +143,7 @@ class DepthTrial {
     std::vector<std::size_t> ranks(queries_ * kNearest, 0);
     parallel_for(queries_, [&](std::size_t q) {
       std::vector<float> scores(n_);
-      metric.coarse(coarse_.data() + q * n_, coarse_.data() + queries_ * n_, 0, n_, scores.data());
+      metric.coarse(q, coarse_.data() + q * n_, 0, n_, scores.data());
       for (std::size_t t = 0; t < tops[q].size(); ++t) {
         const float own = scores[tops[q][t]];
         std::uint32_t above = 0;
@@ -152,9 +171,9 @@ class DepthTrial {
 
   const Codec& codec_;
   std::size_t n_, queries_;
-  std::vector<float> projected_;  // queries_ + 1 rows
+  std::vector<float> projected_;
   std::vector<std::uint8_t> codes_;
-  std::vector<float> coarse_;  // products: queries_ + 1 rows of n_
+  std::vector<float> coarse_;  // products: rows of n_
 };
 
 // Nanoseconds, roughly, of a search in 500,000 vectors; only the proportions matter.
@@ -169,7 +188,7 @@ double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth
                  const std::vector<Top>& tops) {
   std::vector<float> distances(queries.n * kNearest);
   std::vector<std::int64_t> labels(queries.n * kNearest);
-  index.search(queries, {kNearest, kNearest * depth.refine_factor, depth.scan_groups},
+  index.search(queries, {kNearest, kNearest * depth.refine_factor, depth.scan_groups, depth.reach},
                distances.data(), labels.data());
   std::size_t hits = 0, all = 0;
   for (std::size_t q = 0; q < queries.n; ++q) {
@@ -191,6 +210,19 @@ Depth deepen(const IndexFlat& index, const Rows& queries, const std::vector<Top>
   while (kNearest * depth.refine_factor < index.size() &&
          survivors(index, queries, depth, tops) < kWanted) {
     depth.refine_factor += (depth.refine_factor + 7) / 8;
+  }
+  return depth;
+}
+
+// The least reach that loses next to nothing of what a search of all lists finds.
+Depth shorten(const IndexFlat& index, const Rows& queries, const std::vector<Top>& tops,
+              Depth depth) {
+  constexpr double kLost = 0.0005;
+  const double all = survivors(index, queries, depth, tops);
+  Depth shorter = depth;
+  for (const float reach : {2.0f, 2.5f, 3.0f, 3.5f, 4.0f, 5.0f, 6.0f}) {
+    shorter.reach = reach;
+    if (survivors(index, queries, shorter, tops) >= all - kLost) return shorter;
   }
   return depth;
 }
@@ -228,10 +260,11 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   const CodecParams& params = codec->params();
   if (params.pq_multiplier > 0) return {published_depth(codec, base, queries), {}};
   DepthTrial trial(*codec, base, queries);
+  const OriginTerms origins(*codec, queries, trial.codes());
   std::vector<MetricScores> metrics;
   metrics.emplace_back(*codec, params.normalize ? Metric::cosine : Metric::inner_product,
-                       trial.codes());
-  if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes());
+                       trial.codes(), origins);
+  if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), origins);
   const std::vector<std::vector<Top>> tops = trial.tops(metrics);
 
   // Planes are worth leaving out of long codes only: short ones have no group that tells little.
@@ -260,6 +293,7 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
     IndexFlat index(codec, metrics[m].metric());
     index.append(trial.codes().data(), base.n);
     best[m] = deepen(index, queries, tops[m], best[m]);
+    if (codec->lists() > 1) best[m] = shorten(index, queries, tops[m], best[m]);
   }
   return {best.front(), best.back()};
 }

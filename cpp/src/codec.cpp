@@ -22,6 +22,8 @@ void check(const CodecParams& p) {
   require(
       p.codebooks.books.size() == width * kCentroids && p.codebooks.cells.size() == width * kCells,
       "codebooks must have 256 centroids and 16 cells for each dimension");
+  require(p.partition.empty() || p.partition.dim() == p.mean.size(),
+          "centroids must have as many dimensions as the mean");
   require(p.alpha_ip.quarters <= kMaxQuarters && p.alpha_l2.quarters <= kMaxQuarters,
           "alpha must be from 0 to 1");
 }
@@ -63,7 +65,7 @@ LogScale::LogScale(double low, double step) : low_(low), step_(step) {
 
 LogScale LogScale::covering(double smallest, double largest, double margin) {
   if (!(largest > 0)) return LogScale();
-  smallest = std::max(smallest, largest * 1e-6);
+  smallest = std::clamp(smallest, largest * 1e-6, largest);
   const double low = std::log(smallest / margin), high = std::log(largest * margin);
   return LogScale(low, (high - low) / 254);
 }
@@ -84,10 +86,17 @@ float length_power(float squares, Alpha alpha) {
   return alpha.quarters == 1 ? quarter : half * quarter;
 }
 
+std::uint8_t OffsetScale::encode(double offset, double z, double length) const {
+  const double step = z * (z * spread_ + length * reach_);
+  if (!(step > 0)) return 128;
+  const double number = (offset - z * (z * middle_)) / step;
+  return static_cast<std::uint8_t>(std::clamp(std::round(128 + 127 * number), 1.0, 255.0));
+}
+
 Codec::Codec(CodecParams params)
     : params_((check(params), std::move(params))),
       transform_(params_.mean, params_.basis, params_.weights),
-      fixed_scales_(transform_.rotation().stride(), 0.0f),
+      fixed_scales_(transform_.stride(), 0.0f),
       squared_lengths_(groups() * kCentroids, 0.0f),
       squared_cells_(groups() * kCells, 0.0f) {
   std::size_t offset = 0;
@@ -105,17 +114,47 @@ Codec::Codec(CodecParams params)
                 squared_cells_.data() + g * kCells);
     offset += width;
   }
+  if (partition().empty()) return;
+  const std::vector<float> rows = partition().from_mean();
+  std::vector<float> projected(partition().size() * transform_.stride());
+  transform_.queries({rows.data(), partition().size(), d()}, projected.data());
+  for (std::size_t c = 0; c < partition().size(); ++c) {
+    const auto row = projected.begin() + static_cast<std::ptrdiff_t>(c * transform_.stride());
+    projected_centroids_.insert(projected_centroids_.end(), row,
+                                row + static_cast<std::ptrdiff_t>(transform_.p()));
+  }
 }
 
-void Codec::encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
-                              float* rho) const {
+std::size_t Codec::cell_of(const std::uint8_t* code) const {
+  const std::uint8_t* number = code + groups() + 1;
+  std::size_t cell = 0;
+  for (std::size_t i = 0; i < cell_bytes(); ++i) cell |= std::size_t{number[i]} << (8 * i);
+  return cell;
+}
+
+void Codec::set_cell(std::uint8_t* code, std::size_t cell) const {
+  std::uint8_t* number = code + groups() + 1;
+  for (std::size_t i = 0; i < cell_bytes(); ++i) {
+    number[i] = static_cast<std::uint8_t>(cell >> (8 * i));
+  }
+}
+
+void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho) const {
+  std::vector<std::uint16_t> cells;
+  Origins from{transform_.mean().data()};
+  if (!partition().empty()) {
+    cells.resize(x.n);
+    partition().assign(x, cells.data());
+    for (std::size_t i = 0; i < x.n; ++i) set_cell(codes + i * code_size(), cells[i]);
+    from = {partition().centroids().data(), cells.data()};
+  }
   // At two bits a dimension and less, what short numbers add is under half a percent of the error.
   const bool brief = transform_.p() >= 4 * groups();
-  const std::size_t stride = transform_.rotation().stride();
+  const std::size_t stride = transform_.stride();
   std::vector<std::int16_t> y(x.n * stride + 1);  // a group may be read one value on
-  transform_.fixed_directions(x, brief, fixed_scales_.data(), y.data(), rho);
+  transform_.fixed_directions(x, from, brief, fixed_scales_.data(), y.data(), rho);
   for (std::size_t g = 0; g < groups(); ++g) {
-    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_stride);
+    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_size());
   }
 }
 
@@ -132,7 +171,7 @@ void Codec::encode(const Rows& x, std::uint8_t* codes) const {
       rows.data = unit.data();
     }
     std::uint8_t* out = codes + first * code_size();
-    encode_directions(rows, out, code_size(), rho.data());
+    encode_directions(rows, out, rho.data());
     for (std::size_t i = 0; i < n; ++i) {
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);
@@ -164,11 +203,13 @@ void Codec::decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float*
     transform_.directions_from_codes(y.data(), rows, out);
     for (std::size_t i = 0; i < rows; ++i) {
       const std::uint8_t* code = own + i * code_size();
-      const float rho = distance_from_mean(code[groups()], squared_cell_length(code));
+      const float rho = distance_from_origin(code[groups()], squared_cell_length(code));
       const float s = rho / length_power(squared_length(code), alpha);
-      for (std::size_t k = 0; k < d(); ++k) {
-        out[i * d() + k] = params_.mean[k] + s * out[i * d() + k];
-      }
+      const std::size_t cell = cell_of(code);
+      require(cell < lists(), "codes: row " + std::to_string(first + i) + " names cell " +
+                                  std::to_string(cell) + " of " + std::to_string(lists()));
+      const float* from = origin(cell);
+      for (std::size_t k = 0; k < d(); ++k) out[i * d() + k] = from[k] + s * out[i * d() + k];
     }
   });
 }
@@ -181,6 +222,24 @@ float Codec::squared_length(const std::uint8_t* code) const {
 float Codec::squared_cell_length(const std::uint8_t* code) const {
   return sum_over_groups(
       groups(), [&](std::size_t g) { return squared_cells_[g * kCells + (code[g] >> 4)]; });
+}
+
+float Codec::centroid_product(const std::uint8_t* code) const {
+  if (partition().empty()) return 0;
+  const float* centroid = projected_centroids_.data() + cell_of(code) * transform_.p();
+  float sum = 0;
+  for (std::size_t g = 0; g < groups(); ++g) {
+    for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
+      sum += centroid[j] * params_.codebooks.books[j * kCentroids + code[g]];
+    }
+  }
+  return sum;
+}
+
+double Codec::offset(const std::uint8_t* code) const {
+  const double rho = distance_from_origin(code[groups()], squared_cell_length(code));
+  const double s = rho / length_power(squared_length(code), params_.alpha_l2);
+  return rho * rho + 2 * s * centroid_product(code);
 }
 
 void Codec::full_tables(const float* projected, float w, float* full) const {

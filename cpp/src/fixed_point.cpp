@@ -43,36 +43,25 @@ float scale_for(const float* book, std::size_t width) {
 
 }  // namespace
 
-FixedRotation::FixedRotation(const std::vector<float>& basis, std::size_t p, std::size_t d)
+FixedMatrix::FixedMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
     : size_(d),
-      d_((d + 3) / 4 * 4),
+      d_((d + 1) / 2 * 2),
       panels_((p + kPanel - 1) / kPanel),
-      fixed_(panels_ * d_ * kPanel, std::int16_t{0}),
-      short_(panels_ * d_ * kPanel, std::int8_t{0}),
-      short_offsets_(stride(), 0),
-      short_units_(stride(), 0.0f) {
+      values_(panels_ * d_ * kPanel, std::int16_t{0}) {
   for (std::size_t j = 0; j < p; ++j) {
-    const float* row = basis.data() + j * d;
-    std::int16_t* fixed = fixed_.data() + j / kPanel * d_ * kPanel + j % kPanel * 2;
-    std::int8_t* shorts = short_.data() + j / kPanel * d_ * kPanel + j % kPanel * 4;
-    const float largest = largest_of(row, d);
-    const float inverse = largest > 0 ? kLargestShortBasis / largest : 0.0f;
-    short_units_[j] = largest / kLargestShortBasis;
+    std::int16_t* own = values_.data() + j / kPanel * d_ * kPanel + j % kPanel * 2;
     for (std::size_t k = 0; k < d; ++k) {
-      const float value = std::clamp(row[k], -1.0f, 1.0f) * kFixedOne;
-      fixed[k / 2 * kPanel * 2 + k % 2] = static_cast<std::int16_t>(round_small(value));
-      const std::int32_t brief = round_small(row[k] * inverse);
-      shorts[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(brief);
-      short_offsets_[j] += kShortOffset * brief;
+      const float value = std::clamp(matrix[j * d + k], -1.0f, 1.0f) * kFixedOne;
+      own[k / 2 * kPanel * 2 + k % 2] = static_cast<std::int16_t>(round_small(value));
     }
   }
 }
 
-std::size_t FixedRotation::stride() const {
+std::size_t FixedMatrix::stride() const {
   return panels_ * kPanel;
 }
 
-void FixedRotation::to_fixed(const float* row, float norm, std::int16_t* u) const {
+void FixedMatrix::to_fixed(const float* row, float norm, std::int16_t* u) const {
   const std::size_t d = size_;
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
@@ -81,15 +70,40 @@ void FixedRotation::to_fixed(const float* row, float norm, std::int16_t* u) cons
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
 
-void FixedRotation::multiply(const std::int16_t* u, std::size_t n, const float* scales,
-                             std::int16_t* y) const {
+void FixedMatrix::multiply(const std::int16_t* u, std::size_t n, const float* scales,
+                           std::int16_t* y) const {
   constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
   std::vector<float> units(stride());
   for (std::size_t j = 0; j < units.size(); ++j) units[j] = scales[j] * kUnit;
-  kernels().rotate(u, n, d_, fixed_.data(), units.data(), panels_, y);
+  kernels().rotate(u, n, d_, values_.data(), units.data(), panels_, y);
 }
 
-float FixedRotation::to_short(const float* row, float norm, float largest, std::uint8_t* u) const {
+ShortMatrix::ShortMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
+    : size_(d),
+      d_((d + 3) / 4 * 4),
+      panels_((p + kPanel - 1) / kPanel),
+      values_(panels_ * d_ * kPanel, std::int8_t{0}),
+      offsets_(stride(), 0),
+      units_(stride(), 0.0f) {
+  for (std::size_t j = 0; j < p; ++j) {
+    const float* row = matrix.data() + j * d;
+    std::int8_t* own = values_.data() + j / kPanel * d_ * kPanel + j % kPanel * 4;
+    const float largest = largest_of(row, d);
+    const float inverse = largest > 0 ? kLargestShortBasis / largest : 0.0f;
+    units_[j] = largest / kLargestShortBasis;
+    for (std::size_t k = 0; k < d; ++k) {
+      const std::int32_t value = round_small(row[k] * inverse);
+      own[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(value);
+      offsets_[j] += kShortOffset * value;
+    }
+  }
+}
+
+std::size_t ShortMatrix::stride() const {
+  return panels_ * kPanel;
+}
+
+float ShortMatrix::to_short(const float* row, float norm, float largest, std::uint8_t* u) const {
   const std::size_t d = size_;  // a byte may be written anywhere: the compiler must know it stays
   const float factor = largest > 0 ? kLargestShort / largest : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
@@ -99,11 +113,11 @@ float FixedRotation::to_short(const float* row, float norm, float largest, std::
   return norm > 0 ? largest / kLargestShort / norm : 0.0f;
 }
 
-void FixedRotation::multiply(const std::uint8_t* u, const float* units, std::size_t n,
-                             const float* scales, std::int16_t* y) const {
+void ShortMatrix::multiply(const std::uint8_t* u, const float* units, std::size_t n,
+                           const float* scales, std::int16_t* y) const {
   std::vector<float> column_units(stride());
-  for (std::size_t j = 0; j < stride(); ++j) column_units[j] = scales[j] * short_units_[j];
-  kernels().rotate_short(u, n, d_, short_.data(), short_offsets_.data(), column_units.data(), units,
+  for (std::size_t j = 0; j < stride(); ++j) column_units[j] = scales[j] * units_[j];
+  kernels().rotate_short(u, n, d_, values_.data(), offsets_.data(), column_units.data(), units,
                          panels_, y);
 }
 

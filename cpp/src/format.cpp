@@ -269,9 +269,9 @@ Header read_header(const Source& source, FileKind wanted) {
 }
 
 bool known(const std::string& tag) {
-  static const std::vector<std::string> tags{"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS",
-                                             "BOOKS",  "CELLS",  "PLAN", "INDEX", "HIGH",
-                                             "LOW",    "SCALE",  "EXTRA"};
+  static const std::vector<std::string> tags{
+      "PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS",    "CELLS",    "PLAN",
+      "INDEX",  "HIGH",   "LOW",  "SCALE", "EXTRA",   "CELLSPEC", "CENTROID", "LISTOF"};
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 
@@ -356,6 +356,11 @@ const Container::Entry& Container::find(const std::string& tag) const {
     if (entry.tag == tag) return entry;
   }
   throw FormatError("damaged: section " + tag + " is missing");
+}
+
+bool Container::has(const std::string& tag) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.tag == tag; });
 }
 
 std::uint64_t Container::section_size(const std::string& tag) const {

@@ -43,7 +43,7 @@ using Candidates = std::vector<Candidate>;
 // (Hoare 1961) whose partition has no branch that depends on the scores: on a few hundred
 // candidates std::nth_element spends most of its time on mispredicted ones.
 inline void keep_best(Candidates& candidates, std::size_t n) {
-  if (candidates.size() <= n) return;
+  if (candidates.size() < n || candidates.empty()) return;
   constexpr std::size_t kFew = 16;
   const auto at = [&](std::size_t i) {
     return candidates.begin() + static_cast<std::ptrdiff_t>(i);
@@ -68,10 +68,15 @@ inline void keep_best(Candidates& candidates, std::size_t n) {
 
 // The best `capacity`, without a heap in the inner loop: candidates that beat the threshold pile up
 // in twice the room; when it is full the better half stays. Positions must come in ascending order
-// for ties to be broken by the smaller one.
+// for ties to be broken by the smaller one: one that equals the threshold is not even looked at.
 class Reservoir {
  public:
-  explicit Reservoir(std::size_t capacity) : capacity_(capacity) { kept_.reserve(2 * capacity); }
+  // threshold: what a score must exceed from the start.
+  explicit Reservoir(std::size_t capacity,
+                     float threshold = -std::numeric_limits<float>::infinity())
+      : capacity_(capacity), threshold_(threshold) {
+    kept_.reserve(2 * capacity);
+  }
 
   float threshold() const { return threshold_; }
 
@@ -84,6 +89,13 @@ class Reservoir {
     return true;
   }
 
+  // Raises the threshold as far as the candidates allow.
+  void settle() {
+    if (kept_.size() < capacity_) return;
+    keep_best(kept_, capacity_);
+    threshold_ = kept_.back().score();
+  }
+
   Candidates take() {
     keep_best(kept_, capacity_);
     return std::move(kept_);
@@ -92,7 +104,7 @@ class Reservoir {
  private:
   std::size_t capacity_;
   Candidates kept_;
-  float threshold_ = -std::numeric_limits<float>::infinity();
+  float threshold_;
 };
 
 }  // namespace waterfill

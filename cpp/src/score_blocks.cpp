@@ -25,18 +25,43 @@ std::size_t overlap(const Top& a, const Top& b) {
   return both.size();
 }
 
-std::vector<float> project_with_mean(const Codec& codec, const Rows& queries) {
+std::vector<float> project_queries(const Codec& codec, const Rows& queries) {
   const Transform& transform = codec.transform();
   const std::size_t p = transform.p(), stride = transform.stride();
-  std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
-  rows.insert(rows.end(), codec.params().mean.begin(), codec.params().mean.end());
-  std::vector<float> padded((queries.n + 1) * stride), projected;
-  transform.queries({rows.data(), queries.n + 1, queries.d}, padded.data());
-  for (std::size_t q = 0; q <= queries.n; ++q) {
+  std::vector<float> padded(queries.n * stride), projected;
+  transform.queries(queries, padded.data());
+  for (std::size_t q = 0; q < queries.n; ++q) {
     const auto row = padded.begin() + static_cast<std::ptrdiff_t>(q * stride);
     projected.insert(projected.end(), row, row + static_cast<std::ptrdiff_t>(p));
   }
   return projected;
+}
+
+OriginTerms::OriginTerms(const Codec& codec, const Rows& queries,
+                         const std::vector<std::uint8_t>& codes)
+    : cells_(codes.size() / codec.code_size()),
+      own_(cells_.size()),
+      squares_(codec.lists()),
+      products_(std::vector<float>(queries.data, queries.data + queries.n * queries.d), queries.d,
+                codec.lists(), [&](std::size_t k, std::size_t c) { return codec.origin(c)[k]; }) {
+  for (std::size_t c = 0; c < codec.lists(); ++c) {
+    for (std::size_t k = 0; k < codec.d(); ++k)
+      squares_[c] += codec.origin(c)[k] * codec.origin(c)[k];
+  }
+  std::vector<float> mean = project_queries(codec, {codec.params().mean.data(), 1, codec.d()});
+  const std::size_t p = codec.transform().p();
+  parallel_for((cells_.size() + kBlockRows - 1) / kBlockRows, [&](std::size_t block) {
+    std::vector<float> y(p);
+    for (std::size_t i = block * kBlockRows; i < std::min((block + 1) * kBlockRows, cells_.size());
+         ++i) {
+      const std::uint8_t* code = codes.data() + i * codec.code_size();
+      cells_[i] = static_cast<std::uint16_t>(codec.cell_of(code));
+      codec.decode_directions(code, 1, y.data());
+      float product = 0;
+      for (std::size_t j = 0; j < p; ++j) product += mean[j] * y[j];
+      own_[i] = product + codec.centroid_product(code);
+    }
+  });
 }
 
 }  // namespace waterfill

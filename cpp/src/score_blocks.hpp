@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "reservoir.hpp"
@@ -42,9 +43,28 @@ class Products {
   std::vector<float> values_;
 };
 
-// Queries as stored vectors meet them, then the mean as one more: n + 1 rows of p values. A product
-// with q - mean is the query's less the mean's.
-std::vector<float> project_with_mean(const Codec& codec, const Rows& queries);
+// Queries as stored vectors meet them: n rows of p values.
+std::vector<float> project_queries(const Codec& codec, const Rows& queries);
+
+// What scores take from the origins of some rows: the mean, or the centroids of their cells.
+class OriginTerms {
+ public:
+  OriginTerms(const Codec& codec, const Rows& queries, const std::vector<std::uint8_t>& codes);
+
+  // <q, origin> of row i.
+  float product(std::size_t q, std::size_t i) const { return of_query(q)[cells_[i]]; }
+  // All of a query's, and which is a row's: for inner loops.
+  const float* of_query(std::size_t q) const { return products_.of_query(q); }
+  const std::uint16_t* cells() const { return cells_.data(); }
+  // <origin, u_hat> and |origin|^2 of row i.
+  float own(std::size_t i) const { return own_[i]; }
+  float squares(std::size_t i) const { return squares_[cells_[i]]; }
+
+ private:
+  std::vector<std::uint16_t> cells_;
+  std::vector<float> own_, squares_;
+  Products products_;
+};
 
 // Calls visit(first, n) for one block of rows after the other.
 template <class Visit>

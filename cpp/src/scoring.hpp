@@ -1,10 +1,11 @@
 // How a query's tables and a vector's bytes become a score; the higher, the better.
 //
-//   product:   s t              t: sum of table entries
-//   euclidean: 2 s t - w rho^2
+//   product:   base + s t                   t: sum of table entries
+//   euclidean: base + 2 s t - w offset      offset: rho^2, and with cells what OffsetScale adds
 //
-// Queries are scaled by a power of two before their tables are made, so that no product overflows;
-// w is that power. It changes no order and, but for the smallest numbers, no bit.
+// base is what the query and the vector's cell give (0 where there are none). Queries are scaled by
+// a power of two before their tables are made, so that no product overflows; w is that power. It
+// changes no order and, but for the smallest numbers, no bit.
 #pragma once
 
 #include <array>
@@ -20,27 +21,53 @@ namespace waterfill {
 
 class Scoring {
  public:
+  // For the vectors that the store has now.
   Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store);
 
-  // At least the distance of any vector from the mean.
-  float largest_rho() const;
+  bool euclidean() const { return euclidean_; }
+  bool with_cells() const { return !codec_.partition().empty(); }
+  // At least the distance of any vector from its origin or the mean.
+  float largest_rho() const { return largest_rho_; }
+
+  // bases[0 ... codec.lists()) for a query that is scaled by w, and from the mean if distances are
+  // Euclidean: from its products with the centroids from the mean.
+  void bases(const float* products, float w, float* bases) const;
+  // A deviation of t over all vectors, for a projected query.
+  float deviation(const float* projected) const;
+  // At least the score of every vector of a list whose t is at most `t`.
+  float best_of_list(std::size_t list, float base, float t, float w) const;
 
   // From the sum of a vector's coarse table entries and its side bytes.
-  float coarse(float t, std::uint8_t scale, std::uint8_t extra, float w) const {
+  float coarse(std::size_t list, float base, float t, std::uint8_t scale, std::uint8_t extra,
+               float w) const {
     const float z = (*scales_)[scale];
-    if (!euclidean_) return z * t;
+    if (!euclidean_) return base + z * t;
+    if (with_cells()) {
+      return base + 2 * z * mean_factor_ * t -
+             codec_.params().offset.decode(extra, z, lengths_[list], w);
+    }
     const float rho = z * rho_factor_[extra];
     return 2 * z * scale_factor_[extra] * t - w * rho * rho;
   }
 
   // Fills limits[16]: whatever scores above the threshold has a sum of at least limits[scale / 16].
-  void limits(float threshold, const CoarseUnit& unit, float w, std::uint16_t* limits) const;
+  void limits(std::size_t list, float base, float threshold, const CoarseUnit& unit, float w,
+              std::uint16_t* limits) const;
 
-  // Replaces scores by those of whole bytes. tables: codec.groups() * 256 values.
-  void full(const CodeStore& store, const float* tables, float w, Candidates& candidates) const;
+  // Replaces scores by those of whole bytes. Candidates ascend by slot; bases: of the query;
+  // tables: codec.groups() * 256 values.
+  void full(const CodeStore& store, const float* tables, const float* bases, float w,
+            Candidates& candidates) const;
 
  private:
-  double least_product(double threshold, double z, double w) const;
+  // Of a list's vectors: w offset is at least w (square z^2 + line z), s from z times factors.
+  struct Bounds {
+    int first = 0, last = -1;  // scale bytes
+    float square = 0, line = 0;
+    float least_factor = 1, largest_factor = 1;
+  };
+  Bounds bounds_of(const List& list, std::size_t number) const;
+  double least_offset(const Bounds& bounds) const;
 
   const Codec& codec_;
   const LogScale* scales_;
@@ -48,8 +75,13 @@ class Scoring {
   bool euclidean_;
   // By the byte of |u_cell|^2: rho = z * rho_factor, s = z * scale_factor.
   std::array<float, 256> rho_factor_, scale_factor_;
-  // Over the bytes that the store has.
-  double least_rho_ = 1, least_scale_ = 1, largest_scale_ = 1;
+  std::array<float, 256> inverse_z_;
+  float mean_factor_ = 1;  // s from z, with cells
+  float largest_rho_ = 0;
+  std::vector<float> variances_;  // of decoded coordinates
+  std::vector<Bounds> bounds_;
+  std::vector<float> lengths_;         // of the centroids from the mean
+  std::vector<double> least_offsets_;  // of the lists
 };
 
 }  // namespace waterfill

@@ -1,5 +1,6 @@
-// Two stages: the high nibbles of all vectors through tables in registers, then whole bytes for
-// the best candidates.
+// Two stages: the high nibbles of the vectors through tables in registers, then whole bytes for
+// the best candidates. With cells a search opens with the lists nearest to the query, which show
+// what a candidate must score, and passes by the lists whose vectors cannot.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -10,6 +11,7 @@
 
 #include "coarse.hpp"
 #include "kernels.hpp"
+#include "query.hpp"
 #include "reservoir.hpp"
 #include "scoring.hpp"
 #include "waterfill/index.hpp"
@@ -19,75 +21,71 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at a time
-constexpr std::size_t kRotatedRows = 16;  // queries that one pass over the basis rotates
 constexpr std::size_t kTileBlocks = 32;   // blocks that all queries of a task pass before the next
 constexpr std::size_t kFirstBlocks = 8;   // of them at first
 constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
+constexpr std::size_t kFewestOpened = 4;  // lists that a search opens with
+constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
 
-// A query as the two stages want it, but for its coarse tables.
-struct Query {
-  int exponent = 0;  // it was divided by 2^exponent
-  float w = 1;       // 2^-exponent: see scoring.hpp
-  CoarseUnit unit;
-  std::vector<float> projected;
+// Blocks of one segment of a list.
+struct Range {
+  std::size_t list, segment, first, last;
 };
 
 // What a scan keeps of one query.
 struct Selection {
-  explicit Selection(std::size_t wanted) : best(wanted) {}
+  Selection(std::size_t wanted, float threshold) : best(wanted, threshold) {}
   Reservoir best;
   std::array<std::uint16_t, kLimits> limits{};
+  std::size_t list = ~std::size_t{0};  // that the limits are for
+};
+
+// A query's first lists: what they gave, and which lists are left.
+struct Opening {
+  Candidates found;
+  float threshold = -std::numeric_limits<float>::infinity();
+  std::vector<std::uint32_t> lists;  // ascending
 };
 
 // Everything that one call of search shares between its threads.
 class Searcher {
  public:
-  Searcher(const IndexFlat& index, const CodeStore& store, const Rows& queries,
-           const SearchParams& params)
-      : codec_(*index.codec()),
+  Searcher(const Codec& codec, const CodeStore& store, const Scoring& scoring,
+           const PackedMatrix& centroids, const Rows& queries, const SearchParams& params)
+      : codec_(codec),
         store_(store),
-        layout_(store.layout()),
+        scoring_(scoring),
+        centroids_(centroids),
         queries_(queries),
         k_(params.k),
         wanted_(std::min(std::max(params.candidates, params.k), store.size())),
-        euclidean_(index.metric() == Metric::l2),
-        scoring_(codec_, index.alpha(), euclidean_, store),
-        plan_(codec_, params.scan_groups > 0 ? params.scan_groups : codec_.groups()) {
-    for (std::size_t s = 0; s < store.segments().size(); ++s) {
-      const std::size_t blocks = (store.segments()[s].size + kBlock - 1) / kBlock;
-      for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
-        ranges_.push_back({s, b, std::min(b + kTaskBlocks, blocks)});
-      }
+        reach_(params.reach),
+        plan_(codec, params.scan_groups > 0 ? params.scan_groups : codec.groups()) {
+    for (std::size_t l = 0; l < store.lists().size(); ++l) {
+      const std::vector<Segment>& segments = store.lists()[l].segments;
+      for (std::size_t s = 0; s < segments.size(); ++s) add_ranges(l, s, segments[s].size);
     }
   }
 
   void run(float* distances, std::int64_t* labels) {
     for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
       const std::size_t n = std::min(kQueryBatch, queries_.n - first);
-      run_batch(first, n, distances + first * k_, labels + first * k_);
+      run_batch({queries_.row(first), n, queries_.d}, distances + first * k_, labels + first * k_);
     }
   }
 
  private:
-  struct Range {  // blocks of one segment
-    std::size_t segment, first, last;
-  };
-
-  // Queries of a batch, as many as share a pass over a block, go together.
-  struct Batch {
-    Batch(std::size_t n, std::size_t lut_bytes) : queries(n), luts(n * lut_bytes) {}
-    std::vector<Query> queries;
-    std::vector<std::uint8_t> luts;
-  };
+  void add_ranges(std::size_t list, std::size_t segment, std::size_t size) {
+    const std::size_t blocks = (size + kBlock - 1) / kBlock;
+    for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
+      ranges_.push_back({list, segment, b, std::min(b + kTaskBlocks, blocks)});
+    }
+  }
 
   // Many queries are shared out between threads, of few each thread searches a part of the index.
-  void run_batch(std::size_t first, std::size_t n, float* distances, std::int64_t* labels) {
-    Batch batch(n, plan_.lut_bytes());
-    parallel_for((n + kRotatedRows - 1) / kRotatedRows, [&](std::size_t i) {
-      const std::size_t begin = i * kRotatedRows, end = std::min(begin + kRotatedRows, n);
-      prepare(first, begin, end, batch);
-    });
-    const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
+  void run_batch(const Rows& rows, float* distances, std::int64_t* labels) {
+    const QueryBatch batch(codec_, scoring_, plan_, centroids_, rows);
+    const std::size_t n = rows.n, passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
     if (wanted_ == store_.size()) {  // nothing to choose: all of them
       for (Candidates& all : found) {
@@ -95,120 +93,191 @@ class Searcher {
           all.emplace_back(0.0f, static_cast<std::uint32_t>(i));
         }
       }
-    } else if (passes < num_threads()) {
-      scan_in_parts(batch, (num_threads() + passes - 1) / passes, found);
     } else {
-      scan_in_turns(batch, found);
+      std::vector<Opening> openings(n);
+      parallel_for(n, [&](std::size_t i) { openings[i] = open(batch, i); });
+      if (passes < num_threads()) {
+        scan_in_parts(batch, openings, (num_threads() + passes - 1) / passes, found);
+      } else {
+        scan_in_turns(batch, openings, found);
+      }
     }
     parallel_for(n, [&](std::size_t i) {
-      const float* row = queries_.row(first + i);
-      finish(row, batch.queries[i], found[i], distances + i * k_, labels + i * k_);
+      finish(rows.row(i), batch, i, found[i], distances + i * k_, labels + i * k_);
     });
   }
 
-  void scan_in_turns(const Batch& batch, std::vector<Candidates>& found) const {
+  void scan_in_turns(const QueryBatch& batch, std::vector<Opening>& openings,
+                     std::vector<Candidates>& found) const {
     const std::size_t n = found.size();
     // Two turns a thread even out what other work on the machine takes from one of them.
     const std::size_t share = (n + 2 * num_threads() - 1) / (2 * num_threads());
     const std::size_t size = (share + kScanQueries - 1) / kScanQueries * kScanQueries;
     parallel_for((n + size - 1) / size, [&](std::size_t turn) {
       const std::size_t begin = turn * size, end = std::min(begin + size, n);
-      std::vector<Selection> own = scan(batch, begin, end, 0, ranges_.size());
-      for (std::size_t i = begin; i < end; ++i) found[i] = own[i - begin].best.take();
+      std::vector<Selection> own = scan(batch, openings, begin, end, 0, ranges_.size());
+      for (std::size_t i = begin; i < end; ++i) {
+        found[i] = std::move(openings[i].found);
+        add(own[i - begin], found[i]);
+        keep_best(found[i], wanted_);
+      }
     });
   }
 
-  void scan_in_parts(const Batch& batch, std::size_t parts, std::vector<Candidates>& found) const {
+  void scan_in_parts(const QueryBatch& batch, std::vector<Opening>& openings, std::size_t parts,
+                     std::vector<Candidates>& found) const {
     const std::size_t n = found.size();
     parts = std::min(parts, ranges_.size());
     std::vector<std::vector<Selection>> pieces(parts);
     parallel_for(parts, [&](std::size_t part) {
-      pieces[part] =
-          scan(batch, 0, n, ranges_.size() * part / parts, ranges_.size() * (part + 1) / parts);
+      pieces[part] = scan(batch, openings, 0, n, ranges_.size() * part / parts,
+                          ranges_.size() * (part + 1) / parts);
     });
-    for (std::vector<Selection>& piece : pieces) {
-      for (std::size_t i = 0; i < n; ++i) {
-        const Candidates some = piece[i].best.take();
-        found[i].insert(found[i].end(), some.begin(), some.end());
+    for (std::size_t i = 0; i < n; ++i) {
+      found[i] = std::move(openings[i].found);
+      for (std::vector<Selection>& piece : pieces) add(piece[i], found[i]);
+      keep_best(found[i], wanted_);
+    }
+  }
+
+  static void add(Selection& selection, Candidates& all) {
+    const Candidates some = selection.best.take();
+    all.insert(all.end(), some.begin(), some.end());
+  }
+
+  // Scans the lists nearest to a query. Alone, so that what is left does not depend on threads or
+  // on other queries.
+  Opening open(const QueryBatch& batch, std::size_t q) const {
+    Opening opening;
+    const std::size_t lists = store_.lists().size();
+    if (lists == 1) {
+      opening.lists = {0};
+      return opening;
+    }
+    const float* bases = batch.bases(q);
+    const Query& query = batch[q];
+    const float t = reach_ * query.deviation;
+    Candidates order;
+    for (std::size_t l = 0; l < lists; ++l) {
+      if (store_.lists()[l].size == 0) continue;
+      order.emplace_back(scoring_.best_of_list(l, bases[l], query.deviation, query.w),
+                         static_cast<std::uint32_t>(l));
+    }
+    std::vector<bool> opened(lists, false);
+    Selection selection(wanted_, opening.threshold);
+    std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
+    for (std::size_t count = 0, vectors = 0;
+         !order.empty() && (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);
+         ++count) {
+      std::pop_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
+      const std::size_t list = order.back().position();
+      order.pop_back();
+      opened[list] = true;
+      vectors += store_.lists()[list].size;
+      scan_list(batch, q, list, selection);
+    }
+    selection.best.settle();
+    opening.threshold = selection.best.threshold();
+    for (std::size_t l = 0; l < lists; ++l) {
+      if (opened[l] || store_.lists()[l].size == 0) continue;
+      if (scoring_.best_of_list(l, bases[l], t, query.w) > opening.threshold) {
+        opening.lists.push_back(static_cast<std::uint32_t>(l));
       }
     }
-    for (Candidates& all : found) keep_best(all, wanted_);
+    opening.found = selection.best.take();
+    return opening;
   }
 
-  // Rotates queries [begin, end) of the batch that starts at row `first`, and makes their tables.
-  void prepare(std::size_t first, std::size_t begin, std::size_t end, Batch& batch) const {
-    const std::size_t n = end - begin, d = queries_.d, stride = codec_.transform().stride();
-    std::vector<float> scaled(n * d), projected(n * stride);
-    for (std::size_t i = 0; i < n; ++i) {
-      scale(queries_.row(first + begin + i), batch.queries[begin + i], scaled.data() + i * d);
-    }
-    codec_.transform().queries({scaled.data(), n, d}, projected.data());
-    std::vector<float> cells(codec_.groups() * kCells);
-    for (std::size_t i = 0; i < n; ++i) {
-      Query& query = batch.queries[begin + i];
-      const float* own = projected.data() + i * stride;
-      query.projected.assign(own, own + stride);
-      codec_.cell_tables(own, query.w, cells.data());
-      query.unit = quantize_tables(plan_, cells.data(), codec_.groups(),
-                                   batch.luts.data() + (begin + i) * plan_.lut_bytes());
-    }
-  }
-
-  // The row, from the mean if distances are Euclidean, times a power of two that brings the largest
-  // number of its scores to 1 or below (and tiny ones nearer to 1).
-  void scale(const float* row, Query& query, float* out) const {
-    constexpr int kLeast = -60;  // leaves room for what is not of the query's size
-    const std::vector<float>& mean = codec_.params().mean;
-    float largest = euclidean_ ? scoring_.largest_rho() : 0;  // w rho^2 must not overflow either
-    for (std::size_t k = 0; k < queries_.d; ++k) {
-      largest = std::max({largest, std::abs(row[k]), euclidean_ ? std::abs(mean[k]) : 0.0f});
-    }
-    std::frexp(largest, &query.exponent);
-    query.exponent = std::max(query.exponent, kLeast);
-    query.w = std::ldexp(1.0f, -query.exponent);
-    for (std::size_t k = 0; k < queries_.d; ++k) {
-      out[k] = row[k] * query.w - (euclidean_ ? mean[k] * query.w : 0.0f);
+  void scan_list(const QueryBatch& batch, std::size_t q, std::size_t list,
+                 Selection& selection) const {
+    const std::vector<Segment>& segments = store_.lists()[list].segments;
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
+      for (std::size_t b = 0; b < blocks; b += kTileBlocks) {
+        Selection* const selections[] = {&selection};
+        scan_tile(batch, &q, 1, {list, s, b, std::min(b + kTileBlocks, blocks)}, selections);
+      }
     }
   }
 
   // Scans some ranges for queries [begin, end), a tile of blocks at a time.
-  std::vector<Selection> scan(const Batch& batch, std::size_t begin, std::size_t end,
-                              std::size_t first_range, std::size_t last_range) const {
+  std::vector<Selection> scan(const QueryBatch& batch, const std::vector<Opening>& openings,
+                              std::size_t begin, std::size_t end, std::size_t first_range,
+                              std::size_t last_range) const {
     std::vector<Selection> selections;
-    for (std::size_t q = begin; q < end; ++q) selections.emplace_back(wanted_);
+    for (std::size_t q = begin; q < end; ++q) {
+      selections.emplace_back(wanted_, openings[q].threshold);
+    }
+    const Wishes wishes(openings, begin, end, store_.lists().size());
     for (std::size_t r = first_range; r < last_range; ++r) {
       const Range& range = ranges_[r];
+      const auto [first, last] = wishes.of(range.list);
+      if (first == last) continue;
       std::size_t blocks = 0;
       for (std::size_t b = range.first; b < range.last; b += blocks) {
         // Short tiles until there is a threshold to speak of: all of a tile see the same one.
         const bool starting = r == first_range && b < range.first + 2 * kTileBlocks;
         blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
-        for (std::size_t q = begin; q < end; q += kScanQueries) {
-          const std::size_t n = std::min(kScanQueries, end - q);
-          scan_tile(batch, q, n, {range.segment, b, b + blocks}, selections.data() + (q - begin));
+        for (const std::size_t* q = first; q < last; q += kScanQueries) {
+          const std::size_t n = std::min(kScanQueries, static_cast<std::size_t>(last - q));
+          std::array<Selection*, kScanQueries> own{};
+          for (std::size_t i = 0; i < n; ++i) own[i] = &selections[q[i] - begin];
+          scan_tile(batch, q, n, {range.list, range.segment, b, b + blocks}, own.data());
         }
       }
     }
     return selections;
   }
 
-  void scan_tile(const Batch& batch, std::size_t q, std::size_t n, const Range& tile,
-                 Selection* selections) const {
-    const Segment& segment = store_.segments()[tile.segment];
-    const std::size_t blocks = tile.last - tile.first;
+  // For each list the queries that want it.
+  class Wishes {
+   public:
+    Wishes(const std::vector<Opening>& openings, std::size_t begin, std::size_t end,
+           std::size_t lists)
+        : starts_(lists + 1, 0) {
+      for (std::size_t q = begin; q < end; ++q) {
+        for (const std::uint32_t list : openings[q].lists) ++starts_[list + 1];
+      }
+      for (std::size_t l = 0; l < lists; ++l) starts_[l + 1] += starts_[l];
+      queries_.resize(starts_[lists]);
+      std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
+      for (std::size_t q = begin; q < end; ++q) {
+        for (const std::uint32_t list : openings[q].lists) queries_[next[list]++] = q;
+      }
+    }
+
+    std::pair<const std::size_t*, const std::size_t*> of(std::size_t list) const {
+      return {queries_.data() + starts_[list], queries_.data() + starts_[list + 1]};
+    }
+
+   private:
+    std::vector<std::size_t> starts_, queries_;
+  };
+
+  void scan_tile(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
+                 const Range& tile, Selection* const* selections) const {
+    const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
+    const std::size_t blocks = tile.last - tile.first, stride = store_.layout().block_bytes();
+    std::array<const std::uint8_t*, kScanQueries> luts{};
+    for (std::size_t i = 0; i < n; ++i) luts[i] = batch.luts(queries[i]);
     std::array<std::uint16_t, kScanQueries * kTileBlocks * kBlock> sums;
-    kernels().scan(segment.high.data() + tile.first * layout_.block_bytes(), blocks,
-                   layout_.block_bytes(), plan_.pairs.data(), plan_.pairs.size(),
-                   batch.luts.data() + q * plan_.lut_bytes(), n, sums.data());
+    kernels().scan(segment.high.data() + tile.first * stride, blocks, stride, plan_.pairs.data(),
+                   plan_.pairs.size(), luts.data(), n, sums.data());
     for (std::size_t i = 0; i < n; ++i) {
-      offer(batch.queries[q + i], tile, sums.data() + i * blocks * kBlock, selections[i]);
+      const std::size_t q = queries[i];
+      offer(batch[q], batch.bases(q)[tile.list], tile, sums.data() + i * blocks * kBlock,
+            *selections[i]);
     }
   }
 
-  void offer(const Query& query, const Range& tile, const std::uint16_t* sums,
+  void offer(const Query& query, float base, const Range& tile, const std::uint16_t* sums,
              Selection& selection) const {
-    const Segment& segment = store_.segments()[tile.segment];
+    const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
     const std::size_t blocks = tile.last - tile.first;
+    if (selection.list != tile.list) {
+      selection.list = tile.list;
+      set_limits(query, base, selection);
+    }
     std::array<std::uint32_t, kTileBlocks> masks;
     kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks,
                      selection.limits.data(), masks.data());
@@ -219,6 +288,7 @@ class Searcher {
     std::uint32_t hit = 0;  // blocks with a vector that passes: most have none
     for (std::size_t b = 0; b < blocks; ++b) hit |= (masks[b] != 0 ? 1u : 0u) << b;
     bool risen = false;
+    const std::size_t start = store_.start(tile.list) + tile.segment * CodeStore::kCapacity;
     for (; hit != 0; hit &= hit - 1) {
       const auto b = static_cast<std::size_t>(std::countr_zero(hit));
       for (std::uint32_t left = masks[b]; left != 0; left &= left - 1) {
@@ -226,36 +296,56 @@ class Searcher {
         const std::size_t v = (tile.first + b) * kBlock + lane;
         const float t =
             query.unit.base + query.unit.step * static_cast<float>(sums[b * kBlock + lane]);
-        const float score =
-            scoring_.coarse(t, segment.scale[v], euclidean_ ? segment.extra[v] : 0, query.w);
+        const std::uint8_t extra = scoring_.euclidean() ? segment.extra[v] : std::uint8_t{0};
+        const float score = scoring_.coarse(tile.list, base, t, segment.scale[v], extra, query.w);
         if (score > selection.best.threshold()) {
-          const std::size_t position = tile.segment * CodeStore::kCapacity + v;
-          risen |= selection.best.offer(score, static_cast<std::uint32_t>(position));
+          risen |= selection.best.offer(score, static_cast<std::uint32_t>(start + v));
         }
       }
     }
-    if (risen) {
-      scoring_.limits(selection.best.threshold(), query.unit, query.w, selection.limits.data());
-    }
+    if (risen) set_limits(query, base, selection);
+  }
+
+  void set_limits(const Query& query, float base, Selection& selection) const {
+    scoring_.limits(selection.list, base, selection.best.threshold(), query.unit, query.w,
+                    selection.limits.data());
   }
 
   // Scores candidates in full, sorts them, and writes what the metric wants.
-  void finish(const float* row, const Query& query, Candidates& all, float* distances,
-              std::int64_t* labels) const {
+  void finish(const float* row, const QueryBatch& batch, std::size_t q, Candidates& all,
+              float* distances, std::int64_t* labels) const {
+    const Query& query = batch[q];
     std::sort(all.begin(), all.end(),
               [](Candidate a, Candidate b) { return a.position() < b.position(); });
     const auto tables = std::make_unique_for_overwrite<float[]>(codec_.groups() * kCentroids);
     codec_.full_tables(query.projected.data(), query.w, tables.get());
-    scoring_.full(store_, tables.get(), query.w, all);
+    scoring_.full(store_, tables.get(), batch.bases(q), query.w, all);
     const std::size_t found = std::min(k_, all.size());
-    std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found), all.end(),
-                      std::greater<>());
+    const Candidates best = by_label(all, found);
     const double offset = score_offset(row);
     for (std::size_t i = 0; i < k_; ++i) {
-      labels[i] = i < found ? std::int64_t{all[i].position()} : -1;
+      labels[i] = i < found ? std::int64_t{best[i].position()} : -1;
       distances[i] =
-          i < found ? distance(all[i].score(), query.exponent, offset) : worst_distance();
+          i < found ? distance(best[i].score(), query.exponent, offset) : worst_distance();
     }
+  }
+
+  // The best n, best first, and those that score as the last of them: by label instead of slot.
+  Candidates by_label(const Candidates& all, std::size_t n) const {
+    if (n == 0) return {};
+    Candidates best(all);
+    keep_best(best, n);
+    const float last = best.back().score();
+    best.clear();
+    std::size_t list = 0;
+    for (const Candidate& one : all) {
+      if (one.score() < last) continue;
+      const Place place = store_.locate_from(list, one.position());
+      list = place.list;
+      best.emplace_back(one.score(), store_.label(list, one.position() - store_.start(list)));
+    }
+    std::sort(best.begin(), best.end(), std::greater<>());
+    return best;
   }
 
   // The part of a distance that depends on the query alone.
@@ -267,29 +357,29 @@ class Searcher {
       product += static_cast<double>(q[k]) * mean[k];
       squares += gap * gap;
     }
-    if (euclidean_) return squares;
+    if (scoring_.euclidean()) return squares;
     return codec_.params().pq_multiplier > 0 ? 0 : product;
   }
 
   float distance(float scaled, int exponent, double offset) const {
     constexpr double kLargest = std::numeric_limits<float>::max();
     const double score = std::ldexp(static_cast<double>(scaled), exponent);
-    const double value = euclidean_ ? std::max(0.0, offset - score) : offset + score;
+    const double value = scoring_.euclidean() ? std::max(0.0, offset - score) : offset + score;
     return static_cast<float>(std::clamp(value, -kLargest, kLargest));
   }
 
   float worst_distance() const {
     const float largest = std::numeric_limits<float>::max();
-    return euclidean_ ? largest : -largest;
+    return scoring_.euclidean() ? largest : -largest;
   }
 
   const Codec& codec_;
   const CodeStore& store_;
-  Layout layout_;
+  const Scoring& scoring_;
+  const PackedMatrix& centroids_;
   Rows queries_;
   std::size_t k_, wanted_;
-  bool euclidean_;
-  Scoring scoring_;
+  float reach_;
   CoarsePlan plan_;
   std::vector<Range> ranges_;
 };
@@ -305,8 +395,9 @@ void IndexFlat::search(const Rows& queries, const SearchParams& params, float* d
   require(params.scan_groups <= codec_->groups(),
           "scan_groups=" + std::to_string(params.scan_groups) + " must be at most the " +
               std::to_string(codec_->groups()) + " groups of the codec");
+  require(params.reach >= 0, "reach must not be negative");
   const std::shared_lock lock(mutex_);
-  Searcher(*this, store_, queries, params).run(distances, labels);
+  Searcher(*codec_, store_, *scoring_, centroids_, queries, params).run(distances, labels);
 }
 
 }  // namespace waterfill

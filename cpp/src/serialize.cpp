@@ -10,12 +10,22 @@ namespace {
 
 constexpr std::uint32_t kMaxDims = 1u << 20;
 
+struct DepthRecord {
+  std::uint32_t refine_factor, scan_groups;
+};
+
 struct ParamsRecord {
   std::uint32_t d, p, groups, normalize, alpha_ip, alpha_l2;
-  Depth depth_ip, depth_l2;
+  DepthRecord depth_ip, depth_l2;
   double scale_low, scale_step, cell_low, cell_step, constant_norm, pq_multiplier;
 };
 static_assert(sizeof(ParamsRecord) == 88);
+
+struct CellsRecord {
+  std::uint32_t cells, reserved;
+  double offset_middle, offset_spread, offset_reach, reach_ip, reach_l2;
+};
+static_assert(sizeof(CellsRecord) == 48);
 
 struct ShapeRecord {
   std::uint32_t width, kind;
@@ -43,13 +53,21 @@ void wanted(bool holds, const std::string& what) {
 
 void append_codec(const Codec& codec, std::vector<Section>& sections) {
   const CodecParams& p = codec.params();
-  sections.push_back(record(
-      "PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
-                             static_cast<std::uint32_t>(codec.transform().p()),
-                             static_cast<std::uint32_t>(codec.groups()), p.normalize ? 1u : 0u,
-                             p.alpha_ip.quarters, p.alpha_l2.quarters, p.depth_ip, p.depth_l2,
-                             p.scale.low(), p.scale.step(), p.cell_length.low(),
-                             p.cell_length.step(), p.constant_norm, p.pq_multiplier}));
+  sections.push_back(
+      record("PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
+                                    static_cast<std::uint32_t>(codec.transform().p()),
+                                    static_cast<std::uint32_t>(codec.groups()),
+                                    p.normalize ? 1u : 0u,
+                                    p.alpha_ip.quarters,
+                                    p.alpha_l2.quarters,
+                                    {p.depth_ip.refine_factor, p.depth_ip.scan_groups},
+                                    {p.depth_l2.refine_factor, p.depth_l2.scan_groups},
+                                    p.scale.low(),
+                                    p.scale.step(),
+                                    p.cell_length.low(),
+                                    p.cell_length.step(),
+                                    p.constant_norm,
+                                    p.pq_multiplier}));
   sections.push_back({"SHAPES", [&p](const Emit& emit) {
                         for (const Shape& shape : p.shapes) {
                           const ShapeRecord r{shape.width, static_cast<std::uint32_t>(shape.kind)};
@@ -61,6 +79,13 @@ void append_codec(const Codec& codec, std::vector<Section>& sections) {
   sections.push_back(section("WEIGHTS", p.weights));
   sections.push_back(section("BOOKS", p.codebooks.books));
   sections.push_back(section("CELLS", p.codebooks.cells));
+  if (!p.partition.empty()) {
+    sections.push_back(record(
+        "CELLSPEC",
+        CellsRecord{static_cast<std::uint32_t>(p.partition.size()), 0, p.offset.middle(),
+                    p.offset.spread(), p.offset.reach(), p.depth_ip.reach, p.depth_l2.reach}));
+    sections.push_back(section("CENTROID", p.partition.centroids()));
+  }
   sections.push_back({"PLAN", [&p](const Emit& emit) { emit(p.plan.data(), p.plan.size()); }});
 }
 
@@ -77,7 +102,7 @@ void check_record(const ParamsRecord& r) {
          "sizes in section PARAMS are impossible");
   wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
          "settings in section PARAMS are impossible");
-  for (const Depth& depth : {r.depth_ip, r.depth_l2}) {
+  for (const DepthRecord& depth : {r.depth_ip, r.depth_l2}) {
     wanted(depth.refine_factor >= 1 && depth.scan_groups <= r.groups,
            "search depths in section PARAMS are impossible");
   }
@@ -86,6 +111,21 @@ void check_record(const ParamsRecord& r) {
     wanted(std::isfinite(value), "section PARAMS has a value that is not finite");
   }
   wanted(r.scale_step > 0 && r.cell_step > 0, "section PARAMS has a scale without steps");
+}
+
+void read_cells(const Container& file, CodecParams& p) {
+  const CellsRecord r = file.array<CellsRecord>("CELLSPEC", 1)[0];
+  wanted(r.cells >= 1 && r.cells <= kMaxCells,
+         "section CELLSPEC has an impossible number of cells");
+  for (const double value : {r.offset_middle, r.offset_spread, r.offset_reach}) {
+    wanted(std::isfinite(value) && value >= 0, "section CELLSPEC has an impossible scale");
+  }
+  wanted(r.reach_ip >= 0 && r.reach_l2 >= 0, "section CELLSPEC has an impossible reach");
+  p.offset = OffsetScale(r.offset_middle, r.offset_spread, r.offset_reach);
+  p.depth_ip.reach = static_cast<float>(r.reach_ip);
+  p.depth_l2.reach = static_cast<float>(r.reach_l2);
+  p.partition =
+      Partition(finite_array(file, "CENTROID", std::uint64_t{r.cells} * p.mean.size()), p.mean);
 }
 
 std::shared_ptr<Codec> read_codec(const Container& file) {
@@ -115,8 +155,9 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
   p.constant_norm = r.constant_norm;
   p.pq_multiplier = r.pq_multiplier;
   p.normalize = r.normalize == 1;
-  p.depth_ip = r.depth_ip;
-  p.depth_l2 = r.depth_l2;
+  p.depth_ip = {r.depth_ip.refine_factor, r.depth_ip.scan_groups};
+  p.depth_l2 = {r.depth_l2.refine_factor, r.depth_l2.scan_groups};
+  if (file.has("CELLSPEC")) read_cells(file, p);
   try {
     return std::make_shared<Codec>(std::move(p));
   } catch (const InvalidArgument& error) {
@@ -129,22 +170,71 @@ enum class Part { whole, byte_a_vector };
 Section segments(const char* tag, const CodeStore& store,
                  std::vector<std::uint8_t> Segment::* array, Part part) {
   return {tag, [&store, array, part](const Emit& emit) {
-            for (const Segment& segment : store.segments()) {
-              emit((segment.*array).data(),
-                   part == Part::whole ? (segment.*array).size() : segment.size);
+            for (const List& list : store.lists()) {
+              for (const Segment& segment : list.segments) {
+                emit((segment.*array).data(),
+                     part == Part::whole ? (segment.*array).size() : segment.size);
+              }
             }
           }};
 }
 
-void read_store(const Container& file, std::uint64_t n, bool has_extra, CodeStore& store) {
-  const Layout& layout = store.layout();
-  const std::uint64_t blocks = n / kBlock + (n % kBlock != 0 ? 1 : 0);
+// The list of each vector, by label: one byte, or two where there are more than 256 lists.
+Section list_numbers(const CodeStore& store, std::size_t width) {
+  return {"LISTOF", [&store, width](const Emit& emit) {
+            std::vector<std::uint8_t> numbers(store.size() * width);
+            for (std::size_t l = 0; l < store.lists().size(); ++l) {
+              for (std::size_t i = 0; i < store.lists()[l].size; ++i) {
+                std::uint8_t* own = numbers.data() + store.label(l, i) * width;
+                for (std::size_t b = 0; b < width; ++b) {
+                  own[b] = static_cast<std::uint8_t>(l >> (8 * b));
+                }
+              }
+            }
+            emit(numbers.data(), numbers.size());
+          }};
+}
+
+std::vector<std::uint16_t> read_lists(const Container& file, std::uint64_t n, const Codec& codec) {
+  if (codec.cell_bytes() == 0) return {};
+  SectionReader reader = file.section("LISTOF", n * codec.cell_bytes());
+  std::vector<std::uint8_t> bytes(n * codec.cell_bytes());
+  reader.read(bytes.data(), bytes.size());
+  reader.finish();
+  std::vector<std::uint16_t> lists(n);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::size_t shift = 8 * (i % codec.cell_bytes());
+    std::uint16_t& list = lists[i / codec.cell_bytes()];
+    list = static_cast<std::uint16_t>(list | bytes[i] << shift);
+  }
+  for (const std::uint16_t list : lists) {
+    wanted(list < codec.lists(), "section LISTOF names a list that is not there");
+  }
+  return lists;
+}
+
+std::uint64_t count_blocks(std::uint64_t n, const std::vector<std::uint16_t>& lists,
+                           std::size_t count) {
+  std::vector<std::uint64_t> sizes(count, 0);
+  if (lists.empty()) sizes[0] = n;
+  for (const std::uint16_t list : lists) ++sizes[list];
+  std::uint64_t blocks = 0;
+  for (const std::uint64_t size : sizes) blocks += size / kBlock + (size % kBlock != 0 ? 1 : 0);
+  return blocks;
+}
+
+void read_store(const Container& file, std::uint64_t n, bool has_extra, IndexFlat& index) {
+  const Codec& codec = *index.codec();
+  const Layout layout(codec.groups());
   // SCALE must have n bytes of the file: no memory is asked for that the file could not fill.
   SectionReader scale = file.section("SCALE", n);
+  const std::vector<std::uint16_t> lists = read_lists(file, n, codec);
+  const std::uint64_t blocks = count_blocks(n, lists, codec.lists());
   SectionReader high = file.section("HIGH", blocks * layout.block_bytes());
   SectionReader low = file.section("LOW", n * layout.low_bytes());
   SectionReader extra = file.section("EXTRA", has_extra ? n : 0);
-  store.load(n, [&](Segment& segment, std::size_t) {
+  // One list needs no numbers, whatever the file says.
+  index.load(n, codec.lists() > 1 ? lists.data() : nullptr, [&](Segment& segment) {
     high.read(segment.high.data(), segment.high.size());
     low.read(segment.low.data(), segment.low.size());
     scale.read(segment.scale.data(), segment.size);
@@ -169,9 +259,11 @@ void write_index(const IndexFlat& index, const std::string& path) {
   index.visit_store([&](const CodeStore& store) {
     std::vector<Section> sections;
     append_codec(*index.codec(), sections);
-    sections.push_back(
-        record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
-                                    index.keeps_cell_length() ? 1u : 0u, store.size()}));
+    sections.push_back(record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
+                                                   index.keeps_extra() ? 1u : 0u, store.size()}));
+    if (index.codec()->cell_bytes() > 0) {
+      sections.push_back(list_numbers(store, index.codec()->cell_bytes()));
+    }
     sections.push_back(segments("HIGH", store, &Segment::high, Part::whole));
     sections.push_back(segments("LOW", store, &Segment::low, Part::whole));
     sections.push_back(segments("SCALE", store, &Segment::scale, Part::byte_a_vector));
@@ -190,10 +282,10 @@ std::unique_ptr<IndexFlat> read_index(const std::string& path) {
   } catch (const InvalidArgument& error) {
     throw FormatError(std::string("damaged: ") + error.what());
   }
-  wanted(index->keeps_cell_length() == (r.has_extra == 1),
+  wanted(index->keeps_extra() == (r.has_extra == 1),
          "section INDEX contradicts the codec's settings");
   wanted(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
-  read_store(file, r.size, r.has_extra == 1, index->mutable_store());
+  read_store(file, r.size, r.has_extra == 1, *index);
   return index;
 }
 

@@ -1,6 +1,7 @@
 #include "waterfill/train.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "calibrate.hpp"
@@ -13,16 +14,20 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 constexpr std::size_t kAlphaRows = 32768;  // base rows for the choice of alpha
 constexpr std::size_t kDepthQueries = 256;
-constexpr double kScaleMargin = 2;  // room beyond the training sample's scales
 
 // Every row's coordinates in code order, without padding.
-std::vector<float> project(const Transform& transform, const Rows& rows) {
+std::vector<float> project(const Transform& transform, const Partition& partition,
+                           const Rows& rows) {
   const std::size_t p = transform.p();
+  std::vector<std::uint16_t> cells(partition.empty() ? 0 : rows.n);
+  if (!cells.empty()) partition.assign(rows, cells.data());
   std::vector<float> result(rows.n * p);
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
     std::vector<float> padded(n * transform.stride()), rho(n);
-    transform.directions({rows.row(first), n, rows.d}, padded.data(), rho.data());
+    const Origins from = cells.empty() ? Origins{transform.mean().data()}
+                                       : Origins{partition.centroids().data(), &cells[first]};
+    transform.directions({rows.row(first), n, rows.d}, from, padded.data(), rho.data());
     for (std::size_t i = 0; i < n; ++i) {
       std::copy_n(padded.data() + i * transform.stride(), p, result.data() + (first + i) * p);
     }
@@ -30,36 +35,89 @@ std::vector<float> project(const Transform& transform, const Rows& rows) {
   return result;
 }
 
+// Of positive values.
 struct Extent {
-  double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+  double smallest = std::numeric_limits<double>::infinity(), largest = 0, sum = 0, count = 0;
 
   void include(double value) {
     if (!(value > 0)) return;
     smallest = std::min(smallest, value);
     largest = std::max(largest, value);
+    sum += value;
+    ++count;
+  }
+
+  // Covers them with room at both ends, but for those that are tiny beside most (a row that is its
+  // cell's centroid but for rounding): they would take precision from all others.
+  LogScale scale() const {
+    constexpr double kMargin = 2, kTiny = 1.0 / 32;
+    if (count == 0) return LogScale();
+    return LogScale::covering(std::max(smallest, kTiny * sum / count), largest, kMargin);
   }
 };
 
-// Ranges of the two side bytes over the sample.
+// What an offset is made of, in units of z^2 and of z |c - mean|.
+struct OffsetParts {
+  double square, product;
+};
+
+OffsetParts offset_parts(const Codec& codec, const std::uint8_t* code) {
+  const CodecParams& p = codec.params();
+  const float power = length_power(codec.squared_cell_length(code), p.alpha_ip);
+  const float length = codec.centroid_length(codec.cell_of(code));
+  const float factor = power / length_power(codec.squared_length(code), p.alpha_l2);
+  const float product = length > 0 ? 2 * factor * codec.centroid_product(code) / length : 0;
+  return {static_cast<double>(power) * power, product};
+}
+
+// A scale whose two parts stand to each other as the deviations of what they are for, just wide
+// enough for the sample.
+OffsetScale fit_offset(const Codec& codec, const std::vector<std::uint8_t>& codes,
+                       const std::vector<float>& rho) {
+  constexpr double kMargin = 1.1;
+  std::vector<OffsetParts> parts;
+  double mean = 0, squares = 0, products = 0;
+  for (std::size_t i = 0; i < rho.size(); ++i) {
+    parts.push_back(offset_parts(codec, codes.data() + i * codec.code_size()));
+    mean += parts.back().square;
+    squares += parts.back().square * parts.back().square;
+    products += parts.back().product * parts.back().product;
+  }
+  const auto n = static_cast<double>(rho.size());
+  mean /= n;
+  const double spread = std::sqrt(std::max(0.0, squares / n - mean * mean));
+  const double reach = std::sqrt(products / n);
+  double widest = 1;
+  for (std::size_t i = 0; i < rho.size(); ++i) {
+    const double z = rho[i] / std::sqrt(parts[i].square);
+    const double length =
+        codec.centroid_length(codec.cell_of(codes.data() + i * codec.code_size()));
+    const double step = z * spread + length * reach;
+    const double gap = std::abs(z * (parts[i].square - mean) + length * parts[i].product);
+    if (step > 0) widest = std::max(widest, gap / step);
+  }
+  return OffsetScale(mean, kMargin * widest * spread, kMargin * widest * reach);
+}
+
+// Ranges of the side bytes over the sample.
 void fit_scales(CodecParams& params, const Rows& sample) {
   const Codec codec(params);
-  std::vector<float> rho(sample.n), squares(sample.n);
+  std::vector<float> rho(sample.n);
+  std::vector<std::uint8_t> codes(sample.n * codec.code_size());
   parallel_for((sample.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, sample.n - first);
-    std::vector<std::uint8_t> codes(n * codec.code_size());
-    codec.encode_directions({sample.row(first), n, sample.d}, codes.data(), codec.code_size(),
-                            rho.data() + first);
-    for (std::size_t i = 0; i < n; ++i) {
-      squares[first + i] = codec.squared_cell_length(codes.data() + i * codec.code_size());
-    }
+    codec.encode_directions({sample.row(first), n, sample.d},
+                            codes.data() + first * codec.code_size(), rho.data() + first);
   });
   Extent scales, lengths;
   for (std::size_t i = 0; i < sample.n; ++i) {
-    scales.include(static_cast<double>(rho[i]) / length_power(squares[i], params.alpha_ip));
-    lengths.include(squares[i]);
+    const float squares = codec.squared_cell_length(codes.data() + i * codec.code_size());
+    scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
+    lengths.include(squares);
   }
-  params.scale = LogScale::covering(scales.smallest, scales.largest, kScaleMargin);
-  params.cell_length = LogScale::covering(lengths.smallest, lengths.largest, kScaleMargin);
+  params.scale = scales.scale();
+  params.cell_length = lengths.scale();
+  if (!params.partition.empty()) params.offset = fit_offset(codec, codes, rho);
 }
 
 }  // namespace
@@ -69,7 +127,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   require(sample.n >= 1, "x must have at least one row to train on");
   {
     const Transform transform(params.mean, params.basis, params.weights);
-    const std::vector<float> directions = project(transform, sample);
+    const std::vector<float> directions = project(transform, params.partition, sample);
     params.codebooks = train_codebooks({directions.data(), sample.n, transform.p()}, params.shapes,
                                        train.seed, train.iterations);
   }

@@ -1,10 +1,9 @@
 #include "waterfill/transform.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <numeric>
 
+#include "centre.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -27,7 +26,8 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
   for (const float weight : weights_) {
     require(std::isfinite(weight) && weight > 0, "weights must be finite and positive");
   }
-  rotation_ = FixedRotation(basis_, p, d);
+  fixed_ = FixedMatrix(basis_, p, d);
+  short_ = ShortMatrix(basis_, p, d);
   to_codes_ = PackedMatrix(
       d, p, [&](std::size_t k, std::size_t j) { return weights_[j] * basis_[j * d + k]; });
   to_queries_ = PackedMatrix(
@@ -36,43 +36,11 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
       p, d, [&](std::size_t j, std::size_t k) { return basis_[j * d + k] / weights_[j]; });
 }
 
-namespace {
-
-// A row from the mean.
-struct Centred {
-  float squares = 0;  // of its length
-  float largest = 0;  // of its values, without their sign
-};
-
-Centred centre(const float* row, const float* mean, std::size_t d, float* out) {
-  std::array<float, kParts> squares, largest;
-  kernels().centre(row, mean, d, out, squares.data(), largest.data());
-  return {std::accumulate(squares.begin(), squares.end(), 0.0f),
-          *std::max_element(largest.begin(), largest.end())};
-}
-
-// The same for any row, times a power of two where squares leave float32's range otherwise.
-// `factor` says which.
-Centred centre_safely(const float* row, const std::vector<float>& mean, float& factor,
-                      std::vector<float>& out) {
-  factor = 1;
-  const Centred usual = centre(row, mean.data(), mean.size(), out.data());
-  constexpr float kLeast = 1e-30f, kMost = 1e30f;
-  if (usual.squares >= kLeast && usual.squares <= kMost) return usual;
-  factor = usual.squares < kLeast ? 0x1p100f : 0x1p-100f;
-  std::vector<float> scaled(row, row + mean.size()), scaled_mean(mean);
-  for (float& value : scaled) value *= factor;
-  for (float& value : scaled_mean) value *= factor;
-  return centre(scaled.data(), scaled_mean.data(), mean.size(), out.data());
-}
-
-}  // namespace
-
-void Transform::directions(const Rows& x, float* y, float* rho) const {
+void Transform::directions(const Rows& x, const Origins& from, float* y, float* rho) const {
   std::vector<float> row(d()), u(x.n * d());
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
-    const float norm = std::sqrt(centre_safely(x.row(i), mean_, factor, row).squares);
+    const float norm = std::sqrt(centre_safely(x.row(i), from.of(i, d()), factor, row).squares);
     rho[i] = norm / factor;
     const float inverse = norm > 0 ? 1 / norm : 0.0f;
     for (std::size_t k = 0; k < d(); ++k) u[i * d() + k] = row[k] * inverse;
@@ -80,25 +48,25 @@ void Transform::directions(const Rows& x, float* y, float* rho) const {
   to_codes_.multiply(u.data(), x.n, y);
 }
 
-void Transform::fixed_directions(const Rows& x, bool brief, const float* scales, std::int16_t* y,
-                                 float* rho) const {
+void Transform::fixed_directions(const Rows& x, const Origins& from, bool brief,
+                                 const float* scales, std::int16_t* y, float* rho) const {
   std::vector<float> row(d()), units(x.n);
-  std::vector<std::int16_t> fixed(brief ? 0 : x.n * rotation_.width());
-  std::vector<std::uint8_t> shorts(brief ? x.n * rotation_.width() : 0);
+  std::vector<std::int16_t> fixed(brief ? 0 : x.n * fixed_.width());
+  std::vector<std::uint8_t> shorts(brief ? x.n * short_.width() : 0);
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
-    const Centred centred = centre_safely(x.row(i), mean_, factor, row);
+    const Centred centred = centre_safely(x.row(i), from.of(i, d()), factor, row);
     const float norm = std::sqrt(centred.squares);
     rho[i] = norm / factor;
     if (brief) {
-      units[i] = rotation_.to_short(row.data(), norm, centred.largest,
-                                    shorts.data() + i * rotation_.width());
+      units[i] =
+          short_.to_short(row.data(), norm, centred.largest, shorts.data() + i * short_.width());
     } else {
-      rotation_.to_fixed(row.data(), norm, fixed.data() + i * rotation_.width());
+      fixed_.to_fixed(row.data(), norm, fixed.data() + i * fixed_.width());
     }
   }
-  if (brief) return rotation_.multiply(shorts.data(), units.data(), x.n, scales, y);
-  rotation_.multiply(fixed.data(), x.n, scales, y);
+  if (brief) return short_.multiply(shorts.data(), units.data(), x.n, scales, y);
+  fixed_.multiply(fixed.data(), x.n, scales, y);
 }
 
 void Transform::queries(const Rows& q, float* projected) const {

@@ -63,10 +63,14 @@ void check_scan(const Kernels& scalar, const Kernels& own) {
           }
           const auto luts = inputs.integers<std::uint8_t>(
               queries * count * 2 * kCells, kind == kAllLargest ? kMaxEntry : 0, kMaxEntry);
+          std::array<const std::uint8_t*, kScanQueries> tables{};
+          for (std::size_t q = 0; q < queries; ++q) {  // not in order
+            tables[q] = luts.data() + (queries - 1 - q) * count * 2 * kCells;
+          }
           auto expected = blank<std::uint16_t>(queries * blocks * kBlock), found = expected;
-          scalar.scan(planes.data(), blocks, stride, pairs.data(), count, luts.data(), queries,
+          scalar.scan(planes.data(), blocks, stride, pairs.data(), count, tables.data(), queries,
                       expected.data());
-          own.scan(planes.data(), blocks, stride, pairs.data(), count, luts.data(), queries,
+          own.scan(planes.data(), blocks, stride, pairs.data(), count, tables.data(), queries,
                    found.data());
           tally.compare(expected, found,
                         {{"blocks", blocks},

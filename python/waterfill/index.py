@@ -46,6 +46,11 @@ class IndexFlat:
     scan_groups : int
         Groups that the coarse stage reads, those that contribute most first: the codec's choice at
         first; may be set, from 1 to the number of groups (code bytes).
+    reach : float
+        With cells: a search opens with the cells nearest to the query and passes by those whose
+        vectors would score less than what these gave even if their products with the query were so
+        many standard deviations above zero. The codec's choice at first; may be set, at least 0;
+        ``float("inf")`` scans every cell.
 
     Raises
     ------
@@ -58,9 +63,10 @@ class IndexFlat:
 
     Notes
     -----
-    With ``q`` a query, ``u`` the decoded direction, ``rho`` the distance from the mean and
-    ``s = rho / |u|**alpha``, the full score is ``<q, mean> + s <q, u>`` for inner products and
-    ``|q - mean|^2 + rho^2 - 2 s <q - mean, u>`` for L2. Safe to search from several threads; adding
+    With ``q`` a query, ``c`` the centroid of the vector's cell (the mean where the codec has no
+    cells), ``u`` the decoded direction, ``rho`` the distance from c and ``s = rho / |u|**alpha``,
+    the full score is ``<q, c> + s <q, u>`` for inner products and
+    ``|q - c|^2 + rho^2 - 2 s <q - c, u>`` for L2. Safe to search from several threads; adding
     and removing wait for running searches.
     """
 
@@ -78,6 +84,7 @@ class IndexFlat:
         depth = "l2" if metric == "l2" else "ip"
         self._refine_factor = codec.refine_factor[depth]
         self._scan_groups = codec.scan_groups[depth]
+        self._reach = codec.reach[depth]
 
     @classmethod
     def _wrap(cls, core: _core.IndexFlat) -> IndexFlat:
@@ -108,8 +115,29 @@ class IndexFlat:
 
     @property
     def bytes_per_vector(self) -> int:
-        """Memory of one vector: the code, and a byte more for L2."""
-        return self._codec.code_size + int(self._core.keeps_cell_length)
+        """What is stored of one vector: a byte a group, the scale, and a byte more for L2.
+
+        With cells the order in which vectors came takes 1.3 to 1.7 bytes on top: see `nbytes`.
+        """
+        return self._core.codec.groups + 1 + int(self._core.keeps_extra)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the stored vectors take, room for growth and all; not the codec."""
+        return self._core.bytes
+
+    @property
+    def reach(self) -> float:
+        """Deviations of a product that decide whether a cell is passed by."""
+        return self._reach
+
+    @reach.setter
+    def reach(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise TypeError(f"reach must be a number, got {value!r}")
+        if not value >= 0:
+            raise ValueError(f"reach={value} must be at least 0")
+        self._reach = float(value)
 
     @property
     def scan_groups(self) -> int:
@@ -119,10 +147,10 @@ class IndexFlat:
     @scan_groups.setter
     def scan_groups(self, value: int) -> None:
         number = _positive_int("scan_groups", value)
-        if number > self._codec.code_size - 1:
+        groups = self._core.codec.groups
+        if number > groups:
             raise ValueError(
-                f"scan_groups={number} must be at most the {self._codec.code_size - 1} groups "
-                "of the codec"
+                f"scan_groups={number} must be at most the {groups} groups of the codec"
             )
         self._scan_groups = number
 
@@ -191,7 +219,9 @@ class IndexFlat:
         distances = np.empty((rows.n, k), dtype=np.float32)
         labels = np.empty((rows.n, k), dtype=np.int64)
         for first, block in rows.blocks():
-            found = self._core.search(self._prepare(block), k, candidates, self._scan_groups)
+            found = self._core.search(
+                self._prepare(block), k, candidates, self._scan_groups, self._reach
+            )
             distances[first : first + len(block)], labels[first : first + len(block)] = found
         return distances, labels
 

@@ -14,10 +14,12 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "waterfill/codebooks.hpp"
+#include "waterfill/partition.hpp"
 #include "waterfill/transform.hpp"
 #include "waterfill/types.hpp"
 
@@ -54,15 +56,47 @@ float length_power(float squares, Alpha alpha);
 struct Depth {
   std::uint32_t refine_factor = 20;  // candidates a neighbour that get the full score
   std::uint32_t scan_groups = 0;     // groups whose high nibbles the coarse stage reads; 0: all
+  // A cell is passed by if all its vectors, with products of so many deviations, would score less
+  // than what the nearest cells gave.
+  float reach = std::numeric_limits<float>::infinity();
+};
+
+// The second byte that an L2 index with cells keeps: what a score takes off besides the products,
+//
+//   offset = rho^2 + 2 s <c - mean, u_hat> = z (z middle + e (z spread + |c - mean| reach)),
+//
+// c being the cell's centroid and e the byte as a number from -1 to 1.
+class OffsetScale {
+ public:
+  OffsetScale() = default;
+  OffsetScale(double middle, double spread, double reach)
+      : middle_(middle), spread_(spread), reach_(reach) {}
+
+  double middle() const { return middle_; }
+  double spread() const { return spread_; }
+  double reach() const { return reach_; }
+
+  static float number(std::uint8_t byte) { return (static_cast<float>(byte) - 128) / 127; }
+  // Times w, a small number where squares would be beyond float32.
+  float decode(std::uint8_t byte, float z, float length, float w) const {
+    const float step = z * static_cast<float>(spread_) + length * static_cast<float>(reach_);
+    return w * z * (z * static_cast<float>(middle_) + number(byte) * step);
+  }
+  std::uint8_t encode(double offset, double z, double length) const;
+
+ private:
+  double middle_ = 1, spread_ = 0, reach_ = 0;
 };
 
 struct CodecParams {
   std::vector<float> mean, basis, weights;  // as Transform takes them; basis in code order
+  Partition partition;                      // cells whose centroids vectors are coded from
   std::vector<Shape> shapes;
   Codebooks codebooks;
   Alpha alpha_ip, alpha_l2;  // alpha_ip is also that of the stored scale
   LogScale scale;            // of the byte z
   LogScale cell_length;      // of |u_cell|^2, which an L2 index keeps beside it
+  OffsetScale offset;        // of the other byte, which an L2 index with cells keeps
   double constant_norm = 0;  // |x| where all training vectors have (nearly) the same, else 0
   double pq_multiplier = 0;  // > 0: the published score of the classic plan
   bool normalize = false;    // vectors are divided by their norm before they are encoded
@@ -78,16 +112,28 @@ class Codec {
   const Transform& transform() const { return transform_; }
   std::size_t d() const { return transform_.d(); }
   std::size_t groups() const { return params_.shapes.size(); }
-  std::size_t code_size() const { return groups() + 1; }
+  // Bytes of a code: one a group, the scale, and the number of the cell where there are cells.
+  std::size_t code_size() const { return groups() + 1 + cell_bytes(); }
+  std::size_t cell_bytes() const {
+    return params_.partition.size() > 256 ? 2 : params_.partition.empty() ? 0 : 1;
+  }
+  const Partition& partition() const { return params_.partition; }
+  std::size_t lists() const { return params_.partition.empty() ? 1 : params_.partition.size(); }
+  // The cell that a code names; 0 where there are none.
+  std::size_t cell_of(const std::uint8_t* code) const;
+  void set_cell(std::uint8_t* code, std::size_t cell) const;
+  // What vectors of a cell are coded from.
+  const float* origin(std::size_t cell) const {
+    return params_.partition.empty() ? transform_.mean().data() : params_.partition.centroid(cell);
+  }
 
   // codes: n * code_size() bytes. Rows must be finite.
   void encode(const Rows& x, std::uint8_t* codes) const;
-  // The bytes of the groups alone, `code_stride` apart, and the distances from the mean.
-  void encode_directions(const Rows& x, std::uint8_t* codes, std::size_t code_stride,
-                         float* rho) const;
+  // All but the scale, and the distances from the origins.
+  void encode_directions(const Rows& x, std::uint8_t* codes, float* rho) const;
   // The decoded directions' coordinates: n rows of transform().p() values.
   void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
-  // x = mean + s * u_hat with s = rho / |u_hat|^alpha.
+  // x = origin + s * u_hat with s = rho / |u_hat|^alpha.
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
   // Tables of one projected query: groups() * 256 values for whole bytes, groups() * 16 for high
@@ -98,11 +144,16 @@ class Codec {
 
   float squared_length(const std::uint8_t* code) const;       // |u_hat|^2
   float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
+  // <c - mean, u_hat> of a code whose cell has the centroid c, and |c - mean|.
+  float centroid_product(const std::uint8_t* code) const;
+  float centroid_length(std::size_t cell) const { return params_.partition.length(cell); }
+  // What an L2 score takes off (OffsetScale), with s as alpha_l2 has it.
+  double offset(const std::uint8_t* code) const;
   // What those sum up: groups() * 256 values, and groups() * 16 by high nibble.
   const float* squared_lengths() const { return squared_lengths_.data(); }
   const float* squared_cells() const { return squared_cells_.data(); }
-  // rho, from the scale byte at the end of a code and |u_cell|^2.
-  float distance_from_mean(std::uint8_t scale, float squared_cell_length) const {
+  // rho, from the scale byte of a code and |u_cell|^2.
+  float distance_from_origin(std::uint8_t scale, float squared_cell_length) const {
     return params_.scale[scale] * length_power(squared_cell_length, params_.alpha_ip);
   }
 
@@ -115,6 +166,7 @@ class Codec {
   std::vector<FixedBook> fixed_books_;
   std::vector<float> fixed_scales_;  // from a direction's coordinates to a book's
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
+  std::vector<float> projected_centroids_;              // from the mean, as queries: p values each
 };
 
 }  // namespace waterfill

@@ -19,26 +19,39 @@ inline std::int32_t round_small(float value) {
   return std::bit_cast<std::int32_t>(value + kShift) - std::bit_cast<std::int32_t>(kShift);
 }
 
-// The products of a basis with directions, twice: with 16-bit numbers, exact to about 1e-7 of a
-// direction's energy, and with short ones of 7 and 8 bits, which add an error of some 3e-4 of it
-// (more where a few values are much larger than the others), for codes that lose far more anyway.
-class FixedRotation {
+// Products of rows with a matrix in 16-bit numbers: exact to about 1e-7 of a direction's energy.
+class FixedMatrix {
  public:
-  FixedRotation() = default;
-  // basis: p rows of d values, orthonormal.
-  FixedRotation(const std::vector<float>& basis, std::size_t p, std::size_t d);
+  FixedMatrix() = default;
+  // matrix: p rows of d values, none of them longer than 1.
+  FixedMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d);
 
-  std::size_t width() const { return d_; }  // values of an input row: d, then zeros up to fours
+  std::size_t width() const { return d_; }  // values of an input row: d, then zeros up to twos
   std::size_t stride() const;               // values of an output row: p, rounded up to panels
 
-  // row: d values of a vector of length `norm`; u: width() values, kFixedOne for 1.
+  // row: d values; u: width() values of row / norm, kFixedOne for 1.
   void to_fixed(const float* row, float norm, std::int16_t* u) const;
-  // y = scales * basis * u; scales has stride() values. No product of a direction with a basis
-  // vector is longer than 1, so sums fit 32 bits.
+  // y = scales * matrix * u; scales has stride() values. No product of a direction with a row of
+  // the matrix is longer than 1, so sums fit 32 bits.
   void multiply(const std::int16_t* u, std::size_t n, const float* scales, std::int16_t* y) const;
 
-  // u: width() values of -63 to 63, plus 64; returns what a unit of them is. largest: of the row's
-  // values, without their sign.
+ private:
+  std::size_t size_ = 0, d_ = 0, panels_ = 0;
+  std::vector<std::int16_t> values_;
+};
+
+// The same with short numbers of 7 and 8 bits, which add an error of some 3e-4 of the energy (more
+// where a few values are much larger than the others), where far more is lost anyway.
+class ShortMatrix {
+ public:
+  ShortMatrix() = default;
+  ShortMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d);
+
+  std::size_t width() const { return d_; }  // of an input row: d, then zeros up to fours
+  std::size_t stride() const;
+
+  // u: width() values of -63 to 63, plus 64, for row / norm; returns what a unit of them is.
+  // largest: of the row's values, without their sign.
   float to_short(const float* row, float norm, float largest, std::uint8_t* u) const;
   // units: what `to_short` returned for each row.
   void multiply(const std::uint8_t* u, const float* units, std::size_t n, const float* scales,
@@ -46,10 +59,9 @@ class FixedRotation {
 
  private:
   std::size_t size_ = 0, d_ = 0, panels_ = 0;
-  std::vector<std::int16_t> fixed_;
-  std::vector<std::int8_t> short_;
-  std::vector<std::int32_t> short_offsets_;
-  std::vector<float> short_units_;  // of the basis vectors
+  std::vector<std::int8_t> values_;
+  std::vector<std::int32_t> offsets_;
+  std::vector<float> units_;  // of the matrix's rows
 };
 
 // The 256 centroids of a group.

@@ -73,6 +73,7 @@ class Container {
   // The section, which must be there and have `size` bytes.
   SectionReader section(const std::string& tag, std::uint64_t size) const;
   std::uint64_t section_size(const std::string& tag) const;
+  bool has(const std::string& tag) const;
 
   template <class T>
   std::vector<T> array(const std::string& tag, std::uint64_t count) const {

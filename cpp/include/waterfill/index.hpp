@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <shared_mutex>
 #include <vector>
@@ -18,17 +19,24 @@ struct SearchParams {
   std::size_t k;
   std::size_t candidates;   // vectors that go from the coarse to the full score
   std::size_t scan_groups;  // groups that the coarse score reads; 0: all
+  float reach = std::numeric_limits<float>::infinity();  // see Depth
 };
+
+class Scoring;
 
 class IndexFlat {
  public:
   IndexFlat(std::shared_ptr<const Codec> codec, Metric metric);
+  ~IndexFlat();
 
   const std::shared_ptr<const Codec>& codec() const { return codec_; }
   Metric metric() const { return metric_; }
   Alpha alpha() const;
-  // Whether a second byte a vector is kept, |u_cell|^2: the coarse stage needs it for L2.
-  bool keeps_cell_length() const;
+  // Whether a second byte a vector is kept, which the coarse stage needs for L2: |u_cell|^2, or
+  // with cells what OffsetScale says.
+  bool keeps_extra() const { return metric_ == Metric::l2; }
+  // Memory of the stored vectors.
+  std::size_t bytes() const;
   std::size_t size() const;
 
   // codes: n rows of codec()->code_size() bytes.
@@ -43,8 +51,9 @@ class IndexFlat {
   // distances, labels: queries.n * k values, best first, ids of equal scores ascending; missing
   // ones are -1 with the worst possible distance.
   //
-  // inner product and cosine:  <q, mean> + s <q', y_hat>
-  // L2:                        |q - mean|^2 + rho^2 - 2 s <(q - mean)', y_hat>
+  // With c the centroid of the vector's cell (the mean where there are no cells):
+  // inner product and cosine:  <q, c> + s <q', y_hat>
+  // L2:                        |q - c|^2 + rho^2 - 2 s <(q - c)', y_hat>
   void search(const Rows& queries, const SearchParams& params, float* distances,
               std::int64_t* labels) const;
 
@@ -54,12 +63,21 @@ class IndexFlat {
     const std::shared_lock lock(mutex_);
     visit(store_);
   }
-  CodeStore& mutable_store() { return store_; }  // before the index is shared
+  // Fills the index before it is shared.
+  template <class Fill>
+  void load(std::size_t n, const std::uint16_t* lists, Fill fill) {
+    store_.load(n, lists, fill);
+    changed();
+  }
 
  private:
+  void changed();
+
   std::shared_ptr<const Codec> codec_;
   Metric metric_;
   CodeStore store_;
+  PackedMatrix centroids_;                  // of the cells, from the mean, for queries
+  std::unique_ptr<const Scoring> scoring_;  // for what the store holds
   mutable std::shared_mutex mutex_;
 };
 

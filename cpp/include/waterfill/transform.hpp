@@ -1,12 +1,13 @@
 // From vectors to the coordinates that are quantized, for stored vectors and for queries.
 //
-//   stored:  u = (x - mean) / rho, rho = |x - mean|;   y_i = weight_i * <basis_i, u>
+//   stored:  u = (x - origin) / rho, rho = |x - origin|;   y_i = weight_i * <basis_i, u>
 //   query:   q'_i = <basis_i, q> / weight_i,           so <q', y> = <q, u> on the basis
 //
 // Hand-written products instead of BLAS: BLAS chooses its order of summation by the number of rows
 // and threads, and neither a code nor a score may depend on its neighbours in a batch.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "waterfill/fixed_point.hpp"
@@ -40,6 +41,16 @@ class PackedMatrix {
   std::vector<float> data_;
 };
 
+// Where rows are measured from: one point for all, or for each that of its cell.
+struct Origins {
+  const float* points;
+  const std::uint16_t* cells = nullptr;
+
+  const float* of(std::size_t i, std::size_t d) const {
+    return cells != nullptr ? points + cells[i] * d : points;
+  }
+};
+
 class Transform {
  public:
   // basis: p rows of d values, orthonormal; weights: p positive values.
@@ -52,13 +63,12 @@ class Transform {
   const std::vector<float>& basis() const { return basis_; }
   const std::vector<float>& weights() const { return weights_; }
 
-  // y: n * stride() values; rho: n values. A row equal to the mean gives rho 0 and y 0.
-  void directions(const Rows& x, float* y, float* rho) const;
-  // The same as integers, for codes: y = scales * basis * u, n * rotation().stride() values. With
-  // `brief`, from short numbers.
-  void fixed_directions(const Rows& x, bool brief, const float* scales, std::int16_t* y,
-                        float* rho) const;
-  const FixedRotation& rotation() const { return rotation_; }
+  // y: n * stride() values; rho: n values. A row equal to its origin gives rho 0 and y 0.
+  void directions(const Rows& x, const Origins& from, float* y, float* rho) const;
+  // The same as integers, for codes: y = scales * basis * u, n * stride() values. With `brief`,
+  // from short numbers.
+  void fixed_directions(const Rows& x, const Origins& from, bool brief, const float* scales,
+                        std::int16_t* y, float* rho) const;
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
@@ -67,7 +77,8 @@ class Transform {
  private:
   std::vector<float> mean_, basis_, weights_;
   PackedMatrix to_codes_, to_queries_, from_codes_;
-  FixedRotation rotation_;
+  FixedMatrix fixed_;
+  ShortMatrix short_;
 };
 
 }  // namespace waterfill

@@ -1,0 +1,75 @@
+#include "waterfill/ascending.hpp"
+
+#include <bit>
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kWord = 64;
+
+// Room for one more, an eighth at a time: doubling would waste up to half of it.
+template <class T>
+void make_room(std::vector<T>& values, std::size_t size) {
+  if (size > values.capacity()) values.reserve(size + size / 8 + 4);
+}
+
+}  // namespace
+
+std::size_t Ascending::bytes() const {
+  return low_.capacity() + (bits_.capacity() + samples_.capacity()) * sizeof(std::uint64_t);
+}
+
+void Ascending::push_back(std::uint32_t value) {
+  // The position of a one is its number plus its value's high part.
+  const std::size_t at = low_.size() + (value >> 8);
+  const std::size_t words = at / kWord + 1, samples = low_.size() / kSample + 1;
+  make_room(bits_, words);
+  make_room(samples_, samples);
+  make_room(low_, low_.size() + 1);
+  bits_.resize(words, 0);
+  bits_[at / kWord] |= std::uint64_t{1} << at % kWord;
+  if (low_.size() % kSample == 0) samples_.push_back(at);
+  low_.push_back(static_cast<std::uint8_t>(value & 255));
+  end_ = at + 1;
+}
+
+std::size_t Ascending::position(std::size_t i) const {
+  const std::size_t start = samples_[i / kSample];
+  std::size_t word = start / kWord, left = i % kSample;
+  std::uint64_t bits = bits_[word] & (~std::uint64_t{0} << start % kWord);
+  for (auto ones = static_cast<std::size_t>(std::popcount(bits)); ones <= left;
+       ones = static_cast<std::size_t>(std::popcount(bits))) {
+    left -= ones;
+    bits = bits_[++word];
+  }
+  for (; left > 0; --left) bits &= bits - 1;
+  return word * kWord + static_cast<std::size_t>(std::countr_zero(bits));
+}
+
+std::uint32_t Ascending::operator[](std::size_t i) const {
+  return static_cast<std::uint32_t>((position(i) - i) << 8 | low_[i]);
+}
+
+std::size_t Ascending::count_below(std::uint32_t value) const {
+  std::size_t low = 0, high = size();
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    if ((*this)[middle] < value) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+void Ascending::truncate(std::size_t size) {
+  if (size >= low_.size()) return;
+  end_ = size == 0 ? 0 : position(size - 1) + 1;
+  low_.resize(size);
+  samples_.resize((size + kSample - 1) / kSample);
+  bits_.resize((end_ + kWord - 1) / kWord);
+  if (end_ % kWord != 0) bits_.back() &= ~(~std::uint64_t{0} << end_ % kWord);
+}
+
+}  // namespace waterfill

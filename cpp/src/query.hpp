@@ -1,0 +1,45 @@
+// Queries as the two stages of a search want them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "coarse.hpp"
+#include "scoring.hpp"
+#include "waterfill/codec.hpp"
+
+namespace waterfill {
+
+struct Query {
+  int exponent = 0;     // it was divided by 2^exponent
+  float w = 1;          // 2^-exponent: see scoring.hpp
+  float deviation = 0;  // of its products with the vectors of a cell; with cells only
+  CoarseUnit unit;
+  std::vector<float> projected;
+};
+
+// Some queries and their tables.
+class QueryBatch {
+ public:
+  // centroids: those of the codec's cells from the mean, packed; scale factors of `scoring` decide
+  // what bases are.
+  QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
+             const PackedMatrix& centroids, const Rows& queries);
+
+  std::size_t size() const { return queries_.size(); }
+  const Query& operator[](std::size_t i) const { return queries_[i]; }
+  const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
+  // What each list gives to the scores of its vectors.
+  const float* bases(std::size_t i) const { return bases_.data() + i * base_stride_; }
+
+ private:
+  void prepare(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
+               const PackedMatrix& centroids, const Rows& rows, std::size_t first);
+
+  std::size_t lut_bytes_, base_stride_;
+  std::vector<Query> queries_;
+  std::vector<std::uint8_t> luts_;
+  std::vector<float> bases_;
+};
+
+}  // namespace waterfill

@@ -1,0 +1,94 @@
+"""Cells: k-means centroids that vectors are coded from, where that pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from waterfill import _core
+from waterfill.analysis import from_moments
+from waterfill.plan import Plan
+from waterfill.rows import FloatRows
+
+Cells = int | Literal["auto"]
+
+MOST_CELLS = 4096
+_AUTO_MOST = 1024
+_AUTO_LEAST = 16
+_ROWS_PER_CELL = 48  # fewer, and centroids would be the training rows' own
+_FEWEST_HELD_OUT = 32
+_PAYS = 0.95  # of the error without cells
+_MOMENT_ROWS = 40  # a dimension
+_FLOOR = 0.01  # of the mean squared distance: nearer rows do not weigh more
+_BLOCK = 4096
+
+
+def choose_cells(
+    plan: Plan, sample: FloatRows, held_out: FloatRows, rows: int, wanted: Cells, seed: int
+) -> tuple[Plan, FloatRows]:
+    """Train cells and make the plan for what they leave, or return the plan without cells.
+
+    Parameters
+    ----------
+    plan : Plan
+        For directions from the mean.
+    sample : float32 (n, d)
+        Rows to train on.
+    held_out : float32 (m, d)
+        Others, which tell whether cells pay.
+    rows : int
+        How many there were to draw the sample from.
+    wanted : int or 'auto'
+        The number of cells; 0 for none. ``auto``: as many as there are rows for, if that makes the
+        expected error smaller by a twentieth or more.
+    seed : int
+
+    Returns
+    -------
+    plan : Plan
+        Basis and groups for directions from the centroids.
+    centroids : float32 (cells, d)
+        Of no rows where there are no cells.
+    """
+    none = np.empty((0, plan.d), dtype=np.float32)
+    auto = wanted == "auto"
+    number = _affordable(rows) if wanted == "auto" else min(wanted, len(sample))
+    if number == 0 or plan.maker != "waterfill" or (auto and len(held_out) < _FEWEST_HELD_OUT):
+        return plan, none
+    centroids = _core.train_partition(sample, plan.mean, number, seed)
+    refitted = _refit(plan, sample, centroids)
+    if auto:
+        left = _energy(_core.residuals(held_out, plan.mean, centroids))
+        before = _energy(held_out - plan.mean)
+        expected = refitted.predicted_distortion * left
+        if not expected < _PAYS * plan.predicted_distortion * before:
+            return plan, none
+    return refitted, centroids
+
+
+def _affordable(rows: int) -> int:
+    number = _AUTO_MOST
+    while number * _ROWS_PER_CELL > rows:
+        number //= 2
+    return number if number >= _AUTO_LEAST else 0
+
+
+def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows) -> Plan:
+    """Make a plan of as many bytes for what is left of the rows once their centroid is taken."""
+    step = max(1, len(sample) // (_MOMENT_ROWS * plan.d))
+    rows = sample[::step]
+    first = _core.residuals(np.ascontiguousarray(rows[:_BLOCK]), plan.mean, centroids)
+    moments = _core.Moments(np.zeros(plan.d), _FLOOR * _energy(first))
+    for start in range(0, len(rows), _BLOCK):
+        block = np.ascontiguousarray(rows[start : start + _BLOCK])
+        moments.update(_core.residuals(block, plan.mean, centroids))
+    made = Plan.waterfill(from_moments(moments), len(plan.groups), plan.weighting)
+    return replace(
+        made, mean=plan.mean, constant_norm=plan.constant_norm, normalize=plan.normalize
+    )
+
+
+def _energy(x: FloatRows) -> float:
+    return float(np.square(x, dtype=np.float64).sum(axis=1).mean())
