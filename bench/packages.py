@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ POS = ("noun", "verb", "adj", "adv")
 # copies differ in white space and offsets only, so the texts, whose hash this is, are the same.
 DEBIAN_WORDNET = Path("/usr/share/wordnet")
 TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
+WORDS_SHA256 = "deeb35a7ed4a9af2fe9755a78bc97f9db2d76ed2d77c9a04c1e21225d9493271"
 
 
 class DatasetError(RuntimeError):
@@ -136,20 +137,46 @@ def _wordnet_folder(cache: Path) -> Path:
         return DEBIAN_WORDNET
 
 
-def wordnet_texts(cache: Path) -> list[str]:
-    """Return all different WordNet 3.0 definitions and examples, in the sets' fixed order."""
-    folder = _wordnet_folder(cache)
-    # Texts that differ in case only are one text: the MiniLM tokenizer does not see case.
-    unique: dict[str, str] = {}
+def _synsets(folder: Path) -> Iterator[tuple[str, str]]:
+    """Read the fields before the gloss, and the gloss, of every line of the dictionary."""
     for pos in POS:
         for line in (folder / f"data.{pos}").read_text(encoding="ascii").splitlines():
             if not line.startswith("  ") and " | " in line:
-                for text in _gloss_texts(line.split(" | ", 1)[1]):
-                    unique.setdefault(text.casefold(), text)
+                fields, gloss = line.split(" | ", 1)
+                yield fields, gloss
+
+
+def _lemmas(fields: str) -> Iterator[str]:
+    """Return a line's words: offset, file, part of speech, hexadecimal count, (word, id) pairs."""
+    parts = fields.split()
+    for word in parts[4 : 4 + 2 * int(parts[3], 16) : 2]:
+        yield re.sub(r"\([a-z]+\)$", "", word).replace("_", " ")  # less an adjective's "(p)"
+
+
+def _in_order(items: Iterable[str], digest: str, folder: Path) -> list[str]:
+    # Texts that differ in case only are one text: the MiniLM tokenizer does not see case.
+    unique: dict[str, str] = {}
+    for item in items:
+        unique.setdefault(item.casefold(), item)
     texts = sorted(unique.values(), key=shuffle_key)
-    if hashlib.sha256("\n".join(texts).encode()).hexdigest() != TEXTS_SHA256:
+    if hashlib.sha256("\n".join(texts).encode()).hexdigest() != digest:
         raise DatasetError(f"{folder} does not hold the WordNet 3.0 texts the sets are made of")
     return texts
+
+
+def wordnet_texts(cache: Path) -> list[str]:
+    """Return all different WordNet 3.0 definitions and examples, in the sets' fixed order."""
+    folder = _wordnet_folder(cache)
+    texts = (text for _, gloss in _synsets(folder) for text in _gloss_texts(gloss))
+    return _in_order(texts, TEXTS_SHA256, folder)
+
+
+def wordnet_words(cache: Path) -> list[str]:
+    """Return all different WordNet 3.0 words and set phrases, less those that are texts too."""
+    folder = _wordnet_folder(cache)
+    known = {text.casefold() for text in wordnet_texts(cache)}
+    words = (word for fields, _ in _synsets(folder) for word in _lemmas(fields))
+    return _in_order((w for w in words if w.casefold() not in known), WORDS_SHA256, folder)
 
 
 def shuffle_key(item: object) -> bytes:
