@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from embedders import Array, Embed, MiniLM, Tick, wordllama
+from embedders import Array, Embed, MiniLM, MPNet, Tick, wordllama
 from neighbours import exact_neighbours
 from packages import (
     PACKAGES,
@@ -101,6 +101,7 @@ class Dataset:
 
 _SPECS = (
     Spec("minilm-wordnet-384", 160_000, "MiniLM embeddings of WordNet 3.0 texts, unit norm"),
+    Spec("mpnet-wordnet-768", 30_000, "MPNet embeddings of the same texts, unit norm"),
     Spec("wordllama-wordnet-256", 160_000, "static WordLlama embeddings of the same texts"),
     Spec("frword-300", 19_500, "French word vectors, not normalised"),
     Spec(
@@ -148,7 +149,9 @@ def _source(spec: Spec, cache: Path) -> Source:
 
     @memo
     def embed() -> Embed:  # loaded only when some chunk is not in the cache
-        return MiniLM(files).embed if model == "minilm" else wordllama(files)
+        if model == "wordllama":
+            return wordllama(files)
+        return (MPNet if model == "mpnet" else MiniLM)(files).embed
 
     def read_texts(lo: int, hi: int, tick: Tick) -> Array:
         return embed()(texts[lo:hi], tick)

