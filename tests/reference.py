@@ -25,12 +25,13 @@ class Reference:
     cells: Floats
     shapes: list[tuple[int, str]]
     settings: dict[str, Any]
+    rests: list[tuple[int, int]]
 
     @classmethod
     def of(cls, codec: wf.Codec) -> Reference:
         arrays = codec._core.arrays
-        parts = {k: v.astype(np.float64) for k, v in arrays.items() if k != "shapes"}
-        return cls(shapes=arrays["shapes"], settings=codec._core.settings, **parts)
+        parts = {k: v.astype(np.float64) for k, v in arrays.items() if k not in ("shapes", "rests")}
+        return cls(shapes=arrays["shapes"], rests=arrays["rests"], settings=codec._core.settings, **parts)
 
     def slices(self) -> list[slice]:
         ends = np.cumsum([width for width, _ in self.shapes])
@@ -92,22 +93,6 @@ class Reference:
         product = q @ origins.T + s * (q @ u.T)
         if metric != "l2":
             return product
-        shifted = q - self.mean
-        from_mean = origins - self.mean
-        own = s * (from_mean * u).sum(axis=1)
-        offset = self.stored_offset(codes, self.rho(codes) ** 2 + 2 * own)
-        product = shifted @ from_mean.T + s * (shifted @ u.T)
-        squares = (shifted**2).sum(axis=1)[:, None] + (from_mean**2).sum(axis=1) + offset
-        return np.maximum(0, squares - 2 * product)
-
-    def stored_offset(self, codes: NDArray[np.uint8], offset: Floats) -> Floats:
-        """What the L2 score takes off, as the index's second byte holds it."""
-        if not len(self.centroids):
-            return offset
-        middle, spread, reach = self.settings["offset"]
-        z = self.rho(codes) / self.cell_length(codes) ** (self.settings["alpha_ip"] / 4)
-        length = np.linalg.norm(self.origins(codes) - self.mean, axis=1)
-        step = z * (z * spread + length * reach)
-        number = (offset - z * z * middle) / np.maximum(step, 1e-300)
-        byte = np.clip(np.round(128 + 127 * number), 1, 255)
-        return z * z * middle + (byte - 128) / 127 * step
+        own = s * (origins * u).sum(axis=1)
+        squares = ((q[:, None] - origins[None]) ** 2).sum(axis=2) + self.rho(codes) ** 2
+        return np.maximum(0, squares - 2 * (s * (q @ u.T) - own))

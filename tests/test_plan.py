@@ -23,7 +23,7 @@ def test_rates_spend_the_budget_by_one_water_level(v, share):
     rates = _core.reverse_waterfill(v, bits)
     assert rates.sum() == pytest.approx(bits, rel=1e-6)
     assert (rates >= 0).all()
-    assert (rates <= 8).all()
+    assert (rates <= 16).all()
     order = np.argsort(v, kind="stable")
     assert (np.diff(rates[order]) >= -1e-9).all()
     between = (rates > 1e-9) & (rates < 8 - 1e-9)

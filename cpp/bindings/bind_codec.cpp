@@ -12,6 +12,7 @@ using PyShape = std::pair<std::uint32_t, std::string>;  // width, kind
 
 std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
                              const py::object& weights, const std::vector<PyShape>& shapes,
+                             const std::vector<std::pair<std::uint32_t, std::uint32_t>>& rests,
                              const py::object& centroids, const py::object& sample,
                              const py::object& held_out, std::uint64_t seed, int iterations,
                              double constant_norm, double pq_multiplier, bool normalize,
@@ -23,6 +24,7 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   for (const auto& [width, kind] : shapes) {
     params.shapes.push_back({width, kind == "binary" ? GroupKind::binary : GroupKind::vector});
   }
+  for (const auto& [column, whole] : rests) params.rests.push_back({column, whole});
   std::vector<float> rows_of_cells = vector_argument<float>(centroids, "centroids", 2);
   if (!rows_of_cells.empty()) params.partition = Partition(std::move(rows_of_cells), params.mean);
   params.constant_norm = constant_norm;
@@ -92,6 +94,9 @@ py::dict arrays(const Codec& codec) {
   dict["books"] = matrix(p.codebooks.books, 256);
   dict["cells"] = matrix(p.codebooks.cells, 16);
   dict["centroids"] = matrix(p.partition.centroids(), codec.d());
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> rests;
+  for (const Rest& rest : p.rests) rests.emplace_back(rest.column, rest.whole);
+  dict["rests"] = rests;
   dict["shapes"] = shapes;
   return dict;
 }
@@ -156,7 +161,7 @@ void bind_codec(py::module_& m) {
 
   py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
-                  py::arg("weights"), py::arg("shapes"), py::arg("centroids"), py::arg("sample"),
+                  py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"), py::arg("sample"),
                   py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
                   py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
                   py::arg("plan"))

@@ -8,6 +8,7 @@
 #include "kernels.hpp"
 #include "kmeans.hpp"
 #include "random.hpp"
+#include "waterfill/fixed_point.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
@@ -235,21 +236,33 @@ std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::siz
   return order;
 }
 
-Codebooks train_codebooks(const Rows& y, const std::vector<Shape>& shapes, std::uint64_t seed,
-                          int iterations) {
+namespace {
+
+// Takes from each row's coordinate the nearest of 256 centroids on a line.
+void leave_rest(std::vector<float>& y, std::size_t stride, const Rest& rest, const float* book) {
+  const std::size_t n = y.size() / stride;
+  std::vector<float> values(n);
+  std::vector<std::uint8_t> codes(n);
+  for (std::size_t i = 0; i < n; ++i) values[i] = y[i * stride + rest.whole];
+  FixedBook(book, 1).nearest({values.data(), n, 1}, codes.data());
+  for (std::size_t i = 0; i < n; ++i) y[i * stride + rest.column] = values[i] - book[codes[i]];
+}
+
+}  // namespace
+
+Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shapes,
+                          const std::vector<Rest>& rests, std::uint64_t seed, int iterations) {
   std::vector<std::size_t> offsets;
   std::size_t total = 0;
   for (const Shape& shape : shapes) {
     offsets.push_back(total);
     total += shape.width;
   }
-  require(total == y.d, "y has " + std::to_string(y.d) + " columns; the groups have " +
-                            std::to_string(total) + " dimensions");
   Codebooks result{std::vector<float>(total * kCentroids), std::vector<float>(total * kCells)};
-  parallel_for(shapes.size(), [&](std::size_t g) {
+  const auto train = [&](std::size_t g) {
     const std::size_t width = shapes[g].width, offset = offsets[g];
     std::vector<float> own;
-    const Rows part = gather(y, offset, width, own);
+    const Rows part = gather({y.data(), y.size() / total, total}, offset, width, own);
     std::vector<std::uint64_t> counts(kCentroids, 1);
     const std::vector<float> book = shapes[g].kind == GroupKind::binary
                                         ? binary_book(part)
@@ -257,7 +270,19 @@ Codebooks train_codebooks(const Rows& y, const std::vector<Shape>& shapes, std::
     std::copy(book.begin(), book.end(),
               result.books.begin() + static_cast<std::ptrdiff_t>(offset * kCentroids));
     cell_means(book, width, counts, result.cells.data() + offset * kCells);
+  };
+  // Groups that rests come from, then the others.
+  std::vector<std::size_t> first, second;
+  for (std::size_t g = 0; g < shapes.size(); ++g) {
+    const bool whole = std::any_of(rests.begin(), rests.end(),
+                                   [&](const Rest& rest) { return rest.whole == offsets[g]; });
+    (whole ? first : second).push_back(g);
+  }
+  parallel_for(first.size(), [&](std::size_t i) { train(first[i]); });
+  parallel_for(rests.size(), [&](std::size_t i) {
+    leave_rest(y, total, rests[i], result.books.data() + rests[i].whole * kCentroids);
   });
+  parallel_for(second.size(), [&](std::size_t i) { train(second[i]); });
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "waterfill/codec.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -14,7 +15,25 @@ constexpr std::size_t kTaskRows = 64;  // rows that one thread takes at a time; 
 // A direction that decodes to (nearly) nothing has no length to divide by.
 constexpr float kSmallestSquare = 1e-12f;
 
+// Rests come by rising first byte, which is that of an earlier group of one dimension.
+void check_rests(const CodecParams& p) {
+  std::vector<std::size_t> starts;
+  std::size_t column = 0;
+  for (const Shape& shape : p.shapes) {
+    if (shape.width == 1 && shape.kind == GroupKind::vector) starts.push_back(column);
+    column += shape.width;
+  }
+  std::size_t least = 0;
+  for (const Rest& rest : p.rests) {
+    require(rest.whole >= least && rest.whole < rest.column && rest.column < column &&
+                std::binary_search(starts.begin(), starts.end(), rest.whole),
+            "a second byte needs a group of its dimension alone before it");
+    least = rest.whole + std::size_t{1};
+  }
+}
+
 void check(const CodecParams& p) {
+  check_rests(p);
   std::size_t width = 0;
   for (const Shape& shape : p.shapes) width += shape.width;
   require(!p.shapes.empty() && width == p.weights.size(),
@@ -56,26 +75,6 @@ float sum_over_groups(std::size_t groups, Term term) {
 
 }  // namespace
 
-LogScale::LogScale(double low, double step) : low_(low), step_(step) {
-  values_[0] = 0;
-  for (int code = 1; code < 256; ++code) {
-    values_[static_cast<std::size_t>(code)] = static_cast<float>(std::exp(low + (code - 1) * step));
-  }
-}
-
-LogScale LogScale::covering(double smallest, double largest, double margin) {
-  if (!(largest > 0)) return LogScale();
-  smallest = std::clamp(smallest, largest * 1e-6, largest);
-  const double low = std::log(smallest / margin), high = std::log(largest * margin);
-  return LogScale(low, (high - low) / 254);
-}
-
-std::uint8_t LogScale::encode(double value) const {
-  if (!(value > 0)) return 0;
-  const double code = 1 + std::round((std::log(value) - low_) / step_);
-  return static_cast<std::uint8_t>(std::clamp(code, 1.0, 255.0));
-}
-
 float length_power(float squares, Alpha alpha) {
   if (alpha.quarters == 0) return 1.0f;
   const float one = std::sqrt(std::max(squares, kSmallestSquare));
@@ -109,6 +108,12 @@ Codec::Codec(CodecParams params)
       fixed_scales_[j] = params_.weights[j] * fixed_books_[g].scale();
     }
     const float* weights = params_.weights.data() + offset;
+    for (std::size_t c = 0; c < kCentroids; ++c) {
+      for (std::size_t j = 0; j < width; ++j) points_.push_back(book[j * kCentroids + c]);
+    }
+    for (const Rest& rest : params_.rests) {
+      if (rest.whole == offset) rest_groups_.push_back(g);
+    }
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
     add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
                 squared_cells_.data() + g * kCells);
@@ -152,9 +157,22 @@ void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho) co
   const bool brief = transform_.p() >= 4 * groups();
   const std::size_t stride = transform_.stride();
   std::vector<std::int16_t> y(x.n * stride + 1);  // a group may be read one value on
-  transform_.fixed_directions(x, from, brief, fixed_scales_.data(), y.data(), rho);
+  // Where the scale holds the length itself, directions are in units of what it will hold: the codes
+  // make up for its rounding.
+  const LogScale* lengths = params_.alpha_ip.quarters == 0 ? &params_.scale : nullptr;
+  transform_.fixed_directions(x, from, brief, fixed_scales_.data(), lengths, y.data(), rho);
+  std::size_t left = 0;  // rests that are known
   for (std::size_t g = 0; g < groups(); ++g) {
     fixed_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_size());
+    for (; left < rest_groups_.size() && rest_groups_[left] == g; ++left) {
+      const Rest& rest = params_.rests[left];
+      const float factor = fixed_scales_[rest.column] / fixed_scales_[rest.whole];
+      for (std::size_t i = 0; i < x.n; ++i) {
+        const std::int16_t value = y[i * stride + rest.whole];
+        y[i * stride + rest.column] =
+            fixed_books_[g].rest(value, codes[i * code_size() + g], factor);
+      }
+    }
   }
 }
 
@@ -226,14 +244,23 @@ float Codec::squared_cell_length(const std::uint8_t* code) const {
 
 float Codec::centroid_product(const std::uint8_t* code) const {
   if (partition().empty()) return 0;
-  const float* centroid = projected_centroids_.data() + cell_of(code) * transform_.p();
-  float sum = 0;
+  return centroid_product(code, cell_of(code));
+}
+
+float Codec::centroid_product(const std::uint8_t* code, std::size_t cell) const {
+  const float* centroid = projected_centroids_.data() + cell * transform_.p();
+  const float* points = points_.data();
+  std::array<float, 4> sums{};  // that do not wait for each other
   for (std::size_t g = 0; g < groups(); ++g) {
-    for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
-      sum += centroid[j] * params_.codebooks.books[j * kCentroids + code[g]];
-    }
+    const std::size_t width = params_.shapes[g].width;
+    const float* point = points + code[g] * width;
+    float sum = 0;
+    for (std::size_t j = 0; j < width; ++j) sum += centroid[j] * point[j];
+    sums[g % 4] += sum;
+    centroid += width;
+    points += kCentroids * width;
   }
-  return sum;
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 double Codec::offset(const std::uint8_t* code) const {

@@ -64,8 +64,10 @@ std::size_t FixedMatrix::stride() const {
 void FixedMatrix::to_fixed(const float* row, float norm, std::int16_t* u) const {
   const std::size_t d = size_;
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
+  constexpr float kMost = kFixedOne;
   for (std::size_t k = 0; k < d; ++k) {
-    u[k] = static_cast<std::int16_t>(round_small(row[k] * factor));
+    const float value = std::min(std::max(row[k] * factor, -kMost), kMost);
+    u[k] = static_cast<std::int16_t>(round_small(value));
   }
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
@@ -142,6 +144,12 @@ void FixedBook::nearest(const std::int16_t* y, std::size_t n, std::size_t stride
                         std::uint8_t* codes, std::size_t code_stride) const {
   kernels().nearest(y, n, stride, even_width_, negative_.data(), half_norms_.data(), codes,
                     code_stride);
+}
+
+std::int16_t FixedBook::rest(std::int16_t y, std::uint8_t code, float factor) const {
+  constexpr float kMost = kFixedOne;
+  const float value = static_cast<float>(y + negative_[std::size_t{code} * 2]) * factor;
+  return static_cast<std::int16_t>(round_small(std::min(std::max(value, -kMost), kMost)));
 }
 
 void FixedBook::nearest(const Rows& y, std::uint8_t* codes) const {

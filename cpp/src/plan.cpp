@@ -43,13 +43,35 @@ double group_error(const std::vector<double>& variances, const std::vector<doubl
   const double energy = std::accumulate(own.begin(), own.end(), 0.0);
   if (group.kind == GroupKind::binary) return kOneBitError * energy;
   // Eight bits, spent inside the group as well as a quantizer can: water-filling once more.
-  const std::vector<double> rates = reverse_waterfill(seen, kMaxRate);
+  const std::vector<double> rates = reverse_waterfill(seen, kByteBits);
   double error = 0, active = 0;
   for (std::size_t i = 0; i < own.size(); ++i) {
     error += own[i] * std::exp2(-2 * rates[i]);
     active += rates[i] > 0;
   }
   return std::min(energy, error * vector_loss(std::max(1.0, active)));
+}
+
+// What one group gets of a dimension.
+struct Share {
+  double rate;
+  std::uint32_t dim;
+};
+
+// By falling rate. Dimensions of more than eight bits have two, the first of them a byte, which fills
+// its group; next to nothing is not worth a second one.
+std::vector<Share> shares_of(const std::vector<double>& rates) {
+  constexpr double kLeastRest = 0.25;
+  std::vector<Share> shares;
+  for (std::uint32_t dim = 0; dim < rates.size(); ++dim) {
+    shares.push_back({std::min(rates[dim], kByteBits), dim});
+  }
+  for (std::uint32_t dim = 0; dim < rates.size(); ++dim) {
+    if (rates[dim] >= kByteBits + kLeastRest) shares.push_back({rates[dim] - kByteBits, dim});
+  }
+  std::stable_sort(shares.begin(), shares.end(),
+                   [](const Share& a, const Share& b) { return a.rate > b.rate; });
+  return shares;
 }
 
 double rate_sum(const std::vector<double>& variances, double log_theta) {
@@ -110,21 +132,18 @@ std::vector<Group> waterfill_groups(const std::vector<double>& rates, std::size_
   require(code_bytes >= 1 && code_bytes <= rates.size(),
           "code_bytes=" + std::to_string(code_bytes) +
               " must be from 1 to the number of dimensions, " + std::to_string(rates.size()));
-  std::vector<std::uint32_t> order(rates.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::uint32_t a, std::uint32_t b) { return rates[a] > rates[b]; });
+  std::vector<Share> shares = shares_of(rates);
   std::vector<Group> groups(code_bytes);
   using Filled = std::tuple<double, std::size_t, std::size_t>;  // rate and dimensions so far, group
   std::priority_queue<Filled, std::vector<Filled>, std::greater<>> emptiest;
   for (std::size_t g = 0; g < code_bytes; ++g) emptiest.emplace(0.0, 0, g);
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const double rate = rates[order[i]];
-    if (rate <= 0 && i >= code_bytes) break;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const auto [rate, dim] = shares[i];
+    if (emptiest.empty() || (rate <= 0 && i >= code_bytes)) break;
     const auto [filled, size, g] = emptiest.top();
     emptiest.pop();
-    groups[g].dims.push_back(order[i]);
-    emptiest.emplace(filled + rate, size + 1, g);
+    groups[g].dims.push_back(dim);
+    if (rate < kByteBits) emptiest.emplace(filled + rate, size + 1, g);
   }
   return groups;
 }
@@ -179,12 +198,18 @@ Distortion predict_distortion(const std::vector<double>& variances,
                               const std::vector<Group>& groups) {
   const double total = std::accumulate(variances.begin(), variances.end(), 0.0);
   require(total > 0, "variances must not all be zero");
+  std::vector<double> left(variances);  // of each dimension's variance
   std::vector<bool> used(variances.size(), false);
   double expected = 0, bits = 0;
   for (const Group& group : groups) {
-    expected += group_error(variances, weights, group);
-    bits += group.kind == GroupKind::binary ? static_cast<double>(group.dims.size()) : kMaxRate;
-    for (const std::uint32_t dim : group.dims) used.at(dim) = true;
+    const double error = group_error(left, weights, group);
+    expected += error;
+    for (const std::uint32_t dim : group.dims) {
+      if (used.at(dim)) expected -= left[dim];  // its first byte's error is what this one codes
+      used.at(dim) = true;
+    }
+    if (group.dims.size() == 1) left[group.dims[0]] = error;
+    bits += group.kind == GroupKind::binary ? static_cast<double>(group.dims.size()) : kByteBits;
   }
   const std::vector<double> rates = reverse_waterfill(variances, bits);
   double bound = 0;

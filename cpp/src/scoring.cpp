@@ -203,12 +203,10 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* bas
       const float s = rho / length_power(sums.lengths[i], alpha_);
       const float base = bases != nullptr ? bases[place.list] : 0.0f;
       float score = base + s * t;
-      if (euclidean_ && with_cells()) {
-        score = base + 2 * s * t -
-                codec_.params().offset.decode(place.segment->extra[place.at], (*scales_)[scale],
-                                              lengths_[place.list], w);
-      } else if (euclidean_) {
-        score = 2 * s * t - w * rho * rho;
+      if (euclidean_) {
+        const float own =
+            with_cells() ? codec_.centroid_product(codes.data() + i * size, place.list) : 0.0f;
+        score = base + 2 * s * (t - w * own) - w * rho * rho;
       }
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }

@@ -74,6 +74,7 @@ void append_codec(const Codec& codec, std::vector<Section>& sections) {
                           emit(&r, sizeof r);
                         }
                       }});
+  if (!p.rests.empty()) sections.push_back(section("RESTS", p.rests));
   sections.push_back(section("MEAN", p.mean));
   sections.push_back(section("BASIS", p.basis));
   sections.push_back(section("WEIGHTS", p.weights));
@@ -98,7 +99,7 @@ std::vector<float> finite_array(const Container& file, const char* tag, std::uin
 }
 
 void check_record(const ParamsRecord& r) {
-  wanted(r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= r.d && r.groups >= 1 && r.groups <= r.p,
+  wanted(r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 && r.groups <= r.p,
          "sizes in section PARAMS are impossible");
   wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
          "settings in section PARAMS are impossible");
@@ -141,6 +142,9 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
     width += shape.width;
   }
   wanted(width == r.p, "the groups of section SHAPES do not cover the basis");
+  if (file.has("RESTS")) {
+    p.rests = file.array<Rest>("RESTS", file.section_size("RESTS") / sizeof(Rest));
+  }
   p.mean = finite_array(file, "MEAN", r.d);
   p.basis = finite_array(file, "BASIS", std::uint64_t{r.p} * r.d);
   p.weights = finite_array(file, "WEIGHTS", r.p);

@@ -127,9 +127,9 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   require(sample.n >= 1, "x must have at least one row to train on");
   {
     const Transform transform(params.mean, params.basis, params.weights);
-    const std::vector<float> directions = project(transform, params.partition, sample);
-    params.codebooks = train_codebooks({directions.data(), sample.n, transform.p()}, params.shapes,
-                                       train.seed, train.iterations);
+    std::vector<float> directions = project(transform, params.partition, sample);
+    params.codebooks = train_codebooks(directions, params.shapes, params.rests, train.seed,
+                                       train.iterations);
   }
   const bool calibrate = held_out.n >= kFewestQueries;
   if (calibrate && params.pq_multiplier == 0) {

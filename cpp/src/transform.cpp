@@ -49,15 +49,17 @@ void Transform::directions(const Rows& x, const Origins& from, float* y, float* 
 }
 
 void Transform::fixed_directions(const Rows& x, const Origins& from, bool brief,
-                                 const float* scales, std::int16_t* y, float* rho) const {
+                                 const float* scales, const LogScale* lengths, std::int16_t* y,
+                                 float* rho) const {
   std::vector<float> row(d()), units(x.n);
   std::vector<std::int16_t> fixed(brief ? 0 : x.n * fixed_.width());
   std::vector<std::uint8_t> shorts(brief ? x.n * short_.width() : 0);
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
     const Centred centred = centre_safely(x.row(i), from.of(i, d()), factor, row);
-    const float norm = std::sqrt(centred.squares);
+    float norm = std::sqrt(centred.squares);
     rho[i] = norm / factor;
+    if (lengths != nullptr) norm = lengths->rounded(rho[i]) * factor;
     if (brief) {
       units[i] =
           short_.to_short(row.data(), norm, centred.largest, shorts.data() + i * short_.width());

@@ -88,6 +88,7 @@ class Codec:
         basis: NDArray[np.float32],
         weights: NDArray[np.float32],
         shapes: list[tuple[int, str]],
+        rests: list[tuple[int, int]],
         centroids: NDArray[np.float32],
         sample: NDArray[np.float32],
         held_out: NDArray[np.float32],

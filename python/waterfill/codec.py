@@ -91,6 +91,7 @@ class Codec:
             basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
             weights=plan.weights[order],
             shapes=[(len(group.dims), group.kind) for group in plan.groups],
+            rests=_rests(order),
             centroids=centroids,
             sample=sample,
             held_out=held_out,
@@ -259,6 +260,13 @@ def _check_cells(cells: object, plan: Plan) -> None:
         raise ValueError(f"cells={cells} must be from 0 to {MOST_CELLS}")
     if cells and plan.maker != "waterfill":
         raise ValueError(f"cells={cells}: a {plan.maker} plan codes vectors from the mean; use 0")
+
+
+def _rests(order: list[int]) -> list[tuple[int, int]]:
+    """Pair the columns of dimensions that stand twice, by the first of them."""
+    first = {dim: column for column, dim in reversed(list(enumerate(order)))}
+    pairs = [(column, first[dim]) for column, dim in enumerate(order) if first[dim] != column]
+    return sorted(pairs, key=lambda pair: pair[1])
 
 
 def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:

@@ -34,6 +34,9 @@ class Group:
     kind : {'vector', 'binary'}
         ``vector``: 256 centroids over all of them (product quantization). ``binary``: one bit and
         two centroids for each of at most eight.
+
+    A dimension of more than eight bits stands in two groups: alone in the first; the second codes
+    what the first leaves of it.
     """
 
     dims: tuple[int, ...]
@@ -202,9 +205,9 @@ class Plan:
     @property
     def classes(self) -> dict[str, int]:
         """Number of dimensions of high, medium and low relevance."""
+        kinds = {dim: group.kind for group in self.groups for dim in group.dims}
         count = Counter({"high": 0, "medium": 0})
-        for group in self.groups:
-            count["high" if group.kind == "vector" else "medium"] += len(group.dims)
+        count.update("high" if kind == "vector" else "medium" for kind in kinds.values())
         return {**count, "low": self.d - sum(count.values())}
 
     @property
@@ -313,9 +316,8 @@ class Plan:
 
 def _class_energy(plan: Plan) -> dict[str, float]:
     share = {"high": 0.0, "medium": 0.0}
-    for group in plan.groups:
-        name = "high" if group.kind == "vector" else "medium"
-        share[name] += float(plan.variances[list(group.dims)].sum())
+    for kind, dim in {(group.kind, dim) for group in plan.groups for dim in group.dims}:
+        share["high" if kind == "vector" else "medium"] += float(plan.variances[dim])
     total = float(plan.variances.sum())
     share = {name: value / total for name, value in share.items()}
     return {**share, "low": max(0.0, 1 - sum(share.values()))}
@@ -345,9 +347,7 @@ def _check(plan: Plan) -> None:
     p, d = plan.basis.shape if plan.basis.ndim == 2 else (0, 0)
     if d != len(plan.mean) or d != len(plan.variances) or not 1 <= p <= d:
         raise ValueError("mean, basis and variances must have shapes (d,), (p, d) and (d,)")
-    used = sorted(dim for group in plan.groups for dim in group.dims)
-    if used != list(range(p)):
-        raise ValueError(f"groups must use each of the {p} kept dimensions exactly once")
+    _check_groups(plan.groups, p)
     if any(g.kind == "binary" and len(g.dims) > 8 for g in plan.groups):
         raise ValueError("groups: a binary group has at most 8 dimensions")
     finite = all(np.isfinite(array).all() for array in (plan.mean, plan.basis, plan.variances))
@@ -359,6 +359,24 @@ def _check(plan: Plan) -> None:
         raise ValueError(f"constant_norm={plan.constant_norm!r} must be finite and not negative")
     if plan.pq_multiplier is not None and not 0 < plan.pq_multiplier < float("inf"):
         raise ValueError(f"pq_multiplier={plan.pq_multiplier!r} must be positive and finite")
+
+
+def _check_groups(groups: tuple[Group, ...], p: int) -> None:
+    alone: set[int] = set()
+    used: set[int] = set()
+    for group in groups:
+        again = used.intersection(group.dims)
+        if again - alone or len(set(group.dims)) < len(group.dims):
+            raise ValueError(
+                f"groups must use each of the {p} kept dimensions exactly once, or once in a group "
+                f"of its own and once later; dimension {min(again or group.dims)} is not"
+            )
+        alone -= again
+        used.update(group.dims)
+        if len(group.dims) == 1 and group.kind == "vector" and not again:
+            alone.add(group.dims[0])
+    if used != set(range(p)):
+        raise ValueError(f"groups must use each of the {p} kept dimensions exactly once")
 
 
 def _require_int(name: str, value: object) -> None:

@@ -21,10 +21,16 @@ struct Shape {
   GroupKind kind;
 };
 
-// y: rows of sum(width) values, the dimensions of each group side by side. The result depends on
-// the rows, the shapes and the seed alone, not on the number of threads.
-Codebooks train_codebooks(const Rows& y, const std::vector<Shape>& shapes, std::uint64_t seed,
-                          int iterations);
+// Columns of coordinates whose dimension has a byte of its own before: they hold what it leaves.
+struct Rest {
+  std::uint32_t column, whole;  // that of the first byte, which is the only one of its group
+};
+
+// y: rows of sum(width) values, the dimensions of each group side by side. Columns of `rests` are
+// filled in. The result depends on the rows, the shapes and the seed alone, not on the number of
+// threads.
+Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shapes,
+                          const std::vector<Rest>& rests, std::uint64_t seed, int iterations);
 
 // Order of 256 centroids (dimension-major, `width` rows of 256) in 16 cells of 16 neighbours:
 // order[16 * cell + i] is the old number. `counts` are the rows of each centroid.

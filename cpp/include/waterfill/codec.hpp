@@ -12,36 +12,18 @@
 //   s = rho / |u_hat|^alpha
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "waterfill/codebooks.hpp"
+#include "waterfill/log_scale.hpp"
 #include "waterfill/partition.hpp"
 #include "waterfill/transform.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
-
-// 255 values at even steps of the logarithm, and zero.
-class LogScale {
- public:
-  LogScale() : LogScale(0.0, 1.0) {}
-  LogScale(double low, double step);
-  // Covers [smallest, largest] and `margin` times beyond at both ends.
-  static LogScale covering(double smallest, double largest, double margin);
-
-  std::uint8_t encode(double value) const;  // values beyond the ends go to the ends
-  float operator[](std::uint8_t code) const { return values_[code]; }
-  double low() const { return low_; }
-  double step() const { return step_; }
-
- private:
-  double low_, step_;
-  std::array<float, 256> values_;
-};
 
 // An exponent of the scale, in quarters: 0 keeps the decoded length, 4 restores the vector's.
 struct Alpha {
@@ -92,6 +74,7 @@ struct CodecParams {
   std::vector<float> mean, basis, weights;  // as Transform takes them; basis in code order
   Partition partition;                      // cells whose centroids vectors are coded from
   std::vector<Shape> shapes;
+  std::vector<Rest> rests;  // dimensions that stand in two groups; their basis rows do so, too
   Codebooks codebooks;
   Alpha alpha_ip, alpha_l2;  // alpha_ip is also that of the stored scale
   LogScale scale;            // of the byte z
@@ -146,6 +129,7 @@ class Codec {
   float squared_cell_length(const std::uint8_t* code) const;  // |u_cell|^2
   // <c - mean, u_hat> of a code whose cell has the centroid c, and |c - mean|.
   float centroid_product(const std::uint8_t* code) const;
+  float centroid_product(const std::uint8_t* code, std::size_t cell) const;
   float centroid_length(std::size_t cell) const { return params_.partition.length(cell); }
   // What an L2 score takes off (OffsetScale), with s as alpha_l2 has it.
   double offset(const std::uint8_t* code) const;
@@ -163,6 +147,8 @@ class Codec {
   CodecParams params_;
   Transform transform_;
   std::vector<std::size_t> offsets_;  // first dimension of each group
+  std::vector<std::size_t> rest_groups_;  // that leave the rests
+  std::vector<float> points_;             // centroids group by group, one after the other
   std::vector<FixedBook> fixed_books_;
   std::vector<float> fixed_scales_;  // from a direction's coordinates to a book's
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted

@@ -29,7 +29,8 @@ class FixedMatrix {
   std::size_t width() const { return d_; }  // values of an input row: d, then zeros up to twos
   std::size_t stride() const;               // values of an output row: p, rounded up to panels
 
-  // row: d values; u: width() values of row / norm, kFixedOne for 1.
+  // row: d values; u: width() values of row / norm, kFixedOne for 1. norm: the row's length, or
+  // little less.
   void to_fixed(const float* row, float norm, std::int16_t* u) const;
   // y = scales * matrix * u; scales has stride() values. No product of a direction with a row of
   // the matrix is longer than 1, so sums fit 32 bits.
@@ -76,7 +77,9 @@ class FixedBook {
   // than an odd width.
   void nearest(const std::int16_t* y, std::size_t n, std::size_t stride, std::uint8_t* codes,
                std::size_t code_stride) const;
-  // The same for float32 rows of `width` values.
+  // On a line: what a coordinate is beyond its centroid, times a factor.
+  std::int16_t rest(std::int16_t y, std::uint8_t code, float factor) const;
+  // `nearest` for float32 rows of `width` values.
   void nearest(const Rows& y, std::uint8_t* codes) const;
 
  private:

@@ -10,11 +10,15 @@
 
 namespace waterfill {
 
-inline constexpr double kMaxRate = 8;          // a dimension has at most a byte of its own
+inline constexpr double kByteBits = 8;
+inline constexpr double kMaxRate = 16;         // a dimension has at most two bytes: see Group
 inline constexpr std::size_t kBinaryDims = 8;  // one-bit dimensions that share a byte
 
 // A set of dimensions that share one code byte: 256 centroids over all of them (vector), or one
 // bit and two centroids for each of at most eight (binary).
+//
+// A dimension of more than eight bits stands in two groups: in one alone, and in a later one with
+// what that one leaves of it.
 enum class GroupKind : std::uint8_t { vector = 0, binary = 1 };
 
 struct Group {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "waterfill/fixed_point.hpp"
+#include "waterfill/log_scale.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
@@ -66,9 +67,9 @@ class Transform {
   // y: n * stride() values; rho: n values. A row equal to its origin gives rho 0 and y 0.
   void directions(const Rows& x, const Origins& from, float* y, float* rho) const;
   // The same as integers, for codes: y = scales * basis * u, n * stride() values. With `brief`,
-  // from short numbers.
+  // from short numbers; with `lengths`, rho is rounded to a value of that scale before it divides.
   void fixed_directions(const Rows& x, const Origins& from, bool brief, const float* scales,
-                        std::int16_t* y, float* rho) const;
+                        const LogScale* lengths, std::int16_t* y, float* rho) const;
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
