@@ -54,10 +54,31 @@ def test_no_group_got_a_dimension_while_another_had_less(v, share):
     code_bytes = max(1, int(len(v) * share))
     rates = _core.reverse_waterfill(v, 8.0 * code_bytes)
     members = [dims for _, dims in _core.waterfill_groups(rates, code_bytes)]
-    smallest = min(rates[dims].sum() for dims in members)
-    for dims in members:
-        assert (np.diff(rates[dims]) <= 0).all()  # by falling rate
-        assert rates[dims[:-1]].sum() <= smallest + 1e-9
+    shares, seen = [], set()
+    for dims in members:  # a second byte has what is beyond eight bits
+        shares.append(np.array([rates[i] - 8 if i in seen else min(rates[i], 8) for i in dims]))
+        seen.update(dims)
+    smallest = min(share.sum() for share in shares)
+    for share in shares:
+        assert (np.diff(share) <= 0).all()  # by falling rate
+        assert share[:-1].sum() <= smallest + 1e-9
+
+
+def test_a_dimension_of_more_than_eight_bits_has_two_bytes():
+    rates = np.array([11.0, 9.5, 8.1, 2.4, 1.0])
+    groups = [dims for _, dims in _core.waterfill_groups(rates, 4)]
+    assert groups == [[0], [1], [2], [0, 3, 1, 4]]
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [[(0,), (0,), (0,), (1, 2)], [(0, 1), (0,), (2,)], [(0, 0), (1,), (2,)], [(0,), (1,)]],
+)
+def test_groups_that_no_plan_has_are_refused(groups):
+    x = np.random.default_rng(0).standard_normal((100, 3)).astype("f4")
+    plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=3)
+    with pytest.raises(ValueError, match="groups"):
+        dataclasses.replace(plan, groups=tuple(wf.Group(dims) for dims in groups))
 
 
 @given(

@@ -19,8 +19,8 @@ struct Depths {
   Depth ip, l2;
 };
 
-// How deep a search must go so that 99.5 % of the full score's ten nearest pass the coarse stage:
-// the cheapest numbers of planes and candidates that do. Metrics that the codec does not serve get
+// How deep a search must go so that 99.8 % of the true neighbours among the full score's ten nearest
+// pass the coarse stage: the cheapest numbers of planes and candidates that do. Metrics that the codec does not serve get
 // those of another.
 Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
                         const Rows& queries);

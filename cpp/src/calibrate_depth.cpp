@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "coarse.hpp"
@@ -13,7 +14,9 @@
 namespace waterfill {
 namespace {
 
-constexpr double kWanted = 0.998;  // share of the full score's ten that must be found
+// Share of the true neighbours among the full score's ten that must be found. Others among them
+// are no loss.
+constexpr double kWanted = 0.998;
 
 // What turns products into one metric's scores, for every base row.
 class MetricScores {
@@ -127,7 +130,7 @@ class DepthTrial {
 
   // Candidates that the coarse stage must hand on for enough of all tens to survive.
   std::size_t candidates_for(const MetricScores& metric, const std::vector<Top>& tops) const {
-    std::vector<std::size_t> ranks(queries_ * kNearest, 0);
+    std::vector<std::vector<std::size_t>> found(queries_);
     parallel_for(queries_, [&](std::size_t q) {
       std::vector<float> scores(n_);
       metric.coarse(q, coarse_.data() + q * n_, 0, n_, scores.data());
@@ -135,9 +138,11 @@ class DepthTrial {
         const float own = scores[tops[q][t]];
         std::uint32_t above = 0;
         for (const float score : scores) above += score > own ? 1u : 0u;
-        ranks[q * kNearest + t] = above;
+        found[q].push_back(above);
       }
     });
+    std::vector<std::size_t> ranks{0};
+    for (const auto& own : found) ranks.insert(ranks.end(), own.begin(), own.end());
     std::sort(ranks.begin(), ranks.end());
     const double last = std::ceil(kWanted * static_cast<double>(ranks.size())) - 1;
     return ranks[static_cast<std::size_t>(last)] + 1;
@@ -162,6 +167,17 @@ class DepthTrial {
   std::vector<std::uint8_t> codes_;
   std::vector<float> coarse_;  // products: rows of n_
 };
+
+// Leaves the true neighbours among the tens.
+void keep_true(const Rows& base, const Rows& queries, bool euclidean, std::vector<Top>& tops) {
+  const std::vector<Top> exact = exact_tops(base, queries, euclidean);
+  for (std::size_t q = 0; q < tops.size(); ++q) {
+    Top both;
+    std::set_intersection(tops[q].begin(), tops[q].end(), exact[q].begin(), exact[q].end(),
+                          std::back_inserter(both));
+    tops[q] = std::move(both);
+  }
+}
 
 // Nanoseconds, roughly, of a search in 500,000 vectors; only the proportions matter.
 double cost_of(const Codec& codec, const Depth& depth) {
@@ -188,7 +204,7 @@ double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth
     hits += overlap(found, tops[q]);
     all += tops[q].size();
   }
-  return static_cast<double>(hits) / static_cast<double>(all);
+  return all == 0 ? 1 : static_cast<double>(hits) / static_cast<double>(all);
 }
 
 // Raises the refine factor until enough survive.
@@ -252,7 +268,10 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   metrics.emplace_back(*codec, params.normalize ? Metric::cosine : Metric::inner_product,
                        trial.codes(), origins);
   if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), origins);
-  const std::vector<std::vector<Top>> tops = trial.tops(metrics);
+  std::vector<std::vector<Top>> tops = trial.tops(metrics);
+  for (std::size_t m = 0; m < metrics.size(); ++m) {
+    keep_true(base, queries, metrics[m].metric() == Metric::l2, tops[m]);
+  }
 
   // Planes are worth leaving out of long codes only: short ones have no group that tells little.
   constexpr std::size_t kLongCode = 64;

@@ -1,5 +1,6 @@
 #include "score_blocks.hpp"
 
+#include <array>
 #include <iterator>
 
 namespace waterfill {
@@ -23,6 +24,29 @@ std::size_t overlap(const Top& a, const Top& b) {
   Top both;
   std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
   return both.size();
+}
+
+std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidean) {
+  const std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
+  std::vector<Reservoir> best(queries.n, Reservoir(kNearest));
+  for_blocks(base.n, [&](std::size_t first, std::size_t n) {
+    const Products products(rows, base.d, n, [&](std::size_t k, std::size_t i) {
+      return base.row(first + i)[k];
+    });
+    std::vector<float> half(n, 0.0f);  // of the rows' squared lengths
+    for (std::size_t i = 0; i < n && euclidean; ++i) {
+      const float* row = base.row(first + i);
+      for (std::size_t k = 0; k < base.d; ++k) half[i] += row[k] * row[k] / 2;
+    }
+    parallel_for(queries.n, [&](std::size_t q) {
+      std::array<float, kBlockRows> scores;
+      for (std::size_t i = 0; i < n; ++i) scores[i] = products.of_query(q)[i] - half[i];
+      offer_all(best[q], scores.data(), n, first);
+    });
+  });
+  std::vector<Top> tops;
+  for (Reservoir& one : best) tops.push_back(top_of(one));
+  return tops;
 }
 
 std::vector<float> project_queries(const Codec& codec, const Rows& queries) {

@@ -46,6 +46,9 @@ class Products {
 // Queries as stored vectors meet them: n rows of p values.
 std::vector<float> project_queries(const Codec& codec, const Rows& queries);
 
+// The ten nearest rows of each query, by exact scores.
+std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidean);
+
 // What scores take from the origins of some rows: the mean, or the centroids of their cells.
 class OriginTerms {
  public:
