@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <optional>
+
 #include "arrays.hpp"
 #include "waterfill/codec.hpp"
 #include "waterfill/serialize.hpp"
@@ -15,6 +17,7 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
                              const std::vector<std::pair<std::uint32_t, std::uint32_t>>& rests,
                              const py::object& centroids, const py::object& sample,
                              const py::object& held_out, std::uint64_t seed, int iterations,
+                             std::optional<std::uint32_t> alpha, float joint,
                              double constant_norm, double pq_multiplier, bool normalize,
                              const std::string& plan) {
   CodecParams params;
@@ -27,13 +30,16 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   for (const auto& [column, whole] : rests) params.rests.push_back({column, whole});
   std::vector<float> rows_of_cells = vector_argument<float>(centroids, "centroids", 2);
   if (!rows_of_cells.empty()) params.partition = Partition(std::move(rows_of_cells), params.mean);
+  params.joint = joint;
   params.constant_norm = constant_norm;
   params.pq_multiplier = pq_multiplier;
   params.normalize = normalize;
   params.plan = plan;
   const RowsArgument rows(sample, "sample"), queries(held_out, "held_out");
   return unlocked([&] {
-    return train_codec(std::move(params), rows.rows(), queries.rows(), {seed, iterations});
+    TrainParams train{seed, iterations, {}};
+    if (alpha.has_value()) train.alpha = Alpha{*alpha};
+    return train_codec(std::move(params), rows.rows(), queries.rows(), train);
   });
 }
 
@@ -67,6 +73,7 @@ py::dict settings(const Codec& codec) {
   dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.scan_groups);
   dict["reach"] = py::make_tuple(p.depth_ip.reach, p.depth_l2.reach);
   dict["offset"] = py::make_tuple(p.offset.middle(), p.offset.spread(), p.offset.reach());
+  dict["joint"] = p.joint;
   dict["constant_norm"] = p.constant_norm;
   dict["pq_multiplier"] = p.pq_multiplier;
   dict["normalize"] = p.normalize;
@@ -162,8 +169,7 @@ void bind_codec(py::module_& m) {
   py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
                   py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"), py::arg("sample"),
-                  py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
-                  py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
+                  py::arg("held_out"), py::arg("seed"), py::arg("iterations"), py::arg("alpha"), py::arg("joint"), py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
                   py::arg("plan"))
       .def_property_readonly("d", &Codec::d)
       .def_property_readonly("code_size", &Codec::code_size)

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "joint.hpp"
 #include "kernels.hpp"
 #include "waterfill/parallel.hpp"
 
@@ -119,6 +120,7 @@ Codec::Codec(CodecParams params)
                 squared_cells_.data() + g * kCells);
     offset += width;
   }
+  if (params_.joint > 0) joint_ = std::make_unique<const JointEncoder>(params_, params_.joint);
   if (partition().empty()) return;
   const std::vector<float> rows = partition().from_mean();
   std::vector<float> projected(partition().size() * transform_.stride());
@@ -129,6 +131,8 @@ Codec::Codec(CodecParams params)
                                 row + static_cast<std::ptrdiff_t>(transform_.p()));
   }
 }
+
+Codec::~Codec() = default;
 
 std::size_t Codec::cell_of(const std::uint8_t* code) const {
   const std::uint8_t* number = code + groups() + 1;
@@ -173,6 +177,19 @@ void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho) co
             fixed_books_[g].rest(value, codes[i * code_size() + g], factor);
       }
     }
+  }
+  if (joint_) choose_jointly(y.data(), x.n, codes);
+}
+
+// y: as the books take it.
+void Codec::choose_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const {
+  const std::size_t p = transform_.p(), stride = transform_.stride();
+  std::vector<float> u(p);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j < p; ++j) {
+      u[j] = static_cast<float>(y[i * stride + j]) / fixed_scales_[j];
+    }
+    joint_->improve(u.data(), codes + i * code_size());
   }
 }
 

@@ -271,7 +271,7 @@ Header read_header(const Source& source, FileKind wanted) {
 bool known(const std::string& tag) {
   static const std::vector<std::string> tags{
       "PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS",    "CELLS",    "PLAN",
-      "INDEX",  "HIGH",   "LOW",  "SCALE", "EXTRA",   "CELLSPEC", "CENTROID", "LISTOF", "RESTS"};
+      "INDEX",  "HIGH",   "LOW",  "SCALE", "EXTRA",   "CELLSPEC", "CENTROID", "LISTOF", "RESTS",    "JOINT"};
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 

@@ -74,6 +74,7 @@ void append_codec(const Codec& codec, std::vector<Section>& sections) {
                           emit(&r, sizeof r);
                         }
                       }});
+  if (p.joint > 0) sections.push_back(record("JOINT", p.joint));
   if (!p.rests.empty()) sections.push_back(section("RESTS", p.rests));
   sections.push_back(section("MEAN", p.mean));
   sections.push_back(section("BASIS", p.basis));
@@ -142,6 +143,10 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
     width += shape.width;
   }
   wanted(width == r.p, "the groups of section SHAPES do not cover the basis");
+  if (file.has("JOINT")) {
+    p.joint = file.array<float>("JOINT", 1)[0];
+    wanted(p.joint > 0 && p.joint <= 100, "section JOINT has an impossible exponent");
+  }
   if (file.has("RESTS")) {
     p.rests = file.array<Rest>("RESTS", file.section_size("RESTS") / sizeof(Rest));
   }

@@ -131,8 +131,12 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
     params.codebooks = train_codebooks(directions, params.shapes, params.rests, train.seed,
                                        train.iterations);
   }
+  // Where a dimension has two bytes there is nothing left to gain, and the second follows the first.
+  if (!params.rests.empty() || params.pq_multiplier > 0) params.joint = 0;
   const bool calibrate = held_out.n >= kFewestQueries;
-  if (calibrate && params.pq_multiplier == 0) {
+  if (train.alpha.has_value()) {
+    params.alpha_ip = params.alpha_l2 = *train.alpha;
+  } else if (calibrate && params.pq_multiplier == 0) {
     const Rows base{sample.data, std::min(sample.n, kAlphaRows), sample.d};
     const Alphas alphas = calibrate_alpha(Codec(params), base, held_out);
     params.alpha_ip = alphas.ip;

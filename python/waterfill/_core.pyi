@@ -94,6 +94,8 @@ class Codec:
         held_out: NDArray[np.float32],
         seed: int,
         iterations: int,
+        alpha: int | None,
+        joint: float,
         constant_norm: float,
         pq_multiplier: float,
         normalize: bool,

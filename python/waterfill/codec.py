@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.cells import MOST_CELLS, Cells, choose_cells
 from waterfill.itq import itq_rotation
 from waterfill.plan import Plan
+from waterfill.refit import MOST_CELLS, Cells, choose_cells
 from waterfill.rows import FloatRows, Rows
 
 Codes = NDArray[np.uint8]
+Effort = Literal["fast", "balanced", "best"]
 
 _SAMPLE_ROWS = 65_536  # 256 rows a centroid
 _SAMPLE_BYTES = 256 << 20
 _QUERIES = 256
-_ITERATIONS = 25
+_ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
+_JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
 _QUARTERS = 4
 _SCALE_ENDS = (1, 255)
 _WIDE_SCALE = 128  # its ends' ratio; what is cut off below is tiny beside most vectors then
@@ -38,7 +40,17 @@ class Codec:
         self._plan: Plan | None = None
 
     @classmethod
-    def train(cls, x: Any, plan: Plan, seed: int = 0, *, cells: Cells = "auto") -> Codec:
+    def train(
+        cls,
+        x: Any,
+        plan: Plan,
+        seed: int = 0,
+        *,
+        cells: Cells = "auto",
+        queries: Any = None,
+        effort: Effort = "balanced",
+        alpha: float | None = None,
+    ) -> Codec:
         """Train codebooks on a sample of rows, and choose what only a search can tell.
 
         Codebooks come from k-means (Lloyd 1982; k-means++ start, Arthur & Vassilvitskii 2007) and
@@ -60,6 +72,17 @@ class Codec:
             not store which one it is. The plan's basis and groups are made anew for what is left
             of the vectors; its number of bytes stays. ``auto``: up to 1,024 cells of 48 rows or
             more, where they make the expected error smaller by a twentieth; classic plans get none.
+        queries : array_like, shape (m, d), optional
+            Queries like those to come, for data that queries do not resemble (words that ask for
+            texts, say). The basis is turned and weighted to where they look (not for classic
+            plans), and they are what alpha and the depth of searches are chosen with. At most
+            65,536 are used; fewer than some d of them count as if others were spread as the data.
+        effort : {'fast', 'balanced', 'best'}
+            ``fast``: fewer steps of k-means, and no cells unless asked for. ``best``: every byte of
+            a code is chosen with regard to the others, so that the decoded direction is nearer to
+            the vector's, not each group's part to its own: encoding takes some four times as long.
+        alpha : {0, 0.25, 0.5, 0.75, 1}, optional
+            Exponent of the scale for both metrics, instead of the one that finds most neighbours.
 
         Returns
         -------
@@ -80,11 +103,18 @@ class Codec:
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
         _check_cells(cells, plan)
+        if effort not in _ITERATIONS:
+            raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
+        quarters = None if alpha is None else _to_quarters(alpha)
         rows = Rows(x, "x", plan.d)
         if rows.n == 0:
             raise ValueError("x has no rows; at least 1 is needed to train")
         sample, held_out = _draw(rows, int(seed), plan.normalize)
-        plan, centroids = choose_cells(plan, sample, held_out, rows.n, cells, int(seed))
+        asked = None if queries is None else _draw_queries(queries, plan, int(seed))
+        if effort == "fast" and cells == "auto":
+            cells = 0
+        plan, centroids = choose_cells(plan, sample, held_out, rows.n, cells, asked, int(seed))
+        weighted = effort == "best" and plan.weighting > 0
         order = [dim for group in plan.groups for dim in group.dims]
         core = _core.Codec.train(
             mean=plan.mean,
@@ -94,9 +124,11 @@ class Codec:
             rests=_rests(order),
             centroids=centroids,
             sample=sample,
-            held_out=held_out,
+            held_out=held_out if asked is None else asked[:_QUERIES],
             seed=int(seed),
-            iterations=_ITERATIONS,
+            iterations=_ITERATIONS[effort],
+            alpha=quarters,
+            joint=_JOINT_WEIGHTING / plan.weighting if weighted else 0.0,
             constant_norm=plan.constant_norm,
             pq_multiplier=plan.pq_multiplier or 0.0,
             normalize=plan.normalize,
@@ -219,10 +251,7 @@ class Codec:
         ValueError, TypeError
             For codes of another shape or dtype, or another alpha.
         """
-        quarters = alpha * _QUARTERS
-        if quarters not in range(_QUARTERS + 1):
-            raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
-        return self._core.decode(np.ascontiguousarray(codes), int(quarters))
+        return self._core.decode(np.ascontiguousarray(codes), _to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
         """Serialise in the format of waterfill's files (``cpp/FORMAT.md``)."""
@@ -249,6 +278,24 @@ class Codec:
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
         return f"Codec: {self.d} dimensions in {self.code_size} bytes; {each}"
+
+
+def _to_quarters(alpha: float) -> int:
+    quarters = alpha * _QUARTERS
+    if quarters not in range(_QUARTERS + 1):
+        raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
+    return int(quarters)
+
+
+def _draw_queries(queries: Any, plan: Plan, seed: int) -> FloatRows:
+    """Draw from the queries that were given, in random order."""
+    rows = Rows(queries, "queries", plan.d)
+    if rows.n == 0:
+        raise ValueError("queries has no rows; at least 1 is needed")
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(rows.n, size=min(rows.n, _SAMPLE_ROWS), replace=False))
+    drawn = rows.take(chosen)[rng.permutation(len(chosen))]
+    return _core.normalize_rows(drawn) if plan.normalize else drawn
 
 
 def _check_cells(cells: object, plan: Plan) -> None:

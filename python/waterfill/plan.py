@@ -67,6 +67,9 @@ class Plan:
         Whether vectors are divided by their norm before they are coded.
     pq_multiplier : float or None
         If not None, the published score of the classic plan: see `classic`.
+    query_variances : float64 (d,) or None
+        Second moments of queries along the basis, where queries were given; they sum to 1. Weights
+        are powers of them then.
     """
 
     maker: str
@@ -78,11 +81,13 @@ class Plan:
     constant_norm: float
     normalize: bool
     pq_multiplier: float | None = None
+    query_variances: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
-        for array in (self.mean, self.basis, self.variances):
-            array.setflags(write=False)
+        for array in (self.mean, self.basis, self.variances, self.query_variances):
+            if array is not None:
+                array.setflags(write=False)
 
     @classmethod
     def waterfill(cls, analysis: Analysis, code_bytes: int = 48, weighting: float = 0.2) -> Plan:
@@ -196,7 +201,8 @@ class Plan:
     @property
     def weights(self) -> NDArray[np.float32]:
         """Factors of the kept dimensions, (p,); binary ones are not weighted."""
-        weights = self.variances[: len(self.basis)] ** self.weighting
+        spread = self.variances if self.query_variances is None else self.query_variances
+        weights = spread[: len(self.basis)] ** self.weighting
         for group in self.groups:
             if group.kind == "binary":
                 weights[list(group.dims)] = 1
@@ -236,6 +242,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Everything as JSON text; arrays as base64 of little-endian numbers."""
+        queries = self.query_variances
         return json.dumps(
             {
                 "format": _FORMAT,
@@ -249,6 +256,7 @@ class Plan:
                 "mean": _encode_array(self.mean),
                 "basis": _encode_array(self.basis),
                 "variances": _encode_array(self.variances),
+                **({} if queries is None else {"query_variances": _encode_array(queries)}),
             }
         )
 
@@ -279,6 +287,9 @@ class Plan:
                 constant_norm=float(data["constant_norm"]),
                 normalize=_flag("normalize", data["normalize"]),
                 pq_multiplier=None if multiplier is None else float(multiplier),
+                query_variances=_decode_array(data["query_variances"], np.float64)
+                if "query_variances" in data
+                else None,
             )
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"text is not the JSON of a waterfill plan: {error}") from error
@@ -353,6 +364,11 @@ def _check(plan: Plan) -> None:
     finite = all(np.isfinite(array).all() for array in (plan.mean, plan.basis, plan.variances))
     if not finite or not (plan.variances > 0).all():
         raise ValueError("mean, basis and variances must be finite, variances positive")
+    queries = plan.query_variances
+    if queries is not None and not (
+        queries.shape == plan.variances.shape and np.isfinite(queries).all() and (queries > 0).all()
+    ):
+        raise ValueError("query_variances must be as many as variances, finite and positive")
     if not 0 <= plan.weighting <= 1:
         raise ValueError(f"weighting={plan.weighting!r} must be from 0 to 1")
     if not 0 <= plan.constant_norm < float("inf"):

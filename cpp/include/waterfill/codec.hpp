@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -82,14 +83,21 @@ struct CodecParams {
   OffsetScale offset;        // of the other byte, which an L2 index with cells keeps
   double constant_norm = 0;  // |x| where all training vectors have (nearly) the same, else 0
   double pq_multiplier = 0;  // > 0: the published score of the classic plan
+  // > 0: bytes are chosen together, and errors are weighted by weights^joint (joint.hpp).
+  float joint = 0;
   bool normalize = false;    // vectors are divided by their norm before they are encoded
   Depth depth_ip, depth_l2;
   std::string plan;  // JSON, for readers; no computation uses it
 };
 
+class JointEncoder;
+
 class Codec {
  public:
   explicit Codec(CodecParams params);
+  ~Codec();
+  Codec(const Codec&) = delete;
+  Codec& operator=(const Codec&) = delete;
 
   const CodecParams& params() const { return params_; }
   const Transform& transform() const { return transform_; }
@@ -142,6 +150,7 @@ class Codec {
   }
 
  private:
+  void choose_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const;
   void publish(const float* projected, float w, float* full) const;
 
   CodecParams params_;
@@ -150,6 +159,7 @@ class Codec {
   std::vector<std::size_t> rest_groups_;  // that leave the rests
   std::vector<float> points_;             // centroids group by group, one after the other
   std::vector<FixedBook> fixed_books_;
+  std::unique_ptr<const JointEncoder> joint_;
   std::vector<float> fixed_scales_;  // from a direction's coordinates to a book's
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
   std::vector<float> projected_centroids_;              // from the mean, as queries: p values each

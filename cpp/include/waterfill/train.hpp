@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "waterfill/codec.hpp"
 
@@ -11,6 +12,7 @@ namespace waterfill {
 struct TrainParams {
   std::uint64_t seed = 0;
   int iterations = 25;
+  std::optional<Alpha> alpha;  // of the scale, for both metrics; chosen if not given
 };
 
 // params: everything but codebooks, alphas, scales and depths, which training fills in.

@@ -1,4 +1,4 @@
-"""Cells: k-means centroids that vectors are coded from, where that pays."""
+"""A plan made anew for what training finds: cells that vectors are coded from, and real queries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.analysis import from_moments
+from waterfill.analysis import Analysis, from_moments
 from waterfill.plan import Plan
 from waterfill.rows import FloatRows
 
@@ -26,9 +27,15 @@ _BLOCK = 4096
 
 
 def choose_cells(
-    plan: Plan, sample: FloatRows, held_out: FloatRows, rows: int, wanted: Cells, seed: int
+    plan: Plan,
+    sample: FloatRows,
+    held_out: FloatRows,
+    rows: int,
+    wanted: Cells,
+    queries: FloatRows | None,
+    seed: int,
 ) -> tuple[Plan, FloatRows]:
-    """Train cells and make the plan for what they leave, or return the plan without cells.
+    """Train cells and make the plan for what they leave, or return one without cells.
 
     Parameters
     ----------
@@ -43,6 +50,8 @@ def choose_cells(
     wanted : int or 'auto'
         The number of cells; 0 for none. ``auto``: as many as there are rows for, if that makes the
         expected error smaller by a twentieth or more.
+    queries : float32 (k, d) or None
+        Queries to fit the basis to.
     seed : int
 
     Returns
@@ -53,18 +62,21 @@ def choose_cells(
         Of no rows where there are no cells.
     """
     none = np.empty((0, plan.d), dtype=np.float32)
+    if plan.maker != "waterfill":
+        return plan, none
+    without = plan if queries is None else _refit(plan, sample, plan.mean[None], queries)
     auto = wanted == "auto"
     number = _affordable(rows) if wanted == "auto" else min(wanted, len(sample))
-    if number == 0 or plan.maker != "waterfill" or (auto and len(held_out) < _FEWEST_HELD_OUT):
-        return plan, none
+    if number == 0 or (auto and len(held_out) < _FEWEST_HELD_OUT):
+        return without, none
     centroids = _core.train_partition(sample, plan.mean, number, seed)
-    refitted = _refit(plan, sample, centroids)
+    refitted = _refit(plan, sample, centroids, queries)
     if auto:
         left = _energy(_core.residuals(held_out, plan.mean, centroids))
         before = _energy(held_out - plan.mean)
         expected = refitted.predicted_distortion * left
-        if not expected < _PAYS * plan.predicted_distortion * before:
-            return plan, none
+        if not expected < _PAYS * without.predicted_distortion * before:
+            return without, none
     return refitted, centroids
 
 
@@ -75,7 +87,9 @@ def _affordable(rows: int) -> int:
     return number if number >= _AUTO_LEAST else 0
 
 
-def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows) -> Plan:
+def _refit(
+    plan: Plan, sample: FloatRows, centroids: FloatRows, queries: FloatRows | None
+) -> Plan:
     """Make a plan of as many bytes for what is left of the rows once their centroid is taken."""
     step = max(1, len(sample) // (_MOMENT_ROWS * plan.d))
     rows = sample[::step]
@@ -84,10 +98,41 @@ def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows) -> Plan:
     for start in range(0, len(rows), _BLOCK):
         block = np.ascontiguousarray(rows[start : start + _BLOCK])
         moments.update(_core.residuals(block, plan.mean, centroids))
-    made = Plan.waterfill(from_moments(moments), len(plan.groups), plan.weighting)
+    analysis, spread = from_moments(moments), None
+    if queries is not None:
+        analysis, spread = _turn_to_queries(analysis, queries - plan.mean)
+    made = Plan.waterfill(analysis, len(plan.groups), plan.weighting)
     return replace(
-        made, mean=plan.mean, constant_norm=plan.constant_norm, normalize=plan.normalize
+        made,
+        mean=plan.mean,
+        constant_norm=plan.constant_norm,
+        normalize=plan.normalize,
+        query_variances=spread,
     )
+
+
+def _turn_to_queries(
+    analysis: Analysis, queries: FloatRows
+) -> tuple[Analysis, NDArray[np.float64]]:
+    """Take a basis between those of the data and of the queries, and their spreads along it.
+
+    Weights act along the basis: one in which both second moments are nearly diagonal lets them act
+    where queries look. The queries' moment is shrunk towards the data's as if there were d queries
+    more, spread as the data.
+    """
+    vectors = analysis.eigenvectors
+    data = (vectors * analysis.eigenvalues) @ vectors.T
+    x = queries.astype(np.float64)
+    asked = x.T @ x / len(x)
+    trace = np.trace(asked)
+    share = len(x) / (len(x) + analysis.d) if trace > 0 else 0.0
+    mixed = share * asked / (trace or 1.0) + (1 - share) * data
+    basis = np.linalg.eigh(data + mixed)[1]
+    values = np.maximum(((data @ basis) * basis).sum(axis=0), 0)
+    order = np.argsort(-values, kind="stable")
+    basis, values = basis[:, order], values[order] / values.sum()
+    spread = np.maximum(((mixed @ basis) * basis).sum(axis=0), 1e-9)
+    return replace(analysis, eigenvalues=values, eigenvectors=basis), spread / spread.sum()
 
 
 def _energy(x: FloatRows) -> float:
