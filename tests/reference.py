@@ -31,7 +31,9 @@ class Reference:
     def of(cls, codec: wf.Codec) -> Reference:
         arrays = codec._core.arrays
         parts = {k: v.astype(np.float64) for k, v in arrays.items() if k not in ("shapes", "rests")}
-        return cls(shapes=arrays["shapes"], rests=arrays["rests"], settings=codec._core.settings, **parts)
+        return cls(
+            shapes=arrays["shapes"], rests=arrays["rests"], settings=codec._core.settings, **parts
+        )
 
     def slices(self) -> list[slice]:
         ends = np.cumsum([width for width, _ in self.shapes])

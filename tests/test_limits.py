@@ -7,9 +7,9 @@ import os
 
 import numpy as np
 import pytest
+from reference import Reference
 
 import waterfill as wf
-from reference import Reference
 from waterfill import _core
 
 

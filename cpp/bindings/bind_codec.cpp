@@ -17,9 +17,8 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
                              const std::vector<std::pair<std::uint32_t, std::uint32_t>>& rests,
                              const py::object& centroids, const py::object& sample,
                              const py::object& held_out, std::uint64_t seed, int iterations,
-                             std::optional<std::uint32_t> alpha, float joint,
-                             double constant_norm, double pq_multiplier, bool normalize,
-                             const std::string& plan) {
+                             std::optional<std::uint32_t> alpha, float joint, double constant_norm,
+                             double pq_multiplier, bool normalize, const std::string& plan) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -73,6 +72,7 @@ py::dict settings(const Codec& codec) {
   dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.scan_groups);
   dict["reach"] = py::make_tuple(p.depth_ip.reach, p.depth_l2.reach);
   dict["offset"] = py::make_tuple(p.offset.middle(), p.offset.spread(), p.offset.reach());
+  dict["recall"] = py::make_tuple(p.recall_ip, p.recall_l2);
   dict["joint"] = p.joint;
   dict["constant_norm"] = p.constant_norm;
   dict["pq_multiplier"] = p.pq_multiplier;
@@ -168,14 +168,18 @@ void bind_codec(py::module_& m) {
 
   py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
-                  py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"), py::arg("sample"),
-                  py::arg("held_out"), py::arg("seed"), py::arg("iterations"), py::arg("alpha"), py::arg("joint"), py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
-                  py::arg("plan"))
+                  py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"),
+                  py::arg("sample"), py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
+                  py::arg("alpha"), py::arg("joint"), py::arg("constant_norm"),
+                  py::arg("pq_multiplier"), py::arg("normalize"), py::arg("plan"))
       .def_property_readonly("d", &Codec::d)
       .def_property_readonly("code_size", &Codec::code_size)
       .def_property_readonly("groups", &Codec::groups)
       .def_property_readonly("cells", [](const Codec& self) { return self.partition().size(); })
       .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
+      .def_property(
+          "distortion", [](const Codec& self) { return self.params().distortion; },
+          &Codec::set_distortion)
       .def_property_readonly("settings", &settings)
       .def_property_readonly("arrays", &arrays)
       .def("encode", &encode, py::arg("x"), py::arg("codes"))

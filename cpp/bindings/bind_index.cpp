@@ -43,7 +43,7 @@ void bind_index(py::module_& m) {
       .def_property_readonly("metric", &IndexFlat::metric)
       .def_property_readonly("alpha", [](const IndexFlat& self) { return self.alpha().quarters; })
       .def_property_readonly("keeps_extra", &IndexFlat::keeps_extra)
-      .def_property_readonly("bytes", &IndexFlat::bytes)
+      .def_property_readonly("nbytes", &IndexFlat::bytes)
       .def_property_readonly(
           "codec",
           [](const IndexFlat& self) { return std::const_pointer_cast<Codec>(self.codec()); })

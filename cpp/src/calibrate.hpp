@@ -9,6 +9,7 @@ namespace waterfill {
 
 struct Alphas {
   Alpha ip, l2;
+  double recall_ip = 0, recall_l2 = 0;  // of the true ten with them; 0: not measured
 };
 
 // The alphas with the best recall of the true ten nearest when `base` is scored in full. The
@@ -19,9 +20,9 @@ struct Depths {
   Depth ip, l2;
 };
 
-// How deep a search must go so that 99.8 % of the true neighbours among the full score's ten nearest
-// pass the coarse stage: the cheapest numbers of planes and candidates that do. Metrics that the codec does not serve get
-// those of another.
+// How deep a search must go so that 99.8 % of the true neighbours among the full score's ten
+// nearest pass the coarse stage: the cheapest numbers of planes and candidates that do. Metrics
+// that the codec does not serve get those of another.
 Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
                         const Rows& queries);
 

@@ -124,7 +124,7 @@ bool lengths_are_kept(const Codec& codec, const Base& base) {
 
 Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
   const Base base = encode_base(codec, rows);
-  if (lengths_are_kept(codec, base)) return {Alpha{0}, Alpha{0}};
+  if (lengths_are_kept(codec, base)) return {Alpha{0}, Alpha{0}, 0, 0};
   const std::size_t p = codec.transform().p();
   const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
   const std::vector<float> projected = project_queries(codec, queries);
@@ -150,7 +150,10 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
       total.l2[a] += some.l2[a];
     }
   }
-  return {best_of(total.ip), best_of(total.l2)};
+  const auto wanted = static_cast<double>(kNearest * queries.n);
+  const Alpha ip = best_of(total.ip), l2 = best_of(total.l2);
+  return {ip, l2, static_cast<double>(total.ip[ip.quarters]) / wanted,
+          static_cast<double>(total.l2[l2.quarters]) / wanted};
 }
 
 }  // namespace waterfill

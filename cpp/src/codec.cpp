@@ -161,8 +161,8 @@ void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho) co
   const bool brief = transform_.p() >= 4 * groups();
   const std::size_t stride = transform_.stride();
   std::vector<std::int16_t> y(x.n * stride + 1);  // a group may be read one value on
-  // Where the scale holds the length itself, directions are in units of what it will hold: the codes
-  // make up for its rounding.
+  // Where the scale holds the length itself, directions are in units of what it will hold: the
+  // codes make up for its rounding.
   const LogScale* lengths = params_.alpha_ip.quarters == 0 ? &params_.scale : nullptr;
   transform_.fixed_directions(x, from, brief, fixed_scales_.data(), lengths, y.data(), rho);
   std::size_t left = 0;  // rests that are known

@@ -269,9 +269,10 @@ Header read_header(const Source& source, FileKind wanted) {
 }
 
 bool known(const std::string& tag) {
-  static const std::vector<std::string> tags{
-      "PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS",    "CELLS",    "PLAN",
-      "INDEX",  "HIGH",   "LOW",  "SCALE", "EXTRA",   "CELLSPEC", "CENTROID", "LISTOF", "RESTS",    "JOINT"};
+  static const std::vector<std::string> tags{"PARAMS", "SHAPES", "MEAN",  "BASIS",    "WEIGHTS",
+                                             "BOOKS",  "CELLS",  "PLAN",  "INDEX",    "HIGH",
+                                             "LOW",    "SCALE",  "EXTRA", "CELLSPEC", "CENTROID",
+                                             "LISTOF", "RESTS",  "JOINT", "MEASURED"};
   return std::find(tags.begin(), tags.end(), tag) != tags.end();
 }
 

@@ -53,8 +53,8 @@ void JointEncoder::improve(const float* u, std::uint8_t* code) const {
   }
 }
 
-// The cost's gradient finds the byte, the cost itself decides: a root and a quotient for each of 256
-// would cost several times as much.
+// The cost's gradient finds the byte, the cost itself decides: a root and a quotient for each of
+// 256 would cost several times as much.
 void JointEncoder::improve_group(std::size_t g, const float* products, State& state,
                                  std::uint8_t& byte) const {
   constexpr float kLeast = 1e-12f;

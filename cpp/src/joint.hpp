@@ -32,7 +32,7 @@ class JointEncoder {
 
   const CodecParams& params_;
   std::vector<std::size_t> offsets_;
-  std::vector<float> factors_;            // W^2 / weight of each coordinate
+  std::vector<float> factors_;             // W^2 / weight of each coordinate
   std::vector<float> lengths_, weighted_;  // of each centroid
 };
 

@@ -58,8 +58,8 @@ struct Share {
   std::uint32_t dim;
 };
 
-// By falling rate. Dimensions of more than eight bits have two, the first of them a byte, which fills
-// its group; next to nothing is not worth a second one.
+// By falling rate. Dimensions of more than eight bits have two, the first of them a byte, which
+// fills its group; next to nothing is not worth a second one.
 std::vector<Share> shares_of(const std::vector<double>& rates) {
   constexpr double kLeastRest = 0.25;
   std::vector<Share> shares;

@@ -30,9 +30,8 @@ std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidea
   const std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
   std::vector<Reservoir> best(queries.n, Reservoir(kNearest));
   for_blocks(base.n, [&](std::size_t first, std::size_t n) {
-    const Products products(rows, base.d, n, [&](std::size_t k, std::size_t i) {
-      return base.row(first + i)[k];
-    });
+    const Products products(rows, base.d, n,
+                            [&](std::size_t k, std::size_t i) { return base.row(first + i)[k]; });
     std::vector<float> half(n, 0.0f);  // of the rows' squared lengths
     for (std::size_t i = 0; i < n && euclidean; ++i) {
       const float* row = base.row(first + i);

@@ -74,6 +74,7 @@ void append_codec(const Codec& codec, std::vector<Section>& sections) {
                           emit(&r, sizeof r);
                         }
                       }});
+  if (p.distortion > 0) sections.push_back(record("MEASURED", p.distortion));
   if (p.joint > 0) sections.push_back(record("JOINT", p.joint));
   if (!p.rests.empty()) sections.push_back(section("RESTS", p.rests));
   sections.push_back(section("MEAN", p.mean));
@@ -100,8 +101,9 @@ std::vector<float> finite_array(const Container& file, const char* tag, std::uin
 }
 
 void check_record(const ParamsRecord& r) {
-  wanted(r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 && r.groups <= r.p,
-         "sizes in section PARAMS are impossible");
+  wanted(
+      r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 && r.groups <= r.p,
+      "sizes in section PARAMS are impossible");
   wanted(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
          "settings in section PARAMS are impossible");
   for (const DepthRecord& depth : {r.depth_ip, r.depth_l2}) {
@@ -143,6 +145,10 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
     width += shape.width;
   }
   wanted(width == r.p, "the groups of section SHAPES do not cover the basis");
+  if (file.has("MEASURED")) {
+    p.distortion = file.array<double>("MEASURED", 1)[0];
+    wanted(std::isfinite(p.distortion) && p.distortion > 0, "section MEASURED is no distortion");
+  }
   if (file.has("JOINT")) {
     p.joint = file.array<float>("JOINT", 1)[0];
     wanted(p.joint > 0 && p.joint <= 100, "section JOINT has an impossible exponent");

@@ -128,10 +128,11 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   {
     const Transform transform(params.mean, params.basis, params.weights);
     std::vector<float> directions = project(transform, params.partition, sample);
-    params.codebooks = train_codebooks(directions, params.shapes, params.rests, train.seed,
-                                       train.iterations);
+    params.codebooks =
+        train_codebooks(directions, params.shapes, params.rests, train.seed, train.iterations);
   }
-  // Where a dimension has two bytes there is nothing left to gain, and the second follows the first.
+  // Where a dimension has two bytes there is nothing left to gain, and the second follows the
+  // first.
   if (!params.rests.empty() || params.pq_multiplier > 0) params.joint = 0;
   const bool calibrate = held_out.n >= kFewestQueries;
   if (train.alpha.has_value()) {
@@ -141,6 +142,8 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
     const Alphas alphas = calibrate_alpha(Codec(params), base, held_out);
     params.alpha_ip = alphas.ip;
     params.alpha_l2 = alphas.l2;
+    params.recall_ip = alphas.recall_ip;
+    params.recall_l2 = alphas.recall_l2;
   }
   if (params.pq_multiplier > 0) params.alpha_ip = params.alpha_l2 = Alpha{0};
   fit_scales(params, sample);

@@ -18,6 +18,7 @@ from waterfill.codec import Codec
 from waterfill.index import IndexFlat
 from waterfill.io import read_index, write_index
 from waterfill.plan import Group, Plan
+from waterfill.report import Report
 
 __version__ = _version("waterfill")
 
@@ -30,6 +31,7 @@ __all__ = [
     "IndexFlat",
     "Norms",
     "Plan",
+    "Report",
     "analyze",
     "get_num_threads",
     "read_index",

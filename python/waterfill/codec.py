@@ -13,6 +13,7 @@ from waterfill import _core
 from waterfill.itq import itq_rotation
 from waterfill.plan import Plan
 from waterfill.refit import MOST_CELLS, Cells, choose_cells
+from waterfill.report import Report
 from waterfill.rows import FloatRows, Rows
 
 Codes = NDArray[np.uint8]
@@ -22,6 +23,7 @@ _SAMPLE_ROWS = 65_536  # 256 rows a centroid
 _SAMPLE_BYTES = 256 << 20
 _QUERIES = 256
 _ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
+_TRIAL_STEPS = 8
 _JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
 _QUARTERS = 4
 _SCALE_ENDS = (1, 255)
@@ -48,6 +50,7 @@ class Codec:
         *,
         cells: Cells = "auto",
         queries: Any = None,
+        metric: Literal["ip", "l2", "cosine"] | None = None,
         effort: Effort = "balanced",
         alpha: float | None = None,
     ) -> Codec:
@@ -71,12 +74,15 @@ class Codec:
             from the mean; 0 codes them from the mean. An index keeps vectors cell by cell and needs
             not store which one it is. The plan's basis and groups are made anew for what is left
             of the vectors; its number of bytes stays. ``auto``: up to 1,024 cells of 48 rows or
-            more, where they make the expected error smaller by a twentieth; classic plans get none.
+            more, where they make the expected error smaller by a twentieth and a trial finds no
+            fewer neighbours; classic plans get none.
         queries : array_like, shape (m, d), optional
             Queries like those to come, for data that queries do not resemble (words that ask for
             texts, say). The basis is turned and weighted to where they look (not for classic
             plans), and they are what alpha and the depth of searches are chosen with. At most
             65,536 are used; fewer than some d of them count as if others were spread as the data.
+        metric : {'ip', 'l2', 'cosine'}, optional
+            Judge cells by this metric alone; by default they must serve inner product and L2.
         effort : {'fast', 'balanced', 'best'}
             ``fast``: fewer steps of k-means, and no cells unless asked for. ``best``: every byte of
             a code is chosen with regard to the others, so that the decoded direction is nearer to
@@ -105,6 +111,8 @@ class Codec:
         _check_cells(cells, plan)
         if effort not in _ITERATIONS:
             raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
+        if metric not in (None, "ip", "l2", "cosine"):
+            raise ValueError(f"metric={metric!r} must be 'ip', 'l2', 'cosine' or None")
         quarters = None if alpha is None else _to_quarters(alpha)
         rows = Rows(x, "x", plan.d)
         if rows.n == 0:
@@ -113,28 +121,26 @@ class Codec:
         asked = None if queries is None else _draw_queries(queries, plan, int(seed))
         if effort == "fast" and cells == "auto":
             cells = 0
-        plan, centroids = choose_cells(plan, sample, held_out, rows.n, cells, asked, int(seed))
-        weighted = effort == "best" and plan.weighting > 0
-        order = [dim for group in plan.groups for dim in group.dims]
-        core = _core.Codec.train(
-            mean=plan.mean,
-            basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
-            weights=plan.weights[order],
-            shapes=[(len(group.dims), group.kind) for group in plan.groups],
-            rests=_rests(order),
-            centroids=centroids,
-            sample=sample,
-            held_out=held_out if asked is None else asked[:_QUERIES],
-            seed=int(seed),
-            iterations=_ITERATIONS[effort],
-            alpha=quarters,
-            joint=_JOINT_WEIGHTING / plan.weighting if weighted else 0.0,
-            constant_norm=plan.constant_norm,
-            pq_multiplier=plan.pq_multiplier or 0.0,
-            normalize=plan.normalize,
-            plan=plan.to_json(),
+        asked_or_held = held_out if asked is None else asked[:_QUERIES]
+
+        def learn(plan: Plan, centroids: FloatRows, rows: FloatRows, steps: int) -> _core.Codec:
+            joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0
+            return _learn(plan, centroids, rows, asked_or_held, int(seed), steps, quarters, joint)
+
+        def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
+            recall: tuple[float, float] = learn(plan, centroids, rows, _TRIAL_STEPS).settings[
+                "recall"
+            ]
+            return recall
+
+        plan, centroids = choose_cells(
+            plan, sample, held_out, rows.n, cells, asked, int(seed), trial
         )
-        return cls(core)
+        core = learn(plan, centroids, sample, _ITERATIONS[effort])
+        codec = cls(core)
+        if len(held_out):
+            core.distortion = codec._distortion(held_out)
+        return codec
 
     @property
     def d(self) -> int:
@@ -182,6 +188,57 @@ class Codec:
     def reach(self) -> dict[str, float]:
         """How unlikely a cell must be to be passed by, for ``ip`` and ``l2``: see `IndexFlat`."""
         return dict(zip(("ip", "l2"), self._core.settings["reach"], strict=True))
+
+    def report(self, x: Any = None) -> Report:
+        """Compare the error of decoded directions with Shannon's bound.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d), optional
+            Vectors that were not trained on. By default what training measured on up to 256 rows
+            that it held out.
+
+        Raises
+        ------
+        ValueError
+            If `x` is not given and training had no rows to hold out, or for rows that `encode`
+            would refuse.
+        TypeError
+            If `x` is not an array of real numbers on the CPU.
+        """
+        if x is not None:
+            rows = Rows(x, "x", self.d)
+            parts = [(len(block), self._distortion(block)) for _, block in rows.blocks()]
+            if not parts:
+                raise ValueError("x has no rows; at least 1 is needed")
+            distortion = float(np.average([d for _, d in parts], weights=[n for n, _ in parts]))
+        else:
+            distortion = self._core.distortion
+            if distortion == 0:
+                raise ValueError("x must be given: training had no rows to measure on")
+        return Report(
+            bits=8 * self._core.groups / self.d,
+            cells=self.cells,
+            distortion=distortion,
+            expected=self.plan.predicted_distortion,
+            bound=self.plan.shannon_bound,
+        )
+
+    def _distortion(self, x: FloatRows) -> float:
+        if self.plan.normalize:
+            x = _core.normalize_rows(x)
+        codes = np.empty((len(x), self.code_size), dtype=np.uint8)
+        self._core.encode(x, codes)
+        points = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
+        left = _core.residuals(x, self.plan.mean, points).astype(np.float64)
+        error = self._core.decode(codes, 0).astype(np.float64) - x
+        energy = np.square(left).sum(axis=1)
+        there = energy > 0
+        return (
+            float((np.square(error).sum(axis=1)[there] / energy[there]).mean())
+            if there.any()
+            else 0.0
+        )
 
     def encode(self, x: Any) -> Codes:
         """Encode vectors.
@@ -307,6 +364,37 @@ def _check_cells(cells: object, plan: Plan) -> None:
         raise ValueError(f"cells={cells} must be from 0 to {MOST_CELLS}")
     if cells and plan.maker != "waterfill":
         raise ValueError(f"cells={cells}: a {plan.maker} plan codes vectors from the mean; use 0")
+
+
+def _learn(
+    plan: Plan,
+    centroids: FloatRows,
+    sample: FloatRows,
+    queries: FloatRows,
+    seed: int,
+    iterations: int,
+    quarters: int | None,
+    joint: float,
+) -> _core.Codec:
+    order = [dim for group in plan.groups for dim in group.dims]
+    return _core.Codec.train(
+        mean=plan.mean,
+        basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
+        weights=plan.weights[order],
+        shapes=[(len(group.dims), group.kind) for group in plan.groups],
+        rests=_rests(order),
+        centroids=centroids,
+        sample=sample,
+        held_out=queries,
+        seed=seed,
+        iterations=iterations,
+        alpha=quarters,
+        joint=joint,
+        constant_norm=plan.constant_norm,
+        pq_multiplier=plan.pq_multiplier or 0.0,
+        normalize=plan.normalize,
+        plan=plan.to_json(),
+    )
 
 
 def _rests(order: list[int]) -> list[tuple[int, int]]:

@@ -124,7 +124,7 @@ class IndexFlat:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the stored vectors take, room for growth and all; not the codec."""
-        return self._core.bytes
+        return self._core.nbytes
 
     @property
     def reach(self) -> float:

@@ -85,7 +85,9 @@ struct CodecParams {
   double pq_multiplier = 0;  // > 0: the published score of the classic plan
   // > 0: bytes are chosen together, and errors are weighted by weights^joint (joint.hpp).
   float joint = 0;
-  bool normalize = false;    // vectors are divided by their norm before they are encoded
+  double recall_ip = 0, recall_l2 = 0;  // that calibration found in the sample; not kept in files
+  double distortion = 0;  // mean squared error of directions on rows held out of training, if known
+  bool normalize = false;  // vectors are divided by their norm before they are encoded
   Depth depth_ip, depth_l2;
   std::string plan;  // JSON, for readers; no computation uses it
 };
@@ -100,6 +102,7 @@ class Codec {
   Codec& operator=(const Codec&) = delete;
 
   const CodecParams& params() const { return params_; }
+  void set_distortion(double measured) { params_.distortion = measured; }  // for reports alone
   const Transform& transform() const { return transform_; }
   std::size_t d() const { return transform_.d(); }
   std::size_t groups() const { return params_.shapes.size(); }
@@ -155,7 +158,7 @@ class Codec {
 
   CodecParams params_;
   Transform transform_;
-  std::vector<std::size_t> offsets_;  // first dimension of each group
+  std::vector<std::size_t> offsets_;      // first dimension of each group
   std::vector<std::size_t> rest_groups_;  // that leave the rests
   std::vector<float> points_;             // centroids group by group, one after the other
   std::vector<FixedBook> fixed_books_;
