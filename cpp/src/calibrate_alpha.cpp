@@ -42,19 +42,16 @@ struct Hits {
 
 // A block of base rows: what their scores take beside products with the query.
 struct BlockFactors {
-  std::vector<float> squared_norm, rho;
+  std::vector<float> squares, rho;  // squares: of the distance from the mean
   std::array<std::vector<float>, kAlphas> scale;
 
   BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
-      : squared_norm(n),
+      : squares(n),
         rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
             base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)) {
     for (std::vector<float>& scales : scale) scales.resize(n);
     for (std::size_t i = 0; i < n; ++i) {
-      const float* row = base.rows.row(first + i);
-      double squares = 0;
-      for (std::size_t k = 0; k < base.rows.d; ++k) squares += static_cast<double>(row[k]) * row[k];
-      squared_norm[i] = static_cast<float>(squares);
+      squares[i] = squared_distance(base.rows.row(first + i), codec.params().mean);
       const float length =
           codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
       for (std::uint32_t a = 0; a < kAlphas; ++a) {
@@ -64,23 +61,33 @@ struct BlockFactors {
   }
 };
 
-// exact, decoded: a query's products with the rows and with their decoded directions.
-void compete(const BlockFactors& block, const float* exact, const float* decoded,
-             const OriginTerms& origins, std::size_t q, std::size_t first, Contest& contest) {
+// Products of the centred queries, and last of the mean, with rows and with their decoded
+// directions.
+struct BlockProducts {
+  const Products &exact, &decoded;
+};
+
+void compete(const BlockFactors& block, const BlockProducts& products, const OriginTerms& origins,
+             std::size_t q, std::size_t mean, std::size_t first, Contest& contest) {
   const std::size_t n = block.rho.size();
-  offer_all(contest.true_ip, exact, n, first);
+  const float *exact = products.exact.of_query(q), *decoded = products.decoded.of_query(q);
+  const float *exact_mean = products.exact.of_query(mean),
+              *decoded_mean = products.decoded.of_query(mean);
+  const float *inner = origins.inner_products(q), *distances = origins.distances(q);
+  const std::uint16_t* cells = origins.cells() + first;
   std::array<float, kBlockRows> scores, from_origin, base;
-  for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squared_norm[i];
+  for (std::size_t i = 0; i < n; ++i) scores[i] = exact[i] + exact_mean[i];
+  offer_all(contest.true_ip, scores.data(), n, first);
+  for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squares[i];
   offer_all(contest.true_l2, scores.data(), n, first);
   for (std::size_t i = 0; i < n; ++i) {
-    const float product = origins.product(q, first + i);
     from_origin[i] = decoded[i] - origins.own(first + i);
-    base[i] = 2 * product - origins.squares(first + i) - block.rho[i] * block.rho[i];
+    base[i] = distances[cells[i]] - block.rho[i] * block.rho[i];
   }
   for (std::size_t a = 0; a < kAlphas; ++a) {
     const float* scale = block.scale[a].data();
     for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = origins.product(q, first + i) + scale[i] * decoded[i];
+      scores[i] = inner[cells[i]] + scale[i] * (decoded[i] + decoded_mean[i]);
     }
     offer_all(contest.ip[a], scores.data(), n, first);
     for (std::size_t i = 0; i < n; ++i) scores[i] = base[i] + 2 * scale[i] * from_origin[i];
@@ -126,7 +133,8 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
   const Base base = encode_base(codec, rows);
   if (lengths_are_kept(codec, base)) return {Alpha{0}, Alpha{0}, 0, 0};
   const std::size_t p = codec.transform().p();
-  const std::vector<float> exact_queries(queries.data, queries.data + queries.n * queries.d);
+  const std::vector<float> exact_queries = centred_queries(codec, queries);
+  const std::vector<float>& mean = codec.params().mean;
   const std::vector<float> projected = project_queries(codec, queries);
   const OriginTerms origins(codec, queries, base.codes);
   std::vector<Contest> contests(queries.n);
@@ -134,12 +142,13 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
   for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
     codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
     const BlockFactors block(codec, base, first, n);
-    const Products exact(exact_queries, rows.d, n,
-                         [&](std::size_t k, std::size_t i) { return rows.row(first + i)[k]; });
+    const Products exact(exact_queries, rows.d, n, [&](std::size_t k, std::size_t i) {
+      return rows.row(first + i)[k] - mean[k];
+    });
     const Products decoded(projected, p, n,
                            [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
     parallel_for(queries.n, [&](std::size_t q) {
-      compete(block, exact.of_query(q), decoded.of_query(q), origins, q, first, contests[q]);
+      compete(block, {exact, decoded}, origins, q, queries.n, first, contests[q]);
     });
   });
   Hits total;

@@ -36,37 +36,38 @@ class MetricScores {
       full_.push_back(times * s);
       coarse_.push_back(times * rho / length_power(cell, alpha));
       const float own = 2 * s * origins.own(i);
-      less_.push_back(euclidean ? origins.squares(i) + rho * rho + own : 0);
+      less_.push_back(euclidean ? rho * rho + own : 0);
     }
-    times_ = times;
   }
 
   Metric metric() const { return metric_; }
 
-  // Scores of rows [first, first + n) from a query's products with their decoded directions.
-  void full(std::size_t q, const float* products, std::size_t first, std::size_t n,
-            float* scores) const {
-    from_products(full_, q, products, first, n, scores);
+  // Scores of rows [first, first + n) from products of a centred query, and of the mean, with their
+  // decoded directions.
+  void full(std::size_t q, const float* products, const float* means, std::size_t first,
+            std::size_t n, float* scores) const {
+    from_products(full_, q, products, means, first, n, scores);
   }
-  void coarse(std::size_t q, const float* products, std::size_t first, std::size_t n,
-              float* scores) const {
-    from_products(coarse_, q, products, first, n, scores);
+  void coarse(std::size_t q, const float* products, const float* means, std::size_t first,
+              std::size_t n, float* scores) const {
+    from_products(coarse_, q, products, means, first, n, scores);
   }
 
  private:
   void from_products(const std::vector<float>& scale, std::size_t q, const float* products,
-                     std::size_t first, std::size_t n, float* scores) const {
+                     const float* means, std::size_t first, std::size_t n, float* scores) const {
     const float *s = scale.data() + first, *less = less_.data() + first;
-    const float* bases = origins_.of_query(q);
+    const bool euclidean = metric_ == Metric::l2;
+    const float* bases = euclidean ? origins_.distances(q) : origins_.inner_products(q);
+    const float of_mean = euclidean ? 0 : 1;  // L2 asks from the mean
     const std::uint16_t* cells = origins_.cells() + first;
     for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = times_ * bases[cells[i]] - less[i] + s[i] * products[i];
+      scores[i] = bases[cells[i]] - less[i] + s[i] * (products[i] + of_mean * means[i]);
     }
   }
 
   Metric metric_;
   const OriginTerms& origins_;
-  float times_ = 1;
   std::vector<float> full_, coarse_, less_;
 };
 
@@ -79,7 +80,7 @@ class DepthTrial {
         queries_(queries.n),
         projected_(project_queries(codec, queries)),
         codes_(base.n * codec.code_size()),
-        coarse_(queries.n * base.n, 0.0f) {
+        coarse_((queries.n + 1) * base.n, 0.0f) {
     codec.encode(base, codes_.data());
   }
 
@@ -97,7 +98,8 @@ class DepthTrial {
       parallel_for(best.size(), [&](std::size_t task) {
         std::array<float, kBlockRows> scores;
         const std::size_t q = task % queries_;
-        metrics[task / queries_].full(q, products.of_query(q), first, n, scores.data());
+        metrics[task / queries_].full(q, products.of_query(q), products.of_query(queries_), first,
+                                      n, scores.data());
         offer_all(best[task], scores.data(), n, first);
       });
     });
@@ -112,7 +114,7 @@ class DepthTrial {
     for (std::size_t i = 0; i < count; ++i) append_dims(pairs[i], dims, groups);
     const std::size_t width = dims.size(), p = codec_.transform().p();
     std::vector<float> part;
-    for (std::size_t q = 0; q < queries_; ++q) {
+    for (std::size_t q = 0; q <= queries_; ++q) {
       for (const std::size_t j : dims) part.push_back(projected_[q * p + j]);
     }
     for_blocks(n_, [&](std::size_t first, std::size_t n) {
@@ -120,7 +122,7 @@ class DepthTrial {
         const std::uint8_t byte = codes_[(first + i) * codec_.code_size() + groups[k]];
         return codec_.params().codebooks.cells[dims[k] * kCells + byte / kCells];
       });
-      for (std::size_t q = 0; q < queries_; ++q) {
+      for (std::size_t q = 0; q <= queries_; ++q) {
         float* sums = coarse_.data() + q * n_ + first;
         const float* values = products.of_query(q);
         for (std::size_t i = 0; i < n; ++i) sums[i] += values[i];
@@ -133,7 +135,8 @@ class DepthTrial {
     std::vector<std::vector<std::size_t>> found(queries_);
     parallel_for(queries_, [&](std::size_t q) {
       std::vector<float> scores(n_);
-      metric.coarse(q, coarse_.data() + q * n_, 0, n_, scores.data());
+      metric.coarse(q, coarse_.data() + q * n_, coarse_.data() + queries_ * n_, 0, n_,
+                    scores.data());
       for (std::size_t t = 0; t < tops[q].size(); ++t) {
         const float own = scores[tops[q][t]];
         std::uint32_t above = 0;
@@ -165,12 +168,13 @@ class DepthTrial {
   std::size_t n_, queries_;
   std::vector<float> projected_;
   std::vector<std::uint8_t> codes_;
-  std::vector<float> coarse_;  // products: rows of n_
+  std::vector<float> coarse_;  // products: rows of n_, the last those of the mean
 };
 
 // Leaves the true neighbours among the tens.
-void keep_true(const Rows& base, const Rows& queries, bool euclidean, std::vector<Top>& tops) {
-  const std::vector<Top> exact = exact_tops(base, queries, euclidean);
+void keep_true(const Codec& codec, const Rows& base, const Rows& queries, bool euclidean,
+               std::vector<Top>& tops) {
+  const std::vector<Top> exact = exact_tops(codec, base, queries, euclidean);
   for (std::size_t q = 0; q < tops.size(); ++q) {
     Top both;
     std::set_intersection(tops[q].begin(), tops[q].end(), exact[q].begin(), exact[q].end(),
@@ -270,7 +274,7 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), origins);
   std::vector<std::vector<Top>> tops = trial.tops(metrics);
   for (std::size_t m = 0; m < metrics.size(); ++m) {
-    keep_true(base, queries, metrics[m].metric() == Metric::l2, tops[m]);
+    keep_true(*codec, base, queries, metrics[m].metric() == Metric::l2, tops[m]);
   }
 
   // Planes are worth leaving out of long codes only: short ones have no group that tells little.

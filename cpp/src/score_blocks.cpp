@@ -26,20 +26,23 @@ std::size_t overlap(const Top& a, const Top& b) {
   return both.size();
 }
 
-std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidean) {
-  const std::vector<float> rows(queries.data, queries.data + queries.n * queries.d);
+std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
+                            bool euclidean) {
+  const std::vector<float> rows = centred_queries(codec, queries);
+  const std::vector<float>& mean = codec.params().mean;
   std::vector<Reservoir> best(queries.n, Reservoir(kNearest));
   for_blocks(base.n, [&](std::size_t first, std::size_t n) {
-    const Products products(rows, base.d, n,
-                            [&](std::size_t k, std::size_t i) { return base.row(first + i)[k]; });
-    std::vector<float> half(n, 0.0f);  // of the rows' squared lengths
-    for (std::size_t i = 0; i < n && euclidean; ++i) {
-      const float* row = base.row(first + i);
-      for (std::size_t k = 0; k < base.d; ++k) half[i] += row[k] * row[k] / 2;
+    const Products products(rows, base.d, n, [&](std::size_t k, std::size_t i) {
+      return base.row(first + i)[k] - mean[k];
+    });
+    // What a row's score has beside its product: half of its squared length, or the mean's product.
+    std::vector<float> own(products.of_query(queries.n), products.of_query(queries.n) + n);
+    if (euclidean) {
+      for (std::size_t i = 0; i < n; ++i) own[i] = -squared_distance(base.row(first + i), mean) / 2;
     }
     parallel_for(queries.n, [&](std::size_t q) {
       std::array<float, kBlockRows> scores;
-      for (std::size_t i = 0; i < n; ++i) scores[i] = products.of_query(q)[i] - half[i];
+      for (std::size_t i = 0; i < n; ++i) scores[i] = products.of_query(q)[i] + own[i];
       offer_all(best[q], scores.data(), n, first);
     });
   });
@@ -48,12 +51,33 @@ std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidea
   return tops;
 }
 
+float squared_distance(const float* row, const std::vector<float>& point) {
+  double squares = 0;
+  for (std::size_t k = 0; k < point.size(); ++k) {
+    const double value = static_cast<double>(row[k]) - point[k];
+    squares += value * value;
+  }
+  return static_cast<float>(squares);
+}
+
+std::vector<float> centred_queries(const Codec& codec, const Rows& queries) {
+  const std::vector<float>& mean = codec.params().mean;
+  std::vector<float> centred;
+  centred.reserve((queries.n + 1) * queries.d);
+  for (std::size_t q = 0; q < queries.n; ++q) {
+    for (std::size_t k = 0; k < queries.d; ++k) centred.push_back(queries.row(q)[k] - mean[k]);
+  }
+  centred.insert(centred.end(), mean.begin(), mean.end());
+  return centred;
+}
+
 std::vector<float> project_queries(const Codec& codec, const Rows& queries) {
   const Transform& transform = codec.transform();
-  const std::size_t p = transform.p(), stride = transform.stride();
-  std::vector<float> padded(queries.n * stride), projected;
-  transform.queries(queries, padded.data());
-  for (std::size_t q = 0; q < queries.n; ++q) {
+  const std::size_t p = transform.p(), stride = transform.stride(), n = queries.n + 1;
+  const std::vector<float> centred = centred_queries(codec, queries);
+  std::vector<float> padded(n * stride), projected;
+  transform.queries({centred.data(), n, queries.d}, padded.data());
+  for (std::size_t q = 0; q < n; ++q) {
     const auto row = padded.begin() + static_cast<std::ptrdiff_t>(q * stride);
     projected.insert(projected.end(), row, row + static_cast<std::ptrdiff_t>(p));
   }
@@ -62,29 +86,29 @@ std::vector<float> project_queries(const Codec& codec, const Rows& queries) {
 
 OriginTerms::OriginTerms(const Codec& codec, const Rows& queries,
                          const std::vector<std::uint8_t>& codes)
-    : cells_(codes.size() / codec.code_size()),
-      own_(cells_.size()),
-      squares_(codec.lists()),
-      products_(std::vector<float>(queries.data, queries.data + queries.n * queries.d), queries.d,
-                codec.lists(), [&](std::size_t k, std::size_t c) { return codec.origin(c)[k]; }) {
-  for (std::size_t c = 0; c < codec.lists(); ++c) {
-    for (std::size_t k = 0; k < codec.d(); ++k)
-      squares_[c] += codec.origin(c)[k] * codec.origin(c)[k];
+    : lists_(codec.lists()), cells_(codes.size() / codec.code_size()), own_(cells_.size()) {
+  const std::vector<float>& mean = codec.params().mean;
+  const Products products(
+      centred_queries(codec, queries), queries.d, lists_,
+      [&](std::size_t k, std::size_t c) { return codec.origin(c)[k] - mean[k]; });
+  const float* means = products.of_query(queries.n);
+  std::vector<float> lengths;
+  for (std::size_t c = 0; c < lists_; ++c) {
+    lengths.push_back(squared_distance(codec.origin(c), mean));
   }
-  std::vector<float> mean = project_queries(codec, {codec.params().mean.data(), 1, codec.d()});
-  const std::size_t p = codec.transform().p();
-  parallel_for((cells_.size() + kBlockRows - 1) / kBlockRows, [&](std::size_t block) {
-    std::vector<float> y(p);
-    for (std::size_t i = block * kBlockRows; i < std::min((block + 1) * kBlockRows, cells_.size());
-         ++i) {
-      const std::uint8_t* code = codes.data() + i * codec.code_size();
-      cells_[i] = static_cast<std::uint16_t>(codec.cell_of(code));
-      codec.decode_directions(code, 1, y.data());
-      float product = 0;
-      for (std::size_t j = 0; j < p; ++j) product += mean[j] * y[j];
-      own_[i] = product + codec.centroid_product(code);
+  for (std::size_t q = 0; q < queries.n; ++q) {
+    const float squares = squared_distance(queries.row(q), mean);
+    for (std::size_t c = 0; c < lists_; ++c) {
+      const float product = products.of_query(q)[c];
+      inner_.push_back(product + means[c]);
+      distances_.push_back(2 * product - lengths[c] - squares);
     }
-  });
+  }
+  for (std::size_t i = 0; i < cells_.size(); ++i) {
+    const std::uint8_t* code = codes.data() + i * codec.code_size();
+    cells_[i] = static_cast<std::uint16_t>(codec.cell_of(code));
+    own_[i] = codec.centroid_product(code);
+  }
 }
 
 }  // namespace waterfill

@@ -20,6 +20,8 @@ void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t 
 Top top_of(Reservoir& best);
 std::size_t overlap(const Top& a, const Top& b);
 
+float squared_distance(const float* row, const std::vector<float>& point);
+
 // Products of every query with every row of a block: value(q, i).
 class Products {
  public:
@@ -43,30 +45,33 @@ class Products {
   std::vector<float> values_;
 };
 
-// Queries as stored vectors meet them: n rows of p values.
+// Queries seen from the mean, and last the mean itself: n + 1 rows. What L2 needs is small then
+// beside what inner products need, which is the sum of a query's products and the mean's.
+std::vector<float> centred_queries(const Codec& codec, const Rows& queries);
+// The same as stored vectors meet them: n + 1 rows of p values.
 std::vector<float> project_queries(const Codec& codec, const Rows& queries);
 
 // The ten nearest rows of each query, by exact scores.
-std::vector<Top> exact_tops(const Rows& base, const Rows& queries, bool euclidean);
+std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
+                            bool euclidean);
 
 // What scores take from the origins of some rows: the mean, or the centroids of their cells.
 class OriginTerms {
  public:
   OriginTerms(const Codec& codec, const Rows& queries, const std::vector<std::uint8_t>& codes);
 
-  // <q, origin> of row i.
-  float product(std::size_t q, std::size_t i) const { return of_query(q)[cells_[i]]; }
-  // All of a query's, and which is a row's: for inner loops.
-  const float* of_query(std::size_t q) const { return products_.of_query(q); }
+  // Scores of a query with all origins, but for a number that is the query's own; and which is a
+  // row's. <q, origin>, and -|q - origin|^2.
+  const float* inner_products(std::size_t q) const { return inner_.data() + q * lists_; }
+  const float* distances(std::size_t q) const { return distances_.data() + q * lists_; }
   const std::uint16_t* cells() const { return cells_.data(); }
-  // <origin, u_hat> and |origin|^2 of row i.
+  // <origin - mean, u_hat> of row i.
   float own(std::size_t i) const { return own_[i]; }
-  float squares(std::size_t i) const { return squares_[cells_[i]]; }
 
  private:
+  std::size_t lists_;
   std::vector<std::uint16_t> cells_;
-  std::vector<float> own_, squares_;
-  Products products_;
+  std::vector<float> own_, inner_, distances_;
 };
 
 // Calls visit(first, n) for one block of rows after the other.
