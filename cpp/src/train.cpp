@@ -99,23 +99,36 @@ OffsetScale fit_offset(const Codec& codec, const std::vector<std::uint8_t>& code
   return OffsetScale(mean, kMargin * widest * spread, kMargin * widest * reach);
 }
 
-// Ranges of the side bytes over the sample.
-void fit_scales(CodecParams& params, const Rows& sample) {
+// Ranges of the side bytes over the sample, and where there are cells over held-out rows too: those
+// are farther from centroids, which were not made of them.
+void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   const Codec codec(params);
-  std::vector<float> rho(sample.n);
-  std::vector<std::uint8_t> codes(sample.n * codec.code_size());
-  parallel_for((sample.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
-    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, sample.n - first);
-    codec.encode_directions({sample.row(first), n, sample.d},
-                            codes.data() + first * codec.code_size(), rho.data() + first);
-  });
-  Extent scales, lengths;
-  for (std::size_t i = 0; i < sample.n; ++i) {
+  std::vector<float> rho;
+  std::vector<std::uint8_t> codes;
+  const auto include = [&](const Rows& rows) {
+    const std::size_t before = rho.size();
+    rho.resize(before + rows.n);
+    codes.resize(rho.size() * codec.code_size());
+    parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+      const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
+      codec.encode_directions({rows.row(first), n, rows.d},
+                              codes.data() + (before + first) * codec.code_size(),
+                              rho.data() + before + first);
+    });
+  };
+  include(sample);
+  if (!params.partition.empty()) include(held_out);
+  Extent scales, lengths, lone;
+  for (std::size_t i = 0; i < rho.size(); ++i) {
     const float squares = codec.squared_cell_length(codes.data() + i * codec.code_size());
     scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
     lengths.include(squares);
   }
-  params.scale = scales.scale();
+  // Every row its own centroid: others lie as far off as centroids do, for all that is known.
+  for (std::size_t c = 0; c < params.partition.size() && scales.count == 0; ++c) {
+    lone.include(params.partition.length(c));
+  }
+  params.scale = (scales.count == 0 ? lone : scales).scale();
   params.cell_length = lengths.scale();
   if (!params.partition.empty()) params.offset = fit_offset(codec, codes, rho);
 }
@@ -146,7 +159,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
     params.recall_l2 = alphas.recall_l2;
   }
   if (params.pq_multiplier > 0) params.alpha_ip = params.alpha_l2 = Alpha{0};
-  fit_scales(params, sample);
+  fit_scales(params, sample, held_out);
   if (calibrate) {
     const Rows queries{held_out.data, std::min(held_out.n, kDepthQueries), held_out.d};
     const Depths depths = calibrate_depths(std::make_shared<Codec>(params), sample, queries);
