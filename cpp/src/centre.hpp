@@ -32,8 +32,12 @@ inline Centred centre_safely(const float* row, const float* point, float& factor
   const Centred usual = centre(row, point, d, out.data());
   constexpr float kLeast = 1e-30f, kMost = 1e30f;
   if (usual.squares >= kLeast && usual.squares <= kMost) return usual;
-  factor = usual.squares < kLeast ? 0x1p100f : 0x1p-100f;
   std::vector<float> scaled(row, row + d), scaled_point(point, point + d);
+  if (usual.squares < kLeast) {  // the difference is what is small: rows themselves may be large
+    scaled = out;
+    std::fill(scaled_point.begin(), scaled_point.end(), 0.0f);
+  }
+  factor = usual.squares < kLeast ? 0x1p100f : 0x1p-100f;
   for (float& value : scaled) value *= factor;
   for (float& value : scaled_point) value *= factor;
   return centre(scaled.data(), scaled_point.data(), d, out.data());
