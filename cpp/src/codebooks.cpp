@@ -190,6 +190,14 @@ std::vector<float> vector_book(const Rows& y, std::uint64_t seed, int iterations
       book[j * kCentroids + c] = clusters.book[j * kCentroids + order[c]];
     }
   }
+  // Of centroids that are the same, because rows have few values, encoding may take another than
+  // k-means did.
+  if (std::find(counts.begin(), counts.end(), 0u) != counts.end()) {
+    std::vector<std::uint8_t> codes(y.n);
+    FixedBook(book.data(), y.d).nearest(y, codes.data());
+    std::fill(counts.begin(), counts.end(), 0u);
+    for (const std::uint8_t code : codes) ++counts[code];
+  }
   return book;
 }
 
