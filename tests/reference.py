@@ -96,5 +96,6 @@ class Reference:
         if metric != "l2":
             return product
         own = s * (origins * u).sum(axis=1)
-        squares = ((q[:, None] - origins[None]) ** 2).sum(axis=2) + self.rho(codes) ** 2
+        length = s * np.linalg.norm(self.decoded(codes) / self.weights, axis=1)
+        squares = ((q[:, None] - origins[None]) ** 2).sum(axis=2) + length**2
         return np.maximum(0, squares - 2 * (s * (q @ u.T) - own))

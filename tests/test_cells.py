@@ -194,8 +194,8 @@ def test_queries_turn_the_basis_to_where_they_look():
     q = ((rng.standard_normal((700, 32)) * spread[::-1] ** 2) @ mixer).astype("f4")
     truth = nearest(x, q[500:])
     recalls = []
-    for given in (None, q[:500], q[:5]):
-        codec = train(x, 8, queries=given)
+    for some in (None, q[:500], q[:5]):
+        codec = train(x, 8, queries=some)
         recalls.append(overlap(index_of(codec, x).search(q[500:], 10)[1], truth))
     assert recalls[1] > recalls[0] + 0.05
     assert recalls[2] > recalls[0] - 0.03

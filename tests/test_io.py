@@ -84,7 +84,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
     table = sections(image)
     cells = index.codec.cells
     assert list(table) == [
-        *("PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
+        *("PARAMS", "SHAPES", "MEASURED", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
         *(("CELLSPEC", "CENTROID") if cells else ()),
         *("PLAN", "INDEX", *(("LISTOF",) if cells else ())),
         *("HIGH", "LOW", "SCALE", "EXTRA"),

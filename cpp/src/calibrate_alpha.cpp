@@ -42,18 +42,20 @@ struct Hits {
 
 // A block of base rows: what their scores take beside products with the query.
 struct BlockFactors {
-  std::vector<float> squares, rho;  // squares: of the distance from the mean
+  std::vector<float> squares, rho, lengths;  // squares of the distance from the mean, of u_hat
   std::array<std::vector<float>, kAlphas> scale;
 
   BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
       : squares(n),
         rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
-            base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)) {
+            base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)),
+        lengths(n) {
     for (std::vector<float>& scales : scale) scales.resize(n);
     for (std::size_t i = 0; i < n; ++i) {
       squares[i] = squared_distance(base.rows.row(first + i), codec.params().mean);
       const float length =
           codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
+      lengths[i] = length;
       for (std::uint32_t a = 0; a < kAlphas; ++a) {
         scale[a][i] = rho[i] / length_power(length, Alpha{a});
       }
@@ -82,7 +84,7 @@ void compete(const BlockFactors& block, const BlockProducts& products, const Ori
   offer_all(contest.true_l2, scores.data(), n, first);
   for (std::size_t i = 0; i < n; ++i) {
     from_origin[i] = decoded[i] - origins.own(first + i);
-    base[i] = distances[cells[i]] - block.rho[i] * block.rho[i];
+    base[i] = distances[cells[i]];
   }
   for (std::size_t a = 0; a < kAlphas; ++a) {
     const float* scale = block.scale[a].data();
@@ -90,7 +92,10 @@ void compete(const BlockFactors& block, const BlockProducts& products, const Ori
       scores[i] = inner[cells[i]] + scale[i] * (decoded[i] + decoded_mean[i]);
     }
     offer_all(contest.ip[a], scores.data(), n, first);
-    for (std::size_t i = 0; i < n; ++i) scores[i] = base[i] + 2 * scale[i] * from_origin[i];
+    for (std::size_t i = 0; i < n; ++i) {
+      const float squares = scale[i] * scale[i] * block.lengths[i];
+      scores[i] = base[i] + 2 * scale[i] * from_origin[i] - squares;
+    }
     offer_all(contest.l2[a], scores.data(), n, first);
   }
 }
@@ -117,9 +122,14 @@ Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
 
 // Whether decoded directions are as long as directions, to a hundredth of their energy. There is
 // next to nothing to restore then, and a scale that holds the length itself need not be exact: the
-// codes make up for its rounding (Codec::encode_directions).
+// codes make up for its rounding (Codec::encode_directions). No part of a direction may be coded
+// so coarsely that the others' energy hides it.
 bool lengths_are_kept(const Codec& codec, const Base& base) {
   constexpr double kKept = 0.99;
+  constexpr std::uint32_t kFineWidth = 4;  // two bits a dimension or more
+  for (const Shape& shape : codec.params().shapes) {
+    if (shape.kind == GroupKind::binary || shape.width > kFineWidth) return false;
+  }
   double sum = 0;
   for (std::size_t i = 0; i < base.rows.n; ++i) {
     sum += codec.squared_length(base.codes.data() + i * codec.code_size());

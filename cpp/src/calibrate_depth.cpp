@@ -32,11 +32,11 @@ class MetricScores {
       const std::uint8_t* code = codes.data() + i * codec.code_size();
       const float cell = codec.squared_cell_length(code);
       const float rho = codec.distance_from_origin(code[codec.groups()], cell);
-      const float s = rho / length_power(codec.squared_length(code), alpha);
+      const float squares = codec.squared_length(code), s = rho / length_power(squares, alpha);
       full_.push_back(times * s);
       coarse_.push_back(times * rho / length_power(cell, alpha));
       const float own = 2 * s * origins.own(i);
-      less_.push_back(euclidean ? rho * rho + own : 0);
+      less_.push_back(euclidean ? s * s * squares + own : 0);
     }
   }
 

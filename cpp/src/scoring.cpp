@@ -175,7 +175,8 @@ void Scoring::limits(std::size_t list, float base, float threshold, const Coarse
 void Scoring::full(const CodeStore& store, const float* tables, const float* bases, float w,
                    Candidates& candidates) const {
   const std::size_t groups = codec_.groups(), size = groups + 1;
-  const bool with_lengths = alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
+  const bool with_lengths =
+      euclidean_ || alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
   std::vector<std::uint8_t> codes(kLanes * size);
   std::array<Place, 3 * kLanes> places{};  // of candidates to come, too
   std::size_t located = 0, list = 0;
@@ -206,7 +207,8 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* bas
       if (euclidean_) {
         const float own =
             with_cells() ? codec_.centroid_product(codes.data() + i * size, place.list) : 0.0f;
-        score = base + 2 * s * (t - w * own) - w * rho * rho;
+        // The decoded vector's own length, which is rho where alpha restores it.
+        score = base + 2 * s * (t - w * own) - w * s * s * sums.lengths[i];
       }
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }

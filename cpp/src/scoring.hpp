@@ -1,7 +1,9 @@
 // How a query's tables and a vector's bytes become a score; the higher, the better.
 //
 //   product:   base + s t                   t: sum of table entries
-//   euclidean: base + 2 s t - w offset      offset: rho^2, and with cells what OffsetScale adds
+//   euclidean: base + 2 s t - w offset      offset: the decoded vector's squared distance from its
+//                                           origin (rho^2 in the coarse score), and with cells
+//                                           what OffsetScale adds
 //
 // base is what the query and the vector's cell give (0 where there are none). Queries are scaled by
 // a power of two before their tables are made, so that no product overflows; w is that power. It

@@ -128,10 +128,8 @@ class Codec:
             return _learn(plan, centroids, rows, asked_or_held, int(seed), steps, quarters, joint)
 
         def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
-            recall: tuple[float, float] = learn(plan, centroids, rows, _TRIAL_STEPS).settings[
-                "recall"
-            ]
-            return recall
+            ip, l2 = learn(plan, centroids, rows, _TRIAL_STEPS).settings["recall"]
+            return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
         plan, centroids = choose_cells(
             plan, sample, held_out, rows.n, cells, asked, int(seed), trial

@@ -66,7 +66,7 @@ class IndexFlat:
     With ``q`` a query, ``c`` the centroid of the vector's cell (the mean where the codec has no
     cells), ``u`` the decoded direction, ``rho`` the distance from c and ``s = rho / |u|**alpha``,
     the full score is ``<q, c> + s <q, u>`` for inner products and
-    ``|q - c|^2 + rho^2 - 2 s <q - c, u>`` for L2. Safe to search from several threads; adding
+    ``|q - c - s u|^2`` for L2. Safe to search from several threads; adding
     and removing wait for running searches.
     """
 

@@ -53,7 +53,7 @@ class IndexFlat {
   //
   // With c the centroid of the vector's cell (the mean where there are no cells):
   // inner product and cosine:  <q, c> + s <q', y_hat>
-  // L2:                        |q - c|^2 + rho^2 - 2 s <(q - c)', y_hat>
+  // L2:                        |q - c|^2 + |s u_hat|^2 - 2 s <(q - c)', y_hat>
   void search(const Rows& queries, const SearchParams& params, float* distances,
               std::int64_t* labels) const;
 
