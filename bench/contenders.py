@@ -69,8 +69,8 @@ class Waterfill:
         self.index = wf.IndexFlat(wf.Codec.train(x, self.plan(wf.analyze(x))), self._metric)
 
     def plan(self, analysis: wf.Analysis) -> wf.Plan:
-        """Plan for the budget: a byte goes to the scale, one more to L2 where norms differ."""
-        side = 1 + (self._metric == "l2" and not analysis.norms.constant)
+        """Plan for the budget: a byte goes to the scale, one more to the length that L2 keeps."""
+        side = 2 if self._metric == "l2" else 1
         return wf.Plan.waterfill(analysis, code_bytes=self._budget - side)
 
     def add(self, x: Array) -> None:
