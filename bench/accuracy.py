@@ -1,75 +1,80 @@
-"""Recall, size and speed side by side with FAISS, as a Markdown table.
+"""Recall, size and speed side by side with FAISS and turbovec: a Markdown table, a picture.
 
 Run ``python bench/accuracy.py`` for the repository's sample, ``--data minilm`` for a set of
-``bench/datasets.py``, ``--data DIR`` for other vectors.
+``bench/datasets.py``, ``--data DIR`` for other vectors, ``--data minilm:ip:49,97 DIR:l2`` for
+several.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import TypeVar, cast
 
 # Before NumPy is imported: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
-from contenders import Array, Contender, Faiss, Metric, Waterfill, faiss_factories, set_threads
+import numpy as np
+from contenders import Array, Contender, Metric, Waterfill, set_threads
+from entrants import Entrant, Setting, entrants
 from neighbours import recall
 from packages import DatasetError
+from results import Result, Results
 
 T = TypeVar("T")
 
 K = 10
 _SEARCHES, _ENOUGH_SECONDS = 3, 2.0  # the best of a few searches counts, unless one takes long
-_HEAD = ("index", "bytes", "recall@10", "train s", "add s", "search s", "QPS")
+_SOURCE = re.compile(r"(?P<name>.+?)(?::(?P<metric>ip|l2))?(?::(?P<budgets>\d+(?:,\d+)*))?")
+_UNIT = 1e-2  # norms this near to 1 are 1, rounded to float16
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was measured of one contender."""
+class Task:
+    """Vectors and a metric to measure everybody on."""
 
-    name: str
-    size: int
-    recall: float
-    train: float
-    add: float
-    search: float
-    qps: float
-
-    def row(self) -> str:
-        """Return it as a row of the table."""
-        cells = (
-            self.name,
-            str(self.size),
-            f"{self.recall:.3f}",
-            f"{self.train:.1f}",
-            f"{self.add:.2f}",
-            f"{self.search:.3f}",
-            f"{self.qps:,.0f}",
-        )
-        return f"| {' | '.join(cells)} |"
+    corpus: corpora.Corpus
+    setting: Setting
+    train_rows: int
+    title: str
 
 
-def measure(contender: Contender, corpus: corpora.Corpus, truth: Array, train_rows: int) -> Result:
+def measure(entrant: Entrant, task: Task, truth: Array) -> Result:
     """Train, fill and search an index."""
-    print(f"measuring {contender.name}", file=sys.stderr)
-    _, train = _timed(lambda: contender.train(corpus.base[:train_rows]))
+    print(f"measuring {entrant.name}", file=sys.stderr, flush=True)
+    contender, corpus = entrant.make(), task.corpus
+    _, train = _timed(lambda: contender.train(corpus.base[: task.train_rows]))
     _, add = _timed(lambda: contender.add(corpus.base))
     found, search = _best(lambda: contender.search(corpus.query, K))
     return Result(
-        name=contender.name,
+        name=entrant.name,
+        library=entrant.library,
+        family=entrant.family,
         size=contender.bytes_per_vector,
         recall=recall(found, truth),
         train=train,
         add=add,
         search=search,
         qps=len(corpus.query) / search,
+        memory=_memory(contender),
+        remark=_cells(contender) or entrant.remark,
     )
+
+
+def _memory(contender: Contender) -> float | None:
+    return contender.index.nbytes / len(contender) if isinstance(contender, Waterfill) else None
+
+
+def _cells(contender: Contender) -> str:
+    number = contender.index.codec.cells if isinstance(contender, Waterfill) else 0
+    return f"{number:,} cells" if number else ""
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
@@ -87,22 +92,59 @@ def _best(work: Callable[[], T]) -> tuple[T, float]:
     return done, best
 
 
-def contenders(given: argparse.Namespace, d: int) -> Iterator[Contender]:
-    """Yield one after the other, so that the index measured before can be freed."""
-    metric: Metric = given.metric
-    for budget in given.bytes:
-        yield Waterfill(budget, metric)
-    for factory in faiss_factories(given.bytes, d, given.slow):
+def run(task: Task, results: Results, again: Sequence[str], only: Sequence[str]) -> None:
+    """Measure who has no result yet, or is to be measured again; print the table of all."""
+    everybody = list(entrants(task.setting))
+    kept = results.section(task.title).results
+    wanted = [
+        one
+        for one in everybody
+        if (one.name not in kept or one.library in again) and (not only or one.library in only)
+    ]
+    truth = task.corpus.truth(task.setting.metric) if wanted else np.empty((0, 0))
+    for entrant in wanted:
         try:
-            yield Faiss(factory, d, metric)
-        except RuntimeError as error:
+            results.keep(task.title, measure(entrant, task, truth))
+        except (ImportError, RuntimeError) as error:
             reason = str(error).splitlines()[-1]
-            print(f"left out, this FAISS has no {factory}: {reason}", file=sys.stderr)
+            print(f"left out, {entrant.name}: {reason}", file=sys.stderr)
+    names = [one.name for one in everybody]
+    print(f"\n{task.title}\n", *results.section(task.title).table(names), sep="\n", flush=True)
+
+
+def read_task(source: str | None, given: argparse.Namespace) -> Task:
+    """Read vectors; what `source` does not say comes from the other arguments."""
+    parts = _SOURCE.fullmatch(source or "")
+    name, metric, budgets = parts.group("name", "metric", "budgets") if parts else (None,) * 3
+    corpus = corpora.find(name, given.cache)
+    corpus = corpus.cut(given.rows or len(corpus.base))
+    (n, d), metric = corpus.base.shape, cast(Metric, metric or given.metric)
+    norms = np.linalg.norm(corpus.base, axis=1)
+    train_rows = min(given.train_rows or n, n)
+    fewer = given.rotation_rows is not None and given.rotation_rows < train_rows
+    setting = Setting(
+        d=d,
+        metric=metric,
+        budgets=[int(one) for one in budgets.split(",")] if budgets else given.bytes,
+        unit=bool(np.abs(norms - 1).max() < _UNIT),
+        slow=given.slow,
+        rotation_rows=given.rotation_rows if fewer else None,
+    )
+    title = f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, {metric}"
+    title += f", trained on {train_rows:,}" if train_rows < n else ""
+    title += f", {given.threads} thread{'s' if given.threads > 1 else ''}"
+    return Task(corpus, setting, train_rows, title)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Recall, size and speed beside FAISS.")
-    parser.add_argument("--data", metavar="DIR|NAME", help="default: the repository's sample")
+    parser = argparse.ArgumentParser(description="Recall, size and speed beside the peers.")
+    parser.add_argument(
+        "--data",
+        metavar="DIR|NAME[:METRIC][:B,B]",
+        nargs="+",
+        default=[None],
+        help="sets, each with its metric and budgets if need be; default: the repository's sample",
+    )
     parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
     parser.add_argument("--rows", type=int, metavar="N", help="use the first N base vectors")
     parser.add_argument("--metric", choices=corpora.METRICS, default="ip")
@@ -117,27 +159,36 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-rows", type=int, metavar="N", help="train on the first N only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="OPQ too: minutes a budget")
+    parser.add_argument(
+        "--rotation-rows", type=int, metavar="N", help="learn OPQ's rotation from N rows at most"
+    )
+    parser.add_argument("--keep", type=Path, metavar="JSON", help="results: read, and added to")
+    libraries = ("waterfill", "faiss", "turbovec")
+    parser.add_argument(
+        "--again", nargs="+", choices=libraries, default=[], help="measure these though kept"
+    )
+    parser.add_argument("--only", nargs="+", choices=libraries, default=[], help="measure no other")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw recall against bytes")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = _parse(arguments)
-    try:
-        corpus = corpora.find(given.data, given.cache)
-    except (DatasetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    corpus = corpus.cut(given.rows or len(corpus.base))
     set_threads(given.threads)
-    (n, d), truth = corpus.base.shape, corpus.truth(given.metric)
-    threads = f"{given.threads} thread{'s' if given.threads > 1 else ''}"
-    print(f"{corpus.name}: {n:,} x {d}, {len(truth)} queries, {given.metric}, {threads}\n")
-    print(f"| {' | '.join(_HEAD)} |")
-    print("|---" + "|--:" * (len(_HEAD) - 1) + "|", flush=True)
-    for contender in contenders(given, d):
-        result = measure(contender, corpus, truth, given.train_rows or n)
-        print(result.row(), flush=True)
+    results, titles = Results(given.keep), []
+    for source in given.data:
+        try:
+            task = read_task(source, given)
+        except (DatasetError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        run(task, results, given.again, given.only)
+        titles.append(task.title)
+    if given.picture:
+        import picture  # matplotlib, which a table can do without
+
+        picture.draw([results.section(title) for title in titles], given.picture)
     return 0
 
 

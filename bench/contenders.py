@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
 import faiss
@@ -17,7 +16,7 @@ Array = NDArray[Any]
 Metric = Literal["ip", "l2"]
 
 _FAISS_METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
-_RABITQ_BITS = (1, 2, 4)
+_FAST_NUMBERS = 150_000
 _CALIBRATION_ROWS = 1024  # what turbovec's documentation advises
 
 
@@ -51,10 +50,11 @@ class Waterfill:
 
     library = "waterfill"
 
-    def __init__(self, budget: int, metric: Metric) -> None:
-        self.name = f"waterfill {budget}"
+    def __init__(self, budget: int, metric: Metric, cells: Literal["auto", 0] = "auto") -> None:
+        self.name = f"waterfill {budget}" + ("" if cells else ", no cells")
         self._budget = budget
         self._metric: Metric = metric
+        self._cells: Literal["auto", 0] = cells
 
     def __len__(self) -> int:
         return self.index.ntotal
@@ -66,7 +66,8 @@ class Waterfill:
 
     def train(self, x: Array) -> None:
         """Analyze, plan and train codebooks."""
-        self.index = wf.IndexFlat(wf.Codec.train(x, self.plan(wf.analyze(x))), self._metric)
+        codec = wf.Codec.train(x, self.plan(wf.analyze(x)), cells=self._cells)
+        self.index = wf.IndexFlat(codec, self._metric)
 
     def plan(self, analysis: wf.Analysis) -> wf.Plan:
         """Plan for the budget: a byte goes to the scale, one more to the length that L2 keeps."""
@@ -88,13 +89,16 @@ class Waterfill:
 
 
 class Faiss:
-    """An index that FAISS's factory makes."""
+    """An index that FAISS's factory makes; `rotation_rows` limits what OPQ learns from."""
 
     library = "faiss"
 
-    def __init__(self, factory: str, d: int, metric: Metric) -> None:
+    def __init__(
+        self, factory: str, d: int, metric: Metric, rotation_rows: int | None = None
+    ) -> None:
         self.name = f"FAISS {factory}"
         self.index = faiss.index_factory(d, factory, _FAISS_METRICS[metric])
+        self._rotation_rows = rotation_rows
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -106,7 +110,15 @@ class Faiss:
 
     def train(self, x: Array) -> None:
         """Train what the factory string names."""
-        _allow_few_rows(self.index)
+        index, rotation = faiss.downcast_index(self.index), None
+        if isinstance(index, faiss.IndexPreTransform):
+            chain: Any = index.chain  # a C++ vector, whatever FAISS's stubs say
+            rotation = faiss.downcast_VectorTransform(chain.at(0))
+            index = faiss.downcast_index(index.index)
+        if isinstance(index, faiss.IndexPQ | faiss.IndexPQFastScan):
+            if isinstance(rotation, faiss.OPQMatrix):
+                self._train_rotation(rotation, index.pq, x)
+            x = _enough(index.pq, x)
         self.index.train(x)
 
     def add(self, x: Array) -> None:
@@ -121,6 +133,20 @@ class Faiss:
         """Make these the only stored vectors."""
         self.index.reset()
         self.index.add(x)
+
+    def _train_rotation(self, rotation: Any, pq: Any, x: Array) -> None:
+        """Train an OPQ rotation, which the index then leaves as it is."""
+        rng = np.random.default_rng(0)
+        rows = min(len(x), self._rotation_rows or len(x))
+        if rows < len(x):
+            x = x[rng.choice(len(x), rows, replace=False)]
+        # FAISS learns the rotation for 8 bits a sub-quantizer unless it is told what follows.
+        follows = faiss.ProductQuantizer(rotation.d_out, pq.M, pq.nbits)
+        rotation.pq = follows
+        x = _enough(follows, x)
+        rotation.max_train_points = len(x)
+        rotation.train(x)
+        rotation.pq = None
 
 
 class Turbovec:
@@ -163,6 +189,20 @@ class Turbovec:
         self.add(x)
 
 
+def _enough(pq: Any, x: Array) -> Array:
+    """Let a product quantizer train on rows of any number, and repeat few of few dimensions.
+
+    For fewer than some 150,000 numbers FAISS 1.15 searches ten times slower, which makes k-means
+    take ten times as long. Rows given twice have the same centroids.
+    """
+    pq.cp.min_points_per_centroid = 1  # or it warns
+    repeats = -(-_FAST_NUMBERS // (len(x) * pq.dsub)) if pq.nbits == 8 else 1
+    if repeats > 1:
+        x = np.tile(x, (repeats, 1))
+        pq.cp.max_points_per_centroid = -(-len(x) // pq.ksub)  # or it takes a part of them
+    return x
+
+
 def set_threads(n: int) -> None:
     """Give the libraries the same number of threads; turbovec takes what it is told first."""
     os.environ["RAYON_NUM_THREADS"] = str(n)
@@ -187,31 +227,14 @@ def rotated_product(budget: int, d: int) -> str:
     return f"OPQ{_divisor(d, budget)},{product(budget, d)}"
 
 
+def rotated_fast_scan(budget: int, d: int) -> str:
+    """Name the 4-bit product quantizer after a rotation that was learnt for it (OPQ)."""
+    return f"OPQ{_divisor(d, 2 * budget)},{fast_scan(budget, d)}"
+
+
 def rabitq(bits: int, d: int) -> str:
     """Name FAISS's RaBitQ with its fast scan; a random rotation is part of the method."""
     return f"RR{d},RaBitQfs{bits if bits > 1 else ''}"
-
-
-def faiss_factories(budgets: list[int], d: int, slow: bool) -> Iterator[str]:
-    """Yield the factory strings of the peers, those of one budget together."""
-    for budget in budgets:
-        yield product(budget, d)
-        if slow:
-            yield rotated_product(budget, d)
-        yield fast_scan(budget, d)
-    for bits in _RABITQ_BITS:
-        if bits * d / 8 <= max(budgets):  # and two floats or more
-            yield rabitq(bits, d)
-    yield "SQ8"
-
-
-def _allow_few_rows(index: Any) -> None:
-    """Keep FAISS from a warning per sub-quantizer where the sample is small."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        index = faiss.downcast_index(index.index)
-    if isinstance(index, faiss.IndexPQ | faiss.IndexPQFastScan):
-        index.pq.cp.min_points_per_centroid = 1
 
 
 def _divisor(d: int, most: int) -> int:

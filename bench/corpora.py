@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +67,15 @@ def find(source: str | None = None, cache: str | None = None) -> Corpus:
     if source is None:
         return _read(SAMPLE, "repository sample")
     if Path(source, "base.npy").is_file():
-        return _read(Path(source), Path(source).resolve().name)
+        return _read(Path(source), _name(Path(source).resolve()))
     return _read(datasets.load(source, cache=cache).path, datasets.find_spec(source).name)
+
+
+def _name(folder: Path) -> str:
+    """Return the name of the set in a folder that ``datasets.py`` built, else the folder's."""
+    manifest = folder / "manifest.json"
+    named = json.loads(manifest.read_text()).get("name") if manifest.is_file() else None
+    return str(named or folder.name)
 
 
 def _read(folder: Path, name: str) -> Corpus:

@@ -1,0 +1,136 @@
+"""Who takes part in the accuracy bench: waterfill and its peers about budgets of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from contenders import (
+    Contender,
+    Faiss,
+    Metric,
+    Turbovec,
+    Waterfill,
+    fast_scan,
+    product,
+    rabitq,
+    rotated_fast_scan,
+    rotated_product,
+)
+
+CELLS, NO_CELLS = "waterfill", "waterfill, no cells"
+
+_SCALARS = ("SQ4", "SQ6", "SQ8")
+_RABITQ_BITS = range(1, 9)
+_TURBO_BITS = (2, 3, 4)
+_LARGEST = 2  # times the largest budget: bigger codes of RaBitQ say nothing about that budget
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What contenders are made for: dimensions, metric, budgets, and how much time there is.
+
+    Attributes
+    ----------
+    unit
+        All vectors have norm 1.
+    slow
+        OPQ takes part.
+    rotation_rows
+        Rows that OPQ learns its rotation from; None for all.
+    """
+
+    d: int
+    metric: Metric
+    budgets: Sequence[int]
+    unit: bool = False
+    slow: bool = False
+    rotation_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A contender that can be named before it is made."""
+
+    library: str
+    family: str
+    name: str
+    make: Callable[[], Contender]
+    remark: str = ""
+
+
+def entrants(setting: Setting) -> Iterator[Entrant]:
+    """Yield those that take part, one method after the other; no name comes twice."""
+    seen = set()
+    for one in _all(setting):
+        if one.name not in seen:
+            seen.add(one.name)
+            yield one
+
+
+def _all(setting: Setting) -> Iterator[Entrant]:
+    yield from _waterfill(setting)
+    yield from _products(setting)
+    yield from _rabitq(setting)
+    yield from _scalars(setting)
+    yield from _turbovec(setting)
+
+
+def _waterfill(setting: Setting) -> Iterator[Entrant]:
+    for budget in setting.budgets:
+        make = partial(Waterfill, budget, setting.metric)
+        yield Entrant("waterfill", CELLS, f"waterfill {budget}", make)
+    for budget in setting.budgets:
+        make = partial(Waterfill, budget, setting.metric, 0)
+        yield Entrant("waterfill", NO_CELLS, f"waterfill {budget}, no cells", make)
+
+
+def _products(setting: Setting) -> Iterator[Entrant]:
+    d = setting.d
+    sizes = sorted({size for budget in setting.budgets for size in _around(d, budget)})
+    for family, factory in (("PQ", product), ("PQ 4 bits", fast_scan)):
+        for size in sizes:
+            yield _faiss(family, factory(size, d), setting)
+    if not setting.slow:
+        return
+    for family, factory in (("OPQ+PQ 4 bits", rotated_fast_scan), ("OPQ+PQ", rotated_product)):
+        for size in sizes:
+            yield _faiss(family, factory(size, d), setting)
+
+
+def _around(d: int, budget: int) -> Iterator[int]:
+    """Yield the divisors of d next to a budget, below and above: bytes that 8-bit PQ can have."""
+    most = d // 2  # a byte a dimension: training takes minutes to be worse than a scalar quantizer
+    sizes = [size for size in range(1, most + 1) if d % size == 0]
+    yield max(size for size in sizes if size <= max(budget, sizes[0]))
+    yield min((size for size in sizes if size >= budget), default=sizes[-1])
+
+
+def _rabitq(setting: Setting) -> Iterator[Entrant]:
+    most = _LARGEST * max(setting.budgets)
+    for bits in _RABITQ_BITS:
+        if bits == 1 or bits * setting.d / 8 <= most:
+            yield _faiss("RaBitQ", rabitq(bits, setting.d), setting)
+
+
+def _scalars(setting: Setting) -> Iterator[Entrant]:
+    for factory in _SCALARS:
+        yield _faiss("SQ", factory, setting)
+    if setting.unit:  # TurboQuant's codebook is made for rotated vectors of norm 1
+        for bits in (1, *_TURBO_BITS):
+            yield _faiss("SQ TurboQuant", f"RR{setting.d},SQtqmse{bits}", setting)
+
+
+def _turbovec(setting: Setting) -> Iterator[Entrant]:
+    if setting.metric == "ip" and setting.d % 8 == 0:
+        for bits in _TURBO_BITS:
+            make = partial(Turbovec, bits, setting.d)
+            yield Entrant("turbovec", "turbovec", f"turbovec {bits} bits", make)
+
+
+def _faiss(family: str, factory: str, setting: Setting) -> Entrant:
+    rows = setting.rotation_rows if factory.startswith("OPQ") else None
+    make = partial(Faiss, factory, setting.d, setting.metric, rows)
+    remark = f"rotation learnt from {rows:,} rows" if rows else ""
+    return Entrant("faiss", f"FAISS {family}", f"FAISS {factory}", make, remark)
