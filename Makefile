@@ -8,7 +8,7 @@ ARM_RUN ?= qemu-aarch64
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
 PIP = bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint sanitize kernels-arm bench wheel clean
+.PHONY: help demo test lint sanitize kernels-arm bench bench-accuracy wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -19,6 +19,7 @@ help:
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make kernels-arm  cross-build the NEON kernels and compare them with scalar code under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
+	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
 	@echo "make wheel     a wheel in dist/"
 	@echo "make clean     remove virtual environments and build output"
 
@@ -37,6 +38,12 @@ lint: .venv-lint/ready
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json
 	.venv-bench/bin/python bench/ratios.py .venv-bench/results.json
+
+# Results are kept: the peers are measured once, waterfill each time.
+bench-accuracy: .venv-bench/installed
+	.venv-bench/bin/python bench/accuracy.py $(ACCURACY) --again waterfill \
+		--keep .venv-bench/accuracy.json --picture .venv-bench/accuracy.png
+	@echo "the picture: .venv-bench/accuracy.png"
 
 # The sanitizer's run-time library must come before Python, and libstdc++ with it, or exceptions
 # are not intercepted. Leaks are Python's own business.
