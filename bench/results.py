@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-_HEAD = ("index", "bytes", "recall@10", "train s", "add s", "search s", "QPS")
+_HEAD = ("index", "bytes", "in memory", "recall@10", "train s", "add s", "search s", "QPS")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Result:
         cells = (
             self.name + (f" ({self.remark})" if self.remark else ""),
             str(self.size),
+            "" if self.memory is None else f"{self.memory:.1f}",
             f"{self.recall:.3f}",
             f"{self.train:.1f}",
             f"{self.add:.2f}",
@@ -102,11 +103,10 @@ class Results:
 
 
 def _footnotes(shown: Sequence[Result]) -> Iterator[str]:
-    known = [f"{one.name}: {one.memory:.1f}" for one in shown if one.memory is not None]
-    if known:
+    if any(one.memory is not None for one in shown):
         yield ""
         yield (
             "Bytes are those of a stored vector. With cells waterfill keeps the order in which "
-            "vectors came on top, 1.3 to 1.7 bytes a vector. All memory of the index, its "
-            f"half-empty blocks and room for growth included, a vector: {'; '.join(known)}."
+            "vectors came on top, 1.3 to 1.7 bytes a vector, and fills every cell's last block in "
+            "part. In memory: all of that and room for growth, a vector; peers do not tell theirs."
         )
