@@ -77,7 +77,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         HEADER, image
     )
     assert magic == bytes([0x89, 0x57, 0x46, 0x4C, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert (major, minor, kind, size) == (1, 0, 2, len(image))
+    assert (major, minor, kind, size) == (1, 1, 2, len(image))
     assert zeros == bytes(28)
     assert crc == _core.crc32c(image[:60])
     assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
@@ -164,7 +164,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
     for data, message in (
         (b"", "fewer than a header"),
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
-        (patched(image, 8, b"\2"), r"version 2\.0 is not known"),
+        (patched(image, 8, b"\2"), r"version 2\.1 is not known"),
         (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
         (image + b"more", "the header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -21,7 +22,7 @@ static_assert(std::endian::native == std::endian::little,
               "files are written as memory is laid out");
 
 constexpr std::array<std::uint8_t, 8> kMagic{0x89, 'W', 'F', 'L', '\r', '\n', 0x1a, '\n'};
-constexpr std::uint16_t kMajor = 1, kMinor = 0;
+constexpr std::uint16_t kMajor = 1;
 constexpr std::size_t kAlignment = 64;
 constexpr std::uint32_t kMaxSections = 1024;
 constexpr std::uint32_t kOptional = 1;  // flag: a reader that does not know the section may go on
@@ -142,8 +143,32 @@ void pad(Sink& sink, std::uint64_t& position) {
   position += size;
 }
 
+// Sections by the minor version that brought them.
+const std::vector<std::vector<std::string>>& tags_of_versions() {
+  static const std::vector<std::vector<std::string>> tags{
+      {"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN", "INDEX", "HIGH",
+       "LOW", "SCALE", "EXTRA"},
+      {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"}};
+  return tags;
+}
+
+// The first minor version with this section, or none.
+std::optional<std::uint16_t> version_of(const std::string& tag) {
+  const auto& versions = tags_of_versions();
+  for (std::size_t v = 0; v < versions.size(); ++v) {
+    if (std::find(versions[v].begin(), versions[v].end(), tag) != versions[v].end()) {
+      return static_cast<std::uint16_t>(v);
+    }
+  }
+  return std::nullopt;
+}
+
 void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sections) {
   std::vector<TableEntry> table(sections.size());
+  std::uint16_t minor = 0;  // the first version that has them all
+  for (const Section& section : sections) {
+    minor = std::max(minor, version_of(section.tag).value_or(std::uint16_t{0}));
+  }
   Header header{};
   sink.write(&header, sizeof header);
   sink.write(table.data(), table.size() * sizeof(TableEntry));
@@ -162,7 +187,7 @@ void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sect
   }
   header = {kMagic,
             kMajor,
-            kMinor,
+            minor,
             static_cast<std::uint32_t>(kind),
             position,
             static_cast<std::uint32_t>(sections.size()),
@@ -269,11 +294,7 @@ Header read_header(const Source& source, FileKind wanted) {
 }
 
 bool known(const std::string& tag) {
-  static const std::vector<std::string> tags{"PARAMS", "SHAPES", "MEAN",  "BASIS",    "WEIGHTS",
-                                             "BOOKS",  "CELLS",  "PLAN",  "INDEX",    "HIGH",
-                                             "LOW",    "SCALE",  "EXTRA", "CELLSPEC", "CENTROID",
-                                             "LISTOF", "RESTS",  "JOINT", "MEASURED"};
-  return std::find(tags.begin(), tags.end(), tag) != tags.end();
+  return version_of(tag).has_value();
 }
 
 }  // namespace
