@@ -120,12 +120,12 @@ Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
   return Alpha{clear ? best : kMaxQuarters};
 }
 
-// Whether decoded directions are as long as directions, to a hundredth of their energy. There is
+// Whether decoded directions are as long as directions, to 0.0002 of their energy. There is
 // next to nothing to restore then, and a scale that holds the length itself need not be exact: the
 // codes make up for its rounding (Codec::encode_directions). No part of a direction may be coded
 // so coarsely that the others' energy hides it.
 bool lengths_are_kept(const Codec& codec, const Base& base) {
-  constexpr double kKept = 0.99;
+  constexpr double kKept = 0.9998;
   constexpr std::uint32_t kFineWidth = 4;  // two bits a dimension or more
   for (const Shape& shape : codec.params().shapes) {
     if (shape.kind == GroupKind::binary || shape.width > kFineWidth) return false;
