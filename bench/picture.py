@@ -14,7 +14,7 @@ from typing import Any
 
 import matplotlib
 from entrants import CELLS, NO_CELLS
-from results import Result, Results, Section
+from results import Results, Section
 
 matplotlib.use("Agg")  # a file, no window
 
@@ -25,9 +25,11 @@ _COLUMNS, _WIDTH, _HEIGHT = 3, 4.3, 3.6
 _DPI = 130
 _TICKS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _NOTE = (
-    "Bytes of a stored vector, side information included; waterfill with cells keeps the order "
-    "in which vectors came on top, 1.3 to 1.7 bytes a vector."
+    "Bytes of a stored vector, side information included. Cells cost more on top: the order in "
+    "which vectors came,\nand blocks that are filled in part. "
+    "The dotted line counts all memory of the index."
 )
+_MEMORY = "waterfill, by bytes in memory"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Style:
 _STYLES = {
     CELLS: Style("#c1121f", "o", "-", 3.4, 7.5),
     NO_CELLS: Style("#1d1d1d", "o", "--", 1.6, 4.0),
+    _MEMORY: Style("#c1121f", "o", ":", 1.2, 3.5),
     "FAISS PQ": Style("#0072b2", "s"),
     "FAISS PQ 4 bits": Style("#56b4e9", "v"),
     "FAISS OPQ+PQ": Style("#009e73", "D"),
@@ -90,7 +93,7 @@ def draw(sections: Sequence[Section], path: Path) -> None:
         axis.axis("off")
     _legend(axes[len(sections)], sections)
     figure.text(0.5, 0.008, _NOTE, ha="center", fontsize=8, color="#555555")
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.tight_layout(rect=(0, 0.045, 1, 1))
     figure.savefig(path, dpi=_DPI)
     pyplot.close(figure)
 
@@ -100,8 +103,7 @@ def _plot(axis: Any, section: Section) -> None:
         points = _points(section, family)
         if points:
             axis.plot(
-                [one.size for one in points],
-                [one.recall for one in points],
+                *zip(*points, strict=True),
                 label=_LABELS.get(family, family),
                 zorder=_ZORDER.get(family, 2),
                 **_look(style),
@@ -121,9 +123,12 @@ def _plot(axis: Any, section: Section) -> None:
     axis.set_ylabel("recall@10", fontsize=8.5)
 
 
-def _points(section: Section, family: str) -> list[Result]:
-    chosen = [one for one in section.results.values() if one.family == family]
-    return sorted(chosen, key=lambda one: one.size)
+def _points(section: Section, family: str) -> list[tuple[float, float]]:
+    results = section.results.values()
+    if family == _MEMORY:
+        kept = [one for one in results if one.family == CELLS and one.memory is not None]
+        return sorted((one.memory or 0.0, one.recall) for one in kept)
+    return sorted((one.size, one.recall) for one in results if one.family == family)
 
 
 def _look(style: Style) -> dict[str, Any]:
@@ -139,11 +144,10 @@ def _look(style: Style) -> dict[str, Any]:
 
 
 def _legend(axis: Any, sections: Sequence[Section]) -> None:
-    families = {one.family for section in sections for one in section.results.values()}
     lines = [
         axis.plot([], [], label=_LABELS.get(family, family), **_look(style))[0]
         for family, style in _STYLES.items()
-        if family in families
+        if any(_points(section, family) for section in sections)
     ]
     axis.legend(handles=lines, loc="center", frameon=False, fontsize=9, handlelength=3)
 
