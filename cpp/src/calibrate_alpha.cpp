@@ -122,19 +122,18 @@ Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
 
 // Whether decoded directions are as long as directions, to 0.0002 of their energy. There is
 // next to nothing to restore then, and a scale that holds the length itself need not be exact: the
-// codes make up for its rounding (Codec::encode_directions). No part of a direction may be coded
-// so coarsely that the others' energy hides it.
+// codes make up for its rounding (Codec::encode_directions). Only where water-filling gave
+// second bytes: elsewhere one dimension's energy may hide how coarsely the others are coded.
 bool lengths_are_kept(const Codec& codec, const Base& base) {
   constexpr double kKept = 0.9998;
-  constexpr std::uint32_t kFineWidth = 4;  // two bits a dimension or more
-  for (const Shape& shape : codec.params().shapes) {
-    if (shape.kind == GroupKind::binary || shape.width > kFineWidth) return false;
-  }
-  double sum = 0;
+  if (codec.params().rests.empty()) return false;
+  double sum = 0, rows = 0;
   for (std::size_t i = 0; i < base.rows.n; ++i) {
+    if (!(base.rho[i] > 0)) continue;  // its cell's centroid: no direction
     sum += codec.squared_length(base.codes.data() + i * codec.code_size());
+    rows += 1;
   }
-  return sum >= kKept * static_cast<double>(base.rows.n);
+  return sum >= kKept * rows;
 }
 
 }  // namespace
