@@ -17,6 +17,9 @@ namespace {
 // Share of the true neighbours among the full score's ten that must be found. Others among them
 // are no loss.
 constexpr double kWanted = 0.998;
+// What is enough where more would cost more than three times as many candidates.
+constexpr double kEnough = 0.995;
+constexpr std::size_t kMostTimes = 3;
 
 // What turns products into one metric's scores, for every base row.
 class MetricScores {
@@ -147,8 +150,11 @@ class DepthTrial {
     std::vector<std::size_t> ranks{0};
     for (const auto& own : found) ranks.insert(ranks.end(), own.begin(), own.end());
     std::sort(ranks.begin(), ranks.end());
-    const double last = std::ceil(kWanted * static_cast<double>(ranks.size())) - 1;
-    return ranks[static_cast<std::size_t>(last)] + 1;
+    const auto most = [&](double share) {
+      const double last = std::ceil(share * static_cast<double>(ranks.size())) - 1;
+      return ranks[static_cast<std::size_t>(last)] + 1;
+    };
+    return std::min(most(kWanted), kMostTimes * most(kEnough));
   }
 
  private:
@@ -215,7 +221,7 @@ double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth
 Depth deepen(const IndexFlat& index, const Rows& queries, const std::vector<Top>& tops,
              Depth depth) {
   while (kNearest * depth.refine_factor < index.size() &&
-         survivors(index, queries, depth, tops) < kWanted) {
+         survivors(index, queries, depth, tops) < kEnough) {
     depth.refine_factor += (depth.refine_factor + 7) / 8;
   }
   return depth;
