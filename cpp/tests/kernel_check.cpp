@@ -4,6 +4,7 @@
 // checks the named sets (one that the machine lacks is an error), or all that the machine runs.
 // One line per set and kernel; at the first difference a message and exit status 1.
 #include <algorithm>
+#include <array>
 #include <exception>
 
 #include "dispatch.hpp"
