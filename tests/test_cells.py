@@ -69,6 +69,14 @@ def test_cells_are_not_taken_where_one_metric_loses():
     assert taken == {None: 0, "ip": 0, "l2": 64}
 
 
+@pytest.mark.parametrize("kwargs", [{"alpha": 1}, {"queries": 5}, {"effort": "best"}])
+def test_what_else_is_asked_for_does_not_spare_the_trial(kwargs):
+    x = clumps(4)
+    if "queries" in kwargs:
+        kwargs = {"queries": x[: kwargs["queries"]]}
+    assert train(x, 4, **kwargs).cells == 0
+
+
 def test_a_vector_belongs_to_the_nearest_centroid(patchy):
     codec = train(patchy, cells=40)
     ref = Reference.of(codec)
@@ -210,6 +218,18 @@ def test_queries_like_the_data_do_no_harm(base, queries, codec):
         overlap(index_of(c, base).search(queries[100:], 10)[1], truth) for c in (codec, asked)
     )
     assert fitted > plain - 0.03
+
+
+def test_queries_for_rows_that_are_all_the_same(patchy):
+    x = np.repeat(patchy[:1], 300, axis=0)
+    codec = train(x, 4, queries=patchy[:50])
+    np.testing.assert_allclose(codec.decode(codec.encode(x)), x, atol=1e-5)
+    assert codec.report(x).gap_db == -np.inf
+
+
+def test_queries_of_any_size(patchy):
+    codec = train(patchy, queries=np.full((40, 24), 3e38, "f4"))
+    assert np.isfinite(codec.plan.basis).all()
 
 
 def test_a_user_may_fix_alpha(patchy):

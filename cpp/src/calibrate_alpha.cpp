@@ -140,7 +140,7 @@ bool lengths_are_kept(const Codec& codec, const Base& base) {
 
 Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
   const Base base = encode_base(codec, rows);
-  if (lengths_are_kept(codec, base)) return {Alpha{0}, Alpha{0}, 0, 0};
+  const bool kept = lengths_are_kept(codec, base);
   const std::size_t p = codec.transform().p();
   const std::vector<float> exact_queries = centred_queries(codec, queries);
   const std::vector<float>& mean = codec.params().mean;
@@ -169,7 +169,7 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
     }
   }
   const auto wanted = static_cast<double>(kNearest * queries.n);
-  const Alpha ip = best_of(total.ip), l2 = best_of(total.l2);
+  const Alpha ip = kept ? Alpha{0} : best_of(total.ip), l2 = kept ? Alpha{0} : best_of(total.l2);
   return {ip, l2, static_cast<double>(total.ip[ip.quarters]) / wanted,
           static_cast<double>(total.l2[l2.quarters]) / wanted};
 }

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.itq import itq_rotation
 from waterfill.plan import Plan
-from waterfill.refit import MOST_CELLS, Cells, choose_cells
+from waterfill.refit import Cells
 from waterfill.report import Report
 from waterfill.rows import FloatRows, Rows
+from waterfill.training import QUARTERS, Effort, Judge, to_quarters, train
 
 Codes = NDArray[np.uint8]
-Effort = Literal["fast", "balanced", "best"]
 
-_SAMPLE_ROWS = 65_536  # 256 rows a centroid
-_SAMPLE_BYTES = 256 << 20
-_QUERIES = 256
-_ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
-_TRIAL_STEPS = 8
-_JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
-_QUARTERS = 4
 _SCALE_ENDS = (1, 255)
 _WIDE_SCALE = 128  # its ends' ratio; what is cut off below is tiny beside most vectors then
 
@@ -50,7 +42,7 @@ class Codec:
         *,
         cells: Cells = "auto",
         queries: Any = None,
-        metric: Literal["ip", "l2", "cosine"] | None = None,
+        metric: Judge | None = None,
         effort: Effort = "balanced",
         alpha: float | None = None,
     ) -> Codec:
@@ -79,8 +71,9 @@ class Codec:
         queries : array_like, shape (m, d), optional
             Queries like those to come, for data that queries do not resemble (words that ask for
             texts, say). The basis is turned and weighted to where they look (not for classic
-            plans), and they are what alpha and the depth of searches are chosen with. At most
-            65,536 are used; fewer than some d of them count as if others were spread as the data.
+            plans), and 32 or more of them are what alpha and the depth of searches are chosen
+            with. At most 65,536 are used; fewer than some d of them count as if others were spread
+            as the data.
         metric : {'ip', 'l2', 'cosine'}, optional
             Judge cells by this metric alone; by default they must serve inner product and L2.
         effort : {'fast', 'balanced', 'best'}
@@ -102,39 +95,9 @@ class Codec:
         TypeError
             If an argument has the wrong type.
         """
-        if not isinstance(plan, Plan):
-            raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise TypeError(f"seed must be an int, got {seed!r}")
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
-        _check_cells(cells, plan)
-        if effort not in _ITERATIONS:
-            raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
-        if metric not in (None, "ip", "l2", "cosine"):
-            raise ValueError(f"metric={metric!r} must be 'ip', 'l2', 'cosine' or None")
-        quarters = None if alpha is None else _to_quarters(alpha)
-        rows = Rows(x, "x", plan.d)
-        if rows.n == 0:
-            raise ValueError("x has no rows; at least 1 is needed to train")
-        sample, held_out = _draw(rows, int(seed), plan.normalize)
-        asked = None if queries is None else _draw_queries(queries, plan, int(seed))
-        if effort == "fast" and cells == "auto":
-            cells = 0
-        asked_or_held = held_out if asked is None else asked[:_QUERIES]
-
-        def learn(plan: Plan, centroids: FloatRows, rows: FloatRows, steps: int) -> _core.Codec:
-            joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0
-            return _learn(plan, centroids, rows, asked_or_held, int(seed), steps, quarters, joint)
-
-        def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
-            ip, l2 = learn(plan, centroids, rows, _TRIAL_STEPS).settings["recall"]
-            return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
-
-        plan, centroids = choose_cells(
-            plan, sample, held_out, rows.n, cells, asked, int(seed), trial
+        core, held_out = train(
+            x, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort, alpha=alpha
         )
-        core = learn(plan, centroids, sample, _ITERATIONS[effort])
         codec = cls(core)
         if len(held_out):
             core.distortion = codec._distortion(held_out)
@@ -164,7 +127,7 @@ class Codec:
     def alpha(self) -> dict[str, float]:
         """Exponent of the scale for ``ip`` and ``l2``: 0 keeps decoded lengths, 1 restores them."""
         settings = self._core.settings
-        return {m: settings[f"alpha_{m}"] / _QUARTERS for m in ("ip", "l2")}
+        return {m: settings[f"alpha_{m}"] / QUARTERS for m in ("ip", "l2")}
 
     @property
     def refine_factor(self) -> dict[str, int]:
@@ -306,7 +269,7 @@ class Codec:
         ValueError, TypeError
             For codes of another shape or dtype, or another alpha.
         """
-        return self._core.decode(np.ascontiguousarray(codes), _to_quarters(alpha))
+        return self._core.decode(np.ascontiguousarray(codes), to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
         """Serialise in the format of waterfill's files (``cpp/FORMAT.md``)."""
@@ -333,96 +296,3 @@ class Codec:
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
         return f"Codec: {self.d} dimensions in {self.code_size} bytes; {each}"
-
-
-def _to_quarters(alpha: float) -> int:
-    quarters = alpha * _QUARTERS
-    if quarters not in range(_QUARTERS + 1):
-        raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
-    return int(quarters)
-
-
-def _draw_queries(queries: Any, plan: Plan, seed: int) -> FloatRows:
-    """Draw from the queries that were given, in random order."""
-    rows = Rows(queries, "queries", plan.d)
-    if rows.n == 0:
-        raise ValueError("queries has no rows; at least 1 is needed")
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(rows.n, size=min(rows.n, _SAMPLE_ROWS), replace=False))
-    drawn = rows.take(chosen)[rng.permutation(len(chosen))]
-    return _core.normalize_rows(drawn) if plan.normalize else drawn
-
-
-def _check_cells(cells: object, plan: Plan) -> None:
-    if cells == "auto":
-        return
-    if isinstance(cells, bool) or not isinstance(cells, int | np.integer):
-        raise TypeError(f"cells must be an int or 'auto', got {cells!r}")
-    if not 0 <= cells <= MOST_CELLS:
-        raise ValueError(f"cells={cells} must be from 0 to {MOST_CELLS}")
-    if cells and plan.maker != "waterfill":
-        raise ValueError(f"cells={cells}: a {plan.maker} plan codes vectors from the mean; use 0")
-
-
-def _learn(
-    plan: Plan,
-    centroids: FloatRows,
-    sample: FloatRows,
-    queries: FloatRows,
-    seed: int,
-    iterations: int,
-    quarters: int | None,
-    joint: float,
-) -> _core.Codec:
-    order = [dim for group in plan.groups for dim in group.dims]
-    return _core.Codec.train(
-        mean=plan.mean,
-        basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
-        weights=plan.weights[order],
-        shapes=[(len(group.dims), group.kind) for group in plan.groups],
-        rests=_rests(order),
-        centroids=centroids,
-        sample=sample,
-        held_out=queries,
-        seed=seed,
-        iterations=iterations,
-        alpha=quarters,
-        joint=joint,
-        constant_norm=plan.constant_norm,
-        pq_multiplier=plan.pq_multiplier or 0.0,
-        normalize=plan.normalize,
-        plan=plan.to_json(),
-    )
-
-
-def _rests(order: list[int]) -> list[tuple[int, int]]:
-    """Pair the columns of dimensions that stand twice, by the first of them."""
-    first = {dim: column for column, dim in reversed(list(enumerate(order)))}
-    pairs = [(column, first[dim]) for column, dim in enumerate(order) if first[dim] != column]
-    return sorted(pairs, key=lambda pair: pair[1])
-
-
-def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:
-    """Draw rows to train on, and others that calibration uses as queries."""
-    rng = np.random.default_rng(seed)
-    most = min(_SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * rows.d)))
-    held = min(_QUERIES, rows.n // 8)
-    chosen = rng.choice(rows.n, size=min(rows.n, most + held), replace=False)
-    queries, train = np.sort(chosen[:held]), np.sort(chosen[held:])
-    drawn = rows.take(train), rows.take(queries)
-    return (_core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])) if normalize else drawn
-
-
-def _rotated_basis(plan: Plan, sample: FloatRows) -> FloatRows:
-    """Return the plan's basis with its medium class rotated for one-bit codes."""
-    medium = [dim for group in plan.groups if group.kind == "binary" for dim in group.dims]
-    if not medium:
-        return plan.basis
-    basis = np.array(plan.basis)
-    part = np.ascontiguousarray(basis[medium])
-    y, _, used = _core.project_directions(
-        plan.mean, part, np.ones(len(medium), dtype=np.float32), sample
-    )
-    rotation = itq_rotation(y[:, :used])
-    basis[medium] = (rotation.T @ part.astype(np.float64)).astype(np.float32)
-    return basis

@@ -21,7 +21,7 @@ MOST_CELLS = 4096
 _AUTO_MOST = 1024
 _AUTO_LEAST = 16
 _ROWS_PER_CELL = 48  # fewer, and centroids would be the training rows' own
-_FEWEST_HELD_OUT = 32
+FEWEST_QUERIES = 32  # that calibration says anything with
 _PAYS = 0.95  # of the error without cells
 _TRIAL_ROWS = 16_384
 _TOLERATED = 0.01  # loss of recall in the trial: chance
@@ -77,7 +77,7 @@ def choose_cells(
     without = plan if queries is None else _refit(plan, sample, plan.mean[None], queries)
     auto = wanted == "auto"
     number = _affordable(rows) if wanted == "auto" else min(wanted, len(sample))
-    if number == 0 or (auto and len(held_out) < _FEWEST_HELD_OUT):
+    if number == 0 or (auto and len(held_out) < FEWEST_QUERIES):
         return without, none
     if auto and not _pays(without, sample, held_out, queries, seed, trial):
         return without, none
@@ -123,7 +123,7 @@ def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows, queries: FloatRo
         moments.update(_core.residuals(block, plan.mean, centroids))
     analysis, spread = from_moments(moments), None
     if queries is not None:
-        analysis, spread = _turn_to_queries(analysis, queries - plan.mean)
+        analysis, spread = _turn_to_queries(analysis, _second_moment(queries, plan), len(queries))
     made = Plan.waterfill(analysis, len(plan.groups), plan.weighting)
     return replace(
         made,
@@ -134,8 +134,17 @@ def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows, queries: FloatRo
     )
 
 
+def _second_moment(queries: FloatRows, plan: Plan) -> NDArray[np.float64]:
+    """Take it about the data's mean, a block of queries at a time."""
+    moment = np.zeros((plan.d, plan.d))
+    for start in range(0, len(queries), _BLOCK):
+        block = queries[start : start + _BLOCK].astype(np.float64) - plan.mean
+        moment += block.T @ block
+    return moment / len(queries)
+
+
 def _turn_to_queries(
-    analysis: Analysis, queries: FloatRows
+    analysis: Analysis, asked: NDArray[np.float64], count: int
 ) -> tuple[Analysis, NDArray[np.float64]]:
     """Take a basis between those of the data and of the queries, and their spreads along it.
 
@@ -145,15 +154,13 @@ def _turn_to_queries(
     """
     vectors = analysis.eigenvectors
     data = (vectors * analysis.eigenvalues) @ vectors.T
-    x = queries.astype(np.float64)
-    asked = x.T @ x / len(x)
     trace = np.trace(asked)
-    share = len(x) / (len(x) + analysis.d) if trace > 0 else 0.0
+    share = count / (count + analysis.d) if trace > 0 else 0.0
     mixed = share * asked / (trace or 1.0) + (1 - share) * data
     basis = np.linalg.eigh(data + mixed)[1]
     values = np.maximum(((data @ basis) * basis).sum(axis=0), 0)
     order = np.argsort(-values, kind="stable")
-    basis, values = basis[:, order], values[order] / values.sum()
+    basis, values = basis[:, order], values[order] / (values.sum() or 1.0)
     spread = np.maximum(((mixed @ basis) * basis).sum(axis=0), 1e-9)
     return replace(analysis, eigenvalues=values, eigenvectors=basis), spread / spread.sum()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Report:
     @property
     def gap_db(self) -> float:
         """Distortion above the bound, in decibels; 6.02 of them are a bit a dimension."""
-        return float(10 * np.log10(self.distortion / self.bound))
+        return 10 * math.log10(self.distortion / self.bound) if self.distortion > 0 else -math.inf
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,169 @@
+"""From rows and a plan to a trained core: what is drawn, tried and learnt."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from waterfill import _core
+from waterfill.itq import itq_rotation
+from waterfill.plan import Plan
+from waterfill.refit import FEWEST_QUERIES, MOST_CELLS, Cells, choose_cells
+from waterfill.rows import FloatRows, Rows
+
+Effort = Literal["fast", "balanced", "best"]
+Judge = Literal["ip", "l2", "cosine"]
+
+QUARTERS = 4  # alpha is counted in them
+_SAMPLE_ROWS = 65_536  # 256 rows a centroid
+_SAMPLE_BYTES = 256 << 20
+_QUERIES = 256
+_ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
+_TRIAL_STEPS = 8
+_JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
+
+
+def train(
+    x: Any,
+    plan: Plan,
+    seed: int,
+    *,
+    cells: Cells,
+    queries: Any,
+    metric: Judge | None,
+    effort: Effort,
+    alpha: float | None,
+) -> tuple[_core.Codec, FloatRows]:
+    """Do what `Codec.train` says; return the core and the rows that were held out."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed must be an int, got {seed!r}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
+    _check_cells(cells, plan)
+    if effort not in _ITERATIONS:
+        raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
+    if metric not in (None, "ip", "l2", "cosine"):
+        raise ValueError(f"metric={metric!r} must be 'ip', 'l2', 'cosine' or None")
+    if alpha is not None and plan.pq_multiplier is not None:
+        raise ValueError(f"alpha={alpha!r}: a plan with pq_multiplier has a score of its own")
+    quarters = None if alpha is None else to_quarters(alpha)
+    rows = Rows(x, "x", plan.d)
+    if rows.n == 0:
+        raise ValueError("x has no rows; at least 1 is needed to train")
+    sample, held_out = _draw(rows, int(seed), plan.normalize)
+    asked = None if queries is None else _draw_queries(queries, plan, int(seed))
+    if effort == "fast" and cells == "auto":
+        cells = 0
+    # Fewer queries than calibration wants leave it to rows that were held out.
+    judges = held_out if asked is None or len(asked) < FEWEST_QUERIES else asked[:_QUERIES]
+    joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0.0
+
+    def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
+        # With the alpha that is best for it: what was asked for is not measured.
+        core = _learn(plan, centroids, rows, judges, int(seed), _TRIAL_STEPS, None, joint)
+        ip, l2 = core.settings["recall"]
+        return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
+
+    plan, centroids = choose_cells(plan, sample, held_out, rows.n, cells, asked, int(seed), trial)
+    core = _learn(plan, centroids, sample, judges, int(seed), _ITERATIONS[effort], quarters, joint)
+    return core, held_out
+
+
+def to_quarters(alpha: float) -> int:
+    """Return alpha in quarters; ValueError if it is none of them."""
+    quarters = alpha * QUARTERS
+    if quarters not in range(QUARTERS + 1):
+        raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
+    return int(quarters)
+
+
+def _draw_queries(queries: Any, plan: Plan, seed: int) -> FloatRows:
+    """Draw from the queries that were given, in random order."""
+    rows = Rows(queries, "queries", plan.d)
+    if rows.n == 0:
+        raise ValueError("queries has no rows; at least 1 is needed")
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(rows.n, size=min(rows.n, _most_rows(rows.d)), replace=False))
+    drawn = rows.take(chosen)[rng.permutation(len(chosen))]
+    return _core.normalize_rows(drawn) if plan.normalize else drawn
+
+
+def _check_cells(cells: object, plan: Plan) -> None:
+    if cells == "auto":
+        return
+    if isinstance(cells, bool) or not isinstance(cells, int | np.integer):
+        raise TypeError(f"cells must be an int or 'auto', got {cells!r}")
+    if not 0 <= cells <= MOST_CELLS:
+        raise ValueError(f"cells={cells} must be from 0 to {MOST_CELLS}")
+    if cells and plan.maker != "waterfill":
+        raise ValueError(f"cells={cells}: a {plan.maker} plan codes vectors from the mean; use 0")
+
+
+def _learn(
+    plan: Plan,
+    centroids: FloatRows,
+    sample: FloatRows,
+    queries: FloatRows,
+    seed: int,
+    iterations: int,
+    quarters: int | None,
+    joint: float,
+) -> _core.Codec:
+    order = [dim for group in plan.groups for dim in group.dims]
+    return _core.Codec.train(
+        mean=plan.mean,
+        basis=np.ascontiguousarray(_rotated_basis(plan, sample)[order]),
+        weights=plan.weights[order],
+        shapes=[(len(group.dims), group.kind) for group in plan.groups],
+        rests=_rests(order),
+        centroids=centroids,
+        sample=sample,
+        held_out=queries,
+        seed=seed,
+        iterations=iterations,
+        alpha=quarters,
+        joint=joint,
+        constant_norm=plan.constant_norm,
+        pq_multiplier=plan.pq_multiplier or 0.0,
+        normalize=plan.normalize,
+        plan=plan.to_json(),
+    )
+
+
+def _rests(order: list[int]) -> list[tuple[int, int]]:
+    """Pair the columns of dimensions that stand twice, by the first of them."""
+    first = {dim: column for column, dim in reversed(list(enumerate(order)))}
+    pairs = [(column, first[dim]) for column, dim in enumerate(order) if first[dim] != column]
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:
+    """Draw rows to train on, and others that calibration uses as queries."""
+    rng = np.random.default_rng(seed)
+    held = min(_QUERIES, rows.n // 8)
+    chosen = rng.choice(rows.n, size=min(rows.n, _most_rows(rows.d) + held), replace=False)
+    queries, train = np.sort(chosen[:held]), np.sort(chosen[held:])
+    drawn = rows.take(train), rows.take(queries)
+    return (_core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])) if normalize else drawn
+
+
+def _most_rows(d: int) -> int:
+    return min(_SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * d)))
+
+
+def _rotated_basis(plan: Plan, sample: FloatRows) -> FloatRows:
+    """Return the plan's basis with its medium class rotated for one-bit codes."""
+    medium = [dim for group in plan.groups if group.kind == "binary" for dim in group.dims]
+    if not medium:
+        return plan.basis
+    basis = np.array(plan.basis)
+    part = np.ascontiguousarray(basis[medium])
+    y, _, used = _core.project_directions(
+        plan.mean, part, np.ones(len(medium), dtype=np.float32), sample
+    )
+    rotation = itq_rotation(y[:, :used])
+    basis[medium] = (rotation.T @ part.astype(np.float64)).astype(np.float32)
+    return basis
