@@ -42,14 +42,20 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   });
 }
 
-void encode(const Codec& codec, const py::object& x, const py::object& value) {
+void encode(const Codec& codec, const py::object& x, const py::object& value,
+            const py::object& cells_value) {
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
   auto codes = codes_argument(value, codec.code_size());
   require(static_cast<std::size_t>(codes.shape(0)) == rows.n,
           "codes must have a row for each of x");
+  std::vector<std::uint16_t> cells;
+  if (!cells_value.is_none()) {
+    cells = vector_argument<std::uint16_t>(cells_value, "cells");
+    require(cells.size() == rows.n, "cells must have a value for each row of x");
+  }
   std::uint8_t* out = codes.mutable_data();
-  unlocked([&] { codec.encode(rows, out); });
+  unlocked([&] { codec.encode(rows, out, cells_value.is_none() ? nullptr : cells.data()); });
 }
 
 Array<float> decode(const Codec& codec, const py::object& value, std::uint32_t quarters) {
@@ -182,7 +188,7 @@ void bind_codec(py::module_& m) {
           &Codec::set_distortion)
       .def_property_readonly("settings", &settings)
       .def_property_readonly("arrays", &arrays)
-      .def("encode", &encode, py::arg("x"), py::arg("codes"))
+      .def("encode", &encode, py::arg("x"), py::arg("codes"), py::arg("cells") = py::none())
       .def("decode", &decode, py::arg("codes"), py::arg("quarters"))
       .def("to_bytes", [](const Codec& self) { return py::bytes(codec_to_bytes(self)); })
       .def_static("from_bytes", [](const py::bytes& data) {

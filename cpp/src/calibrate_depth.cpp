@@ -197,7 +197,7 @@ double cost_of(const Codec& codec, const Depth& depth) {
          kNearest * depth.refine_factor * (kCandidate + kGroup * groups);
 }
 
-double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth,
+double survivors(const Index& index, const Rows& queries, const Depth& depth,
                  const std::vector<Top>& tops) {
   std::vector<float> distances(queries.n * kNearest);
   std::vector<std::int64_t> labels(queries.n * kNearest);
@@ -218,7 +218,7 @@ double survivors(const IndexFlat& index, const Rows& queries, const Depth& depth
 }
 
 // Raises the refine factor until enough survive.
-Depth deepen(const IndexFlat& index, const Rows& queries, const std::vector<Top>& tops,
+Depth deepen(const Index& index, const Rows& queries, const std::vector<Top>& tops,
              Depth depth) {
   while (kNearest * depth.refine_factor < index.size() &&
          survivors(index, queries, depth, tops) < kEnough) {
@@ -228,7 +228,7 @@ Depth deepen(const IndexFlat& index, const Rows& queries, const std::vector<Top>
 }
 
 // The least reach that loses next to nothing of what a search of all lists finds.
-Depth shorten(const IndexFlat& index, const Rows& queries, const std::vector<Top>& tops,
+Depth shorten(const Index& index, const Rows& queries, const std::vector<Top>& tops,
               Depth depth) {
   constexpr double kLost = 0.0005;
   const double all = survivors(index, queries, depth, tops);
@@ -241,7 +241,7 @@ Depth shorten(const IndexFlat& index, const Rows& queries, const std::vector<Top
 }
 
 // The ten nearest by the full score alone, for scores that are no products.
-std::vector<Top> searched_tops(const IndexFlat& index, const Rows& queries) {
+std::vector<Top> searched_tops(const Index& index, const Rows& queries) {
   std::vector<float> distances(queries.n * kNearest);
   std::vector<std::int64_t> labels(queries.n * kNearest);
   index.search(queries, {kNearest, index.size(), 0}, distances.data(), labels.data());
@@ -260,7 +260,7 @@ Depth published_depth(const std::shared_ptr<const Codec>& codec, const Rows& bas
   const std::size_t n = std::min(kRows, base.n);
   std::vector<std::uint8_t> codes(n * codec->code_size());
   codec->encode({base.data, n, base.d}, codes.data());
-  IndexFlat index(codec, codec->params().normalize ? Metric::cosine : Metric::inner_product);
+  Index index(codec, codec->params().normalize ? Metric::cosine : Metric::inner_product);
   index.append(codes.data(), n);
   const Depth start{5, static_cast<std::uint32_t>(codec->groups())};
   return deepen(index, queries, searched_tops(index, queries), start);
@@ -306,7 +306,7 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
     }
   }
   for (std::size_t m = 0; m < metrics.size(); ++m) {  // the scan's tables are bytes
-    IndexFlat index(codec, metrics[m].metric());
+    Index index(codec, metrics[m].metric());
     index.append(trial.codes().data(), base.n);
     best[m] = deepen(index, queries, tops[m], best[m]);
     if (codec->lists() > 1) best[m] = shorten(index, queries, tops[m], best[m]);

@@ -148,14 +148,18 @@ void Codec::set_cell(std::uint8_t* code, std::size_t cell) const {
   }
 }
 
-void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho) const {
-  std::vector<std::uint16_t> cells;
+void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho,
+                              const std::uint16_t* cells) const {
+  std::vector<std::uint16_t> nearest;
   Origins from{transform_.mean().data()};
   if (!partition().empty()) {
-    cells.resize(x.n);
-    partition().assign(x, cells.data());
+    if (cells == nullptr) {
+      nearest.resize(x.n);
+      partition().assign(x, nearest.data());
+      cells = nearest.data();
+    }
     for (std::size_t i = 0; i < x.n; ++i) set_cell(codes + i * code_size(), cells[i]);
-    from = {partition().centroids().data(), cells.data()};
+    from = {partition().centroids().data(), cells};
   }
   // At two bits a dimension and less, what short numbers add is under half a percent of the error.
   const bool brief = transform_.p() >= 4 * groups();
@@ -193,9 +197,13 @@ void Codec::choose_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* c
   }
 }
 
-void Codec::encode(const Rows& x, std::uint8_t* codes) const {
+void Codec::encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cells) const {
   require(x.d == d(),
           "x has " + std::to_string(x.d) + " dimensions; the codec has " + std::to_string(d()));
+  for (std::size_t i = 0; cells != nullptr && i < x.n; ++i) {
+    require(cells[i] < lists(), "cells: row " + std::to_string(i) + " is given to cell " +
+                                    std::to_string(cells[i]) + " of " + std::to_string(lists()));
+  }
   parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
     std::vector<float> rho(n), unit;
@@ -206,7 +214,7 @@ void Codec::encode(const Rows& x, std::uint8_t* codes) const {
       rows.data = unit.data();
     }
     std::uint8_t* out = codes + first * code_size();
-    encode_directions(rows, out, rho.data());
+    encode_directions(rows, out, rho.data(), cells != nullptr ? cells + first : nullptr);
     for (std::size_t i = 0; i < n; ++i) {
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);

@@ -148,7 +148,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
   static const std::vector<std::vector<std::string>> tags{
       {"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN", "INDEX", "HIGH",
        "LOW", "SCALE", "EXTRA"},
-      {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"}};
+      {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
+      {"IDS", "IVF", "QUANT", "REFINE", "ROWS"}};
   return tags;
 }
 
@@ -258,11 +259,13 @@ const char* kind_name(std::uint32_t kind) {
       return "a codec";
     case FileKind::flat_index:
       return "a flat index";
+    case FileKind::ivf_index:
+      return "an IVF index";
   }
   return "of an unknown kind";
 }
 
-Header read_header(const Source& source, FileKind wanted) {
+Header read_header(const Source& source, const std::vector<FileKind>& wanted) {
   Header header;
   if (source.size() < sizeof header) {
     throw FormatError("not a waterfill file: " + std::to_string(source.size()) +
@@ -282,9 +285,12 @@ Header read_header(const Source& source, FileKind wanted) {
     throw FormatError("damaged: " + std::to_string(source.size()) + " bytes, the header says " +
                       std::to_string(header.file_size));
   }
-  if (header.kind != static_cast<std::uint32_t>(wanted)) {
-    throw FormatError(std::string("holds ") + kind_name(header.kind) + ", expected " +
-                      kind_name(static_cast<std::uint32_t>(wanted)));
+  if (std::find(wanted.begin(), wanted.end(), static_cast<FileKind>(header.kind)) == wanted.end()) {
+    std::string names;
+    for (const FileKind kind : wanted) {
+      names += (names.empty() ? "" : " or ") + std::string(kind_name(static_cast<std::uint32_t>(kind)));
+    }
+    throw FormatError(std::string("holds ") + kind_name(header.kind) + ", expected " + names);
   }
   if (header.sections > kMaxSections ||
       sizeof header + header.sections * sizeof(TableEntry) > source.size()) {
@@ -351,8 +357,10 @@ void SectionReader::finish() const {
   if (crc_ != wanted_) throw FormatError("damaged: checksum of section " + tag_ + " differs");
 }
 
-Container::Container(std::unique_ptr<Source> source, FileKind wanted) : source_(std::move(source)) {
+Container::Container(std::unique_ptr<Source> source, const std::vector<FileKind>& wanted)
+    : source_(std::move(source)) {
   const Header header = read_header(*source_, wanted);
+  kind_ = static_cast<FileKind>(header.kind);
   std::vector<TableEntry> table(header.sections);
   const std::size_t table_size = table.size() * sizeof(TableEntry);
   source_->read(sizeof header, table.data(), table_size);

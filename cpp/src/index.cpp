@@ -1,12 +1,21 @@
 #include "waterfill/index.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <mutex>
 
+#include "results.hpp"
 #include "scoring.hpp"
 
 namespace waterfill {
-IndexFlat::IndexFlat(std::shared_ptr<const Codec> codec, Metric metric)
+namespace {
+
+constexpr std::size_t kMergedVectors = 65536;  // whose codes are in hand at a time
+
+}  // namespace
+
+Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
     : codec_(std::move(codec)),
       metric_(metric),
       store_(codec_->groups(), metric == Metric::l2, codec_->lists()) {
@@ -30,28 +39,94 @@ IndexFlat::IndexFlat(std::shared_ptr<const Codec> codec, Metric metric)
   changed();
 }
 
-IndexFlat::~IndexFlat() = default;
+Index::~Index() = default;
 
-void IndexFlat::changed() {
+void Index::changed() {
   scoring_ = std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, store_);
+  lookup_.reset();
 }
 
-Alpha IndexFlat::alpha() const {
+IndexView Index::view() const {
+  return {*codec_, store_, *scoring_, centroids_, ids_, exact_.get()};
+}
+
+Alpha Index::alpha() const {
   if (codec_->params().pq_multiplier > 0) return Alpha{0};
   return metric_ == Metric::l2 ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
 }
 
-std::size_t IndexFlat::size() const {
+std::size_t Index::size() const {
   const std::shared_lock lock(mutex_);
   return store_.size();
 }
 
-std::size_t IndexFlat::bytes() const {
+std::size_t Index::bytes() const {
   const std::shared_lock lock(mutex_);
-  return store_.bytes();
+  return store_.bytes() + ids_.bytes() + (exact_ != nullptr ? exact_->bytes() : 0);
 }
 
-void IndexFlat::append(const std::uint8_t* codes, std::size_t n) {
+std::vector<std::size_t> Index::list_sizes() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<std::size_t> sizes;
+  for (const List& list : store_.lists()) sizes.push_back(list.size);
+  return sizes;
+}
+
+void Index::keep_exact(ExactRows rows) {
+  const std::unique_lock lock(mutex_);
+  require(rows.d() == codec_->d(), "refine has " + std::to_string(rows.d()) +
+                                       " dimensions; the index has " +
+                                       std::to_string(codec_->d()));
+  require(rows.borrowed() || rows.size() == store_.size(),
+          "refine: " + std::to_string(rows.size()) + " rows for an index of " +
+              std::to_string(store_.size()) + " vectors");
+  exact_ = std::make_unique<ExactRows>(std::move(rows));
+  if (!exact_->borrowed()) return;
+  try {
+    std::vector<std::int64_t> ids(store_.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = ids_[i];
+    require_rows(ids.size(), ids.data());
+  } catch (...) {
+    exact_.reset();
+    throw;
+  }
+}
+
+std::optional<RowKind> Index::exact_kind() const {
+  const std::shared_lock lock(mutex_);
+  if (exact_ == nullptr) return std::nullopt;
+  return exact_->kind();
+}
+
+void Index::append_exact(const Rows& rows, std::uint64_t first_row) {
+  const std::unique_lock lock(mutex_);
+  exact_->append(rows, "x", first_row);
+}
+
+void Index::drop_exact() {
+  const std::unique_lock lock(mutex_);
+  if (exact_ != nullptr && !exact_->borrowed()) exact_->truncate(store_.size());
+}
+
+// Borrowed rows are found by id: each must have one.
+void Index::require_rows(std::size_t n, const std::int64_t* ids) const {
+  if (exact_ == nullptr || !exact_->borrowed()) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int64_t id = ids != nullptr ? ids[i] : static_cast<std::int64_t>(store_.size() + i);
+    require(id >= 0 && static_cast<std::uint64_t>(id) < exact_->size(),
+            "id " + std::to_string(id) + " has no row in refine, an array of " +
+                std::to_string(exact_->size()));
+  }
+}
+
+void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids) {
+  const std::unique_lock lock(mutex_);
+  require_rows(n, ids);
+  append_locked(codes, n, ids);
+  changed();
+}
+
+void Index::append_locked(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids) {
   const CodecParams& params = codec_->params();
   const std::size_t size = codec_->code_size(), groups = codec_->groups();
   std::vector<std::uint8_t> extra(keeps_extra() ? n : 0);
@@ -69,18 +144,25 @@ void IndexFlat::append(const std::uint8_t* codes, std::size_t n) {
                    : params.offset.encode(codec_->offset(code), params.scale[code[groups]],
                                           codec_->centroid_length(cell));
   }
-  const std::unique_lock lock(mutex_);
   require(n <= kMaxVectors - store_.size(),
           "an index holds at most " + std::to_string(kMaxVectors) + " vectors; use several");
-  store_.append({codes, size, n, lists.empty() ? nullptr : lists.data(), extra.data()});
-  changed();
+  const bool had_ids = ids_.given();
+  ids_.append(n, ids);
+  try {
+    store_.append({codes, size, n, lists.empty() ? nullptr : lists.data(), extra.data()});
+  } catch (...) {
+    ids_.truncate(store_.size(), had_ids);
+    throw;
+  }
 }
 
-void IndexFlat::codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
-  const std::shared_lock lock(mutex_);
+void Index::require_labels(std::size_t first, std::size_t n) const {
   require(first <= store_.size() && n <= store_.size() - first,
           "rows " + std::to_string(first) + " to " + std::to_string(first + n) +
               " are not all in an index of " + std::to_string(store_.size()) + " vectors");
+}
+
+void Index::read_codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
   const std::vector<std::uint32_t> slots = store_.slots(first, n);
   for (std::size_t i = 0; i < n; ++i) {
     const Place place = store_.locate(slots[i]);
@@ -90,26 +172,101 @@ void IndexFlat::codes(std::size_t first, std::size_t n, std::uint8_t* out) const
   }
 }
 
-std::size_t IndexFlat::remove(const std::int64_t* ids, std::size_t n) {
-  const std::unique_lock lock(mutex_);
-  constexpr std::size_t kWord = 64;
-  std::vector<std::uint64_t> drop(store_.size() / kWord + 1, 0);
-  std::size_t found = 0;
+void Index::codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
+  const std::shared_lock lock(mutex_);
+  require_labels(first, n);
+  read_codes(first, n, out);
+}
+
+void Index::ids(std::size_t first, std::size_t n, std::int64_t* out) const {
+  const std::shared_lock lock(mutex_);
+  require_labels(first, n);
+  for (std::size_t i = 0; i < n; ++i) out[i] = ids_[first + i];
+}
+
+void Index::exact(std::size_t first, std::size_t n, float* out) const {
+  const std::shared_lock lock(mutex_);
+  require_labels(first, n);
+  const IndexView view = this->view();
   for (std::size_t i = 0; i < n; ++i) {
-    if (ids[i] < 0 || static_cast<std::uint64_t>(ids[i]) >= store_.size()) continue;
-    const std::size_t id = static_cast<std::size_t>(ids[i]);
-    const std::uint64_t bit = std::uint64_t{1} << id % kWord;
-    found += (drop[id / kWord] & bit) == 0;
-    drop[id / kWord] |= bit;
+    exact_->read(static_cast<std::size_t>(view.row_of(first + i)), out + i * codec_->d());
   }
-  if (found > 0) store_.remove(drop);
+}
+
+void Index::merge(Index& other, std::int64_t shift) {
+  require(this != &other, "other_index is the index itself");
+  const std::scoped_lock lock(mutex_, other.mutex_);
+  const bool exact = exact_ != nullptr;
+  require(exact == (other.exact_ != nullptr) &&
+              (!exact || (exact_->kind() == other.exact_->kind() &&
+                          exact_->borrowed() == other.exact_->borrowed())),
+          "other_index keeps other rows to refine with");
+  const std::size_t before = store_.size(), count = other.store_.size();
+  const bool had_ids = ids_.given();
+  std::vector<std::int64_t> ids(had_ids || other.ids_.given() ? count : 0);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = other.ids_[i] + shift;
+  require_rows(count, ids.empty() ? nullptr : ids.data());
+  try {
+    std::vector<std::uint8_t> codes(std::min(count, kMergedVectors) * codec_->code_size());
+    for (std::size_t first = 0; first < count; first += kMergedVectors) {
+      const std::size_t n = std::min(kMergedVectors, count - first);
+      other.read_codes(first, n, codes.data());
+      append_locked(codes.data(), n, ids.empty() ? nullptr : ids.data() + first);
+    }
+    if (exact && !exact_->borrowed()) exact_->merge(std::move(*other.exact_));
+  } catch (...) {
+    Bits drop(words_for(store_.size()), 0);
+    for (std::size_t i = before; i < store_.size(); ++i) set_bit(drop, i);
+    store_.remove(drop);
+    ids_.truncate(before, had_ids);
+    changed();
+    throw;
+  }
+  other.store_.clear();
+  other.ids_.clear();
+  other.changed();
+  changed();
+}
+
+bool Index::has_ids() const {
+  const std::shared_lock lock(mutex_);
+  return ids_.given();
+}
+
+void Index::keep_ids() {
+  const std::unique_lock lock(mutex_);
+  ids_.keep();
+  lookup_.reset();
+}
+
+void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const {
+  const std::shared_lock lock(mutex_);
+  const std::unique_lock own(lookup_mutex_);
+  if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
+  for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
+}
+
+std::size_t Index::remove(const Selector& selector) {
+  const std::unique_lock lock(mutex_);
+  const Bits drop = selector.of(ids_);
+  std::size_t found = 0;
+  for (const std::uint64_t word : drop) found += static_cast<std::size_t>(std::popcount(word));
+  if (found == 0) return 0;
+  require(exact_ == nullptr || !exact_->borrowed() || ids_.given(),
+          "ids: rows of refine are found by id, and removal would number vectors anew; add vectors "
+          "with ids of their own");
+  if (exact_ != nullptr && !exact_->borrowed()) exact_->remove(drop);
+  ids_.remove(drop);
+  store_.remove(drop);
   changed();
   return found;
 }
 
-void IndexFlat::reset() {
+void Index::reset() {
   const std::unique_lock lock(mutex_);
   store_.clear();
+  ids_.clear();
+  if (exact_ != nullptr && !exact_->borrowed()) exact_->clear();
   changed();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "coarse.hpp"
@@ -18,28 +19,36 @@ struct Query {
   std::vector<float> projected;
 };
 
+// Lists that queries look at: so many each, negative ones for none; null for any.
+struct Probes {
+  const std::int64_t* lists;
+  std::size_t count;
+};
+
 // Some queries and their tables.
 class QueryBatch {
  public:
   // centroids: those of the codec's cells from the mean, packed; scale factors of `scoring` decide
   // what bases are.
   QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
-             const PackedMatrix& centroids, const Rows& queries);
+             const PackedMatrix& centroids, const Rows& queries, const Probes& probes);
 
   std::size_t size() const { return queries_.size(); }
   const Query& operator[](std::size_t i) const { return queries_[i]; }
   const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
-  // What each list gives to the scores of its vectors.
-  const float* bases(std::size_t i) const { return bases_.data() + i * base_stride_; }
+  // What each list gives to the scores of its vectors; not set for lists that a query, told which
+  // to look at, does not.
+  const float* bases(std::size_t i) const { return bases_.get() + i * base_stride_; }
 
  private:
   void prepare(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
-               const PackedMatrix& centroids, const Rows& rows, std::size_t first);
+               const PackedMatrix& centroids, const Rows& rows, const Probes& probes,
+               std::size_t first);
 
   std::size_t lut_bytes_, base_stride_;
   std::vector<Query> queries_;
   std::vector<std::uint8_t> luts_;
-  std::vector<float> bases_;
+  std::unique_ptr<float[]> bases_;
 };
 
 }  // namespace waterfill

@@ -121,10 +121,7 @@ double Scoring::least_offset(const Bounds& bounds) const {
 }
 
 void Scoring::bases(const float* products, float w, float* bases) const {
-  for (std::size_t l = 0; l < codec_.lists(); ++l) {
-    const float length = lengths_[l];
-    bases[l] = euclidean_ ? 2 * products[l] - w * length * length : products[l];
-  }
+  for (std::size_t l = 0; l < codec_.lists(); ++l) bases[l] = base(l, products[l], w);
 }
 
 float Scoring::deviation(const float* projected) const {

@@ -34,6 +34,9 @@ class Scoring {
   // bases[0 ... codec.lists()) for a query that is scaled by w, and from the mean if distances are
   // Euclidean: from its products with the centroids from the mean.
   void bases(const float* products, float w, float* bases) const;
+  float base(std::size_t list, float product, float w) const {
+    return euclidean_ ? 2 * product - w * lengths_[list] * lengths_[list] : product;
+  }
   // A deviation of t over all vectors, for a projected query.
   float deviation(const float* projected) const;
   // At least the score of every vector of a list whose t is at most `t`.

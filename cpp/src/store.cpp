@@ -9,8 +9,6 @@
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kWord = 64;
-
 std::size_t blocks_for(std::size_t n) {
   return (n + kBlock - 1) / kBlock;
 }
@@ -208,7 +206,7 @@ void CodeStore::prefetch(const Place& place) const {
   for (std::size_t at = 0; at < layout_.low_bytes(); at += kLine) __builtin_prefetch(low + at);
 }
 
-void CodeStore::remove(const std::vector<std::uint64_t>& drop) {
+void CodeStore::remove(const Bits& drop) {
   std::vector<std::size_t> before{0};  // vectors dropped before each word
   for (const std::uint64_t word : drop) {
     before.push_back(before.back() + static_cast<std::size_t>(std::popcount(word)));
@@ -218,12 +216,12 @@ void CodeStore::remove(const std::vector<std::uint64_t>& drop) {
     Ascending labels;
     std::size_t kept = 0;
     for (std::size_t i = 0; i < list.size; ++i) {
-      const std::size_t label = this->label(l, i), word = label / kWord;
-      if ((drop[word] >> label % kWord & 1) != 0) continue;
+      const std::size_t label = this->label(l, i), word = label / kBitsPerWord;
+      if (test_bit(drop, label)) continue;
       if (kept != i) move(list, i, kept);
       ++kept;
       if (lists_.size() == 1) continue;
-      const std::uint64_t own = drop[word] & ~(~std::uint64_t{0} << label % kWord);
+      const std::uint64_t own = drop[word] & ~(~std::uint64_t{0} << label % kBitsPerWord);
       const std::size_t fewer = before[word] + static_cast<std::size_t>(std::popcount(own));
       labels.push_back(static_cast<std::uint32_t>(label - fewer));
     }

@@ -121,10 +121,11 @@ class Codec {
     return params_.partition.empty() ? transform_.mean().data() : params_.partition.centroid(cell);
   }
 
-  // codes: n * code_size() bytes. Rows must be finite.
-  void encode(const Rows& x, std::uint8_t* codes) const;
+  // codes: n * code_size() bytes. Rows must be finite. cells: of the rows, or null for the nearest.
+  void encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cells = nullptr) const;
   // All but the scale, and the distances from the origins.
-  void encode_directions(const Rows& x, std::uint8_t* codes, float* rho) const;
+  void encode_directions(const Rows& x, std::uint8_t* codes, float* rho,
+                         const std::uint16_t* cells = nullptr) const;
   // The decoded directions' coordinates: n rows of transform().p() values.
   void decode_directions(const std::uint8_t* codes, std::size_t n, float* y) const;
   // x = origin + s * u_hat with s = rho / |u_hat|^alpha.

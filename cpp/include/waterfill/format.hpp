@@ -14,7 +14,7 @@
 
 namespace waterfill {
 
-enum class FileKind : std::uint32_t { codec = 1, flat_index = 2 };
+enum class FileKind : std::uint32_t { codec = 1, flat_index = 2, ivf_index = 3 };
 
 using Emit = std::function<void(const void* data, std::size_t size)>;
 
@@ -68,8 +68,9 @@ class SectionReader {
 // A container whose header and table have been checked. All errors are FormatError.
 class Container {
  public:
-  Container(std::unique_ptr<Source> source, FileKind wanted);
+  Container(std::unique_ptr<Source> source, const std::vector<FileKind>& wanted);
 
+  FileKind kind() const { return kind_; }
   // The section, which must be there and have `size` bytes.
   SectionReader section(const std::string& tag, std::uint64_t size) const;
   std::uint64_t section_size(const std::string& tag) const;
@@ -93,6 +94,7 @@ class Container {
   const Entry& find(const std::string& tag) const;
 
   std::unique_ptr<Source> source_;
+  FileKind kind_;
   std::vector<Entry> entries_;
 };
 

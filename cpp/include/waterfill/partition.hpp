@@ -10,7 +10,7 @@
 
 namespace waterfill {
 
-inline constexpr std::size_t kMaxCells = 4096;
+inline constexpr std::size_t kMaxCells = 65536;  // a cell's number has 16 bits
 
 class Partition {
  public:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "waterfill/ascending.hpp"
+#include "waterfill/ids.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
@@ -95,6 +96,16 @@ class CodeStore {
   // The same for ascending slots: from the list of the one before, 0 at first.
   Place locate_from(std::size_t list, std::size_t slot) const;
   std::uint32_t label(std::size_t list, std::size_t i) const;  // of the list's i-th vector
+  // Calls visit(i, label) for the vectors of a list.
+  template <class Visit>
+  void each_label(std::size_t list, Visit visit) const {
+    std::size_t i = 0;
+    if (lists_.size() == 1) {
+      for (; i < lists_[list].size; ++i) visit(i, static_cast<std::uint32_t>(i));
+    } else {
+      lists_[list].labels.each([&](std::uint32_t label) { visit(i++, label); });
+    }
+  }
   // Slots of the labels [first, first + n).
   std::vector<std::uint32_t> slots(std::size_t first, std::size_t n) const;
 
@@ -103,7 +114,7 @@ class CodeStore {
   // Starts to bring a code near.
   void prefetch(const Place& place) const;
   // Drops the vectors whose label is set in a row of bits; the others keep their order.
-  void remove(const std::vector<std::uint64_t>& drop);
+  void remove(const Bits& drop);
   void clear();
 
   // Fills an empty store: how a file is read. lists: of n vectors by label, or null for the first;

@@ -1,0 +1,120 @@
+#include "probe.hpp"
+
+#include <algorithm>
+#include <functional>
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
+constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
+
+// The best of a heap of lists, taken from it.
+std::size_t take_best(Candidates& heap) {
+  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
+  const std::size_t list = heap.back().position();
+  heap.pop_back();
+  return list;
+}
+
+}  // namespace
+
+Wishes::Wishes(const std::vector<Opening>& openings, std::size_t begin, std::size_t end,
+               std::size_t lists)
+    : starts_(lists + 1, 0) {
+  for (std::size_t q = begin; q < end; ++q) {
+    for (const std::uint32_t list : openings[q].lists) ++starts_[list + 1];
+  }
+  for (std::size_t l = 0; l < lists; ++l) starts_[l + 1] += starts_[l];
+  queries_.resize(starts_[lists]);
+  std::vector<std::uint32_t> next(starts_.begin(), starts_.end() - 1);
+  for (std::size_t q = begin; q < end; ++q) {
+    for (const std::uint32_t list : openings[q].lists) queries_[next[list]++] = q;
+  }
+}
+
+// A heap of the lists that may be looked at, by what their vectors may score.
+Candidates Prober::ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const {
+  const float* bases = batch.bases(q);
+  const Query& query = batch[q];
+  Candidates order;
+  const auto add = [&](std::size_t l) {
+    if (store_.lists()[l].size == 0) return;
+    order.emplace_back(scoring_.best_of_list(l, bases[l], query.deviation, query.w),
+                       static_cast<std::uint32_t>(l));
+  };
+  if (params_.probes != nullptr) {
+    const std::int64_t* own = params_.probes + number * params_.nprobe;
+    for (std::size_t i = 0; i < params_.nprobe; ++i) {
+      if (own[i] >= 0 && std::find(own, own + i, own[i]) == own + i) {
+        add(static_cast<std::size_t>(own[i]));
+      }
+    }
+  } else {
+    for (std::size_t l = 0; l < store_.lists().size(); ++l) add(l);
+  }
+  std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
+  return order;
+}
+
+std::vector<std::uint32_t> Prober::lists(const QueryBatch& batch, std::size_t q,
+                                         std::size_t number) const {
+  if (store_.lists().size() == 1) return {0};
+  Candidates order = ranked(batch, q, number);
+  std::size_t left = limited() ? params_.nprobe : order.size();
+  std::vector<std::uint32_t> lists;
+  while (!order.empty() && left > 0) {
+    const std::size_t list = take_best(order);
+    if (filter_.count(list) == 0) continue;
+    lists.push_back(static_cast<std::uint32_t>(list));
+    --left;
+  }
+  std::sort(lists.begin(), lists.end());
+  return lists;
+}
+
+Opening Prober::open(const QueryBatch& batch, std::size_t q, std::size_t number) const {
+  Opening opening;
+  if (store_.lists().size() == 1) {
+    opening.lists = {0};
+    return opening;
+  }
+  Candidates order = ranked(batch, q, number);
+  std::size_t left = limited() ? params_.nprobe : order.size();
+  Selection selection(wanted_, opening.threshold);
+  // Lists in which a filter leaves nothing are not counted, and where it leaves little a search
+  // looks further than nprobe: neighbours among few vectors are farther away.
+  const bool filtered = !filter_.everything();
+  for (std::size_t count = 0, vectors = 0;
+       !order.empty() && (left > 0 || filtered) &&
+       (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);) {
+    const std::size_t list = take_best(order), own = filter_.count(list);
+    if (own == 0) continue;
+    scanner_.scan_list(batch, q, list, selection);
+    vectors += own;
+    ++count;
+    left -= left > 0 ? 1 : 0;
+  }
+  selection.best.settle();
+  opening.threshold = selection.best.threshold();
+  opening.found = selection.best.take();
+  const float t = params_.reach * batch[q].deviation;
+  const auto want = [&](std::size_t list) {
+    const float best = scoring_.best_of_list(list, batch.bases(q)[list], t, batch[q].w);
+    if (best > opening.threshold) opening.lists.push_back(static_cast<std::uint32_t>(list));
+  };
+  if (limited()) {
+    while (!order.empty() && left > 0) {
+      const std::size_t list = take_best(order);
+      if (filter_.count(list) == 0) continue;
+      want(list);
+      --left;
+    }
+  } else {
+    for (const Candidate& one : order) want(one.position());
+  }
+  std::sort(opening.lists.begin(), opening.lists.end());
+  return opening;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,92 @@
+#include "results.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+
+void Results::score(const QueryBatch& batch, std::size_t q, Candidates& candidates) const {
+  const Query& query = batch[q];
+  std::sort(candidates.begin(), candidates.end(),
+            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+  const auto tables = std::make_unique_for_overwrite<float[]>(view_.codec.groups() * kCentroids);
+  view_.codec.full_tables(query.projected.data(), query.w, tables.get());
+  view_.scoring.full(view_.store, tables.get(), batch.bases(q), query.w, candidates);
+}
+
+void Results::write(const float* row, const QueryBatch& batch, std::size_t q,
+                    Candidates& candidates, float* distances, std::int64_t* ids) const {
+  score(batch, q, candidates);
+  Candidates best = by_label(candidates, std::min(std::max(k_, exact_), candidates.size()));
+  if (exact_ > 0) best = rescored(row, best);
+  const std::size_t found = std::min(k_, best.size());
+  const double offset = exact_ > 0 ? 0 : score_offset(row);
+  const int exponent = exact_ > 0 ? 0 : batch[q].exponent;
+  const float largest = std::numeric_limits<float>::max();
+  for (std::size_t i = 0; i < k_; ++i) {
+    ids[i] = i < found ? view_.ids[best[i].position()] : -1;
+    distances[i] = i < found                    ? distance(best[i].score(), exponent, offset)
+                   : view_.scoring.euclidean() ? largest
+                                                : -largest;
+  }
+}
+
+// The best n, best first, and those that score as the last of them: by label instead of slot.
+Candidates Results::by_label(const Candidates& all, std::size_t n) const {
+  if (n == 0) return {};
+  Candidates best(all);
+  keep_best(best, n);
+  const float last = best.back().score();
+  best.clear();
+  std::size_t list = 0;
+  for (const Candidate& one : all) {
+    if (one.score() < last) continue;
+    const Place place = view_.store.locate_from(list, one.position());
+    list = place.list;
+    best.emplace_back(one.score(),
+                      view_.store.label(list, one.position() - view_.store.start(list)));
+  }
+  std::sort(best.begin(), best.end(), std::greater<>());
+  return best;
+}
+
+// By what the exact rows say.
+Candidates Results::rescored(const float* row, const Candidates& best) const {
+  std::vector<std::int64_t> rows;
+  for (const Candidate& one : best) rows.push_back(view_.row_of(one.position()));
+  std::vector<float> scores(best.size());
+  const bool euclidean = view_.scoring.euclidean();
+  view_.exact->score(row, euclidean, rows.data(), rows.size(), scores.data());
+  Candidates exact;
+  for (std::size_t i = 0; i < best.size(); ++i) {
+    exact.emplace_back(euclidean ? -scores[i] : scores[i], best[i].position());
+  }
+  std::sort(exact.begin(), exact.end(), std::greater<>());
+  return exact;
+}
+
+double Results::score_offset(const float* q) const {
+  const std::vector<float>& mean = view_.codec.params().mean;
+  double product = 0, squares = 0;
+  for (std::size_t k = 0; k < mean.size(); ++k) {
+    const double gap = static_cast<double>(q[k]) - mean[k];
+    product += static_cast<double>(q[k]) * mean[k];
+    squares += gap * gap;
+  }
+  if (view_.scoring.euclidean()) return squares;
+  return view_.codec.params().pq_multiplier > 0 ? 0 : product;
+}
+
+float Results::distance(float scaled, int exponent, double offset) const {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const double score = std::ldexp(static_cast<double>(scaled), exponent);
+  const double value = view_.scoring.euclidean() ? std::max(0.0, offset - score) : offset + score;
+  return static_cast<float>(std::clamp(value, -kLargest, kLargest));
+}
+
+}  // namespace waterfill

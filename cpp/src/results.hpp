@@ -1,0 +1,55 @@
+// From candidates to what a search gives back: full scores, exact ones where rows are kept, the
+// metric's distances, and ids.
+#pragma once
+
+#include <cstdint>
+
+#include "query.hpp"
+#include "reservoir.hpp"
+#include "scoring.hpp"
+#include "waterfill/exact.hpp"
+#include "waterfill/ids.hpp"
+#include "waterfill/store.hpp"
+
+namespace waterfill {
+
+// What a search reads of an index, under its lock.
+struct IndexView {
+  const Codec& codec;
+  const CodeStore& store;
+  const Scoring& scoring;
+  const PackedMatrix& centroids;
+  const Ids& ids;
+  const ExactRows* exact;  // or null
+
+  // Rows of its own stand as vectors came, borrowed ones by id.
+  std::int64_t row_of(std::size_t label) const {
+    return exact->borrowed() ? ids[label] : static_cast<std::int64_t>(label);
+  }
+};
+
+class Results {
+ public:
+  // exact: how many of the best by full score are scored anew from exact rows; 0 for none.
+  Results(const IndexView& view, std::size_t k, std::size_t exact)
+      : view_(view), k_(k), exact_(exact) {}
+
+  // Writes the k best candidates of a query of the batch, best first and equal ones by label;
+  // missing ones as -1 with the worst possible distance.
+  void write(const float* row, const QueryBatch& batch, std::size_t q, Candidates& candidates,
+             float* distances, std::int64_t* ids) const;
+  // Replaces the scores of candidates by full ones, and sorts them by slot.
+  void score(const QueryBatch& batch, std::size_t q, Candidates& candidates) const;
+  // The part of a distance that depends on the query alone.
+  double score_offset(const float* row) const;
+  float distance(float scaled, int exponent, double offset) const;
+
+ private:
+  Candidates by_label(const Candidates& all, std::size_t n) const;
+  Candidates rescored(const float* row, const Candidates& best) const;
+
+  const IndexView& view_;
+  std::size_t k_, exact_;
+};
+
+}  // namespace waterfill

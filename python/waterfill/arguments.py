@@ -1,0 +1,70 @@
+"""What callers hand over, checked by name."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill.errors import ArgumentError
+
+Metric = Literal["ip", "l2", "cosine"]
+
+METRICS: dict[str, _core.Metric] = {
+    "ip": _core.Metric.inner_product,
+    "l2": _core.Metric.l2,
+    "cosine": _core.Metric.cosine,
+}
+METRIC_TYPES: dict[Metric, int] = {"ip": 0, "l2": 1, "cosine": 0}  # FAISS's numbers
+
+
+def metric_name(metric: Any) -> Metric:
+    """Return the name of a metric: ours, or FAISS's number for inner product (0) or L2 (1)."""
+    if isinstance(metric, str) and metric in METRICS:
+        return metric  # type: ignore[return-value]
+    if isinstance(metric, int) and not isinstance(metric, bool) and metric in (0, 1):
+        return "l2" if metric else "ip"
+    raise ValueError(
+        f"metric={metric!r} must be 'ip', 'l2' or 'cosine' (or FAISS's METRIC_INNER_PRODUCT, 0, "
+        "or METRIC_L2, 1)"
+    )
+
+
+def as_int(name: str, value: Any) -> int:
+    """Return an int, or say that it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    return int(value)
+
+
+def as_positive_int(name: str, value: Any) -> int:
+    """Return an int of 1 or more."""
+    number = as_int(name, value)
+    if number < 1:
+        raise ArgumentError(f"{name}={number} must be at least 1")
+    return number
+
+
+def as_number(name: str, value: Any, least: float) -> float:
+    """Return a float that is not below `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not value >= least:
+        raise ValueError(f"{name}={value} must be at least {least:g}")
+    return float(value)
+
+
+def output(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return the array that results go to: the caller's, which must fit, or a new one."""
+    if given is None:
+        return np.empty(shape, dtype=dtype)
+    if not isinstance(given, np.ndarray) or given.dtype != dtype:
+        what = f"dtype {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {what}")
+    if given.shape != shape:
+        raise ArgumentError(f"{name} must have shape {shape}, got {given.shape}")
+    if not given.flags.writeable:
+        raise ValueError(f"{name} cannot be written to")
+    return given

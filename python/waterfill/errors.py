@@ -1,0 +1,19 @@
+"""Errors that are two things at once: what Python calls them, and what FAISS raises there.
+
+A pipeline written for FAISS catches its RuntimeError or AssertionError; everybody else expects the
+exception that says what is wrong.
+"""
+
+from __future__ import annotations
+
+
+class NotTrainedError(RuntimeError):
+    """The index has no codec yet: call `train` first."""
+
+
+class ArgumentError(ValueError, AssertionError):
+    """An argument has a value that is not possible, where FAISS has an assertion."""
+
+
+class MissingIdError(IndexError, RuntimeError):
+    """There is no vector with this id."""
