@@ -17,8 +17,21 @@ from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
 from waterfill.index import IndexFlat
 from waterfill.io import read_index, write_index
+from waterfill.parameters import SearchParameters
 from waterfill.plan import Group, Plan
 from waterfill.report import Report
+from waterfill.selectors import (
+    IDSelector,
+    IDSelectorAll,
+    IDSelectorAnd,
+    IDSelectorArray,
+    IDSelectorBatch,
+    IDSelectorBitmap,
+    IDSelectorNot,
+    IDSelectorOr,
+    IDSelectorRange,
+    IDSelectorXOr,
+)
 
 __version__ = _version("waterfill")
 
@@ -28,10 +41,21 @@ __all__ = [
     "Finding",
     "FormatError",
     "Group",
+    "IDSelector",
+    "IDSelectorAll",
+    "IDSelectorAnd",
+    "IDSelectorArray",
+    "IDSelectorBatch",
+    "IDSelectorBitmap",
+    "IDSelectorNot",
+    "IDSelectorOr",
+    "IDSelectorRange",
+    "IDSelectorXOr",
     "IndexFlat",
     "Norms",
     "Plan",
     "Report",
+    "SearchParameters",
     "analyze",
     "get_num_threads",
     "read_index",
