@@ -15,10 +15,13 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
+from waterfill.faiss.compress import compress
+from waterfill.faiss.factory import index_factory
 from waterfill.index import IndexFlat
 from waterfill.io import read_index, write_index
 from waterfill.parameters import SearchParameters
 from waterfill.plan import Group, Plan
+from waterfill.recipe import Recipe
 from waterfill.report import Report
 from waterfill.selectors import (
     IDSelector,
@@ -54,10 +57,13 @@ __all__ = [
     "IndexFlat",
     "Norms",
     "Plan",
+    "Recipe",
     "Report",
     "SearchParameters",
     "analyze",
+    "compress",
     "get_num_threads",
+    "index_factory",
     "read_index",
     "set_num_threads",
     "write_index",

@@ -1,0 +1,1 @@
+"""To and from FAISS. Nothing here imports it before it is needed."""

@@ -1,0 +1,266 @@
+"""The compressed equal of a FAISS index."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill.codec import Codec
+from waterfill.plan import Plan
+from waterfill.recipe import Recipe
+from waterfill.rows import FloatRows
+from waterfill.training import Effort, Judge
+
+Ids = NDArray[np.int64]
+
+_SAMPLE_ROWS = 65_536 + 256  # what training draws, and holds out
+_BLOCK_BYTES = 16 << 20
+_ACCEPTED = "IndexFlat, IndexIVFFlat, IndexHNSWFlat, or IndexIDMap or IndexIDMap2 over one of them"
+
+
+def compress(
+    index: Any,
+    code_bytes: int = 48,
+    *,
+    plan: Plan | None = None,
+    nlist: int | None = None,
+    refine: Any = None,
+    queries: Any = None,
+    seed: int = 0,
+    effort: Effort = "balanced",
+) -> Any:
+    """Compress a FAISS index that holds whole vectors: same ids, same metric.
+
+    Vectors are read where they lie, a block at a time; memory beyond the new index is a sample to
+    train on and a block. `index` is not changed, and may be deleted afterwards.
+
+    Parameters
+    ----------
+    index : faiss.IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexIDMap or IndexIDMap2
+        The last two over one of the others. Of a composite that also keeps whole vectors pass the
+        part that does, such as ``faiss.downcast_index(index.refine_index)``.
+    code_bytes : int
+        Bytes of a code, 1 to d; a byte for the scale comes on top.
+    plan : Plan, optional
+        Instead of `code_bytes`.
+    nlist : int, optional
+        Make an IndexIVF of so many lists. An IndexIVFFlat gives an IndexIVF with its centroids and
+        `nprobe`; its lists cannot be changed.
+    refine : optional
+        As for `IndexFlat` and `IndexIVF`.
+    queries : array_like, shape (m, d), optional
+        See `Codec.train`; without `nlist` and for indexes without lists.
+    seed, effort
+        See `Codec.train`.
+
+    Returns
+    -------
+    IndexFlat or IndexIVF
+        Ids are explicit for IndexIDMap and IndexIDMap2, and for an IndexIVFFlat whose ids are not
+        0 to n - 1.
+
+    Raises
+    ------
+    TypeError
+        For another kind of index.
+    ValueError
+        For another metric than inner product and L2, an index without vectors, or one with a NaN
+        or an infinity.
+    """
+    source = _source(index)
+    metric = _metric(index)
+    if source.n == 0:
+        raise ValueError("index has no vectors; there is nothing to train on")
+    if plan is not None and not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
+    if plan is not None and plan.d != source.d:
+        raise ValueError(f"plan has {plan.d} dimensions, the index {source.d}")
+    lists = source.lists
+    if lists is not None and nlist is not None:
+        raise ValueError(f"nlist={nlist}: an IndexIVFFlat keeps its {lists.nlist} lists")
+    if queries is not None and (nlist is not None or lists is not None):
+        raise ValueError("queries: an IndexIVF is trained without them")
+    learner = Recipe(source.d, code_bytes, seed=seed, effort=effort) if plan is None else plan
+    options = {} if refine is None else {"refine": refine}
+    waterfill: Any = importlib.import_module("waterfill")
+    sample = source.sample(seed)
+    made: Any
+    if lists is not None:
+        quantizer = _owner().clone_index(_whole(lists.quantizer))
+        made = waterfill.IndexIVF(learner, lists.nlist, quantizer, metric=metric, **options)
+        made.train(sample)
+        made.nprobe = int(lists.nprobe)
+    elif nlist is not None:
+        made = waterfill.IndexIVF(learner, nlist, metric=metric, **options)
+        made.train(sample)
+    elif isinstance(learner, Recipe):
+        codec = learner.train(sample, metric, queries=queries)
+        made = waterfill.IndexFlat(codec, metric, **options)
+    else:
+        codec = Codec.train(sample, learner, seed, queries=queries, metric=metric, effort=effort)
+        made = waterfill.IndexFlat(codec, metric, **options)
+    for ids, block in source.blocks():
+        if ids is None:
+            made.add(block)
+        else:
+            made.add_with_ids(block, ids)
+    return made
+
+
+def _owner() -> Any:
+    """Return FAISS; one of its indexes was given, so that it is loaded."""
+    return sys.modules["faiss"]
+
+
+def _metric(index: Any) -> Judge:
+    faiss = _owner()
+    if index.metric_type == faiss.METRIC_INNER_PRODUCT:
+        return "ip"
+    if index.metric_type == faiss.METRIC_L2:
+        return "l2"
+    raise ValueError(
+        f"index has metric_type={index.metric_type}; waterfill has METRIC_INNER_PRODUCT (0) and "
+        "METRIC_L2 (1)"
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Vectors of a FAISS index, and their ids if it has ids other than positions."""
+
+    n: int
+    d: int
+    rows: FloatRows | _Lists
+    ids: Ids | None = None
+
+    @property
+    def lists(self) -> Any:
+        return self.rows.index if isinstance(self.rows, _Lists) else None
+
+    def sample(self, seed: int) -> FloatRows:
+        """Return all rows where they lie in one piece, else as many as training looks at."""
+        return self.rows if isinstance(self.rows, np.ndarray) else self.rows.sample(seed)
+
+    def blocks(self) -> Iterator[tuple[Ids | None, FloatRows]]:
+        count = max(1, _BLOCK_BYTES // (4 * self.d))
+        for first in range(0, self.n, count):
+            ids = None if self.ids is None else self.ids[first : first + count]
+            yield ids, self.rows[first : first + count]
+
+
+class _Lists:
+    """Vectors of an IndexIVFFlat, by label: by id if ids are 0 to n - 1, else list by list."""
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+        invlists = index.invlists
+        self._invlists = invlists
+        sizes = [int(invlists.list_size(number)) for number in range(index.nlist)]
+        self.n = sum(sizes)
+        ids = [self._read_ids(number, size) for number, size in enumerate(sizes) if size]
+        stored = np.concatenate([np.empty(0, dtype=np.int64), *ids])
+        # Where a label's vector lies: number of the list, and place in it.
+        self._list = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        starts = np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
+        self._place = np.arange(self.n, dtype=np.int64) - starts
+        self.ids: Ids | None = stored
+        order = _inverse(stored)
+        if order is not None:
+            self.ids = None
+            self._list, self._place = self._list[order], self._place[order]
+
+    def __getitem__(self, part: slice) -> FloatRows:
+        return self._gather(np.arange(self.n)[part])
+
+    def sample(self, seed: int) -> FloatRows:
+        count = min(self.n, _SAMPLE_ROWS, max(1024, (256 << 20) // (4 * self.index.d)))
+        rng = np.random.default_rng(seed)
+        return self._gather(np.sort(rng.choice(self.n, count, replace=False)))
+
+    def _gather(self, labels: Ids) -> FloatRows:
+        out = np.empty((len(labels), self.index.d), dtype=np.float32)
+        lists = self._list[labels]
+        order = np.argsort(lists, kind="stable")
+        ends = np.flatnonzero(np.diff(lists[order], append=-1)) + 1
+        for start, end in zip([0, *ends], ends, strict=False):
+            chosen = order[start:end]
+            with _Codes(self._invlists, int(lists[chosen[0]]), self.index.d) as rows:
+                out[chosen] = rows[self._place[labels[chosen]]]
+        return out
+
+    def _read_ids(self, number: int, size: int) -> Ids:
+        faiss = _owner()
+        pointer = self._invlists.get_ids(number)
+        try:
+            return np.array(faiss.rev_swig_ptr(pointer, size), dtype=np.int64)
+        finally:
+            self._invlists.release_ids(number, pointer)
+
+
+class _Codes:
+    """The rows of one inverted list, for as long as they are held."""
+
+    def __init__(self, invlists: Any, number: int, d: int) -> None:
+        self._invlists, self._number, self._d = invlists, number, d
+
+    def __enter__(self) -> FloatRows:
+        faiss = _owner()
+        self._pointer = self._invlists.get_codes(self._number)
+        size = int(self._invlists.list_size(self._number)) * self._d * 4
+        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(self._pointer, size)
+        return codes.view(np.float32).reshape(-1, self._d)
+
+    def __exit__(self, *_: object) -> None:
+        self._invlists.release_codes(self._number, self._pointer)
+
+
+def _inverse(ids: Ids) -> Ids | None:
+    """Return where each of 0 ... n - 1 stands in `ids`, or None if they are other numbers."""
+    n = len(ids)
+    if n and (ids.min() != 0 or ids.max() != n - 1):
+        return None
+    place = np.full(n, -1, dtype=np.int64)
+    place[ids] = np.arange(n)
+    return place if (place >= 0).all() else None
+
+
+def _source(index: Any) -> _Source:
+    faiss: Any = sys.modules.get("faiss")
+    if faiss is None or not isinstance(index, faiss.Index):
+        raise TypeError(f"index must be a faiss {_ACCEPTED}, got {type(index).__name__}")
+    index = _whole(index)
+    # By exact class: a subclass may lay its vectors out otherwise (Panorama).
+    kind = type(index)
+    if kind in (faiss.IndexIDMap, faiss.IndexIDMap2):
+        inner = _source(index.index)
+        ids = np.asarray(faiss.vector_to_array(index.id_map), dtype=np.int64)
+        return _Source(inner.n, inner.d, inner.rows, ids if inner.ids is None else ids[inner.ids])
+    if kind in (faiss.IndexFlat, faiss.IndexFlatIP, faiss.IndexFlatL2, faiss.IndexFlat1D):
+        return _Source(int(index.ntotal), index.d, _flat_rows(index))
+    if kind is faiss.IndexHNSWFlat:
+        return _source(index.storage)
+    if kind is faiss.IndexIVFFlat:
+        lists = _Lists(index)
+        return _Source(lists.n, index.d, lists, lists.ids)
+    raise TypeError(f"index must be a faiss {_ACCEPTED}, got {kind.__name__}")
+
+
+def _whole(index: Any) -> Any:
+    faiss = _owner()
+    return faiss.downcast_index(index)
+
+
+def _flat_rows(index: Any) -> FloatRows:
+    """Return the vectors of a flat index where they lie."""
+    faiss = _owner()
+    n, d = int(index.ntotal), int(index.d)
+    if n == 0:
+        return np.empty((0, d), dtype=np.float32)
+    rows: FloatRows = faiss.rev_swig_ptr(index.get_xb(), n * d).reshape(n, d)
+    return rows

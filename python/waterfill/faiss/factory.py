@@ -1,0 +1,197 @@
+"""Indexes from a line of text, in the words of FAISS's ``index_factory``."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from waterfill.recipe import Recipe
+from waterfill.training import Judge
+
+Refine = Literal["fp16", "int8", "flat"]
+
+GRAMMAR = """\
+[IDMap,|IDMap2,][IVF<lists>[_HNSW<links>],]WF<bytes>[,Refine(fp16)|,Refine(int8)|,Refine(flat)]
+  WF48                 48 bytes a vector, and one for its scale
+  WF48,Refine(fp16)    candidates are ranked again by float16 rows
+  IVF1024,WF48         1,024 lists
+  IVF65536_HNSW32,WF32 65,536 lists, found through a graph of 32 links (needs FAISS)
+  IDMap2,WF48          as FAISS spells an index with ids of your own"""
+
+_METRICS: dict[object, Judge] = {"ip": "ip", "l2": "l2", "cosine": "cosine", 0: "ip", 1: "l2"}
+_REFINE: dict[str, Refine] = {
+    "RFlat": "flat",
+    "Refine(flat)": "flat",
+    "Refine(Flat)": "flat",
+    "Refine(fp16)": "fp16",
+    "Refine(SQfp16)": "fp16",
+    "Refine(int8)": "int8",
+    "Refine(SQ8)": "int8",
+}
+_THOUSANDS = {"": 1, "k": 1 << 10, "M": 1 << 20}
+_HNSW_LINKS = 32
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a factory string says.
+
+    Attributes
+    ----------
+    code_bytes : int
+        Bytes of a code, without the scale's.
+    id_map : {'IDMap', 'IDMap2'} or None
+        Every waterfill index takes ids, so that it makes no difference.
+    nlist : int or None
+        Lists of an IndexIVF; None is an IndexFlat.
+    hnsw : int or None
+        Links of the graph that finds the lists.
+    refine : {'fp16', 'int8', 'flat'} or None
+        Rows that are kept for ranking candidates again.
+    """
+
+    code_bytes: int
+    id_map: str | None = None
+    nlist: int | None = None
+    hnsw: int | None = None
+    refine: Refine | None = None
+
+
+def parse(description: str) -> Description:
+    """Read a factory string.
+
+    Raises
+    ------
+    TypeError
+        If it is no string.
+    ValueError
+        If it is not of the grammar; the message shows where, and the grammar.
+    """
+    if not isinstance(description, str):
+        raise TypeError(f"description must be a str, got {type(description).__name__}")
+    left = _Parts(description)
+    id_map = left.take("IDMap2?")
+    cells = left.take(r"IVF(?P<lists>\d+)(?P<unit>[kM]?)(?P<graph>_HNSW(?P<links>\d*))?")
+    nlist = None if cells is None else int(cells["lists"]) * _THOUSANDS[cells["unit"]]
+    if cells is not None and nlist == 0:
+        raise left.wrong(cells[0], "needs at least 1 list")
+    hnsw = int(cells["links"] or _HNSW_LINKS) if cells is not None and cells["graph"] else None
+    if cells is not None and hnsw is not None and hnsw < 2:
+        raise left.wrong(cells[0], "needs at least 2 links")
+    code = left.take(r"WF(?P<bytes>\d+)")
+    if code is None:
+        raise left.unexpected("WF and a number of bytes")
+    if int(code["bytes"]) == 0:
+        raise left.wrong(code[0], "needs at least 1 byte")
+    refine = left.take("|".join(re.escape(name) for name in _REFINE))
+    if not left.done:
+        raise left.unexpected("the end" if refine else "Refine(fp16), Refine(int8), or the end")
+    return Description(
+        code_bytes=int(code["bytes"]),
+        id_map=None if id_map is None else id_map[0],
+        nlist=nlist,
+        hnsw=hnsw,
+        refine=None if refine is None else _REFINE[refine[0]],
+    )
+
+
+def index_factory(d: int, description: str, metric: Any = 1) -> Any:
+    """Make an untrained index from a line of text: call its `train`, then `add`.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions of the vectors.
+    description : str
+        ``[IDMap,|IDMap2,][IVF<lists>[_HNSW<links>],]WF<bytes>[,Refine(fp16|int8|flat)]``, such as
+        ``WF48``, ``WF48,Refine(fp16)``, ``IVF1024,WF48``, ``IVF65536_HNSW32,WF32`` or
+        ``IDMap2,WF48``. FAISS's own spellings ``RFlat``, ``Refine(SQfp16)``, ``Refine(SQ8)`` and
+        ``IVF64k`` (times 1,024) are understood. ``WF48`` is 48 bytes of code, as ``PQ48`` is
+        FAISS's; a byte for the scale comes on top, and a byte more for L2 unless norms are equal.
+    metric : {'ip', 'l2', 'cosine'} or int
+        Or FAISS's numbers: METRIC_INNER_PRODUCT (0), METRIC_L2 (1), which is the default as it is
+        FAISS's.
+
+    Returns
+    -------
+    IndexFlat or IndexIVF
+
+    Raises
+    ------
+    ValueError
+        For a string outside the grammar (the message shows where, and the grammar), another
+        metric, or more bytes than dimensions.
+    TypeError
+        If an argument has the wrong type.
+    ImportError
+        If a graph is asked for and FAISS is not installed.
+    """
+    what = parse(description)
+    judge = metric_name(metric)
+    recipe = Recipe(d, what.code_bytes)
+    waterfill: Any = importlib.import_module("waterfill")
+    options = {} if what.refine is None else {"refine": what.refine}
+    if what.nlist is None:
+        return waterfill.IndexFlat(recipe, judge, **options)
+    graph = None if what.hnsw is None else _graph(d, what.hnsw, judge)
+    return waterfill.IndexIVF(recipe, what.nlist, quantizer=graph, metric=judge, **options)
+
+
+def metric_name(metric: Any) -> Judge:
+    """Return ``ip``, ``l2`` or ``cosine`` for one of them, or for FAISS's 0 and 1."""
+    known = isinstance(metric, str | int | np.integer) and not isinstance(metric, bool)
+    if not known or metric not in _METRICS:
+        raise ValueError(
+            f"metric={metric!r} must be 'ip', 'l2' or 'cosine', or FAISS's METRIC_INNER_PRODUCT "
+            "(0) or METRIC_L2 (1)"
+        )
+    return _METRICS[metric]
+
+
+def _graph(d: int, links: int, metric: Judge) -> Any:
+    try:
+        faiss: Any = importlib.import_module("faiss")
+    except ImportError as error:
+        raise ImportError(
+            f'IVF with _HNSW{links} needs FAISS: pip install "waterfill[faiss]"'
+        ) from error
+    return faiss.IndexHNSWFlat(
+        d, links, faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+    )
+
+
+class _Parts:
+    """The parts of a description between commas, from the left."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._parts = text.split(",")
+        self._at = 0
+
+    @property
+    def done(self) -> bool:
+        return not self._parts
+
+    def take(self, pattern: str) -> re.Match[str] | None:
+        """Take the next part off if it is of a pattern."""
+        match = re.fullmatch(pattern, self._parts[0], re.ASCII) if self._parts else None
+        if match:
+            self._at += len(self._parts.pop(0)) + 1
+        return match
+
+    def unexpected(self, wanted: str) -> ValueError:
+        if self.done:
+            return self._error(f"it ends where {wanted} is wanted", len(self._text))
+        return self._error(f"{self._parts[0]!r} where {wanted} is wanted", self._at)
+
+    def wrong(self, part: str, why: str) -> ValueError:
+        return self._error(f"{part!r} {why}", self._text.index(part))
+
+    def _error(self, why: str, at: int) -> ValueError:
+        return ValueError(
+            f"description={self._text!r}: {why}\n  {self._text}\n  {' ' * at}^\nwanted: {GRAMMAR}"
+        )

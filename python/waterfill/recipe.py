@@ -1,0 +1,80 @@
+"""How to come from vectors to a codec: what an index holds until it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waterfill.analysis import analyze
+from waterfill.codec import Codec
+from waterfill.plan import Plan
+from waterfill.refit import Cells
+from waterfill.training import Effort, Judge
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Analysis, plan and training in one, for an index that learns from the data it is given.
+
+    Parameters
+    ----------
+    d : int
+        Dimensions of the vectors.
+    code_bytes : int
+        Bytes of a code, 1 to d; a byte for the scale comes on top. See `Plan.waterfill`.
+    weighting : float
+        See `Plan.waterfill`.
+    seed : int
+    effort : {'fast', 'balanced', 'best'}
+        See `Codec.train`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `d` or `code_bytes` is no int, or out of range.
+    """
+
+    d: int
+    code_bytes: int = 48
+    weighting: float = 0.2
+    seed: int = 0
+    effort: Effort = "balanced"
+
+    def __post_init__(self) -> None:
+        for name in ("d", "code_bytes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} must be an int, got {value!r}")
+        if self.d < 1:
+            raise ValueError(f"d={self.d} must be at least 1")
+        if not 1 <= self.code_bytes <= self.d:
+            raise ValueError(
+                f"code_bytes={self.code_bytes} must be from 1 to the number of dimensions, {self.d}"
+            )
+
+    def train(self, x: Any, metric: Judge, *, cells: Cells = "auto", queries: Any = None) -> Codec:
+        """Train a codec for one metric.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            All of it is analysed; codebooks are trained on a sample.
+        metric : {'ip', 'l2', 'cosine'}
+            ``cosine``: vectors are divided by their norm.
+        cells, queries
+            See `Codec.train`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For what `analyze` and `Codec.train` refuse.
+        """
+        analysis = analyze(x, normalize=metric == "cosine")
+        if analysis.d != self.d:
+            raise ValueError(f"x has {analysis.d} dimensions, expected {self.d}")
+        plan = Plan.waterfill(analysis, self.code_bytes, self.weighting)
+        return Codec.train(
+            x, plan, self.seed, cells=cells, queries=queries, metric=metric, effort=self.effort
+        )
