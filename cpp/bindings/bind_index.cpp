@@ -171,6 +171,7 @@ void bind_index(py::module_& m) {
            }),
            py::arg("codec"), py::arg("metric"))
       .def_property_readonly("size", &Index::size)
+      .def_property_readonly("version", &Index::version)
       .def_property_readonly("metric", &Index::metric)
       .def_property_readonly("alpha", [](const Index& self) { return self.alpha().quarters; })
       .def_property_readonly("keeps_extra", &Index::keeps_extra)

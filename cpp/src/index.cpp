@@ -44,6 +44,12 @@ Index::~Index() = default;
 void Index::changed() {
   scoring_ = std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, store_);
   lookup_.reset();
+  ++version_;
+}
+
+std::uint64_t Index::version() const {
+  const std::shared_lock lock(mutex_);
+  return version_;
 }
 
 IndexView Index::view() const {
@@ -237,6 +243,7 @@ void Index::keep_ids() {
   const std::unique_lock lock(mutex_);
   ids_.keep();
   lookup_.reset();
+  ++version_;
 }
 
 void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const {

@@ -15,10 +15,12 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
+from waterfill.errors import ArgumentError, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.factory import index_factory
-from waterfill.index import IndexFlat
+from waterfill.flat import IndexFlat
 from waterfill.io import read_index, write_index
+from waterfill.ivf import IndexIVF
 from waterfill.parameters import SearchParameters
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
@@ -40,6 +42,7 @@ __version__ = _version("waterfill")
 
 __all__ = [
     "Analysis",
+    "ArgumentError",
     "Codec",
     "Finding",
     "FormatError",
@@ -55,7 +58,10 @@ __all__ = [
     "IDSelectorRange",
     "IDSelectorXOr",
     "IndexFlat",
+    "IndexIVF",
+    "MissingIdError",
     "Norms",
+    "NotTrainedError",
     "Plan",
     "Recipe",
     "Report",

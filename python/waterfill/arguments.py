@@ -12,7 +12,7 @@ from waterfill.errors import ArgumentError
 
 Metric = Literal["ip", "l2", "cosine"]
 
-METRICS: dict[str, _core.Metric] = {
+METRICS: dict[Metric, _core.Metric] = {
     "ip": _core.Metric.inner_product,
     "l2": _core.Metric.l2,
     "cosine": _core.Metric.cosine,
@@ -23,13 +23,18 @@ METRIC_TYPES: dict[Metric, int] = {"ip": 0, "l2": 1, "cosine": 0}  # FAISS's num
 def metric_name(metric: Any) -> Metric:
     """Return the name of a metric: ours, or FAISS's number for inner product (0) or L2 (1)."""
     if isinstance(metric, str) and metric in METRICS:
-        return metric  # type: ignore[return-value]
+        return metric
     if isinstance(metric, int) and not isinstance(metric, bool) and metric in (0, 1):
         return "l2" if metric else "ip"
     raise ValueError(
         f"metric={metric!r} must be 'ip', 'l2' or 'cosine' (or FAISS's METRIC_INNER_PRODUCT, 0, "
         "or METRIC_L2, 1)"
     )
+
+
+def metric_of(metric: _core.Metric) -> Metric:
+    """Return the name of one of the core's metrics."""
+    return next(name for name, value in METRICS.items() if value == metric)
 
 
 def as_int(name: str, value: Any) -> int:

@@ -61,9 +61,9 @@ class Codec:
         plan : Plan
         seed : int
             Of the draw and of k-means: 0 to 2**64 - 1.
-        cells : int or 'auto'
-            Code vectors from the nearest of so many centroids (k-means, at most 4,096) instead of
-            from the mean; 0 codes them from the mean. An index keeps vectors cell by cell and needs
+        cells : int, 'auto', or array_like, shape (c, d)
+            Code vectors from the nearest of so many centroids (k-means, at most 65,536) instead of
+            from the mean, or from centroids that are given; 0 codes them from the mean. An index keeps vectors cell by cell and needs
             not store which one it is. The plan's basis and groups are made anew for what is left
             of the vectors; its number of bytes stays. ``auto``: up to 1,024 cells of 48 rows or
             more, where they make the expected error smaller by a twentieth and a trial finds no
@@ -230,11 +230,17 @@ class Codec:
         return self._encode(Rows(x, "x", self.d))
 
     def _encode(
-        self, rows: Rows, prepare: Callable[[FloatRows], FloatRows] = lambda block: block
+        self,
+        rows: Rows,
+        prepare: Callable[[FloatRows], FloatRows] = lambda block: block,
+        assign: Callable[[FloatRows], NDArray[np.uint16]] | None = None,
     ) -> Codes:
+        """Encode rows as `prepare` makes them, in the cells that `assign` gives them."""
         codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
         for first, block in rows.blocks():
-            self._core.encode(prepare(block), codes[first : first + len(block)])
+            ready = prepare(block)
+            cells = None if assign is None else assign(ready)
+            self._core.encode(ready, codes[first : first + len(block)], cells)
         wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_SCALE)
         ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
         beyond = int(np.isin(codes[:, self._core.groups], ends).sum())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from waterfill import _core
-from waterfill.index import IndexFlat
+from waterfill.flat import IndexFlat
+from waterfill.index import Index
+from waterfill.ivf import IndexIVF
 
 Path = str | os.PathLike[str]
 
 
-def write_index(index: IndexFlat, path: Path) -> None:
+def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     """Write an index and its codec to a file, in the format of ``cpp/FORMAT.md``.
 
     The file appears under its name whole or not at all: a temporary file beside it is written,
@@ -18,7 +21,8 @@ def write_index(index: IndexFlat, path: Path) -> None:
 
     Parameters
     ----------
-    index : IndexFlat
+    index : IndexFlat or IndexIVF
+        Ids and rows that it keeps to refine with are written, too; an array of your own is not.
     path : str or path-like
 
     Raises
@@ -28,19 +32,23 @@ def write_index(index: IndexFlat, path: Path) -> None:
     ValueError
         If `path` has a null character.
     TypeError
-        If `index` is not an IndexFlat.
+        If `index` is not one of them.
+    NotTrainedError
+        If it is not trained.
     """
-    if not isinstance(index, IndexFlat):
-        raise TypeError(f"index must be a waterfill.IndexFlat, got {type(index).__name__}")
-    index._core.write(_file_name(path))
+    if not isinstance(index, Index):
+        raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
+    index._trained().write(_file_name(path), **index._settings())
 
 
-def read_index(path: Path) -> IndexFlat:
+def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
     """Read an index that `write_index` wrote. All checksums are compared.
 
     Parameters
     ----------
     path : str or path-like
+    refine : array, shape (m, d), optional
+        Your own rows for the third stage, as `IndexFlat` takes them.
 
     Raises
     ------
@@ -52,9 +60,10 @@ def read_index(path: Path) -> IndexFlat:
         If `path` has a null character.
     """
     try:
-        return IndexFlat._wrap(_core.read_index(_file_name(path)))
+        stored = _core.read_index(_file_name(path))
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
+    return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
 
 
 def _file_name(path: Path) -> bytes:

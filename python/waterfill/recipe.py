@@ -78,3 +78,10 @@ class Recipe:
         return Codec.train(
             x, plan, self.seed, cells=cells, queries=queries, metric=metric, effort=self.effort
         )
+
+
+def learn(source: Plan | Recipe, x: Any, metric: Judge, *, cells: Cells = "auto") -> Codec:
+    """Train what an index was made with."""
+    if isinstance(source, Recipe):
+        return source.train(x, metric, cells=cells)
+    return Codec.train(x, source, cells=cells, metric=metric)

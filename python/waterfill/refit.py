@@ -14,10 +14,10 @@ from waterfill.analysis import Analysis, from_moments
 from waterfill.plan import Plan
 from waterfill.rows import FloatRows
 
-Cells = int | Literal["auto"]
+Cells = int | Literal["auto"] | FloatRows
 Trial = Callable[[Plan, FloatRows, FloatRows], tuple[float, float]]
 
-MOST_CELLS = 4096
+MOST_CELLS = 65_536
 _AUTO_MOST = 1024
 _AUTO_LEAST = 16
 _ROWS_PER_CELL = 48  # fewer, and centroids would be the training rows' own
@@ -35,6 +35,7 @@ def choose_cells(
     sample: FloatRows,
     held_out: FloatRows,
     rows: int,
+    crowd: Callable[[], FloatRows],
     wanted: Cells,
     queries: FloatRows | None,
     seed: int,
@@ -52,10 +53,12 @@ def choose_cells(
         Others, which tell whether cells pay.
     rows : int
         How many there were to draw the sample from.
-    wanted : int or 'auto'
-        The number of cells; 0 for none. ``auto``: as many as there are rows for, if that makes the
-        expected error smaller by a twentieth or more and a trial on some rows finds no fewer
-        neighbours. (Inner products with data in far clumps can lose: the scale of a vector that is
+    crowd : callable
+        Gives rows to learn the cells from: more than the sample, where many cells are wanted.
+    wanted : int, 'auto' or float32 (cells, d)
+        The number of cells, 0 for none; or their centroids. ``auto``: as many as there are rows
+        for, if that makes the expected error smaller by a twentieth or more and a trial on some
+        rows finds no fewer neighbours. (Inner products with data in far clumps can lose: the scale of a vector that is
         coded from the mean keeps its length, which ranks there.)
     queries : float32 (k, d) or None
         Queries to fit the basis to.
@@ -71,17 +74,19 @@ def choose_cells(
     centroids : float32 (cells, d)
         Of no rows where there are no cells.
     """
+    if isinstance(wanted, np.ndarray):
+        return _refit(plan, sample, wanted, queries), wanted
     none = np.empty((0, plan.d), dtype=np.float32)
     if plan.maker != "waterfill":
         return plan, none
     without = plan if queries is None else _refit(plan, sample, plan.mean[None], queries)
     auto = wanted == "auto"
-    number = _affordable(rows) if wanted == "auto" else min(wanted, len(sample))
+    number = _affordable(rows) if wanted == "auto" else min(wanted, rows)
     if number == 0 or (auto and len(held_out) < FEWEST_QUERIES):
         return without, none
     if auto and not _pays(without, sample, held_out, queries, seed, trial):
         return without, none
-    centroids = _core.train_partition(sample, plan.mean, number, seed)
+    centroids = _core.train_partition(crowd(), plan.mean, number, seed)
     return _refit(plan, sample, centroids, queries), centroids
 
 

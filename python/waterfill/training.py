@@ -18,6 +18,8 @@ Judge = Literal["ip", "l2", "cosine"]
 QUARTERS = 4  # alpha is counted in them
 _SAMPLE_ROWS = 65_536  # 256 rows a centroid
 _SAMPLE_BYTES = 256 << 20
+_CROWD = 40  # rows a cell
+_CROWD_BYTES = 1 << 30
 _QUERIES = 256
 _ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
 _TRIAL_STEPS = 8
@@ -42,7 +44,7 @@ def train(
         raise TypeError(f"seed must be an int, got {seed!r}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
-    _check_cells(cells, plan)
+    cells = _checked_cells(cells, plan)
     if effort not in _ITERATIONS:
         raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
     if metric not in (None, "ip", "l2", "cosine"):
@@ -55,7 +57,7 @@ def train(
         raise ValueError("x has no rows; at least 1 is needed to train")
     sample, held_out = _draw(rows, int(seed), plan.normalize)
     asked = None if queries is None else _draw_queries(queries, plan, int(seed))
-    if effort == "fast" and cells == "auto":
+    if effort == "fast" and isinstance(cells, str):
         cells = 0
     # Fewer queries than calibration wants leave it to rows that were held out.
     judges = held_out if asked is None or len(asked) < FEWEST_QUERIES else asked[:_QUERIES]
@@ -67,7 +69,14 @@ def train(
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
-    plan, centroids = choose_cells(plan, sample, held_out, rows.n, cells, asked, int(seed), trial)
+    def crowd() -> FloatRows:
+        if not isinstance(cells, int) or rows.n <= len(sample) or cells <= len(sample) // _CROWD:
+            return sample
+        return _draw_crowd(rows, cells, int(seed), plan.normalize)
+
+    plan, centroids = choose_cells(
+        plan, sample, held_out, rows.n, crowd, cells, asked, int(seed), trial
+    )
     core = _learn(plan, centroids, sample, judges, int(seed), _ITERATIONS[effort], quarters, joint)
     return core, held_out
 
@@ -91,15 +100,28 @@ def _draw_queries(queries: Any, plan: Plan, seed: int) -> FloatRows:
     return _core.normalize_rows(drawn) if plan.normalize else drawn
 
 
-def _check_cells(cells: object, plan: Plan) -> None:
-    if cells == "auto":
-        return
-    if isinstance(cells, bool) or not isinstance(cells, int | np.integer):
-        raise TypeError(f"cells must be an int or 'auto', got {cells!r}")
-    if not 0 <= cells <= MOST_CELLS:
-        raise ValueError(f"cells={cells} must be from 0 to {MOST_CELLS}")
-    if cells and plan.maker != "waterfill":
-        raise ValueError(f"cells={cells}: a {plan.maker} plan codes vectors from the mean; use 0")
+def _checked_cells(cells: Cells, plan: Plan) -> Cells:
+    """Return them as a number, 'auto' or centroids."""
+    if isinstance(cells, str) and cells == "auto":
+        return cells
+    if not isinstance(cells, int | np.integer | np.ndarray) or isinstance(cells, bool):
+        raise TypeError(f"cells must be an int, 'auto' or an array of centroids, got {cells!r}")
+    count = len(cells) if isinstance(cells, np.ndarray) else int(cells)
+    if not 0 <= count <= MOST_CELLS:
+        raise ValueError(f"cells={count} must be from 0 to {MOST_CELLS}")
+    if count and plan.maker != "waterfill":
+        raise ValueError(f"cells={count}: a {plan.maker} plan codes vectors from the mean; use 0")
+    if not isinstance(cells, np.ndarray):
+        return count
+    return Rows(cells, "cells", plan.d).take(np.arange(count))
+
+
+def _draw_crowd(rows: Rows, cells: int, seed: int, normalize: bool) -> FloatRows:
+    """Draw rows for k-means with many cells: `_CROWD` each, as far as memory is for them."""
+    most = max(_most_rows(rows.d), _CROWD_BYTES // (4 * rows.d), cells)
+    count = min(rows.n, _CROWD * cells, most)
+    drawn = rows.take(np.sort(np.random.default_rng(seed).choice(rows.n, count, replace=False)))
+    return _core.normalize_rows(drawn) if normalize else drawn
 
 
 def _learn(

@@ -57,6 +57,8 @@ class Index {
   // Memory of the stored vectors, ids and exact rows.
   std::size_t bytes() const;
   std::size_t size() const;
+  // Grows with every change of the vectors or their ids.
+  std::uint64_t version() const;
   std::vector<std::size_t> list_sizes() const;
 
   // Keeps exact rows from now on. An index with vectors must be given as many rows; borrowed rows
@@ -125,6 +127,7 @@ class Index {
   std::unique_ptr<ExactRows> exact_;
   PackedMatrix centroids_;                  // of the cells, from the mean, for queries
   std::unique_ptr<const Scoring> scoring_;  // for what the store holds
+  std::uint64_t version_ = 0;
   mutable std::unique_ptr<const Ids::Lookup> lookup_;  // for the ids that there are
   mutable std::mutex lookup_mutex_;
   mutable std::shared_mutex mutex_;
