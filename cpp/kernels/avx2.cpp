@@ -392,8 +392,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2",  project, centre, rotate, rotate_short,
-                              nearest, table,   scan,   select, gram};
+  static const Kernels table_{"avx2", project, centre, rotate, rotate_short,      nearest,
+                              table,  scan,    select, gram,   avx2_row_kernels()};
   return table_;
 }
 

@@ -302,6 +302,7 @@ const Kernels& avx512_kernels() {
     table.nearest = nearest;
     table.scan = scan;
     table.select = select;
+    table.rows = avx512_row_kernels();
     return table;
   }();
   return table_;

@@ -23,7 +23,8 @@ struct Cpu {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return;
     constexpr unsigned kOsxsave = 1u << 27, kAvx = 1u << 28;
-    if ((c & kOsxsave) == 0 || (c & kAvx) == 0) return;
+    constexpr unsigned kF16c = 1u << 29;
+    if ((c & kOsxsave) == 0 || (c & kAvx) == 0 || (c & kF16c) == 0) return;
     unsigned saved = 0, high = 0;
     __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     constexpr unsigned kAvxState = 0x6, kAvx512State = 0xe6;

@@ -24,6 +24,20 @@ inline constexpr std::size_t kPrefetchBlocks = 4;  // that a scan asks for ahead
 inline constexpr std::size_t kMostAhead = 256;     // bytes that a step of it asks for at most
 inline constexpr std::size_t kScanQueries = 4;     // queries that one pass over a block serves
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
+inline constexpr std::size_t kRowLanes = 32;       // sums that a row's terms go to in turn
+inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
+
+// Scores of a full-length row of d values: <query, row>, or |query - row|^2. A row has any
+// alignment. An int8 row opens with two floats, its middle and step, and its values are
+// middle + step * byte. The terms of k go to lane k % kRowLanes by rising k; then the lanes' upper
+// half is added to the lower one until one is left.
+struct RowKernels {
+  using Score = float (*)(const float* query, const void* row, std::size_t d);
+  struct Kinds {
+    Score float32, float16, int8;
+  };
+  Kinds product, distance;
+};
 
 struct Kernels {
   const char* isa;
@@ -84,15 +98,21 @@ struct Kernels {
   // down to a multiple of 4); rows of a and b have d values, d a multiple of 4.
   void (*gram)(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
                std::size_t last, double* sums);
+
+  RowKernels rows;
 };
 
 const Kernels& scalar_kernels();
+RowKernels scalar_row_kernels();
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
+RowKernels avx2_row_kernels();
 const Kernels& avx512_kernels();
+RowKernels avx512_row_kernels();
 #endif
 #if defined(WATERFILL_ARM64)
 const Kernels& neon_kernels();
+RowKernels neon_row_kernels();
 #endif
 
 // The table in use; dispatch.hpp says which that is.

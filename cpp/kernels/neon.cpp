@@ -407,8 +407,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels table_{"neon",  project, centre, rotate, rotate_short,
-                              nearest, table,   scan,   select, gram};
+  static const Kernels table_{"neon", project, centre, rotate, rotate_short,      nearest,
+                              table,  scan,    select, gram,   neon_row_kernels()};
   return table_;
 }
 

@@ -139,8 +139,8 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, centre, rotate, rotate_short,
-                              nearest,  table,   scan,   select, gram};
+  static const Kernels table_{"scalar", project, centre, rotate, rotate_short,        nearest,
+                              table,    scan,    select, gram,   scalar_row_kernels()};
   return table_;
 }
 

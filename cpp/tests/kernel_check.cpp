@@ -141,7 +141,7 @@ void check(const std::string& isa) {
   const Kernels& scalar = scalar_kernels();
   const Kernels& own = kernels();
   for (auto* part : {check_project, check_centre, check_rotate, check_rotate_short, check_nearest,
-                     check_table, check_scan, check_select, check_gram}) {
+                     check_table, check_scan, check_select, check_gram, check_rows}) {
     part(scalar, own);
     std::fflush(stdout);
   }
@@ -154,6 +154,7 @@ int main(int count, char** arguments) {
   try {
     std::vector<std::string> isas(arguments + 1, arguments + count);
     if (isas.empty()) isas = waterfill::available_isas();
+    waterfill::check_halves();
     for (const std::string& isa : isas) waterfill::check(isa);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_check: %s\n", error.what());

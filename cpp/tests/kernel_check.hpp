@@ -113,4 +113,8 @@ void check_rotate(const Kernels& scalar, const Kernels& own);
 void check_rotate_short(const Kernels& scalar, const Kernels& own);
 void check_nearest(const Kernels& scalar, const Kernels& own);
 
+// Scores of full-length rows: check_rows.cpp.
+void check_rows(const Kernels& scalar, const Kernels& own);
+void check_halves();
+
 }  // namespace waterfill
