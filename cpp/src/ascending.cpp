@@ -1,19 +1,22 @@
 #include "waterfill/ascending.hpp"
 
-#include <bit>
+#include "waterfill/types.hpp"
 
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kWord = 64;
-
 // Room for one more, an eighth at a time: doubling would waste up to half of it.
 template <class T>
 void make_room(std::vector<T>& values, std::size_t size) {
-  if (size > values.capacity()) values.reserve(size + size / 8 + 4);
+  if (size > values.capacity()) values.reserve(size + size / 8 + 1);
 }
 
 }  // namespace
+
+Ascending::Ascending(unsigned low_bytes) : low_bytes_(low_bytes) {
+  require(low_bytes == 1 || low_bytes == 2,
+          "low_bytes=" + std::to_string(low_bytes) + "; 1 or 2 are wanted");
+}
 
 std::size_t Ascending::bytes() const {
   return low_.capacity() + (bits_.capacity() + samples_.capacity()) * sizeof(std::uint64_t);
@@ -21,16 +24,16 @@ std::size_t Ascending::bytes() const {
 
 void Ascending::push_back(std::uint32_t value) {
   // The position of a one is its number plus its value's high part.
-  const std::size_t at = low_.size() + (value >> 8);
-  const std::size_t words = at / kWord + 1, samples = low_.size() / kSample + 1;
+  const std::size_t i = size(), at = i + (value >> 8 * low_bytes_);
+  const std::size_t words = at / kWord + 1, samples = i / kSample + 1;
   make_room(bits_, words);
   make_room(samples_, samples);
-  make_room(low_, low_.size() + 1);
+  make_room(low_, low_.size() + low_bytes_);
   bits_.resize(words, 0);
   bits_[at / kWord] |= std::uint64_t{1} << at % kWord;
-  if (low_.size() % kSample == 0) samples_.push_back(at);
+  if (i % kSample == 0) samples_.push_back(at);
   low_.push_back(static_cast<std::uint8_t>(value & 255));
-  end_ = at + 1;
+  if (low_bytes_ == 2) low_.push_back(static_cast<std::uint8_t>(value >> 8 & 255));
 }
 
 std::size_t Ascending::position(std::size_t i) const {
@@ -47,7 +50,8 @@ std::size_t Ascending::position(std::size_t i) const {
 }
 
 std::uint32_t Ascending::operator[](std::size_t i) const {
-  return static_cast<std::uint32_t>((position(i) - i) << 8 | low_[i]);
+  const std::size_t high = position(i) - i;
+  return low_bytes_ == 1 ? value<std::uint8_t>(high, i) : value<std::uint16_t>(high, i);
 }
 
 std::size_t Ascending::count_below(std::uint32_t value) const {
@@ -64,12 +68,12 @@ std::size_t Ascending::count_below(std::uint32_t value) const {
 }
 
 void Ascending::truncate(std::size_t size) {
-  if (size >= low_.size()) return;
-  end_ = size == 0 ? 0 : position(size - 1) + 1;
-  low_.resize(size);
+  if (size >= this->size()) return;
+  const std::size_t end = size == 0 ? 0 : position(size - 1) + 1;  // of the bits in use
+  low_.resize(size * low_bytes_);
   samples_.resize((size + kSample - 1) / kSample);
-  bits_.resize((end_ + kWord - 1) / kWord);
-  if (end_ % kWord != 0) bits_.back() &= ~(~std::uint64_t{0} << end_ % kWord);
+  bits_.resize((end + kWord - 1) / kWord);
+  if (end % kWord != 0) bits_.back() &= ~(~std::uint64_t{0} << end % kWord);
 }
 
 }  // namespace waterfill

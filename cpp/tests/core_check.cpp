@@ -1,0 +1,14 @@
+// Do the parts of the core that no Python sees do what they promise? As kernel_check, it needs no
+// test framework and no Python. One line per part; at the first difference a message and status 1.
+#include "core_check.hpp"
+
+#include <exception>
+
+int main() {
+  try {
+    waterfill::check_ascending();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "core_check: %s\n", error.what());
+    return 1;
+  }
+}
