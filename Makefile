@@ -8,7 +8,7 @@ ARM_RUN ?= qemu-aarch64
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
 PIP = bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint sanitize kernels-arm bench bench-accuracy wheel clean
+.PHONY: help demo test lint sanitize checks kernels-arm bench bench-accuracy wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -17,7 +17,8 @@ help:
 	@echo "make test      the whole test suite"
 	@echo "make lint      ruff, mypy and clang-format, changing nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-	@echo "make kernels-arm  cross-build the NEON kernels and compare them with scalar code under QEMU"
+	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
+	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
 	@echo "make wheel     a wheel in dist/"
@@ -52,13 +53,20 @@ sanitize: .venv-sanitize/installed
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
 	.venv-sanitize/bin/python -m pytest tests -m "not memory"
 
+checks:
+	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON
+	cmake --build build/checks --target kernel_check core_check
+	build/checks/kernel_check
+	build/checks/core_check
+
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \
 		{ echo "$$tool is missing; Debian has it: cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
 	cmake -S . -B build/arm -DWATERFILL_BUILD_CHECKS=ON -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
 		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static
-	cmake --build build/arm --target kernel_check
+	cmake --build build/arm --target kernel_check core_check
 	$(ARM_RUN) build/arm/kernel_check neon
+	$(ARM_RUN) build/arm/core_check
 
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .

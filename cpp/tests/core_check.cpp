@@ -4,9 +4,16 @@
 
 #include <exception>
 
+#include "dispatch.hpp"
+
 int main() {
   try {
     waterfill::check_ascending();
+    waterfill::check_exact_rows();
+    for (const std::string& isa : waterfill::available_isas()) {
+      waterfill::select_isa(isa);
+      waterfill::check_exact_scores(isa.c_str());
+    }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "core_check: %s\n", error.what());
     return 1;

@@ -24,5 +24,7 @@ std::string expect_throw(Act act, const char* what) {
 }
 
 void check_ascending();
+void check_exact_rows();
+void check_exact_scores(const char* isa);  // of the instruction set in use
 
 }  // namespace waterfill
