@@ -124,8 +124,8 @@ void append(Index& index, const py::object& codes_value, const py::object& ids_v
   std::vector<std::int64_t> ids;
   if (!ids_value.is_none()) {
     ids = vector_argument<std::int64_t>(ids_value, "ids");
-    require(ids.size() == n, "ids: " + std::to_string(ids.size()) + " for " + std::to_string(n) +
-                                 " vectors");
+    require(ids.size() == n,
+            "ids: " + std::to_string(ids.size()) + " for " + std::to_string(n) + " vectors");
   }
   const std::uint8_t* in = codes.data();
   unlocked([&] { index.append(in, n, ids_value.is_none() ? nullptr : ids.data()); });
@@ -141,8 +141,7 @@ RowKind row_kind(const py::array& array) {
 void borrow_exact(Index& index, const py::array& array) {
   require(array.ndim() == 2 && array.strides(1) == array.itemsize(),
           "refine must be rows of values side by side, got " + describe(array));
-  const BorrowedRows rows{array.data(), static_cast<std::size_t>(array.shape(0)),
-                          array.strides(0)};
+  const BorrowedRows rows{array.data(), static_cast<std::size_t>(array.shape(0)), array.strides(0)};
   index.keep_exact(
       ExactRows::borrow(row_kind(array), static_cast<std::size_t>(array.shape(1)), rows));
 }
@@ -198,9 +197,7 @@ void bind_index(py::module_& m) {
            })
       .def("keep_ids", &Index::keep_ids)
       .def("keep_exact",
-           [](Index& self, RowKind kind) {
-             self.keep_exact(ExactRows(kind, self.codec()->d()));
-           })
+           [](Index& self, RowKind kind) { self.keep_exact(ExactRows(kind, self.codec()->d())); })
       .def("borrow_exact", &borrow_exact)
       .def("append_exact",
            [](Index& self, const py::object& x, std::uint64_t first_row) {
@@ -210,10 +207,8 @@ void bind_index(py::module_& m) {
            })
       .def("drop_exact", &Index::drop_exact)
       .def("exact", &exact, py::arg("first"), py::arg("n"))
-      .def("merge",
-           [](Index& self, Index& other, std::int64_t shift) {
-             unlocked([&] { self.merge(other, shift); });
-           })
+      .def("merge", [](Index& self, Index& other,
+                       std::int64_t shift) { unlocked([&] { self.merge(other, shift); }); })
       .def("remove",
            [](Index& self, const py::object& program) {
              const Selector selector = SearchArguments::selector(program);

@@ -218,8 +218,7 @@ double survivors(const Index& index, const Rows& queries, const Depth& depth,
 }
 
 // Raises the refine factor until enough survive.
-Depth deepen(const Index& index, const Rows& queries, const std::vector<Top>& tops,
-             Depth depth) {
+Depth deepen(const Index& index, const Rows& queries, const std::vector<Top>& tops, Depth depth) {
   while (kNearest * depth.refine_factor < index.size() &&
          survivors(index, queries, depth, tops) < kEnough) {
     depth.refine_factor += (depth.refine_factor + 7) / 8;
@@ -228,8 +227,7 @@ Depth deepen(const Index& index, const Rows& queries, const std::vector<Top>& to
 }
 
 // The least reach that loses next to nothing of what a search of all lists finds.
-Depth shorten(const Index& index, const Rows& queries, const std::vector<Top>& tops,
-              Depth depth) {
+Depth shorten(const Index& index, const Rows& queries, const std::vector<Top>& tops, Depth depth) {
   constexpr double kLost = 0.0005;
   const double all = survivors(index, queries, depth, tops);
   Depth shorter = depth;

@@ -288,7 +288,8 @@ Header read_header(const Source& source, const std::vector<FileKind>& wanted) {
   if (std::find(wanted.begin(), wanted.end(), static_cast<FileKind>(header.kind)) == wanted.end()) {
     std::string names;
     for (const FileKind kind : wanted) {
-      names += (names.empty() ? "" : " or ") + std::string(kind_name(static_cast<std::uint32_t>(kind)));
+      names +=
+          (names.empty() ? "" : " or ") + std::string(kind_name(static_cast<std::uint32_t>(kind)));
     }
     throw FormatError(std::string("holds ") + kind_name(header.kind) + ", expected " + names);
   }

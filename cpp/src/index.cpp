@@ -81,8 +81,7 @@ std::vector<std::size_t> Index::list_sizes() const {
 void Index::keep_exact(ExactRows rows) {
   const std::unique_lock lock(mutex_);
   require(rows.d() == codec_->d(), "refine has " + std::to_string(rows.d()) +
-                                       " dimensions; the index has " +
-                                       std::to_string(codec_->d()));
+                                       " dimensions; the index has " + std::to_string(codec_->d()));
   require(rows.borrowed() || rows.size() == store_.size(),
           "refine: " + std::to_string(rows.size()) + " rows for an index of " +
               std::to_string(store_.size()) + " vectors");

@@ -82,7 +82,8 @@ class RangeSearcher {
       const std::uint32_t* masks = filter_.blocks(list);
       for (std::size_t i = 0; i < size; ++i) {
         if (masks != nullptr && (masks[i / kBlock] >> i % kBlock & 1) == 0) continue;
-        if (tasks.empty() || tasks.back().slots.size() == kTaskVectors) tasks.push_back({q, {}, {}});
+        if (tasks.empty() || tasks.back().slots.size() == kTaskVectors)
+          tasks.push_back({q, {}, {}});
         tasks.back().slots.push_back(static_cast<std::uint32_t>(start + i));
       }
     }

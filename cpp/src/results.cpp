@@ -30,9 +30,9 @@ void Results::write(const float* row, const QueryBatch& batch, std::size_t q,
   const float largest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < k_; ++i) {
     ids[i] = i < found ? view_.ids[best[i].position()] : -1;
-    distances[i] = i < found                    ? distance(best[i].score(), exponent, offset)
+    distances[i] = i < found                   ? distance(best[i].score(), exponent, offset)
                    : view_.scoring.euclidean() ? largest
-                                                : -largest;
+                                               : -largest;
   }
 }
 

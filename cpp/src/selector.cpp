@@ -33,8 +33,8 @@ void Selector::set(std::vector<std::int64_t> ascending) {
   // Where ids lie close together a bit for each of the numbers between them is found sooner.
   constexpr std::uint64_t kSpread = 1024;
   if (!step.ids.empty()) {
-    const auto span = static_cast<std::uint64_t>(step.ids.back()) -
-                      static_cast<std::uint64_t>(step.ids.front());
+    const auto span =
+        static_cast<std::uint64_t>(step.ids.back()) - static_cast<std::uint64_t>(step.ids.front());
     if (span / kSpread <= step.ids.size()) {
       step.first = step.ids.front();
       step.bytes.resize(span / kByteBits + 1, 0);

@@ -260,8 +260,8 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
   const std::vector<std::int64_t> ids =
       file.has("IDS") ? file.array<std::int64_t>("IDS", n) : std::vector<std::int64_t>();
   // One list needs no numbers, whatever the file says.
-  index.load(n, codec.lists() > 1 ? lists.data() : nullptr,
-             file.has("IDS") ? ids.data() : nullptr, [&](Segment& segment) {
+  index.load(n, codec.lists() > 1 ? lists.data() : nullptr, file.has("IDS") ? ids.data() : nullptr,
+             [&](Segment& segment) {
                high.read(segment.high.data(), segment.high.size());
                low.read(segment.low.data(), segment.low.size());
                scale.read(segment.scale.data(), segment.size);
@@ -321,9 +321,8 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
                           }});
     }
     if (ids.given()) {
-      sections.push_back({"IDS", [&](const Emit& emit) {
-                            emit(ids.data(), ids.size() * sizeof(std::int64_t));
-                          }});
+      sections.push_back(
+          {"IDS", [&](const Emit& emit) { emit(ids.data(), ids.size() * sizeof(std::int64_t)); }});
     }
     if (index.codec()->cell_bytes() > 0) {
       sections.push_back(list_numbers(store, index.codec()->cell_bytes()));

@@ -9,6 +9,8 @@
 namespace waterfill {
 namespace {
 
+constexpr std::size_t kManyLists = 2048;  // whose labels lie far apart
+
 std::size_t blocks_for(std::size_t n) {
   return (n + kBlock - 1) / kBlock;
 }
@@ -39,7 +41,10 @@ ByteRange List::extras() const {
 }
 
 CodeStore::CodeStore(std::size_t groups, bool with_extra, std::size_t lists)
-    : layout_(groups), with_extra_(with_extra), lists_(lists), starts_(lists + 1, 0) {}
+    : layout_(groups),
+      with_extra_(with_extra),
+      lists_(lists, List(lists > kManyLists ? 2 : 1)),
+      starts_(lists + 1, 0) {}
 
 std::size_t CodeStore::bytes() const {
   std::size_t sum = lists_.capacity() * sizeof(List);
@@ -213,7 +218,7 @@ void CodeStore::remove(const Bits& drop) {
   }
   for (std::size_t l = 0; l < lists_.size(); ++l) {
     List& list = lists_[l];
-    Ascending labels;
+    Ascending labels(list.labels.low_bytes());
     std::size_t kept = 0;
     for (std::size_t i = 0; i < list.size; ++i) {
       const std::size_t label = this->label(l, i), word = label / kBitsPerWord;
@@ -254,7 +259,7 @@ void CodeStore::cut(List& list, std::size_t n) const {
 }
 
 void CodeStore::clear() {
-  for (List& list : lists_) list = List{};
+  for (List& list : lists_) list = List(list.labels.low_bytes());
   count_starts();
 }
 

@@ -63,8 +63,8 @@ class Codec:
             Of the draw and of k-means: 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
             Code vectors from the nearest of so many centroids (k-means, at most 65,536) instead of
-            from the mean, or from centroids that are given; 0 codes them from the mean. An index keeps vectors cell by cell and needs
-            not store which one it is. The plan's basis and groups are made anew for what is left
+            from the mean, or from centroids that are given; 0 codes them from the mean. An index
+            keeps vectors cell by cell and needs not store which one it is. The plan's basis and groups are made anew for what is left
             of the vectors; its number of bytes stays. ``auto``: up to 1,024 cells of 48 rows or
             more, where they make the expected error smaller by a twentieth and a trial finds no
             fewer neighbours; classic plans get none.

@@ -30,12 +30,6 @@ class Ascending {
   // The number of values below this one.
   std::size_t count_below(std::uint32_t value) const;
   void truncate(std::size_t size);
-  // All values in order.
-  template <class Visit>
-  void each(Visit visit) const {
-    for (std::size_t i = 0; i < size(); ++i) visit((*this)[i]);
-  }
-
   // visit(std::uint32_t value) for all, in order: much faster than one by one.
   template <class Visit>
   void each(Visit visit) const {

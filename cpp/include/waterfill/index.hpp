@@ -28,7 +28,7 @@ struct SearchParams {
   std::size_t candidates = 1;   // vectors that go from the coarse to the full score
   std::size_t scan_groups = 0;  // groups that the coarse score reads; 0: all
   float reach = std::numeric_limits<float>::infinity();  // see Depth
-  std::size_t nprobe = 0;                // lists that a query looks at; 0: all
+  std::size_t nprobe = 0;                                // lists that a query looks at; 0: all
   const std::int64_t* probes = nullptr;  // which: nprobe a query, -1 for none; null: the nearest
   const Selector* selector = nullptr;    // null: all ids
   std::size_t exact = 0;                 // of the best by full score, scored by exact rows; 0: none

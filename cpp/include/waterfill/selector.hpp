@@ -12,9 +12,9 @@ namespace waterfill {
 class Selector {
  public:
   // Operands.
-  void range(std::int64_t first, std::int64_t end);          // first <= id < end
-  void set(std::vector<std::int64_t> ascending);             // one of these
-  void bitmap(std::vector<std::uint8_t> bytes);              // bit id % 8 of byte id / 8
+  void range(std::int64_t first, std::int64_t end);  // first <= id < end
+  void set(std::vector<std::int64_t> ascending);     // one of these
+  void bitmap(std::vector<std::uint8_t> bytes);      // bit id % 8 of byte id / 8
   void everything();
   // Operators on what stands before them.
   void negate();

@@ -14,10 +14,10 @@ std::shared_ptr<Codec> codec_from_bytes(const void* data, std::size_t size);
 
 // What a file keeps of an index beside its vectors.
 struct IndexSettings {
-  bool inverted = false;   // searched in few of its lists
+  bool inverted = false;  // searched in few of its lists
   std::uint32_t nprobe = 0;
-  float k_factor = 1;      // where exact rows are kept
-  std::string quantizer;   // of somebody else, in that one's own form; empty for none
+  float k_factor = 1;     // where exact rows are kept
+  std::string quantizer;  // of somebody else, in that one's own form; empty for none
 };
 
 struct StoredIndex {

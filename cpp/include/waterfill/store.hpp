@@ -54,6 +54,8 @@ struct Segment {
 };
 
 struct List {
+  explicit List(unsigned low_bytes) : labels(low_bytes) {}
+
   std::size_t size = 0;
   std::vector<Segment> segments;  // all but the last are full
   Ascending labels;               // empty where there is one list: slots are labels
