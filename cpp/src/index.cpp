@@ -53,7 +53,7 @@ std::uint64_t Index::version() const {
 }
 
 IndexView Index::view() const {
-  return {*codec_, store_, *scoring_, centroids_, ids_, exact_.get()};
+  return {*codec_, store_, *scoring_, centroids_, ids_, exact_.get(), metric_ == Metric::cosine};
 }
 
 Alpha Index::alpha() const {

@@ -9,6 +9,21 @@
 #include "kernels.hpp"
 
 namespace waterfill {
+namespace {
+
+// Rows of somebody else's are as long as they are.
+void divide_by_norms(const ExactRows& exact, const std::vector<std::int64_t>& rows,
+                     std::vector<float>& scores) {
+  std::vector<float> row(exact.d());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    exact.read(static_cast<std::size_t>(rows[i]), row.data());
+    double squares = 0;
+    for (const float value : row) squares += static_cast<double>(value) * value;
+    if (squares > 0) scores[i] = static_cast<float>(scores[i] / std::sqrt(squares));
+  }
+}
+
+}  // namespace
 
 void Results::score(const QueryBatch& batch, std::size_t q, Candidates& candidates) const {
   const Query& query = batch[q];
@@ -62,6 +77,7 @@ Candidates Results::rescored(const float* row, const Candidates& best) const {
   std::vector<float> scores(best.size());
   const bool euclidean = view_.scoring.euclidean();
   view_.exact->score(row, euclidean, rows.data(), rows.size(), scores.data());
+  if (view_.cosine && view_.exact->borrowed()) divide_by_norms(*view_.exact, rows, scores);
   Candidates exact;
   for (std::size_t i = 0; i < best.size(); ++i) {
     exact.emplace_back(euclidean ? -scores[i] : scores[i], best[i].position());

@@ -21,6 +21,7 @@ struct IndexView {
   const PackedMatrix& centroids;
   const Ids& ids;
   const ExactRows* exact;  // or null
+  bool cosine;             // whether vectors count by their direction alone
 
   // Rows of its own stand as vectors came, borrowed ones by id.
   std::int64_t row_of(std::size_t label) const {
