@@ -27,8 +27,9 @@ help:
 demo: .venv-demo/installed
 	.venv-demo/bin/python examples/demo.py
 
-test: .venv-test/installed
-	.venv-test/bin/python -m pytest tests
+# Here the vector stores must be there: without the variable their tests would be skipped.
+test: .venv-test/installed .venv-test/stores
+	WATERFILL_REQUIRE_STORES=1 .venv-test/bin/python -m pytest tests
 
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .
@@ -91,6 +92,12 @@ clean:
 .venv-%/ready: .venv-%/created
 	@echo "== installing what $* needs"
 	.venv-$*/$(PIP) -r $(filter %.txt,$^)
+	touch $@
+
+.venv-test/stores: .venv-test/ready tests/requirements-stores.txt tests/requirements-no-deps.txt
+	@echo "== installing the vector stores that the tests run"
+	.venv-test/$(PIP) -r tests/requirements.txt -r tests/requirements-stores.txt
+	.venv-test/$(PIP) --no-deps -r tests/requirements-no-deps.txt
 	touch $@
 
 .venv-sanitize/installed: .venv-sanitize/ready $(SOURCES)

@@ -1,0 +1,178 @@
+"""LangChain's FAISS store, from texts to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from checks import (
+    QUERIES,
+    TEXTS,
+    MakeIndex,
+    Vectors,
+    check_answers,
+    flat_and_ivf,
+    load,
+    named,
+    to_delete,
+    without,
+)
+from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="module")
+def langchain(vector_of: Vectors) -> SimpleNamespace:
+    """`FAISS`, the embedding model, and new stores with texts in an index of ours."""
+    store, docstore, core = load(
+        "langchain_community.vectorstores",
+        "langchain_community.docstore.in_memory",
+        "langchain_core.embeddings",
+    )
+
+    class Lookup(core.Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vector_of(text) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return vector_of(text)
+
+    model = Lookup()
+
+    def filled(index: Any, first: int = 0, last: int = TEXTS) -> Any:
+        new = store.FAISS(model, index, docstore.InMemoryDocstore(), {})
+        texts = named(range(first, last))
+        parity = [{"even": number % 2 == 0} for number in range(first, last)]
+        new.add_texts(texts, metadatas=parity, ids=texts)
+        return new
+
+    return SimpleNamespace(FAISS=store.FAISS, model=model, filled=filled)
+
+
+def ask(store: Any, query: str, k: int = 10) -> list[str]:
+    return [document.page_content for document in store.similarity_search(query, k=k)]
+
+
+@flat_and_ivf
+def test_langchain_searches(
+    langchain: SimpleNamespace,
+    make_index: MakeIndex,
+    queries: NDArray[np.float32],
+    exact: list[list[str]],
+    kind: str,
+) -> None:
+    store = langchain.filled(make_index(kind))
+    check_answers(lambda query: ask(store, query), exact)
+    distances, labels = store.index.search(queries[:1], 10)
+    found = store.similarity_search_with_score("query 0", k=10)
+    assert [document.page_content for document, _ in found] == named(labels[0])
+    np.testing.assert_array_equal([distance for _, distance in found], distances[0])
+    even = store.similarity_search("query 0", k=5, filter={"even": True}, fetch_k=200)
+    assert len(even) == 5
+    assert all(document.metadata["even"] for document in even)
+    few = langchain.filled(make_index(kind), last=3)
+    assert sorted(ask(few, "query 0")) == named(range(3))
+
+
+def test_langchain_is_compressed_in_place(
+    langchain: SimpleNamespace, make_index: MakeIndex, exact: list[list[str]]
+) -> None:
+    texts = named(range(TEXTS))
+    pairs = zip(texts, langchain.model.embed_documents(texts), strict=True)
+    store = langchain.FAISS.from_embeddings(list(pairs), langchain.model, ids=texts)
+    assert check_answers(lambda query: ask(store, query), exact) == 1
+    index = make_index("flat")
+    index.add(store.index.reconstruct_n(0, store.index.ntotal))
+    store.index = index
+    check_answers(lambda query: ask(store, query), exact)
+    store.delete(["text 0"])
+    assert store.index.ntotal == TEXTS - 1
+
+
+@flat_and_ivf
+def test_langchain_selects_for_diversity(
+    langchain: SimpleNamespace,
+    make_index: MakeIndex,
+    base: NDArray[np.float32],
+    kind: str,
+) -> None:
+    store = langchain.filled(make_index(kind))
+
+    def likeness(diversity: float) -> float:
+        found = store.max_marginal_relevance_search(
+            "query 1", k=5, fetch_k=50, lambda_mult=1 - diversity
+        )
+        texts = [document.page_content for document in found]
+        assert len({*texts}) == 5
+        assert {*texts} <= {*ask(store, "query 1", 50)}
+        chosen = base[[int(text.split()[1]) for text in texts]]
+        return float((chosen @ chosen.T)[np.triu_indices(5, 1)].mean())
+
+    assert likeness(1) < likeness(0) - 0.05
+
+
+def test_langchain_deletes_and_adds_again(
+    langchain: SimpleNamespace, make_index: MakeIndex, exact: list[list[str]]
+) -> None:
+    store = langchain.filled(make_index("flat"))
+    gone = to_delete(exact)
+    assert store.delete(gone)
+    assert store.index.ntotal == TEXTS - len(gone)
+    left = without(exact, gone)
+    for number in range(QUERIES):
+        assert not {*ask(store, f"query {number}")} & {*gone}
+    check_answers(lambda query: ask(store, query), left)
+    store.add_texts(exact[0][:3], ids=exact[0][:3])
+    for text in exact[0][:3]:
+        assert ask(store, text, 1) == [text]
+
+
+@flat_and_ivf
+def test_langchain_saves_what_stock_faiss_reads(
+    langchain: SimpleNamespace,
+    make_index: MakeIndex,
+    exact: list[list[str]],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    store = langchain.filled(make_index(kind))
+    before = check_answers(lambda query: ask(store, query), exact)
+    store.save_local(str(tmp_path))
+    loaded = langchain.FAISS.load_local(
+        str(tmp_path), langchain.model, allow_dangerous_deserialization=True
+    )
+    assert type(loaded.index).__module__.startswith("faiss.")
+    if kind == "ivf":
+        faiss.extract_index_ivf(loaded.index).nprobe = 16
+    after = check_answers(lambda query: ask(loaded, query), exact)
+    assert after >= before - 0.03
+    loaded.add_texts(["text 1300"])
+    assert ask(loaded, "text 1300", 1) == ["text 1300"]
+
+
+@flat_and_ivf
+def test_langchain_pickles_all_of_it(
+    langchain: SimpleNamespace, make_index: MakeIndex, kind: str
+) -> None:
+    store = langchain.filled(make_index(kind))
+    again = langchain.FAISS.deserialize_from_bytes(
+        store.serialize_to_bytes(), langchain.model, allow_dangerous_deserialization=True
+    )
+    assert type(again.index) is type(store.index)
+    for number in range(QUERIES):
+        query = f"query {number}"
+        assert again.similarity_search_with_score(query) == store.similarity_search_with_score(
+            query
+        )
+
+
+def test_langchain_merges(
+    langchain: SimpleNamespace, make_index: MakeIndex, exact: list[list[str]]
+) -> None:
+    store = langchain.filled(make_index("flat"), last=500)
+    store.merge_from(langchain.filled(make_index("flat"), first=500))
+    assert store.index.ntotal == TEXTS
+    check_answers(lambda query: ask(store, query), exact)
