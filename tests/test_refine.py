@@ -1,0 +1,178 @@
+"""The third stage: candidates ranked by rows that are kept, or by the caller's own."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import waterfill as wf
+
+METRICS = ("ip", "l2", "cosine")
+KINDS = ("float16", "int8", "float32")
+TOLERANCE = {"float16": 2e-3, "int8": 2e-2, "float32": 1e-5}
+
+
+def exact(x: np.ndarray, q: np.ndarray, metric: str) -> np.ndarray:
+    x, q = x.astype(np.float64), q.astype(np.float64)
+    if metric == "cosine":
+        x, q = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, q))
+    if metric == "l2":
+        return ((q[:, None] - x) ** 2).sum(-1)
+    return q @ x.T
+
+
+@pytest.fixture(scope="module")
+def codecs(clustered) -> dict[str, wf.Codec]:
+    recipe = wf.Recipe(20, 6)
+    return {metric: recipe.train(clustered, metric, cells=8) for metric in METRICS}
+
+
+def made(kind: str, codec: wf.Codec, metric: str, refine) -> wf.IndexFlat | wf.IndexIVF:
+    if kind == "flat":
+        return wf.IndexFlat(codec, metric, refine=refine)
+    return wf.IndexIVF(codec, 8, metric=metric, refine=refine)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("index_kind", ["flat", "ivf"])
+def test_all_rows_refined_are_an_exact_search(codecs, clustered, index_kind, kind, metric):
+    x, q = clustered[:1000], clustered[1000:1040]
+    index = made(index_kind, codecs[metric], metric, kind)
+    index.add(x[:700])
+    index.add(x[700:])
+    index.k_factor = 100
+    if index_kind == "ivf":
+        index.nprobe = 8
+    distances, labels = index.search(q, 10)
+    scores = exact(x, q, metric)
+    scale = np.abs(scores).max()
+    at_labels = np.take_along_axis(scores, labels, axis=1)
+    np.testing.assert_allclose(distances, at_labels, atol=TOLERANCE[kind] * scale)
+    best = np.sort(scores if metric == "l2" else -scores, axis=1)[:, :10]
+    best = best if metric == "l2" else -best
+    np.testing.assert_allclose(distances, best, atol=TOLERANCE[kind] * scale)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_rows_of_ones_own_are_read_where_they_lie(codecs, clustered, metric, dtype, tmp_path):
+    x, q = clustered[:1000], clustered[1000:1040]
+    np.save(tmp_path / "rows.npy", x.astype(dtype))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    index = wf.IndexFlat(codecs[metric], metric, refine=rows, k_factor=100)
+    index.add_with_ids(x[::-1], np.arange(1000)[::-1])
+    plain = wf.IndexFlat(codecs[metric], metric)
+    plain.add_with_ids(x[::-1], np.arange(1000)[::-1])
+    assert index.nbytes == plain.nbytes
+    distances, labels = index.search(q, 10)
+    scores = exact(rows.astype("f4"), q, metric)
+    best = np.sort(scores if metric == "l2" else -scores, axis=1)[:, :10]
+    tolerance = 1e-5 * np.abs(scores).max()
+    np.testing.assert_allclose(distances, best if metric == "l2" else -best, atol=tolerance)
+    np.testing.assert_allclose(np.take_along_axis(scores, labels, 1), distances, atol=tolerance)
+
+
+def test_only_candidates_are_refined(codecs, clustered):
+    x, q = clustered[:1000], clustered[1000:1040]
+    plain = wf.IndexFlat(codecs["ip"])
+    plain.add(x)
+    index = wf.IndexFlat(codecs["ip"], refine="float32", k_factor=1)
+    index.add(x)
+    candidates = plain.search(q, 10)[1]
+    labels = index.search(q, 10)[1]
+    np.testing.assert_array_equal(np.sort(labels, axis=1), np.sort(candidates, axis=1))
+    more = index.search(q, 10, params=wf.SearchParameters(k_factor=3))[1]
+    wide = plain.search(q, 30)[1]
+    assert all(np.isin(a, b).all() for a, b in zip(more, wide, strict=True))
+    scores = exact(x, q, "ip")
+    expected = [
+        row[np.argsort(-s[row], kind="stable")[:10]] for row, s in zip(wide, scores, strict=True)
+    ]
+    assert (more == np.array(expected)).mean() > 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_stay_with_their_vectors(codecs, clustered, kind, tmp_path):
+    x = clustered[:600]
+    index = wf.IndexFlat(codecs["ip"], refine=kind, k_factor=60)
+    index.add(x)
+    assert index.remove_ids(np.arange(0, 600, 3)) == 200
+    other = wf.IndexFlat(codecs["ip"], refine=kind, k_factor=60)
+    other.add(clustered[600:700])
+    index.merge_from(other)
+    left = np.concatenate([np.delete(x, np.arange(0, 600, 3), axis=0), clustered[600:700]])
+    q = clustered[1000:1030]
+    scores = exact(left, q, "ip")
+    wf.write_index(index, tmp_path / "a.wf")
+    again = wf.read_index(tmp_path / "a.wf")
+    for one in (index, again, pickle.loads(pickle.dumps(index))):
+        assert (one.refine, one.k_factor) == (kind, 60)
+        distances, _ = one.search(q, 5)
+        best = -np.sort(-scores, axis=1)[:, :5]
+        np.testing.assert_allclose(distances, best, atol=TOLERANCE[kind] * np.abs(scores).max())
+    wf.write_index(again, tmp_path / "b.wf")
+    assert (tmp_path / "a.wf").read_bytes() == (tmp_path / "b.wf").read_bytes()
+
+
+def test_ones_own_rows_are_given_again_when_a_file_is_read(codecs, clustered, tmp_path):
+    rows = clustered[:300]
+    index = wf.IndexFlat(codecs["l2"], "l2", refine=rows, k_factor=30)
+    index.add(rows)
+    wf.write_index(index, tmp_path / "a.wf")
+    without = wf.read_index(tmp_path / "a.wf")
+    again = wf.read_index(tmp_path / "a.wf", refine=rows)
+    again.k_factor = 30
+    assert without.refine is None
+    for ours, expected in zip(
+        again.search(clustered[:9], 4), index.search(clustered[:9], 4), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_failed_add_leaves_nothing(codecs, clustered):
+    index = wf.IndexFlat(codecs["ip"], refine="float16", k_factor=10)
+    index.add(clustered[:50])
+    large = clustered[50:60].copy()
+    large[3] *= 1e5
+    with pytest.warns(RuntimeWarning, match="far"), pytest.raises(ValueError, match="row 3"):
+        index.add(large)
+    assert index.ntotal == 50
+    index.add(clustered[60:70])
+    distances, labels = index.search(clustered[60:61], 1)
+    assert distances[0, 0] == pytest.approx(
+        exact(clustered[[labels[0, 0] + 10 * (labels[0, 0] >= 50)]], clustered[60:61], "ip")[0, 0],
+        rel=1e-3,
+    )
+
+
+def test_what_is_refused(codecs, clustered, tmp_path):
+    codec, rows = codecs["ip"], clustered[:100]
+    for call, error, message in (
+        (lambda: wf.IndexFlat(codec, refine="fp8"), ValueError, "refine='fp8' must be"),
+        (lambda: wf.IndexFlat(codec, refine=3), ValueError, "refine=3 must be"),
+        (lambda: wf.IndexFlat(codec, refine=rows[:, :5]), ValueError, "refine has 5 dimensions"),
+        (lambda: wf.IndexFlat(codec, refine=rows.T), ValueError, "refine must be rows"),
+        (lambda: wf.IndexFlat(codec, refine=rows[0]), ValueError, "refine must be rows"),
+        (lambda: wf.IndexFlat(codec, refine=rows.astype(int)), TypeError, "refine must be float"),
+        (lambda: wf.IndexFlat(codec, refine=rows, k_factor=0.5), ValueError, "k_factor=0.5"),
+        (lambda: wf.IndexFlat(codec, refine=rows).add(clustered[:101]), ValueError, "id 100 has"),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows).add_with_ids(rows[:1], [-3]),
+            ValueError,
+            "id -3 has no row",
+        ),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    own = wf.IndexFlat(codec, refine=rows)
+    own.add(rows)
+    with pytest.raises(ValueError, match="removal would number vectors anew"):
+        own.remove_ids([1])
+    kept = wf.IndexFlat(codec, refine="int8")
+    with pytest.raises(ValueError, match="refine='int8' needs the vectors"):
+        kept.add_sa_codes(kept.sa_encode(rows))
+    with pytest.raises(ValueError, match="other rows to refine with"):
+        kept.merge_from(own)
