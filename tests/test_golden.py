@@ -13,7 +13,7 @@ GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.wf"))
 
 
 def test_there_are_golden_files():
-    assert len(GOLDEN) >= 10
+    assert len(GOLDEN) >= 15
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

@@ -80,7 +80,7 @@ std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec) {
   return order;
 }
 
-CoarsePlan::CoarsePlan(const Codec& codec, std::size_t groups) {
+CoarsePlan::CoarsePlan(const Codec& codec, std::size_t group_count) : groups(group_count) {
   const std::vector<double> variance = contributions(codec);
   std::vector<std::uint32_t> order = pairs_by_contribution(codec);
   order.resize((groups + 1) / 2);

@@ -20,6 +20,7 @@ struct CoarsePlan {
   // groups: planes to read, at least 1 and at most codec.groups().
   CoarsePlan(const Codec& codec, std::size_t groups);
 
+  std::size_t groups;
   std::vector<std::uint32_t> pairs;   // a multiple of kPairStep
   std::vector<std::uint32_t> copy;    // of its pair: 0, 1, ...
   std::vector<std::uint32_t> copies;  // how many its pair has

@@ -56,6 +56,15 @@ IndexView Index::view() const {
   return {*codec_, store_, *scoring_, centroids_, ids_, exact_.get(), metric_ == Metric::cosine};
 }
 
+std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
+  if (groups == 0) groups = codec_->groups();
+  const std::unique_lock own(kept_mutex_);
+  if (coarse_plan_ == nullptr || coarse_plan_->groups != groups) {
+    coarse_plan_ = std::make_shared<const CoarsePlan>(*codec_, groups);
+  }
+  return coarse_plan_;
+}
+
 Alpha Index::alpha() const {
   if (codec_->params().pq_multiplier > 0) return Alpha{0};
   return metric_ == Metric::l2 ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
@@ -247,7 +256,7 @@ void Index::keep_ids() {
 
 void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const {
   const std::shared_lock lock(mutex_);
-  const std::unique_lock own(lookup_mutex_);
+  const std::unique_lock own(kept_mutex_);
   if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
   for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
 }

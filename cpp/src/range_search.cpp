@@ -25,14 +25,14 @@ struct Found {
 
 class RangeSearcher {
  public:
-  RangeSearcher(const IndexView& view, const Filter& filter, const Rows& queries, float radius,
-                const SearchParams& params)
+  RangeSearcher(const IndexView& view, const CoarsePlan& plan, const Filter& filter,
+                const Rows& queries, float radius, const SearchParams& params)
       : view_(view),
         filter_(filter),
         queries_(queries),
         radius_(radius),
         params_(params),
-        plan_(view.codec, view.codec.groups()),
+        plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         prober_(view.store, view.scoring, scanner_, filter, params, 0),
         results_(view, 0, 0) {}
@@ -110,7 +110,7 @@ class RangeSearcher {
   Rows queries_;
   float radius_;
   const SearchParams& params_;
-  CoarsePlan plan_;
+  const CoarsePlan& plan_;
   Scanner scanner_;
   Prober prober_;
   Results results_;
@@ -124,7 +124,8 @@ RangeResult Index::range_search(const Rows& queries, float radius,
   const std::shared_lock lock(mutex_);
   const Filter filter(store_, ids_, params.selector);
   const IndexView view = this->view();
-  return RangeSearcher(view, filter, queries, radius, params).run();
+  const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
+  return RangeSearcher(view, *plan, filter, queries, radius, params).run();
 }
 
 }  // namespace waterfill

@@ -27,14 +27,14 @@ constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one 
 // Everything that one call of search shares between its threads.
 class Searcher {
  public:
-  Searcher(const IndexView& view, const Filter& filter, const Rows& queries,
+  Searcher(const IndexView& view, const CoarsePlan& plan, const Filter& filter, const Rows& queries,
            const SearchParams& params)
       : view_(view),
         filter_(filter),
         queries_(queries),
         params_(params),
         wanted_(std::min(std::max({params.candidates, params.k, params.exact}), view.store.size())),
-        plan_(view.codec, params.scan_groups > 0 ? params.scan_groups : view.codec.groups()),
+        plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         prober_(view.store, view.scoring, scanner_, filter, params, wanted_),
         results_(view, params.k, params.exact) {}
@@ -169,7 +169,7 @@ class Searcher {
   Rows queries_;
   const SearchParams& params_;
   std::size_t wanted_;
-  CoarsePlan plan_;
+  const CoarsePlan& plan_;
   Scanner scanner_;
   Prober prober_;
   Results results_;
@@ -201,7 +201,8 @@ void Index::search(const Rows& queries, const SearchParams& params, float* dista
   require(params.exact == 0 || exact_ != nullptr, "k_factor: the index keeps no exact rows");
   const Filter filter(store_, ids_, params.selector);
   const IndexView view = this->view();
-  Searcher(view, filter, queries, params).run(distances, ids);
+  const std::shared_ptr<const CoarsePlan> plan = coarse_plan(params.scan_groups);
+  Searcher(view, *plan, filter, queries, params).run(distances, ids);
 }
 
 }  // namespace waterfill

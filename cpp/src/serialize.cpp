@@ -1,5 +1,6 @@
 #include "waterfill/serialize.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels.hpp"
@@ -259,6 +260,7 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
   SectionReader extra = file.section("EXTRA", has_extra ? n : 0);
   const std::vector<std::int64_t> ids =
       file.has("IDS") ? file.array<std::int64_t>("IDS", n) : std::vector<std::int64_t>();
+  wanted(std::find(ids.begin(), ids.end(), -1) == ids.end(), "section IDS has an id of -1");
   // One list needs no numbers, whatever the file says.
   index.load(n, codec.lists() > 1 ? lists.data() : nullptr, file.has("IDS") ? ids.data() : nullptr,
              [&](Segment& segment) {

@@ -40,16 +40,20 @@ class Index(Collection):
     ) -> None:
         super().__init__(source, metric, refine)
         self._given: dict[str, Any] = {}  # settings that are not left to the codec
+        self._chosen: dict[str, Any] = {}  # the codec's
         self.k_factor = k_factor
 
     # How deep a search goes.
 
     def _setting(self, name: str) -> Any:
+        """Return what was set, or else what training chose."""
         if name in self._given:
             return self._given[name]
-        self._trained()
-        assert self._codec is not None
-        return getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
+        if name not in self._chosen:
+            self._trained()
+            assert self._codec is not None
+            self._chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
+        return self._chosen[name]
 
     @property
     def reach(self) -> float:

@@ -7,8 +7,10 @@ training or search, such files must be read, written back byte for byte, and sea
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 import waterfill as wf
@@ -31,18 +33,37 @@ def codecs(x: np.ndarray) -> dict[str, wf.Codec]:
     }
 
 
+def indexes(x: np.ndarray) -> Iterator[tuple[str, wf.IndexFlat | wf.IndexIVF]]:
+    """Index by the name of its file."""
+    for name, codec in codecs(x).items():
+        for metric in ("ip", "l2"):
+            index = wf.IndexFlat(codec, metric)
+            index.add(x[:500])
+            yield f"{name}-{metric}", index
+    codec = codecs(x)["1.1-cells"]
+    for refine in ("float16", "int8", "float32"):
+        index = wf.IndexFlat(codec, "l2", refine=refine, k_factor=3)
+        index.add_with_ids(x[:500], np.arange(500)[::-1] * 10_000_000_000 - 77)
+        yield f"1.2-ids-{refine}", index
+    quantizer = faiss.IndexFlatL2(12)
+    quantizer.add(codec._core.arrays["centroids"])
+    for name, given in (("lists", None), ("quantizer", quantizer)):
+        ivf = wf.IndexIVF(codec, 16, given, metric="ip")
+        ivf.nprobe = 4
+        ivf.add(x[:500])
+        ivf.remove_ids(np.arange(40, 50))
+        yield f"1.2-ivf-{name}", ivf
+
+
 def main() -> int:
     """Write what is missing; return the exit status."""
     rng = np.random.default_rng(1)
     x = (rng.standard_normal((900, 12)) * np.geomspace(2, 0.2, 12) + 0.5).astype("f4")
-    for name, codec in codecs(x).items():
-        for metric in ("ip", "l2"):
-            path = HERE / f"{name}-{metric}.wf"
-            if path.exists():
-                print(f"{path.name} exists and stays as it is", file=sys.stderr)
-                continue
-            index = wf.IndexFlat(codec, metric)
-            index.add(x[:500])
+    for name, index in indexes(x):
+        path = HERE / f"{name}.wf"
+        if path.exists():
+            print(f"{path.name} exists and stays as it is", file=sys.stderr)
+        else:
             wf.write_index(index, path)
             distances, labels = index.search(x[-20:], 5)
             np.savez(

@@ -40,6 +40,7 @@ struct RangeResult {
   std::vector<std::int64_t> ids;  // of a query in order of arrival
 };
 
+struct CoarsePlan;
 class Scoring;
 struct IndexView;
 
@@ -115,6 +116,7 @@ class Index {
   void changed();
   void check(const Rows& queries, const SearchParams& params) const;
   IndexView view() const;
+  std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;
   void require_labels(std::size_t first, std::size_t n) const;
   void require_rows(std::size_t n, const std::int64_t* ids) const;
   void append_locked(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids);
@@ -128,8 +130,10 @@ class Index {
   PackedMatrix centroids_;                  // of the cells, from the mean, for queries
   std::unique_ptr<const Scoring> scoring_;  // for what the store holds
   std::uint64_t version_ = 0;
-  mutable std::unique_ptr<const Ids::Lookup> lookup_;  // for the ids that there are
-  mutable std::mutex lookup_mutex_;
+  // What the last calls needed, kept for the next.
+  mutable std::unique_ptr<const Ids::Lookup> lookup_;
+  mutable std::shared_ptr<const CoarsePlan> coarse_plan_;
+  mutable std::mutex kept_mutex_;
   mutable std::shared_mutex mutex_;
 };
 
