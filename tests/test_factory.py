@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.faiss.factory import Description, metric_name, parse
+from waterfill.arguments import metric_name
+from waterfill.faiss.factory import Description, parse
 from waterfill.recipe import Recipe
 
 

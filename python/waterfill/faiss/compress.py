@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.codec import Codec
+from waterfill.flat import IndexFlat
+from waterfill.ivf import IndexIVF
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.rows import FloatRows
@@ -34,7 +35,7 @@ def compress(
     queries: Any = None,
     seed: int = 0,
     effort: Effort = "balanced",
-) -> Any:
+) -> IndexFlat | IndexIVF:
     """Compress a FAISS index that holds whole vectors: same ids, same metric.
 
     Vectors are read where they lie, a block at a time; memory beyond the new index is a sample to
@@ -87,24 +88,22 @@ def compress(
     if queries is not None and (nlist is not None or lists is not None):
         raise ValueError("queries: an IndexIVF is trained without them")
     learner = Recipe(source.d, code_bytes, seed=seed, effort=effort) if plan is None else plan
-    options = {} if refine is None else {"refine": refine}
-    waterfill: Any = importlib.import_module("waterfill")
     sample = source.sample(seed)
-    made: Any
+    made: IndexFlat | IndexIVF
     if lists is not None:
         quantizer = _owner().clone_index(_whole(lists.quantizer))
-        made = waterfill.IndexIVF(learner, lists.nlist, quantizer, metric=metric, **options)
+        made = IndexIVF(learner, lists.nlist, quantizer, metric=metric, refine=refine)
         made.train(sample)
         made.nprobe = int(lists.nprobe)
     elif nlist is not None:
-        made = waterfill.IndexIVF(learner, nlist, metric=metric, **options)
+        made = IndexIVF(learner, nlist, metric=metric, refine=refine)
         made.train(sample)
     elif isinstance(learner, Recipe):
         codec = learner.train(sample, metric, queries=queries)
-        made = waterfill.IndexFlat(codec, metric, **options)
+        made = IndexFlat(codec, metric, refine=refine)
     else:
         codec = Codec.train(sample, learner, seed, queries=queries, metric=metric, effort=effort)
-        made = waterfill.IndexFlat(codec, metric, **options)
+        made = IndexFlat(codec, metric, refine=refine)
     for ids, block in source.blocks():
         if ids is None:
             made.add(block)

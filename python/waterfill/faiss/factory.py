@@ -7,10 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
+from waterfill.arguments import Metric, metric_name
+from waterfill.flat import IndexFlat
+from waterfill.ivf import IndexIVF
 from waterfill.recipe import Recipe
-from waterfill.training import Judge
 
 Refine = Literal["fp16", "int8", "flat"]
 
@@ -22,7 +22,6 @@ GRAMMAR = """\
   IVF65536_HNSW32,WF32 65,536 lists, found through a graph of 32 links (needs FAISS)
   IDMap2,WF48          as FAISS spells an index with ids of your own"""
 
-_METRICS: dict[object, Judge] = {"ip": "ip", "l2": "l2", "cosine": "cosine", 0: "ip", 1: "l2"}
 _REFINE: dict[str, Refine] = {
     "RFlat": "flat",
     "Refine(flat)": "flat",
@@ -99,7 +98,7 @@ def parse(description: str) -> Description:
     )
 
 
-def index_factory(d: int, description: str, metric: Any = 1) -> Any:
+def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFlat | IndexIVF:
     """Make an untrained index from a line of text: call its `train`, then `add`.
 
     Parameters
@@ -131,28 +130,15 @@ def index_factory(d: int, description: str, metric: Any = 1) -> Any:
         If a graph is asked for and FAISS is not installed.
     """
     what = parse(description)
-    judge = metric_name(metric)
+    name = metric_name(metric)
     recipe = Recipe(d, what.code_bytes)
-    waterfill: Any = importlib.import_module("waterfill")
-    options = {} if what.refine is None else {"refine": what.refine}
     if what.nlist is None:
-        return waterfill.IndexFlat(recipe, judge, **options)
-    graph = None if what.hnsw is None else _graph(d, what.hnsw, judge)
-    return waterfill.IndexIVF(recipe, what.nlist, quantizer=graph, metric=judge, **options)
+        return IndexFlat(recipe, name, refine=what.refine)
+    graph = None if what.hnsw is None else _graph(d, what.hnsw, name)
+    return IndexIVF(recipe, what.nlist, graph, metric=name, refine=what.refine)
 
 
-def metric_name(metric: Any) -> Judge:
-    """Return ``ip``, ``l2`` or ``cosine`` for one of them, or for FAISS's 0 and 1."""
-    known = isinstance(metric, str | int | np.integer) and not isinstance(metric, bool)
-    if not known or metric not in _METRICS:
-        raise ValueError(
-            f"metric={metric!r} must be 'ip', 'l2' or 'cosine', or FAISS's METRIC_INNER_PRODUCT "
-            "(0) or METRIC_L2 (1)"
-        )
-    return _METRICS[metric]
-
-
-def _graph(d: int, links: int, metric: Judge) -> Any:
+def _graph(d: int, links: int, metric: Metric) -> Any:
     try:
         faiss: Any = importlib.import_module("faiss")
     except ImportError as error:
