@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.errors import ArgumentError
 
 FloatRows = NDArray[np.float32]
 
@@ -46,11 +47,13 @@ class Rows:
         array = _as_array(x, name)
         if array.ndim != 2:
             hint = "; for a single vector use x[None, :]" if array.ndim == 1 else ""
-            raise ValueError(f"{name} must have shape (n, d), got shape {tuple(array.shape)}{hint}")
+            raise ArgumentError(
+                f"{name} must have shape (n, d), got shape {tuple(array.shape)}{hint}"
+            )
         if array.shape[1] == 0:
-            raise ValueError(f"{name} has 0 dimensions; at least 1 is needed")
+            raise ArgumentError(f"{name} has 0 dimensions; at least 1 is needed")
         if d is not None and array.shape[1] != d:
-            raise ValueError(f"{name} has {array.shape[1]} dimensions, expected {d}")
+            raise ArgumentError(f"{name} has {array.shape[1]} dimensions, expected {d}")
         self._array = array
         self._pages = _Pages.of(array)
         self.name = name

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.errors import ArgumentError
+
 Ids = NDArray[np.int64]
 Step = tuple[Any, ...]
 """A step of a program, its operands before it.
@@ -232,7 +234,7 @@ def as_ids(ids: Any, name: str = "ids") -> Ids:
     """Return `ids` as int64 (n,), or say by name what is wrong with them."""
     array = np.asarray(ids)
     if array.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), got shape {array.shape}")
+        raise ArgumentError(f"{name} must have shape (n,), got shape {array.shape}")
     if array.size == 0:
         return np.empty(0, dtype=np.int64)
     if array.dtype.kind not in "iu":
