@@ -282,7 +282,7 @@ class Collection:
         n0, ni = as_int("n0", n0), as_int("ni", ni)
         ni = self.ntotal - n0 if ni == -1 else ni
         if n0 < 0 or ni < 0 or n0 + ni > self.ntotal:
-            raise ArgumentError(f"n0={n0}, ni={ni} reach beyond an index of {self.ntotal} vectors")
+            raise MissingIdError(f"n0={n0}, ni={ni} reach beyond an index of {self.ntotal} vectors")
         return n0, ni
 
     def reconstruct(self, key: int, x: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

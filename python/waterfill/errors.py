@@ -15,5 +15,5 @@ class ArgumentError(ValueError, AssertionError):
     """An argument has a value that is not possible, where FAISS has an assertion."""
 
 
-class MissingIdError(IndexError, RuntimeError):
-    """There is no vector with this id."""
+class MissingIdError(IndexError, ValueError, RuntimeError):
+    """There is no vector with this id, or at this position."""
