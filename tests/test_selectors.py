@@ -316,3 +316,14 @@ def test_selectors_need_no_faiss():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("n", [0, 1, 33])
+@pytest.mark.parametrize("sel", [_RANGE, wf.IDSelectorAll(), wf.IDSelectorArray([])])
+def test_an_index_with_few_vectors_or_none_is_searched(small_codec, clustered, sel, n):
+    index = wf.IndexFlat(small_codec)
+    index.add(clustered[:n])
+    member = np.flatnonzero(evaluate(selectors.program(sel, universe()), np.arange(n)))
+    found = index.search(clustered[:2], 40, params=wf.SearchParameters(sel=sel))[1]
+    for row in found:
+        np.testing.assert_array_equal(np.sort(row[row >= 0]), member)

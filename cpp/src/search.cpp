@@ -56,7 +56,8 @@ class Searcher {
                            {probes, params_.nprobe});
     const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
-    if (wanted_ == view_.store.size() && params_.nprobe == 0 && filter_.everything()) {
+    const bool none = view_.store.size() == 0;
+    if (none || (wanted_ == view_.store.size() && params_.nprobe == 0 && filter_.everything())) {
       for (Candidates& all : found) {  // nothing to choose: all of them
         for (std::size_t i = 0; i < wanted_; ++i) {
           all.emplace_back(0.0f, static_cast<std::uint32_t>(i));
