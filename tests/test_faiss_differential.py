@@ -263,11 +263,13 @@ class Machine(RuleBasedStateMachine):
         else:
             ours.add(x)
         n = self.ours.ntotal
-        shift = n if self.kind == "flat" else add_id
+        # FAISS's lists would have ids twice where ours number vectors on.
+        anew = self.kind == "lists" and not (add_id or self.ours.has_ids or ours.has_ids)
+        shift = n if self.kind == "flat" or anew else add_id
         self.add_to_peer(peer, x, self.note(x, ids + shift), ids)
         extra = [] if self.kind == "flat" else [add_id]
         self.ours.merge_from(ours, *extra)
-        self.peer.merge_from(peer, *extra)
+        self.peer.merge_from(peer, *([shift] if extra else []))
         assert ours.ntotal == peer.ntotal == 0
 
     @rule()

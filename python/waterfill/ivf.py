@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.arguments import Metric, as_positive_int
+from waterfill.arguments import Metric, as_int, as_positive_int
 from waterfill.codec import Codec
 from waterfill.collection import Codes
 from waterfill.index import Index, Stored
@@ -156,6 +156,18 @@ class IndexIVF(Index):
         options = {} if chosen.quantizer_params is None else {"params": chosen.quantizer_params}
         lists = self.quantizer.search(queries, nprobe, **options)[1]
         return np.ascontiguousarray(lists, dtype=np.int64)
+
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+        """Take all vectors of an index with the same codec, which is left empty.
+
+        As `IndexFlat.merge_from`, but that any `add_id` other than 0 is added to the other's ids.
+        With 0, vectors that were added without ids get their new positions (FAISS would give
+        ids twice).
+        """
+        self.check_compatible_for_merge(otherIndex)
+        if as_int("add_id", add_id) not in (0, self.ntotal):
+            self._trained().keep_ids()
+        super().merge_from(otherIndex, add_id)
 
     def _remove(self, core: _core.Index, steps: list[Step]) -> int:
         core.keep_ids()
