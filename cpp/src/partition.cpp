@@ -156,6 +156,32 @@ void Partition::assign_few(const Rows& x, std::uint16_t* cells) const {
   }
 }
 
+void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const {
+  const std::size_t width = products_.width();
+  std::vector<float> units(rows.n), norms(rows.n);
+  std::vector<std::uint8_t> shorts(rows.n * width);
+  std::vector<std::int16_t> products(rows.n * products_.stride());
+  for (std::size_t i = 0; i < rows.n; ++i) {
+    double squares = 0;
+    float largest = 0;
+    for (std::size_t k = 0; k < rows.d; ++k) {
+      const float value = rows.row(i)[k];
+      squares += static_cast<double>(value) * value;
+      largest = std::max(largest, std::abs(value));
+    }
+    norms[i] = static_cast<float>(std::sqrt(squares));
+    units[i] = products_.to_short(rows.row(i), norms[i], largest, shorts.data() + i * width);
+  }
+  products_.multiply(shorts.data(), units.data(), rows.n, scales_.data(), products.data());
+  for (std::size_t i = 0; i < rows.n; ++i) {
+    const auto unit = static_cast<float>(norms[i] * (largest_ / kInt16));
+    const std::int16_t* own = products.data() + i * products_.stride();
+    for (std::size_t c = 0; c < size(); ++c) {
+      out[i * stride + c] = static_cast<float>(own[c]) * unit;
+    }
+  }
+}
+
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                           std::uint64_t seed) {
   require(sample.n >= 1 && cells >= 1, "a partition needs rows and at least one cell");

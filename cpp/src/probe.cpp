@@ -9,14 +9,6 @@ namespace {
 constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
 constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
 
-// The best of a heap of lists, taken from it.
-std::size_t take_best(Candidates& heap) {
-  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
-  const std::size_t list = heap.back().position();
-  heap.pop_back();
-  return list;
-}
-
 }  // namespace
 
 Wishes::Wishes(const std::vector<Opening>& openings, std::size_t begin, std::size_t end,
@@ -33,38 +25,51 @@ Wishes::Wishes(const std::vector<Opening>& openings, std::size_t begin, std::siz
   }
 }
 
+// The best of a heap of lists, taken from it.
+std::size_t Prober::take_best(QueryBatch& batch, std::size_t q, Candidates& heap) const {
+  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
+  const std::size_t list = heap.back().position();
+  heap.pop_back();
+  batch.settle(q, list);
+  return list;
+}
+
 // A heap of the lists that may be looked at, by what their vectors may score.
 Candidates Prober::ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const {
   const float* bases = batch.bases(q);
   const Query& query = batch[q];
+  const std::vector<List>& lists = store_.lists();
   Candidates order;
-  const auto add = [&](std::size_t l) {
-    if (store_.lists()[l].size == 0) return;
-    order.emplace_back(scoring_.best_of_list(l, bases[l], query.deviation, query.w),
-                       static_cast<std::uint32_t>(l));
-  };
   if (params_.probes != nullptr) {
     const std::int64_t* own = params_.probes + number * params_.nprobe;
     for (std::size_t i = 0; i < params_.nprobe; ++i) {
-      if (own[i] >= 0 && std::find(own, own + i, own[i]) == own + i) {
-        add(static_cast<std::size_t>(own[i]));
-      }
+      if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
+      const auto l = static_cast<std::size_t>(own[i]);
+      if (lists[l].size == 0) continue;
+      order.emplace_back(scoring_.best_of_list(l, bases[l], query.deviation, query.w),
+                         static_cast<std::uint32_t>(l));
     }
   } else {
-    for (std::size_t l = 0; l < store_.lists().size(); ++l) add(l);
+    std::vector<float> best(lists.size());
+    scoring_.best_of_lists(bases, query.deviation, query.w, best.data());
+    order.reserve(lists.size());
+    for (std::size_t l = 0; l < lists.size(); ++l) {
+      if (lists[l].size > 0) order.emplace_back(best[l], static_cast<std::uint32_t>(l));
+    }
+    if (limited() && filter_.everything()) keep_best(order, params_.nprobe);
   }
   std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
   return order;
 }
 
-std::vector<std::uint32_t> Prober::lists(const QueryBatch& batch, std::size_t q,
+std::vector<std::uint32_t> Prober::lists(QueryBatch& batch, std::size_t q,
                                          std::size_t number) const {
   if (store_.lists().size() == 1) return {0};
   Candidates order = ranked(batch, q, number);
   std::size_t left = limited() ? params_.nprobe : order.size();
   std::vector<std::uint32_t> lists;
   while (!order.empty() && left > 0) {
-    const std::size_t list = take_best(order);
+    const std::size_t list = take_best(batch, q, order);
     if (filter_.count(list) == 0) continue;
     lists.push_back(static_cast<std::uint32_t>(list));
     --left;
@@ -73,7 +78,7 @@ std::vector<std::uint32_t> Prober::lists(const QueryBatch& batch, std::size_t q,
   return lists;
 }
 
-Opening Prober::open(const QueryBatch& batch, std::size_t q, std::size_t number) const {
+Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const {
   Opening opening;
   if (store_.lists().size() == 1) {
     opening.lists = {0};
@@ -88,7 +93,7 @@ Opening Prober::open(const QueryBatch& batch, std::size_t q, std::size_t number)
   for (std::size_t count = 0, vectors = 0;
        !order.empty() && (left > 0 || filtered) &&
        (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);) {
-    const std::size_t list = take_best(order), own = filter_.count(list);
+    const std::size_t list = take_best(batch, q, order), own = filter_.count(list);
     if (own == 0) continue;
     scanner_.scan_list(batch, q, list, selection);
     vectors += own;
@@ -105,7 +110,7 @@ Opening Prober::open(const QueryBatch& batch, std::size_t q, std::size_t number)
   };
   if (limited()) {
     while (!order.empty() && left > 0) {
-      const std::size_t list = take_best(order);
+      const std::size_t list = take_best(batch, q, order);
       if (filter_.count(list) == 0) continue;
       want(list);
       --left;

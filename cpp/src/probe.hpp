@@ -50,13 +50,13 @@ class Prober {
 
   // Scans the first lists of a query of the batch, whose number in the call is `number`. Alone, so
   // that what is left does not depend on threads or on other queries.
-  Opening open(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  Opening open(QueryBatch& batch, std::size_t q, std::size_t number) const;
   // The lists that a query looks at, without scanning any.
-  std::vector<std::uint32_t> lists(const QueryBatch& batch, std::size_t q,
-                                   std::size_t number) const;
+  std::vector<std::uint32_t> lists(QueryBatch& batch, std::size_t q, std::size_t number) const;
 
  private:
   Candidates ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  std::size_t take_best(QueryBatch& batch, std::size_t q, Candidates& heap) const;
   bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
 
   const CodeStore& store_;

@@ -58,8 +58,8 @@ class RangeSearcher {
     const Rows rows{queries_.row(begin), n, queries_.d};
     const std::int64_t* probes =
         params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
-    const QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                           {probes, params_.nprobe});
+    QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
+                     {probes, params_.nprobe});
     for (std::size_t q = 0; q < n; ++q) {
       std::vector<Task> tasks = share_out(batch, q, begin + q);
       parallel_for(tasks.size(), [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
@@ -75,7 +75,7 @@ class RangeSearcher {
     }
   }
 
-  std::vector<Task> share_out(const QueryBatch& batch, std::size_t q, std::size_t number) const {
+  std::vector<Task> share_out(QueryBatch& batch, std::size_t q, std::size_t number) const {
     std::vector<Task> tasks;
     for (const std::uint32_t list : prober_.lists(batch, q, number)) {
       const std::size_t start = view_.store.start(list), size = view_.store.lists()[list].size;

@@ -81,7 +81,10 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStor
   }
   for (std::size_t l = 0; l < store.lists().size(); ++l) {
     bounds_.push_back(bounds_of(store.lists()[l], l));
-    least_offsets_.push_back(least_offset(bounds_.back()));
+    const Bounds& own = bounds_.back();
+    const float z = (*scales_)[static_cast<std::uint8_t>(std::max(own.last, 0))];
+    gains_.push_back(euclidean ? 2 * z * own.largest_factor : z);
+    least_offsets_.push_back(least_offset(own));
   }
 }
 
@@ -133,10 +136,15 @@ float Scoring::deviation(const float* projected) const {
 }
 
 float Scoring::best_of_list(std::size_t list, float base, float t, float w) const {
-  const Bounds& bounds = bounds_[list];
-  const float z = (*scales_)[static_cast<std::uint8_t>(std::max(bounds.last, 0))];
-  if (!euclidean_) return base + z * t;
-  return base + 2 * z * bounds.largest_factor * t - static_cast<float>(w * least_offsets_[list]);
+  const float best = base + gains_[list] * t;
+  return euclidean_ ? best - static_cast<float>(w * least_offsets_[list]) : best;
+}
+
+void Scoring::best_of_lists(const float* bases, float t, float w, float* best) const {
+  for (std::size_t l = 0; l < gains_.size(); ++l) best[l] = bases[l] + gains_[l] * t;
+  for (std::size_t l = 0; euclidean_ && l < gains_.size(); ++l) {
+    best[l] -= static_cast<float>(w * least_offsets_[l]);
+  }
 }
 
 void Scoring::limits(std::size_t list, float base, float threshold, const CoarseUnit& unit, float w,

@@ -41,6 +41,7 @@ class Scoring {
   float deviation(const float* projected) const;
   // At least the score of every vector of a list whose t is at most `t`.
   float best_of_list(std::size_t list, float base, float t, float w) const;
+  void best_of_lists(const float* bases, float t, float w, float* best) const;  // of all lists
 
   // From the sum of a vector's coarse table entries and its side bytes.
   float coarse(std::size_t list, float base, float t, std::uint8_t scale, std::uint8_t extra,
@@ -85,8 +86,10 @@ class Scoring {
   float largest_rho_ = 0;
   std::vector<float> variances_;  // of decoded coordinates
   std::vector<Bounds> bounds_;
-  std::vector<float> lengths_;         // of the centroids from the mean
-  std::vector<double> least_offsets_;  // of the lists
+  std::vector<float> lengths_;  // of the centroids from the mean
+  // Of the lists: the best score is at most base + gain t - w offset.
+  std::vector<float> gains_;
+  std::vector<double> least_offsets_;
 };
 
 }  // namespace waterfill

@@ -52,8 +52,8 @@ class Searcher {
     const Rows rows{queries_.row(begin), n, queries_.d};
     const std::int64_t* probes =
         params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
-    const QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                           {probes, params_.nprobe});
+    QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
+                     {probes, params_.nprobe});
     const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
     const bool none = view_.store.size() == 0;

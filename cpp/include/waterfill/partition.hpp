@@ -31,6 +31,9 @@ class Partition {
   // The cell of each row: that of the nearest centroid by distances of short integers, so that it
   // is the same on every machine. A row between two centroids may be given to the second nearest.
   void assign(const Rows& x, std::uint16_t* cells) const;
+  // Products of rows with the centroids from the mean, to some seven bits: enough to tell which are
+  // large. out: size() values a row, `stride` apart.
+  void estimate(const Rows& rows, float* out, std::size_t stride) const;
 
  private:
   void assign_few(const Rows& x, std::uint16_t* cells) const;
