@@ -449,6 +449,13 @@ CASES = [
         error(TypeError, "params must be .* got IDSelectorRange; say sel="),
     ),
     Case(
+        "a Range or an Array beyond the ids there are",
+        "flat",
+        lambda i: i.search(X[:1], 3, params=only(-7, 5, 10**9)),
+        None,
+        found([-1, -1, 5]),
+    ),
+    Case(
         "params of lists for a flat index",
         "flat",
         lambda i: i.search(

@@ -173,7 +173,9 @@ class Machine(RuleBasedStateMachine):
         """FAISS's parameters, ours, and what is_member says."""
         sel, mine = selector(faiss, tree), selector(wf, tree)
         if self.kind != "lists":
-            theirs = faiss.SearchParameters(sel=sel)
+            # IndexFlat takes a bare Range or Array for rows that it has, and reads beyond them.
+            held = faiss.IDSelectorAnd(sel, faiss.IDSelectorAll())
+            theirs = faiss.SearchParameters(sel=held)
             return theirs, wf.SearchParameters(sel=mine), sel.is_member
         theirs = faiss.SearchParametersIVF(sel=sel, nprobe=nprobe)
         return theirs, wf.SearchParameters(sel=mine, nprobe=nprobe), sel.is_member
