@@ -17,6 +17,8 @@ from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
 from waterfill.errors import ArgumentError, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
+from waterfill.faiss.convert import to_faiss
+from waterfill.faiss.export import export_faiss
 from waterfill.faiss.factory import index_factory
 from waterfill.flat import IndexFlat
 from waterfill.io import read_index, write_index
@@ -68,9 +70,11 @@ __all__ = [
     "SearchParameters",
     "analyze",
     "compress",
+    "export_faiss",
     "get_num_threads",
     "index_factory",
     "read_index",
     "set_num_threads",
+    "to_faiss",
     "write_index",
 ]

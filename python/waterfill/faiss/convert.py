@@ -1,0 +1,40 @@
+"""An index as an object of stock FAISS."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from waterfill.faiss.export import export_faiss
+
+
+def to_faiss(index: Any) -> Any:
+    """Make a stock FAISS index of the same codes: what `export_faiss` writes, in memory.
+
+    Parameters
+    ----------
+    index : IndexFlat or IndexIVF
+
+    Returns
+    -------
+    faiss.IndexPreTransform, or faiss.IndexIDMap2 where ids are explicit
+        A copy: later changes of either do not change the other.
+
+    Raises
+    ------
+    ImportError
+        If FAISS is not installed: ``pip install "waterfill[faiss]"``.
+    ValueError, TypeError
+        As `export_faiss`.
+    """
+    try:
+        faiss = importlib.import_module("faiss")
+    except ImportError as error:
+        raise ImportError('to_faiss needs FAISS: pip install "waterfill[faiss]"') from error
+    # By way of a file, because deserialize_index wants all bytes in memory beside the index.
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "index.faiss"
+        export_faiss(index, path)
+        return faiss.read_index(str(path))

@@ -1,0 +1,240 @@
+"""An index as a file of stock FAISS: the same codes, without FAISS's help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill.codec import Codec
+from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
+from waterfill.faiss.scale import Correction, Levels, measure
+from waterfill.faiss.space import Decoder, Space, build_space
+from waterfill.index import IndexFlat
+
+Codes = NDArray[np.uint8]
+
+_BLOCK_BYTES = 4 << 20
+_ALONE = 4.0  # distance of a centroid that nothing is nearest to, beside all offsets
+
+
+def export_faiss(index: Any, path: str | os.PathLike[str]) -> None:
+    """Write an index to a file that stock FAISS reads, without importing FAISS.
+
+    Codes are not made anew: an ``IndexPQ`` holds them, or where vectors are coded from the
+    centroids of cells an ``IndexIVFPQ``, behind an ``IndexPreTransform``; an ``IndexIDMap2`` holds
+    explicit ids. ``docs/faiss-export.md`` says what is where, and what FAISS's scores lose.
+
+    Parameters
+    ----------
+    index : IndexFlat or IndexIVF
+    path : str or path-like
+        The file appears under its name whole or not at all; an existing one is replaced.
+
+    Raises
+    ------
+    ValueError
+        If the codec has a score that FAISS cannot compute (a classic plan with `pq_multiplier`),
+        the index has not been trained, or `path` has a null character.
+    TypeError
+        If `index` is not an index of waterfill.
+    OSError
+        What the file system says.
+    """
+    source = Source(index)
+    with whole_or_nothing(path) as file:
+        _Export(source).write(Writer(file))
+
+
+class Source:
+    """What an export reads of an index."""
+
+    def __init__(self, index: Any) -> None:
+        if not isinstance(index, IndexFlat):
+            raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
+        codec: Codec | None = index.codec
+        if codec is None:
+            raise ValueError("index has not been trained; FAISS's file needs its codebooks")
+        self._index: Any = index
+        self.settings = codec._core.settings
+        if self.settings["pq_multiplier"]:
+            raise ValueError(
+                f"index: its plan has pq_multiplier={self.settings['pq_multiplier']:g}, a score "
+                "that FAISS cannot compute; make the plan without it"
+            )
+        self.decoder = Decoder(codec._core.arrays, self.settings)
+        self.d, self.n = index.d, index.ntotal
+        self.cosine = index.metric == "cosine"
+        self.l2 = index.metric == "l2"
+        self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / 4
+        self.nprobe = int(getattr(index, "nprobe", 0)) or max(1, self.decoder.cells)
+        self.has_ids = bool(getattr(index, "has_ids", False))
+        self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
+
+    def codes(self, first: int, n: int) -> Codes:
+        """Return the codes of labels first to first + n - 1."""
+        holder = self._index if hasattr(self._index, "codes") else self._index._core
+        found: Codes = holder.codes(first, n)
+        return found
+
+    def ids(self, first: int, n: int) -> NDArray[np.int64]:
+        """Return their ids."""
+        if not self.has_ids:
+            return np.arange(first, first + n)
+        found: NDArray[np.int64] = self._index.ids(first, n)
+        return found
+
+    def blocks(self) -> Iterator[tuple[int, Codes]]:
+        """Go through all codes; yield first labels and codes."""
+        for first in range(0, self.n, self._block):
+            yield first, self.codes(first, min(self._block, self.n - first))
+
+
+class _Export:
+    """One export: what is measured first, and then written."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._angles = source.decoder.angles()
+        self.correction = self._measure()
+        self._offsets = np.zeros(0, dtype=np.float32)
+        self._sizes = np.zeros(source.decoder.cells, dtype=np.int64)
+        self._survey()
+        least = float(self._offsets.min(initial=0))
+        self.levels = Levels(least, float(self._offsets.max(initial=0)), l2=source.l2)
+        self.space = self._build()
+
+    @property
+    def code_size(self) -> int:
+        return len(self.space.books)
+
+    def _measure(self) -> Correction:
+        source = self._source
+        return measure(
+            source.decoder,
+            source.codes,
+            source.n,
+            alpha=source.alpha,
+            l2=source.l2,
+            angles=self._angles,
+        )
+
+    def _survey(self) -> None:
+        """Count the vectors of each cell, and find all offsets."""
+        source, decoder = self._source, self._source.decoder
+        if self.correction.pays:
+            self._offsets = np.empty(source.n, dtype=np.float32)
+        for first, codes in source.blocks():
+            if decoder.cells:
+                self._sizes += np.bincount(decoder.cell_numbers(codes), minlength=decoder.cells)
+            if self.correction.pays:
+                s, squares = decoder.scales(codes, source.alpha)
+                excess = decoder.excess(codes, self._angles)
+                found = self.correction.offsets(s, squares, excess, l2=source.l2)
+                self._offsets[first : first + len(codes)] = found
+
+    def _build(self) -> Space:
+        made, l2 = self.correction, self._source.l2
+        space = build_space(self._source.decoder, scale=made.scale, l2=l2, extra=made.pays)
+        if made.pays:
+            values = self.levels.values
+            space.books[-1, :, 0] = np.sqrt(values) if l2 else values
+            if not l2:  # nothing that FAISS encodes is near to these, and queries are 0 there
+                space.books[-1, 1:, 1] = _ALONE * (1 + np.abs(values).max())
+        return space
+
+    def _stored(self, first: int, codes: Codes) -> Codes:
+        """Return the bytes that FAISS gets of codes."""
+        groups = codes[:, : self._source.decoder.groups]
+        if not self.correction.pays:
+            return np.ascontiguousarray(groups)
+        offsets = self._offsets[first : first + len(codes)]
+        return np.concatenate([groups, self.levels.bytes(offsets)[:, None]], axis=1)
+
+    def write(self, writer: Writer) -> None:
+        source, space = self._source, self.space
+        metric = L2 if source.l2 else INNER_PRODUCT
+        mapped = source.has_ids and not source.decoder.cells
+        if mapped:
+            writer.header("IxM2", source.d, source.n, metric)
+        writer.header("IxPT", source.d, source.n, metric)
+        writer.pack("i", 3 + source.cosine)
+        if source.cosine:
+            writer.normalization(source.d)
+        writer.remap(source.d, space.widen)
+        writer.linear(space.matrix, space.bias)
+        writer.remap(len(space.matrix), space.slots)
+        if source.decoder.cells:
+            self._write_lists(writer, metric)
+        else:
+            self._write_flat(writer, metric)
+        if mapped:
+            self._write_ids(writer)
+
+    def _write_flat(self, writer: Writer, metric: int) -> None:
+        source = self._source
+        writer.header("IxPq", len(self.space.slots), source.n, metric)
+        writer.product_quantizer(self.space.books)
+        writer.pack("Q", source.n * self.code_size)
+        for first, codes in source.blocks():
+            writer.file.write(self._stored(first, codes).data)
+        writer.pack("iBi", 0, 0, 0)  # search type, signs, threshold of polysemous codes
+
+    def _write_ids(self, writer: Writer) -> None:
+        source = self._source
+        writer.pack("Q", source.n)
+        step = _BLOCK_BYTES // 8
+        for first in range(0, source.n, step):
+            ids = source.ids(first, min(step, source.n - first))
+            writer.file.write(np.ascontiguousarray(ids, dtype="<i8").data)
+
+    def _write_lists(self, writer: Writer, metric: int) -> None:
+        source, space = self._source, self.space
+        width = len(space.slots)
+        writer.header("IwPQ", width, source.n, metric)
+        writer.pack("QQ", len(space.origins), min(source.nprobe, len(space.origins)))
+        # FAISS builds tables for L2, as large as many codes, unless the quantizer says that it is
+        # for inner products; its own vectors are compared by L2 either way.
+        if metric == INNER_PRODUCT:
+            writer.header("IxPT", width, len(space.origins), metric)
+            writer.pack("i", 0)
+        writer.flat(space.origins)
+        writer.pack("BQ", 0, 0)  # no direct map
+        writer.pack("BQ", 1, self.code_size)  # by residual
+        writer.product_quantizer(space.books)
+        writer.list_sizes(self._sizes, self.code_size)
+        self._scatter(writer)
+
+    def _scatter(self, writer: Writer) -> None:
+        """Put each code and id where its list is in the file."""
+        source, size = self._source, self.code_size
+        if source.n == 0:
+            return
+        start = writer.file.tell()
+        writer.file.truncate(start + source.n * (size + 8))
+        writer.file.flush()
+        place = np.memmap(writer.file, np.uint8, "r+", start, (source.n * (size + 8),))
+        firsts = np.cumsum([0, *self._sizes[:-1]]) * (size + 8)
+        ids_at = firsts + self._sizes * size
+        done = np.zeros(len(self._sizes), dtype=np.int64)
+        for first, codes in source.blocks():
+            cells = source.decoder.cell_numbers(codes)
+            order = np.argsort(cells, kind="stable")
+            numbers, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
+            ranks = np.arange(len(order)) - np.repeat(starts, counts)
+            at = ranks + np.repeat(done[numbers], counts)
+            listed = np.repeat(numbers, counts)
+            stored = self._stored(first, codes)[order]
+            _put(place, firsts[listed] + at * size, stored)
+            ids = source.ids(first, len(codes))[order].astype("<i8")
+            _put(place, ids_at[listed] + at * 8, ids.view(np.uint8).reshape(-1, 8))
+            done[numbers] += counts
+        place.flush()
+        writer.file.seek(0, os.SEEK_END)
+
+
+def _put(place: NDArray[np.uint8], at: NDArray[np.int64], rows: Codes) -> None:
+    place[at[:, None] + np.arange(rows.shape[1])] = rows

@@ -1,0 +1,229 @@
+"""A vector's scale as something to add: what FAISS's sums can hold of it.
+
+Scores need ``s <q, u_hat>`` with a scale s of each vector; a sum of table entries has one scale for
+all. Near neighbours have products close to a typical one, T, so that
+
+    s <q, u_hat>  is about  scale <q, u_hat> + (s - scale) T
+
+and the last term is a number of the vector alone, which a byte of its code stands for. Which T and
+which scale, and whether it pays, is measured on vectors of the index that take the part of queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill.faiss.space import Decoder, Doubles
+
+CodesOf = Callable[[int, int], NDArray[np.uint8]]  # first label, number
+
+_QUERIES = 200
+_SAMPLE = 32_768
+_RUN = 16  # labels that are read together
+_NEAR = 20  # neighbours of a query whose products make T
+_RECALL = 10
+_KNOTS = 8
+_BEYOND = (1.0, 1.3)  # scores of near neighbours, times
+_WORTH = 0.002  # recall that a byte must gain
+_PLAIN = 0.01  # recall that distances without a shift may cost
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How the scale of a vector enters its score in an exported index.
+
+    Attributes
+    ----------
+    scale : float
+        What directions are multiplied by, all of them.
+    scales, products : float64 (k,)
+        T by the vector's own s: interpolated between these, constant beyond.
+    lift : float
+        L2: what every distance has on top, so that offsets are not below 0.
+    pays : bool
+        Whether offsets find more neighbours; without them the export has no byte for them.
+    """
+
+    scale: float
+    scales: Doubles
+    products: Doubles
+    lift: float = 0.0
+    pays: bool = True
+
+    def offsets(self, s: Doubles, squares: Doubles, excess: Doubles, *, l2: bool) -> Doubles:
+        """Return what is added to the score of vectors; L2: to the distance.
+
+        Parameters
+        ----------
+        s, squares : float64 (n,)
+            Scale, and the squared length of the decoded direction.
+        excess : float64 (n,)
+            What FAISS's space has of that length beyond `squares`.
+        """
+        if l2:
+            return np.maximum(self.unclipped(s, squares, excess) + self.lift, 0)
+        return np.asarray((s - self.scale) * np.interp(s, self.scales, self.products))
+
+    def unclipped(self, s: Doubles, squares: Doubles, excess: Doubles) -> Doubles:
+        """Return what should be added to distances, and may be negative."""
+        products = (s - self.scale) * np.interp(s, self.scales, self.products)
+        lengths = s * s * squares - self.scale**2 * (squares + excess)
+        return np.asarray(lengths - 2 * products)
+
+
+class Levels:
+    """The 256 numbers that the byte for offsets stands for.
+
+    Byte 0 is what FAISS gives to vectors that it adds itself, and stands for 0: those have no
+    offset.
+    """
+
+    def __init__(self, least: float, largest: float, *, l2: bool) -> None:
+        self._low = 0.0 if l2 else least
+        self._step = max(largest - self._low, 0.0) / (255 if l2 else 254) or 1.0
+        self._first = 0 if l2 else 1
+        self.values = self._low + self._step * (np.arange(256) - self._first)
+        self.values[0] = 0.0
+
+    def bytes(self, offsets: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the byte of each offset."""
+        places = np.rint((offsets.astype(np.float64) - self._low) / self._step) + self._first
+        return np.clip(places, self._first, 255).astype(np.uint8)
+
+
+def measure(
+    decoder: Decoder, codes: CodesOf, n: int, *, alpha: float, l2: bool, angles: Doubles
+) -> Correction:
+    """Choose the correction that keeps most neighbours of vectors of the index itself.
+
+    Of a few hundred of them the nearest in a sample are found, with scores as they are and with
+    scores as FAISS will have them.
+    """
+    rng = np.random.default_rng(0)
+    sample = _Sample(decoder, _draw(codes, n, rng), alpha=alpha, l2=l2, angles=angles)
+    if sample.n <= 2 * _RECALL:
+        return Correction(sample.mean, np.zeros(1), np.zeros(1), pays=False)
+    sample.ask(rng.choice(sample.n, size=min(_QUERIES, sample.n // 2), replace=False))
+    near = float(sample.near_scales.mean())
+    plain: list[Correction] = []
+    lifted: list[Correction] = []
+    for scale in (sample.mean, 0.9 * sample.mean, near, 0.9 * near):
+        tables = [sample.table(1), sample.table(_KNOTS), *map(sample.reaching, _BEYOND)]
+        for table in tables:
+            made = Correction(scale, *table)
+            plain.append(made)
+            if l2:
+                lifted.append(replace(made, lift=sample.lift(made)))
+    without = [replace(made, pays=False) for made in plain]
+    best, recall = sample.best(without)
+    for others, worth in ((plain, _WORTH), (lifted, _PLAIN)):
+        if others:
+            other, found = sample.best(others)
+            if found > recall + worth:
+                best, recall = other, found
+    return best
+
+
+def _draw(codes: CodesOf, n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Read codes of a sample, in runs of labels."""
+    runs = -(-n // _RUN)
+    chosen = np.sort(rng.choice(runs, size=min(runs, _SAMPLE // _RUN), replace=False))
+    parts = [codes(_RUN * run, min(_RUN, n - _RUN * run)) for run in chosen.tolist()]
+    sample: NDArray[np.uint8] = np.concatenate(parts) if parts else codes(0, 0)
+    return sample
+
+
+class _Sample:
+    """Vectors of an index, and queries among them with all their products."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        codes: NDArray[np.uint8],
+        *,
+        alpha: float,
+        l2: bool,
+        angles: Doubles,
+    ) -> None:
+        self.n = len(codes)
+        self.l2 = l2
+        self._decoder = decoder
+        self._y = decoder.coordinates(codes)
+        self._cells = decoder.cell_numbers(codes)
+        self.s, self.squares = decoder.scales(codes, alpha)
+        self._excess = decoder.excess(codes, angles)
+        there = self.s[self.squares > 0]
+        self.mean = float(there.mean()) if len(there) else decoder.middle_scale
+
+    def ask(self, chosen: NDArray[np.int64]) -> None:
+        """Let these vectors be queries, and find the nearest of each."""
+        decoder, self._chosen = self._decoder, chosen
+        own = (self.s[chosen, None] * self._y[chosen]) @ decoder.rows
+        queries = decoder.origins[self._cells[chosen]] + own
+        asked = (queries @ decoder.rows.T).astype(np.float32)
+        self.products = asked @ self._y.T
+        origins = decoder.origins
+        if self.l2:
+            points = (origins @ decoder.rows.T).astype(np.float32)
+            self.products -= np.einsum("ij,ij->i", points[self._cells], self._y)
+            gaps = np.square(queries).sum(axis=1)[:, None] + np.square(origins).sum(axis=1)
+            bases = 2 * queries @ origins.T - gaps
+        else:
+            bases = queries @ origins.T
+        self._bases = bases.astype(np.float32)[:, self._cells]
+        weight = 2 if self.l2 else 1
+        scores = self._bases + (weight * self.s).astype(np.float32) * self.products
+        if self.l2:
+            scores -= (self.s**2 * self.squares).astype(np.float32)
+        near = self._top(scores, _NEAR)
+        self._near_products = np.take_along_axis(self.products, near, axis=1).ravel()
+        self.near_scales = self.s[near.ravel()]
+        self._truth = np.sort(self._top(scores, _RECALL), axis=1)
+
+    def _top(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        scores[np.arange(len(scores)), self._chosen] = -np.inf
+        k = min(k, self.n - 1)
+        return np.asarray(np.argpartition(-scores, k - 1, axis=1)[:, :k])
+
+    def table(self, knots: int) -> tuple[Doubles, Doubles]:
+        """Return mean products of near neighbours by their scale."""
+        order = np.argsort(self.near_scales, kind="stable")
+        scales = [part.mean() for part in np.array_split(self.near_scales[order], knots)]
+        products = [part.mean() for part in np.array_split(self._near_products[order], knots)]
+        return np.array(scales), np.array(products, dtype=np.float64)
+
+    def reaching(self, beyond: float) -> tuple[Doubles, Doubles]:
+        """Return the products that scores of near neighbours need, by scale."""
+        score = beyond * float((self.near_scales * self._near_products).mean())
+        there = self.s[self.s > 0]
+        if not len(there):
+            return self.table(1)
+        scales = np.geomspace(there.min(), there.max(), 64)
+        return scales, score / scales
+
+    def lift(self, made: Correction) -> float:
+        """Return what makes (nearly) all offsets of an L2 index positive."""
+        low = replace(made, lift=0.0).unclipped(self.s, self.squares, self._excess)
+        return max(0.0, -float(np.quantile(low, 0.001)))
+
+    def best(self, tried: list[Correction]) -> tuple[Correction, float]:
+        """Return the one that keeps most neighbours, and their share."""
+        shares = [self._recall(made) for made in tried]
+        at = int(np.argmax(shares))
+        return tried[at], shares[at]
+
+    def _recall(self, made: Correction) -> float:
+        weight = 2 if self.l2 else 1
+        scores = self._bases + np.float32(weight * made.scale) * self.products
+        if made.pays:
+            offsets = made.offsets(self.s, self.squares, self._excess, l2=self.l2)
+            scores += (-offsets if self.l2 else offsets).astype(np.float32)
+        if self.l2:
+            scores -= (made.scale**2 * (self.squares + self._excess)).astype(np.float32)
+        top = np.sort(self._top(scores, _RECALL), axis=1)
+        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(top, self._truth, strict=True))
+        return hits / self._truth.size
