@@ -10,12 +10,14 @@ from typing import Any
 from waterfill.faiss.export import export_faiss
 
 
-def to_faiss(index: Any) -> Any:
+def to_faiss(index: Any, *, offsets: bool = True) -> Any:
     """Make a stock FAISS index of the same codes: what `export_faiss` writes, in memory.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
+    offsets : bool
+        As `export_faiss`.
 
     Returns
     -------
@@ -36,5 +38,5 @@ def to_faiss(index: Any) -> Any:
     # By way of a file, because deserialize_index wants all bytes in memory beside the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"
-        export_faiss(index, path)
+        export_faiss(index, path, offsets=offsets)
         return faiss.read_index(str(path))

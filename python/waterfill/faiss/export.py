@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from waterfill.codec import Codec
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
-from waterfill.faiss.scale import Correction, Levels, measure
+from waterfill.faiss.scale import Levels, measure
 from waterfill.faiss.space import Decoder, Space, build_space
 from waterfill.index import IndexFlat
 
@@ -21,7 +21,7 @@ _BLOCK_BYTES = 4 << 20
 _ALONE = 4.0  # distance of a centroid that nothing is nearest to, beside all offsets
 
 
-def export_faiss(index: Any, path: str | os.PathLike[str]) -> None:
+def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = True) -> None:
     """Write an index to a file that stock FAISS reads, without importing FAISS.
 
     Codes are not made anew: an ``IndexPQ`` holds them, or where vectors are coded from the
@@ -33,6 +33,10 @@ def export_faiss(index: Any, path: str | os.PathLike[str]) -> None:
     index : IndexFlat or IndexIVF
     path : str or path-like
         The file appears under its name whole or not at all; an existing one is replaced.
+    offsets : bool
+        Give each code a byte more that makes up for most of what is lost, where that finds more
+        neighbours. Not for an L2 index that FAISS is to add to: it cannot give its own vectors such
+        offsets, and ranks them before the others.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def export_faiss(index: Any, path: str | os.PathLike[str]) -> None:
     """
     source = Source(index)
     with whole_or_nothing(path) as file:
-        _Export(source).write(Writer(file))
+        _Export(source, offsets=offsets).write(Writer(file))
 
 
 class Source:
@@ -96,10 +100,16 @@ class Source:
 class _Export:
     """One export: what is measured first, and then written."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, offsets: bool) -> None:
         self._source = source
-        self._angles = source.decoder.angles()
-        self.correction = self._measure()
+        self.correction = measure(
+            source.decoder,
+            source.codes,
+            source.n,
+            alpha=source.alpha,
+            l2=source.l2,
+            offsets=offsets,
+        )
         self._offsets = np.zeros(0, dtype=np.float32)
         self._sizes = np.zeros(source.decoder.cells, dtype=np.int64)
         self._survey()
@@ -111,17 +121,6 @@ class _Export:
     def code_size(self) -> int:
         return len(self.space.books)
 
-    def _measure(self) -> Correction:
-        source = self._source
-        return measure(
-            source.decoder,
-            source.codes,
-            source.n,
-            alpha=source.alpha,
-            l2=source.l2,
-            angles=self._angles,
-        )
-
     def _survey(self) -> None:
         """Count the vectors of each cell, and find all offsets."""
         source, decoder = self._source, self._source.decoder
@@ -132,7 +131,7 @@ class _Export:
                 self._sizes += np.bincount(decoder.cell_numbers(codes), minlength=decoder.cells)
             if self.correction.pays:
                 s, squares = decoder.scales(codes, source.alpha)
-                excess = decoder.excess(codes, self._angles)
+                excess = decoder.excess(codes)
                 found = self.correction.offsets(s, squares, excess, l2=source.l2)
                 self._offsets[first : first + len(codes)] = found
 

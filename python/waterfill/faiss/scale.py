@@ -22,7 +22,7 @@ from waterfill.faiss.space import Decoder, Doubles
 CodesOf = Callable[[int, int], NDArray[np.uint8]]  # first label, number
 
 _QUERIES = 200
-_SAMPLE = 32_768
+_SAMPLE = 16_384
 _RUN = 16  # labels that are read together
 _NEAR = 20  # neighbours of a query whose products make T
 _RECALL = 10
@@ -92,21 +92,22 @@ class Levels:
     def bytes(self, offsets: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the byte of each offset."""
         places = np.rint((offsets.astype(np.float64) - self._low) / self._step) + self._first
-        return np.clip(places, self._first, 255).astype(np.uint8)
+        return np.asarray(np.clip(places, self._first, 255), dtype=np.uint8)
 
 
 def measure(
-    decoder: Decoder, codes: CodesOf, n: int, *, alpha: float, l2: bool, angles: Doubles
+    decoder: Decoder, codes: CodesOf, n: int, *, alpha: float, l2: bool, offsets: bool
 ) -> Correction:
     """Choose the correction that keeps most neighbours of vectors of the index itself.
 
     Of a few hundred of them the nearest in a sample are found, with scores as they are and with
-    scores as FAISS will have them.
+    scores as FAISS will have them. Without `offsets`, and for the fewest vectors, directions are
+    multiplied by their mean distance from the origin: what FAISS adds fits in with that best.
     """
     rng = np.random.default_rng(0)
-    sample = _Sample(decoder, _draw(codes, n, rng), alpha=alpha, l2=l2, angles=angles)
-    if sample.n <= 2 * _RECALL:
-        return Correction(sample.mean, np.zeros(1), np.zeros(1), pays=False)
+    sample = _Sample(decoder, _draw(codes, n, rng), alpha=alpha, l2=l2)
+    if not offsets or sample.n <= 2 * _RECALL:
+        return Correction(sample.distance, np.zeros(1), np.zeros(1), pays=False)
     sample.ask(rng.choice(sample.n, size=min(_QUERIES, sample.n // 2), replace=False))
     near = float(sample.near_scales.mean())
     plain: list[Correction] = []
@@ -133,7 +134,7 @@ def _draw(codes: CodesOf, n: int, rng: np.random.Generator) -> NDArray[np.uint8]
     runs = -(-n // _RUN)
     chosen = np.sort(rng.choice(runs, size=min(runs, _SAMPLE // _RUN), replace=False))
     parts = [codes(_RUN * run, min(_RUN, n - _RUN * run)) for run in chosen.tolist()]
-    sample: NDArray[np.uint8] = np.concatenate(parts) if parts else codes(0, 0)
+    sample: NDArray[np.uint8] = np.concatenate([codes(0, 0), *parts])
     return sample
 
 
@@ -147,7 +148,6 @@ class _Sample:
         *,
         alpha: float,
         l2: bool,
-        angles: Doubles,
     ) -> None:
         self.n = len(codes)
         self.l2 = l2
@@ -155,9 +155,11 @@ class _Sample:
         self._y = decoder.coordinates(codes)
         self._cells = decoder.cell_numbers(codes)
         self.s, self.squares = decoder.scales(codes, alpha)
-        self._excess = decoder.excess(codes, angles)
-        there = self.s[self.squares > 0]
-        self.mean = float(there.mean()) if len(there) else decoder.middle_scale
+        self._excess = decoder.excess(codes)
+        there = (self.s > 0) & (self.squares > 0)
+        rho = self.s * self.squares ** (alpha / 2)
+        self.mean = float(self.s[there].mean()) if there.any() else decoder.middle_scale
+        self.distance = float(rho[there].mean()) if there.any() else decoder.middle_scale
 
     def ask(self, chosen: NDArray[np.int64]) -> None:
         """Let these vectors be queries, and find the nearest of each."""

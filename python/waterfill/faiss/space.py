@@ -32,6 +32,9 @@ class Decoder:
         Coordinates of the centroids of each dimension's group along those rows.
     origins : float64 (c, d)
         The centroids of the cells, or the mean alone.
+    angles : float64 (r,)
+        How the dimension of each second byte is split in two coordinates: so that `excess` is
+        small.
     """
 
     def __init__(self, arrays: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -46,6 +49,7 @@ class Decoder:
         self.groups = len(self.widths)
         self.starts = np.cumsum([0, *self.widths])
         self.rests: list[tuple[int, int]] = arrays["rests"]
+        self.angles = self._angles()
         self._lengths = self._squares(self.values)
         self._cell_lengths = self._squares(np.repeat(arrays["cells"] / weights, 16, axis=1))
         low, step = settings["scale"]
@@ -80,7 +84,7 @@ class Decoder:
         rho = z * cells ** (self._stored_alpha / 2)
         return rho / np.maximum(np.sqrt(squares), 1e-6) ** alpha, squares
 
-    def excess(self, codes: NDArray[np.uint8], angles: Doubles) -> Doubles:
+    def excess(self, codes: NDArray[np.uint8]) -> Doubles:
         """Return by how much second bytes make |u_hat|^2 too long in FAISS's space.
 
         A dimension of two bytes a and b is split in two coordinates at an angle, which hold
@@ -88,7 +92,7 @@ class Decoder:
         ``(a tan)^2 + (b / tan)^2`` more than the ``a^2 + b^2`` that the codec reckons with.
         """
         total = np.zeros(len(codes))
-        for (column, whole), angle in zip(self.rests, angles, strict=True):
+        for (column, whole), angle in zip(self.rests, self.angles, strict=True):
             first, second = self._pair(codes, column, whole)
             total += np.square(first * np.tan(angle)) + np.square(second / np.tan(angle))
         return total
@@ -100,8 +104,7 @@ class Decoder:
 
         return value(whole), value(column)
 
-    def angles(self) -> Doubles:
-        """Return for each second byte the angle that makes `excess` small."""
+    def _angles(self) -> Doubles:
         ratios = [
             np.abs(self.values[column]).mean() / np.abs(self.values[whole]).mean()
             for column, whole in self.rests
@@ -141,13 +144,12 @@ def build_space(decoder: Decoder, *, scale: float, l2: bool, extra: bool) -> Spa
     That byte's sub-quantizer has two slots of its own. Behind the first stands 1 for inner
     products and 0 for L2, behind the second 0.
     """
-    angles = decoder.angles()
-    coded, factors = _coded_rows(decoder, angles)
+    coded, factors = _coded_rows(decoder)
     left = _left_over(decoder, every=l2 or decoder.cells > 0)
     one = extra and not l2
-    d, more = decoder.rows.shape[1], len(angles) + one
+    d, more = decoder.rows.shape[1], len(decoder.rests) + one
     matrix = np.zeros((len(coded) + len(left) + one, d + more))
-    matrix[: len(coded), : d + len(angles)] = coded
+    matrix[: len(coded), : d + len(decoder.rests)] = coded
     matrix[len(coded) : len(coded) + len(left), :d] = left
     bias = np.zeros(len(matrix))
     if one:
@@ -168,11 +170,11 @@ def build_space(decoder: Decoder, *, scale: float, l2: bool, extra: bool) -> Spa
     )
 
 
-def _coded_rows(decoder: Decoder, angles: Doubles) -> tuple[Doubles, Doubles]:
+def _coded_rows(decoder: Decoder) -> tuple[Doubles, Doubles]:
     """Return rows of the codec's dimensions, and what centroids' coordinates are divided by."""
-    rows = np.concatenate([decoder.rows, np.zeros((len(decoder.rows), len(angles)))], axis=1)
+    rows = np.concatenate([decoder.rows, np.zeros((len(decoder.rows), len(decoder.rests)))], axis=1)
     factors = np.ones(len(rows))
-    for i, ((column, whole), angle) in enumerate(zip(decoder.rests, angles, strict=True)):
+    for i, ((column, whole), angle) in enumerate(zip(decoder.rests, decoder.angles, strict=True)):
         zero = decoder.rows.shape[1] + i
         factors[whole], factors[column] = np.cos(angle), np.sin(angle)
         rows[whole] *= np.cos(angle)
