@@ -16,10 +16,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache as memo
 from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class Spec:
     """A set's name, its row count unless asked otherwise, and what it is.
 
     A set with a `base_of` has the base of that set and queries of another kind, words, of which
-    `train_queries` beside the held-out ones are there to train with.
+    `train_queries` beside the held-out ones are there to train with. Where the texts of a set end,
+    it goes on with those words of the set `then` that are no queries there.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Spec:
     about: str
     base_of: str = ""
     train_queries: int = 0
+    then: str = ""
 
     @property
     def model(self) -> str:
@@ -100,7 +103,12 @@ class Dataset:
 
 
 _SPECS = (
-    Spec("minilm-wordnet-384", 160_000, "MiniLM embeddings of WordNet 3.0 texts, unit norm"),
+    Spec(
+        "minilm-wordnet-384",
+        160_000,
+        "MiniLM embeddings of WordNet 3.0 texts, unit norm",
+        then="words-wordnet-384",
+    ),
     Spec("mpnet-wordnet-768", 30_000, "MPNet embeddings of the same texts, unit norm"),
     Spec("wordllama-wordnet-256", 160_000, "static WordLlama embeddings of the same texts"),
     Spec("frword-300", 19_500, "French word vectors, not normalised"),
@@ -185,24 +193,39 @@ def _chunk(path: Path, rows: int, embed: Callable[[Tick], Array], tick: Tick) ->
     return chunk
 
 
+Chunk = tuple[Path, int, Callable[[Tick], Array]]  # the file of one, its rows, what makes them
+
+
+def _chunks(spec: Spec, cache: Path) -> Iterator[Chunk]:
+    """Yield what a set's rows are read from, in their fixed order."""
+    total, embed = _source(spec, cache)
+    store = cache / "chunks" / f"{spec.name}-{_fingerprint(spec)}"
+    for lo in range(0, total, CHUNK):
+        hi = min(lo + CHUNK, total)
+        yield store / f"{lo // CHUNK:05d}.npy", hi - lo, partial(embed, lo, hi)
+    if spec.then:
+        words = SPECS[spec.then]
+        queries = math.ceil((QUERIES + words.train_queries) / CHUNK)
+        yield from islice(_chunks(words, cache), queries, None)
+
+
 def _unique_rows(spec: Spec, need: int, cache: Path, progress: bool) -> Array:
     """Return the first `need` different, non-zero rows of the set's fixed order."""
     bar_type = require("tqdm").tqdm
-    total, embed = _source(spec, cache)
-    store = cache / "chunks" / f"{spec.name}-{_fingerprint(spec)}"
+    chunks = list(_chunks(spec, cache))
+    ends = list(accumulate(rows for _, rows, _ in chunks))
     seen: dict[bytes, Array] = {}
-    if need <= total:  # else it is known before any embedding that they do not fit
-        whole = min(math.ceil(need / CHUNK) * CHUNK, total)
+    if need <= ends[-1]:  # else it is known before any embedding that they do not fit
+        whole = next(end for end in ends if end >= need)
         with bar_type(total=whole, unit="row", disable=not progress) as bar:
-            for lo in range(0, total, CHUNK):
-                hi, path = min(lo + CHUNK, total), store / f"{lo // CHUNK:05d}.npy"
-                for row in _chunk(path, hi - lo, partial(embed, lo, hi), bar.update):
+            for path, rows, embed in chunks:
+                for row in _chunk(path, rows, embed, bar.update):
                     if row.any():
                         key = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
                         seen.setdefault(key, row)
                 if len(seen) >= need:
                     return np.stack(list(seen.values())[:need])
-    most = (len(seen) or total) - QUERIES
+    most = (len(seen) or ends[-1]) - QUERIES
     raise DatasetError(f"{spec.name} has at most {most:,} base rows, not {need - QUERIES:,}")
 
 
