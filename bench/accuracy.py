@@ -116,7 +116,7 @@ def read_task(source: str | None, given: argparse.Namespace) -> Task:
     """Read vectors; what `source` does not say comes from the other arguments."""
     parts = _SOURCE.fullmatch(source or "")
     name, metric, budgets = parts.group("name", "metric", "budgets") if parts else (None,) * 3
-    corpus = corpora.find(name, given.cache)
+    corpus = corpora.find(name, given.cache, given.rows)
     corpus = corpus.cut(given.rows or len(corpus.base))
     (n, d), metric = corpus.base.shape, cast(Metric, metric or given.metric)
     norms = np.linalg.norm(corpus.base, axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import datasets
 import numpy as np
 from neighbours import exact_neighbours
 from numpy.typing import NDArray
+from packages import DatasetError
 
 Array = NDArray[Any]
 
@@ -53,7 +55,25 @@ class Corpus:
         return Corpus(f"{self.name}, tiled to {rows:,}", noisy, self.query)
 
 
-def find(source: str | None = None, cache: str | None = None) -> Corpus:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a command line name the corpus that `named` opens."""
+    parser.add_argument("--data", metavar="DIR|NAME", help="default: the repository's sample")
+    parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="use the first N base vectors; a set may grow to N"
+    )
+
+
+def named(given: argparse.Namespace) -> Corpus:
+    """Open the corpus that the arguments name, or say why not and end the program, status 1."""
+    try:
+        corpus = find(given.data, given.cache, given.rows)
+    except (DatasetError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    return corpus.cut(given.rows or len(corpus.base))
+
+
+def find(source: str | None = None, cache: str | None = None, rows: int | None = None) -> Corpus:
     """Read the corpus that a command line names.
 
     Parameters
@@ -63,12 +83,15 @@ def find(source: str | None = None, cache: str | None = None) -> Corpus:
         or a set that ``datasets.py`` knows, built where it is missing; None for the sample.
     cache
         Cache folder of ``datasets.py``.
+    rows
+        What a set of ``datasets.py`` must have at least; by default it has its usual size.
     """
     if source is None:
         return _read(SAMPLE, "repository sample")
     if Path(source, "base.npy").is_file():
         return _read(Path(source), _name(Path(source).resolve()))
-    return _read(datasets.load(source, cache=cache).path, datasets.find_spec(source).name)
+    spec = datasets.find_spec(source)
+    return _read(datasets.load(spec.name, max(rows or 0, spec.rows), cache).path, spec.name)
 
 
 def _name(folder: Path) -> str:

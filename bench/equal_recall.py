@@ -30,7 +30,6 @@ from contenders import (
 )
 from interleave import interleave
 from neighbours import recall
-from packages import DatasetError
 
 K = 10
 BATCH, SINGLES = 100, 100  # queries in a call; queries searched one by one
@@ -138,9 +137,7 @@ def ratios(results: Sequence[Result], tolerance: float) -> Iterator[str]:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed beside peers of equal recall.")
-    parser.add_argument("--data", metavar="DIR|NAME", help="default: the repository's sample")
-    parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
-    parser.add_argument("--rows", type=int, metavar="N", help="use the first N base vectors")
+    corpora.add_arguments(parser)
     parser.add_argument(
         "--bytes",
         type=int,
@@ -160,12 +157,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = _parse(arguments)
-    try:
-        corpus = corpora.find(given.data, given.cache)
-    except (DatasetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    corpus = corpus.cut(given.rows or len(corpus.base))
+    corpus = corpora.named(given)
     set_threads(given.threads)
     n, d = corpus.base.shape
     threads = f"{given.threads} thread{'s' if given.threads > 1 else ''}"

@@ -24,7 +24,6 @@ import corpora
 import numpy as np
 from contenders import Array, Waterfill
 from interleave import interleave
-from packages import DatasetError
 
 import waterfill as wf
 from waterfill import _core
@@ -49,11 +48,7 @@ class Scan(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = _parse(arguments)
-    try:
-        corpus = corpora.find(given.data, given.cache)
-    except (DatasetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    corpus = corpora.named(given)
     sizes = sorted(given.sizes)
     indices = make_indices(corpus, given.bytes, sizes)
     index = indices[sizes[0]]
@@ -231,8 +226,7 @@ def thread_table(index: wf.IndexFlat, queries: Array, rounds: int) -> Iterator[s
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The coarse scan beside one core's read rate.")
-    parser.add_argument("--data", metavar="DIR|NAME", help="default: the repository's sample")
-    parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
+    corpora.add_arguments(parser)
     parser.add_argument(
         "--bytes", type=int, default=48, metavar="B", help="budget per vector, scale included"
     )
