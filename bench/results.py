@@ -97,9 +97,14 @@ class Results:
             one.title: [asdict(result) for result in one.results.values()]
             for one in self.sections.values()
         }
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text(json.dumps(kept, indent=1) + "\n")
-        os.replace(partial, self._path)  # an interrupted run leaves the old file or the new one
+        write_json(self._path, kept)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file in one step: an interrupted run leaves the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(partial, path)
 
 
 def _footnotes(shown: Sequence[Result]) -> Iterator[str]:

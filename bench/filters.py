@@ -1,0 +1,139 @@
+"""What a filter on ids costs: searches that keep 1 % of the ids beside searches that keep all.
+
+Run ``python bench/filters.py --data minilm --rows 200000``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import corpora
+import faiss
+import numpy as np
+from contenders import set_threads
+from curves import LOADS
+from interleave import interleave
+from ivf import K, calls
+from ivf_contenders import Array, FaissLists, Swept, WaterfillLists
+from neighbours import exact_neighbours, recall
+
+import waterfill as wf
+
+_SEED = 3
+_ALL = "all ids"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Ids that are kept, and the selector that says so; None keeps all."""
+
+    ids: Array
+    selector: Any = None
+
+    def truth(self, base: Array, query: Array) -> Array:
+        """Return the ids of the exact neighbours among those kept."""
+        return self.ids[exact_neighbours(base[self.ids], query, "ip")]
+
+    def parameters(self, probes: int) -> Any:
+        """Return what a search is given."""
+        if self.selector is None:
+            return faiss.SearchParametersIVF(nprobe=probes)
+        return faiss.SearchParametersIVF(sel=self.selector, nprobe=probes)
+
+
+def filters(rows: int, share: float) -> dict[str, Filter]:
+    """Return no filter, then ids drawn at random as a batch and as a bitmap, then a range."""
+    every = np.arange(rows, dtype=np.int64)
+    kept = max(round(rows * share), K)
+    some = np.sort(np.random.default_rng(_SEED).choice(every, kept, replace=False))
+    bits = np.zeros(rows, dtype=bool)
+    bits[some] = True
+    packed = np.packbits(bits, bitorder="little")
+    first = rows // 2
+    return {
+        _ALL: Filter(every),
+        "IDSelectorBatch": Filter(some, faiss.IDSelectorBatch(some)),
+        "IDSelectorBitmap": Filter(some, faiss.IDSelectorBitmap(packed)),
+        "IDSelectorRange": Filter(
+            every[first : first + kept], faiss.IDSelectorRange(first, first + kept)
+        ),
+    }
+
+
+def contenders(budget: int, nlist: int, d: int) -> Iterator[Swept]:
+    """Yield waterfill and its peers."""
+    if hasattr(wf, "IndexIVF"):
+        yield WaterfillLists(budget, nlist)
+    centroids: dict[int, Array] = {}
+    for pattern in (f"IVF{{}},PQ{d // 4}x4fs", f"IVF{{}},PQ{d // 2}x4fs", "IVF{},RaBitQfs2"):
+        yield FaissLists(pattern, nlist, d, centroids)
+
+
+def search(index: Any, queries: Sequence[Array], parameters: Any) -> Array:
+    """Search with each array in turn."""
+    return np.vstack([index.search(some, K, params=parameters)[1] for some in queries])
+
+
+def measure(
+    entrants: Sequence[Swept], corpus: corpora.Corpus, share: float, probes: int, rounds: int
+) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    chosen = filters(len(corpus.base), share)
+    truths = {name: one.truth(corpus.base, corpus.query) for name, one in chosen.items()}
+    recalls: dict[tuple[str, str], float] = {}
+    works: dict[tuple[str, str, str], Callable[[], object]] = {}
+    for one in entrants:
+        print(f"training and filling {one.name}", file=sys.stderr, flush=True)
+        one.fill(corpus.base)
+        for name, kept in chosen.items():
+            parameters = kept.parameters(probes)
+            found = search(one.index, calls(corpus.query, "batch"), parameters)
+            recalls[one.name, name] = recall(found, truths[name])
+            for load in LOADS:
+                some = calls(corpus.query, load)
+                works[one.name, name, load] = partial(search, one.index, some, parameters)
+    seconds = {key: median(times) for key, times in interleave(works, rounds).items()}
+    yield f"| index, nprobe {probes} | ids kept | recall@{K} | time, batch | time, single |"
+    yield "|---|---|--:|--:|--:|"
+    for one in entrants:
+        for name in chosen:
+            times = " | ".join(_times(seconds, one.name, name, load) for load in LOADS)
+            yield f"| {one.name} | {name} | {recalls[one.name, name]:.3f} | {times} |"
+
+
+def _times(seconds: Mapping[tuple[str, str, str], float], one: str, name: str, load: str) -> str:
+    return f"{seconds[one, name, load] / seconds[one, _ALL, load]:.2f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="The cost of a filter on ids; no filter is 1.")
+    corpora.add_arguments(parser)
+    parser.add_argument("--bytes", type=int, default=49, metavar="B", help="waterfill's budget")
+    parser.add_argument("--lists", type=int, default=1024, metavar="N")
+    parser.add_argument("--probes", type=int, default=32, metavar="N", help="lists of a query")
+    parser.add_argument("--share", type=float, default=0.01, help="of the ids that are kept")
+    parser.add_argument("--rounds", type=int, default=7, help="searches the median is taken of")
+    given = parser.parse_args(arguments)
+    corpus = corpora.named(given)
+    set_threads(1)
+    n, d = corpus.base.shape
+    entrants = list(contenders(given.bytes, given.lists, d))
+    table = list(measure(entrants, corpus, given.share, given.probes, given.rounds))
+    print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread\n")
+    print(*table, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
