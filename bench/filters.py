@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,7 +103,9 @@ def measure(
             for load in LOADS:
                 some = calls(corpus.query, load)
                 works[one.name, name, load] = partial(search, one.index, some, parameters)
-    seconds = {key: median(times) for key, times in interleave(works, rounds).items()}
+    seconds = {
+        key: median(times) for key, times in interleave(works, rounds, time.process_time).items()
+    }
     yield f"| index, nprobe {probes} | ids kept | recall@{K} | time, batch | time, single |"
     yield "|---|---|--:|--:|--:|"
     for one in entrants:

@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -84,50 +84,64 @@ def sweep(
 
 
 def _rate(work: Callable[[], Array], some: Sequence[Array]) -> tuple[Array, float]:
-    start = time.perf_counter()
+    start = time.process_time()
     found = work()
-    return found, sum(map(len, some)) / (time.perf_counter() - start)
+    return found, sum(map(len, some)) / (time.process_time() - start)
 
 
-def measure(
-    entrants: Sequence[Swept], corpus: corpora.Corpus, targets: Sequence[float], rounds: int
-) -> list[Curve]:
-    """Train, fill and sweep all, then time in turns the settings that matter."""
-    truth = corpus.truth("ip")
-    found: dict[str, list[Point]] = {}
-    chosen: dict[str, dict[str, list[Point]]] = {}
-    for one in entrants:
-        print(f"training, filling and sweeping {one.name}", file=sys.stderr, flush=True)
-        one.fill(corpus.base)
-        found[one.name] = sweep(one, corpus, truth, targets)
-        chosen[one.name] = {load: around(found[one.name], load, targets) for load in LOADS}
+class Finalist(NamedTuple):
+    """A filled contender, the settings that decide its speed by load, its highest recall."""
+
+    one: Swept
+    points: Mapping[str, Sequence[Point]]
+    most: float
+
+
+def choose(
+    one: Swept, corpus: corpora.Corpus, targets: Sequence[float], kept: Curve | None
+) -> Finalist:
+    """Train and fill a contender; choose settings in a quick pass where none are kept."""
+    print(f"training and filling {one.name}", file=sys.stderr, flush=True)
+    one.fill(corpus.base)
+    if kept is not None:
+        points = {load: [point for point in kept.points if load in point.qps] for load in LOADS}
+        return Finalist(one, points, kept.most)
+    print(f"sweeping {one.name}", file=sys.stderr, flush=True)
+    found = sweep(one, corpus, corpus.truth("ip"), targets)
+    points = {load: around(found, load, targets) for load in LOADS}
+    return Finalist(one, points, max(point.recall for point in found))
+
+
+def measure(finalists: Sequence[Finalist], corpus: corpora.Corpus, rounds: int) -> list[Curve]:
+    """Time the settings of all in turns."""
+    loads = {load: calls(corpus.query, load) for load in LOADS}
     works = {
-        Key(one.name, number, load): partial(_timed, one, point, calls(corpus.query, load))
-        for one in entrants
-        for load, points in chosen[one.name].items()
+        Key(final.one.name, number, load): partial(_timed, final.one, point, loads[load])
+        for final in finalists
+        for load, points in final.points.items()
         for number, point in enumerate(points)
     }
-    seconds = interleave(works, rounds)
-    curves = []
-    for one in entrants:
-        points = []
-        for load in LOADS:
-            queries = sum(map(len, calls(corpus.query, load)))
-            for number, point in enumerate(chosen[one.name][load]):
-                rate = queries / median(seconds[Key(one.name, number, load)])
-                points.append(Point(point.setting, point.recall, {load: rate}))
-        curves.append(
-            Curve(
-                name=one.name,
-                family=one.family,
-                library=one.library,
-                size=one.size,
-                refined=one.refined,
-                most=max(point.recall for point in found[one.name]),
-                points=points,
-            )
+    seconds = interleave(works, rounds, time.process_time)
+
+    def timed(final: Finalist) -> Iterator[Point]:
+        for load, points in final.points.items():
+            queries = sum(map(len, loads[load]))
+            for number, point in enumerate(points):
+                rate = queries / median(seconds[Key(final.one.name, number, load)])
+                yield Point(point.setting, point.recall, {load: rate})
+
+    return [
+        Curve(
+            name=final.one.name,
+            family=final.one.family,
+            library=final.one.library,
+            size=final.one.size,
+            refined=final.one.refined,
+            most=final.most,
+            points=list(timed(final)),
         )
-    return curves
+        for final in finalists
+    ]
 
 
 def _timed(one: Swept, point: Point, some: Sequence[Array]) -> None:
@@ -169,6 +183,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=libraries, default=[], help="measure no other")
     parser.add_argument(
+        "--retime",
+        action="store_true",
+        help="time the settings of all that is kept once more, beside what is measured",
+    )
+    parser.add_argument(
         "--match", default="", metavar="TEXT", help="only contenders whose names have this in them"
     )
     parser.add_argument("--settings", action="store_true", help="print the settings measured too")
@@ -189,16 +208,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     everybody = [
         one for one in contenders(given.bytes, given.lists, d, store) if given.match in one.name
     ]
+    section = kept.section(title)
     wanted = [
         one
         for one in everybody
-        if (one.name not in kept.section(title) or one.library in given.again)
+        if (one.name not in section or one.library in given.again or given.retime)
         and (not given.only or one.library in given.only)
     ]
-    if wanted:
-        kept.keep(title, measure(wanted, corpus, given.recalls, given.rounds))
+    finalists = [
+        choose(
+            one,
+            corpus,
+            given.recalls,
+            section.get(one.name) if one.library not in given.again else None,
+        )
+        for one in wanted
+    ]
+    if finalists:
+        kept.keep(title, measure(finalists, corpus, given.rounds))
     names = {one.name for one in everybody}
-    curves = [one for one in kept.section(title).values() if one.name in names]
+    curves = [one for one in section.values() if one.name in names]
     groups = families(curves)
     print(f"{title}\n")
     for load in LOADS:
