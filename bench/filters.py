@@ -25,7 +25,7 @@ from contenders import set_threads
 from curves import LOADS
 from interleave import interleave
 from ivf import K, calls
-from ivf_contenders import Array, FaissLists, Swept, WaterfillLists
+from ivf_contenders import Array, FaissLists, Swept, WaterfillLists, tune_faiss
 from neighbours import exact_neighbours, recall
 
 import waterfill as wf
@@ -131,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpus = corpora.named(given)
     set_threads(1)
     n, d = corpus.base.shape
+    tune_faiss(d)
     entrants = list(contenders(given.bytes, given.lists, d))
     table = list(measure(entrants, corpus, given.share, given.probes, given.rounds))
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread\n")

@@ -34,7 +34,7 @@ from curves import (
     speed_table,
 )
 from interleave import interleave
-from ivf_contenders import Array, Swept, contenders
+from ivf_contenders import Array, Swept, contenders, tune_faiss
 from neighbours import recall
 
 K = 10
@@ -200,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpus = corpora.named(given)
     set_threads(1)
     n, d = corpus.base.shape
+    tune_faiss(d)
     title = f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread"
     store = given.store and given.store / f"{corpus.name}-{n}".replace(" ", "-")
     if store:
