@@ -115,7 +115,7 @@ def documented(
     Those are the one scale of all directions, and what the last byte stands for.
     """
     reference = Reference.of(index.codec)
-    codes = index._core.codes(0, index.ntotal)
+    codes = index.codes()
     l2 = index.metric == "l2"
     u = (reference.decoded(codes) / reference.weights) @ reference.basis
     q = queries.astype(np.float64)
@@ -162,7 +162,7 @@ def test_without_offsets_too(case):
 def test_codes_are_the_index_s_own(case):
     parts = take_apart(wf.to_faiss(case.index))
     groups = case.index.codec._core.groups
-    codes = case.index._core.codes(0, case.index.ntotal)
+    codes = case.index.codes()
     np.testing.assert_array_equal(parts.codes[:, :groups], codes[:, :groups])
 
 
@@ -260,16 +260,15 @@ def test_l2_gives_added_vectors_no_offset(base):
 
 
 def test_filters(case):
+    """Those with lists are filtered; stock IndexPQ takes no parameters."""
     made = wf.to_faiss(case.index)
-    allowed = np.arange(0, made.ntotal, 7)
-    selector = faiss.IDSelectorBatch(allowed)
-    if isinstance(take_apart(made).inner, faiss.IndexIVFPQ):
-        inner = faiss.SearchParametersIVF(sel=selector, nprobe=case.index.codec.cells)
-        params = faiss.SearchParametersPreTransform(index_params=inner)
-    else:
-        params = faiss.SearchParametersPreTransform(
-            index_params=faiss.SearchParameters(sel=selector)
-        )
+    selector = faiss.IDSelectorBatch(np.arange(0, made.ntotal, 7))
+    inner = faiss.SearchParametersIVF(sel=selector, nprobe=case.index.codec.cells)
+    params = faiss.SearchParametersPreTransform(index_params=inner)
+    if not case.index.codec.cells:
+        with pytest.raises(RuntimeError, match="invalid search params"):
+            made.search(case.queries, K, params=params)
+        return
     labels = made.search(case.queries, K, params=params)[1]
     everything = made.search(case.queries, made.ntotal)[1]
     want = [[label for label in row if label % 7 == 0][:K] for row in everything.tolist()]
@@ -344,7 +343,7 @@ def test_equal_vectors(base):
 
 
 def test_classic_plan_with_bits(base, queries):
-    plan = wf.Plan.classic(wf.analyze(base), 40, 200, by="dimensions")
+    plan = wf.Plan.classic(wf.analyze(base), 40 / 384, 200 / 384, by="dimensions")
     index = wf.IndexFlat(wf.Codec.train(base, plan), "ip")
     index.add(base)
     made = wf.to_faiss(index)
@@ -354,7 +353,7 @@ def test_classic_plan_with_bits(base, queries):
 
 
 def test_published_score_is_an_error(base, tmp_path):
-    plan = wf.Plan.classic(wf.analyze(base), 40, 200, by="dimensions", pq_multiplier=2)
+    plan = wf.Plan.classic(wf.analyze(base), 40 / 384, 200 / 384, by="dimensions", pq_multiplier=2)
     index = wf.IndexFlat(wf.Codec.train(base, plan), "ip")
     with pytest.raises(ValueError, match=r"pq_multiplier=2.*without it"):
         wf.export_faiss(index, tmp_path / "index.faiss")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.codec import Codec
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
 from waterfill.faiss.scale import Levels, measure
 from waterfill.faiss.space import Decoder, Space, build_space
-from waterfill.index import IndexFlat
+from waterfill.index import Index
+from waterfill.ivf import IndexIVF
 
 Codes = NDArray[np.uint8]
 
@@ -42,9 +42,11 @@ def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = Tr
     ------
     ValueError
         If the codec has a score that FAISS cannot compute (a classic plan with `pq_multiplier`),
-        the index has not been trained, or `path` has a null character.
+        or `path` has a null character.
     TypeError
         If `index` is not an index of waterfill.
+    NotTrainedError
+        If it is not trained.
     OSError
         What the file system says.
     """
@@ -57,39 +59,33 @@ class Source:
     """What an export reads of an index."""
 
     def __init__(self, index: Any) -> None:
-        if not isinstance(index, IndexFlat):
+        if not isinstance(index, Index):
             raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
-        codec: Codec | None = index.codec
-        if codec is None:
-            raise ValueError("index has not been trained; FAISS's file needs its codebooks")
-        self._index: Any = index
-        self.settings = codec._core.settings
+        self._core = index._trained()
+        codec = self._core.codec
+        self.settings = codec.settings
         if self.settings["pq_multiplier"]:
             raise ValueError(
                 f"index: its plan has pq_multiplier={self.settings['pq_multiplier']:g}, a score "
                 "that FAISS cannot compute; make the plan without it"
             )
-        self.decoder = Decoder(codec._core.arrays, self.settings)
+        self.decoder = Decoder(codec.arrays, self.settings)
         self.d, self.n = index.d, index.ntotal
         self.cosine = index.metric == "cosine"
         self.l2 = index.metric == "l2"
         self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / 4
-        self.nprobe = int(getattr(index, "nprobe", 0)) or max(1, self.decoder.cells)
-        self.has_ids = bool(getattr(index, "has_ids", False))
+        # A flat index looks at all of its cells, or at those that can matter.
+        self.nprobe = index.nprobe if isinstance(index, IndexIVF) else self.decoder.cells
+        self.has_ids = index.has_ids
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
-        """Return the codes of labels first to first + n - 1."""
-        holder = self._index if hasattr(self._index, "codes") else self._index._core
-        found: Codes = holder.codes(first, n)
-        return found
+        """Return the codes of labels first to first + n - 1: in order of arrival, not by list."""
+        return self._core.codes(first, n)
 
     def ids(self, first: int, n: int) -> NDArray[np.int64]:
         """Return their ids."""
-        if not self.has_ids:
-            return np.arange(first, first + n)
-        found: NDArray[np.int64] = self._index.ids(first, n)
-        return found
+        return self._core.ids(first, n)
 
     def blocks(self) -> Iterator[tuple[int, Codes]]:
         """Go through all codes; yield first labels and codes."""
