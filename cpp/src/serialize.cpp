@@ -269,6 +269,7 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
                scale.read(segment.scale.data(), segment.size);
                extra.read(segment.extra.data(), segment.extra.size());
              });
+  if (file.has("IDS")) index.keep_ids();  // of no vectors, too
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
 }
 

@@ -44,6 +44,7 @@ class Collection:
         self._codec: Codec | None = None
         self._source: Plan | Recipe | None = None
         self._writing = threading.Lock()
+        self._keeps_ids = False  # even when it is empty, as FAISS's IndexIDMap2 does
         self.verbose = False
         self.metric_arg = 0.0
         if isinstance(source, Codec):
@@ -57,6 +58,8 @@ class Collection:
                 core.keep_exact(_ROW_KINDS[self._refine])
         elif self._refine is not None:
             core.borrow_exact(self._refine)
+        if self._keeps_ids:
+            core.keep_ids()
         self._core, self._codec = core, codec
 
     # What an index is.
@@ -380,6 +383,8 @@ class Collection:
         if self._core:
             with self._writing:
                 self._core.reset()
+                if self._keeps_ids:
+                    self._core.keep_ids()
 
     # Codes without an index: FAISS's standalone codec.
 

@@ -264,7 +264,11 @@ class Index(Collection):
         if self._core is None:
             return _remake, (type(self), self.__dict__ | {"_writing": None})
         borrowed = None if isinstance(self._refine, str) else self._refine
-        own = {"_given": self._given, "verbose": self.verbose}
+        own = {
+            "_given": self._given,
+            "_keeps_ids": self._keeps_ids,
+            "verbose": self.verbose,
+        }
         return _restore, (type(self), self._core.to_bytes(**self._settings()), borrowed, own)
 
     @property

@@ -10,25 +10,26 @@ from typing import Any
 from waterfill.faiss.export import export_faiss
 
 
-def to_faiss(index: Any, *, offsets: bool = True) -> Any:
+def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     """Make a stock FAISS index of the same codes: what `export_faiss` writes, in memory.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
-    offsets : bool
+    offsets, rows : bool
         As `export_faiss`.
 
     Returns
     -------
-    faiss.IndexPreTransform, or faiss.IndexIDMap2 where ids are explicit
-        A copy: later changes of either do not change the other.
+    faiss.IndexPreTransform, IndexRefine or IndexIDMap2
+        As it says in ``docs/faiss-export.md``. A copy: later changes of either do not change the
+        other.
 
     Raises
     ------
     ImportError
         If FAISS is not installed: ``pip install "waterfill[faiss]"``.
-    ValueError, TypeError
+    ValueError, TypeError, NotTrainedError
         As `export_faiss`.
     """
     try:
@@ -38,5 +39,5 @@ def to_faiss(index: Any, *, offsets: bool = True) -> Any:
     # By way of a file, because deserialize_index wants all bytes in memory beside the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"
-        export_faiss(index, path, offsets=offsets)
+        export_faiss(index, path, offsets=offsets, rows=rows)
         return faiss.read_index(str(path))

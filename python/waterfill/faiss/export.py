@@ -18,10 +18,14 @@ from waterfill.ivf import IndexIVF
 Codes = NDArray[np.uint8]
 
 _BLOCK_BYTES = 4 << 20
+# FAISS's bytes have a range a dimension, ours one a row.
+_ROW_TYPES = {"float32": "<f4", "float16": "<f2", "int8": "<f2"}
 _ALONE = 4.0  # distance of a centroid that nothing is nearest to, beside all offsets
 
 
-def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = True) -> None:
+def export_faiss(
+    index: Any, path: str | os.PathLike[str], *, offsets: bool = True, rows: bool = True
+) -> None:
     """Write an index to a file that stock FAISS reads, without importing FAISS.
 
     Codes are not made anew: an ``IndexPQ`` holds them, or where vectors are coded from the
@@ -37,12 +41,16 @@ def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = Tr
         Give each code a byte more that makes up for most of what is lost, where that finds more
         neighbours. Not for an L2 index that FAISS is to add to: it cannot give its own vectors such
         offsets, and ranks them before the others.
+    rows : bool
+        Write what `refine` keeps, too, in an ``IndexRefine``: float32 rows as they are, float16 and
+        int8 rows as float16. FAISS removes nothing from such an index, searches it by no radius,
+        and its filters go one level deeper. An array of your own is never written.
 
     Raises
     ------
     ValueError
         If the codec has a score that FAISS cannot compute (a classic plan with `pq_multiplier`),
-        or `path` has a null character.
+        `path` has a null character, or an int8 row has values that float16 does not hold.
     TypeError
         If `index` is not an index of waterfill.
     NotTrainedError
@@ -50,7 +58,7 @@ def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = Tr
     OSError
         What the file system says.
     """
-    source = Source(index)
+    source = Source(index, rows=rows)
     with whole_or_nothing(path) as file:
         _Export(source, offsets=offsets).write(Writer(file))
 
@@ -58,7 +66,7 @@ def export_faiss(index: Any, path: str | os.PathLike[str], *, offsets: bool = Tr
 class Source:
     """What an export reads of an index."""
 
-    def __init__(self, index: Any) -> None:
+    def __init__(self, index: Any, *, rows: bool = True) -> None:
         if not isinstance(index, Index):
             raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
         self._core = index._trained()
@@ -76,7 +84,12 @@ class Source:
         self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / 4
         # A flat index looks at all of its cells, or at those that can matter.
         self.nprobe = index.nprobe if isinstance(index, IndexIVF) else self.decoder.cells
-        self.has_ids = index.has_ids
+        self.row_type = _ROW_TYPES.get(index.refine) if isinstance(index.refine, str) else None
+        if not rows:
+            self.row_type = None
+        self.k_factor = index.k_factor
+        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give.
+        self.mapped = index.has_ids and (not self.decoder.cells or self.row_type is not None)
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
@@ -86,6 +99,20 @@ class Source:
     def ids(self, first: int, n: int) -> NDArray[np.int64]:
         """Return their ids."""
         return self._core.ids(first, n)
+
+    def rows(self) -> Iterator[NDArray[Any]]:
+        """Go through what is kept to refine with."""
+        assert self.row_type is not None
+        step = max(1, _BLOCK_BYTES // (4 * self.d))
+        for first in range(0, self.n, step):
+            with np.errstate(over="ignore"):
+                block = self._core.exact(first, min(step, self.n - first)).astype(self.row_type)
+            if not np.isfinite(block).all():
+                raise ValueError(
+                    "index: its int8 rows have values beyond 65504, which float16 does not hold; "
+                    "rows=False leaves them out"
+                )
+            yield block
 
     def blocks(self) -> Iterator[tuple[int, Codes]]:
         """Go through all codes; yield first labels and codes."""
@@ -98,6 +125,7 @@ class _Export:
 
     def __init__(self, source: Source, *, offsets: bool) -> None:
         self._source = source
+        self._metric = L2 if source.l2 else INNER_PRODUCT
         self.correction = measure(
             source.decoder,
             source.codes,
@@ -150,28 +178,41 @@ class _Export:
         return np.concatenate([groups, self.levels.bytes(offsets)[:, None]], axis=1)
 
     def write(self, writer: Writer) -> None:
+        source = self._source
+        if source.mapped:
+            writer.header("IxM2", source.d, source.n, self._metric)
+        if source.row_type is None:
+            self._write_codes(writer, normalize=source.cosine)
+        else:
+            # Rows are compared with the query, so that it is normalized before they are.
+            if source.cosine:
+                writer.header("IxPT", source.d, source.n, self._metric)
+                writer.pack("i", 1)
+                writer.normalization(source.d)
+            writer.header("IxRF", source.d, source.n, self._metric)
+            self._write_codes(writer, normalize=False)
+            writer.rows(source.rows(), source.d, source.n, self._metric, source.row_type)
+            writer.pack("f", source.k_factor)
+        if source.mapped:
+            self._write_ids(writer)
+
+    def _write_codes(self, writer: Writer, *, normalize: bool) -> None:
         source, space = self._source, self.space
-        metric = L2 if source.l2 else INNER_PRODUCT
-        mapped = source.has_ids and not source.decoder.cells
-        if mapped:
-            writer.header("IxM2", source.d, source.n, metric)
-        writer.header("IxPT", source.d, source.n, metric)
-        writer.pack("i", 3 + source.cosine)
-        if source.cosine:
+        writer.header("IxPT", source.d, source.n, self._metric)
+        writer.pack("i", 3 + normalize)
+        if normalize:
             writer.normalization(source.d)
         writer.remap(source.d, space.widen)
         writer.linear(space.matrix, space.bias)
         writer.remap(len(space.matrix), space.slots)
         if source.decoder.cells:
-            self._write_lists(writer, metric)
+            self._write_lists(writer)
         else:
-            self._write_flat(writer, metric)
-        if mapped:
-            self._write_ids(writer)
+            self._write_flat(writer)
 
-    def _write_flat(self, writer: Writer, metric: int) -> None:
+    def _write_flat(self, writer: Writer) -> None:
         source = self._source
-        writer.header("IxPq", len(self.space.slots), source.n, metric)
+        writer.header("IxPq", len(self.space.slots), source.n, self._metric)
         writer.product_quantizer(self.space.books)
         writer.pack("Q", source.n * self.code_size)
         for first, codes in source.blocks():
@@ -186,15 +227,15 @@ class _Export:
             ids = source.ids(first, min(step, source.n - first))
             writer.file.write(np.ascontiguousarray(ids, dtype="<i8").data)
 
-    def _write_lists(self, writer: Writer, metric: int) -> None:
+    def _write_lists(self, writer: Writer) -> None:
         source, space = self._source, self.space
         width = len(space.slots)
-        writer.header("IwPQ", width, source.n, metric)
+        writer.header("IwPQ", width, source.n, self._metric)
         writer.pack("QQ", len(space.origins), min(source.nprobe, len(space.origins)))
         # FAISS builds tables for L2, as large as many codes, unless the quantizer says that it is
         # for inner products; its own vectors are compared by L2 either way.
-        if metric == INNER_PRODUCT:
-            writer.header("IxPT", width, len(space.origins), metric)
+        if not source.l2:
+            writer.header("IxPT", width, len(space.origins), self._metric)
             writer.pack("i", 0)
         writer.flat(space.origins)
         writer.pack("BQ", 0, 0)  # no direct map
@@ -224,7 +265,9 @@ class _Export:
             listed = np.repeat(numbers, counts)
             stored = self._stored(first, codes)[order]
             _put(place, firsts[listed] + at * size, stored)
-            ids = source.ids(first, len(codes))[order].astype("<i8")
+            labels = np.arange(first, first + len(codes))
+            ids = labels if source.mapped else source.ids(first, len(codes))
+            ids = ids[order].astype("<i8")
             _put(place, ids_at[listed] + at * 8, ids.view(np.uint8).reshape(-1, 8))
             done[numbers] += counts
         place.flush()

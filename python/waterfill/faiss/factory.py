@@ -44,7 +44,7 @@ class Description:
     code_bytes : int
         Bytes of a code, without the scale's.
     id_map : {'IDMap', 'IDMap2'} or None
-        Every waterfill index takes ids, so that it makes no difference.
+        Every waterfill index takes ids; with these they stay with their vectors from the first on.
     nlist : int or None
         Lists of an IndexIVF; None is an IndexFlat.
     hnsw : int or None
@@ -132,10 +132,14 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
     what = parse(description)
     name = metric_name(metric)
     recipe = Recipe(d, what.code_bytes)
+    index: IndexFlat | IndexIVF
     if what.nlist is None:
-        return IndexFlat(recipe, name, refine=what.refine)
-    graph = None if what.hnsw is None else _graph(d, what.hnsw, name)
-    return IndexIVF(recipe, what.nlist, graph, metric=name, refine=what.refine)
+        index = IndexFlat(recipe, name, refine=what.refine)
+    else:
+        graph = None if what.hnsw is None else _graph(d, what.hnsw, name)
+        index = IndexIVF(recipe, what.nlist, graph, metric=name, refine=what.refine)
+    index._keeps_ids = what.id_map is not None
+    return index
 
 
 def _graph(d: int, links: int, metric: Metric) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 INNER_PRODUCT = 0
 L2 = 1
 _DUMMY = 1 << 20  # FAISS writes it twice into every header
+_FLOAT16 = 4  # QT_fp16 of ScalarQuantizer
 
 
 class Writer:
@@ -78,6 +79,18 @@ class Writer:
         """Write an IndexFlatL2. Its rows count as bytes in fours."""
         self.header("IxF2", rows.shape[1], len(rows), L2)
         self.vector(rows, "<f4")
+
+    def rows(self, blocks: Iterable[NDArray[Any]], d: int, n: int, metric: int, dtype: str) -> None:
+        """Write an IndexFlat of rows (float32), or an IndexScalarQuantizer (float16)."""
+        if dtype == "<f4":
+            self.header("IxF2" if metric == L2 else "IxFI", d, n, metric)
+            self.pack("Q", n * d)
+        else:
+            self.header("IxSQ", d, n, metric)
+            self.pack("iifQQQ", _FLOAT16, 0, 0.0, d, 2 * d, 0)  # no ranges
+            self.pack("Q", n * 2 * d)
+        for block in blocks:
+            self.file.write(np.ascontiguousarray(block, dtype=dtype).data)
 
     def list_sizes(self, sizes: NDArray[np.int64], code_size: int) -> None:
         """Open ArrayInvertedLists; codes and ids (int64) of one list after the other follow."""
