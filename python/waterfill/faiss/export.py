@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
-from waterfill.faiss.scale import Levels, measure
+from waterfill.faiss.scale import Facts, Levels, measure
 from waterfill.faiss.space import Decoder, Space, build_space
+from waterfill.flat import IndexFlat
 from waterfill.index import Index
 from waterfill.ivf import IndexIVF
 
@@ -88,8 +89,11 @@ class Source:
         if not rows:
             self.row_type = None
         self.k_factor = index.k_factor
-        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give.
-        self.mapped = index.has_ids and (not self.decoder.cells or self.row_type is not None)
+        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give, or the
+        # index was asked for as an IDMap2.
+        asked = isinstance(index, IndexFlat) and index._keeps_ids
+        mapped = not self.decoder.cells or self.row_type is not None or asked
+        self.mapped = index.has_ids and mapped
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
@@ -154,9 +158,8 @@ class _Export:
             if decoder.cells:
                 self._sizes += np.bincount(decoder.cell_numbers(codes), minlength=decoder.cells)
             if self.correction.pays:
-                s, squares = decoder.scales(codes, source.alpha)
-                excess = decoder.excess(codes)
-                found = self.correction.offsets(s, squares, excess, l2=source.l2)
+                facts = Facts.of(decoder, codes, source.alpha)
+                found = self.correction.offsets(facts, l2=source.l2)
                 self._offsets[first : first + len(codes)] = found
 
     def _build(self) -> Space:
@@ -238,11 +241,36 @@ class _Export:
             writer.header("IxPT", width, len(space.origins), self._metric)
             writer.pack("i", 0)
         writer.flat(space.origins)
-        writer.pack("BQ", 0, 0)  # no direct map
+        self._write_direct_map(writer)
         writer.pack("BQ", 1, self.code_size)  # by residual
         writer.product_quantizer(space.books)
         writer.list_sizes(self._sizes, self.code_size)
         self._scatter(writer)
+
+    def _placed(self) -> Iterator[tuple[int, Codes, NDArray[np.int64], NDArray[np.int64]]]:
+        """Go through all codes; yield first labels, codes, and their cells and places in these."""
+        done = np.zeros(len(self._sizes), dtype=np.int64)
+        for first, codes in self._source.blocks():
+            cells = self._source.decoder.cell_numbers(codes)
+            order = np.argsort(cells, kind="stable")
+            numbers, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
+            ranks = np.empty(len(cells), dtype=np.int64)
+            ranks[order] = np.arange(len(cells)) + np.repeat(done[numbers] - starts, counts)
+            done[numbers] += counts
+            yield first, codes, cells, ranks
+
+    def _write_direct_map(self, writer: Writer) -> None:
+        """Under an IDMap2, tell where each label lies.
+
+        Then ids can be reconstructed; and FAISS refuses to remove from the lists. Without this it
+        would remove, and the map would be wrong for all others.
+        """
+        if not self._source.mapped:
+            writer.pack("BQ", 0, 0)
+            return
+        writer.pack("BQ", 1, self._source.n)
+        for _, _, cells, ranks in self._placed():
+            writer.file.write((cells << 32 | ranks).astype("<i8").data)
 
     def _scatter(self, writer: Writer) -> None:
         """Put each code and id where its list is in the file."""
@@ -255,21 +283,11 @@ class _Export:
         place = np.memmap(writer.file, np.uint8, "r+", start, (source.n * (size + 8),))
         firsts = np.cumsum([0, *self._sizes[:-1]]) * (size + 8)
         ids_at = firsts + self._sizes * size
-        done = np.zeros(len(self._sizes), dtype=np.int64)
-        for first, codes in source.blocks():
-            cells = source.decoder.cell_numbers(codes)
-            order = np.argsort(cells, kind="stable")
-            numbers, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
-            ranks = np.arange(len(order)) - np.repeat(starts, counts)
-            at = ranks + np.repeat(done[numbers], counts)
-            listed = np.repeat(numbers, counts)
-            stored = self._stored(first, codes)[order]
-            _put(place, firsts[listed] + at * size, stored)
+        for first, codes, cells, ranks in self._placed():
             labels = np.arange(first, first + len(codes))
             ids = labels if source.mapped else source.ids(first, len(codes))
-            ids = ids[order].astype("<i8")
-            _put(place, ids_at[listed] + at * 8, ids.view(np.uint8).reshape(-1, 8))
-            done[numbers] += counts
+            _put(place, firsts[cells] + ranks * size, self._stored(first, codes))
+            _put(place, ids_at[cells] + ranks * 8, ids.astype("<i8").view(np.uint8).reshape(-1, 8))
         place.flush()
         writer.file.seek(0, os.SEEK_END)
 

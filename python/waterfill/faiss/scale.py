@@ -5,14 +5,15 @@ all. Near neighbours have products close to a typical one, T, so that
 
     s <q, u_hat>  is about  scale <q, u_hat> + (s - scale) T
 
-and the last term is a number of the vector alone, which a byte of its code stands for. Which T and
-which scale, and whether it pays, is measured on vectors of the index that take the part of queries.
+and the last term is a number of the vector alone, which a byte of its code stands for. T may follow
+from s alone or be a linear function of what is known of a vector. Which T and which scale, and
+whether it pays, is measured on vectors of the index that take the part of queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,62 @@ _PLAIN = 0.01  # recall that distances without a shift may cost
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a correction looks at: numbers of each vector, float64 (n,).
+
+    Attributes
+    ----------
+    s, squares
+        Scale, and the squared length of the decoded direction.
+    excess
+        What FAISS's space has of that length beyond `squares`.
+    leanings
+        Product of the decoded direction with the origin.
+    """
+
+    s: Doubles
+    squares: Doubles
+    excess: Doubles
+    leanings: Doubles
+
+    @classmethod
+    def of(cls, decoder: Decoder, codes: NDArray[np.uint8], alpha: float) -> Facts:
+        """Look at codes."""
+        s, squares = decoder.scales(codes, alpha)
+        return cls(s, squares, decoder.excess(codes), decoder.leanings(codes))
+
+    def columns(self) -> Doubles:
+        """Return what products are a linear function of, (n, 4)."""
+        ones = np.ones_like(self.s)
+        return np.stack([ones, self.s, self.s * self.squares, self.leanings], axis=1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """T as a linear function of facts, within the bounds that it had where it was fitted."""
+
+    slopes: Doubles
+    least: float
+    most: float
+
+    def __call__(self, facts: Facts) -> Doubles:
+        """Return T of each vector."""
+        return np.clip(facts.columns() @ self.slopes, self.least, self.most)
+
+
+@dataclass(frozen=True)
+class Table:
+    """T by the vector's own s: interpolated between these, constant beyond."""
+
+    scales: Doubles
+    products: Doubles
+
+    def __call__(self, facts: Facts) -> Doubles:
+        """Return T of each vector."""
+        return np.asarray(np.interp(facts.s, self.scales, self.products))
+
+
+@dataclass(frozen=True)
 class Correction:
     """How the scale of a vector enters its score in an exported index.
 
@@ -40,8 +97,8 @@ class Correction:
     ----------
     scale : float
         What directions are multiplied by, all of them.
-    scales, products : float64 (k,)
-        T by the vector's own s: interpolated between these, constant beyond.
+    typical : Line or Table
+        T of each vector.
     lift : float
         L2: what every distance has on top, so that offsets are not below 0.
     pays : bool
@@ -49,29 +106,20 @@ class Correction:
     """
 
     scale: float
-    scales: Doubles
-    products: Doubles
+    typical: Line | Table
     lift: float = 0.0
     pays: bool = True
 
-    def offsets(self, s: Doubles, squares: Doubles, excess: Doubles, *, l2: bool) -> Doubles:
-        """Return what is added to the score of vectors; L2: to the distance.
-
-        Parameters
-        ----------
-        s, squares : float64 (n,)
-            Scale, and the squared length of the decoded direction.
-        excess : float64 (n,)
-            What FAISS's space has of that length beyond `squares`.
-        """
+    def offsets(self, facts: Facts, *, l2: bool) -> Doubles:
+        """Return what is added to the score of vectors; L2: to the distance."""
         if l2:
-            return np.maximum(self.unclipped(s, squares, excess) + self.lift, 0)
-        return np.asarray((s - self.scale) * np.interp(s, self.scales, self.products))
+            return np.maximum(self.unclipped(facts) + self.lift, 0)
+        return np.asarray((facts.s - self.scale) * self.typical(facts))
 
-    def unclipped(self, s: Doubles, squares: Doubles, excess: Doubles) -> Doubles:
+    def unclipped(self, facts: Facts) -> Doubles:
         """Return what should be added to distances, and may be negative."""
-        products = (s - self.scale) * np.interp(s, self.scales, self.products)
-        lengths = s * s * squares - self.scale**2 * (squares + excess)
+        products = (facts.s - self.scale) * self.typical(facts)
+        lengths = facts.s**2 * facts.squares - self.scale**2 * (facts.squares + facts.excess)
         return np.asarray(lengths - 2 * products)
 
 
@@ -107,15 +155,16 @@ def measure(
     rng = np.random.default_rng(0)
     sample = _Sample(decoder, _draw(codes, n, rng), alpha=alpha, l2=l2)
     if not offsets or sample.n <= 2 * _RECALL:
-        return Correction(sample.distance, np.zeros(1), np.zeros(1), pays=False)
+        return Correction(sample.distance, Table(np.zeros(1), np.zeros(1)), pays=False)
     sample.ask(rng.choice(sample.n, size=min(_QUERIES, sample.n // 2), replace=False))
-    near = float(sample.near_scales.mean())
+    near = float(sample.near.s.mean())
     plain: list[Correction] = []
     lifted: list[Correction] = []
     for scale in (sample.mean, 0.9 * sample.mean, near, 0.9 * near):
         tables = [sample.table(1), sample.table(_KNOTS), *map(sample.reaching, _BEYOND)]
-        for table in tables:
-            made = Correction(scale, *table)
+        tried: list[Line | Table] = [*tables, sample.line(scale)]
+        for typical in tried:
+            made = Correction(scale, typical)
             plain.append(made)
             if l2:
                 lifted.append(replace(made, lift=sample.lift(made)))
@@ -154,8 +203,8 @@ class _Sample:
         self._decoder = decoder
         self._y = decoder.coordinates(codes)
         self._cells = decoder.cell_numbers(codes)
-        self.s, self.squares = decoder.scales(codes, alpha)
-        self._excess = decoder.excess(codes)
+        self.facts = Facts.of(decoder, codes, alpha)
+        self.s, self.squares = self.facts.s, self.facts.squares
         there = (self.s > 0) & (self.squares > 0)
         rho = self.s * self.squares ** (alpha / 2)
         self.mean = float(self.s[there].mean()) if there.any() else decoder.middle_scale
@@ -170,8 +219,7 @@ class _Sample:
         self.products = asked @ self._y.T
         origins = decoder.origins
         if self.l2:
-            points = (origins @ decoder.rows.T).astype(np.float32)
-            self.products -= np.einsum("ij,ij->i", points[self._cells], self._y)
+            self.products -= self.facts.leanings.astype(np.float32)
             gaps = np.square(queries).sum(axis=1)[:, None] + np.square(origins).sum(axis=1)
             bases = 2 * queries @ origins.T - gaps
         else:
@@ -183,7 +231,7 @@ class _Sample:
             scores -= (self.s**2 * self.squares).astype(np.float32)
         near = self._top(scores, _NEAR)
         self._near_products = np.take_along_axis(self.products, near, axis=1).ravel()
-        self.near_scales = self.s[near.ravel()]
+        self.near = Facts(*(getattr(self.facts, f.name)[near.ravel()] for f in fields(Facts)))
         self._truth = np.sort(self._top(scores, _RECALL), axis=1)
 
     def _top(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
@@ -191,25 +239,34 @@ class _Sample:
         k = min(k, self.n - 1)
         return np.asarray(np.argpartition(-scores, k - 1, axis=1)[:, :k])
 
-    def table(self, knots: int) -> tuple[Doubles, Doubles]:
+    def table(self, knots: int) -> Table:
         """Return mean products of near neighbours by their scale."""
-        order = np.argsort(self.near_scales, kind="stable")
-        scales = [part.mean() for part in np.array_split(self.near_scales[order], knots)]
+        order = np.argsort(self.near.s, kind="stable")
+        scales = [part.mean() for part in np.array_split(self.near.s[order], knots)]
         products = [part.mean() for part in np.array_split(self._near_products[order], knots)]
-        return np.array(scales), np.array(products, dtype=np.float64)
+        return Table(np.array(scales), np.array(products, dtype=np.float64))
 
-    def reaching(self, beyond: float) -> tuple[Doubles, Doubles]:
+    def line(self, scale: float) -> Line:
+        """Return the best linear function for a scale: products count as far as they are missed."""
+        weights = np.abs(self.near.s - scale)[:, None]
+        columns, products = self.near.columns(), self._near_products[:, None].astype(np.float64)
+        found = np.linalg.lstsq(columns * weights, products * weights, rcond=None)[0]
+        slopes: Doubles = np.asarray(found[:, 0], dtype=np.float64)
+        fitted = columns @ slopes
+        return Line(slopes, float(fitted.min()), float(fitted.max()))
+
+    def reaching(self, beyond: float) -> Table:
         """Return the products that scores of near neighbours need, by scale."""
-        score = beyond * float((self.near_scales * self._near_products).mean())
+        score = beyond * float((self.near.s * self._near_products).mean())
         there = self.s[self.s > 0]
         if not len(there):
             return self.table(1)
         scales = np.geomspace(there.min(), there.max(), 64)
-        return scales, score / scales
+        return Table(scales, score / scales)
 
     def lift(self, made: Correction) -> float:
         """Return what makes (nearly) all offsets of an L2 index positive."""
-        low = replace(made, lift=0.0).unclipped(self.s, self.squares, self._excess)
+        low = replace(made, lift=0.0).unclipped(self.facts)
         return max(0.0, -float(np.quantile(low, 0.001)))
 
     def best(self, tried: list[Correction]) -> tuple[Correction, float]:
@@ -222,10 +279,11 @@ class _Sample:
         weight = 2 if self.l2 else 1
         scores = self._bases + np.float32(weight * made.scale) * self.products
         if made.pays:
-            offsets = made.offsets(self.s, self.squares, self._excess, l2=self.l2)
+            offsets = made.offsets(self.facts, l2=self.l2)
             scores += (-offsets if self.l2 else offsets).astype(np.float32)
         if self.l2:
-            scores -= (made.scale**2 * (self.squares + self._excess)).astype(np.float32)
+            lengths = self.squares + self.facts.excess
+            scores -= (made.scale**2 * lengths).astype(np.float32)
         top = np.sort(self._top(scores, _RECALL), axis=1)
         hits = sum(len(np.intersect1d(a, b)) for a, b in zip(top, self._truth, strict=True))
         return hits / self._truth.size

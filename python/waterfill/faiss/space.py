@@ -97,6 +97,16 @@ class Decoder:
             total += np.square(first * np.tan(angle)) + np.square(second / np.tan(angle))
         return total
 
+    def leanings(self, codes: NDArray[np.uint8]) -> Doubles:
+        """Return <origin, u_hat> of each code."""
+        points = self.origins @ self.rows.T
+        if len(points) == 1:  # a number each centroid, without going back to coordinates
+            products = np.add.reduceat(points[0][:, None] * self.values, self.starts[:-1], axis=0)
+            own = [products[g][codes[:, g]] for g in range(self.groups)]
+            return np.asarray(np.sum(own, axis=0))
+        points = points.astype(np.float32)[self.cell_numbers(codes)]
+        return np.asarray(np.einsum("ij,ij->i", points, self.coordinates(codes)), dtype=np.float64)
+
     def _pair(self, codes: NDArray[np.uint8], column: int, whole: int) -> tuple[Doubles, Doubles]:
         def value(at: int) -> Doubles:
             group = int(np.searchsorted(self.starts, at, side="right")) - 1
