@@ -44,7 +44,7 @@ def export_faiss(
         offsets, and ranks them before the others.
     rows : bool
         Write what `refine` keeps, too, in an ``IndexRefine``: float32 rows as they are, float16 and
-        int8 rows as float16. FAISS removes nothing from such an index, searches it by no radius,
+        int8 rows as float16. FAISS neither removes from such an index nor searches it by radius,
         and its filters go one level deeper. An array of your own is never written.
 
     Raises
@@ -59,17 +59,18 @@ def export_faiss(
     OSError
         What the file system says.
     """
-    source = Source(index, rows=rows)
-    with whole_or_nothing(path) as file:
-        _Export(source, offsets=offsets).write(Writer(file))
+    if not isinstance(index, Index):
+        raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
+    with index._writing:  # the codes are gone through more than once
+        source = Source(index, rows=rows)
+        with whole_or_nothing(path) as file:
+            _Export(source, offsets=offsets).write(Writer(file))
 
 
 class Source:
     """What an export reads of an index."""
 
-    def __init__(self, index: Any, *, rows: bool = True) -> None:
-        if not isinstance(index, Index):
-            raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
+    def __init__(self, index: Index, *, rows: bool = True) -> None:
         self._core = index._trained()
         codec = self._core.codec
         self.settings = codec.settings
