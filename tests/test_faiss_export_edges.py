@@ -16,11 +16,16 @@ import waterfill as wf
 faiss = pytest.importorskip("faiss")
 
 
-@pytest.mark.parametrize("cells", [0, 16])
+@pytest.fixture(scope="module", params=[0, 16], ids=["flat", "16 cells"])
+def short(request, base) -> wf.Codec:
+    """Eight bytes of MiniLM."""
+    return empty(base, "ip", 8, request.param).codec
+
+
 @pytest.mark.parametrize("n", [0, 1, 5])
-@pytest.mark.parametrize("metric", ["ip", "l2"])
-def test_few_vectors(base, metric, n, cells):
-    index = empty(base, metric, 8, cells)
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_few_vectors(base, short, metric, n):
+    index = wf.IndexFlat(short, metric)
     index.add(base[:n])
     made = wf.to_faiss(index)
     assert made.ntotal == n
@@ -47,8 +52,10 @@ def test_classic_plan_with_bits(base, queries):
 
 
 def test_published_score_is_an_error(base, tmp_path):
-    plan = wf.Plan.classic(wf.analyze(base), 40 / 384, 200 / 384, by="dimensions", pq_multiplier=2)
-    index = wf.IndexFlat(wf.Codec.train(base, plan), "ip")
+    plan = wf.Plan.classic(
+        wf.analyze(base[:1000]), 40 / 384, 200 / 384, by="dimensions", pq_multiplier=2
+    )
+    index = wf.IndexFlat(wf.Codec.train(base[:1000], plan), "ip")
     with pytest.raises(ValueError, match=r"pq_multiplier=2.*without it"):
         wf.export_faiss(index, tmp_path / "index.faiss")
     assert list(tmp_path.iterdir()) == []
@@ -174,11 +181,11 @@ def test_positions_need_no_map(clustered):
 
 
 def refined(base: np.ndarray, metric: str, refine: object, nlist: int, ids: bool) -> wf.IndexFlat:
-    plan = wf.Plan.waterfill(wf.analyze(base, normalize=metric == "cosine"), code_bytes=16)
+    recipe = wf.Recipe(base.shape[1], 16, effort="fast")
     if nlist:
-        index = wf.IndexIVF(plan, nlist, metric=metric, refine=refine)
+        index = wf.IndexIVF(recipe, nlist, metric=metric, refine=refine)
     else:
-        index = wf.IndexFlat(plan, metric, refine=refine)
+        index = wf.IndexFlat(recipe, metric, refine=refine)
     index.train(base)
     if ids:
         index.add_with_ids(base, np.random.default_rng(4).permutation(len(base)))
