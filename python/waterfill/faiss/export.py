@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
-from waterfill.faiss.scale import Facts, Levels, measure
+from waterfill.faiss.scale import Facts, Levels, Line, measure
 from waterfill.faiss.space import Decoder, Space, build_space
 from waterfill.flat import IndexFlat
 from waterfill.index import Index
@@ -153,13 +153,14 @@ class _Export:
     def _survey(self) -> None:
         """Count the vectors of each cell, and find all offsets."""
         source, decoder = self._source, self._source.decoder
+        leaning = isinstance(self.correction.typical, Line)
         if self.correction.pays:
             self._offsets = np.empty(source.n, dtype=np.float32)
         for first, codes in source.blocks():
             if decoder.cells:
                 self._sizes += np.bincount(decoder.cell_numbers(codes), minlength=decoder.cells)
             if self.correction.pays:
-                facts = Facts.of(decoder, codes, source.alpha)
+                facts = Facts.of(decoder, codes, source.alpha, all_of_them=leaning)
                 found = self.correction.offsets(facts, l2=source.l2)
                 self._offsets[first : first + len(codes)] = found
 

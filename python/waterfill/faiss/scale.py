@@ -53,10 +53,13 @@ class Facts:
     leanings: Doubles
 
     @classmethod
-    def of(cls, decoder: Decoder, codes: NDArray[np.uint8], alpha: float) -> Facts:
-        """Look at codes."""
+    def of(
+        cls, decoder: Decoder, codes: NDArray[np.uint8], alpha: float, *, all_of_them: bool = True
+    ) -> Facts:
+        """Look at codes. Leanings take longest; they are 0 unless all facts are wanted."""
         s, squares = decoder.scales(codes, alpha)
-        return cls(s, squares, decoder.excess(codes), decoder.leanings(codes))
+        leanings = decoder.leanings(codes) if all_of_them else np.zeros(len(codes))
+        return cls(s, squares, decoder.excess(codes), leanings)
 
     def columns(self) -> Doubles:
         """Return what products are a linear function of, (n, 4)."""
