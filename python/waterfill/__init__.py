@@ -15,7 +15,7 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
-from waterfill.errors import ArgumentError, MissingIdError, NotTrainedError
+from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
 from waterfill.faiss.export import export_faiss
@@ -46,6 +46,7 @@ __all__ = [
     "Analysis",
     "ArgumentError",
     "Codec",
+    "FaissCopyWarning",
     "Finding",
     "FormatError",
     "Group",

@@ -1,7 +1,7 @@
 """Errors that are two things at once: what Python calls them, and what FAISS raises there.
 
 A pipeline written for FAISS catches its RuntimeError or AssertionError; everybody else expects the
-exception that says what is wrong.
+exception that says what is wrong. And one warning.
 """
 
 from __future__ import annotations
@@ -17,3 +17,7 @@ class ArgumentError(ValueError, AssertionError):
 
 class MissingIdError(IndexError, ValueError, RuntimeError):
     """There is no vector with this id, or at this position."""
+
+
+class FaissCopyWarning(UserWarning):
+    """FAISS works on a copy of an index that loses something of it, or did not follow it."""

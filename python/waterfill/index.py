@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -273,10 +274,27 @@ class Index(Collection):
 
     @property
     def this(self) -> Any:
-        """What FAISS's own functions take this index by: see `waterfill.to_faiss`."""
-        from waterfill.faiss.convert import companion
+        """What FAISS's own functions take this index by: a stock copy of it, as it is now.
+
+        So ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The copy
+        belongs to the index and follows it whenever FAISS asks; see `waterfill.to_faiss`.
+        """
+        from waterfill.faiss.companion import companion
 
         return companion(self).this
+
+    # LlamaIndex's FaissMapVectorStore wants isinstance(index, faiss.IndexIDMap2), which an index
+    # with ids of its own is in all that it does. isinstance looks at the type first and then asks
+    # for __class__, so that an answer is enough. Not a subclass: FAISS would be imported by
+    # waterfill, and those of its methods that an index lacks would work on the copy behind `this`.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        passes = self._keeps_ids or self.has_ids  # who asks about FAISS's class has imported FAISS
+        faiss: Any = sys.modules.get("faiss") if passes else None
+        return getattr(faiss, "IndexIDMap2", type(self))
+
+    def __dir__(self) -> list[str]:  # object's would list the methods of __class__
+        return sorted({*dir(type(self)), *self.__dict__})
 
 
 def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
@@ -288,4 +306,6 @@ def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
 def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any]) -> Index:
     index = kind._from_stored(_core.index_from_bytes(data), refine)
     index.__dict__.update(state)
+    if index._keeps_ids:
+        index._trained().keep_ids()  # bytes do not say so of an empty one
     return index

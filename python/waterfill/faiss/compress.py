@@ -109,6 +109,7 @@ def compress(
             made.add(block)
         else:
             made.add_with_ids(block, ids)
+    made._keeps_ids = isinstance(_whole(index), _owner().IndexIDMap)
     return made
 
 
@@ -231,7 +232,7 @@ def _inverse(ids: Ids) -> Ids | None:
 
 def _source(index: Any) -> _Source:
     faiss: Any = sys.modules.get("faiss")
-    if faiss is None or not isinstance(index, faiss.Index):
+    if faiss is None or not issubclass(type(index), faiss.Index):  # ours may pass for one
         raise TypeError(f"index must be a faiss {_ACCEPTED}, got {type(index).__name__}")
     index = _whole(index)
     # By exact class: a subclass may lay its vectors out otherwise (Panorama).

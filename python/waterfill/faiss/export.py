@@ -90,11 +90,10 @@ class Source:
         if not rows:
             self.row_type = None
         self.k_factor = index.k_factor
-        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give, or the
-        # index was asked for as an IDMap2.
-        asked = isinstance(index, IndexFlat) and index._keeps_ids
-        mapped = not self.decoder.cells or self.row_type is not None or asked
-        self.mapped = index.has_ids and mapped
+        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give, or an
+        # IDMap was asked for, which LlamaIndex wants to find in the file.
+        listed = self.decoder.cells and self.row_type is None and not index._keeps_ids
+        self.mapped = index.has_ids and not listed
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
