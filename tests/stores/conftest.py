@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import copy
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 from checks import QUERIES, TEXTS, D, MakeIndex, Vectors, named
 from numpy.typing import NDArray
 
-# The one place where indexes are chosen.
-FACTORY: Callable[[int, str], Any] = faiss.index_factory
-CODE = "SQ4"
-KINDS = {"flat": CODE, "ivf": f"IVF16,{CODE}", "idmap": f"IDMap2,{CODE}"}
+import waterfill as wf
+
+KINDS = {"flat": "WF48", "ivf": "IVF16,WF48", "idmap": "IDMap2,WF48"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +53,7 @@ def make_index(base: NDArray[np.float32]) -> MakeIndex:
 
     def make(kind: str) -> Any:
         if kind not in trained:
-            trained[kind] = FACTORY(D, KINDS[kind])
+            trained[kind] = wf.index_factory(D, KINDS[kind])
             trained[kind].train(base)
         index = copy.deepcopy(trained[kind])
         if kind == "ivf":
