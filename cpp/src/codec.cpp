@@ -294,19 +294,24 @@ double Codec::offset(const std::uint8_t* code) const {
   return rho * rho + 2 * s * centroid_product(code);
 }
 
-void Codec::full_tables(const float* projected, float w, float* full) const {
+void Codec::full_tables(std::span<const Projected> queries, float* full) const {
+  const std::size_t size = groups() * kCentroids;
   for (std::size_t g = 0; g < groups(); ++g) {
-    kernels().table(projected + offsets_[g], params_.shapes[g].width,
-                    params_.codebooks.books.data() + offsets_[g] * kCentroids,
-                    full + g * kCentroids);
+    for (std::size_t i = 0; i < queries.size(); ++i) {  // the book is near for all of them
+      kernels().table(queries[i].values + offsets_[g], params_.shapes[g].width,
+                      params_.codebooks.books.data() + offsets_[g] * kCentroids,
+                      full + i * size + g * kCentroids);
+    }
   }
-  if (params_.pq_multiplier > 0) publish(projected, w, full);
+  for (std::size_t i = 0; params_.pq_multiplier > 0 && i < queries.size(); ++i) {
+    publish(queries[i].values, queries[i].w, full + i * size);
+  }
 }
 
 void Codec::cell_tables(const float* projected, float w, float* cells) const {
   if (params_.pq_multiplier > 0) {  // these scores are not products with a mean
     std::vector<float> full(groups() * kCentroids);
-    full_tables(projected, w, full.data());
+    full_tables(std::array{Projected{projected, w}}, full.data());
     for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
       float sum = 0;  // codes of one cell are neighbours in the table
       for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];

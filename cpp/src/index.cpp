@@ -30,12 +30,7 @@ Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
       metric != Metric::cosine || params.normalize || std::abs(params.constant_norm - 1) <= kUnit,
       "metric='cosine' needs a codec trained on normalised vectors; use "
       "wf.analyze(x, normalize=True)");
-  if (const Partition& cells = codec_->partition(); !cells.empty()) {
-    const std::vector<float> rows = cells.from_mean();
-    centroids_ = PackedMatrix(codec_->d(), cells.size(), [&](std::size_t k, std::size_t c) {
-      return rows[c * codec_->d() + k];
-    });
-  }
+  if (!codec_->partition().empty()) centroids_ = codec_->partition().from_mean();
   changed();
 }
 
@@ -53,7 +48,7 @@ std::uint64_t Index::version() const {
 }
 
 IndexView Index::view() const {
-  return {*codec_, store_, *scoring_, centroids_, ids_, exact_.get(), metric_ == Metric::cosine};
+  return {*codec_, store_, *scoring_, centroids_.data(), ids_, exact_.get(), metric_ == Metric::cosine};
 }
 
 std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {

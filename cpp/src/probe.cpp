@@ -6,6 +6,14 @@
 namespace waterfill {
 namespace {
 
+// The best of a heap of lists, taken from it.
+std::size_t take_best(Candidates& heap) {
+  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
+  const std::size_t list = heap.back().position();
+  heap.pop_back();
+  return list;
+}
+
 constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
 constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
 
@@ -23,15 +31,6 @@ Wishes::Wishes(const std::vector<Opening>& openings, std::size_t begin, std::siz
   for (std::size_t q = begin; q < end; ++q) {
     for (const std::uint32_t list : openings[q].lists) queries_[next[list]++] = q;
   }
-}
-
-// The best of a heap of lists, taken from it.
-std::size_t Prober::take_best(QueryBatch& batch, std::size_t q, Candidates& heap) const {
-  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
-  const std::size_t list = heap.back().position();
-  heap.pop_back();
-  batch.settle(q, list);
-  return list;
 }
 
 // A heap of the lists that may be looked at, by what their vectors may score.
@@ -64,13 +63,17 @@ Candidates Prober::ranked(const QueryBatch& batch, std::size_t q, std::size_t nu
 
 std::vector<std::uint32_t> Prober::lists(QueryBatch& batch, std::size_t q,
                                          std::size_t number) const {
-  if (store_.lists().size() == 1) return {0};
+  if (store_.lists().size() == 1) {
+    batch.settle(q, 0);
+    return {0};
+  }
   Candidates order = ranked(batch, q, number);
   std::size_t left = limited() ? params_.nprobe : order.size();
   std::vector<std::uint32_t> lists;
   while (!order.empty() && left > 0) {
-    const std::size_t list = take_best(batch, q, order);
+    const std::size_t list = take_best(order);
     if (filter_.count(list) == 0) continue;
+    batch.settle(q, list);
     lists.push_back(static_cast<std::uint32_t>(list));
     --left;
   }
@@ -81,6 +84,7 @@ std::vector<std::uint32_t> Prober::lists(QueryBatch& batch, std::size_t q,
 Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const {
   Opening opening;
   if (store_.lists().size() == 1) {
+    batch.settle(q, 0);
     opening.lists = {0};
     return opening;
   }
@@ -93,8 +97,9 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
   for (std::size_t count = 0, vectors = 0;
        !order.empty() && (left > 0 || filtered) &&
        (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);) {
-    const std::size_t list = take_best(batch, q, order), own = filter_.count(list);
+    const std::size_t list = take_best(order), own = filter_.count(list);
     if (own == 0) continue;
+    batch.settle(q, list);
     scanner_.scan_list(batch, q, list, selection);
     vectors += own;
     ++count;
@@ -106,11 +111,13 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
   const float t = params_.reach * batch[q].deviation;
   const auto want = [&](std::size_t list) {
     const float best = scoring_.best_of_list(list, batch.bases(q)[list], t, batch[q].w);
-    if (best > opening.threshold) opening.lists.push_back(static_cast<std::uint32_t>(list));
+    if (!(best > opening.threshold)) return;
+    batch.settle(q, list);
+    opening.lists.push_back(static_cast<std::uint32_t>(list));
   };
   if (limited()) {
     while (!order.empty() && left > 0) {
-      const std::size_t list = take_best(batch, q, order);
+      const std::size_t list = take_best(order);
       if (filter_.count(list) == 0) continue;
       want(list);
       --left;

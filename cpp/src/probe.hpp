@@ -56,7 +56,6 @@ class Prober {
 
  private:
   Candidates ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const;
-  std::size_t take_best(QueryBatch& batch, std::size_t q, Candidates& heap) const;
   bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
 
   const CodeStore& store_;

@@ -17,7 +17,7 @@ struct Query {
   float deviation = 0;  // of its products with the vectors of a cell; with cells only
   CoarseUnit unit;
   std::vector<float> projected;
-  std::vector<float> scaled;  // itself, where bases are estimates
+  std::vector<float> scaled;  // itself; with cells only
 };
 
 // Lists that queries look at: so many each (0: all); those that are named, negative numbers for
@@ -30,29 +30,26 @@ struct Probes {
 // Some queries and their tables.
 class QueryBatch {
  public:
-  // centroids: those of the codec's cells from the mean, packed; scale factors of `scoring` decide
-  // what bases are.
+  // centroids: those of the codec's cells from the mean; scale factors of `scoring` decide what
+  // bases are.
   QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
-             const PackedMatrix& centroids, const Rows& queries, const Probes& probes);
+             const float* centroids, const Rows& queries, const Probes& probes);
 
   std::size_t size() const { return queries_.size(); }
   const Query& operator[](std::size_t i) const { return queries_[i]; }
   const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
-  // What each list gives to the scores of its vectors. Where a query looks at few lists these are
-  // estimates until a list is settled; and not set for others than it is told to look at.
-  const float* bases(std::size_t i) const { return bases_.get() + i * base_stride_; }
+  // What each list gives to the scores of its vectors: an estimate until the list is settled, which
+  // those are that a query is told to look at.
+  const float* bases(std::size_t i) const { return bases_.get() + i * lists_; }
   void settle(std::size_t i, std::size_t list);
 
  private:
-  void prepare(const CoarsePlan& plan, const PackedMatrix& centroids, const Rows& rows,
-               const Probes& probes, std::size_t first);
-  void find_bases(const PackedMatrix& centroids, const Rows& scaled, const Probes& probes,
-                  std::size_t first);
+  void prepare(const CoarsePlan& plan, const Rows& rows, const Probes& probes, std::size_t first);
 
   const Codec& codec_;
   const Scoring& scoring_;
-  bool estimated_;
-  std::size_t lut_bytes_, base_stride_;
+  const float* centroids_;
+  std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
   std::vector<std::uint8_t> luts_;
   std::unique_ptr<float[]> bases_;

@@ -93,7 +93,8 @@ class RangeSearcher {
   void score(const float* row, const QueryBatch& batch, Task& task) const {
     Candidates candidates;
     for (const std::uint32_t slot : task.slots) candidates.emplace_back(0.0f, slot);
-    results_.score(batch, task.query, candidates);
+    const auto tables = results_.tables(batch, task.query, 1);
+    results_.score(batch, task.query, tables.get(), candidates);
     const double offset = results_.score_offset(row);
     std::size_t list = 0;
     for (const Candidate& one : candidates) {

@@ -39,11 +39,11 @@ class Candidate {
 
 using Candidates = std::vector<Candidate>;
 
-// Leaves the best `n` of them, the worst of these last and the others in no order. A quickselect
-// (Hoare 1961) whose partition has no branch that depends on the scores: on a few hundred
-// candidates std::nth_element spends most of its time on mispredicted ones.
-inline void keep_best(Candidates& candidates, std::size_t n) {
-  if (candidates.size() < n || candidates.empty()) return;
+// Moves the best `n` of them to the front, the worst of these last and both parts in no order. A
+// quickselect (Hoare 1961) whose partition has no branch that depends on the scores: on a few
+// hundred candidates std::nth_element spends most of its time on mispredicted ones.
+inline void part_best(Candidates& candidates, std::size_t n) {
+  if (candidates.size() < n || n == 0) return;
   constexpr std::size_t kFew = 16;
   const auto at = [&](std::size_t i) {
     return candidates.begin() + static_cast<std::ptrdiff_t>(i);
@@ -63,7 +63,13 @@ inline void keep_best(Candidates& candidates, std::size_t n) {
     (n - 1 < front ? end : begin) = front;
   }
   std::nth_element(at(begin), at(n - 1), at(end), std::greater<>());
-  candidates.erase(at(n), candidates.end());
+}
+
+// Leaves the best `n`, the worst of these last.
+inline void keep_best(Candidates& candidates, std::size_t n) {
+  if (candidates.size() <= n) n = candidates.size();
+  part_best(candidates, n);
+  candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(n), candidates.end());
 }
 
 // The best `capacity`, without a heap in the inner loop: candidates that beat the threshold pile up

@@ -11,6 +11,13 @@
 namespace waterfill {
 namespace {
 
+// Full scores: at first those of one candidate in so many, then those of all that are not more than
+// so many deviations of what the first ones showed too low.
+constexpr std::size_t kFirstShare = 3;
+constexpr double kDeviations = 3;
+
+bool by_position(Candidate a, Candidate b) { return a.position() < b.position(); }
+
 // Rows of somebody else's are as long as they are.
 void divide_by_norms(const ExactRows& exact, const std::vector<std::int64_t>& rows,
                      std::vector<float>& scores) {
@@ -25,23 +32,76 @@ void divide_by_norms(const ExactRows& exact, const std::vector<std::int64_t>& ro
 
 }  // namespace
 
-void Results::score(const QueryBatch& batch, std::size_t q, Candidates& candidates) const {
-  const Query& query = batch[q];
-  std::sort(candidates.begin(), candidates.end(),
-            [](Candidate a, Candidate b) { return a.position() < b.position(); });
-  const auto tables = std::make_unique_for_overwrite<float[]>(view_.codec.groups() * kCentroids);
-  view_.codec.full_tables(query.projected.data(), query.w, tables.get());
-  view_.scoring.full(view_.store, tables.get(), batch.bases(q), query.w, candidates);
+std::unique_ptr<float[]> Results::tables(const QueryBatch& batch, std::size_t first,
+                                         std::size_t n) const {
+  const std::size_t size = view_.codec.groups() * kCentroids;
+  auto tables = std::make_unique_for_overwrite<float[]>(n * size);
+  std::vector<Codec::Projected> queries;
+  for (std::size_t q = first; q < first + n; ++q) {
+    queries.push_back({batch[q].projected.data(), batch[q].w});
+  }
+  view_.codec.full_tables(queries, tables.get());
+  return tables;
 }
 
-void Results::write(const float* row, const QueryBatch& batch, std::size_t q,
-                    Candidates& candidates, float* distances, std::int64_t* ids) const {
-  score(batch, q, candidates);
+void Results::score(const QueryBatch& batch, std::size_t q, const float* tables,
+                    Candidates& candidates) const {
+  std::sort(candidates.begin(), candidates.end(), by_position);
+  view_.scoring.full(view_.store, tables, batch.bases(q), batch[q].w, candidates);
+}
+
+// How far full scores lie from coarse ones is seen on the best. Of the others those are dropped
+// that would have to rise by more than the deviations allow to be among the wanted ones.
+void Results::score_hopeful(const QueryBatch& batch, std::size_t q, const float* tables,
+                            Candidates& candidates) const {
+  const std::size_t wanted = std::max(k_, exact_);
+  const std::size_t first = std::max(candidates.size() / kFirstShare, wanted + wanted / 2);
+  if (first >= candidates.size() || candidates.size() == view_.store.size()) {
+    score(batch, q, tables, candidates);
+    return;
+  }
+  part_best(candidates, first);
+  const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(first);
+  Candidates rest(middle, candidates.end());
+  candidates.erase(middle, candidates.end());
+  std::sort(candidates.begin(), candidates.end(), by_position);
+  Candidates best(candidates);
+  score(batch, q, tables, candidates);
+  double sum = 0, squares = 0;
+  for (std::size_t i = 0; i < first; ++i) {
+    const double rise = static_cast<double>(candidates[i].score()) - best[i].score();
+    sum += rise;
+    squares += rise * rise;
+  }
+  const double mean = sum / static_cast<double>(first);
+  const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
+  best = candidates;
+  part_best(best, wanted);
+  const double least = best[wanted - 1].score() - mean - kDeviations * std::sqrt(variance);
+  std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
+  score(batch, q, tables, rest);
+  candidates.insert(candidates.end(), rest.begin(), rest.end());
+  std::sort(candidates.begin(), candidates.end(), by_position);
+}
+
+void Results::write(const Rows& rows, const QueryBatch& batch, std::size_t first, std::size_t n,
+                    Candidates* found, float* distances, std::int64_t* ids) const {
+  const auto tables = this->tables(batch, first, n);
+  const std::size_t size = view_.codec.groups() * kCentroids;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t q = first + i;
+    score_hopeful(batch, q, tables.get() + i * size, found[q]);
+    write_one(rows.row(q), batch[q], found[q], distances + q * k_, ids + q * k_);
+  }
+}
+
+void Results::write_one(const float* row, const Query& query, const Candidates& candidates,
+                        float* distances, std::int64_t* ids) const {
   Candidates best = by_label(candidates, std::min(std::max(k_, exact_), candidates.size()));
   if (exact_ > 0) best = rescored(row, best);
   const std::size_t found = std::min(k_, best.size());
   const double offset = exact_ > 0 ? 0 : score_offset(row);
-  const int exponent = exact_ > 0 ? 0 : batch[q].exponent;
+  const int exponent = exact_ > 0 ? 0 : query.exponent;
   const float largest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < k_; ++i) {
     ids[i] = i < found ? view_.ids[best[i].position()] : -1;

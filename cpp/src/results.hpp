@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "query.hpp"
 #include "reservoir.hpp"
@@ -18,7 +19,7 @@ struct IndexView {
   const Codec& codec;
   const CodeStore& store;
   const Scoring& scoring;
-  const PackedMatrix& centroids;
+  const float* centroids;  // from the mean
   const Ids& ids;
   const ExactRows* exact;  // or null
   bool cosine;             // whether vectors count by their direction alone
@@ -35,17 +36,25 @@ class Results {
   Results(const IndexView& view, std::size_t k, std::size_t exact)
       : view_(view), k_(k), exact_(exact) {}
 
-  // Writes the k best candidates of a query of the batch, best first and equal ones by label;
-  // missing ones as -1 with the worst possible distance.
-  void write(const float* row, const QueryBatch& batch, std::size_t q, Candidates& candidates,
-             float* distances, std::int64_t* ids) const;
+  // Writes the k best candidates of queries [first, first + n) of the batch, best first and equal
+  // ones by label; missing ones as -1 with the worst possible distance. rows, found, distances and
+  // ids: of the whole batch.
+  void write(const Rows& rows, const QueryBatch& batch, std::size_t first, std::size_t n,
+             Candidates* found, float* distances, std::int64_t* ids) const;
+  // Tables of full scores, one query's after the other's.
+  std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
   // Replaces the scores of candidates by full ones, and sorts them by slot.
-  void score(const QueryBatch& batch, std::size_t q, Candidates& candidates) const;
+  void score(const QueryBatch& batch, std::size_t q, const float* tables,
+             Candidates& candidates) const;
   // The part of a distance that depends on the query alone.
   double score_offset(const float* row) const;
   float distance(float scaled, int exponent, double offset) const;
 
  private:
+  void score_hopeful(const QueryBatch& batch, std::size_t q, const float* tables,
+                     Candidates& candidates) const;
+  void write_one(const float* row, const Query& query, const Candidates& candidates,
+                 float* distances, std::int64_t* ids) const;
   Candidates by_label(const Candidates& all, std::size_t n) const;
   Candidates rescored(const float* row, const Candidates& best) const;
 

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at a time
 constexpr std::size_t kFirstBlocks = 8;   // of a tile at first
+constexpr std::size_t kTables = 4;        // of full scores that are made together
 constexpr std::size_t kTaskBlocks = 512;  // the least a thread is given of one query's scan
 
 // Everything that one call of search shares between its threads.
@@ -73,9 +74,11 @@ class Searcher {
         scan_in_turns(batch, openings, found);
       }
     }
-    parallel_for(n, [&](std::size_t i) {
-      results_.write(rows.row(i), batch, i, found[i], distances + i * params_.k,
-                     ids + i * params_.k);
+    const std::size_t together = std::clamp<std::size_t>(n / num_threads(), 1, kTables);
+    parallel_for((n + together - 1) / together, [&](std::size_t i) {
+      const std::size_t first = i * together;
+      results_.write(rows, batch, first, std::min(together, n - first), found.data(), distances,
+                     ids);
     });
   }
 

@@ -182,24 +182,22 @@ std::vector<std::uint32_t> CodeStore::slots(std::size_t first, std::size_t n) co
   return result;
 }
 
-void CodeStore::read(const Place& place, std::uint8_t* code) const {
+CodeStore::Halves CodeStore::halves(const Place& place) const {
   const Segment& segment = *place.segment;
   const std::size_t v = place.at;
-  const std::uint8_t* high = segment.high.data() + v / kBlock * layout_.block_bytes() + v % 16;
-  const std::uint8_t* low = segment.low.data() + v * layout_.low_bytes();
-  const unsigned upper = v % kBlock < 16 ? 0 : 4;
-  for (std::size_t g = 0; g + 1 < layout_.groups; g += 2) {
-    const unsigned first = high[g * 16] >> upper & 15u, second = high[(g + 1) * 16] >> upper & 15u;
-    const unsigned lows = low[g / 2];
-    code[g] = static_cast<std::uint8_t>(first << 4 | (lows & 15u));
-    code[g + 1] = static_cast<std::uint8_t>(second << 4 | lows >> 4);
+  return {segment.high.data() + v / kBlock * layout_.block_bytes() + v % 16,
+          segment.low.data() + v * layout_.low_bytes(), v % kBlock < 16 ? 0u : 4u,
+          segment.scale[v]};
+}
+
+void CodeStore::read(const Place& place, std::uint8_t* code) const {
+  const Halves halves = this->halves(place);
+  for (std::size_t g = 0; g < layout_.groups; ++g) {
+    const unsigned high = halves.high[g * 16] >> halves.shift & 15u;
+    const unsigned low = halves.low[g / 2] >> (g % 2 * 4) & 15u;
+    code[g] = static_cast<std::uint8_t>(high << 4 | low);
   }
-  if (layout_.groups % 2 == 1) {
-    const std::size_t g = layout_.groups - 1;
-    const unsigned last = high[g * 16] >> upper & 15u;
-    code[g] = static_cast<std::uint8_t>(last << 4 | (low[g / 2] & 15u));
-  }
-  code[layout_.groups] = segment.scale[v];
+  code[layout_.groups] = halves.scale;
 }
 
 void CodeStore::prefetch(const Place& place) const {

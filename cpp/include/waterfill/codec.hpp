@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -131,10 +132,14 @@ class Codec {
   // x = origin + s * u_hat with s = rho / |u_hat|^alpha.
   void decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float* x) const;
 
-  // Tables of one projected query: groups() * 256 values for whole bytes, groups() * 16 for high
-  // nibbles. w: the power of two that the query was multiplied by, which the published score's
+  // A projected query. w: the power of two that it was multiplied by, which the published score's
   // bits need to know.
-  void full_tables(const float* projected, float w, float* full) const;
+  struct Projected {
+    const float* values;
+    float w;
+  };
+  // Tables of queries: groups() * 256 values each for whole bytes, groups() * 16 for high nibbles.
+  void full_tables(std::span<const Projected> queries, float* full) const;
   void cell_tables(const float* projected, float w, float* cells) const;
 
   float squared_length(const std::uint8_t* code) const;       // |u_hat|^2

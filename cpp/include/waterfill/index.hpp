@@ -127,7 +127,7 @@ class Index {
   CodeStore store_;
   Ids ids_;
   std::unique_ptr<ExactRows> exact_;
-  PackedMatrix centroids_;                  // of the cells, from the mean, for queries
+  std::vector<float> centroids_;            // of the cells, from the mean
   std::unique_ptr<const Scoring> scoring_;  // for what the store holds
   std::uint64_t version_ = 0;
   // What the last calls needed, kept for the next.
