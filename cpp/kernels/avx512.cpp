@@ -291,12 +291,78 @@ void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t bl
   }
 }
 
+// kRows rows by one panel: sums stay in registers.
+template <int kRows>
+void project_tile(const float* x, std::size_t d, const float* columns, float* y,
+                  std::size_t stride) {
+  __m512 sums[kRows];
+  for (int r = 0; r < kRows; ++r) sums[r] = _mm512_setzero_ps();
+  for (std::size_t k = 0; k < d; ++k) {
+    const __m512 w = _mm512_loadu_ps(columns + k * kPanel);
+    for (int r = 0; r < kRows; ++r) {
+      sums[r] = _mm512_add_ps(sums[r], _mm512_mul_ps(_mm512_set1_ps(x[r * d + k]), w));
+    }
+  }
+  for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(y + r * stride, sums[r]);
+}
+
+// One row by four panels, whose sums do not wait for each other.
+void project_row(const float* x, std::size_t d, const float* columns, float* y) {
+  constexpr int kPanels = 4;
+  __m512 sums[kPanels];
+  for (int p = 0; p < kPanels; ++p) sums[p] = _mm512_setzero_ps();
+  for (std::size_t k = 0; k < d; ++k) {
+    const __m512 value = _mm512_set1_ps(x[k]);
+    for (int p = 0; p < kPanels; ++p) {
+      const __m512 w = _mm512_loadu_ps(columns + (p * d + k) * kPanel);
+      sums[p] = _mm512_add_ps(sums[p], _mm512_mul_ps(value, w));
+    }
+  }
+  for (int p = 0; p < kPanels; ++p) _mm512_storeu_ps(y + p * kPanel, sums[p]);
+}
+
+void project(const float* x, std::size_t rows, std::size_t d, const float* w, std::size_t panels,
+             float* y) {
+  const std::size_t stride = panels * kPanel;
+  std::size_t panel = 0;
+  if (rows == 1) {
+    for (; panel + 4 <= panels; panel += 4) {
+      project_row(x, d, w + panel * d * kPanel, y + panel * kPanel);
+    }
+  }
+  for (; panel < panels; ++panel) {
+    const float* columns = w + panel * d * kPanel;
+    float* out = y + panel * kPanel;
+    std::size_t r = 0;
+    for (; r + 8 <= rows; r += 8) project_tile<8>(x + r * d, d, columns, out + r * stride, stride);
+    for (; r < rows; ++r) project_tile<1>(x + r * d, d, columns, out + r * stride, stride);
+  }
+}
+
+void table(const float* q, std::size_t width, const float* book, float* table) {
+  constexpr std::size_t kWide = 16, kSums = 4;
+  for (std::size_t c = 0; c < kCentroids; c += kSums * kWide) {
+    __m512 sum[kSums];
+    for (std::size_t v = 0; v < kSums; ++v) sum[v] = _mm512_setzero_ps();
+    for (std::size_t j = 0; j < width; ++j) {
+      const __m512 value = _mm512_set1_ps(q[j]);
+      for (std::size_t v = 0; v < kSums; ++v) {
+        const __m512 piece = _mm512_loadu_ps(book + j * kCentroids + c + v * kWide);
+        sum[v] = _mm512_add_ps(sum[v], _mm512_mul_ps(value, piece));
+      }
+    }
+    for (std::size_t v = 0; v < kSums; ++v) _mm512_storeu_ps(table + c + v * kWide, sum[v]);
+  }
+}
+
 }  // namespace
 
 const Kernels& avx512_kernels() {
   static const Kernels table_ = [] {
     Kernels table = avx2_kernels();
     table.isa = "avx512";
+    table.project = project;
+    table.table = waterfill::table;
     table.rotate = rotate;
     table.rotate_short = rotate_short;
     table.nearest = nearest;

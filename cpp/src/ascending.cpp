@@ -11,6 +11,15 @@ void make_room(std::vector<T>& values, std::size_t size) {
   if (size > values.capacity()) values.reserve(size + size / 8 + 1);
 }
 
+// Byte b of the result: the number of ones in bytes 0 to b (all together below 256).
+std::uint64_t ones_up_to_bytes(std::uint64_t bits) {
+  constexpr std::uint64_t kPairs = 0x5555555555555555u, kFours = 0x3333333333333333u;
+  constexpr std::uint64_t kBytes = 0x0f0f0f0f0f0f0f0fu, kOnes = 0x0101010101010101u;
+  bits -= bits >> 1 & kPairs;
+  bits = (bits & kFours) + (bits >> 2 & kFours);
+  return (bits + (bits >> 4) & kBytes) * kOnes;
+}
+
 }  // namespace
 
 Ascending::Ascending(unsigned low_bytes) : low_bytes_(low_bytes) {
@@ -38,15 +47,19 @@ void Ascending::push_back(std::uint32_t value) {
 
 std::size_t Ascending::position(std::size_t i) const {
   const std::size_t start = samples_[i / kSample];
-  std::size_t word = start / kWord, left = i % kSample;
+  std::size_t word = start / kWord, left = i % kSample, at = 0;
   std::uint64_t bits = bits_[word] & (~std::uint64_t{0} << start % kWord);
-  for (auto ones = static_cast<std::size_t>(std::popcount(bits)); ones <= left;
-       ones = static_cast<std::size_t>(std::popcount(bits))) {
-    left -= ones;
+  std::uint64_t ones = ones_up_to_bytes(bits);
+  while (ones >> 56 <= left) {
+    left -= ones >> 56;
     bits = bits_[++word];
+    ones = ones_up_to_bytes(bits);
   }
-  for (; left > 0; --left) bits &= bits - 1;
-  return word * kWord + static_cast<std::size_t>(std::countr_zero(bits));
+  std::size_t before = 0;
+  for (; (ones >> at & 255) <= left; at += 8) before = ones >> at & 255;
+  left -= before;
+  for (bits >>= at; left > 0; --left) bits &= bits - 1;
+  return word * kWord + at + static_cast<std::size_t>(std::countr_zero(bits));
 }
 
 std::uint32_t Ascending::operator[](std::size_t i) const {

@@ -320,13 +320,9 @@ void Codec::cell_tables(const float* projected, float w, float* cells) const {
     return;
   }
   for (std::size_t g = 0; g < groups(); ++g) {
-    float* own = cells + g * kCells;
-    std::fill_n(own, kCells, 0.0f);
-    for (std::size_t j = offsets_[g]; j < offsets_[g] + params_.shapes[g].width; ++j) {
-      for (std::size_t h = 0; h < kCells; ++h) {
-        own[h] += projected[j] * params_.codebooks.cells[j * kCells + h];
-      }
-    }
+    static_assert(kCells == kPanel);
+    kernels().project(projected + offsets_[g], 1, params_.shapes[g].width,
+                      params_.codebooks.cells.data() + offsets_[g] * kCells, 1, cells + g * kCells);
   }
 }
 

@@ -15,6 +15,7 @@ namespace waterfill {
 // scores that with the smaller position. Comparing two is one instruction without a branch.
 class Candidate {
  public:
+  Candidate() = default;
   Candidate(float score, std::uint32_t position)
       : key_(std::uint64_t{ordered(score)} << 32 | ~position) {}
 
@@ -34,7 +35,7 @@ class Candidate {
     return (bits & kSign) != 0 ? ~bits : bits | kSign;
   }
 
-  std::uint64_t key_;
+  std::uint64_t key_ = 0;
 };
 
 using Candidates = std::vector<Candidate>;
@@ -42,13 +43,11 @@ using Candidates = std::vector<Candidate>;
 // Moves the best `n` of them to the front, the worst of these last and both parts in no order. A
 // quickselect (Hoare 1961) whose partition has no branch that depends on the scores: on a few
 // hundred candidates std::nth_element spends most of its time on mispredicted ones.
-inline void part_best(Candidates& candidates, std::size_t n) {
-  if (candidates.size() < n || n == 0) return;
+inline void part_best(Candidate* candidates, std::size_t size, std::size_t n) {
+  if (size < n || n == 0) return;
   constexpr std::size_t kFew = 16;
-  const auto at = [&](std::size_t i) {
-    return candidates.begin() + static_cast<std::ptrdiff_t>(i);
-  };
-  std::size_t begin = 0, end = candidates.size();  // the n-th best is among these
+  const auto at = [&](std::size_t i) { return candidates + i; };
+  std::size_t begin = 0, end = size;  // the n-th best is among these
   for (int rounds = 0; end - begin > kFew && rounds < 64; ++rounds) {
     // The middle one of three: none is equal to another, so both sides get some.
     const Candidate a = *at(begin), b = *at(begin + (end - begin) / 2), c = *at(end - 1);
@@ -68,7 +67,7 @@ inline void part_best(Candidates& candidates, std::size_t n) {
 // Leaves the best `n`, the worst of these last.
 inline void keep_best(Candidates& candidates, std::size_t n) {
   if (candidates.size() <= n) n = candidates.size();
-  part_best(candidates, n);
+  part_best(candidates.data(), candidates.size(), n);
   candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(n), candidates.end());
 }
 
@@ -77,40 +76,45 @@ inline void keep_best(Candidates& candidates, std::size_t n) {
 // for ties to be broken by the smaller one: one that equals the threshold is not even looked at.
 class Reservoir {
  public:
+  static constexpr std::size_t kBurst = 32;  // pushes between two calls of `trim`
+
   // threshold: what a score must exceed from the start.
   explicit Reservoir(std::size_t capacity,
                      float threshold = -std::numeric_limits<float>::infinity())
-      : capacity_(capacity), threshold_(threshold) {
-    kept_.reserve(2 * capacity);
-  }
+      : capacity_(capacity), threshold_(threshold), kept_(2 * capacity + kBurst) {}
 
   float threshold() const { return threshold_; }
 
-  // Returns whether the threshold rose.
-  bool offer(float score, std::uint32_t position) {
-    kept_.emplace_back(score, position);
-    if (kept_.size() < 2 * capacity_) return false;
-    keep_best(kept_, capacity_);
-    threshold_ = kept_.back().score();
+  // Takes a score that beats the threshold, without a branch. At most kBurst, then `trim`.
+  void push(float score, std::uint32_t position) {
+    kept_[size_] = Candidate(score, position);
+    size_ += score > threshold_ ? 1 : 0;
+  }
+  // Makes room if there is little. Returns whether the threshold rose.
+  bool trim() {
+    if (size_ < 2 * capacity_) return false;
+    settle();
     return true;
   }
 
   // Raises the threshold as far as the candidates allow.
   void settle() {
-    if (kept_.size() < capacity_) return;
-    keep_best(kept_, capacity_);
-    threshold_ = kept_.back().score();
+    if (size_ < capacity_) return;
+    part_best(kept_.data(), size_, capacity_);
+    size_ = capacity_;
+    threshold_ = kept_[size_ - 1].score();
   }
 
   Candidates take() {
+    kept_.resize(size_);
     keep_best(kept_, capacity_);
     return std::move(kept_);
   }
 
  private:
-  std::size_t capacity_;
-  Candidates kept_;
+  std::size_t capacity_, size_ = 0;
   float threshold_;
+  Candidates kept_;  // the first size_ of them
 };
 
 }  // namespace waterfill

@@ -60,28 +60,27 @@ void Results::score_hopeful(const QueryBatch& batch, std::size_t q, const float*
     score(batch, q, tables, candidates);
     return;
   }
-  part_best(candidates, first);
+  part_best(candidates.data(), candidates.size(), first);
   const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(first);
   Candidates rest(middle, candidates.end());
   candidates.erase(middle, candidates.end());
   std::sort(candidates.begin(), candidates.end(), by_position);
-  Candidates best(candidates);
-  score(batch, q, tables, candidates);
+  std::vector<float> coarse(first);
+  for (std::size_t i = 0; i < first; ++i) coarse[i] = candidates[i].score();
+  view_.scoring.full(view_.store, tables, batch.bases(q), batch[q].w, candidates);
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < first; ++i) {
-    const double rise = static_cast<double>(candidates[i].score()) - best[i].score();
+    const double rise = static_cast<double>(candidates[i].score()) - coarse[i];
     sum += rise;
     squares += rise * rise;
   }
   const double mean = sum / static_cast<double>(first);
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
-  best = candidates;
-  part_best(best, wanted);
-  const double least = best[wanted - 1].score() - mean - kDeviations * std::sqrt(variance);
+  part_best(candidates.data(), first, wanted);
+  const double least = candidates[wanted - 1].score() - mean - kDeviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
   score(batch, q, tables, rest);
   candidates.insert(candidates.end(), rest.begin(), rest.end());
-  std::sort(candidates.begin(), candidates.end(), by_position);
 }
 
 void Results::write(const Rows& rows, const QueryBatch& batch, std::size_t first, std::size_t n,
@@ -95,7 +94,7 @@ void Results::write(const Rows& rows, const QueryBatch& batch, std::size_t first
   }
 }
 
-void Results::write_one(const float* row, const Query& query, const Candidates& candidates,
+void Results::write_one(const float* row, const Query& query, Candidates& candidates,
                         float* distances, std::int64_t* ids) const {
   Candidates best = by_label(candidates, std::min(std::max(k_, exact_), candidates.size()));
   if (exact_ > 0) best = rescored(row, best);
@@ -112,15 +111,15 @@ void Results::write_one(const float* row, const Query& query, const Candidates& 
 }
 
 // The best n, best first, and those that score as the last of them: by label instead of slot.
-Candidates Results::by_label(const Candidates& all, std::size_t n) const {
+Candidates Results::by_label(Candidates& all, std::size_t n) const {
   if (n == 0) return {};
-  Candidates best(all);
-  keep_best(best, n);
-  const float last = best.back().score();
-  best.clear();
+  part_best(all.data(), all.size(), n);
+  const float last = all[n - 1].score();
+  std::erase_if(all, [&](Candidate one) { return one.score() < last; });
+  std::sort(all.begin(), all.end(), by_position);
+  Candidates best;
   std::size_t list = 0;
   for (const Candidate& one : all) {
-    if (one.score() < last) continue;
     const Place place = view_.store.locate_from(list, one.position());
     list = place.list;
     best.emplace_back(one.score(),

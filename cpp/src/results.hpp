@@ -53,9 +53,9 @@ class Results {
  private:
   void score_hopeful(const QueryBatch& batch, std::size_t q, const float* tables,
                      Candidates& candidates) const;
-  void write_one(const float* row, const Query& query, const Candidates& candidates,
+  void write_one(const float* row, const Query& query, Candidates& candidates,
                  float* distances, std::int64_t* ids) const;
-  Candidates by_label(const Candidates& all, std::size_t n) const;
+  Candidates by_label(Candidates& all, std::size_t n) const;
   Candidates rescored(const float* row, const Candidates& best) const;
 
   const IndexView& view_;

@@ -71,23 +71,35 @@ void Scanner::offer(const Query& query, float base, const Range& tile, const std
   static_assert(kTileBlocks <= 32);
   std::uint32_t hit = 0;  // blocks with a vector that passes: most have none
   for (std::size_t b = 0; b < blocks; ++b) hit |= (masks[b] != 0 ? 1u : 0u) << b;
-  bool risen = false;
+  const bool risen = scoring_.euclidean()
+                         ? push<true>(query, base, tile, masks.data(), hit, sums, selection)
+                         : push<false>(query, base, tile, masks.data(), hit, sums, selection);
+  if (risen) set_limits(query, base, selection);
+}
+
+// Scores the vectors that passed. Returns whether the threshold rose.
+template <bool kEuclidean>
+bool Scanner::push(const Query& query, float base, const Range& tile, const std::uint32_t* masks,
+                   std::uint32_t hit, const std::uint16_t* sums, Selection& selection) const {
+  const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
   const std::size_t start = store_.start(tile.list) + tile.segment * CodeStore::kCapacity;
+  bool risen = false;
   for (; hit != 0; hit &= hit - 1) {
     const auto b = static_cast<std::size_t>(std::countr_zero(hit));
+    const std::size_t first = (tile.first + b) * kBlock;
+    const std::uint8_t* scale = segment.scale.data() + first;
     for (std::uint32_t left = masks[b]; left != 0; left &= left - 1) {
       const auto lane = static_cast<std::size_t>(std::countr_zero(left));
-      const std::size_t v = (tile.first + b) * kBlock + lane;
       const float t =
           query.unit.base + query.unit.step * static_cast<float>(sums[b * kBlock + lane]);
-      const std::uint8_t extra = scoring_.euclidean() ? segment.extra[v] : std::uint8_t{0};
-      const float score = scoring_.coarse(tile.list, base, t, segment.scale[v], extra, query.w);
-      if (score > selection.best.threshold()) {
-        risen |= selection.best.offer(score, static_cast<std::uint32_t>(start + v));
-      }
+      const std::uint8_t extra = kEuclidean ? segment.extra[first + lane] : std::uint8_t{0};
+      const float score =
+          scoring_.coarse<kEuclidean>(tile.list, base, t, scale[lane], extra, query.w);
+      selection.best.push(score, static_cast<std::uint32_t>(start + first + lane));
     }
+    risen |= selection.best.trim();
   }
-  if (risen) set_limits(query, base, selection);
+  return risen;
 }
 
 void Scanner::set_limits(const Query& query, float base, Selection& selection) const {

@@ -48,6 +48,9 @@ class Scanner {
                 const Range& run, Selection* const* selections) const;
   void offer(const Query& query, float base, const Range& tile, const std::uint16_t* sums,
              Selection& selection) const;
+  template <bool kEuclidean>
+  bool push(const Query& query, float base, const Range& tile, const std::uint32_t* masks,
+            std::uint32_t hit, const std::uint16_t* sums, Selection& selection) const;
   void set_limits(const Query& query, float base, Selection& selection) const;
 
   const CodeStore& store_;

@@ -7,9 +7,9 @@ namespace waterfill {
 
 void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t first) {
   for (std::size_t i = 0; i < n; ++i) {
-    if (scores[i] > best.threshold()) {
-      best.offer(scores[i], static_cast<std::uint32_t>(first + i));
-    }
+    if (!(scores[i] > best.threshold())) continue;
+    best.push(scores[i], static_cast<std::uint32_t>(first + i));
+    best.trim();
   }
 }
 

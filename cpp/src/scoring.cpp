@@ -17,33 +17,20 @@ struct Sums {
   Lanes products{}, lengths{}, cells{};
 };
 
-// A score that restores no length takes no lengths.
+// codes: kLanes of them, `size` bytes apart. A score that restores no length takes no lengths.
 template <bool kWithLengths>
-Sums sum_entries(const Codec& codec, const float* tables,
-                 const std::array<CodeStore::Halves, kLanes>& codes) {
+Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
+                 std::size_t size) {
   Sums sums;
   const float *lengths = codec.squared_lengths(), *cells = codec.squared_cells();
-  const auto add = [&](std::size_t g, std::size_t lane, unsigned high, unsigned low) {
-    const std::size_t entry = g * kCentroids + high * kCells + low;
-    sums.products[lane] += tables[entry];
-    if constexpr (kWithLengths) {
-      sums.lengths[lane] += lengths[entry];
-      sums.cells[lane] += cells[g * kCells + high];
-    }
-  };
-  const std::size_t pairs = codec.groups() / 2;
-  for (std::size_t i = 0; i < pairs; ++i) {
+  for (std::size_t g = 0; g < codec.groups(); ++g) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const CodeStore::Halves& code = codes[lane];
-      const unsigned low = code.low[i];
-      add(2 * i, lane, code.high[2 * i * 16] >> code.shift & 15u, low & 15u);
-      add(2 * i + 1, lane, code.high[(2 * i + 1) * 16] >> code.shift & 15u, low >> 4);
-    }
-  }
-  for (std::size_t g = 2 * pairs; g < codec.groups(); ++g) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const CodeStore::Halves& code = codes[lane];
-      add(g, lane, code.high[g * 16] >> code.shift & 15u, code.low[g / 2] & 15u);
+      const std::size_t byte = codes[lane * size + g];
+      sums.products[lane] += tables[g * kCentroids + byte];
+      if constexpr (kWithLengths) {
+        sums.lengths[lane] += lengths[g * kCentroids + byte];
+        sums.cells[lane] += cells[g * kCells + byte / kCells];
+      }
     }
   }
   return sums;
@@ -195,7 +182,8 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* bas
   const std::size_t groups = codec_.groups();
   const bool with_lengths =
       euclidean_ || alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
-  std::vector<std::uint8_t> code(groups + 1);
+  const std::size_t size = groups + 1;
+  std::vector<std::uint8_t> codes(kLanes * size);
   std::array<Place, 3 * kLanes> places{};  // of candidates to come, too
   std::size_t located = 0, list = 0;
   const auto locate_until = [&](std::size_t end) {
@@ -209,25 +197,21 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* bas
   for (std::size_t first = 0; first < candidates.size(); first += kLanes) {
     const std::size_t n = std::min(kLanes, candidates.size() - first);
     locate_until(first + 3 * kLanes);
-    std::array<CodeStore::Halves, kLanes> codes;
-    for (std::size_t i = 0; i < kLanes; ++i) {  // the last stands in for those that are missing
-      codes[i] = store.halves(places[(first + std::min(i, n - 1)) % places.size()]);
+    for (std::size_t i = 0; i < n; ++i) {
+      store.read(places[(first + i) % places.size()], codes.data() + i * size);
     }
-    const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes)
-                                   : sum_entries<false>(codec_, tables, codes);
+    const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes.data(), size)
+                                   : sum_entries<false>(codec_, tables, codes.data(), size);
     for (std::size_t i = 0; i < n; ++i) {
       const Place& place = places[(first + i) % places.size()];
-      const float rho = codec_.distance_from_origin(codes[i].scale, sums.cells[i]);
+      const float rho = codec_.distance_from_origin(codes[i * size + groups], sums.cells[i]);
       const float t = sums.products[i];
       const float s = rho / length_power(sums.lengths[i], alpha_);
       const float base = bases != nullptr ? bases[place.list] : 0.0f;
       float score = base + s * t;
       if (euclidean_) {
         float own = 0;
-        if (with_cells()) {
-          store.read(place, code.data());
-          own = codec_.centroid_product(code.data(), place.list);
-        }
+        if (with_cells()) own = codec_.centroid_product(codes.data() + i * size, place.list);
         // The decoded vector's own length, which is rho where alpha restores it.
         score = base + 2 * s * (t - w * own) - w * s * s * sums.lengths[i];
       }

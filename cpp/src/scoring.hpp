@@ -44,10 +44,11 @@ class Scoring {
   void best_of_lists(const float* bases, float t, float w, float* best) const;  // of all lists
 
   // From the sum of a vector's coarse table entries and its side bytes.
+  template <bool kEuclidean>
   float coarse(std::size_t list, float base, float t, std::uint8_t scale, std::uint8_t extra,
                float w) const {
     const float z = (*scales_)[scale];
-    if (!euclidean_) return base + z * t;
+    if (!kEuclidean) return base + z * t;
     if (with_cells()) {
       return base + 2 * z * mean_factor_ * t -
              codec_.params().offset.decode(extra, z, lengths_[list], w);

@@ -182,22 +182,24 @@ std::vector<std::uint32_t> CodeStore::slots(std::size_t first, std::size_t n) co
   return result;
 }
 
-CodeStore::Halves CodeStore::halves(const Place& place) const {
-  const Segment& segment = *place.segment;
-  const std::size_t v = place.at;
-  return {segment.high.data() + v / kBlock * layout_.block_bytes() + v % 16,
-          segment.low.data() + v * layout_.low_bytes(), v % kBlock < 16 ? 0u : 4u,
-          segment.scale[v]};
-}
-
 void CodeStore::read(const Place& place, std::uint8_t* code) const {
-  const Halves halves = this->halves(place);
-  for (std::size_t g = 0; g < layout_.groups; ++g) {
-    const unsigned high = halves.high[g * 16] >> halves.shift & 15u;
-    const unsigned low = halves.low[g / 2] >> (g % 2 * 4) & 15u;
-    code[g] = static_cast<std::uint8_t>(high << 4 | low);
+  const Segment& segment = *place.segment;
+  const std::size_t v = place.at, groups = layout_.groups;
+  const std::uint8_t* high = segment.high.data() + v / kBlock * layout_.block_bytes() + v % 16;
+  for (std::size_t g = 0; g < groups; ++g) code[g] = high[g * 16];
+  const std::uint8_t* low = segment.low.data() + v * layout_.low_bytes();
+  if (v % kBlock < 16) {
+    for (std::size_t g = 0; g < groups; ++g) code[g] = static_cast<std::uint8_t>(code[g] << 4);
   }
-  code[layout_.groups] = halves.scale;
+  for (std::size_t i = 0; i < groups / 2; ++i) {
+    code[2 * i] = static_cast<std::uint8_t>((code[2 * i] & 0xf0u) | (low[i] & 15u));
+    code[2 * i + 1] = static_cast<std::uint8_t>((code[2 * i + 1] & 0xf0u) | low[i] >> 4u);
+  }
+  if (groups % 2 == 1) {
+    std::uint8_t& last = code[groups - 1];
+    last = static_cast<std::uint8_t>((last & 0xf0u) | (low[groups / 2] & 15u));
+  }
+  code[groups] = segment.scale[v];
 }
 
 void CodeStore::prefetch(const Place& place) const {

@@ -111,14 +111,6 @@ class CodeStore {
   // Slots of the labels [first, first + n).
   std::vector<std::uint32_t> slots(std::size_t first, std::size_t n) const;
 
-  // The halves of a code where they lie: the high nibble of group g in bits `shift` and up of
-  // high[16 g], the low one in a half of low[g / 2].
-  struct Halves {
-    const std::uint8_t *high, *low;
-    unsigned shift;
-    std::uint8_t scale;
-  };
-  Halves halves(const Place& place) const;
   // One code, groups + 1 bytes.
   void read(const Place& place, std::uint8_t* code) const;
   // Starts to bring a code near.
