@@ -64,10 +64,10 @@ class Codec:
         cells : int, 'auto', or array_like, shape (c, d)
             Code vectors from the nearest of so many centroids (k-means, at most 65,536) instead of
             from the mean, or from centroids that are given; 0 codes them from the mean. An index
-            keeps vectors cell by cell and needs not store which one it is. The plan's basis and groups are made anew for what is left
-            of the vectors; its number of bytes stays. ``auto``: up to 1,024 cells of 48 rows or
-            more, where they make the expected error smaller by a twentieth and a trial finds no
-            fewer neighbours; classic plans get none.
+            keeps vectors cell by cell and needs not store which one it is. The plan's basis and
+            groups are made anew for what is left of the vectors; its number of bytes stays.
+            ``auto``: up to 1,024 cells of 48 rows or more, where they make the expected error
+            smaller by a twentieth and a trial finds no fewer neighbours; classic plans get none.
         queries : array_like, shape (m, d), optional
             Queries like those to come, for data that queries do not resemble (words that ask for
             texts, say). The basis is turned and weighted to where they look (not for classic

@@ -58,8 +58,8 @@ def choose_cells(
     wanted : int, 'auto' or float32 (cells, d)
         The number of cells, 0 for none; or their centroids. ``auto``: as many as there are rows
         for, if that makes the expected error smaller by a twentieth or more and a trial on some
-        rows finds no fewer neighbours. (Inner products with data in far clumps can lose: the scale of a vector that is
-        coded from the mean keeps its length, which ranks there.)
+        rows finds no fewer neighbours. (Inner products with data in far clumps can lose: the scale
+        of a vector that is coded from the mean keeps its length, which ranks there.)
     queries : float32 (k, d) or None
         Queries to fit the basis to.
     seed : int

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
 from waterfill.faiss.scale import Facts, Levels, Line, measure
 from waterfill.faiss.space import Decoder, Space, build_space
-from waterfill.flat import IndexFlat
 from waterfill.index import Index
 from waterfill.ivf import IndexIVF
 
