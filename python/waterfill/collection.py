@@ -43,7 +43,7 @@ class Collection:
         self._core: _core.Index | None = None
         self._codec: Codec | None = None
         self._source: Plan | Recipe | None = None
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # an export holds it while it reads codes, in one too
         self._keeps_ids = False  # even when it is empty, as FAISS's IndexIDMap2 does
         self.verbose = False
         self.metric_arg = 0.0

@@ -299,7 +299,7 @@ class Index(Collection):
 
 def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
     index = kind.__new__(kind)
-    index.__dict__.update(state, _writing=threading.Lock())
+    index.__dict__.update(state, _writing=threading.RLock())
     return index
 
 
