@@ -23,7 +23,7 @@ from waterfill.faiss.factory import index_factory
 from waterfill.flat import IndexFlat
 from waterfill.io import read_index, write_index
 from waterfill.ivf import IndexIVF
-from waterfill.parameters import SearchParameters
+from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
 from waterfill.report import Report
@@ -69,6 +69,7 @@ __all__ = [
     "Recipe",
     "Report",
     "SearchParameters",
+    "SearchParametersIVF",
     "analyze",
     "compress",
     "export_faiss",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +26,7 @@ def metric_name(metric: Any) -> Metric:
     """Return the name of a metric: ours, or FAISS's number for inner product (0) or L2 (1)."""
     if isinstance(metric, str) and metric in METRICS:
         return metric
-    if isinstance(metric, int) and not isinstance(metric, bool) and metric in (0, 1):
+    if isinstance(metric, int | np.integer) and not isinstance(metric, bool) and metric in (0, 1):
         return "l2" if metric else "ip"
     raise ValueError(
         f"metric={metric!r} must be 'ip', 'l2' or 'cosine' (or FAISS's METRIC_INNER_PRODUCT, 0, "
@@ -44,6 +46,14 @@ def as_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def as_int64(name: str, value: Any) -> int:
+    """Return an int that an id may be."""
+    number = as_int(name, value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name}={number} must be within int64")
+    return number
+
+
 def as_positive_int(name: str, value: Any) -> int:
     """Return an int of 1 or more."""
     number = as_int(name, value)
@@ -52,13 +62,25 @@ def as_positive_int(name: str, value: Any) -> int:
     return number
 
 
-def as_number(name: str, value: Any, least: float) -> float:
+def as_number(name: str, value: Any, least: float, *, finite: bool = False) -> float:
     """Return a float that is not below `least`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not value >= least:
         raise ValueError(f"{name}={value} must be at least {least:g}")
+    if finite and math.isinf(value):
+        raise ValueError(f"{name}={value} must be finite")
     return float(value)
+
+
+def as_file_name(path: Any) -> bytes:
+    """Return the bytes that the operating system knows a file by."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be a str or path-like, got {type(path).__name__}")
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError(f"path={path!r} has a null character")
+    return name
 
 
 def output(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

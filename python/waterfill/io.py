@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from waterfill import _core
+from waterfill.arguments import as_file_name
 from waterfill.flat import IndexFlat
 from waterfill.index import Index
 from waterfill.ivf import IndexIVF
@@ -32,13 +33,13 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     ValueError
         If `path` has a null character.
     TypeError
-        If `index` is not one of them.
+        If `index` is not one of them, or `path` is no path.
     NotTrainedError
         If it is not trained.
     """
     if not isinstance(index, Index):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
-    index._trained().write(_file_name(path), **index._settings())
+    index._trained().write(as_file_name(path), **index._settings())
 
 
 def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
@@ -50,6 +51,11 @@ def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
     refine : array, shape (m, d), optional
         Your own rows for the third stage, as `IndexFlat` takes them.
 
+    Returns
+    -------
+    IndexFlat or IndexIVF
+        What was written.
+
     Raises
     ------
     FormatError
@@ -57,18 +63,12 @@ def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
     OSError
         If it cannot be opened or read.
     ValueError
-        If `path` has a null character.
+        If `path` has a null character; or as `IndexFlat`, for another `refine`.
+    TypeError
+        If `path` is no path, or `refine` holds other numbers.
     """
     try:
-        stored = _core.read_index(_file_name(path))
+        stored = _core.read_index(as_file_name(path))
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
     return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
-
-
-def _file_name(path: Path) -> bytes:
-    """Return the bytes that the operating system knows a file by."""
-    name = os.fsencode(path)
-    if b"\0" in name:
-        raise ValueError(f"path={path!r} has a null character")
-    return name

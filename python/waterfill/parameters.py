@@ -6,14 +6,13 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from waterfill.arguments import as_number, as_positive_int
 from waterfill.selectors import is_selector, whole
 
 
 @dataclass(frozen=True)
 class SearchParameters:
-    """Parameters of one search; what is None is the index's own.
+    """Parameters of one search; what is None is the index's own. Also named SearchParametersIVF.
 
     Parameters
     ----------
@@ -42,17 +41,13 @@ class SearchParameters:
             raise TypeError(
                 f"sel must be a waterfill or FAISS IDSelector, got {type(self.sel).__name__}"
             )
-        nprobe, k_factor = self.nprobe, self.k_factor
-        if nprobe is not None:
-            if isinstance(nprobe, bool) or not isinstance(nprobe, int | np.integer):
-                raise TypeError(f"nprobe must be an int, got {nprobe!r}")
-            if nprobe < 1:
-                raise ValueError(f"nprobe={nprobe} must be at least 1")
-        if k_factor is not None:
-            if isinstance(k_factor, bool) or not isinstance(k_factor, int | float | np.number):
-                raise TypeError(f"k_factor must be a number, got {k_factor!r}")
-            if not 1 <= k_factor < float("inf"):
-                raise ValueError(f"k_factor={k_factor} must be at least 1, and finite")
+        if self.nprobe is not None:
+            as_positive_int("nprobe", self.nprobe)
+        if self.k_factor is not None:
+            as_number("k_factor", self.k_factor, 1, finite=True)
+
+
+SearchParametersIVF = SearchParameters  # FAISS's name of those with nprobe
 
 
 def read_parameters(params: Any) -> SearchParameters:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.analysis import Analysis
+from waterfill.arguments import as_int
 
 Kind = Literal["vector", "binary"]
 Threshold = Literal["eigenvalue", "variance", "dimensions"]
@@ -111,7 +112,7 @@ class Plan:
         ValueError, TypeError
             For a value out of range or of the wrong type.
         """
-        _require_int("code_bytes", code_bytes)
+        as_int("code_bytes", code_bytes)
         if not 1 <= code_bytes <= analysis.d:
             raise ValueError(
                 f"code_bytes={code_bytes} must be from 1 to the number of dimensions, {analysis.d}"
@@ -393,11 +394,6 @@ def _check_groups(groups: tuple[Group, ...], p: int) -> None:
             alone.add(group.dims[0])
     if used != set(range(p)):
         raise ValueError(f"groups must use each of the {p} kept dimensions exactly once")
-
-
-def _require_int(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an int, got {value!r}")
 
 
 def _encode_array(array: NDArray[Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.arguments import as_int64
 from waterfill.errors import ArgumentError
 
 Ids = NDArray[np.int64]
@@ -26,8 +27,6 @@ Step = tuple[Any, ...]
 with bit i of byte i // 8 from the lowest, ``('all',)``, ``('not',)``, ``('and',)``, ``('or',)``,
 ``('xor',)``.
 """
-
-_INT64 = np.iinfo(np.int64)
 
 
 class IDSelector:
@@ -60,12 +59,7 @@ class IDSelectorRange(IDSelector):
 
     def __post_init__(self) -> None:
         for name in ("imin", "imax"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} must be an int, got {value!r}")
-            if not _INT64.min <= value <= _INT64.max:
-                raise ValueError(f"{name}={value} must be within int64")
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, as_int64(name, getattr(self, name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +233,7 @@ def as_ids(ids: Any, name: str = "ids") -> Ids:
         return np.empty(0, dtype=np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max() > _INT64.max:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max() >= 2**63:
         raise ValueError(f"{name} has {array.max()}, which is not within int64")
     return np.ascontiguousarray(array, dtype=np.int64)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from waterfill import _core
+from waterfill.arguments import as_int
 from waterfill.itq import itq_rotation
 from waterfill.plan import Plan
 from waterfill.refit import FEWEST_QUERIES, MOST_CELLS, Cells, choose_cells
@@ -40,8 +41,7 @@ def train(
     """Do what `Codec.train` says; return the core and the rows that were held out."""
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an int, got {seed!r}")
+    seed = as_int("seed", seed)
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
     cells = _checked_cells(cells, plan)
@@ -55,8 +55,8 @@ def train(
     rows = Rows(x, "x", plan.d)
     if rows.n == 0:
         raise ValueError("x has no rows; at least 1 is needed to train")
-    sample, held_out = _draw(rows, int(seed), plan.normalize)
-    asked = None if queries is None else _draw_queries(queries, plan, int(seed))
+    sample, held_out = _draw(rows, seed, plan.normalize)
+    asked = None if queries is None else _draw_queries(queries, plan, seed)
     if effort == "fast" and isinstance(cells, str):
         cells = 0
     # Fewer queries than calibration wants leave it to rows that were held out.
@@ -65,19 +65,17 @@ def train(
 
     def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
         # With the alpha that is best for it: what was asked for is not measured.
-        core = _learn(plan, centroids, rows, judges, int(seed), _TRIAL_STEPS, None, joint)
+        core = _learn(plan, centroids, rows, judges, seed, _TRIAL_STEPS, None, joint)
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
     def crowd() -> FloatRows:
         if not isinstance(cells, int) or rows.n <= len(sample) or cells <= len(sample) // _CROWD:
             return sample
-        return _draw_crowd(rows, cells, int(seed), plan.normalize)
+        return _draw_crowd(rows, cells, seed, plan.normalize)
 
-    plan, centroids = choose_cells(
-        plan, sample, held_out, rows.n, crowd, cells, asked, int(seed), trial
-    )
-    core = _learn(plan, centroids, sample, judges, int(seed), _ITERATIONS[effort], quarters, joint)
+    plan, centroids = choose_cells(plan, sample, held_out, rows.n, crowd, cells, asked, seed, trial)
+    core = _learn(plan, centroids, sample, judges, seed, _ITERATIONS[effort], quarters, joint)
     return core, held_out
 
 

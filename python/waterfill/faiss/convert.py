@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from waterfill.extras import require_faiss
 from waterfill.faiss.export import export_faiss
 
 
@@ -32,10 +32,7 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     ValueError, TypeError, NotTrainedError
         As `export_faiss`.
     """
-    try:
-        faiss = importlib.import_module("faiss")
-    except ImportError as error:
-        raise ImportError('to_faiss needs FAISS: pip install "waterfill[faiss]"') from error
+    faiss = require_faiss("to_faiss")
     # By way of a file, because deserialize_index wants all bytes in memory beside the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.arguments import as_file_name
+
 Floats = NDArray[np.float32]
 
 INNER_PRODUCT = 0
@@ -111,9 +113,7 @@ def whole_or_nothing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     It is written under a temporary name beside its own, synced and renamed.
     """
-    target = Path(os.fsdecode(path))
-    if "\0" in str(target):
-        raise ValueError(f"path={path!r} has a null character")
+    target = Path(os.fsdecode(as_file_name(path)))
     if target.is_dir():
         raise IsADirectoryError(f"path={str(path)!r} is a directory")
     name = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.faiss.file import Floats
+from waterfill.training import QUARTERS
 
 Doubles = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ class Decoder:
         self._cell_lengths = self._squares(np.repeat(arrays["cells"] / weights, 16, axis=1))
         low, step = settings["scale"]
         self._scales = np.concatenate([[0.0], np.exp(low + step * np.arange(255))])
-        self._stored_alpha = settings["alpha_ip"] / 4
+        self._stored_alpha = settings["alpha_ip"] / QUARTERS
         self.middle_scale = float(self._scales[128])
 
     def _squares(self, values: Doubles) -> Doubles:

@@ -1,0 +1,14 @@
+"""Packages that waterfill works with and does not need."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def require_faiss(what: str) -> Any:
+    """Return the module, or say what needs it."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise ImportError(f'{what} needs FAISS: pip install "waterfill[faiss]"') from error
