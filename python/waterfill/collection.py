@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,153 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.arguments import METRIC_TYPES, METRICS, Metric, as_int, metric_name, output
-from waterfill.codec import Codec
-from waterfill.errors import ArgumentError, MissingIdError, NotTrainedError
-from waterfill.plan import Plan
-from waterfill.recipe import Recipe, learn
+from waterfill.arguments import as_int, as_int64, output
+from waterfill.codec import Codes
+from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.rows import FloatRows, Rows
 from waterfill.selectors import Step, Universe, as_ids, is_selector, program
+from waterfill.trainable import Trainable
+from waterfill.training import QUARTERS
 
 Labels = NDArray[np.int64]
-Codes = NDArray[np.uint8]
 
-_QUARTERS = 4
-_ROW_KINDS: dict[str, _core.RowKind] = {
-    "float32": _core.RowKind.float32,
-    "float16": _core.RowKind.float16,
-    "int8": _core.RowKind.int8,
-}
-_ROW_NAMES = {"fp16": "float16", "flat": "float32"}
+_NEAR = 64  # labels so far apart are read together, with those between
 
 
-class Collection:
+class Collection(Trainable):
     """Vectors in compressed form; `IndexFlat` and `IndexIVF` search them."""
-
-    def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
-        if not isinstance(source, Codec | Plan | Recipe):
-            raise TypeError(
-                "codec must be a waterfill.Codec, Plan or Recipe, got " + type(source).__name__
-            )
-        self._metric = metric_name(metric)
-        self._refine = check_refine(refine)
-        self._core: _core.Index | None = None
-        self._codec: Codec | None = None
-        self._source: Plan | Recipe | None = None
-        self._writing = threading.RLock()  # an export holds it while it reads codes, in one too
-        self._keeps_ids = False  # even when it is empty, as FAISS's IndexIDMap2 does
-        self.verbose = False
-        self.metric_arg = 0.0
-        if isinstance(source, Codec):
-            self._attach(_core.Index(source._core, METRICS[self._metric]), source)
-        else:
-            self._source = source
-
-    def _attach(self, core: _core.Index, codec: Codec) -> None:
-        if isinstance(self._refine, str):
-            if core.exact_kind is None:
-                core.keep_exact(_ROW_KINDS[self._refine])
-        elif self._refine is not None:
-            core.borrow_exact(self._refine)
-        if self._keeps_ids:
-            core.keep_ids()
-        self._core, self._codec = core, codec
-
-    # What an index is.
-
-    @property
-    def codec(self) -> Codec | None:
-        """What encodes its vectors; None before training."""
-        return self._codec
-
-    @property
-    def metric(self) -> Metric:
-        """One of ``ip``, ``l2``, ``cosine``."""
-        return self._metric
-
-    @property
-    def metric_type(self) -> int:
-        """FAISS's number of the metric: 0 for inner products (``cosine`` too), 1 for L2."""
-        return METRIC_TYPES[self._metric]
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether there is a codec, so that vectors can be added."""
-        return self._core is not None
-
-    @property
-    def d(self) -> int:
-        """Dimensions of the vectors."""
-        source = self._codec or self._source
-        assert source is not None
-        return source.d
-
-    @property
-    def ntotal(self) -> int:
-        """Number of vectors."""
-        return self._core.size if self._core else 0
-
-    @property
-    def has_ids(self) -> bool:
-        """Whether vectors have ids of their own; otherwise their ids are their positions."""
-        return self._core.has_ids if self._core else False
-
-    @property
-    def bytes_per_vector(self) -> int:
-        """What is stored of one vector's code: a byte a group, the scale, and a byte more for L2.
-
-        Not counted: the order in which vectors came, where there are cells (1.3 to 2.7 bytes), ids
-        of their own (8), and what `refine` keeps. `nbytes` counts all.
-        """
-        core = self._trained()
-        return core.codec.groups + 1 + int(core.keeps_extra)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory of the stored vectors, ids and rows to refine with; not the codec."""
-        return self._core.nbytes if self._core else 0
-
-    @property
-    def refine(self) -> Any:
-        """What the third stage reads: 'float16', 'int8', 'float32', an array, or None."""
-        return self._refine
-
-    def __len__(self) -> int:
-        return self.ntotal
-
-    def __bool__(self) -> bool:
-        return True  # as any FAISS index, full or empty
 
     # Filling it.
 
-    def train(self, x: Any) -> None:
-        """Learn the codec from vectors, unless the index has one.
-
-        Parameters
-        ----------
-        x : array_like, shape (n, d)
-            At least 1 row; thousands are better. Blocks of it are read, never all at once.
-
-        Raises
-        ------
-        ValueError
-            For another number of dimensions, no rows, or a NaN or an infinity.
-        TypeError
-            If `x` is not an array of real numbers on the CPU.
-        """
-        rows = Rows(x, "x", self.d)
-        if rows.n == 0:
-            raise ValueError("x has no rows; at least 1 is needed to train")
-        with self._writing:
-            if self._source is not None:
-                codec = self._learn(self._source, x)
-                self._attach(_core.Index(codec._core, METRICS[self._metric]), codec)
-                self._source = None
-
-    def _learn(self, source: Plan | Recipe, x: Any) -> Codec:
-        return learn(source, x, self._metric)
-
-    def add(self, x: Any) -> None:
+    def add(self, x: Any, numeric_type: int = 0) -> None:
         """Encode vectors and append them. All of them are added, or none if there is an error.
 
         Their ids are the positions from `ntotal` on.
@@ -164,6 +35,8 @@ class Collection:
         Parameters
         ----------
         x : array_like, shape (n, d)
+        numeric_type : int
+            Changes nothing here: FAISS has it, and `x` has a dtype.
 
         Raises
         ------
@@ -176,7 +49,7 @@ class Collection:
         """
         self._append(x, None)
 
-    def add_with_ids(self, x: Any, ids: Any) -> None:
+    def add_with_ids(self, x: Any, ids: Any, numeric_type: int = 0) -> None:
         """Append vectors with ids of their own; otherwise as `add`.
 
         From then on every vector keeps its id when others are removed; vectors that had none keep
@@ -187,6 +60,8 @@ class Collection:
         x : array_like, shape (n, d)
         ids : array_like of int, shape (n,)
             Any but -1, which stands for "none" in results; repeated ones are allowed.
+        numeric_type : int
+            As for `add`.
 
         Raises
         ------
@@ -197,18 +72,12 @@ class Collection:
         NotTrainedError
             Before training.
         """
-        numbers = as_ids(ids)
-        if (numbers == -1).any():
-            raise ValueError(
-                f"ids: id {int(np.argmax(numbers == -1))} is -1, which stands for a missing result"
-            )
-        self._append(x, numbers)
+        self._append(x, _as_new_ids(ids))
 
     def _append(self, x: Any, ids: Labels | None) -> None:
         core = self._trained()
         rows = Rows(x, "x", self.d)
-        if ids is not None and len(ids) != rows.n:
-            raise ArgumentError(f"ids: {len(ids)} of them for {rows.n} vectors")
+        _require_as_many(ids, rows.n)
         with self._writing:
             codes = self._encode(rows)
             try:
@@ -246,14 +115,24 @@ class Collection:
         ValueError
             If the indexes do not go together.
         TypeError
-            If the other one is no index of this kind.
+            If the other one is no index of this kind, or `add_id` no int.
+        NotTrainedError
+            If one of them is not trained.
         """
+        shift = as_int64("add_id", add_id)
         self.check_compatible_for_merge(otherIndex)
-        with self._writing:
-            self._trained().merge(otherIndex._trained(), as_int("add_id", add_id))
+        first, second = sorted((self, otherIndex), key=id)  # two merges must not wait in a circle
+        with first._writing, second._writing:
+            self._trained().merge(otherIndex._trained(), shift)
 
     def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
-        """Raise what `merge_from` would, if the indexes do not go together."""
+        """Raise what `merge_from` would if the indexes do not go together.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `merge_from`.
+        """
         if not isinstance(otherIndex, Collection) or type(otherIndex) is not type(self):
             raise TypeError(
                 f"otherIndex must be a waterfill.{type(self).__name__}, "
@@ -274,7 +153,10 @@ class Collection:
     # Getting vectors back.
 
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:
-        """Return the ids of `ni` vectors from the n0-th that was added on; -1: all the others."""
+        """Return the ids of `ni` vectors from the n0-th that was added on, int64 (ni,).
+
+        -1 is all the others. Raises MissingIdError if some of them are not in the index.
+        """
         return self._trained().ids(*self._span(n0, ni))
 
     def codes(self, n0: int = 0, ni: int = -1) -> Codes:
@@ -289,7 +171,7 @@ class Collection:
         return n0, ni
 
     def reconstruct(self, key: int, x: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Decode the vector with an id, shape (d,); into `x`, if given.
+        """Decode the vector with an id, float32 (d,); into `x`, if given.
 
         Its inner product with a query is the query's score (``ip``, ``cosine``); see `Codec.decode`
         for the vector of least squared error.
@@ -308,7 +190,15 @@ class Collection:
     def reconstruct_batch(
         self, key: Any, x: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Decode the vectors with some ids, shape (n, d); errors as `reconstruct`."""
+        """Decode the vectors with some ids, float32 (n, d), into `x`, if given.
+
+        Raises
+        ------
+        MissingIdError
+            If there is no vector with one of these ids.
+        TypeError
+            If `key` does not hold integers.
+        """
         core = self._trained()
         keys = as_ids(key, "key")
         vectors = output("x", x, (len(keys), self.d), np.float32)
@@ -327,11 +217,16 @@ class Collection:
     def reconstruct_n(
         self, n0: int = 0, ni: int = -1, x: NDArray[np.float32] | None = None
     ) -> FloatRows:
-        """Decode `ni` vectors from the n0-th that was added on, shape (ni, d); -1: all the others.
+        """Decode `ni` vectors from the n0-th that was added on; -1: all the others.
+
+        Returns
+        -------
+        float32 (ni, d)
+            `x`, if given.
 
         Raises
         ------
-        ValueError
+        MissingIdError
             If some of them are not in the index.
         TypeError
             If `n0` or `ni` is no int.
@@ -343,7 +238,7 @@ class Collection:
 
     def _decode(self, codes: Codes) -> FloatRows:
         assert self._codec is not None
-        return self._codec.decode(codes, alpha=self._trained().alpha / _QUARTERS)
+        return self._codec.decode(codes, alpha=self._trained().alpha / QUARTERS)
 
     # Taking vectors out.
 
@@ -395,7 +290,13 @@ class Collection:
         return self._codec.code_size
 
     def sa_encode(self, x: Any, codes: Codes | None = None) -> Codes:
-        """Encode vectors as `add` does, uint8 (n, sa_code_size()), without adding them."""
+        """Encode vectors as `add` does, uint8 (n, sa_code_size()), without adding them.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `add`, or if `codes` has another shape or dtype.
+        """
         self._trained()
         rows = Rows(x, "x", self.d)
         out = output("codes", codes, (rows.n, self.sa_code_size()), np.uint8)
@@ -403,7 +304,15 @@ class Collection:
         return out
 
     def sa_decode(self, codes: Any, x: NDArray[np.float32] | None = None) -> FloatRows:
-        """Decode codes as `reconstruct` does, float32 (n, d)."""
+        """Decode codes as `reconstruct` does, float32 (n, d).
+
+        Raises
+        ------
+        ValueError, TypeError
+            For codes of another size or dtype, or such an `x`.
+        NotTrainedError
+            Before training.
+        """
         decoded = self._decode(_as_codes(codes, self.sa_code_size()))
         out = output("x", x, decoded.shape, np.float32)
         out[:] = decoded
@@ -424,27 +333,25 @@ class Collection:
         given = _as_codes(codes, self.sa_code_size())
         if isinstance(self._refine, str):
             raise ValueError(f"codes: an index with refine={self._refine!r} needs the vectors; add")
-        numbers = None if ids is None else as_ids(ids)
+        numbers = None if ids is None else _as_new_ids(ids)
+        _require_as_many(numbers, len(given))
         with self._writing:
             core.append(given, numbers)
 
-    def _trained(self) -> _core.Index:
-        if self._core is None:
-            raise NotTrainedError(f"{type(self).__name__} is not trained: call train(x) first")
-        return self._core
 
-
-def check_refine(refine: Any) -> Any:
-    """Return what a third stage is asked to keep, in our own words."""
-    refine = _ROW_NAMES.get(refine, refine) if isinstance(refine, str) else refine
-    if refine is None or isinstance(refine, np.ndarray):
-        return refine
-    if not isinstance(refine, str) or refine not in _ROW_KINDS:
+def _as_new_ids(ids: Any) -> Labels:
+    """Return ids that vectors may have."""
+    numbers = as_ids(ids)
+    if (numbers == -1).any():
         raise ValueError(
-            f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
-            "float16, or None"
+            f"ids: id {int(np.argmax(numbers == -1))} is -1, which stands for a missing result"
         )
-    return refine
+    return numbers
+
+
+def _require_as_many(ids: Labels | None, n: int) -> None:
+    if ids is not None and len(ids) != n:
+        raise ArgumentError(f"ids: {len(ids)} of them for {n} vectors")
 
 
 def _as_codes(codes: Any, size: int) -> Codes:
@@ -460,6 +367,6 @@ def _runs(labels: Labels) -> Iterator[slice]:
     """Yield stretches of ascending labels that lie near enough to be read at once."""
     if len(labels) == 0:
         return
-    ends = np.flatnonzero(np.diff(labels) > 64) + 1
+    ends = np.flatnonzero(np.diff(labels) > _NEAR) + 1
     for start, stop in zip([0, *ends], [*ends, len(labels)], strict=True):
         yield slice(start, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill.arguments import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
-from waterfill.collection import Collection, Labels, check_refine
+from waterfill.collection import Collection, Labels
 from waterfill.parameters import SearchParameters, read_parameters
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.rows import FloatRows, Rows
 from waterfill.selectors import Step, program
+from waterfill.trainable import check_refine
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,6 +29,7 @@ Stored = tuple[_core.Index, bool, int, float, bytes]
 """The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
 
 _LEAST_CANDIDATES = 100
+_MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 
 
 class Index(Collection):
@@ -96,7 +99,7 @@ class Index(Collection):
 
     @k_factor.setter
     def k_factor(self, value: float) -> None:
-        self._k_factor = as_number("k_factor", value, 1)
+        self._k_factor = as_number("k_factor", value, 1, finite=True)
 
     # Looking things up.
 
@@ -108,6 +111,7 @@ class Index(Collection):
         params: Any = None,
         D: NDArray[np.float32] | None = None,  # noqa: N803
         I: Labels | None = None,  # noqa: N803, E741
+        numeric_type: int = 0,
     ) -> tuple[FloatRows, Labels]:
         """Find the k nearest vectors of each query.
 
@@ -123,6 +127,8 @@ class Index(Collection):
         D : float32 (n, k), optional
         I : int64 (n, k), optional
             Arrays for the results.
+        numeric_type : int
+            Changes nothing here: FAISS has it, and `x` has a dtype.
 
         Returns
         -------
@@ -150,8 +156,8 @@ class Index(Collection):
         exact = 0
         if core.exact_kind is not None:
             factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
-            exact = int(np.ceil(factor * k))
-        candidates = max(self.refine_factor * k, _LEAST_CANDIDATES)
+            exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
+        candidates = min(max(self.refine_factor * k, _LEAST_CANDIDATES), _MOST_CANDIDATES)
         selector = self._program(chosen)
         for first, block in rows.blocks():
             queries = self._prepare(block)
@@ -178,16 +184,30 @@ class Index(Collection):
         I: Labels | None = None,  # noqa: N803, E741
         R: NDArray[np.float32] | None = None,  # noqa: N803
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
-        """Search, and decode what is found: R is float32 (n, k, d), NaN where there is nothing."""
+        """Search, and decode what is found.
+
+        Returns
+        -------
+        D : float32 (n, k)
+        I : int64 (n, k)
+            As `search`.
+        R : float32 (n, k, d)
+            NaN where there are fewer than k vectors.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`.
+        """
         distances, ids = self.search(x, k, params=params, D=D, I=I)
         vectors = output("R", R, (*ids.shape, self.d), np.float32)
-        found = ids >= 0 if not self.has_ids else ids != -1
+        found = ids != -1
         vectors[~found] = np.nan
         vectors[found] = self.reconstruct_batch(ids[found])
         return distances, ids, vectors
 
     def assign(self, x: Any, k: int = 1, labels: Labels | None = None) -> Labels:
-        """Return the ids that `search` finds, int64 (n, k)."""
+        """Return the ids that `search` finds, int64 (n, k), in `labels` if given; errors too."""
         return self.search(x, k, I=labels)[1]
 
     def range_search(
@@ -269,6 +289,7 @@ class Index(Collection):
             "_given": self._given,
             "_keeps_ids": self._keeps_ids,
             "verbose": self.verbose,
+            "metric_arg": self.metric_arg,
         }
         return _restore, (type(self), self._core.to_bytes(**self._settings()), borrowed, own)
 
@@ -307,5 +328,5 @@ def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any])
     index = kind._from_stored(_core.index_from_bytes(data), refine)
     index.__dict__.update(state)
     if index._keeps_ids:
-        index._trained().keep_ids()  # bytes do not say so of an empty one
+        index._keep_ids()  # bytes do not say so of an empty one
     return index

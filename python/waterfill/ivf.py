@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.arguments import Metric, as_int, as_positive_int
-from waterfill.codec import Codec
-from waterfill.collection import Codes
+from waterfill.codec import Codec, Codes
+from waterfill.extras import require_faiss
 from waterfill.index import Index, Stored
 from waterfill.parameters import SearchParameters
 from waterfill.plan import Plan
@@ -23,7 +22,7 @@ from waterfill.selectors import Step
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_PROBED = 32  # one list in so many
+_PROBED = 32  # one list in so many is looked at, until nprobe is set
 
 
 class IndexIVF(Index):
@@ -71,9 +70,7 @@ class IndexIVF(Index):
         refine: Any = None,
         k_factor: float = 4.0,
     ) -> None:
-        self._nlist = as_positive_int("nlist", nlist)
-        if self._nlist > MOST_CELLS:
-            raise ValueError(f"nlist={nlist} must be at most {MOST_CELLS}")
+        self._nlist = as_nlist(nlist)
         if isinstance(codec, Codec) and codec.cells != self._nlist:
             raise ValueError(
                 f"codec has {codec.cells} cells, nlist={nlist} lists; give codec.plan, and train"
@@ -86,6 +83,8 @@ class IndexIVF(Index):
             _check_quantizer(quantizer, self.d, self._nlist)
             if isinstance(codec, Codec):
                 _fill(quantizer, codec._core.arrays["centroids"])
+
+    own_fields = False  # FAISS's way to say who deletes the quantizer; Python counts references
 
     @property
     def nlist(self) -> int:
@@ -105,34 +104,33 @@ class IndexIVF(Index):
     def quantizer(self) -> Any:
         """The FAISS index that finds the lists, or None."""
         if self._quantizer is None and self._quantizer_bytes:
-            faiss = _faiss("an index with a FAISS quantizer")
+            faiss = require_faiss("an index with a FAISS quantizer")
             data = np.frombuffer(self._quantizer_bytes, dtype=np.uint8)
             self._quantizer = faiss.deserialize_index(data)
             self._quantizer_bytes = b""
         return self._quantizer
 
     def get_list_size(self, list_no: int) -> int:
-        """Return the number of vectors in a list."""
-        sizes = self.list_sizes()
-        if not 0 <= list_no < len(sizes):
-            raise IndexError(f"list_no={list_no} must be from 0 to {len(sizes) - 1}")
-        return int(sizes[list_no])
+        """Return the number of vectors in a list; IndexError if there is no such list."""
+        sizes, number = self.list_sizes(), as_int("list_no", list_no)
+        if not 0 <= number < len(sizes):
+            raise IndexError(f"list_no={number} must be from 0 to {len(sizes) - 1}")
+        return int(sizes[number])
 
     def list_sizes(self) -> NDArray[np.int64]:
-        """Return the number of vectors in each list."""
+        """Return the number of vectors in each list, int64 (nlist,)."""
         return np.asarray(self._trained().list_sizes, dtype=np.int64)
 
     def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
         """Do nothing: `reconstruct` needs no map. FAISS's indexes want it called."""
 
-    def _learn(self, source: Plan | Recipe, x: Any) -> Codec:
-        quantizer = self._quantizer
-        if quantizer is None or quantizer.ntotal == 0:
-            codec = learn(source, x, self.metric, cells=self._nlist)
-        else:
-            codec = learn(source, x, self.metric, cells=quantizer.reconstruct_n(0, self._nlist))
-        if codec.cells != self._nlist:
-            raise ValueError(f"x has {len(x)} rows, too few for nlist={self._nlist} lists")
+    def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
+        quantizer, cells = self._quantizer, self._nlist
+        if quantizer is not None and quantizer.ntotal:
+            cells = quantizer.reconstruct_n(0, self._nlist)
+        codec = learn(source, x, self.metric, cells=cells, queries=queries)
+        if codec.cells != self._nlist:  # as many as there are rows
+            raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
             _fill(quantizer, codec._core.arrays["centroids"])
         return codec
@@ -162,7 +160,7 @@ class IndexIVF(Index):
 
         As `IndexFlat.merge_from`, but that any `add_id` other than 0 is added to the other's ids.
         With 0, vectors that were added without ids get their new positions (FAISS would give
-        ids twice).
+        ids twice). Errors are the same.
         """
         self.check_compatible_for_merge(otherIndex)
         if as_int("add_id", add_id) not in (0, self.ntotal):
@@ -176,7 +174,7 @@ class IndexIVF(Index):
     def _settings(self) -> dict[str, Any]:
         kept = self._quantizer_bytes
         if self._quantizer is not None:
-            faiss = _faiss("writing an index with a FAISS quantizer")
+            faiss = require_faiss("writing an index with a FAISS quantizer")
             kept = faiss.serialize_index(self._quantizer).tobytes()
         return super()._settings() | {
             "inverted": True,
@@ -200,11 +198,12 @@ class IndexIVF(Index):
         )
 
 
-def _faiss(what: str) -> Any:
-    try:
-        return importlib.import_module("faiss")
-    except ImportError as error:
-        raise ImportError(f'{what} needs FAISS: pip install "waterfill[faiss]"') from error
+def as_nlist(nlist: Any) -> int:
+    """Return a number of lists that an index can have."""
+    number = as_positive_int("nlist", nlist)
+    if number > MOST_CELLS:
+        raise ValueError(f"nlist={number} must be at most {MOST_CELLS}")
+    return number
 
 
 def _check_quantizer(quantizer: Any, d: int, nlist: int) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from waterfill.analysis import analyze
+from waterfill.arguments import as_int
 from waterfill.codec import Codec
 from waterfill.plan import Plan
 from waterfill.refit import Cells
@@ -44,9 +43,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("d", "code_bytes"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"{name} must be an int, got {value!r}")
+            object.__setattr__(self, name, as_int(name, getattr(self, name)))
         if self.d < 1:
             raise ValueError(f"d={self.d} must be at least 1")
         if not 1 <= self.code_bytes <= self.d:
@@ -66,6 +63,10 @@ class Recipe:
         cells, queries
             See `Codec.train`.
 
+        Returns
+        -------
+        Codec
+
         Raises
         ------
         ValueError, TypeError
@@ -80,8 +81,10 @@ class Recipe:
         )
 
 
-def learn(source: Plan | Recipe, x: Any, metric: Judge, *, cells: Cells = "auto") -> Codec:
+def learn(
+    source: Plan | Recipe, x: Any, metric: Judge, *, cells: Cells = "auto", queries: Any = None
+) -> Codec:
     """Train what an index was made with."""
     if isinstance(source, Recipe):
-        return source.train(x, metric, cells=cells)
-    return Codec.train(x, source, cells=cells, metric=metric)
+        return source.train(x, metric, cells=cells, queries=queries)
+    return Codec.train(x, source, cells=cells, queries=queries, metric=metric)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.codec import Codes
 from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
 from waterfill.faiss.scale import Facts, Levels, Line, measure
 from waterfill.faiss.space import Decoder, Space, build_space
 from waterfill.index import Index
 from waterfill.ivf import IndexIVF
-
-Codes = NDArray[np.uint8]
+from waterfill.training import QUARTERS
 
 _BLOCK_BYTES = 4 << 20
 # FAISS's bytes have a range a dimension, ours one a row.
@@ -82,7 +82,7 @@ class Source:
         self.d, self.n = index.d, index.ntotal
         self.cosine = index.metric == "cosine"
         self.l2 = index.metric == "l2"
-        self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / 4
+        self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / QUARTERS
         # A flat index looks at all of its cells, or at those that can matter.
         self.nprobe = index.nprobe if isinstance(index, IndexIVF) else self.decoder.cells
         self.row_type = _ROW_TYPES.get(index.refine) if isinstance(index.refine, str) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from waterfill.arguments import Metric, metric_name
+from waterfill.extras import require_faiss
 from waterfill.flat import IndexFlat
 from waterfill.ivf import IndexIVF
 from waterfill.recipe import Recipe
@@ -138,17 +138,13 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
     else:
         graph = None if what.hnsw is None else _graph(d, what.hnsw, name)
         index = IndexIVF(recipe, what.nlist, graph, metric=name, refine=what.refine)
-    index._keeps_ids = what.id_map is not None
+    if what.id_map is not None:
+        index._keep_ids()
     return index
 
 
 def _graph(d: int, links: int, metric: Metric) -> Any:
-    try:
-        faiss: Any = importlib.import_module("faiss")
-    except ImportError as error:
-        raise ImportError(
-            f'IVF with _HNSW{links} needs FAISS: pip install "waterfill[faiss]"'
-        ) from error
+    faiss = require_faiss(f"IVF with _HNSW{links}")
     return faiss.IndexHNSWFlat(
         d, links, faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
     )
