@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from waterfill.codec import Codec
 from waterfill.flat import IndexFlat
-from waterfill.ivf import IndexIVF
+from waterfill.ivf import IndexIVF, as_nlist
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
+from waterfill.refit import Cells
 from waterfill.rows import FloatRows
+from waterfill.selectors import Ids
 from waterfill.training import Effort, Judge
-
-Ids = NDArray[np.int64]
 
 _SAMPLE_ROWS = 65_536 + 256  # what training draws, and holds out
 _BLOCK_BYTES = 16 << 20
@@ -56,7 +56,7 @@ def compress(
     refine : optional
         As for `IndexFlat` and `IndexIVF`.
     queries : array_like, shape (m, d), optional
-        See `Codec.train`; without `nlist` and for indexes without lists.
+        See `Codec.train`.
     seed, effort
         See `Codec.train`.
 
@@ -72,7 +72,7 @@ def compress(
         For another kind of index.
     ValueError
         For another metric than inner product and L2, an index without vectors, or one with a NaN
-        or an infinity.
+        or an infinity; for more bytes than dimensions, or more lists than vectors.
     """
     source = _source(index)
     metric = _metric(index)
@@ -85,32 +85,46 @@ def compress(
     lists = source.lists
     if lists is not None and nlist is not None:
         raise ValueError(f"nlist={nlist}: an IndexIVFFlat keeps its {lists.nlist} lists")
-    if queries is not None and (nlist is not None or lists is not None):
-        raise ValueError("queries: an IndexIVF is trained without them")
-    learner = Recipe(source.d, code_bytes, seed=seed, effort=effort) if plan is None else plan
-    sample = source.sample(seed)
-    made: IndexFlat | IndexIVF
+    if nlist is not None and as_nlist(nlist) > source.n:
+        raise ValueError(f"nlist={nlist} must be at most the {source.n} vectors of the index")
+    cells: Cells = "auto" if nlist is None else nlist
+    quantizer: Any = None
     if lists is not None:
-        quantizer = _owner().clone_index(_whole(lists.quantizer))
-        made = IndexIVF(learner, lists.nlist, quantizer, metric=metric, refine=refine)
-        made.train(sample)
-        made.nprobe = int(lists.nprobe)
-    elif nlist is not None:
-        made = IndexIVF(learner, nlist, metric=metric, refine=refine)
-        made.train(sample)
-    elif isinstance(learner, Recipe):
-        codec = learner.train(sample, metric, queries=queries)
+        nlist, quantizer = int(lists.nlist), _owner().clone_index(_whole(lists.quantizer))
+        cells = quantizer.reconstruct_n(0, nlist)
+    codec = _learn(source.sample(seed), code_bytes, plan, seed, cells, queries, metric, effort)
+    made: IndexFlat | IndexIVF
+    if nlist is None:
         made = IndexFlat(codec, metric, refine=refine)
     else:
-        codec = Codec.train(sample, learner, seed, queries=queries, metric=metric, effort=effort)
-        made = IndexFlat(codec, metric, refine=refine)
+        made = IndexIVF(codec, nlist, quantizer, metric=metric, refine=refine)
+        made.nprobe = made.nprobe if lists is None else int(lists.nprobe)
     for ids, block in source.blocks():
         if ids is None:
             made.add(block)
         else:
             made.add_with_ids(block, ids)
-    made._keeps_ids = isinstance(_whole(index), _owner().IndexIDMap)
+    if isinstance(_whole(index), _owner().IndexIDMap):
+        made._keep_ids()
     return made
+
+
+def _learn(
+    sample: FloatRows,
+    code_bytes: int,
+    plan: Plan | None,
+    seed: int,
+    cells: Cells,
+    queries: Any,
+    metric: Judge,
+    effort: Effort,
+) -> Codec:
+    if plan is None:
+        recipe = Recipe(sample.shape[1], code_bytes, seed=seed, effort=effort)
+        return recipe.train(sample, metric, cells=cells, queries=queries)
+    return Codec.train(
+        sample, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort
+    )
 
 
 def _owner() -> Any:
