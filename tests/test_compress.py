@@ -153,6 +153,14 @@ def test_new_lists_may_be_made(clustered):
     assert recall(made, flat(clustered, "l2", IDS), clustered[:200]) > 0.6
 
 
+def test_new_lists_are_trained_as_asked(clustered):
+    plan = wf.Plan.waterfill(wf.analyze(clustered), 6)
+    asked = {"queries": clustered[:64], "effort": "fast"}
+    made = wf.compress(flat(clustered, "l2"), plan=plan, nlist=8, seed=5, **asked)
+    expected = wf.Codec.train(clustered, plan, 5, cells=8, metric="l2", **asked)
+    assert made.codec.to_bytes() == expected.to_bytes()
+
+
 def test_the_compressed_index_needs_the_other_no_more(clustered):
     peer = lists(clustered, "l2", IDS)
     made = wf.compress(peer, 8)
@@ -212,6 +220,11 @@ def with_nan():
             lambda: wf.compress(lists(np.eye(4, dtype="f4"), "l2", nlist=1), 2, nlist=3),
             ValueError,
             "nlist=3: an IndexIVFFlat keeps its 1 lists",
+        ),
+        (
+            lambda: wf.compress(flat(np.eye(4, dtype="f4"), "ip"), 2, nlist=5),
+            ValueError,
+            "nlist=5 must be at most the 4 vectors",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import faiss
 import numpy as np
@@ -193,6 +194,23 @@ def test_shards_become_one(ivf_codec, clustered):
     np.testing.assert_array_equal(merged.reconstruct(2345), whole.reconstruct(2345))
 
 
+def test_merges_crosswise_do_not_wait_for_each_other(ivf_codec, clustered):
+    pair = [filled(ivf_codec, part) for part in (clustered[:100], clustered[100:200])]
+
+    def merge(into: wf.IndexIVF, other: wf.IndexIVF) -> None:
+        for _ in range(300):
+            into.merge_from(other)
+
+    workers = [threading.Thread(target=merge, args=order) for order in (pair, pair[::-1])]
+    for worker in workers:
+        worker.daemon = True  # one that waits must not keep the tests from ending
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not any(worker.is_alive() for worker in workers)
+    assert sum(index.ntotal for index in pair) == 200
+
+
 @pytest.mark.parametrize("with_quantizer", [False, True])
 def test_files_and_pickles_keep_all(ivf_codec, clustered, tmp_path, with_quantizer):
     given = quantizer(ivf_codec, "l2") if with_quantizer else None
@@ -231,6 +249,7 @@ def test_what_is_refused(ivf_codec, clustered):
         (lambda: wf.IndexIVF(recipe, 6).search(clustered, 1), RuntimeError, "call train"),
         (lambda: wf.IndexIVF(recipe, 60).train(clustered[:9]), ValueError, "9 rows, too few"),
         (lambda: setattr(wf.IndexIVF(recipe, 6), "nprobe", 0), ValueError, "nprobe=0"),
+        (lambda: filled(ivf_codec, clustered[:9]).get_list_size(1.5), TypeError, "list_no must"),
         (lambda: filled(ivf_codec, clustered[:9]).get_list_size(24), IndexError, "list_no=24"),
     ):
         with pytest.raises(error, match=message):

@@ -158,6 +158,7 @@ def test_what_is_refused(codecs, clustered, tmp_path):
         (lambda: wf.IndexFlat(codec, refine=rows[0]), ValueError, "refine must be rows"),
         (lambda: wf.IndexFlat(codec, refine=rows.astype(int)), TypeError, "refine must be float"),
         (lambda: wf.IndexFlat(codec, refine=rows, k_factor=0.5), ValueError, "k_factor=0.5"),
+        (lambda: wf.IndexFlat(codec, k_factor=np.inf), ValueError, "k_factor=inf must be finite"),
         (lambda: wf.IndexFlat(codec, refine=rows).add(clustered[:101]), ValueError, "id 100 has"),
         (
             lambda: wf.IndexFlat(codec, refine=rows).add_with_ids(rows[:1], [-3]),

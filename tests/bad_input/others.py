@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 
 from bad_input.harness import Case, error, fill, returns, then
+
+
+def add_codes(index: Any, ids: list[int]) -> None:
+    index.add_sa_codes(fill((1, index.sa_code_size()), np.uint8), np.array(ids))
+
 
 CASES = [
     Case(
@@ -28,6 +35,20 @@ CASES = [
         lambda i: i.sa_decode(fill((2, i.sa_code_size()), np.int32)),
         TypeError,
         error(TypeError, "codes must be uint8, got dtype int32"),
+    ),
+    Case(
+        "codes with an id of -1",
+        "ids",
+        lambda i: then(i, lambda j: add_codes(j, [-1]), lambda j: j.ntotal),
+        returns(301),
+        error(ValueError, "ids: id 0 is -1"),
+    ),
+    Case(
+        "codes with ids of another length",
+        "ids",
+        lambda i: add_codes(i, [1, 2]),
+        AssertionError,
+        error(AssertionError, "ids: 2 of them for 1 vectors"),
     ),
     Case(
         "codes of another size",
