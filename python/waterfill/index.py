@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from waterfill import _core
 from waterfill.arguments import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
 from waterfill.collection import Collection, Labels
+from waterfill.extras import loaded_faiss
 from waterfill.parameters import SearchParameters, read_parameters
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
@@ -311,7 +311,7 @@ class Index(Collection):
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         passes = self._keeps_ids or self.has_ids  # who asks about FAISS's class has imported FAISS
-        faiss: Any = sys.modules.get("faiss") if passes else None
+        faiss = loaded_faiss() if passes else None
         return getattr(faiss, "IndexIDMap2", type(self))
 
     def __dir__(self) -> list[str]:  # object's would list the methods of __class__

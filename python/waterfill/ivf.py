@@ -144,7 +144,7 @@ class IndexIVF(Index):
     def _assign(self, block: FloatRows) -> NDArray[np.uint16]:
         lists = self.quantizer.search(block, 1)[1][:, 0]
         if (lists < 0).any():
-            raise ValueError(f"quantizer gives row {int(np.argmax(lists < 0))} of x to no list")
+            raise ValueError("quantizer finds no list for some rows of x")
         return np.ascontiguousarray(lists, dtype=np.uint16)
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
 from waterfill.arguments import as_number, as_positive_int
+from waterfill.extras import loaded_faiss
 from waterfill.selectors import is_selector, whole
 
 
@@ -70,7 +70,7 @@ def read_parameters(params: Any) -> SearchParameters:
         return SearchParameters()
     if isinstance(params, SearchParameters):
         return params
-    faiss: Any = sys.modules.get("faiss")
+    faiss = loaded_faiss()
     if faiss is None or not isinstance(params, faiss.SearchParameters):
         raise TypeError(
             "params must be a waterfill or FAISS SearchParameters, "

@@ -6,7 +6,6 @@ order. FAISS is never imported here: an object can only be one of its selectors 
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from waterfill.arguments import as_int64
 from waterfill.errors import ArgumentError
+from waterfill.extras import loaded_faiss
 
 Ids = NDArray[np.int64]
 Step = tuple[Any, ...]
@@ -182,7 +182,7 @@ class Universe:
 
 def is_selector(value: object) -> bool:
     """Tell whether it is a selector, ours or one of FAISS's."""
-    faiss = sys.modules.get("faiss")
+    faiss = loaded_faiss()
     theirs = getattr(faiss, "IDSelector", None)
     return isinstance(value, IDSelector) or (theirs is not None and isinstance(value, theirs))
 
@@ -264,7 +264,7 @@ def _read_ours(sel: IDSelector) -> tuple[Step, tuple[Any, ...]]:
 
 def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
     """Read a selector of FAISS; the proxy's class is the class of the C++ object, or a base."""
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     if isinstance(sel, faiss.IDSelectorRange):
         return ("range", int(sel.imin), int(sel.imax)), ()
     if isinstance(sel, faiss.IDSelectorArray):
@@ -303,7 +303,7 @@ def _view(pointer: Any, n: int, dtype: Any) -> NDArray[Any]:
     """Copy n numbers from a pointer of SWIG's."""
     if n == 0:
         return np.empty(0, dtype=dtype)
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     return np.array(faiss.rev_swig_ptr(pointer, int(n)), dtype=dtype)
 
 
@@ -317,7 +317,7 @@ _guard = threading.Lock()
 
 
 def _members(sel: Any, universe: Universe) -> Ids:
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     batch = isinstance(sel, faiss.IDSelectorBatch)
     with _guard:
         version, members = _remembered.get(sel, (None, None)) if batch else (None, None)
@@ -338,7 +338,7 @@ def _members(sel: Any, universe: Universe) -> Ids:
 
 def _translated(sel: Any, ids: Ids) -> tuple[Any, Any]:
     """Return a selector of positions in `ids`, and what it points to."""
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     held = faiss.Int64Vector()
     faiss.copy_array_to_vector(ids, held)
     return faiss.IDSelectorTranslated(held, sel), held
@@ -346,7 +346,7 @@ def _translated(sel: Any, ids: Ids) -> tuple[Any, Any]:
 
 def _ask_by_search(sel: Any, ids: Ids) -> NDArray[np.int64]:
     """Let a range search say which positions are members: the fastest way there is from Python."""
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     flat = faiss.IndexFlat(1, faiss.METRIC_L2)
     flat.add(np.zeros((len(ids), 1), dtype=np.float32))
     translated, _held = _translated(sel, ids)
@@ -361,7 +361,7 @@ def _ask_by_removal(sel: Any, ids: Ids) -> NDArray[np.int64]:
     Slower than a search, but it asks once for each id, on this thread, and an error in a Python
     callback comes back as such; in a search it would end the process.
     """
-    faiss: Any = sys.modules["faiss"]
+    faiss = loaded_faiss()
     flat = faiss.IndexFlat(1, faiss.METRIC_L2)
     flat.add(np.arange(len(ids), dtype=np.int32).view(np.float32)[:, None])
     translated, _held = _translated(sel, ids)

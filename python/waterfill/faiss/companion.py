@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
 import weakref
 from typing import Any
 
 from waterfill.errors import FaissCopyWarning
+from waterfill.extras import loaded_faiss
 from waterfill.faiss.convert import to_faiss
 
 _companions: weakref.WeakKeyDictionary[Any, _Companion] = weakref.WeakKeyDictionary()
@@ -133,7 +133,7 @@ class _Companion:
         self._body = self._map = None
 
     def _fill(self, fresh: Any, index: Any) -> None:
-        faiss: Any = sys.modules["faiss"]
+        faiss = loaded_faiss()
         mapped = isinstance(fresh, faiss.IndexIDMap2)
         body = faiss.downcast_index(fresh.index) if mapped else fresh
         if self._body is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.codec import Codec
+from waterfill.extras import loaded_faiss
 from waterfill.flat import IndexFlat
 from waterfill.ivf import IndexIVF, as_nlist
 from waterfill.plan import Plan
@@ -76,6 +76,7 @@ def compress(
     """
     source = _source(index)
     metric = _metric(index)
+    faiss = loaded_faiss()  # one of its indexes was given
     if source.n == 0:
         raise ValueError("index has no vectors; there is nothing to train on")
     if plan is not None and not isinstance(plan, Plan):
@@ -90,7 +91,7 @@ def compress(
     cells: Cells = "auto" if nlist is None else nlist
     quantizer: Any = None
     if lists is not None:
-        nlist, quantizer = int(lists.nlist), _owner().clone_index(_whole(lists.quantizer))
+        nlist, quantizer = int(lists.nlist), faiss.clone_index(lists.quantizer)
         cells = quantizer.reconstruct_n(0, nlist)
     codec = _learn(source.sample(seed), code_bytes, plan, seed, cells, queries, metric, effort)
     made: IndexFlat | IndexIVF
@@ -104,7 +105,7 @@ def compress(
             made.add(block)
         else:
             made.add_with_ids(block, ids)
-    if isinstance(_whole(index), _owner().IndexIDMap):
+    if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
         made._keep_ids()
     return made
 
@@ -127,13 +128,8 @@ def _learn(
     )
 
 
-def _owner() -> Any:
-    """Return FAISS; one of its indexes was given, so that it is loaded."""
-    return sys.modules["faiss"]
-
-
 def _metric(index: Any) -> Judge:
-    faiss = _owner()
+    faiss = loaded_faiss()
     if index.metric_type == faiss.METRIC_INNER_PRODUCT:
         return "ip"
     if index.metric_type == faiss.METRIC_L2:
@@ -209,7 +205,7 @@ class _Lists:
         return out
 
     def _read_ids(self, number: int, size: int) -> Ids:
-        faiss = _owner()
+        faiss = loaded_faiss()
         pointer = self._invlists.get_ids(number)
         try:
             return np.array(faiss.rev_swig_ptr(pointer, size), dtype=np.int64)
@@ -224,7 +220,7 @@ class _Codes:
         self._invlists, self._number, self._d = invlists, number, d
 
     def __enter__(self) -> FloatRows:
-        faiss = _owner()
+        faiss = loaded_faiss()
         self._pointer = self._invlists.get_codes(self._number)
         size = int(self._invlists.list_size(self._number)) * self._d * 4
         codes: NDArray[np.uint8] = faiss.rev_swig_ptr(self._pointer, size)
@@ -245,10 +241,10 @@ def _inverse(ids: Ids) -> Ids | None:
 
 
 def _source(index: Any) -> _Source:
-    faiss: Any = sys.modules.get("faiss")
+    faiss = loaded_faiss()
     if faiss is None or not issubclass(type(index), faiss.Index):  # ours may pass for one
         raise TypeError(f"index must be a faiss {_ACCEPTED}, got {type(index).__name__}")
-    index = _whole(index)
+    index = faiss.downcast_index(index)
     # By exact class: a subclass may lay its vectors out otherwise (Panorama).
     kind = type(index)
     if kind in (faiss.IndexIDMap, faiss.IndexIDMap2):
@@ -265,14 +261,9 @@ def _source(index: Any) -> _Source:
     raise TypeError(f"index must be a faiss {_ACCEPTED}, got {kind.__name__}")
 
 
-def _whole(index: Any) -> Any:
-    faiss = _owner()
-    return faiss.downcast_index(index)
-
-
 def _flat_rows(index: Any) -> FloatRows:
     """Return the vectors of a flat index where they lie."""
-    faiss = _owner()
+    faiss = loaded_faiss()
     n, d = int(index.ntotal), int(index.d)
     if n == 0:
         return np.empty((0, d), dtype=np.float32)
