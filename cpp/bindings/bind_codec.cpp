@@ -91,7 +91,7 @@ py::dict settings(const Codec& codec) {
 // The trained arrays, copied, for those who want to look or to compute a score by hand.
 py::dict arrays(const Codec& codec) {
   const CodecParams& p = codec.params();
-  const auto matrix = [](const std::vector<float>& values, std::size_t columns) {
+  const auto matrix = [](const auto& values, std::size_t columns) {
     auto result = new_matrix<float>(values.size() / columns, columns);
     std::copy(values.begin(), values.end(), result.mutable_data());
     return result;

@@ -266,7 +266,7 @@ Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shape
     offsets.push_back(total);
     total += shape.width;
   }
-  Codebooks result{std::vector<float>(total * kCentroids), std::vector<float>(total * kCells)};
+  Codebooks result{Aligned<float>(total * kCentroids), Aligned<float>(total * kCells)};
   const auto train = [&](std::size_t g) {
     const std::size_t width = shapes[g].width, offset = offsets[g];
     std::vector<float> own;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "waterfill/aligned.hpp"
 #include "coarse.hpp"
 #include "scoring.hpp"
 #include "waterfill/codec.hpp"
@@ -51,7 +52,7 @@ class QueryBatch {
   const float* centroids_;
   std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
-  std::vector<std::uint8_t> luts_;
+  Aligned<std::uint8_t> luts_;
   std::unique_ptr<float[]> bases_;
 };
 

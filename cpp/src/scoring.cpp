@@ -45,7 +45,7 @@ double mean_squared_cell(const Codec& codec) {
 
 std::vector<float> variances_of(const Codec& codec) {
   std::vector<float> variances;
-  const std::vector<float>& books = codec.params().codebooks.books;
+  const Aligned<float>& books = codec.params().codebooks.books;
   for (std::size_t j = 0; j < codec.transform().p(); ++j) {
     float sum = 0;
     for (std::size_t c = 0; c < kCentroids; ++c) {

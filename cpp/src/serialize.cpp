@@ -47,9 +47,11 @@ struct RefineRecord {
   float k_factor;
 };
 
-template <class T>
-Section section(const char* tag, const std::vector<T>& values) {
-  return {tag, [&values](const Emit& emit) { emit(values.data(), values.size() * sizeof(T)); }};
+template <class Vector>
+Section section(const char* tag, const Vector& values) {
+  return {tag, [&values](const Emit& emit) {
+            emit(values.data(), values.size() * sizeof(typename Vector::value_type));
+          }};
 }
 
 template <class T>
@@ -169,8 +171,12 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
   p.mean = finite_array(file, "MEAN", r.d);
   p.basis = finite_array(file, "BASIS", std::uint64_t{r.p} * r.d);
   p.weights = finite_array(file, "WEIGHTS", r.p);
-  p.codebooks.books = finite_array(file, "BOOKS", std::uint64_t{r.p} * kCentroids);
-  p.codebooks.cells = finite_array(file, "CELLS", std::uint64_t{r.p} * kCells);
+  const auto aligned = [&](const char* name, std::uint64_t size) {
+    const std::vector<float> values = finite_array(file, name, size);
+    return Aligned<float>(values.begin(), values.end());
+  };
+  p.codebooks.books = aligned("BOOKS", std::uint64_t{r.p} * kCentroids);
+  p.codebooks.cells = aligned("CELLS", std::uint64_t{r.p} * kCells);
   const std::vector<char> plan = file.array<char>("PLAN", file.section_size("PLAN"));
   p.plan.assign(plan.begin(), plan.end());
   p.alpha_ip = {r.alpha_ip};
@@ -192,8 +198,8 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
 
 // One section from one array of every segment: all of it, or a byte a vector.
 enum class Part { whole, byte_a_vector };
-Section segments(const char* tag, const CodeStore& store,
-                 std::vector<std::uint8_t> Segment::* array, Part part) {
+template <class Bytes>
+Section segments(const char* tag, const CodeStore& store, Bytes Segment::* array, Part part) {
   return {tag, [&store, array, part](const Emit& emit) {
             for (const List& list : store.lists()) {
               for (const Segment& segment : list.segments) {

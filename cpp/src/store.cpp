@@ -16,7 +16,8 @@ std::size_t blocks_for(std::size_t n) {
 }
 
 // Grows with little to spare: doubling would cost lists half as much memory again.
-void resize_bytes(std::vector<std::uint8_t>& bytes, std::size_t n) {
+template <class Bytes>
+void resize_bytes(Bytes& bytes, std::size_t n) {
   if (n > bytes.capacity()) bytes.reserve(n + (bytes.empty() ? 0 : n / 16));
   bytes.resize(n, 0);
 }

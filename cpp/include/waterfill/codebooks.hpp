@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "waterfill/plan.hpp"
+#include "waterfill/aligned.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
@@ -12,8 +13,8 @@ namespace waterfill {
 // What training learns about the groups, dimension-major: the values of dimension j (counted over
 // the groups in order) stand at books[j * 256 + c] and cells[j * 16 + h].
 struct Codebooks {
-  std::vector<float> books;
-  std::vector<float> cells;  // mean of the training rows whose code starts with nibble h
+  Aligned<float> books;
+  Aligned<float> cells;  // mean of the training rows whose code starts with nibble h
 };
 
 struct Shape {

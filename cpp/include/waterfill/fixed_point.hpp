@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "waterfill/aligned.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
@@ -38,7 +39,7 @@ class FixedMatrix {
 
  private:
   std::size_t size_ = 0, d_ = 0, panels_ = 0;
-  std::vector<std::int16_t> values_;
+  Aligned<std::int16_t> values_;
 };
 
 // The same with short numbers of 7 and 8 bits, which add an error of some 3e-4 of the energy (more
@@ -60,7 +61,7 @@ class ShortMatrix {
 
  private:
   std::size_t size_ = 0, d_ = 0, panels_ = 0;
-  std::vector<std::int8_t> values_;
+  Aligned<std::int8_t> values_;
   std::vector<std::int32_t> offsets_;
   std::vector<float> units_;  // of the matrix's rows
 };
@@ -85,7 +86,7 @@ class FixedBook {
  private:
   std::size_t width_, even_width_;
   float scale_;
-  std::vector<std::int16_t> negative_;
+  Aligned<std::int16_t> negative_;
   std::vector<std::int32_t> half_norms_;
 };
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "waterfill/aligned.hpp"
 #include "waterfill/ascending.hpp"
 #include "waterfill/ids.hpp"
 #include "waterfill/types.hpp"
@@ -44,7 +45,7 @@ struct ByteRange {
 
 struct Segment {
   std::size_t size = 0;
-  std::vector<std::uint8_t> high;   // blocks of layout.block_bytes()
+  Aligned<std::uint8_t> high;       // blocks of layout.block_bytes()
   std::vector<std::uint8_t> low;    // rows of layout.low_bytes()
   std::vector<std::uint8_t> scale;  // a byte a vector, filled up to whole blocks
   std::vector<std::uint8_t> extra;  // a byte a vector, where the index keeps a second one

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "waterfill/aligned.hpp"
 #include "waterfill/fixed_point.hpp"
 #include "waterfill/log_scale.hpp"
 #include "waterfill/types.hpp"
@@ -39,7 +40,7 @@ class PackedMatrix {
  private:
   static constexpr std::size_t kColumns = 16;  // of a panel
   std::size_t rows_ = 0, panels_ = 0;
-  std::vector<float> data_;
+  Aligned<float> data_;
 };
 
 // Where rows are measured from: one point for all, or for each that of its cell.
