@@ -84,7 +84,6 @@ std::vector<std::uint32_t> Prober::lists(QueryBatch& batch, std::size_t q,
 Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const {
   Opening opening;
   if (store_.lists().size() == 1) {
-    batch.settle(q, 0);
     opening.lists = {0};
     return opening;
   }
@@ -99,7 +98,6 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
        (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);) {
     const std::size_t list = take_best(order), own = filter_.count(list);
     if (own == 0) continue;
-    batch.settle(q, list);
     scanner_.scan_list(batch, q, list, selection);
     vectors += own;
     ++count;
@@ -111,9 +109,7 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
   const float t = params_.reach * batch[q].deviation;
   const auto want = [&](std::size_t list) {
     const float best = scoring_.best_of_list(list, batch.bases(q)[list], t, batch[q].w);
-    if (!(best > opening.threshold)) return;
-    batch.settle(q, list);
-    opening.lists.push_back(static_cast<std::uint32_t>(list));
+    if (best > opening.threshold) opening.lists.push_back(static_cast<std::uint32_t>(list));
   };
   if (limited()) {
     while (!order.empty() && left > 0) {

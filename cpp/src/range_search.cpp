@@ -91,6 +91,7 @@ class RangeSearcher {
   }
 
   void score(const float* row, const QueryBatch& batch, Task& task) const {
+    std::sort(task.slots.begin(), task.slots.end());
     Candidates candidates;
     for (const std::uint32_t slot : task.slots) candidates.emplace_back(0.0f, slot);
     const auto tables = results_.tables(batch, task.query, 1);

@@ -16,8 +16,6 @@ namespace {
 constexpr std::size_t kFirstShare = 3;
 constexpr double kDeviations = 3;
 
-bool by_position(Candidate a, Candidate b) { return a.position() < b.position(); }
-
 // Rows of somebody else's are as long as they are.
 void divide_by_norms(const ExactRows& exact, const std::vector<std::int64_t>& rows,
                      std::vector<float>& scores) {
@@ -46,31 +44,41 @@ std::unique_ptr<float[]> Results::tables(const QueryBatch& batch, std::size_t fi
 
 void Results::score(const QueryBatch& batch, std::size_t q, const float* tables,
                     Candidates& candidates) const {
-  std::sort(candidates.begin(), candidates.end(), by_position);
   view_.scoring.full(view_.store, tables, batch.bases(q), batch[q].w, candidates);
+}
+
+void Results::settle(QueryBatch& batch, std::size_t q, Candidates& candidates) const {
+  std::sort(candidates.begin(), candidates.end(),
+            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+  std::size_t list = 0, next = 0;  // the first slot after the list that was settled last
+  for (const Candidate& one : candidates) {
+    if (one.position() < next) continue;
+    list = view_.store.locate_from(list, one.position()).list;
+    batch.settle(q, list);
+    next = view_.store.start(list + 1);
+  }
 }
 
 // How far full scores lie from coarse ones is seen on the best. Of the others those are dropped
 // that would have to rise by more than the deviations allow to be among the wanted ones.
-void Results::score_hopeful(const QueryBatch& batch, std::size_t q, const float* tables,
+void Results::score_hopeful(QueryBatch& batch, std::size_t q, const float* tables,
                             Candidates& candidates) const {
-  const std::size_t wanted = std::max(k_, exact_);
-  const std::size_t first = std::max(candidates.size() / kFirstShare, wanted + wanted / 2);
-  if (first >= candidates.size() || candidates.size() == view_.store.size()) {
-    score(batch, q, tables, candidates);
-    return;
+  const std::size_t wanted = std::max(k_, exact_), size = candidates.size();
+  const std::size_t first = std::max(size / kFirstShare, wanted + wanted / 2);
+  const bool all = first >= size || size == view_.store.size();
+  Candidates rest;
+  if (!all) {
+    part_best(candidates.data(), size, first);
+    rest.assign(candidates.begin() + static_cast<std::ptrdiff_t>(first), candidates.end());
+    candidates.resize(first);
   }
-  part_best(candidates.data(), candidates.size(), first);
-  const auto middle = candidates.begin() + static_cast<std::ptrdiff_t>(first);
-  Candidates rest(middle, candidates.end());
-  candidates.erase(middle, candidates.end());
-  std::sort(candidates.begin(), candidates.end(), by_position);
-  std::vector<float> coarse(first);
-  for (std::size_t i = 0; i < first; ++i) coarse[i] = candidates[i].score();
-  view_.scoring.full(view_.store, tables, batch.bases(q), batch[q].w, candidates);
+  settle(batch, q, candidates);
+  const Candidates coarse(candidates);
+  score(batch, q, tables, candidates);
+  if (all) return;
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < first; ++i) {
-    const double rise = static_cast<double>(candidates[i].score()) - coarse[i];
+    const double rise = static_cast<double>(candidates[i].score()) - coarse[i].score();
     sum += rise;
     squares += rise * rise;
   }
@@ -79,11 +87,12 @@ void Results::score_hopeful(const QueryBatch& batch, std::size_t q, const float*
   part_best(candidates.data(), first, wanted);
   const double least = candidates[wanted - 1].score() - mean - kDeviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
+  settle(batch, q, rest);
   score(batch, q, tables, rest);
   candidates.insert(candidates.end(), rest.begin(), rest.end());
 }
 
-void Results::write(const Rows& rows, const QueryBatch& batch, std::size_t first, std::size_t n,
+void Results::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                     Candidates* found, float* distances, std::int64_t* ids) const {
   const auto tables = this->tables(batch, first, n);
   const std::size_t size = view_.codec.groups() * kCentroids;
@@ -116,12 +125,9 @@ Candidates Results::by_label(Candidates& all, std::size_t n) const {
   part_best(all.data(), all.size(), n);
   const float last = all[n - 1].score();
   std::erase_if(all, [&](Candidate one) { return one.score() < last; });
-  std::sort(all.begin(), all.end(), by_position);
   Candidates best;
-  std::size_t list = 0;
   for (const Candidate& one : all) {
-    const Place place = view_.store.locate_from(list, one.position());
-    list = place.list;
+    const std::size_t list = view_.store.locate(one.position()).list;
     best.emplace_back(one.score(),
                       view_.store.label(list, one.position() - view_.store.start(list)));
   }

@@ -39,11 +39,12 @@ class Results {
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and equal
   // ones by label; missing ones as -1 with the worst possible distance. rows, found, distances and
   // ids: of the whole batch.
-  void write(const Rows& rows, const QueryBatch& batch, std::size_t first, std::size_t n,
+  void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
              Candidates* found, float* distances, std::int64_t* ids) const;
   // Tables of full scores, one query's after the other's.
   std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
-  // Replaces the scores of candidates by full ones, and sorts them by slot.
+  // Replaces the scores of candidates by full ones. They ascend by slot, and their lists are
+  // settled.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
              Candidates& candidates) const;
   // The part of a distance that depends on the query alone.
@@ -51,7 +52,9 @@ class Results {
   float distance(float scaled, int exponent, double offset) const;
 
  private:
-  void score_hopeful(const QueryBatch& batch, std::size_t q, const float* tables,
+  // Sorts candidates by slot, and settles their lists.
+  void settle(QueryBatch& batch, std::size_t q, Candidates& candidates) const;
+  void score_hopeful(QueryBatch& batch, std::size_t q, const float* tables,
                      Candidates& candidates) const;
   void write_one(const float* row, const Query& query, Candidates& candidates,
                  float* distances, std::int64_t* ids) const;
