@@ -8,8 +8,9 @@
 namespace waterfill {
 
 Filter::Filter(const CodeStore& store, const Ids& ids, const Selector* selector)
-    : store_(store), ids_(ids), selector_(selector) {
-  if (everything()) return;
+    : store_(store), ids_(ids) {
+  if (selector == nullptr) return;
+  selector_ = *selector;
   if (!ids.given()) labels_ = selector->of_labels(ids.size());
   starts_.push_back(0);
   for (const List& list : store.lists()) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "waterfill/ids.hpp"
@@ -15,10 +16,12 @@ namespace waterfill {
 
 class Filter {
  public:
-  // selector: null for all vectors.
+  // selector: null for all vectors. Good for as long as the store and the ids do not change.
   Filter(const CodeStore& store, const Ids& ids, const Selector* selector);
 
-  bool everything() const { return selector_ == nullptr; }
+  bool everything() const { return !selector_.has_value(); }
+  // Whether it was made for this selector.
+  bool is_for(const Selector& selector) const { return selector_ == selector; }
   // Bits of the vectors of each block of a list; null for all.
   const std::uint32_t* blocks(std::size_t list) const;
   // Vectors of a list that may be found.
@@ -33,7 +36,7 @@ class Filter {
 
   const CodeStore& store_;
   const Ids& ids_;
-  const Selector* selector_;
+  std::optional<Selector> selector_;
   Bits labels_;                      // where ids are labels
   std::vector<std::size_t> starts_;  // of the lists' blocks
   std::unique_ptr<Own[]> own_;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "filter.hpp"
 #include "results.hpp"
 #include "scoring.hpp"
 
@@ -39,6 +40,7 @@ Index::~Index() = default;
 void Index::changed() {
   scoring_ = std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, store_);
   lookup_.reset();
+  filter_.reset();
   ++version_;
 }
 
@@ -58,6 +60,14 @@ std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
     coarse_plan_ = std::make_shared<const CoarsePlan>(*codec_, groups);
   }
   return coarse_plan_;
+}
+
+std::shared_ptr<const Filter> Index::filter(const Selector* selector) const {
+  const auto make = [&] { return std::make_shared<const Filter>(store_, ids_, selector); };
+  if (selector == nullptr) return make();
+  const std::unique_lock own(kept_mutex_);
+  if (filter_ == nullptr || !filter_->is_for(*selector)) filter_ = make();
+  return filter_;
 }
 
 Alpha Index::alpha() const {
@@ -246,6 +256,7 @@ void Index::keep_ids() {
   const std::unique_lock lock(mutex_);
   ids_.keep();
   lookup_.reset();
+  filter_.reset();
   ++version_;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 namespace waterfill {
 namespace {
@@ -89,19 +90,29 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
   }
   Candidates order = ranked(batch, q, number);
   std::size_t left = limited() ? params_.nprobe : order.size();
-  Selection selection(wanted_, opening.threshold);
   // Lists in which a filter leaves nothing are not counted, and where it leaves little a search
   // looks further than nprobe: neighbours among few vectors are farther away.
   const bool filtered = !filter_.everything();
-  for (std::size_t count = 0, vectors = 0;
-       !order.empty() && (left > 0 || filtered) &&
-       (count < kFewestOpened || vectors < kOpenedCandidates * wanted_);) {
-    const std::size_t list = take_best(order), own = filter_.count(list);
-    if (own == 0) continue;
-    scanner_.scan_list(batch, q, list, selection);
-    vectors += own;
-    ++count;
-    left -= left > 0 ? 1 : 0;
+  const std::size_t enough = filtered ? std::max(params_.k * params_.nprobe, wanted_) : 0;
+  const std::size_t to_open = filtered ? wanted_ : kOpenedCandidates * wanted_;
+  std::size_t count = 0, vectors = 0;
+  // The next list, or none if that was all.
+  const auto next = [&]() -> std::optional<std::size_t> {
+    while (!order.empty() && (left > 0 || vectors < enough)) {
+      const std::size_t list = take_best(order), own = filter_.count(list);
+      if (own == 0) continue;
+      vectors += own;
+      ++count;
+      left -= left > 0 ? 1 : 0;
+      return list;
+    }
+    return std::nullopt;
+  };
+  Selection selection(wanted_, opening.threshold);
+  while (count < kFewestOpened || vectors < to_open) {
+    const auto list = next();
+    if (!list) break;
+    scanner_.scan_list(batch, q, *list, selection);
   }
   selection.best.settle();
   opening.threshold = selection.best.threshold();
@@ -112,13 +123,8 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
     if (best > opening.threshold) opening.lists.push_back(static_cast<std::uint32_t>(list));
   };
   if (limited()) {
-    while (!order.empty() && left > 0) {
-      const std::size_t list = take_best(order);
-      if (filter_.count(list) == 0) continue;
-      want(list);
-      --left;
-    }
-  } else {
+    while (const auto list = next()) want(*list);
+  } else {  // all that are left, in any order
     for (const Candidate& one : order) want(one.position());
   }
   std::sort(opening.lists.begin(), opening.lists.end());

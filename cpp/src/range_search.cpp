@@ -124,10 +124,10 @@ RangeResult Index::range_search(const Rows& queries, float radius,
                                 const SearchParams& params) const {
   check(queries, params);
   const std::shared_lock lock(mutex_);
-  const Filter filter(store_, ids_, params.selector);
+  const std::shared_ptr<const Filter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
-  return RangeSearcher(view, *plan, filter, queries, radius, params).run();
+  return RangeSearcher(view, *plan, *filter, queries, radius, params).run();
 }
 
 }  // namespace waterfill

@@ -4,6 +4,11 @@
 #include <bit>
 
 namespace waterfill {
+namespace {
+
+constexpr std::size_t kFew = 32;  // members of a list that are scored without a look at limits
+
+}  // namespace
 
 void Scanner::scan_list(const QueryBatch& batch, std::size_t query, std::size_t list,
                         Selection& selection) const {
@@ -54,19 +59,19 @@ void Scanner::offer(const Query& query, float base, const Range& tile, const std
                     Selection& selection) const {
   const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
   const std::size_t blocks = tile.last - tile.first;
-  if (selection.list != tile.list) {
-    selection.list = tile.list;
-    set_limits(query, base, selection);
-  }
+  const std::uint32_t* wanted = filter_.blocks(tile.list);
+  if (wanted != nullptr) wanted += tile.segment * (CodeStore::kCapacity / kBlock) + tile.first;
   std::array<std::uint32_t, kTileBlocks> masks;
-  kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks,
-                   selection.limits.data(), masks.data());
-  if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
-    masks[blocks - 1] &= (1u << rest) - 1;  // the segment's last block is not full
-  }
-  if (const std::uint32_t* wanted = filter_.blocks(tile.list); wanted != nullptr) {
-    wanted += tile.segment * (CodeStore::kCapacity / kBlock) + tile.first;
-    for (std::size_t b = 0; b < blocks; ++b) masks[b] &= wanted[b];
+  if (wanted != nullptr && filter_.count(tile.list) <= kFew) {  // limits cost more than they spare
+    std::copy_n(wanted, blocks, masks.data());
+  } else {
+    if (selection.list != tile.list) set_limits(query, base, tile.list, selection);
+    kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks,
+                     selection.limits.data(), masks.data());
+    if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
+      masks[blocks - 1] &= (1u << rest) - 1;  // the segment's last block is not full
+    }
+    for (std::size_t b = 0; wanted != nullptr && b < blocks; ++b) masks[b] &= wanted[b];
   }
   static_assert(kTileBlocks <= 32);
   std::uint32_t hit = 0;  // blocks with a vector that passes: most have none
@@ -74,7 +79,7 @@ void Scanner::offer(const Query& query, float base, const Range& tile, const std
   const bool risen = scoring_.euclidean()
                          ? push<true>(query, base, tile, masks.data(), hit, sums, selection)
                          : push<false>(query, base, tile, masks.data(), hit, sums, selection);
-  if (risen) set_limits(query, base, selection);
+  if (risen) set_limits(query, base, tile.list, selection);
 }
 
 // Scores the vectors that passed. Returns whether the threshold rose.
@@ -102,8 +107,10 @@ bool Scanner::push(const Query& query, float base, const Range& tile, const std:
   return risen;
 }
 
-void Scanner::set_limits(const Query& query, float base, Selection& selection) const {
-  scoring_.limits(selection.list, base, selection.best.threshold(), query.unit, query.w,
+void Scanner::set_limits(const Query& query, float base, std::size_t list,
+                         Selection& selection) const {
+  selection.list = list;
+  scoring_.limits(list, base, selection.best.threshold(), query.unit, query.w,
                   selection.limits.data());
 }
 

@@ -51,7 +51,7 @@ class Scanner {
   template <bool kEuclidean>
   bool push(const Query& query, float base, const Range& tile, const std::uint32_t* masks,
             std::uint32_t hit, const std::uint16_t* sums, Selection& selection) const;
-  void set_limits(const Query& query, float base, Selection& selection) const;
+  void set_limits(const Query& query, float base, std::size_t list, Selection& selection) const;
 
   const CodeStore& store_;
   const Scoring& scoring_;

@@ -203,10 +203,10 @@ void Index::search(const Rows& queries, const SearchParams& params, float* dista
   require(params.k >= 1, "k=0 must be at least 1");
   const std::shared_lock lock(mutex_);
   require(params.exact == 0 || exact_ != nullptr, "k_factor: the index keeps no exact rows");
-  const Filter filter(store_, ids_, params.selector);
+  const std::shared_ptr<const Filter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(params.scan_groups);
-  Searcher(view, *plan, filter, queries, params).run(distances, ids);
+  Searcher(view, *plan, *filter, queries, params).run(distances, ids);
 }
 
 }  // namespace waterfill

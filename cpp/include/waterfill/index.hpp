@@ -41,6 +41,7 @@ struct RangeResult {
 };
 
 struct CoarsePlan;
+class Filter;
 class Scoring;
 struct IndexView;
 
@@ -117,6 +118,7 @@ class Index {
   void check(const Rows& queries, const SearchParams& params) const;
   IndexView view() const;
   std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;
+  std::shared_ptr<const Filter> filter(const Selector* selector) const;
   void require_labels(std::size_t first, std::size_t n) const;
   void require_rows(std::size_t n, const std::int64_t* ids) const;
   void append_locked(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids);
@@ -133,6 +135,7 @@ class Index {
   // What the last calls needed, kept for the next.
   mutable std::unique_ptr<const Ids::Lookup> lookup_;
   mutable std::shared_ptr<const CoarsePlan> coarse_plan_;
+  mutable std::shared_ptr<const Filter> filter_;
   mutable std::mutex kept_mutex_;
   mutable std::shared_mutex mutex_;
 };

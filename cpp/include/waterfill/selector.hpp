@@ -22,6 +22,8 @@ class Selector {
   void either();
   void one_of_two();
 
+  bool operator==(const Selector&) const = default;
+
   // Throws InvalidArgument unless one operand is left in the end.
   void check() const;
 
@@ -39,6 +41,8 @@ class Selector {
     std::int64_t first = 0, end = 0;
     std::vector<std::int64_t> ids;
     std::vector<std::uint8_t> bytes;  // a bitmap from id `first`
+
+    bool operator==(const Step&) const = default;
   };
 
   template <class Operand>
