@@ -35,7 +35,7 @@ class RangeSearcher {
         plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         prober_(view.store, view.scoring, scanner_, filter, params, 0),
-        results_(view, 0, 0) {}
+        results_(view, params) {}
 
   RangeResult run() {
     RangeResult result;

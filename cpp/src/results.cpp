@@ -65,7 +65,7 @@ void Results::score_hopeful(QueryBatch& batch, std::size_t q, const float* table
                             Candidates& candidates) const {
   const std::size_t wanted = std::max(k_, exact_), size = candidates.size();
   const std::size_t first = std::max(size / kFirstShare, wanted + wanted / 2);
-  const bool all = first >= size || size == view_.store.size();
+  const bool all = !hopeful_ || first >= size || size == view_.store.size();
   Candidates rest;
   if (!all) {
     part_best(candidates.data(), size, first);

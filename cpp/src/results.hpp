@@ -10,6 +10,7 @@
 #include "scoring.hpp"
 #include "waterfill/exact.hpp"
 #include "waterfill/ids.hpp"
+#include "waterfill/index.hpp"
 #include "waterfill/store.hpp"
 
 namespace waterfill {
@@ -32,9 +33,8 @@ struct IndexView {
 
 class Results {
  public:
-  // exact: how many of the best by full score are scored anew from exact rows; 0 for none.
-  Results(const IndexView& view, std::size_t k, std::size_t exact)
-      : view_(view), k_(k), exact_(exact) {}
+  Results(const IndexView& view, const SearchParams& params)
+      : view_(view), k_(params.k), exact_(params.exact), hopeful_(params.nprobe > 0) {}
 
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and equal
   // ones by label; missing ones as -1 with the worst possible distance. rows, found, distances and
@@ -63,6 +63,7 @@ class Results {
 
   const IndexView& view_;
   std::size_t k_, exact_;
+  bool hopeful_;  // whether to leave out candidates by a guess, as a search leaves out lists
 };
 
 }  // namespace waterfill

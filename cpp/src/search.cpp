@@ -38,7 +38,7 @@ class Searcher {
         plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         prober_(view.store, view.scoring, scanner_, filter, params, wanted_),
-        results_(view, params.k, params.exact) {}
+        results_(view, params) {}
 
   void run(float* distances, std::int64_t* ids) {
     for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Stored = tuple[_core.Index, bool, int, float, bytes]
 """The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
 
-_LEAST_CANDIDATES = 100
 _MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 
 
@@ -38,6 +37,8 @@ class Index(Collection):
     Methods take and return what those of a ``faiss.Index`` do, under the same names. Safe to search
     from several threads; adding and removing wait for running searches.
     """
+
+    _least_candidates = 100  # that get the full score, for small k
 
     def __init__(
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
@@ -157,7 +158,7 @@ class Index(Collection):
         if core.exact_kind is not None:
             factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
-        candidates = min(max(self.refine_factor * k, _LEAST_CANDIDATES), _MOST_CANDIDATES)
+        candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
         selector = self._program(chosen)
         for first, block in rows.blocks():
             queries = self._prepare(block)

@@ -60,6 +60,8 @@ class IndexIVF(Index):
         As `IndexFlat`; if `nlist` is out of range, or a codec or quantizer has other lists.
     """
 
+    _least_candidates = 50
+
     def __init__(
         self,
         codec: Codec | Plan | Recipe,
