@@ -94,11 +94,15 @@ void Results::score_hopeful(QueryBatch& batch, std::size_t q, const float* table
 
 void Results::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                     Candidates* found, float* distances, std::int64_t* ids) const {
-  const auto tables = this->tables(batch, first, n);
+  // Where all candidates get exact scores there is no need of full ones.
+  const bool full = std::any_of(found + first, found + first + n, [&](const Candidates& some) {
+    return some.size() > exact_;
+  });
+  const auto tables = full ? this->tables(batch, first, n) : nullptr;
   const std::size_t size = view_.codec.groups() * kCentroids;
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t q = first + i;
-    score_hopeful(batch, q, tables.get() + i * size, found[q]);
+    if (found[q].size() > exact_) score_hopeful(batch, q, tables.get() + i * size, found[q]);
     write_one(rows.row(q), batch[q], found[q], distances + q * k_, ids + q * k_);
   }
 }
