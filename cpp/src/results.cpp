@@ -47,9 +47,7 @@ void Results::score(const QueryBatch& batch, std::size_t q, const float* tables,
   view_.scoring.full(view_.store, tables, batch.bases(q), batch[q].w, candidates);
 }
 
-void Results::settle(QueryBatch& batch, std::size_t q, Candidates& candidates) const {
-  std::sort(candidates.begin(), candidates.end(),
-            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+void Results::settle(QueryBatch& batch, std::size_t q, const Candidates& candidates) const {
   std::size_t list = 0, next = 0;  // the first slot after the list that was settled last
   for (const Candidate& one : candidates) {
     if (one.position() < next) continue;
@@ -59,11 +57,16 @@ void Results::settle(QueryBatch& batch, std::size_t q, Candidates& candidates) c
   }
 }
 
-// How far full scores lie from coarse ones is seen on the best. Of the others those are dropped
+// How far better scores lie from coarse ones is seen on the best. Of the others those are dropped
 // that would have to rise by more than the deviations allow to be among the wanted ones.
-void Results::score_hopeful(QueryBatch& batch, std::size_t q, const float* tables,
-                            Candidates& candidates) const {
-  const std::size_t wanted = std::max(k_, exact_), size = candidates.size();
+template <class Score, class Unit>
+void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score score,
+                            Unit unit) const {
+  const auto sort = [](Candidates& some) {
+    std::sort(some.begin(), some.end(),
+              [](Candidate a, Candidate b) { return a.position() < b.position(); });
+  };
+  const std::size_t size = candidates.size();
   const std::size_t first = std::max(size / kFirstShare, wanted + wanted / 2);
   const bool all = !hopeful_ || first >= size || size == view_.store.size();
   Candidates rest;
@@ -72,87 +75,117 @@ void Results::score_hopeful(QueryBatch& batch, std::size_t q, const float* table
     rest.assign(candidates.begin() + static_cast<std::ptrdiff_t>(first), candidates.end());
     candidates.resize(first);
   }
-  settle(batch, q, candidates);
+  sort(candidates);
   const Candidates coarse(candidates);
-  score(batch, q, tables, candidates);
+  score(candidates);
   if (all) return;
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < first; ++i) {
-    const double rise = static_cast<double>(candidates[i].score()) - coarse[i].score();
+    const double rise = unit(candidates[i].score()) - coarse[i].score();
     sum += rise;
     squares += rise * rise;
   }
   const double mean = sum / static_cast<double>(first);
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
   part_best(candidates.data(), first, wanted);
-  const double least = candidates[wanted - 1].score() - mean - kDeviations * std::sqrt(variance);
+  const double least =
+      unit(candidates[wanted - 1].score()) - mean - kDeviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
-  settle(batch, q, rest);
-  score(batch, q, tables, rest);
+  sort(rest);
+  score(rest);
   candidates.insert(candidates.end(), rest.begin(), rest.end());
 }
 
 void Results::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                     Candidates* found, float* distances, std::int64_t* ids) const {
   // Where all candidates get exact scores there is no need of full ones.
-  const bool full = std::any_of(found + first, found + first + n, [&](const Candidates& some) {
-    return some.size() > exact_;
-  });
-  const auto tables = full ? this->tables(batch, first, n) : nullptr;
+  const auto with_full = [&](std::size_t q) { return found[q].size() > exact_; };
+  std::unique_ptr<float[]> tables;
+  for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
+    if (with_full(q)) tables = this->tables(batch, first, n);
+  }
   const std::size_t size = view_.codec.groups() * kCentroids;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t q = first + i;
-    if (found[q].size() > exact_) score_hopeful(batch, q, tables.get() + i * size, found[q]);
-    write_one(rows.row(q), batch[q], found[q], distances + q * k_, ids + q * k_);
+  for (std::size_t q = first; q < first + n; ++q) {
+    const float* row = rows.row(q);
+    const Query& query = batch[q];
+    const double offset = score_offset(row);
+    if (with_full(q)) {
+      const float* own = tables.get() + (q - first) * size;
+      const auto full = [&](Candidates& some) {
+        settle(batch, q, some);
+        score(batch, q, own, some);
+      };
+      score_hopeful(found[q], std::max(k_, exact_), full, [](float score) { return double{score}; });
+      found[q] = by_label(found[q], std::min(std::max(k_, exact_), found[q].size()));
+      if (exact_ > 0) rescore(row, found[q]);
+    } else {
+      const auto exact = [&](Candidates& some) {
+        some = labelled(some);
+        rescore(row, some);
+      };
+      const auto unit = [&](float score) {
+        const double own = view_.scoring.euclidean() ? offset + score : score - offset;
+        return std::ldexp(own, -query.exponent);
+      };
+      score_hopeful(found[q], k_, exact, unit);
+    }
+    std::sort(found[q].begin(), found[q].end(), std::greater<>());
+    write_one(found[q], query.exponent, offset, distances + q * k_, ids + q * k_);
   }
 }
 
-void Results::write_one(const float* row, const Query& query, Candidates& candidates,
-                        float* distances, std::int64_t* ids) const {
-  Candidates best = by_label(candidates, std::min(std::max(k_, exact_), candidates.size()));
-  if (exact_ > 0) best = rescored(row, best);
-  const std::size_t found = std::min(k_, best.size());
-  const double offset = exact_ > 0 ? 0 : score_offset(row);
-  const int exponent = exact_ > 0 ? 0 : query.exponent;
+void Results::write_one(const Candidates& best, int exponent, double offset, float* distances,
+                        std::int64_t* ids) const {
+  const bool euclidean = view_.scoring.euclidean();
   const float largest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < k_; ++i) {
-    ids[i] = i < found ? view_.ids[best[i].position()] : -1;
-    distances[i] = i < found                   ? distance(best[i].score(), exponent, offset)
-                   : view_.scoring.euclidean() ? largest
-                                               : -largest;
+    if (i >= best.size()) {
+      ids[i] = -1;
+      distances[i] = euclidean ? largest : -largest;
+      continue;
+    }
+    const float score = best[i].score(), exact = euclidean ? -score : score;
+    ids[i] = view_.ids[best[i].position()];
+    distances[i] = exact_ > 0 ? exact : distance(score, exponent, offset);
   }
 }
 
-// The best n, best first, and those that score as the last of them: by label instead of slot.
+// With labels instead of slots, which ascend.
+Candidates Results::labelled(const Candidates& some) const {
+  Candidates result;
+  std::size_t list = 0;
+  for (const Candidate& one : some) {
+    list = view_.store.locate_from(list, one.position()).list;
+    result.emplace_back(one.score(),
+                        view_.store.label(list, one.position() - view_.store.start(list)));
+  }
+  return result;
+}
+
+// The best n by label instead of slot, and those that score as the last of them.
 Candidates Results::by_label(Candidates& all, std::size_t n) const {
   if (n == 0) return {};
   part_best(all.data(), all.size(), n);
   const float last = all[n - 1].score();
   std::erase_if(all, [&](Candidate one) { return one.score() < last; });
-  Candidates best;
-  for (const Candidate& one : all) {
-    const std::size_t list = view_.store.locate(one.position()).list;
-    best.emplace_back(one.score(),
-                      view_.store.label(list, one.position() - view_.store.start(list)));
-  }
-  std::sort(best.begin(), best.end(), std::greater<>());
+  std::sort(all.begin(), all.end(),
+            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+  Candidates best = labelled(all);
+  keep_best(best, n);
   return best;
 }
 
-// By what the exact rows say.
-Candidates Results::rescored(const float* row, const Candidates& best) const {
+// By what the exact rows say of labels.
+void Results::rescore(const float* row, Candidates& some) const {
   std::vector<std::int64_t> rows;
-  for (const Candidate& one : best) rows.push_back(view_.row_of(one.position()));
-  std::vector<float> scores(best.size());
+  for (const Candidate& one : some) rows.push_back(view_.row_of(one.position()));
+  std::vector<float> scores(some.size());
   const bool euclidean = view_.scoring.euclidean();
   view_.exact->score(row, euclidean, rows.data(), rows.size(), scores.data());
   if (view_.cosine && view_.exact->borrowed()) divide_by_norms(*view_.exact, rows, scores);
-  Candidates exact;
-  for (std::size_t i = 0; i < best.size(); ++i) {
-    exact.emplace_back(euclidean ? -scores[i] : scores[i], best[i].position());
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    some[i] = Candidate(euclidean ? -scores[i] : scores[i], some[i].position());
   }
-  std::sort(exact.begin(), exact.end(), std::greater<>());
-  return exact;
 }
 
 double Results::score_offset(const float* q) const {

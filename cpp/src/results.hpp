@@ -52,14 +52,15 @@ class Results {
   float distance(float scaled, int exponent, double offset) const;
 
  private:
-  // Sorts candidates by slot, and settles their lists.
-  void settle(QueryBatch& batch, std::size_t q, Candidates& candidates) const;
-  void score_hopeful(QueryBatch& batch, std::size_t q, const float* tables,
-                     Candidates& candidates) const;
-  void write_one(const float* row, const Query& query, Candidates& candidates,
-                 float* distances, std::int64_t* ids) const;
+  // The lists of candidates, which ascend by slot.
+  void settle(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
+  template <class Score, class Unit>
+  void score_hopeful(Candidates& candidates, std::size_t wanted, Score score, Unit unit) const;
+  void write_one(const Candidates& best, int exponent, double offset, float* distances,
+                 std::int64_t* ids) const;
+  Candidates labelled(const Candidates& some) const;
   Candidates by_label(Candidates& all, std::size_t n) const;
-  Candidates rescored(const float* row, const Candidates& best) const;
+  void rescore(const float* row, Candidates& some) const;
 
   const IndexView& view_;
   std::size_t k_, exact_;
