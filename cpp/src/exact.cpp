@@ -1,5 +1,9 @@
 #include "waterfill/exact.hpp"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,6 +20,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::align_val_t kLine{64};
+constexpr std::size_t kLargePage = std::size_t{2} << 20;
 constexpr std::size_t kWord = 64;
 constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr float kSteps = 127;  // of an int8 row, to either side of its middle
@@ -174,13 +179,13 @@ std::size_t row_bytes(RowKind kind, std::size_t d) {
   return d + kRowHead;
 }
 
-void RowBytes::Free::operator()(std::uint8_t* bytes) const {
-  ::operator delete(bytes, kLine);
-}
-
 void RowBytes::reallocate(std::size_t capacity, std::size_t used) {
+  const std::align_val_t alignment = capacity >= kLargePage ? std::align_val_t{kLargePage} : kLine;
   std::unique_ptr<std::uint8_t, Free> bytes(
-      static_cast<std::uint8_t*>(::operator new(capacity, kLine)));
+      static_cast<std::uint8_t*>(::operator new(capacity, alignment)), Free{alignment});
+#ifdef MADV_HUGEPAGE
+  if (capacity >= kLargePage) madvise(bytes.get(), capacity, MADV_HUGEPAGE);  // a wish
+#endif
   if (used > 0) std::memcpy(bytes.get(), data_.get(), used);
   data_ = std::move(bytes);
   capacity_ = capacity;

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "waterfill/types.hpp"
@@ -39,7 +40,9 @@ struct BorrowedRows {
   std::ptrdiff_t stride;  // bytes from a row to the next; values of a row stand side by side
 };
 
-// Memory of a segment: uninitialised, and aligned so that a row spans as few cache lines as it can.
+// Memory of a segment: uninitialised, aligned so that a row spans as few cache lines as it can, and
+// in large pages where the system has them to give: a search reads rows here and there, and would
+// have to look up a page for each.
 class RowBytes {
  public:
   std::uint8_t* data() { return data_.get(); }
@@ -50,9 +53,10 @@ class RowBytes {
 
  private:
   struct Free {
-    void operator()(std::uint8_t* bytes) const;
+    std::align_val_t alignment;
+    void operator()(std::uint8_t* bytes) const { ::operator delete(bytes, alignment); }
   };
-  std::unique_ptr<std::uint8_t, Free> data_;
+  std::unique_ptr<std::uint8_t, Free> data_{nullptr, Free{}};
   std::size_t capacity_ = 0;
 };
 
