@@ -122,7 +122,7 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
     const float best = scoring_.best_of_list(list, batch.bases(q)[list], t, batch[q].w);
     if (best > opening.threshold) opening.lists.push_back(static_cast<std::uint32_t>(list));
   };
-  if (limited()) {
+  if (limited() && filtered) {
     while (const auto list = next()) want(*list);
   } else {  // all that are left, in any order
     for (const Candidate& one : order) want(one.position());
