@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +23,8 @@ PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 _IMPLEMENTATIONS = (0, 10)
 _BLAS_QUERIES = 4
 _FAISS_FACTORS = (1, 2, 4, 8, 16, 32)
-_REFINE_FACTORS = (2, 4, 7, 10, 20, 40)
-_SCAN_SHARES = (0.5, 0.75, 1.0)  # of the codec's choice
-_ROW_FACTORS = (2, 3, 4, 6, 8, 12, 16)
+_REFINE_FACTORS = (5, 6, 8, 10, 14, 20, 30, 40)
+_DEPTHS = (2.5, 3.0, 4.0)  # reach of lists among those that nprobe allows
 _REACHES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 
 
@@ -177,14 +176,10 @@ class WaterfillLists:
 
     def settings(self) -> Iterator[list[Setting]]:
         """Yield lists to look at, for each depth of the stages after."""
-        groups = self.index.scan_groups
-        grid: dict[str, Sequence[float]] = {
-            "refine_factor": _REFINE_FACTORS,
-            "scan_groups": sorted({max(1, round(groups * share)) for share in _SCAN_SHARES}),
-        }
-        if self.refined:
-            grid["k_factor"] = _ROW_FACTORS
-        for depth in _products(grid):
+        for factor, reach in product(_REFINE_FACTORS, _DEPTHS):
+            depth: Setting = {"refine_factor": factor, "reach": reach}
+            if self.refined:  # as many rows as candidates: none needs a full score
+                depth = {**depth, "k_factor": factor}
             yield [{"nprobe": probes, **depth} for probes in _probes(self._nlist)]
 
     def use(self, setting: Setting) -> None:
@@ -244,8 +239,3 @@ def _patterns(d: int) -> Iterator[str]:
 
 def _probes(nlist: int) -> list[int]:
     return [probes for probes in PROBES if probes <= nlist]
-
-
-def _products(grid: Mapping[str, Sequence[float]]) -> Iterator[Setting]:
-    for values in product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))

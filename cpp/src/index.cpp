@@ -50,7 +50,8 @@ std::uint64_t Index::version() const {
 }
 
 IndexView Index::view() const {
-  return {*codec_, store_, *scoring_, centroids_.data(), ids_, exact_.get(), metric_ == Metric::cosine};
+  return {
+      *codec_, store_, *scoring_, centroids_.data(), ids_, exact_.get(), metric_ == Metric::cosine};
 }
 
 std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "waterfill/aligned.hpp"
 #include "coarse.hpp"
 #include "scoring.hpp"
+#include "waterfill/aligned.hpp"
 #include "waterfill/codec.hpp"
 
 namespace waterfill {

@@ -115,7 +115,8 @@ void Results::write(const Rows& rows, QueryBatch& batch, std::size_t first, std:
         settle(batch, q, some);
         score(batch, q, own, some);
       };
-      score_hopeful(found[q], std::max(k_, exact_), full, [](float score) { return double{score}; });
+      score_hopeful(found[q], std::max(k_, exact_), full,
+                    [](float score) { return double{score}; });
       found[q] = by_label(found[q], std::min(std::max(k_, exact_), found[q].size()));
       if (exact_ > 0) rescore(row, found[q]);
     } else {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "waterfill/plan.hpp"
 #include "waterfill/aligned.hpp"
+#include "waterfill/plan.hpp"
 #include "waterfill/types.hpp"
 
 namespace waterfill {
