@@ -99,7 +99,7 @@ void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score sc
 void Results::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                     Candidates* found, float* distances, std::int64_t* ids) const {
   // Where all candidates get exact scores there is no need of full ones.
-  const auto with_full = [&](std::size_t q) { return found[q].size() > exact_; };
+  const auto with_full = [&](std::size_t q) { return exact_ == 0 || found[q].size() > exact_; };
   std::unique_ptr<float[]> tables;
   for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
     if (with_full(q)) tables = this->tables(batch, first, n);
