@@ -17,12 +17,15 @@ import waterfill as wf
 
 Array = NDArray[Any]
 
-PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+PROBES = (
+    *(1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128),
+    *(160, 192, 224, 256, 320, 384),
+)
 # In FAISS: 0 lets it choose, which makes a pass over a list serve all queries that look there;
 # 10 takes one query after another, and 11 as well, with a reservoir, for more than 20 results.
 _IMPLEMENTATIONS = (0, 10)
 _BLAS_QUERIES = 4
-_FAISS_FACTORS = (1, 2, 4, 8, 16, 32)
+_FAISS_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _REFINE_FACTORS = (5, 6, 8, 10, 14, 20, 30, 40)
 _DEPTHS = (2.5, 3.0, 4.0)  # reach of lists among those that nprobe allows
 _REACHES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
