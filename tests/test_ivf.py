@@ -262,3 +262,36 @@ def test_a_quantizer_with_other_centroids_is_refused(ivf_codec):
     other.add(ivf_codec._core.arrays["centroids"] + 1)
     with pytest.raises(ValueError, match="other centroids"):
         wf.IndexIVF(ivf_codec, NLIST, other)
+
+
+def test_what_is_kept_of_a_filter_follows_the_index(ivf_codec, clustered):
+    sel = wf.SearchParameters(sel=wf.IDSelectorRange(500, 1700))
+    other = wf.SearchParameters(sel=wf.IDSelectorRange(0, 300))
+    q = clustered[2500:2560]
+    index, grown = filled(ivf_codec, clustered[:1000]), filled(ivf_codec, clustered[:2000])
+    index.nprobe = grown.nprobe = 5
+    before = index.search(q, 10, params=sel)
+    np.testing.assert_array_equal(index.search(q, 10, params=sel)[1], before[1])
+    assert (index.search(q, 10, params=other)[1] < 300).all()
+    index.add(clustered[1000:2000])
+    for ours, expected in zip(
+        index.search(q, 10, params=sel), grown.search(q, 10, params=sel), strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+    index.remove_ids(wf.IDSelectorRange(500, 900))
+    assert (index.search(q, 10, params=sel)[1] >= 900).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_candidates_left_out_are_not_missed(base, queries, metric):
+    plan = wf.Plan.waterfill(wf.analyze(base), code_bytes=24)
+    index = wf.IndexIVF(plan, 16, metric=metric)
+    index.train(base)
+    index.add(base)
+    index.nprobe, index.reach, index.refine_factor = 16, float("inf"), 60
+    flat = wf.IndexFlat(index.codec, metric)  # which scores all candidates in full
+    flat.add(base)
+    flat.reach, flat.refine_factor = float("inf"), 60
+    found, expected = index.search(queries, 10)[1], flat.search(queries, 10)[1]
+    shared = sum(len(set(a) & set(b)) for a, b in zip(found, expected, strict=True))
+    assert shared >= 0.99 * found.size
