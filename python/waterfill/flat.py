@@ -32,7 +32,8 @@ class IndexFlat(Index):
         an array of float32 or float16, shape (m, d), of your own, such as a memory map: it is read
         where it lies and must not change. Row i is the vector with id i.
     k_factor : float
-        Candidates per requested neighbour that the third stage scores.
+        Candidates per requested neighbour that the third stage scores. From `refine_factor` on it
+        scores them all, and the second stage, which then decides nothing, is left out.
 
     Attributes
     ----------
