@@ -170,7 +170,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--bytes", type=int, nargs="+", default=[49], metavar="B", help="waterfill's budgets"
     )
-    parser.add_argument("--lists", type=int, nargs="+", default=[1024, 2048], metavar="N")
+    parser.add_argument("--lists", type=int, nargs="+", default=[512, 1024, 2048], metavar="N")
     parser.add_argument("--recalls", type=float, nargs="+", default=TARGETS, metavar="R")
     parser.add_argument("--rounds", type=int, default=7, help="searches the median is taken of")
     parser.add_argument("--keep", type=Path, metavar="JSON", help="results: read, and added to")
