@@ -1,6 +1,7 @@
 #include "probe.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <optional>
 
@@ -16,6 +17,7 @@ std::size_t take_best(Candidates& heap) {
 }
 
 constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
+constexpr std::size_t kMostOpened = 12;       // with a filter, whose members a list has few of
 constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
 
 }  // namespace
@@ -82,6 +84,16 @@ std::vector<std::uint32_t> Prober::lists(QueryBatch& batch, std::size_t q,
   return lists;
 }
 
+// Vectors that a filter leaves of which a search sees as many at least, if there are: found by
+// trial to be enough for the recall that nprobe lists give without a filter.
+std::size_t Prober::enough_of_few() const {
+  constexpr double kTenth = 10;
+  const double lists = static_cast<double>(store_.lists().size());
+  const double seen =
+      static_cast<double>(store_.size()) * static_cast<double>(params_.nprobe) / lists;
+  return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(seen / kTenth));
+}
+
 Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const {
   Opening opening;
   if (store_.lists().size() == 1) {
@@ -93,8 +105,9 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
   // Lists in which a filter leaves nothing are not counted, and where it leaves little a search
   // looks further than nprobe: neighbours among few vectors are farther away.
   const bool filtered = !filter_.everything();
-  const std::size_t enough = filtered ? std::max(params_.k * params_.nprobe, wanted_) : 0;
-  const std::size_t to_open = filtered ? wanted_ : kOpenedCandidates * wanted_;
+  const std::size_t enough = filtered ? enough_of_few() : 0;
+  const std::size_t to_open = kOpenedCandidates * wanted_;
+  const std::size_t most = filtered ? kMostOpened : order.size();
   std::size_t count = 0, vectors = 0;
   // The next list, or none if that was all.
   const auto next = [&]() -> std::optional<std::size_t> {
@@ -109,7 +122,7 @@ Opening Prober::open(QueryBatch& batch, std::size_t q, std::size_t number) const
     return std::nullopt;
   };
   Selection selection(wanted_, opening.threshold);
-  while (count < kFewestOpened || vectors < to_open) {
+  while (count < kFewestOpened || (vectors < to_open && count < most)) {
     const auto list = next();
     if (!list) break;
     scanner_.scan_list(batch, q, *list, selection);

@@ -56,6 +56,7 @@ class Prober {
 
  private:
   Candidates ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  std::size_t enough_of_few() const;
   bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
 
   const CodeStore& store_;
