@@ -53,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not _CLEAR.exists():
         raise SystemExit(f"error: this needs Linux's {_CLEAR}")
-    if not hasattr(wf, "compress"):
-        raise SystemExit("error: this waterfill has no compress")
     source = clusters(given.rows, given.dim)
     # What the allocator holds but nobody uses would hide as much of what is to be measured.
     ctypes.CDLL(None).malloc_trim(0)

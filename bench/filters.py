@@ -28,8 +28,6 @@ from ivf import K, calls
 from ivf_contenders import Array, FaissLists, Swept, WaterfillLists, tune_faiss
 from neighbours import exact_neighbours, recall
 
-import waterfill as wf
-
 _SEED = 3
 _ALL = "all ids"
 
@@ -73,8 +71,7 @@ def filters(rows: int, share: float) -> dict[str, Filter]:
 
 def contenders(budget: int, nlist: int, d: int) -> Iterator[Swept]:
     """Yield waterfill and its peers."""
-    if hasattr(wf, "IndexIVF"):
-        yield WaterfillLists(budget, nlist)
+    yield WaterfillLists(budget, nlist)
     centroids: dict[int, Array] = {}
     for pattern in (f"IVF{{}},PQ{d // 4}x4fs", f"IVF{{}},PQ{d // 2}x4fs", "IVF{},RaBitQfs2"):
         yield FaissLists(pattern, nlist, d, centroids)

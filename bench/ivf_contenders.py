@@ -220,9 +220,8 @@ def contenders(
 ) -> Iterator[Swept]:
     """Yield waterfill, then its peers of a byte for eight dimensions and for four."""
     for budget, nlist in product(budgets, lists):
-        if hasattr(wf, "IndexIVF"):
-            yield WaterfillLists(budget, nlist)
-            yield WaterfillLists(budget, nlist, refine="float16")
+        yield WaterfillLists(budget, nlist)
+        yield WaterfillLists(budget, nlist, refine="float16")
         yield WaterfillReach(budget, nlist)
     centroids: dict[int, Array] = {}
     for pattern, nlist in product(_patterns(d), lists):

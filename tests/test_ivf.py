@@ -264,6 +264,22 @@ def test_a_quantizer_with_other_centroids_is_refused(ivf_codec):
         wf.IndexIVF(ivf_codec, NLIST, other)
 
 
+@pytest.mark.parametrize(
+    ("number", "add_id", "message"),
+    [
+        (2**63 - 5, 10, r"add_id=10 makes id 9223372036854775803 of otherIndex one beyond int64"),
+        (7, -8, r"add_id=-8 makes id 7 of otherIndex -1, which stands for a missing result"),
+    ],
+)
+def test_a_merge_makes_no_ids_that_cannot_be(ivf_codec, clustered, number, add_id, message):
+    index, other = filled(ivf_codec, clustered[:20]), wf.IndexIVF(ivf_codec, NLIST)
+    other.add_with_ids(clustered[20:22], [3, number])
+    with pytest.raises(ValueError, match=message):
+        index.merge_from(other, add_id)
+    assert (index.ntotal, other.ntotal) == (20, 2)
+    np.testing.assert_array_equal(other.ids(), [3, number])
+
+
 def test_what_is_kept_of_a_filter_follows_the_index(ivf_codec, clustered):
     sel = wf.SearchParameters(sel=wf.IDSelectorRange(500, 1700))
     other = wf.SearchParameters(sel=wf.IDSelectorRange(0, 300))

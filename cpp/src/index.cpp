@@ -14,6 +14,16 @@ namespace {
 
 constexpr std::size_t kMergedVectors = 65536;  // whose codes are in hand at a time
 
+std::int64_t shifted(std::int64_t id, std::int64_t shift) {
+  std::int64_t sum = 0;
+  const bool beyond = __builtin_add_overflow(id, shift, &sum);
+  require(!beyond && sum != -1,
+          "add_id=" + std::to_string(shift) + " makes id " + std::to_string(id) +
+              " of otherIndex " +
+              (beyond ? "one beyond int64" : "-1, which stands for a missing result"));
+  return sum;
+}
+
 }  // namespace
 
 Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
@@ -224,7 +234,7 @@ void Index::merge(Index& other, std::int64_t shift) {
   const std::size_t before = store_.size(), count = other.store_.size();
   const bool had_ids = ids_.given();
   std::vector<std::int64_t> ids(had_ids || other.ids_.given() ? count : 0);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = other.ids_[i] + shift;
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], shift);
   require_rows(count, ids.empty() ? nullptr : ids.data());
   try {
     std::vector<std::uint8_t> codes(std::min(count, kMergedVectors) * codec_->code_size());

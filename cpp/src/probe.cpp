@@ -8,6 +8,10 @@
 namespace waterfill {
 namespace {
 
+constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
+constexpr std::size_t kMostOpened = 12;       // with a filter, whose members a list has few of
+constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
+
 // The best of a heap of lists, taken from it.
 std::size_t take_best(Candidates& heap) {
   std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
@@ -15,10 +19,6 @@ std::size_t take_best(Candidates& heap) {
   heap.pop_back();
   return list;
 }
-
-constexpr std::size_t kFewestOpened = 4;      // lists that a search opens with
-constexpr std::size_t kMostOpened = 12;       // with a filter, whose members a list has few of
-constexpr std::size_t kOpenedCandidates = 2;  // times the candidates wanted are in them, or more
 
 }  // namespace
 

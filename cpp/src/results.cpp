@@ -11,10 +11,15 @@
 namespace waterfill {
 namespace {
 
-// Full scores: at first those of one candidate in so many, then those of all that are not more than
-// so many deviations of what the first ones showed too low.
+// Better scores: at first those of one candidate in so many, then those of all that are not more
+// than so many deviations of what the first ones showed too low.
 constexpr std::size_t kFirstShare = 3;
 constexpr double kDeviations = 3;
+
+void sort_by_slot(Candidates& some) {
+  std::sort(some.begin(), some.end(),
+            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+}
 
 // Rows of somebody else's are as long as they are.
 void divide_by_norms(const ExactRows& exact, const std::vector<std::int64_t>& rows,
@@ -62,10 +67,6 @@ void Results::settle(QueryBatch& batch, std::size_t q, const Candidates& candida
 template <class Score, class Unit>
 void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score score,
                             Unit unit) const {
-  const auto sort = [](Candidates& some) {
-    std::sort(some.begin(), some.end(),
-              [](Candidate a, Candidate b) { return a.position() < b.position(); });
-  };
   const std::size_t size = candidates.size();
   const std::size_t first = std::max(size / kFirstShare, wanted + wanted / 2);
   const bool all = !hopeful_ || first >= size || size == view_.store.size();
@@ -75,7 +76,7 @@ void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score sc
     rest.assign(candidates.begin() + static_cast<std::ptrdiff_t>(first), candidates.end());
     candidates.resize(first);
   }
-  sort(candidates);
+  sort_by_slot(candidates);
   const Candidates coarse(candidates);
   score(candidates);
   if (all) return;
@@ -91,7 +92,7 @@ void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score sc
   const double least =
       unit(candidates[wanted - 1].score()) - mean - kDeviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
-  sort(rest);
+  sort_by_slot(rest);
   score(rest);
   candidates.insert(candidates.end(), rest.begin(), rest.end());
 }
@@ -169,8 +170,7 @@ Candidates Results::by_label(Candidates& all, std::size_t n) const {
   part_best(all.data(), all.size(), n);
   const float last = all[n - 1].score();
   std::erase_if(all, [&](Candidate one) { return one.score() < last; });
-  std::sort(all.begin(), all.end(),
-            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+  sort_by_slot(all);
   Candidates best = labelled(all);
   keep_best(best, n);
   return best;

@@ -64,7 +64,7 @@ def as_positive_int(name: str, value: Any) -> int:
 
 def as_number(name: str, value: Any, least: float, *, finite: bool = False) -> float:
     """Return a float that is not below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not value >= least:
         raise ValueError(f"{name}={value} must be at least {least:g}")

@@ -238,7 +238,7 @@ def as_ids(ids: Any, name: str = "ids") -> Ids:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-_OPERATORS: dict[type[IDSelector], str] = {
+_OPERATORS: dict[type[_Pair], str] = {
     IDSelectorAnd: "and",
     IDSelectorOr: "or",
     IDSelectorXOr: "xor",
@@ -258,7 +258,7 @@ def _read_ours(sel: IDSelector) -> tuple[Step, tuple[Any, ...]]:
         return ("not",), (sel.sel,)
     for kind, name in _OPERATORS.items():
         if isinstance(sel, kind):
-            return (name,), (sel.lhs, sel.rhs)  # type: ignore[attr-defined]
+            return (name,), (sel.lhs, sel.rhs)
     raise TypeError(f"sel: {type(sel).__name__} is no selector that waterfill knows")
 
 
