@@ -53,6 +53,27 @@ def test_all_lists_give_what_a_flat_index_gives(ivf_codec, clustered, metric):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_candidates_are_scored_in_full_where_as_many_are_asked_for(
+    ivf_codec, clustered, metric
+):
+    index = wf.IndexIVF(ivf_codec, NLIST, quantizer(ivf_codec, metric), metric=metric)
+    full = wf.IndexFlat(ivf_codec, metric)
+    for first in range(0, 2400, 60):
+        x, q = clustered[first : first + 60], clustered[2400:2600]
+        index.reset()
+        full.reset()
+        exhaustive(index).add(x)
+        exhaustive(full).add_sa_codes(index.codes())
+        index.nprobe = 7
+        probed = index.quantizer.search(q, 7)[1]
+        lists = index.quantizer.search(x, 1)[1][:, 0]
+        found, order = index.search(q, 5)[1], full.search(q, len(x))[1]
+        for row, ranked, own in zip(found, order, probed, strict=True):
+            best = ranked[np.isin(lists[ranked], own)][:5]
+            np.testing.assert_array_equal(row[row != -1], best)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_search_looks_at_the_lists_that_the_quantizer_names(

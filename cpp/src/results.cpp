@@ -13,7 +13,7 @@ namespace {
 
 // Better scores: at first those of one candidate in so many, then those of all that are not more
 // than so many deviations of what the first ones showed too low.
-constexpr std::size_t kFirstShare = 3;
+constexpr std::size_t kFirstShare = 3, kFewestFirst = 32;
 constexpr double kDeviations = 3;
 
 void sort_by_slot(Candidates& some) {
@@ -63,13 +63,14 @@ void Results::settle(QueryBatch& batch, std::size_t q, const Candidates& candida
 }
 
 // How far better scores lie from coarse ones is seen on the best. Of the others those are dropped
-// that would have to rise by more than the deviations allow to be among the wanted ones.
+// that would have to rise by more than the deviations allow to be among the wanted ones. Fewer
+// candidates than were asked for are all that there are: whoever asks for all gets all scored.
 template <class Score, class Unit>
 void Results::score_hopeful(Candidates& candidates, std::size_t wanted, Score score,
                             Unit unit) const {
   const std::size_t size = candidates.size();
-  const std::size_t first = std::max(size / kFirstShare, wanted + wanted / 2);
-  const bool all = !hopeful_ || first >= size || size == view_.store.size();
+  const std::size_t first = std::max({size / kFirstShare, wanted + wanted / 2, kFewestFirst});
+  const bool all = !hopeful_ || size < wanted_ || first >= size;
   Candidates rest;
   if (!all) {
     part_best(candidates.data(), size, first);

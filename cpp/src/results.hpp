@@ -34,7 +34,11 @@ struct IndexView {
 class Results {
  public:
   Results(const IndexView& view, const SearchParams& params)
-      : view_(view), k_(params.k), exact_(params.exact), hopeful_(params.nprobe > 0) {}
+      : view_(view),
+        k_(params.k),
+        exact_(params.exact),
+        wanted_(params.wanted()),
+        hopeful_(params.nprobe > 0) {}
 
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and equal
   // ones by label; missing ones as -1 with the worst possible distance. rows, found, distances and
@@ -63,7 +67,7 @@ class Results {
   void rescore(const float* row, Candidates& some) const;
 
   const IndexView& view_;
-  std::size_t k_, exact_;
+  std::size_t k_, exact_, wanted_;
   bool hopeful_;  // whether to leave out candidates by a guess, as a search leaves out lists
 };
 

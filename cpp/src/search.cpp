@@ -34,7 +34,7 @@ class Searcher {
         filter_(filter),
         queries_(queries),
         params_(params),
-        wanted_(std::min(std::max({params.candidates, params.k, params.exact}), view.store.size())),
+        wanted_(std::min(params.wanted(), view.store.size())),
         plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         prober_(view.store, view.scoring, scanner_, filter, params, wanted_),

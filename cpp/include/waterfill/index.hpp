@@ -5,6 +5,7 @@
 // those that cannot matter, or at the few that are nearest to a query (an inverted file).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -32,6 +33,9 @@ struct SearchParams {
   const std::int64_t* probes = nullptr;  // which: nprobe a query, -1 for none; null: the nearest
   const Selector* selector = nullptr;    // null: all ids
   std::size_t exact = 0;                 // of the best by full score, scored by exact rows; 0: none
+
+  // Vectors that the coarse stage keeps, if there are as many.
+  std::size_t wanted() const { return std::max({candidates, k, exact}); }
 };
 
 struct RangeResult {
