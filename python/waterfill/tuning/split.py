@@ -1,0 +1,1 @@
+"""A sample, parted into stored vectors and queries, with the true neighbours."""
