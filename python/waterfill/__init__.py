@@ -28,6 +28,7 @@ from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
 from waterfill.report import Report
+from waterfill.reproduce import Reproduction, reproduce
 from waterfill.selectors import (
     IDSelector,
     IDSelectorAll,
@@ -74,6 +75,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "Report",
+    "Reproduction",
     "Result",
     "SearchParameters",
     "SearchParametersIVF",
@@ -86,6 +88,7 @@ __all__ = [
     "index_factory",
     "optimize",
     "read_index",
+    "reproduce",
     "set_num_threads",
     "to_faiss",
     "write_index",

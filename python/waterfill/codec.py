@@ -110,8 +110,8 @@ class Codec:
             queries=made.queries,
             plan=plan,
             training={
-                "seed": int(seed),
-                "cells": cells if isinstance(cells, str) else None if np.ndim(cells) else int(cells),
+                "seed": seed,
+                "cells": None if isinstance(cells, np.ndarray) else cells,
                 "metric": metric,
                 "effort": effort,
                 "alpha": None if alpha is None else float(alpha),

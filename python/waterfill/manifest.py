@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return it as JSON text."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(asdict(self), indent=2, default=_as_number)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -106,11 +106,11 @@ class Manifest:
     def __str__(self) -> str:
         plan, training = self.plan, self.training
         lines = [
-            f"made      {self.created} by waterfill {self.version} (NumPy {self.numpy}, {self.isa})",
+            f"made      {self.created}, waterfill {self.version}, NumPy {self.numpy}, {self.isa}",
             f"data      {self.rows:,} x {self.d} {self.dtype}, {self.trained_rows:,} rows drawn, "
             f"sha256 {self.data_sha256[:16]}",
-            f"plan      {plan['maker']}, {plan['code_bytes']} bytes, weighting {plan['weighting']:g}"
-            + (", normalised" if plan["normalize"] else ""),
+            f"plan      {plan['maker']}, {plan['code_bytes']} bytes, "
+            f"weighting {plan['weighting']:g}" + (", normalised" if plan["normalize"] else ""),
             "training  " + ", ".join(f"{name} {value}" for name, value in training.items()),
         ]
         if self.objective:
@@ -122,6 +122,13 @@ class Manifest:
             )
             lines.append("measured  " + ", ".join(found))
         return "\n".join(lines)
+
+
+def _as_number(value: Any) -> Any:
+    """Turn NumPy's numbers into Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} cannot stand in a manifest")
 
 
 def digest(*arrays: Any) -> str:
@@ -173,4 +180,3 @@ def new_manifest(
         training=training,
         codes_sha256=digest(codes),
     )
-

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from waterfill.flat import IndexFlat
 from waterfill.parameters import SearchParameters
 from waterfill.selectors import IDSelectorRange
-from waterfill.tuning.split import Split
+from waterfill.tuning.split import Accuracy, Split, accuracy
 
 Shares = NDArray[np.float64]
 
@@ -25,6 +25,7 @@ _FEWEST_TIMES = 20  # vectors of the smallest size, times k
 _HALF_TO_WHOLE = 0.6  # of what half of the rows show to be lost; 0.43 to 0.76 over eleven samples
 _HALF_TO_WHOLE_ERROR = 0.2  # one deviation, as a share
 _LEAST_OPTIMISM_ERROR = 0.02
+_LEAST_MISSED = 0.01  # where nearly all are found there is nothing to divide by
 _ERROR_A_DOUBLING = 0.003  # of recall: what lines have been off by
 _DRAWS = 400
 _INTERVAL = (2.5, 97.5)
@@ -105,7 +106,9 @@ def _extrapolate(
     return np.clip(result, 0, 1)
 
 
-def measure_growth(index: IndexFlat, split: Split, parts: int, optimism: float) -> Growth:
+def measure_growth(
+    index: IndexFlat, split: Split, parts: int, optimism: float, counted: Accuracy = "recall"
+) -> Growth:
     """Search parts of the sample, at most so many of each size."""
     n, shares, sizes = len(split.base), [], []
     for halving in range(_HALVINGS, -1, -1):
@@ -113,29 +116,33 @@ def measure_growth(index: IndexFlat, split: Split, parts: int, optimism: float) 
         if size < max(_FEWEST_TIMES * split.k, 1) and halving > 0:
             continue
         firsts = range(0, min(n // size, parts) * size, size)
-        shares.append(np.mean([_part(index, split, first, size) for first in firsts], axis=0))
+        shares.append(
+            np.mean([_part(index, split, first, size, counted) for first in firsts], axis=0)
+        )
         sizes.append(size)
     table = np.array(shares)
     return Growth(tuple(sizes), tuple(map(float, table.mean(axis=1))), optimism, table)
 
 
-def _part(index: IndexFlat, split: Split, first: int, size: int) -> Shares:
-    """Return the share of each query's true neighbours that is found among some rows."""
+def _part(index: IndexFlat, split: Split, first: int, size: int, counted: Accuracy) -> Shares:
+    """Return each query's accuracy among some rows."""
     k = min(split.k, size)
     part = SearchParameters(sel=IDSelectorRange(first, first + size))
     found = index.search(split.queries, k, params=part)[1]
-    return split.hits(found, split.truth_among(first, size)) / k
+    return accuracy(split.hits(found, split.truth_among(first, size)), k, counted)
 
 
-def optimism_of(index: IndexFlat, split: Split) -> float:
+def optimism_of(index: IndexFlat, split: Split, counted: Accuracy = "recall") -> float:
     """Return the optimism of a codec, from one that half of the sample trained.
 
     index : with all of the sample's vectors, of which the first half was trained on.
     """
     half = len(split.base) // 2
     size = max(half // 4, min(half, _FEWEST_TIMES * split.k))
-    own = np.mean([_part(index, split, first, size).mean()
-                   for first in range(0, half - size + 1, size)])  # fmt: skip
-    new = np.mean([_part(index, split, first, size).mean()
-                   for first in range(half, len(split.base) - size + 1, size)])  # fmt: skip
-    return _HALF_TO_WHOLE * max(0.0, float((own - new) / max(1 - own, 1e-3)))
+
+    def mean(begin: int, end: int) -> float:
+        firsts = range(begin, end - size + 1, size)
+        return float(np.mean([_part(index, split, first, size, counted) for first in firsts]))
+
+    own, new = mean(0, half), mean(half, len(split.base))
+    return _HALF_TO_WHOLE * max(0.0, (own - new) / max(1 - own, _LEAST_MISSED))

@@ -12,7 +12,7 @@ from waterfill.codec import Codec
 from waterfill.flat import IndexFlat
 from waterfill.plan import Plan
 from waterfill.refit import Cells
-from waterfill.tuning.split import Split
+from waterfill.tuning.split import Split, accuracy
 from waterfill.tuning.trial import Settings, Trial
 
 _SEARCHES = 3  # of all queries, for the rate: the best one counts
@@ -72,9 +72,9 @@ def measure(
     size = bytes_per_vector(index)
     trial = Trial(
         settings=settings,
-        recall=float(hits.mean() / split.k),
+        recall=float(accuracy(hits, split.k).mean()),
         recall_at_1=float((split.hits(found[:, :1], split.truth[:, :1]) > 0).mean()),
-        forgiving_accuracy=float(np.where(2 * hits >= split.k, 1, hits / split.k).mean()),
+        forgiving_accuracy=float(accuracy(hits, split.k, "forgiving_accuracy").mean()),
         bytes_per_vector=size,
         memory_ratio=_FLOAT * index.d / size,
         pq_memory_ratio=size / index.d,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import get_args
 
+from waterfill.tuning.split import Accuracy
 from waterfill.tuning.trial import Trial
 
 Score = Callable[[Trial], float]
@@ -32,26 +34,33 @@ class Objective:
     max_bytes: float | None = None
 
 
-def smallest_for_recall(target: float) -> Objective:
-    """Want the fewest bytes that reach a recall; below it, the best recall."""
+def smallest_for(target: float, counted: Accuracy) -> Objective:
+    """Want the fewest bytes that reach an accuracy; below it, the best accuracy."""
 
     def score(trial: Trial) -> float:
-        if trial.expected_recall < target:
-            return trial.expected_recall - target
+        if trial.expected_accuracy < target:
+            return trial.expected_accuracy - target
         return 1 / trial.bytes_per_vector
 
-    return Objective(f"fewest bytes with a recall of {target:g}", score, target_recall=target)
+    words = f"fewest bytes with a {in_words(counted)} of {target:g}"
+    return Objective(words, score, target_recall=target)
 
 
-def best_within_bytes(most: float) -> Objective:
-    """Want the best recall that bytes allow; beyond them, the fewest bytes."""
+def in_words(counted: Accuracy) -> str:
+    """Return an accuracy's name for people."""
+    return counted.replace("_", " ")
+
+
+def best_within_bytes(most: float, counted: Accuracy) -> Objective:
+    """Want the best accuracy that bytes allow; beyond them, the fewest bytes."""
 
     def score(trial: Trial) -> float:
         if trial.bytes_per_vector > most:
             return most - trial.bytes_per_vector
-        return trial.expected_recall
+        return trial.expected_accuracy
 
-    return Objective(f"best recall in {most:g} bytes a vector", score, max_bytes=most)
+    words = f"best {in_words(counted)} in {most:g} bytes a vector"
+    return Objective(words, score, max_bytes=most)
 
 
 def accuracy_cubed_per_memory(trial: Trial) -> float:
@@ -75,7 +84,10 @@ NAMED: dict[str, Score] = {
 
 
 def read_objective(
-    target_recall: float | None, max_bytes: float | None, objective: Score | str | None
+    target_recall: float | None,
+    max_bytes: float | None,
+    objective: Score | str | None,
+    counted: Accuracy,
 ) -> Objective:
     """Return the one thing that was asked for: a recall of 0.95 if nothing was.
 
@@ -86,6 +98,8 @@ def read_objective(
     TypeError
         If it is neither a number, a callable nor a name.
     """
+    if counted not in get_args(Accuracy):
+        raise ValueError(f"accuracy={counted!r} must be one of {list(get_args(Accuracy))}")
     given = [name for name, value in (("target_recall", target_recall), ("max_bytes", max_bytes),
                                       ("objective", objective)) if value is not None]  # fmt: skip
     if len(given) > 1:
@@ -98,11 +112,11 @@ def read_objective(
     if max_bytes is not None:
         if not max_bytes >= 1:
             raise ValueError(f"max_bytes={max_bytes} must be at least 1")
-        return best_within_bytes(max_bytes)
+        return best_within_bytes(max_bytes, counted)
     target = 0.95 if target_recall is None else target_recall
     if not 0 < target <= 1:
         raise ValueError(f"target_recall={target} must be above 0 and at most 1")
-    return smallest_for_recall(target)
+    return smallest_for(target, counted)
 
 
 def _custom(objective: Score | str) -> Objective:

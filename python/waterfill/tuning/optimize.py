@@ -11,18 +11,19 @@ from typing import Any
 
 from waterfill.analysis import analyze
 from waterfill.arguments import Metric, as_int, as_number, as_positive_int, metric_name
+from waterfill.codec import Codec
 from waterfill.tuning.estimate import measure_rates
 from waterfill.tuning.growth import measure_growth
 from waterfill.tuning.measure import fill
 from waterfill.tuning.objective import (
     Limits,
-    Objective,
     Score,
     check_constraints,
+    in_words,
     read_objective,
 )
 from waterfill.tuning.result import Result
-from waterfill.tuning.split import Split, split_sample
+from waterfill.tuning.split import Accuracy, split_sample
 from waterfill.tuning.strategy import search
 from waterfill.tuning.trial import Trial
 from waterfill.tuning.tuner import OutOfTime, Tuner
@@ -39,6 +40,7 @@ def optimize(
     target_recall: float | None = None,
     max_bytes: float | None = None,
     objective: Score | str | None = None,
+    accuracy: Accuracy = "recall",
     k: int = 10,
     metric: Metric | int = "ip",
     constraints: Limits | None = None,
@@ -75,6 +77,8 @@ def optimize(
         Want the greatest value of a function of a `Trial`; by name ``accuracy_cubed_per_memory``
         (what JECQ published) or ``recall_cubed_per_memory``. Without any of these three,
         ``target_recall=0.95``.
+    accuracy : {'recall', 'forgiving_accuracy'}
+        What a target counts, and what is best within bytes: see `Trial`.
     k : int
         Neighbours that recall counts.
     metric : {'ip', 'l2', 'cosine'} or int
@@ -107,7 +111,7 @@ def optimize(
         For arguments of the wrong type.
     """
     start = time.perf_counter()
-    wanted = read_objective(target_recall, max_bytes, objective)
+    wanted = read_objective(target_recall, max_bytes, objective, accuracy)
     limits = check_constraints(constraints)
     k = as_positive_int("k", k)
     seed = as_int("seed", seed)
@@ -125,6 +129,7 @@ def optimize(
         ntotal=split.draw.rows if asked is None else asked,
         deadline=start + budget,
         report=_reporter(progress, len(split.base)),
+        counted=accuracy,
     )
     complete = True
     try:
@@ -142,14 +147,13 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     best, split = tuner.best(), tuner.split
     codec = tuner.codec(best.settings)
     index = fill(codec, best.settings, split)
-    growth = measure_growth(index, split, _PARTS, tuner.optimism)
-    expected = growth.at(tuner.ntotal)
+    growth = measure_growth(index, split, _PARTS, tuner.optimism.get("recall", 0.0))
     trials = tuple(tuner.trials.values())
-    _sign(codec, tuner.objective, split, best, expected.recall, tuner.ntotal)
+    _sign(codec, tuner, best)
     return Result(
         codec=codec,
         best=best,
-        reason=_reason(tuner.objective, best, trials, tuner.ntotal),
+        reason=_reason(tuner, best),
         objective=tuner.objective.words,
         trials=trials,
         complete=complete,
@@ -165,51 +169,53 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     )
 
 
-def _sign(
-    codec: Any, objective: Objective, split: Split, best: Trial, expected: float, ntotal: int
-) -> None:
+def _sign(codec: Codec, tuner: Tuner, best: Trial) -> None:
     """Write into the codec's manifest what it was chosen for, and what was found."""
+    split, manifest = tuner.split, codec.manifest
+    assert manifest is not None
     measured = {
         f"recall@{split.k}": best.recall,
         "recall@1": best.recall_at_1,
+        "forgiving_accuracy": best.forgiving_accuracy,
         "metric": split.metric,
         "vectors": len(split.base),
         "queries": len(split.queries),
         "bytes_per_vector": best.bytes_per_vector,
-        f"expected_recall@{split.k}": expected,
-        "expected_among": ntotal,
+        f"expected_{tuner.counted}": best.expected_accuracy,
+        "expected_among": tuner.ntotal,
     }
     codec.manifest = dataclasses.replace(
-        codec.manifest, objective=objective.words, measured=measured, draw=split.draw.to_dict()
+        manifest, objective=tuner.objective.words, measured=measured, draw=split.draw.to_dict()
     )
 
 
-def _reason(objective: Objective, best: Trial, trials: tuple[Trial, ...], ntotal: int) -> str:
+def _reason(tuner: Tuner, best: Trial) -> str:
     """Say why a trial was chosen."""
+    objective, trials = tuner.objective, tuner.trials.values()
     if best.score == -math.inf:
         return "no trial is within the constraints; this is one of them"
-    among = f"among {ntotal:,} vectors"
+    among = f"among {tuner.ntotal:,} vectors"
     target = objective.target_recall
-    if target is not None and best.expected_recall < target:
+    if target is not None and best.expected_accuracy < target:
         return (
-            f"nothing tried reaches a recall of {target:g} {among}; this comes nearest, with "
-            f"{best.expected_recall:.3f}"
+            f"nothing tried reaches a {in_words(tuner.counted)} of {target:g} {among}; this comes "
+            f"nearest, with {best.expected_accuracy:.3f}"
         )
     if target is not None:
         smaller = [t for t in trials if t.bytes_per_vector < best.bytes_per_vector]
         if not smaller:
-            return f"the fewest bytes that there are find {best.expected_recall:.3f} {among}"
-        next_best = max(smaller, key=lambda t: t.expected_recall)
+            return f"the fewest bytes tried find {best.expected_accuracy:.3f} {among}"
+        near = max(smaller, key=lambda t: t.expected_accuracy)
         return (
-            f"the fewest bytes tried that find {target:g} {among}; {next_best.settings} "
-            f"({next_best.bytes_per_vector:.1f} all in) find {next_best.expected_recall:.3f}"
+            f"the fewest bytes tried that find {target:g} {among}; {near.settings} "
+            f"({near.bytes_per_vector:.1f} all in) find {near.expected_accuracy:.3f}"
         )
     if objective.max_bytes is not None and best.bytes_per_vector > objective.max_bytes:
         return f"nothing tried fits in {objective.max_bytes:g} bytes; this is the smallest"
     if objective.max_bytes is not None:
         return (
-            f"the best recall tried in {objective.max_bytes:g} bytes: {best.expected_recall:.3f} "
-            f"{among}"
+            f"the best {in_words(tuner.counted)} tried in {objective.max_bytes:g} bytes: "
+            f"{best.expected_accuracy:.3f} {among}"
         )
     others = sorted((t.score for t in trials if t is not best), reverse=True)
     second = f"; the next best has {others[0]:.4g}" if others else ""
@@ -227,7 +233,7 @@ def _reporter(progress: bool | Progress | None, stored: int) -> Progress:
     def line(trial: Trial, seconds: float) -> None:
         print(
             f"{trial.settings}: {trial.bytes_per_vector:.1f} bytes a vector, recall "
-            f"{trial.recall:.3f} among {stored:,}, {trial.expected_recall:.3f} expected "
+            f"{trial.recall:.3f} among {stored:,}, {trial.expected_accuracy:.3f} expected "
             f"({seconds:.1f} s)",
             file=sys.stderr,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from waterfill.refit import FEWEST_QUERIES
 from waterfill.rows import FloatRows, Rows
 
 Neighbours = NDArray[np.int64]
+
+Accuracy = Literal["recall", "forgiving_accuracy"]
 
 _MOST_ROWS = 50_000
 _MOST_BYTES = 512 << 20
@@ -134,18 +136,26 @@ class Split:
         """
         truth = self.truth if truth is None else truth
         least = self._scores(truth).min(axis=1, keepdims=True)
-        return np.sum((self._scores(found) >= least) & (found >= 0), axis=1)
+        near = (self._scores(found) >= least) & (found >= 0)
+        return near.sum(axis=1, dtype=np.int64)
 
     def _scores(self, ids: Neighbours) -> NDArray[np.float64]:
         rows = self.base[ids].astype(np.float64)
         queries = self.queries[:, None].astype(np.float64)
         if self.metric == "l2":
-            return -np.square(rows - queries).sum(axis=2)
-        products = (rows * queries).sum(axis=2)
+            distances: NDArray[np.float64] = np.square(rows - queries).sum(axis=2)
+            return -distances
+        products: NDArray[np.float64] = (rows * queries).sum(axis=2)
         if self.metric == "cosine":
             norms = np.linalg.norm(rows, axis=2)
             products /= np.where(norms > 0, norms, 1)
         return products
+
+
+def accuracy(hits: Neighbours, k: int, name: Accuracy = "recall") -> NDArray[np.float64]:
+    """Turn the true neighbours that each query found into its accuracy."""
+    shares: NDArray[np.float64] = hits / k
+    return shares if name == "recall" else np.where(2 * hits >= k, 1.0, shares)
 
 
 def split_sample(sample: Any, queries: Any, metric: Metric, k: int, seed: int) -> Split:
@@ -194,4 +204,3 @@ def true_neighbours(base: FloatRows, queries: FloatRows, metric: Metric, k: int)
             ids = np.take_along_axis(ids, best, 1)
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.take_along_axis(ids, order, 1)
-

@@ -15,6 +15,7 @@ _START = 2  # the step that a target is looked for from
 _WEIGHTINGS = (0.1, 0.3)
 _FALLS = 2  # of a score, one after the other, that end a climb
 _NARROWINGS = 6  # of a bracket of bytes
+_SHRINKS = 2  # of other settings that find more
 _CLOSE = 24  # a bracket is closed when it is a part in so many of its size: the rest is chance
 _CLASSIC_SPLITS = 12  # of a classic plan's bytes between its two classes
 _PROMISING = 1.1  # times waterfill's predicted error: a classic plan beyond is not tried
@@ -44,9 +45,9 @@ def _search_target(tuner: Tuner, target: float) -> None:
         base = _reach(tuner, target, Settings(code_bytes=1, refine=_row(kind)))
     if base is None:
         return
+    slope = _slope(tuner, base)
     for trial in _vary(tuner, base.settings):
-        if trial.expected_recall > target:
-            _close_in(tuner, target, _lower_end(tuner, trial), trial)
+        _shrink(tuner, target, trial, slope)
 
 
 def _row(kind: str) -> RefineName:
@@ -60,10 +61,10 @@ def _reach(tuner: Tuner, target: float, like: Settings) -> Trial | None:
     while 0 <= at < len(steps):
         settings = replace(like, code_bytes=steps[at])
         trial = tuner.attempt(settings)
-        if trial.expected_recall >= target and tuner.optimism == 0:
+        if trial.expected_accuracy >= target and not tuner.optimism:
             tuner.learn_optimism(settings)
             trial = tuner.trials[settings]
-        if trial.expected_recall < target:
+        if trial.expected_accuracy < target:
             below, at = trial, at + 1
         else:
             above, at = trial, at - 1
@@ -82,7 +83,7 @@ def _close_in(tuner: Tuner, target: float, below: Trial | None, above: Trial) ->
         guess = _crossing(target, below, above)
         code_bytes = min(max(guess, low + 1), high - 1)
         trial = tuner.attempt(replace(above.settings, code_bytes=code_bytes))
-        if trial.expected_recall >= target:
+        if trial.expected_accuracy >= target:
             above = trial
         else:
             below = trial
@@ -95,11 +96,11 @@ def _crossing(target: float, below: Trial | None, above: Trial) -> int:
     if below is None:
         return high // 2
     low = below.settings.code_bytes
-    ends = _log_odds(below.expected_recall), _log_odds(above.expected_recall)
+    ends = _log_odds(below.expected_accuracy), _log_odds(above.expected_accuracy)
     if not ends[0] < ends[1]:
         return (low + high) // 2
     share = (_log_odds(target) - ends[0]) / (ends[1] - ends[0])
-    return math.ceil(low * (high / low) ** share)
+    return math.ceil(low * math.exp(share * math.log(high / low)))
 
 
 def _log_odds(share: float) -> float:
@@ -107,15 +108,27 @@ def _log_odds(share: float) -> float:
     return math.log(share / (1 - share))
 
 
-def _lower_end(tuner: Tuner, trial: Trial) -> Trial | None:
-    """Return the largest smaller trial of waterfill's own settings that misses what this reaches.
+def _slope(tuner: Tuner, base: Trial) -> float:
+    """Return how log-odds rise with the logarithm of bytes, below these settings."""
+    like = [t for s, t in tuner.trials.items()
+            if replace(s, code_bytes=base.settings.code_bytes) == base.settings]  # fmt: skip
+    smaller = [t for t in like if 3 * t.settings.code_bytes <= 2 * base.settings.code_bytes]
+    if not smaller:
+        return 1.0
+    low = max(smaller, key=lambda t: t.settings.code_bytes)
+    rise = _log_odds(base.expected_accuracy) - _log_odds(low.expected_accuracy)
+    return max(0.2, rise / math.log(base.settings.code_bytes / low.settings.code_bytes))
 
-    It misses with other settings, too: none of those that are varied is worth a third of the bytes.
-    """
-    most = 2 * trial.settings.code_bytes // 3
-    smaller = [t for s, t in tuner.trials.items() if s.code_bytes <= most
-               and s == replace(Settings(s.code_bytes), refine=trial.settings.refine)]  # fmt: skip
-    return max(smaller, key=lambda t: t.settings.code_bytes, default=None)
+
+def _shrink(tuner: Tuner, target: float, trial: Trial, slope: float) -> None:
+    """Take away bytes for as long as the target is reached."""
+    for _ in range(_SHRINKS):
+        code_bytes = trial.settings.code_bytes
+        spare = _log_odds(trial.expected_accuracy) - _log_odds(target)
+        fewer = math.ceil(code_bytes * math.exp(-spare / slope))
+        if spare < 0 or not 1 <= fewer < code_bytes:
+            return
+        trial = tuner.attempt(replace(trial.settings, code_bytes=fewer))
 
 
 def _search_budget(tuner: Tuner, most: float) -> None:

@@ -85,8 +85,9 @@ class Trial:
     train_seconds : float
     score : float
         The objective's, greater is better.
-    expected_recall : float
-        The recall to expect among as many vectors as the codec is meant for.
+    expected_accuracy : float
+        The recall to expect among as many vectors as the codec is meant for, or the accuracy that
+        `optimize` was told to count instead.
     """
 
     settings: Settings
@@ -100,7 +101,7 @@ class Trial:
     encode_rate: float
     train_seconds: float
     score: float = float("nan")
-    expected_recall: float = float("nan")
+    expected_accuracy: float = float("nan")
 
     def row(self) -> dict[str, Any]:
         """Return it flat: settings first, then what was measured."""

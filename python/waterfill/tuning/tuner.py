@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
 from waterfill.tuning.growth import Growth, measure_growth, optimism_of
 from waterfill.tuning.measure import fill, measure, train
 from waterfill.tuning.objective import Objective, allowed
-from waterfill.tuning.split import Split
+from waterfill.tuning.split import Accuracy, Split
 from waterfill.tuning.trial import Settings, Trial
 
 Report = Callable[[Trial, float], None]
@@ -36,8 +37,10 @@ class Tuner:
         Of `time.perf_counter`; infinite for none.
     report : callable
         Is told each new trial, and the seconds that it took.
-    optimism : float
-        See `Growth`; 0 until `learn_optimism`.
+    counted : {'recall', 'forgiving_accuracy'}
+        What growth is measured of.
+    optimism : dict
+        Of either accuracy, see `Growth`; empty until `learn_optimism`.
     """
 
     split: Split
@@ -47,7 +50,8 @@ class Tuner:
     ntotal: int
     deadline: float
     report: Report
-    optimism: float = 0.0
+    counted: Accuracy = "recall"
+    optimism: dict[Accuracy, float] = field(default_factory=dict)
     trials: dict[Settings, Trial] = field(default_factory=dict)
     growths: dict[Settings, Growth] = field(default_factory=dict)
     _kept: tuple[Settings, Codec] | None = None
@@ -70,7 +74,9 @@ class Tuner:
         assert index.codec is not None
         if settings.plan == "waterfill" and settings.cells == "auto":
             self._cells[settings.code_bytes] = index.codec.cells
-        growth = measure_growth(index, self.split, _PARTS, self.optimism)
+        growth = measure_growth(
+            index, self.split, _PARTS, self.optimism.get(self.counted, 0.0), self.counted
+        )
         trial = self._judged(trial, growth)
         self.growths[settings], self.trials[settings] = growth, trial
         if self.best() is trial:
@@ -89,7 +95,7 @@ class Tuner:
         return self._cells[below]
 
     def _judged(self, trial: Trial, growth: Growth) -> Trial:
-        trial = replace(trial, expected_recall=growth.at(self.ntotal).recall)
+        trial = replace(trial, expected_accuracy=growth.at(self.ntotal).recall)
         score = self.objective.score(trial)
         if not isinstance(score, int | float) or math.isnan(score):
             raise ValueError(f"objective returned {score!r} for {trial}; a number is wanted")
@@ -100,14 +106,15 @@ class Tuner:
         """Measure how much better vectors are found that were trained on; judge all trials anew."""
         half = self.split.base[: len(self.split.base) // 2]
         codec = train(settings, self.split, self.analysis, rows=half)
-        self.optimism = optimism_of(fill(codec, settings, self.split), self.split)
+        index = fill(codec, settings, self.split)
+        self.optimism = {name: optimism_of(index, self.split, name) for name in get_args(Accuracy)}
         for each, growth in self.growths.items():
-            self.growths[each] = replace(growth, optimism=self.optimism)
+            self.growths[each] = replace(growth, optimism=self.optimism[self.counted])
             self.trials[each] = self._judged(self.trials[each], self.growths[each])
 
     def best(self) -> Trial:
         """Return the trial with the best score; of equals the one that finds more."""
-        return max(self.trials.values(), key=lambda t: (t.score, t.expected_recall))
+        return max(self.trials.values(), key=lambda t: (t.score, t.expected_accuracy))
 
     def codec(self, settings: Settings) -> Codec:
         """Return the codec of a trial; the same settings make the same one again."""

@@ -1,0 +1,112 @@
+"""A codec made again from its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from waterfill.analysis import Analysis, analyze
+from waterfill.codec import Codec
+from waterfill.manifest import Manifest
+from waterfill.plan import Plan
+from waterfill.rows import Rows
+from waterfill.tuning.split import Draw
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """What came of training once more.
+
+    Attributes
+    ----------
+    identical : bool
+        Whether the codes of the rows that both were trained on are the same.
+    differences : tuple of str
+        What is not as the manifest says, in words; versions too, which need not matter.
+    codec : Codec
+        The new one.
+    """
+
+    identical: bool
+    differences: tuple[str, ...]
+    codec: Codec
+
+
+def reproduce(manifest: Manifest, x: Any, queries: Any = None) -> Reproduction:
+    """Train a codec as a manifest says, and compare.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    x : array_like, shape (n, d)
+        The same vectors: those that `Codec.train` got, or the sample that `optimize` got.
+    queries : array_like, shape (m, d), optional
+        The same queries, where there were some.
+
+    Returns
+    -------
+    Reproduction
+
+    Raises
+    ------
+    ValueError
+        If what is given is of another shape than the manifest says, or centroids had been given to
+        train with.
+    TypeError
+        If an argument has the wrong type.
+    """
+    if not isinstance(manifest, Manifest):
+        raise TypeError(f"manifest must be a waterfill.Manifest, got {type(manifest).__name__}")
+    rows = Rows(x, "x", manifest.d)
+    asked = None if queries is None else Rows(queries, "queries", manifest.d)
+    if manifest.training["cells"] is None:
+        raise ValueError("manifest: centroids were given to train with, and it has none of them")
+    if (manifest.queries_sha256 is None) != (asked is None) and manifest.draw is None:
+        word = "were" if asked is None else "were not"
+        raise ValueError(f"queries {word} given to train with at first")
+    if manifest.draw is None:
+        _require_rows(rows, manifest.rows)
+        codec = _train(manifest, x, queries)
+    else:
+        draw = Draw(**manifest.draw)
+        _require_rows(rows, draw.rows)
+        codec = _train(manifest, draw.stored_rows(rows), draw.training_rows(asked))
+    made = codec.manifest
+    assert made is not None
+    identical = made.codes_sha256 == manifest.codes_sha256
+    return Reproduction(identical, tuple(_differences(manifest, made)), codec)
+
+
+def _require_rows(rows: Rows, wanted: int) -> None:
+    if rows.n != wanted:
+        raise ValueError(f"x has {rows.n} rows; the codec was made of {wanted}")
+
+
+def _train(manifest: Manifest, x: Any, queries: Any) -> Codec:
+    training = manifest.training
+    analysis = analyze(x, normalize=manifest.plan["normalize"])
+    return Codec.train(x, _plan(manifest, analysis), queries=queries, **training)
+
+
+def _plan(manifest: Manifest, analysis: Analysis) -> Plan:
+    plan = manifest.plan
+    if plan["maker"] == "waterfill":
+        return Plan.waterfill(analysis, plan["code_bytes"], plan["weighting"])
+    high, kept = plan["high"] / analysis.d, plan["kept"] / analysis.d
+    multiplier = plan["pq_multiplier"]
+    return Plan.classic(analysis, high, kept, by="dimensions", pq_multiplier=multiplier)
+
+
+def _differences(then: Manifest, now: Manifest) -> list[str]:
+    names = {
+        "data_sha256": "the vectors are others",
+        "queries_sha256": "the queries are others",
+        "codes_sha256": "codes differ",
+    }
+    found = [words for name, words in names.items() if getattr(then, name) != getattr(now, name)]
+    for name in ("version", "numpy"):
+        before, after = getattr(then, name), getattr(now, name)
+        if before != after:
+            what = "waterfill" if name == "version" else "NumPy"
+            found.append(f"{what} was {before} and is {after}")
+    return found
