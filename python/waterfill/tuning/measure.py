@@ -86,18 +86,27 @@ def measure(
 
 
 def bytes_per_vector(index: IndexFlat) -> float:
-    """Return what one vector more takes in memory, all in but for ids of its own."""
+    """Return what one vector more takes in memory, all in but for ids of its own.
+
+    Groups stand in pairs: an odd number of code bytes takes as much as the next even one.
+    """
     row = {None: 0, "int8": index.d + 8, "float16": 2 * index.d}[index.refine]
     assert index.codec is not None
-    return index.bytes_per_vector + order_bytes(index.codec.cells) + row
+    odd = (index.codec.code_size - 1 - cell_bytes(index.codec.cells)) % 2
+    return index.bytes_per_vector + odd + order_bytes(index.codec.cells) + row
+
+
+def cell_bytes(cells: int) -> int:
+    """Return the bytes that a code has for the number of its cell."""
+    return 2 if cells > 256 else int(cells > 0)
 
 
 def order_bytes(cells: int) -> float:
     """Return what the order of arrival takes where vectors stand cell by cell.
 
-    Ascending numbers: a byte or two of each, a bit, and a bit for each step of the rest (Elias
-    1974).
+    Ascending numbers (Elias 1974): a byte or two of each, a bit, and a bit for each step of the
+    rest; eight bytes for every 64 of them; and a sixteenth to grow, on average.
     """
     if cells <= 1:
         return 0.0
-    return min((9 + cells / 2**8) / 8, (17 + cells / 2**16) / 8)
+    return min(low + (1 + cells / 256**low) / 8 + 8 / 64 for low in (1, 2)) * 17 / 16

@@ -144,6 +144,8 @@ def optimize(
 
 
 def _result(tuner: Tuner, complete: bool, start: float) -> Result:
+    if not tuner.optimism:  # a search that was stopped early; without it promises would flatter
+        tuner.learn_optimism(tuner.best().settings)
     best, split = tuner.best(), tuner.split
     codec = tuner.codec(best.settings)
     index = fill(codec, best.settings, split)

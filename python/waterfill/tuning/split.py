@@ -137,7 +137,8 @@ class Split:
         truth = self.truth if truth is None else truth
         least = self._scores(truth).min(axis=1, keepdims=True)
         near = (self._scores(found) >= least) & (found >= 0)
-        return near.sum(axis=1, dtype=np.int64)
+        counts: Neighbours = near.sum(axis=1, dtype=np.int64)
+        return counts
 
     def _scores(self, ids: Neighbours) -> NDArray[np.float64]:
         rows = self.base[ids].astype(np.float64)

@@ -34,7 +34,12 @@ def search(tuner: Tuner) -> None:
 
 def ladder(d: int) -> list[int]:
     """Return code bytes to start with, ascending."""
-    return sorted({max(1, d // step) for step in _LADDER})
+    return sorted({even(d // step, d) for step in _LADDER})
+
+
+def even(code_bytes: int, d: int) -> int:
+    """Round up: an index keeps groups in pairs, and an odd one takes as much as two."""
+    return max(1, min(code_bytes + code_bytes % 2, d))
 
 
 def _search_target(tuner: Tuner, target: float) -> None:
@@ -78,10 +83,10 @@ def _close_in(tuner: Tuner, target: float, below: Trial | None, above: Trial) ->
     for _ in range(_NARROWINGS):
         low = below.settings.code_bytes if below else 0
         high = above.settings.code_bytes
-        if high - low <= max(1, high // _CLOSE):
+        if high - low <= max(2, high // _CLOSE):
             break
-        guess = _crossing(target, below, above)
-        code_bytes = min(max(guess, low + 1), high - 1)
+        guess = min(max(_crossing(target, below, above), low + 1), high - 2)
+        code_bytes = even(guess, tuner.split.base.shape[1])
         trial = tuner.attempt(replace(above.settings, code_bytes=code_bytes))
         if trial.expected_accuracy >= target:
             above = trial
@@ -125,32 +130,35 @@ def _shrink(tuner: Tuner, target: float, trial: Trial, slope: float) -> None:
     for _ in range(_SHRINKS):
         code_bytes = trial.settings.code_bytes
         spare = _log_odds(trial.expected_accuracy) - _log_odds(target)
-        fewer = math.ceil(code_bytes * math.exp(-spare / slope))
-        if spare < 0 or not 1 <= fewer < code_bytes:
+        fewer = even(math.ceil(code_bytes * math.exp(-max(spare, 0) / slope)), code_bytes)
+        if fewer == code_bytes:
             return
         trial = tuner.attempt(replace(trial.settings, code_bytes=fewer))
 
 
 def _search_budget(tuner: Tuner, most: float) -> None:
     d = tuner.split.base.shape[1]
-    for code_bytes in ladder(d):
-        if code_bytes + 1 <= most:
+    for i, code_bytes in enumerate(ladder(d)):
+        if i == 0 or code_bytes + 1 <= most:
             tuner.attempt(Settings(code_bytes))
     for refine, row in ((None, 0), ("int8", d + 8), ("float16", 2 * d)):
         if most >= row + 2:
-            _fill_budget(tuner, most, row, None if refine is None else _row(refine))
+            like = Settings(1, refine=None if refine is None else _row(refine))
+            _fill_budget(tuner, most, row, like)
+            _fill_budget(tuner, most, row, replace(like, cells=0))
     best = tuner.best().settings
     tuner.learn_optimism(best)
     for _ in _vary(tuner, best):
         pass
 
 
-def _fill_budget(tuner: Tuner, most: float, row: int, refine: RefineName | None) -> None:
+def _fill_budget(tuner: Tuner, most: float, row: int, like: Settings) -> None:
     """Try the most code bytes that fit."""
     d = tuner.split.base.shape[1]
     code_bytes = min(d, int(most) - row - 1)
     while code_bytes >= 1:
-        trial = tuner.attempt(Settings(code_bytes, refine=refine))
+        code_bytes -= code_bytes % 2 if 1 < code_bytes < d else 0
+        trial = tuner.attempt(replace(like, code_bytes=code_bytes))
         over = trial.bytes_per_vector - most
         if over <= 0:
             return
@@ -172,7 +180,7 @@ def _search_score(tuner: Tuner) -> None:
         tried = sorted(s.code_bytes for s in tuner.trials)
         for side in (max([b for b in tried if b < here], default=0),
                      min([b for b in tried if b > here], default=here)):  # fmt: skip
-            middle = round(math.sqrt(max(side, 1) * here))
+            middle = even(round(math.sqrt(max(side, 1) * here)), here)
             if middle not in tried and min(side, here) < middle < max(side, here):
                 tuner.attempt(Settings(middle))
     for _ in _vary(tuner, tuner.best().settings):
@@ -186,7 +194,7 @@ def _vary(tuner: Tuner, settings: Settings) -> Iterable[Trial]:
         yield tuner.attempt(replace(settings, weighting=weighting))
     cells = tuner.codec(settings).cells
     if cells:
-        more = min(d, settings.code_bytes + int(order_bytes(cells)))
+        more = even(settings.code_bytes + int(order_bytes(cells)), d)
         yield tuner.attempt(replace(settings, cells=0, code_bytes=more))
     yield tuner.attempt(replace(settings, effort="best"))
     classic = _promising_classic(tuner, settings)
@@ -202,8 +210,12 @@ def _promising_classic(tuner: Tuner, settings: Settings) -> Settings | None:
     for step in range(1, _CLASSIC_SPLITS):
         high = max(1, code_bytes * step // _CLASSIC_SPLITS)
         kept = min(d, high + 8 * (code_bytes - high))
-        own = replace(settings, plan="classic", dimensions=(high, kept),
-                      code_bytes=high + math.ceil((kept - high) / 8))  # fmt: skip
+        own = replace(
+            settings,
+            plan="classic",
+            dimensions=(high, kept),
+            code_bytes=high + math.ceil((kept - high) / 8),
+        )
         error = plan_of(own, tuner.analysis).predicted_distortion
         if error < least:
             least, chosen = error, own
