@@ -20,8 +20,9 @@ from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
 from waterfill.faiss.export import export_faiss
 from waterfill.faiss.factory import index_factory
+from waterfill.files import open_vectors
 from waterfill.flat import IndexFlat
-from waterfill.io import read_index, write_index
+from waterfill.io import read_codec, read_index, write_codec, write_index
 from waterfill.ivf import IndexIVF
 from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
@@ -86,10 +87,13 @@ __all__ = [
     "export_faiss",
     "get_num_threads",
     "index_factory",
+    "open_vectors",
     "optimize",
+    "read_codec",
     "read_index",
     "reproduce",
     "set_num_threads",
     "to_faiss",
+    "write_codec",
     "write_index",
 ]

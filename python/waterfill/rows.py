@@ -1,14 +1,15 @@
 """Rows of vectors from whatever holds them, a float32 block at a time.
 
 Nothing here copies the whole input: blocks are converted as they are asked for, and pages of a
-memory-mapped file are given back once they have been read.
+memory-mapped file are given back once they have been read. What is no array, but can be read in
+blocks, is a `BlockSource`.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,44 @@ _BLOCK_BYTES = 8 << 20
 _DLPACK_CPU = 1
 
 
+@runtime_checkable
+class BlockSource(Protocol):
+    """Vectors that are read in blocks, of a file that need not fit in memory.
+
+    What `waterfill.open_vectors` returns for formats that cannot be mapped; an object of any other
+    class with these attributes and methods is read in the same way. If it has a ``name``, error
+    messages call it so.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What `read` and `take` return."""
+        ...
+
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return the rows from `first` to ``first + n - 1``, which exist."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows with these ascending numbers."""
+        ...
+
+
 class Rows:
     """A matrix of vectors, read in float32 blocks.
 
     Parameters
     ----------
-    x : array_like, shape (n, d)
+    x : array_like or BlockSource, shape (n, d)
         NumPy array or memory map of any real dtype, an object with ``__dlpack__`` on the CPU (such
-        as a torch tensor) or with ``__array__``, or a nested sequence.
+        as a torch tensor) or with ``__array__``, a nested sequence, or what is read in blocks.
     name : str
-        What error messages call it.
+        What error messages call it, if it has no name of its own.
     d : int, optional
         The number of dimensions that is wanted.
 
@@ -44,21 +73,20 @@ class Rows:
     """
 
     def __init__(self, x: Any, name: str = "x", d: int | None = None) -> None:
-        array = _as_array(x, name)
-        if array.ndim != 2:
-            hint = "; for a single vector use x[None, :]" if array.ndim == 1 else ""
-            raise ArgumentError(
-                f"{name} must have shape (n, d), got shape {tuple(array.shape)}{hint}"
-            )
-        if array.shape[1] == 0:
+        source = as_source(x, name)
+        name = getattr(source, "name", name)
+        shape = tuple(source.shape)
+        if len(shape) != 2:
+            hint = "; for a single vector use x[None, :]" if len(shape) == 1 else ""
+            raise ArgumentError(f"{name} must have shape (n, d), got shape {shape}{hint}")
+        if shape[1] == 0:
             raise ArgumentError(f"{name} has 0 dimensions; at least 1 is needed")
-        if d is not None and array.shape[1] != d:
-            raise ArgumentError(f"{name} has {array.shape[1]} dimensions, expected {d}")
-        self._array = array
-        self._pages = _Pages.of(array)
+        if d is not None and shape[1] != d:
+            raise ArgumentError(f"{name} has {shape[1]} dimensions, expected {d}")
+        self._source = source
         self.name = name
-        self.n = int(array.shape[0])
-        self.d = int(array.shape[1])
+        self.n = int(shape[0])
+        self.d = int(shape[1])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -76,13 +104,13 @@ class Rows:
         With `finite`, a NaN or an infinity raises ValueError with the row's number.
         """
         for first in range(0, self.n, self.block_rows):
-            part = self._array[first : first + self.block_rows]
+            n = min(self.block_rows, self.n - first)
+            part = self._fitting(self._source.read(first, n), n)
             block = _to_float32(part)
             if finite:
                 _core.require_finite(block, self.name, first)
             yield first, block
-            if self._pages is not None:
-                self._pages.release(part)
+            _release(part)
 
     def take(self, rows: NDArray[np.int64], *, finite: bool = True) -> FloatRows:
         """Gather the rows with these ascending numbers; `finite` as for `blocks`."""
@@ -94,47 +122,78 @@ class Rows:
             chosen = rows[start:stop]
             if len(chosen) == 0:
                 continue
-            block = _to_float32(self._array[chosen])
+            block = _to_float32(self._fitting(self._source.take(chosen), len(chosen)))
             for i in np.flatnonzero(~np.isfinite(block).all(axis=1))[:1] if finite else ():
                 _core.require_finite(block[i : i + 1], self.name, int(chosen[i]))
             out[start:stop] = block
-            if self._pages is not None:
-                self._pages.release(self._array[chosen[0] : chosen[-1] + 1])
         return out
 
+    def _fitting(self, part: NDArray[Any], n: int) -> NDArray[Any]:
+        """Return what a source gave, which is not to be trusted."""
+        if part.shape != (n, self.d):
+            raise ValueError(f"{self.name} gave rows of shape {part.shape}, not {(n, self.d)}")
+        return part
 
-class _Pages:
-    """The memory map under an array, if it is one whose pages can be dropped without loss."""
 
-    def __init__(self, mapping: mmap.mmap) -> None:
-        self._mapping = mapping
-        self._start = np.frombuffer(mapping, dtype=np.uint8).ctypes.data
+class _Held:
+    """An array, in memory or mapped, as a source of blocks."""
 
-    @staticmethod
-    def of(array: NDArray[Any]) -> _Pages | None:
-        base: Any = array
-        shared = False
-        while isinstance(base, np.ndarray):
-            # Dropping pages of a copy-on-write map (mode 'c') would lose what was written to it.
-            shared = shared or getattr(base, "mode", "c") in ("r", "r+", "w+")
-            base = base.base
-        usable = isinstance(base, mmap.mmap) and shared and hasattr(base, "madvise")
-        return _Pages(base) if usable else None
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
 
-    def release(self, part: NDArray[Any]) -> None:
-        if not part.flags.c_contiguous:
-            return
-        page = mmap.PAGESIZE
-        first = (part.ctypes.data - self._start) // page * page
-        last = -(-(part.ctypes.data - self._start + part.nbytes) // page) * page
-        self._mapping.madvise(mmap.MADV_DONTNEED, first, min(last, len(self._mapping)) - first)
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        return self._array[first : first + n]
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        chosen: NDArray[Any] = self._array[rows]
+        if len(rows):
+            _release(self._array[rows[0] : rows[-1] + 1])
+        return chosen
+
+
+def as_source(x: Any, name: str = "x") -> BlockSource:
+    """Return anything that `Rows` reads as a source of blocks; TypeError if it is none."""
+    source = x if isinstance(x, BlockSource) else _Held(_as_array(x, name))
+    if source.dtype.kind not in "fiub":
+        name = getattr(source, "name", name)
+        raise TypeError(f"{name} must hold real numbers, got dtype {source.dtype}")
+    return source
+
+
+def _release(part: NDArray[Any]) -> None:
+    """Give back the pages under rows that have been read, if nothing is lost with them.
+
+    They are those of a memory map, one after the other, with or without gaps between them.
+    """
+    mapping = _mapping(part)
+    if mapping is None or part.ndim != 2 or part.size == 0:
+        return
+    row = part.shape[1] * part.itemsize
+    if part.strides[0] < row or part.strides[1] != part.itemsize:
+        return
+    start = part.ctypes.data - np.frombuffer(mapping, dtype=np.uint8).ctypes.data
+    stop = start + (len(part) - 1) * part.strides[0] + row
+    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    last = min(-(-stop // mmap.PAGESIZE) * mmap.PAGESIZE, len(mapping))
+    mapping.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
+    """Return the memory map under an array, if it is one whose pages can be dropped."""
+    base: Any = array
+    shared = False
+    while isinstance(base, np.ndarray):
+        # Dropping pages of a copy-on-write map (mode 'c') would lose what was written to it.
+        shared = shared or getattr(base, "mode", "c") in ("r", "r+", "w+")
+        base = base.base
+    usable = isinstance(base, mmap.mmap) and shared and hasattr(base, "madvise")
+    return base if usable else None
 
 
 def _as_array(x: Any, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = x if isinstance(x, np.ndarray) else _import_array(x, name)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
+    return x if isinstance(x, np.ndarray) else _import_array(x, name)
 
 
 def _import_array(x: Any, name: str) -> NDArray[Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.atomic import whole_or_nothing
 from waterfill.codec import Codes
-from waterfill.faiss.file import INNER_PRODUCT, L2, Writer, whole_or_nothing
+from waterfill.faiss.file import INNER_PRODUCT, L2, Writer
 from waterfill.faiss.scale import Facts, Levels, Line, measure
 from waterfill.faiss.space import Decoder, Space, build_space
 from waterfill.index import Index

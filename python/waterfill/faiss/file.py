@@ -6,17 +6,12 @@ gaps; a vector is its number of elements (64 bits) and the elements.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-
-from waterfill.arguments import as_file_name
 
 Floats = NDArray[np.float32]
 
@@ -105,36 +100,3 @@ class Writer:
         else:
             self.code("sprs")
             self.vector(np.stack([used, sizes[used]], axis=1), "<u8")
-
-
-@contextlib.contextmanager
-def whole_or_nothing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only once the block has ended without an error.
-
-    It is written under a temporary name beside its own, synced and renamed.
-    """
-    target = Path(os.fsdecode(as_file_name(path)))
-    if target.is_dir():
-        raise IsADirectoryError(f"path={str(path)!r} is a directory")
-    name = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
-        with open(name, "xb+") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    _sync_directory(target.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
