@@ -50,6 +50,8 @@ class FileSource(ABC):
     ndim = 2
 
     def __init__(self, name: str, shape: tuple[int, int], dtype: Any) -> None:
+        if min(shape) < 0:
+            raise FormatError(f"{name}: shape {shape} cannot be; the file is damaged")
         self.name = name
         self.shape = shape
         self.dtype: np.dtype[Any] = np.dtype(dtype)

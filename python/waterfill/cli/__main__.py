@@ -1,0 +1,5 @@
+"""``python -m waterfill.cli``."""
+
+from waterfill.cli import main
+
+main()

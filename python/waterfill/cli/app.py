@@ -1,0 +1,64 @@
+"""The application: its commands, and how they are run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import waterfill as wf
+from waterfill.cli import making, measuring, using
+from waterfill.cli.errors import report, show_warnings
+from waterfill.cli.options import help_text
+
+app = typer.Typer(
+    name="waterfill",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for module in (measuring, making, using):
+    module.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"waterfill {wf.__version__}")
+        raise typer.Exit
+
+
+def _application(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Compress vectors, and search them.
+
+    Example:
+      waterfill analyze base.npy
+      waterfill build base.npy --code-bytes 48 -o base.wf
+      waterfill search base.wf query.npy -k 10
+    """
+
+
+app.callback(help=help_text(_application))(_application)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; return its exit code."""
+    show_warnings()
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="waterfill", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,109 @@
+"""Files that a command reads, and names of those that it writes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill.cli.errors import UsageError
+from waterfill.cli.output import Advance
+from waterfill.files import ASKED, STORED, open_file
+from waterfill.files.source import Joined
+from waterfill.rows import as_source
+
+
+class Vectors:
+    """Vectors of a file, which errors call by its name, and a count of what was read.
+
+    Attributes
+    ----------
+    name : str
+    shape : (int, int)
+    dtype : numpy.dtype
+    advance : callable
+        Is told how many rows were read, block by block.
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        self._source = as_source(source, name)
+        self.name = name
+        self.shape = self._source.shape
+        self.dtype = self._source.dtype
+        self.advance: Advance = lambda n: None
+        if self.shape[0] == 0:
+            raise ValueError(f"{name}: has no rows; at least 1 is needed")
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Dimensions."""
+        return int(self.shape[1])
+
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return rows one after the other."""
+        rows = self._source.read(first, n)
+        self.advance(n)
+        return rows
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows."""
+        return self._source.take(rows)
+
+
+def read_stored(path: Path, key: str | None) -> Vectors:
+    """Open vectors to analyze, train on, or store."""
+    return Vectors(open_file(path, key, STORED), str(path))
+
+
+def read_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
+    """Open queries for vectors of d dimensions."""
+    if path is None:
+        if key is not None:
+            raise UsageError(f"--queries-key {key} needs --queries, the file that has it")
+        return None
+    queries = Vectors(open_file(path, key, (*ASKED, *STORED)), str(path))
+    if queries.d != d:
+        raise ValueError(f"{path}: queries of {queries.d} dimensions, wanted are {d}")
+    return queries
+
+
+def joined(parts: Sequence[Vectors]) -> Vectors:
+    """Return several files as one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = Joined(parts, [part.name for part in parts])
+    return Vectors(whole, whole.name)
+
+
+def check_output(path: Path, inputs: Sequence[Path | None]) -> None:
+    """Refuse, before any work, a name that cannot be written or that is an input's."""
+    if path.is_dir():
+        raise UsageError(f"-o {path} is a directory; give a file name")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"-o {path}: there is no directory {path.absolute().parent}; make it")
+    for given in inputs:
+        if given is not None and path.exists() and given.exists() and path.samefile(given):
+            raise UsageError(f"-o {path} is a file that is read; give another name")
+
+
+def provided(name: str, module: str = "waterfill") -> Callable[..., Any]:
+    """Return a function of the library that not every build has."""
+    try:
+        found: Any = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        found = None
+    if not callable(found):
+        raise UsageError(f"this release of waterfill has no {module}.{name}; install a later one")
+    function: Callable[..., Any] = found
+    return function

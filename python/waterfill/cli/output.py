@@ -1,0 +1,189 @@
+"""What a command says: a document, or tables and a bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+_PATIENCE = 1.0  # seconds, before a bar appears
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's results go.
+
+    Attributes
+    ----------
+    json : bool
+        One document on stdout instead of tables.
+    """
+
+    json: bool = False
+
+    def show(self, document: dict[str, Any], *tables: Table | str) -> None:
+        """Print the document or, for people, the tables."""
+        if self.json:
+            print(json.dumps(_plain(document), indent=2, allow_nan=False))
+            return
+        console = Console(highlight=False)
+        for table in tables:
+            console.print(table, markup=False)
+
+    @contextmanager
+    def progress(
+        self, what: str, total: int | None = None, then: str | None = None
+    ) -> Iterator[Advance]:
+        """Show a bar on stderr from the first second on, if that is a terminal.
+
+        Parameters
+        ----------
+        what : str
+        total : int, optional
+            Vectors to come; without it only the time is shown.
+        then : str, optional
+            What goes on when they have come.
+
+        Yields
+        ------
+        callable
+            Takes the number of vectors that were done.
+        """
+        if not sys.stderr.isatty():
+            yield lambda n: None
+            return
+        bar = _Bar(what, total, then)
+        try:
+            yield bar.advance
+        finally:
+            bar.stop()
+
+
+class _Rate(ProgressColumn):
+    """Vectors a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+class _Bar:
+    """A bar that appears only if there is something to wait for."""
+
+    def __init__(self, what: str, total: int | None, then: str | None) -> None:
+        columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        if total is not None:
+            columns[2:] = [_Rate(), TextColumn("left"), TimeRemainingColumn()]
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task(what, total=total)
+        self._left, self._then = total, then
+        self._lock = threading.Lock()
+        self._ended = False
+        self._timer = threading.Timer(_PATIENCE, self._start)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._ended:
+                self._progress.start()
+
+    def advance(self, n: int) -> None:
+        self._progress.advance(self._task, n)
+        if self._left is not None:
+            self._left -= n
+            if self._left <= 0 and self._then is not None:
+                self._left = None
+                self._progress.columns = (
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    TimeElapsedColumn(),
+                )
+                self._progress.reset(self._task, total=None, description=self._then)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._ended = True
+            self._progress.stop()
+
+
+def pairs(title: str, values: dict[str, Any]) -> Table:
+    """Make a table of names and values."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        show_header=False,
+        pad_edge=False,
+    )
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(name, Text(str(value)))
+    return table
+
+
+def grid(title: str | None, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Make a table; columns of numbers stand to the right."""
+    table = _table(title, box=box.SIMPLE_HEAD)
+    for i, name in enumerate(header):
+        numbers = all(re.fullmatch(r"[\d.,]+|-", row[i]) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    return table
+
+
+def _table(title: str | None, **options: Any) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", **options)
+
+
+def size(n: float) -> str:
+    """Return a number of bytes in words."""
+    for unit in ("bytes", "kB", "MB"):
+        if n < 1000:
+            return f"{n:,.0f} {unit}" if unit == "bytes" else f"{n:,.1f} {unit}"
+        n /= 1000
+    return f"{n:,.1f} GB"
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: no NumPy types, and null for what is not a number."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,248 @@
+"""Commands that use files of ours: search, info, export-faiss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import waterfill as wf
+from waterfill._core import FormatError
+from waterfill.atomic import whole_or_nothing
+from waterfill.cli.errors import UsageError
+from waterfill.cli.inputs import check_output, read_queries
+from waterfill.cli.options import Neighbours, command, out_file
+from waterfill.cli.output import Output, grid, pairs, size
+from waterfill.io import file_kind
+
+_SHOWN_QUERIES = 10
+_SHOWN_NEIGHBOURS = 4
+
+QueriesKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        "--column",
+        metavar="NAME",
+        help="Array of an .npz, dataset of an HDF5 file (default: test), column of a table.",
+        show_default=False,
+    ),
+]
+IndexFile = Annotated[Path, typer.Argument(metavar="INDEX", help="An index of waterfill.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to an application."""
+    for name, function in (("search", search), ("info", info), ("export-faiss", export_faiss)):
+        command(app, name)(function)
+
+
+def search(
+    out: Output,
+    index: IndexFile,
+    queries: Annotated[
+        Path,
+        typer.Argument(metavar="QUERIES", help="Vectors, in any format that analyze reads."),
+    ],
+    k: Neighbours = 10,
+    output: Annotated[
+        Path | None, out_file("Arrays ids (int64) and distances (float32)", "NPZ")
+    ] = None,
+    nprobe: Annotated[
+        int | None,
+        typer.Option(
+            "--nprobe", metavar="N", help="Lists that a query looks at.", show_default=False
+        ),
+    ] = None,
+    k_factor: Annotated[
+        float | None,
+        typer.Option(
+            "--k-factor",
+            metavar="F",
+            help="Candidates a neighbour that get exact scores.",
+            show_default=False,
+        ),
+    ] = None,
+    key: QueriesKey = None,
+) -> None:
+    """Find the k nearest vectors of each query.
+
+    Example:
+      waterfill search base.wf query.npy -k 10 -o result.npz
+      waterfill search base.wf query.npy --nprobe 32 --json
+    """
+    if output is not None:
+        check_output(output, (index, queries))
+    searched = wf.read_index(index)
+    asked = read_queries(queries, key, searched.d)
+    assert asked is not None
+    if nprobe is not None:
+        if not isinstance(searched, wf.IndexIVF):
+            raise UsageError(f"--nprobe {nprobe} is for inverted lists, {index} has none")
+        searched.nprobe = nprobe
+    if k_factor is not None:
+        searched.k_factor = k_factor
+    with out.progress("searching", asked.n) as asked.advance:
+        distances, ids = searched.search(asked, k)
+    if output is not None:
+        with whole_or_nothing(output) as target:
+            np.savez(target, ids=ids, distances=distances)
+    document = {
+        "queries": asked.n,
+        "k": k,
+        "metric": searched.metric,
+        **({"ids": ids, "distances": distances} if output is None else {"output": str(output)}),
+    }
+    rows = [
+        [
+            str(number),
+            ", ".join(
+                f"{i} ({distance:.4g})"
+                for i, distance in zip(ids[number], distances[number], strict=True)
+                if i != -1
+            ),
+        ]
+        for number in range(min(asked.n, _SHOWN_QUERIES if output is None else 0))
+    ]
+    if output is not None:
+        out.show(document, f"{output}: {k} neighbours of {asked.n:,} queries")
+        return
+    rest = asked.n - len(rows)
+    last = f"... and {rest:,} more queries; -o or --json gives all" if rest else ""
+    table = grid(None, ("query", f"ids ({searched.metric}), best first"), rows)
+    out.show(document, table, *([last] if last else []))
+
+
+def info(
+    out: Output,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A codec or an index.")],
+) -> None:
+    """Say what a file of waterfill holds.
+
+    Example:
+      waterfill info base.wf
+      waterfill info codec.wf --json
+    """
+    kind = file_kind(file)
+    if kind is None:
+        raise FormatError(
+            f"{file}: not a file of waterfill; for vectors there is waterfill analyze"
+        )
+    index = None if kind == "codec" else wf.read_index(file)
+    codec = wf.read_codec(file) if index is None else index.codec
+    assert codec is not None
+    bytes_ = file.stat().st_size
+    document: dict[str, Any] = {"file": str(file), "kind": kind, "file_bytes": bytes_}
+    values = {"file": f"{size(bytes_)}, {kind}"}
+    if index is not None:
+        document["index"] = _describe_index(index)
+        values |= _index_words(index)
+    document["codec"] = _describe_codec(codec)
+    values |= _codec_words(codec)
+    manifest = getattr(codec, "manifest", None)
+    if manifest is not None:
+        document["manifest"] = manifest
+    tables = [pairs(str(file), values)]
+    if isinstance(manifest, dict):
+        tables.append(pairs("\nManifest", manifest))
+    elif manifest is not None:
+        tables.append(pairs("\nManifest", {"": manifest}))
+    out.show(document, *tables)
+
+
+def _describe_index(index: wf.IndexFlat | wf.IndexIVF) -> dict[str, Any]:
+    lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
+    return {
+        "n": index.ntotal,
+        "d": index.d,
+        "metric": index.metric,
+        "bytes_per_vector": index.bytes_per_vector,
+        "memory_bytes": index.nbytes,
+        "has_ids": index.has_ids,
+        "refine": index.refine,
+        "k_factor": index.k_factor,
+        **lists,
+    }
+
+
+def _index_words(index: wf.IndexFlat | wf.IndexIVF) -> dict[str, str]:
+    words = {
+        "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
+        "bytes a vector": f"{index.bytes_per_vector}, "
+        f"{4 * index.d / index.bytes_per_vector:.1f} times smaller than float32",
+        "memory": size(index.nbytes),
+        "ids": "of their own" if index.has_ids else "positions",
+    }
+    if isinstance(index, wf.IndexIVF):
+        words["lists"] = f"{index.nlist:,}, of which a query looks at {index.nprobe:,}"
+    if index.refine is not None:
+        words["refine"] = f"{index.refine} rows, {index.k_factor:g} candidates a neighbour"
+    return words
+
+
+def _describe_codec(codec: wf.Codec) -> dict[str, Any]:
+    plan = codec.plan
+    return {
+        "d": codec.d,
+        "code_size": codec.code_size,
+        "cells": codec.cells,
+        "alpha": codec.alpha,
+        "scan_groups": codec.scan_groups,
+        "refine_factor": codec.refine_factor,
+        "plan": {
+            "maker": plan.maker,
+            "groups": len(plan.groups),
+            "classes": plan.classes,
+            "weighting": plan.weighting,
+            "normalize": plan.normalize,
+            "for_queries": plan.query_variances is not None,
+            "predicted_distortion": plan.predicted_distortion,
+            "shannon_bound": plan.shannon_bound,
+        },
+    }
+
+
+def _codec_words(codec: wf.Codec) -> dict[str, str]:
+    plan = codec.plan
+    classes = ", ".join(f"{count} {name}" for name, count in plan.classes.items())
+    told = [
+        name
+        for name, true in (
+            ("vectors are divided by their norm", plan.normalize),
+            ("fitted to queries", plan.query_variances is not None),
+        )
+        if true
+    ]
+    return {
+        "codec": f"{codec.d} dimensions in {codec.code_size} bytes, {codec.cells:,} cells",
+        "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *told]),
+        "distortion": f"{plan.predicted_distortion:.1%} expected, Shannon bound "
+        f"{plan.shannon_bound:.1%}",
+    }
+
+
+def export_faiss(
+    out: Output,
+    index: IndexFile,
+    output: Annotated[Path, out_file("The index, as FAISS writes it")],
+    offsets: Annotated[
+        bool, typer.Option(help="Give codes a byte more, where that finds more neighbours.")
+    ] = True,
+    rows: Annotated[bool, typer.Option(help="Write the rows to refine with, too.")] = True,
+) -> None:
+    """Write an index as a file of stock FAISS.
+
+    The codes are the same; docs/faiss-export.md says what FAISS's scores lose.
+
+    Example:
+      waterfill export-faiss base.wf -o base.faiss
+    """
+    check_output(output, (index,))
+    read = wf.read_index(index)
+    with out.progress("exporting"):
+        wf.export_faiss(read, output, offsets=offsets, rows=rows)
+    bytes_ = output.stat().st_size
+    document = {"output": str(output), "n": read.ntotal, "file_bytes": bytes_}
+    out.show(document, f"{output}: {read.ntotal:,} vectors for FAISS, {size(bytes_)}")

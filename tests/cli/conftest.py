@@ -1,0 +1,73 @@
+"""The command as users run it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+COMMAND = [sys.executable, "-m", "waterfill.cli"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WATERFILL_")}
+    return kept | {"COLUMNS": "80"} | more
+
+
+class Runner:
+    """Runs the command in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, *arguments: Any, code: int = 0, **env: str) -> Done:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=self.directory,
+            env=environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == code, done
+        return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runner:
+    """The command, in an empty directory."""
+    return Runner(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that many tests read: base, a codec of 24 bytes, a flat index, one of lists."""
+    directory = tmp_path_factory.mktemp("made")
+    run = Runner(directory)
+    np.save(directory / "base.npy", np.load(DATA / "base.npy")[:2000])
+    run("train", "base.npy", "--code-bytes", 24, "-o", "codec.wf")
+    run("build", "base.npy", "--codec", "codec.wf", "-o", "flat.wf")
+    arguments = ("--code-bytes", 24, "--nlist", 16, "--refine", "float16", "--metric", "l2")
+    run("build", "base.npy", *arguments, "-o", "lists.wf")
+    return directory

@@ -1,0 +1,183 @@
+"""What goes wrong is one line on stderr, and an exit code; nothing is half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from tests.cli.conftest import COMMAND, DATA, environment
+
+BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
+
+BAD_USAGE = {
+    "no such command": (["compress"], "No such command 'compress'"),
+    "no such option": (["analyze", BASE, "--fast"], "No such option"),
+    "no file": (["analyze"], "Missing argument 'FILE'"),
+    "no output": (["train", BASE], "Missing option"),
+    "no such metric": (["analyze", BASE, "--metric", "hamming"], "'ip', 'l2', 'cosine'"),
+    "no int": (["train", BASE, "--code-bytes", "many", "-o", "x"], "'--code-bytes'"),
+    "too many bytes": (["train", BASE, "--code-bytes", 999, "-o", "x"], "--code-bytes=999 must"),
+    "a negative seed": (["train", BASE, "--seed", -1, "-o", "x"], "--seed=-1 must be from 0"),
+    "no lists": (["build", BASE, "--nlist", 0, "-o", "x"], "--nlist=0 must be at least 1"),
+    "no threads": (["analyze", BASE, "--threads", 0], "--threads=0 must be from 1"),
+    "no such directory": (["train", BASE, "-o", "no/x.wf"], "there is no directory"),
+    "a directory": (["train", BASE, "-o", "."], "-o . is a directory"),
+    "the input": (["build", "own.npy", "-o", "own.npy"], "-o own.npy is a file that is read"),
+    "no goal": (["optimize", BASE], "--target-recall R, --max-bytes N or --objective NAME"),
+    "two trainings": (
+        ["build", BASE, "--codec", "codec.wf", "--code-bytes", 8, "-o", "x"],
+        "--code-bytes is for training",
+    ),
+    "other lists": (
+        ["build", BASE, "--codec", "codec.wf", "--nlist", 7, "-o", "x"],
+        "--nlist 7 needs a codec of as many cells",
+    ),
+    "a key without queries": (
+        ["train", BASE, "--queries-key", "a", "-o", "x"],
+        "--queries-key a needs --queries",
+    ),
+    "lists of a flat index": (["search", "flat.wf", QUERY, "--nprobe", 2], "inverted lists"),
+    "no neighbours": (["search", "flat.wf", QUERY, "-k", 0], "-k=0 must be at least 1"),
+}
+BAD_DATA = {
+    "no such file": (["analyze", "none.npy"], "none.npy: No such file"),
+    "another ending": (["analyze", "x.csv"], "x.csv: ending '.csv' is not known"),
+    "damaged": (["analyze", "damaged.npy"], "damaged.npy: not an array"),
+    "no rows": (["analyze", "empty.npy"], "empty.npy: has no rows"),
+    "NaN": (["build", "nan.npy", "-o", "x"], "nan.npy: row 3700 "),
+    "other dimensions": (["search", "flat.wf", "own.npy"], "own.npy: queries of 8 dimensions"),
+    "other shards": (["build", BASE, "own.npy", "-o", "x"], "own.npy has 8 dimensions"),
+    "other vectors": (["encode", "codec.wf", "own.npy", "-o", "x"], "own.npy has 8 dimensions"),
+    "no codec": (["encode", BASE, BASE, "-o", "x"], "base.npy: "),
+    "no index": (["search", "codec.wf", QUERY], "codec.wf: holds a codec"),
+    "no file of ours": (["info", BASE], "there is waterfill analyze"),
+    "a damaged index": (["info", "damaged.wf"], "damaged.wf: "),
+}
+
+
+@pytest.fixture
+def files(run, made, base):
+    np.save(run.directory / "own.npy", np.ones((9, 8), dtype="f4"))
+    np.save(run.directory / "empty.npy", np.ones((0, 8), dtype="f4"))
+    x = base.copy()
+    x[3700, 5] = np.nan
+    np.save(run.directory / "nan.npy", x)
+    (run.directory / "damaged.npy").write_bytes(b"nothing of NumPy's")
+    (run.directory / "x.csv").write_text("1, 2")
+    for name in ("codec.wf", "flat.wf"):
+        (run.directory / name).write_bytes((made / name).read_bytes())
+    data = bytearray((made / "flat.wf").read_bytes())
+    data[len(data) // 2] ^= 1
+    (run.directory / "damaged.wf").write_bytes(data)
+    return set(os.listdir(run.directory))
+
+
+@pytest.mark.parametrize(("code", "case"), [(2, c) for c in BAD_USAGE] + [(1, c) for c in BAD_DATA])
+def test_errors_are_one_line(run, files, code, case):
+    arguments, words = (BAD_USAGE | BAD_DATA)[case]
+    done = run(*arguments, code=code)
+    assert done.out == ""
+    assert words in done.err
+    assert done.err.startswith("waterfill: ")
+    assert done.err.count("\n") == 1
+    assert set(os.listdir(run.directory)) == files
+
+
+def test_a_traceback_for_those_who_ask(run, files):
+    assert "Traceback" in run("analyze", "damaged.npy", "--debug", code=1).err
+    assert "Traceback" in run("analyze", "damaged.npy", code=1, WATERFILL_DEBUG="1").err
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv.pop(1)] = None
+from waterfill.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rich"])
+def test_without_the_extra(module):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, module, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f'waterfill: the command waterfill needs {module}: pip install "waterfill[cli]"\n'
+    )
+
+
+@pytest.mark.parametrize("wait", [0.0, 1.5])
+def test_an_interrupt_leaves_no_file(run, base, wait):
+    """While a process trains, and as soon as it reads."""
+    np.save(run.directory / "big.npy", np.tile(base, (12, 1)))
+    process = subprocess.Popen(
+        [*COMMAND, "build", "big.npy", "--effort", "best", "-o", "big.wf", "--threads", "1"],
+        cwd=run.directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = f"/proc/{process.pid}/maps"
+    deadline = time.monotonic() + 60
+    while sys.platform == "linux" and "big.npy" not in open(maps).read():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(wait if sys.platform == "linux" else wait + 2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert err == "waterfill: interrupted; nothing half-written is left\n"
+    assert os.listdir(run.directory) == ["big.npy"]
+
+
+def test_an_interrupt_while_codes_are_written(run, made):
+    """Codes go to a temporary file, which an interrupt takes away."""
+    rows = np.lib.format.open_memmap(
+        run.directory / "big.npy", mode="w+", dtype=np.float16, shape=(1_000_000, 384)
+    )
+    rows.flush()
+    process = subprocess.Popen(
+        [*COMMAND, "encode", made / "codec.wf", "big.npy", "-o", "codes.npy", "--threads", "1"],
+        cwd=run.directory,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any(name.endswith(".tmp") for name in os.listdir(run.directory)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.count("\n")) == (130, 1)
+    assert os.listdir(run.directory) == ["big.npy"]
+
+
+def test_a_reader_that_has_seen_enough(made):
+    """As in `waterfill search ... --json | head -1`."""
+    process = subprocess.Popen(
+        [*COMMAND, "search", made / "flat.wf", BASE, "-k", "100", "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
