@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.conftest import COMMAND, DATA, environment
+
+from cli.harness import COMMAND, DATA, environment
 
 BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 
@@ -128,12 +130,12 @@ def test_an_interrupt_leaves_no_file(run, base, wait):
         stderr=subprocess.PIPE,
         text=True,
     )
-    maps = f"/proc/{process.pid}/maps"
+    maps = Path(f"/proc/{process.pid}/maps")
     deadline = time.monotonic() + 60
-    while sys.platform == "linux" and "big.npy" not in open(maps).read():
+    while sys.platform == "linux" and "big.npy" not in maps.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(wait if sys.platform == "linux" else wait + 2)
+    time.sleep(wait if sys.platform == "linux" else wait + 3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err

@@ -15,6 +15,10 @@ def main() -> None:
     except ImportError as error:
         print(f"waterfill: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    from waterfill.cli.app import run
+    try:
+        from waterfill.cli.app import run
 
-    raise SystemExit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before there was anything to clean up
+        code = 130
+    raise SystemExit(code)

@@ -13,27 +13,23 @@ from numpy.typing import NDArray
 from waterfill.cli.errors import UsageError
 from waterfill.cli.output import Advance
 from waterfill.files import ASKED, STORED, open_file
-from waterfill.files.source import Joined
+from waterfill.files.source import FileSource, Joined
 from waterfill.rows import as_source
 
 
-class Vectors:
-    """Vectors of a file, which errors call by its name, and a count of what was read.
+class Vectors(FileSource):
+    """Vectors of any file, which errors call by its name, and a count of what was read.
 
     Attributes
     ----------
-    name : str
-    shape : (int, int)
-    dtype : numpy.dtype
     advance : callable
         Is told how many rows were read, block by block.
     """
 
     def __init__(self, source: Any, name: str) -> None:
         self._source = as_source(source, name)
-        self.name = name
-        self.shape = self._source.shape
-        self.dtype = self._source.dtype
+        n, d = self._source.shape
+        super().__init__(name, (int(n), int(d)), self._source.dtype)
         self.advance: Advance = lambda n: None
         if self.shape[0] == 0:
             raise ValueError(f"{name}: has no rows; at least 1 is needed")
@@ -41,12 +37,12 @@ class Vectors:
     @property
     def n(self) -> int:
         """Number of rows."""
-        return int(self.shape[0])
+        return self.shape[0]
 
     @property
     def d(self) -> int:
         """Dimensions."""
-        return int(self.shape[1])
+        return self.shape[1]
 
     def read(self, first: int, n: int) -> NDArray[Any]:
         """Return rows one after the other."""

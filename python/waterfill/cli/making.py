@@ -122,7 +122,7 @@ def build(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE",
+            metavar="FILES",
             help="Vectors; those of each file come after those of the one before.",
             show_default=False,
         ),

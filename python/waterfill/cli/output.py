@@ -19,6 +19,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
@@ -82,6 +83,10 @@ class Output:
             bar.stop()
 
 
+_NAME = TextColumn("{task.description}")
+_UNKNOWN: tuple[ProgressColumn, ...] = (_NAME, SpinnerColumn("line"), TimeElapsedColumn())
+
+
 class _Rate(ProgressColumn):
     """Vectors a second."""
 
@@ -94,9 +99,9 @@ class _Bar:
     """A bar that appears only if there is something to wait for."""
 
     def __init__(self, what: str, total: int | None, then: str | None) -> None:
-        columns = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+        columns = _UNKNOWN
         if total is not None:
-            columns[2:] = [_Rate(), TextColumn("left"), TimeRemainingColumn()]
+            columns = (_NAME, BarColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task(what, total=total)
         self._left, self._then = total, then
@@ -117,11 +122,7 @@ class _Bar:
             self._left -= n
             if self._left <= 0 and self._then is not None:
                 self._left = None
-                self._progress.columns = (
-                    TextColumn("{task.description}"),
-                    BarColumn(),
-                    TimeElapsedColumn(),
-                )
+                self._progress.columns = _UNKNOWN
                 self._progress.reset(self._task, total=None, description=self._then)
 
     def stop(self) -> None:

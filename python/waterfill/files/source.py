@@ -62,7 +62,7 @@ class FileSource(ABC):
 
     def read(self, first: int, n: int) -> NDArray[Any]:
         """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
-        return self.take(np.arange(first, first + n))
+        return self.take(np.arange(first, first + n, dtype=np.int64))
 
     def __len__(self) -> int:
         return self.shape[0]
