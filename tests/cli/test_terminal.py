@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.harness import COMMAND, DATA, environment
+from cli.harness import COMMAND, environment
 
 pty = pytest.importorskip("pty")
 
@@ -53,7 +53,7 @@ def big(tmp_path):
     return tmp_path
 
 
-def test_a_terminal_gets_bars(big, made):
+def test_a_terminal_gets_bars(big, made, base):
     """First with a rate and the time left; training only tells how long it takes."""
     arguments = ("big.npy", "--threads", "1", "-o", "codes.npy")
     code, out, shown = in_terminal(big, "encode", str(made / "codec.wf"), *arguments)
@@ -65,7 +65,8 @@ def test_a_terminal_gets_bars(big, made):
     assert re.search(r"left \S*0:00:\d\d", shown)
     assert "\x1b[?25h" in shown[-40:]  # the cursor is back
 
-    arguments = (str(DATA / "base.npy"), "--threads", "1", "--effort", "best", "-o", "codec.wf")
+    np.save(big / "base.npy", np.tile(base, (5, 1)))
+    arguments = ("base.npy", "--threads", "1", "--effort", "best", "-o", "codec.wf")
     code, _, shown = in_terminal(big, "train", *arguments)
     assert code == 0
     assert re.search(r"training .*0:00:\d\d", shown)

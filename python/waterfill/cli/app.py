@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli import making, measuring, using
+from waterfill.cli import making, measuring, optimizing, using
 from waterfill.cli.errors import report, show_warnings
-from waterfill.cli.options import help_text
+from waterfill.cli.options import command, help_text
 
 app = typer.Typer(
     name="waterfill",
@@ -20,8 +20,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (measuring, making, using):
-    module.add_to(app)
+for name, function in (
+    ("analyze", measuring.analyze),
+    ("optimize", optimizing.optimize),
+    ("train", making.train),
+    ("encode", making.encode),
+    ("build", making.build),
+    ("search", using.search),
+    ("info", using.info),
+    ("export-faiss", using.export_faiss),
+    ("bench", measuring.bench),
+    ("report", optimizing.report),
+    ("reproduce", measuring.reproduce),
+):
+    command(app, name, function)
 
 
 def _version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 
 import waterfill as wf
 from waterfill.atomic import whole_or_nothing
+from waterfill.cli.describe import Index, codec_words, describe_codec, describe_index, index_words
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import Vectors, check_output, joined, read_queries, read_stored
 from waterfill.cli.options import (
@@ -28,19 +29,10 @@ from waterfill.cli.options import (
     RefineName,
     Seed,
     VectorFile,
-    command,
     out_file,
 )
 from waterfill.cli.output import Output, pairs, size
 from waterfill.rows import Rows
-
-Index = wf.IndexFlat | wf.IndexIVF
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to an application."""
-    for name, function in (("train", train), ("encode", encode), ("build", build)):
-        command(app, name)(function)
 
 
 def train(
@@ -67,20 +59,8 @@ def train(
     with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
         codec = recipe.train(vectors, metric.value, queries=asked)
     wf.write_codec(codec, output)
-    document = {
-        "output": str(output),
-        "d": codec.d,
-        "code_size": codec.code_size,
-        "cells": codec.cells,
-        "metric": metric.value,
-        "seed": seed,
-    }
-    ratio = 4 * codec.d / codec.code_size
-    values = {
-        "codes": f"{codec.code_size} bytes, {ratio:.1f} times smaller than float32",
-        "cells": f"{codec.cells:,}",
-    }
-    out.show(document, pairs(f"{output}: codec of {codec.d} dimensions", values))
+    document = {"output": str(output), "seed": seed, **describe_codec(codec)}
+    out.show(document, pairs(str(output), codec_words(codec)))
 
 
 def encode(
@@ -210,18 +190,8 @@ def build(
     with out.progress("writing"):
         wf.write_index(index, output)
     bytes_ = output.stat().st_size
-    document = {
-        "output": str(output),
-        "file_bytes": bytes_,
-        "n": index.ntotal,
-        "d": index.d,
-        "metric": index.metric,
-        "bytes_per_vector": index.bytes_per_vector,
-        "memory_bytes": index.nbytes,
-        "nlist": nlist,
-        "refine": index.refine,
-    }
-    out.show(document, f"{output}, {size(bytes_)}: {index!r}")
+    document = {"output": str(output), "file_bytes": bytes_, **describe_index(index)}
+    out.show(document, pairs(str(output), {"file": size(bytes_), **index_words(index)}))
 
 
 def _with_codec(

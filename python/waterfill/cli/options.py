@@ -122,39 +122,34 @@ def help_text(function: Callable[..., Any]) -> str:
     return inspect.cleandoc(function.__doc__ or "").replace("Example:", "\b\nExample:")
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def command(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
     """Add a function as a command: with the common options, and errors as one line.
 
     The function takes an `Output`, then what is asked for. What it returns is the exit code; None
     is 0.
     """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    annotations = {each.name: each.annotation for each in own} | _COMMON
+    defaults = {each.name: each.default for each in own} | _DEFAULTS
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        annotations = {each.name: each.annotation for each in own} | _COMMON
-        defaults = {each.name: each.default for each in own} | _DEFAULTS
+    def run(**given: Any) -> None:
+        common = {option: given.pop(option) for option in _COMMON}
+        try:
+            _use_threads(common["threads"])
+            code = function(Output(common["json"]), **given)
+        except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, typer.Exit | BrokenPipeError):
+                raise
+            code = report(error, annotations, debug=common["debug"])
+        raise typer.Exit(code or 0)
 
-        def run(**given: Any) -> None:
-            common = {option: given.pop(option) for option in _COMMON}
-            try:
-                _use_threads(common["threads"])
-                code = function(Output(common["json"]), **given)
-            except (Exception, KeyboardInterrupt) as error:
-                if isinstance(error, typer.Exit | BrokenPipeError):
-                    raise
-                code = report(error, annotations, debug=common["debug"])
-            raise typer.Exit(code or 0)
-
-        run.__name__, run.__doc__ = function.__name__, help_text(function)
-        run.__annotations__ = annotations
-        kind = inspect.Parameter.KEYWORD_ONLY
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                inspect.Parameter(name, kind, default=defaults[name], annotation=annotations[name])
-                for name in annotations
-            ]
-        )
-        app.command(name)(run)
-        return function
-
-    return decorate
+    run.__name__, run.__doc__ = function.__name__, help_text(function)
+    run.__annotations__ = annotations
+    kind = inspect.Parameter.KEYWORD_ONLY
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(option, kind, default=defaults[option], annotation=annotation)
+            for option, annotation in annotations.items()
+        ]
+    )
+    app.command(name)(run)

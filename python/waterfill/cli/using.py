@@ -11,9 +11,10 @@ import typer
 import waterfill as wf
 from waterfill._core import FormatError
 from waterfill.atomic import whole_or_nothing
+from waterfill.cli.describe import codec_words, describe_codec, describe_index, index_words
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import check_output, read_queries
-from waterfill.cli.options import Neighbours, command, out_file
+from waterfill.cli.options import Neighbours, out_file
 from waterfill.cli.output import Output, grid, pairs, size
 from waterfill.io import file_kind
 
@@ -31,12 +32,6 @@ QueriesKey = Annotated[
     ),
 ]
 IndexFile = Annotated[Path, typer.Argument(metavar="INDEX", help="An index of waterfill.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to an application."""
-    for name, function in (("search", search), ("info", info), ("export-faiss", export_faiss)):
-        command(app, name)(function)
 
 
 def search(
@@ -137,10 +132,10 @@ def info(
     document: dict[str, Any] = {"file": str(file), "kind": kind, "file_bytes": bytes_}
     values = {"file": f"{size(bytes_)}, {kind}"}
     if index is not None:
-        document["index"] = _describe_index(index)
-        values |= _index_words(index)
-    document["codec"] = _describe_codec(codec)
-    values |= _codec_words(codec)
+        document["index"] = describe_index(index)
+        values |= index_words(index)
+    document["codec"] = describe_codec(codec)
+    values |= codec_words(codec)
     manifest = getattr(codec, "manifest", None)
     if manifest is not None:
         document["manifest"] = manifest
@@ -150,77 +145,6 @@ def info(
     elif manifest is not None:
         tables.append(pairs("\nManifest", {"": manifest}))
     out.show(document, *tables)
-
-
-def _describe_index(index: wf.IndexFlat | wf.IndexIVF) -> dict[str, Any]:
-    lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
-    return {
-        "n": index.ntotal,
-        "d": index.d,
-        "metric": index.metric,
-        "bytes_per_vector": index.bytes_per_vector,
-        "memory_bytes": index.nbytes,
-        "has_ids": index.has_ids,
-        "refine": index.refine,
-        "k_factor": index.k_factor,
-        **lists,
-    }
-
-
-def _index_words(index: wf.IndexFlat | wf.IndexIVF) -> dict[str, str]:
-    words = {
-        "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
-        "bytes a vector": f"{index.bytes_per_vector}, "
-        f"{4 * index.d / index.bytes_per_vector:.1f} times smaller than float32",
-        "memory": size(index.nbytes),
-        "ids": "of their own" if index.has_ids else "positions",
-    }
-    if isinstance(index, wf.IndexIVF):
-        words["lists"] = f"{index.nlist:,}, of which a query looks at {index.nprobe:,}"
-    if index.refine is not None:
-        words["refine"] = f"{index.refine} rows, {index.k_factor:g} candidates a neighbour"
-    return words
-
-
-def _describe_codec(codec: wf.Codec) -> dict[str, Any]:
-    plan = codec.plan
-    return {
-        "d": codec.d,
-        "code_size": codec.code_size,
-        "cells": codec.cells,
-        "alpha": codec.alpha,
-        "scan_groups": codec.scan_groups,
-        "refine_factor": codec.refine_factor,
-        "plan": {
-            "maker": plan.maker,
-            "groups": len(plan.groups),
-            "classes": plan.classes,
-            "weighting": plan.weighting,
-            "normalize": plan.normalize,
-            "for_queries": plan.query_variances is not None,
-            "predicted_distortion": plan.predicted_distortion,
-            "shannon_bound": plan.shannon_bound,
-        },
-    }
-
-
-def _codec_words(codec: wf.Codec) -> dict[str, str]:
-    plan = codec.plan
-    classes = ", ".join(f"{count} {name}" for name, count in plan.classes.items())
-    told = [
-        name
-        for name, true in (
-            ("vectors are divided by their norm", plan.normalize),
-            ("fitted to queries", plan.query_variances is not None),
-        )
-        if true
-    ]
-    return {
-        "codec": f"{codec.d} dimensions in {codec.code_size} bytes, {codec.cells:,} cells",
-        "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *told]),
-        "distortion": f"{plan.predicted_distortion:.1%} expected, Shannon bound "
-        f"{plan.shannon_bound:.1%}",
-    }
 
 
 def export_faiss(

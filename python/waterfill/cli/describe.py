@@ -1,0 +1,86 @@
+"""Codecs and indexes, for programs and for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import waterfill as wf
+from waterfill.cli.output import size
+
+Index = wf.IndexFlat | wf.IndexIVF
+
+
+def describe_index(index: Index) -> dict[str, Any]:
+    """Return what programs want to know of an index."""
+    lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
+    return {
+        "n": index.ntotal,
+        "d": index.d,
+        "metric": index.metric,
+        "bytes_per_vector": index.bytes_per_vector,
+        "memory_bytes": index.nbytes,
+        "has_ids": index.has_ids,
+        "refine": index.refine,
+        "k_factor": index.k_factor,
+        **lists,
+    }
+
+
+def index_words(index: Index) -> dict[str, str]:
+    """Return it for people."""
+    words = {
+        "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
+        "bytes a vector": f"{index.bytes_per_vector}, "
+        f"{4 * index.d / index.bytes_per_vector:.1f} times smaller than float32",
+        "memory": size(index.nbytes),
+        "ids": "of their own" if index.has_ids else "positions",
+    }
+    if isinstance(index, wf.IndexIVF):
+        words["lists"] = f"{index.nlist:,}, of which a query looks at {index.nprobe:,}"
+    if index.refine is not None:
+        words["refine"] = f"{index.refine} rows, {index.k_factor:g} candidates a neighbour"
+    return words
+
+
+def describe_codec(codec: wf.Codec) -> dict[str, Any]:
+    """Return what programs want to know of a codec."""
+    plan = codec.plan
+    return {
+        "d": codec.d,
+        "code_size": codec.code_size,
+        "cells": codec.cells,
+        "alpha": codec.alpha,
+        "scan_groups": codec.scan_groups,
+        "refine_factor": codec.refine_factor,
+        "plan": {
+            "maker": plan.maker,
+            "groups": len(plan.groups),
+            "classes": plan.classes,
+            "weighting": plan.weighting,
+            "normalize": plan.normalize,
+            "for_queries": plan.query_variances is not None,
+            "predicted_distortion": plan.predicted_distortion,
+            "shannon_bound": plan.shannon_bound,
+        },
+    }
+
+
+def codec_words(codec: wf.Codec) -> dict[str, str]:
+    """Return it for people."""
+    plan = codec.plan
+    cells = f"{codec.cells:,} cells" if codec.cells else "no cells"
+    classes = ", ".join(f"{count} {name}" for name, count in plan.classes.items())
+    told = [
+        name
+        for name, true in (
+            ("vectors are divided by their norm", plan.normalize),
+            ("fitted to queries", plan.query_variances is not None),
+        )
+        if true
+    ]
+    return {
+        "codec": f"{codec.d} dimensions in {codec.code_size} bytes, {cells}",
+        "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *told]),
+        "distortion": f"{plan.predicted_distortion:.1%} expected, Shannon bound "
+        f"{plan.shannon_bound:.1%}",
+    }
