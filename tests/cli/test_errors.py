@@ -144,7 +144,10 @@ def test_an_interrupt_leaves_no_file(run, base, wait):
     assert os.listdir(run.directory) == ["big.npy"]
 
 
-def test_an_interrupt_while_codes_are_written(run, made):
+@pytest.mark.parametrize(
+    ("number", "code", "lines"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 0)]
+)
+def test_an_end_while_codes_are_written(run, made, number, code, lines):
     """Codes go to a temporary file, which an interrupt takes away."""
     rows = np.lib.format.open_memmap(
         run.directory / "big.npy", mode="w+", dtype=np.float16, shape=(1_000_000, 384)
@@ -162,9 +165,9 @@ def test_an_interrupt_while_codes_are_written(run, made):
     while not any(name.endswith(".tmp") for name in os.listdir(run.directory)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.count("\n")) == (130, 1)
+    assert (process.returncode, err.count("\n")) == (code, lines)
     assert os.listdir(run.directory) == ["big.npy"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -62,9 +63,15 @@ def _application(
 app.callback(help=help_text(_application))(_application)
 
 
+def _end(number: int, frame: object) -> None:
+    """Take temporary files away, as after Ctrl-C, when asked to end."""
+    raise SystemExit(128 + number)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command; return its exit code."""
     show_warnings()
+    signal.signal(signal.SIGTERM, _end)
     try:
         code = app(list(arguments) or ["--help"], prog_name="waterfill", standalone_mode=False)
         sys.stdout.flush()
