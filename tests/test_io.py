@@ -293,3 +293,22 @@ def test_a_file_after_removals_is_that_of_the_survivors(
     for name, one in (("index", index), ("fresh", fresh)):
         wf.write_index(one, tmp_path / name)
     assert (tmp_path / "index").read_bytes() == (tmp_path / "fresh").read_bytes()
+
+
+def test_codecs_on_disk(codec, index, image, tmp_path):
+    wf.write_codec(codec, tmp_path / "codec.wf")
+    assert (tmp_path / "codec.wf").read_bytes() == codec.to_bytes()
+    assert wf.read_codec(str(tmp_path / "codec.wf")).to_bytes() == codec.to_bytes()
+    found = wf.read_codec(write(tmp_path / "index.wf", image))  # that of an index
+    assert found.to_bytes() == index.codec.to_bytes()
+    wf.write_codec(codec, tmp_path / "index.wf")  # is replaced
+    assert wf.read_codec(tmp_path / "index.wf").d == codec.d
+    assert sorted(os.listdir(tmp_path)) == ["codec.wf", "index.wf"]
+    data = codec.to_bytes()
+    for damaged in (b"", data[:10], data[:-9], b"\x93NUMPY" + bytes(200), image[:-9]):
+        with pytest.raises(wf.FormatError, match=r"bad\.wf: "):
+            wf.read_codec(write(tmp_path / "bad.wf", damaged))
+    with pytest.raises(FileNotFoundError, match=r"none\.wf"):
+        wf.read_codec(tmp_path / "none.wf")
+    with pytest.raises(TypeError, match=r"codec must be a waterfill\.Codec, got IndexFlat"):
+        wf.write_codec(index, tmp_path / "codec.wf")
