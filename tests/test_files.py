@@ -253,9 +253,10 @@ def test_other_contents_are_refused(tmp_path):
 @pytest.mark.parametrize("suffix", TABLES)
 def test_lists_that_are_no_vectors_get_their_row(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"
+    float32 = pa.float32()
 
-    def write(values: list[object]) -> FileSource:
-        table = pa.table({"v": pa.array(values, type=pa.list_(pa.float32()))})
+    def write(values: list[object], kind: pa.DataType = float32) -> FileSource:
+        table = pa.table({"v": pa.array(values, type=pa.list_(kind))})
         if suffix == "parquet":
             pq.write_table(table, path, row_group_size=3)
         else:
@@ -268,8 +269,12 @@ def test_lists_that_are_no_vectors_get_their_row(tmp_path, suffix):
         np.asarray(write([[1, 2]] * 5 + [[1, 2, 3]]))
     with pytest.raises(wf.FormatError, match="row 0 is null"):
         write([None])
-    with pytest.raises(ValueError, match=r"column v: row 3 "):
-        wf.IndexFlat(wf.Recipe(2, 1)).train(write([[1, 2]] * 3 + [[1, None]] * 3))
+    for kind in (pa.float32(), pa.int8()):
+        found = write([[1, 2]] * 4 + [[1, None]] * 2 + [[3, 4]] * 3, kind)
+        with pytest.raises(wf.FormatError, match="column v: row 4 has a null, wanted are 2"):
+            wf.IndexFlat(wf.Recipe(2, 1)).train(found)
+        np.testing.assert_array_equal(found[6:9], [[3, 4]] * 3)  # what is whole is still read
+        np.testing.assert_array_equal(found[0:3], [[1, 2]] * 3)
 
 
 class Halves:

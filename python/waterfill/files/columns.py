@@ -81,11 +81,12 @@ class ParquetSource(ColumnSource):
             self._coming = self._batches(group, self._size)
             self._first, end = int(self._starts[group]), int(self._starts[group])
         while row >= end:
+            self._first, self._batch = 0, self._batch[:0]  # after an error one begins anew
             column = next(self._coming, None)
             if column is None:
                 raise FormatError(f"{self.name}: ends before row {row}, which its footer promises")
-            self._batch = _matrix(column, self.shape[1], self.name, end)
-            self._first, end = end, end + len(column)
+            batch = _matrix(column, self.shape[1], self.name, end)
+            self._first, self._batch, end = end, batch, end + len(column)
 
 
 class ArrowSource(ColumnSource):
@@ -202,7 +203,11 @@ def _matrix(column: Any, d: int, name: str, first: int) -> NDArray[Any]:
             raise FormatError(
                 f"{name}: row {first + row} has {lengths[row]} numbers, wanted are {d}"
             )
-    values: NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+    numbers = column.flatten()
+    if numbers.null_count:
+        place = int(np.argmax(numbers.is_null().to_numpy(zero_copy_only=False)))
+        raise FormatError(f"{name}: row {first + place // d} has a null, wanted are {d} numbers")
+    values: NDArray[Any] = numbers.to_numpy(zero_copy_only=False)
     return values.reshape(-1, d)
 
 
