@@ -103,25 +103,28 @@ class Manifest:
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"text is no manifest of a codec: {error}") from None
 
-    def __str__(self) -> str:
-        plan, training = self.plan, self.training
-        lines = [
-            f"made      {self.created}, waterfill {self.version}, NumPy {self.numpy}, {self.isa}",
-            f"data      {self.rows:,} x {self.d} {self.dtype}, {self.trained_rows:,} rows drawn, "
+    def words(self) -> dict[str, str]:
+        """Return it for people, line by line."""
+        plan = self.plan
+        words = {
+            "made": f"{self.created}, waterfill {self.version}, NumPy {self.numpy}, {self.isa}",
+            "data": f"{self.rows:,} x {self.d} {self.dtype}, {self.trained_rows:,} rows drawn, "
             f"sha256 {self.data_sha256[:16]}",
-            f"plan      {plan['maker']}, {plan['code_bytes']} bytes, "
+            "plan": f"{plan['maker']}, {plan['code_bytes']} bytes, "
             f"weighting {plan['weighting']:g}" + (", normalised" if plan["normalize"] else ""),
-            "training  " + ", ".join(f"{name} {value}" for name, value in training.items()),
-        ]
+            "training": ", ".join(f"{name} {value}" for name, value in self.training.items()),
+        }
         if self.objective:
-            lines.append(f"objective {self.objective}")
+            words["objective"] = self.objective
         if self.measured:
-            found = (
+            words["measured"] = ", ".join(
                 f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
                 for name, value in self.measured.items()
             )
-            lines.append("measured  " + ", ".join(found))
-        return "\n".join(lines)
+        return words
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<10}{line}" for name, line in self.words().items())
 
 
 def _as_number(value: Any) -> Any:

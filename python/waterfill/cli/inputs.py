@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +88,3 @@ def check_output(path: Path, inputs: Sequence[Path | None]) -> None:
     for given in inputs:
         if given is not None and path.exists() and given.exists() and path.samefile(given):
             raise UsageError(f"-o {path} is a file that is read; give another name")
-
-
-def provided(name: str, module: str = "waterfill") -> Callable[..., Any]:
-    """Return a function of the library that not every build has."""
-    try:
-        found: Any = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        found = None
-    if not callable(found):
-        raise UsageError(f"this release of waterfill has no {module}.{name}; install a later one")
-    function: Callable[..., Any] = found
-    return function

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import waterfill as wf
-from waterfill.cli.inputs import Vectors, provided, read_queries, read_stored
+from waterfill.arguments import as_positive_int
+from waterfill.cli.inputs import read_queries, read_stored
 from waterfill.cli.options import (
     Key,
     Metric,
@@ -21,9 +21,18 @@ from waterfill.cli.options import (
     VectorFile,
 )
 from waterfill.cli.output import Output, grid, pairs
+from waterfill.extras import require_faiss
 from waterfill.io import file_kind
+from waterfill.tuning.measure import measure
+from waterfill.tuning.peers import measure_peers
+from waterfill.tuning.split import Split, split_sample
 
 _SPECTRUM = (0.5, 0.9, 0.99)
+_PARTS = (16, 8, 4)  # of the dimensions: bytes of codes
+_FIGURES = (
+    *("name", "bytes_per_vector", "recall"),
+    *("queries_per_second", "encode_rate", "train_seconds"),
+)
 
 
 def analyze(out: Output, file: VectorFile, key: Key = None, metric: Metric = MetricName.ip) -> None:
@@ -101,29 +110,23 @@ def bench(
     Example:
       waterfill bench base.npy --queries query.npy --code-bytes 48 --threads 1
     """
-    from waterfill.cli import benchmark
-
-    measure_peers = provided("measure_peers", "waterfill.tuning.peers")
+    require_faiss("waterfill bench")
     vectors = read_stored(file, key)
     asked = read_queries(queries, queries_key, vectors.d)
-    case = benchmark.draw(vectors, asked, metric.value, k, rows, seed)
-    sizes = code_bytes or [max(1, vectors.d // part) for part in (16, 8, 4)]
+    split = split_sample(vectors, asked, metric.value, k, seed, most=as_positive_int("rows", rows))
+    sizes = code_bytes or [max(1, vectors.d // part) for part in _PARTS]
     with out.progress("measuring waterfill"):
-        ours = [benchmark.measure(case, size, seed) for size in sizes]
+        measured = _ours(split, sizes)
     with out.progress("measuring FAISS"):
         peers = measure_peers(
-            case.base, case.queries, case.truth, metric=metric.value, k=k, sizes=sizes
+            split.base, split.queries, split.truth, metric=metric.value, k=k, sizes=sizes
         )
-    names = (
-        *("name", "bytes_per_vector", "recall"),
-        *("queries_per_second", "encode_rate", "train_seconds"),
-    )
-    measured = [{name: getattr(each, name) for name in names} for each in (*ours, *peers)]
+    measured += [{name: getattr(peer, name) for name in _FIGURES} for peer in peers]
     measured.sort(key=lambda row: row["bytes_per_vector"])
     document = {
         "file": str(file),
-        "n": len(case.base),
-        "queries": len(case.queries),
+        "n": len(split.base),
+        "queries": len(split.queries),
         "metric": metric.value,
         "k": k,
         "threads": wf.get_num_threads(),
@@ -141,11 +144,22 @@ def bench(
         for row in measured
     ]
     title = (
-        f"{len(case.base):,} vectors of {vectors.d} dimensions, {len(case.queries):,} queries, "
+        f"{len(split.base):,} vectors of {vectors.d} dimensions, {len(split.queries):,} queries, "
         f"metric {metric.value}, threads {wf.get_num_threads()}"
     )
     header = ("index", "bytes", f"recall@{k}", "queries/s", "encoded/s", "training, s")
     out.show(document, grid(title, header, table))
+
+
+def _ours(split: Split, sizes: list[int]) -> list[dict[str, Any]]:
+    """Measure waterfill with so many bytes."""
+    analysis = wf.analyze(split.base, normalize=split.metric == "cosine")
+    rows = []
+    for code_bytes in sizes:
+        trial, _ = measure(wf.Settings(code_bytes), split, analysis)
+        figures = {name: getattr(trial, name) for name in _FIGURES[1:]}
+        rows.append({"name": f"waterfill {code_bytes}", **figures})
+    return rows
 
 
 def reproduce(
@@ -157,7 +171,9 @@ def reproduce(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="The vectors that it was trained on.")
     ],
+    queries: Queries = None,
     key: Key = None,
+    queries_key: QueriesKey = None,
 ) -> int:
     """Train again as a manifest says.
 
@@ -166,26 +182,27 @@ def reproduce(
     Example:
       waterfill reproduce codec.wf base.npy
     """
-    again = provided("reproduce", "waterfill.manifest")
     said = _manifest(manifest)
-    vectors: Vectors = read_stored(data, key)
+    vectors = read_stored(data, key)
+    asked = read_queries(queries, queries_key, vectors.d)
     with out.progress("training again"):
-        found = again(said, vectors)
+        found = wf.reproduce(said, vectors, asked)
     document = {"identical": found.identical, "differences": list(found.differences)}
-    words = "the same codes" if found.identical else "other codes: " + "; ".join(found.differences)
+    words = "; ".join(("the same codes" if found.identical else "other codes", *found.differences))
     out.show(document, f"{manifest} and {data}: {words}")
     return 0 if found.identical else 1
 
 
-def _manifest(path: Path) -> Any:
+def _manifest(path: Path) -> wf.Manifest:
     if file_kind(path) is not None:
-        manifest = getattr(wf.read_codec(path), "manifest", None)
+        manifest = wf.read_codec(path).manifest
         if manifest is None:
             raise ValueError(f"{path}: this codec has no manifest; train it again to have one")
         return manifest
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return wf.Manifest.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path}: neither a file of waterfill nor JSON ({error}); wanted is a manifest"
+            f"{path}: neither a file of waterfill nor a manifest ({error}); wanted is what "
+            "waterfill info --json shows as such"
         ) from None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 import waterfill as wf
 from waterfill.cli.errors import INTERRUPTED, UsageError
-from waterfill.cli.inputs import check_output, provided, read_queries, read_stored
+from waterfill.cli.inputs import check_output, read_queries, read_stored
 from waterfill.cli.options import (
     Key,
     Metric,
@@ -21,8 +25,27 @@ from waterfill.cli.options import (
     VectorFile,
     out_file,
 )
-from waterfill.cli.output import Output, grid, pairs
+from waterfill.cli.output import Output, grid, pairs, size
+from waterfill.reporting import require_report
+from waterfill.tuning.estimate import Estimate
+from waterfill.tuning.objective import NAMED
 
+_SIZES = (1, 10, 100)  # times the vectors that there will be
+
+
+class AccuracyName(str, Enum):
+    """What a target counts."""
+
+    recall = "recall"
+    forgiving_accuracy = "forgiving_accuracy"
+
+
+Accuracy = Annotated[
+    AccuracyName,
+    typer.Option(
+        "--accuracy", help="What the target counts; forgiving: half of the true ten are all."
+    ),
+]
 TargetRecall = Annotated[
     float | None,
     typer.Option(
@@ -41,7 +64,10 @@ MaxBytes = Annotated[
 Objective = Annotated[
     str | None,
     typer.Option(
-        "--objective", metavar="NAME", help="An objective by its name.", show_default=False
+        "--objective",
+        metavar="NAME",
+        help="The greatest " + " or ".join(NAMED) + ".",
+        show_default=False,
     ),
 ]
 Ntotal = Annotated[
@@ -50,6 +76,15 @@ Ntotal = Annotated[
         "--ntotal",
         metavar="N",
         help="Vectors that there will be; recall falls as they grow.",
+        show_default=False,
+    ),
+]
+PricePerGb = Annotated[
+    float | None,
+    typer.Option(
+        "--price-per-gb",
+        metavar="P",
+        help="Price of a GB of memory for a month.",
         show_default=False,
     ),
 ]
@@ -69,9 +104,11 @@ def optimize(
     objective: Objective = None,
     output: Annotated[Path | None, out_file("The codec that was chosen", "CODEC")] = None,
     queries: Queries = None,
+    accuracy: Accuracy = AccuracyName.recall,
     k: Neighbours = 10,
     metric: Metric = MetricName.ip,
     ntotal: Ntotal = None,
+    price_per_gb: PricePerGb = None,
     time_budget: TimeBudget = None,
     seed: Seed = 0,
     key: Key = None,
@@ -90,13 +127,11 @@ def optimize(
         check_output(output, (file, queries))
     result = _optimized(
         out,
-        file,
-        key,
-        queries,
-        queries_key,
+        _Files(file, key, queries, queries_key),
         target_recall=target_recall,
         max_bytes=max_bytes,
         objective=objective,
+        accuracy=accuracy.value,
         k=k,
         metric=metric.value,
         ntotal=ntotal,
@@ -105,6 +140,7 @@ def optimize(
     )
     if output is not None:
         wf.write_codec(result.codec, output)
+    estimates = [result.estimate(n * result.ntotal, price_per_gb=price_per_gb) for n in _SIZES]
     document = {
         "file": str(file),
         "output": None if output is None else str(output),
@@ -113,6 +149,7 @@ def optimize(
             for name in ("objective", "reason", "complete", "metric", "k", "seed", "seconds")
         },
         "best": result.best.row(),
+        "expected": [asdict(each) for each in estimates],
         "frontier": result.frontier.rows(),
         "trials": [trial.row() for trial in result.trials],
     }
@@ -121,24 +158,18 @@ def optimize(
         "objective": result.objective,
         "chosen": best.settings,
         "because": result.reason,
-        f"recall@{result.k}": f"{best.recall:.4f}",
+        f"recall@{result.k}": f"{best.recall:.4f} among {len(result.split.base):,} of the sample",
         "bytes a vector": f"{best.bytes_per_vector:.1f} ({best.memory_ratio:.1f} times smaller)",
         "search": f"{len(result.trials)} trials in {result.seconds:.1f} s"
         + ("" if result.complete else ", stopped early"),
         **({} if output is None else {"codec": output}),
     }
-    rows = [
-        [
-            f"{trial.bytes_per_vector:.1f}",
-            f"{trial.recall:.4f}",
-            f"{trial.queries_per_second:,.0f}",
-            f"{trial.encode_rate:,.0f}",
-            str(trial.settings),
-        ]
-        for trial in result.frontier
-    ]
-    header = ("bytes", f"recall@{result.k}", "queries/s", "encoded/s", "settings")
-    out.show(document, pairs(str(file), values), grid("\nNo other beats these:", header, rows))
+    out.show(
+        document,
+        pairs(str(file), values),
+        _expected(result.k, estimates),
+        _frontier(result.k, result.frontier),
+    )
     stopped = not result.complete and time_budget is None
     return INTERRUPTED if stopped else None
 
@@ -151,9 +182,13 @@ def report(
     max_bytes: MaxBytes = None,
     objective: Objective = None,
     queries: Queries = None,
+    accuracy: Accuracy = AccuracyName.recall,
     k: Neighbours = 10,
     metric: Metric = MetricName.ip,
     ntotal: Ntotal = None,
+    peers: Annotated[
+        bool, typer.Option(help="Measure FAISS's types beside, where FAISS is installed.")
+    ] = True,
     time_budget: TimeBudget = None,
     seed: Seed = 0,
     key: Key = None,
@@ -164,41 +199,82 @@ def report(
     Example:
       waterfill report base.npy --target-recall 0.95 -o report.html
     """
-    write = provided("report")
+    require_report()
     check_output(output, (file, queries))
     result = _optimized(
         out,
-        file,
-        key,
-        queries,
-        queries_key,
+        _Files(file, key, queries, queries_key),
         target_recall=target_recall,
         max_bytes=max_bytes,
         objective=objective,
+        accuracy=accuracy.value,
         k=k,
         metric=metric.value,
         ntotal=ntotal,
         seed=seed,
         time_budget=time_budget,
     )
-    with out.progress("writing the page"):
-        write(result, output)
+    with out.progress("measuring FAISS, and writing the page" if peers else "writing the page"):
+        wf.report(result, output, peers=peers)
     document = {"file": str(file), "output": str(output), "best": result.best.row()}
     out.show(document, f"{output}: {result.objective}; {result.best.settings}")
 
 
-def _optimized(
-    out: Output,
-    file: Path,
-    key: str | None,
-    queries: Path | None,
-    queries_key: str | None,
-    **options: Any,
-) -> Any:
+@dataclass(frozen=True)
+class _Files:
+    """Where vectors and queries are."""
+
+    vectors: Path
+    key: str | None
+    queries: Path | None
+    queries_key: str | None
+
+
+def _optimized(out: Output, files: _Files, **options: Any) -> wf.Result:
     if all(options[name] is None for name in ("target_recall", "max_bytes", "objective")):
         raise UsageError("say what is wanted: --target-recall R, --max-bytes N or --objective NAME")
-    run = provided("optimize")
-    sample = read_stored(file, key)
-    asked = read_queries(queries, queries_key, sample.d)
-    with out.progress("optimizing"):
-        return run(sample, asked, **options)
+    sample = read_stored(files.vectors, files.key)
+    asked = read_queries(files.queries, files.queries_key, sample.d)
+    with out.narrated("optimizing") as say:
+
+        def tell(trial: wf.Trial, seconds: float) -> None:
+            say(
+                f"{trial.settings}: {trial.bytes_per_vector:.1f} bytes a vector, recall "
+                f"{trial.recall:.3f} ({seconds:.1f} s)"
+            )
+
+        return wf.optimize(sample, asked, progress=tell, **options)
+
+
+def _expected(k: int, estimates: Sequence[Estimate]) -> Table:
+    """Show what larger collections would take."""
+    rows = [
+        [
+            f"{each.n:,}",
+            str(each.recall),
+            size(each.memory_bytes),
+            size(each.file_bytes),
+            f"{each.query_seconds * 1e3:.2g} ms",
+            *([] if each.cost_per_month is None else [f"{each.cost_per_month:,.2f}"]),
+        ]
+        for each in estimates
+    ]
+    price = () if estimates[0].cost_per_month is None else ("a month",)
+    header = ("vectors", f"recall@{k} to expect", "memory", "file", "a query", *price)
+    return grid("\nWhat to expect:", header, rows)
+
+
+def _frontier(k: int, frontier: wf.Frontier) -> Table:
+    """Show trials that no other beats."""
+    rows = [
+        [
+            f"{trial.bytes_per_vector:.1f}",
+            f"{trial.recall:.4f}",
+            f"{trial.queries_per_second:,.0f}",
+            f"{trial.encode_rate:,.0f}",
+            str(trial.settings),
+        ]
+        for trial in frontier
+    ]
+    header = ("bytes", f"recall@{k}", "queries/s", "encoded/s", "settings")
+    return grid("\nNo other beats these:", header, rows)

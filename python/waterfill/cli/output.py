@@ -82,6 +82,24 @@ class Output:
         finally:
             bar.stop()
 
+    @contextmanager
+    def narrated(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show the time that passes on stderr, if that is a terminal, and lines as they come.
+
+        Yields
+        ------
+        callable
+            Takes a line.
+        """
+        if not sys.stderr.isatty():
+            yield lambda line: None
+            return
+        bar = _Bar(what, None, None)
+        try:
+            yield bar.say
+        finally:
+            bar.stop()
+
 
 _NAME = TextColumn("{task.description}")
 _UNKNOWN: tuple[ProgressColumn, ...] = (_NAME, SpinnerColumn("line"), TimeElapsedColumn())
@@ -124,6 +142,9 @@ class _Bar:
                 self._left = None
                 self._progress.columns = _UNKNOWN
                 self._progress.reset(self._task, total=None, description=self._then)
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def stop(self) -> None:
         self._timer.cancel()

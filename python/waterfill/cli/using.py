@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.table import Table
 
 import waterfill as wf
 from waterfill._core import FormatError
@@ -136,14 +138,10 @@ def info(
         values |= index_words(index)
     document["codec"] = describe_codec(codec)
     values |= codec_words(codec)
-    manifest = getattr(codec, "manifest", None)
-    if manifest is not None:
-        document["manifest"] = manifest
-    tables = [pairs(str(file), values)]
-    if isinstance(manifest, dict):
-        tables.append(pairs("\nManifest", manifest))
-    elif manifest is not None:
-        tables.append(pairs("\nManifest", {"": manifest}))
+    tables: list[Table | str] = [pairs(str(file), values)]
+    if codec.manifest is not None:
+        document["manifest"] = asdict(codec.manifest)
+        tables.append(pairs("\nManifest", codec.manifest.words()))
     out.show(document, *tables)
 
 

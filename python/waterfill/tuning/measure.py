@@ -55,7 +55,7 @@ def fill(codec: Codec, settings: Settings, split: Split) -> IndexFlat:
 
 
 def measure(
-    settings: Settings, split: Split, analysis: Analysis, cells: Cells | None
+    settings: Settings, split: Split, analysis: Analysis, cells: Cells | None = None
 ) -> tuple[Trial, IndexFlat]:
     """Try settings with real searches; the trial has no score yet."""
     start = time.perf_counter()

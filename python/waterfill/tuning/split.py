@@ -17,7 +17,7 @@ Neighbours = NDArray[np.int64]
 
 Accuracy = Literal["recall", "forgiving_accuracy"]
 
-_MOST_ROWS = 50_000
+MOST_ROWS = 50_000
 _MOST_BYTES = 512 << 20
 _MOST_QUERIES = 500
 _SHARE = 10  # of a sample, one row in so many is a query, and no more
@@ -50,12 +50,11 @@ class Draw:
     seed: int
 
     @classmethod
-    def plan(cls, sample: Rows, queries: Rows | None, seed: int) -> Draw:
-        """Decide how many are drawn."""
+    def plan(cls, sample: Rows, queries: Rows | None, seed: int, most: int) -> Draw:
+        """Decide how many are drawn, at most so many to be stored."""
         given = 0 if queries is None else queries.n
         held_out = 0 if given else min(_MOST_QUERIES, sample.n // _SHARE)
-        most = min(_MOST_ROWS, max(1000, _MOST_BYTES // (4 * sample.d)))
-        stored = min(sample.n - held_out, most)
+        stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
         # Recall must not be measured with queries that the codec was fitted to.
         asked = min(_MOST_QUERIES, given if given < 2 * FEWEST_QUERIES else given // 2)
         training = given - asked if given >= 2 * FEWEST_QUERIES else 0
@@ -159,8 +158,10 @@ def accuracy(hits: Neighbours, k: int, name: Accuracy = "recall") -> NDArray[np.
     return shares if name == "recall" else np.where(2 * hits >= k, 1.0, shares)
 
 
-def split_sample(sample: Any, queries: Any, metric: Metric, k: int, seed: int) -> Split:
-    """Draw stored vectors and queries, and find the true neighbours.
+def split_sample(
+    sample: Any, queries: Any, metric: Metric, k: int, seed: int, *, most: int = MOST_ROWS
+) -> Split:
+    """Draw stored vectors, at most so many, and queries, and find the true neighbours.
 
     Raises
     ------
@@ -174,7 +175,7 @@ def split_sample(sample: Any, queries: Any, metric: Metric, k: int, seed: int) -
     asked = None if queries is None else Rows(queries, "queries", rows.d)
     if asked is not None and asked.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
-    draw = Draw.plan(rows, asked, seed)
+    draw = Draw.plan(rows, asked, seed, most)
     least = max(_FEWEST_TIMES * k, _SHARE)
     if draw.stored < least:
         raise ValueError(
