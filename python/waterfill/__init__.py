@@ -15,6 +15,7 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
+from waterfill.distortion import Report
 from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
@@ -26,7 +27,6 @@ from waterfill.ivf import IndexIVF
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
-from waterfill.report import Report
 from waterfill.selectors import (
     IDSelector,
     IDSelectorAll,
