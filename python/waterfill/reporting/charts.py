@@ -1,0 +1,333 @@
+"""Charts of the page, as Vega-Lite specifications that Altair makes and checks.
+
+Colours are variables of the page's style sheet, so that light, dark and print need no second
+drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from waterfill.extras import require
+from waterfill.reporting import facts, words
+
+if TYPE_CHECKING:
+    from waterfill.distortion import Report
+    from waterfill.plan import Plan
+    from waterfill.tuning.growth import Expected
+    from waterfill.tuning.peers import Peer
+    from waterfill.tuning.result import Result
+    from waterfill.tuning.trial import Trial
+
+Spec = dict[str, Any]
+Row = dict[str, Any]
+
+TRIED, FRONTIER, CHOSEN = "tried", "frontier", "chosen"
+
+_HEIGHT, _TALL = 260, 360
+_STAR = "M0,-1L.24,-.31H.95L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.31H-.24Z"
+_STYLES = {  # colour, shape, dashes
+    TRIED: ("var(--faint)", "circle", [1, 0]),
+    FRONTIER: ("var(--own)", "circle", [1, 0]),
+    CHOSEN: ("var(--own)", _STAR, [1, 0]),
+    "FAISS PQ": ("var(--pq)", "square", [6, 3]),
+    "FAISS PQ 4 bits": ("var(--pq4)", "triangle-down", [2, 2]),
+    "FAISS OPQ": ("var(--opq)", "diamond", [8, 2, 2, 2]),
+    "FAISS RaBitQ": ("var(--rabitq)", "cross", [4, 4]),
+    "FAISS SQ": ("var(--sq)", "triangle-up", [10, 4]),
+}
+_TIPS = {
+    "series": "what",
+    "name": "settings",
+    "bytes": "bytes",
+    "found": "recall",
+    "note": "note",
+    "speed": "search",
+    "encoding": "encoding",
+}
+_CLASS_COLOURS = {"high": "var(--high)", "medium": "var(--medium)", "low": "var(--low)"}
+_FONT = "system-ui, sans-serif"
+_NARROW = "width < 430 ? {} : {}"  # pixels, in Vega's words
+
+
+def library() -> Any:
+    """Return Altair."""
+    return require("altair", "report", "report")
+
+
+def recall(result: Result, peers: Sequence[Peer]) -> Spec:
+    """Draw recall against bytes: all trials, the frontier, the chosen one, the peers."""
+    alt = library()
+    rows = [_trial_row(TRIED, trial) for trial in result.trials]
+    rows += [_trial_row(FRONTIER, trial) for trial in result.frontier]
+    chosen = _trial_row(CHOSEN, result.best)
+    rows += [_peer_row(peer) for peer in peers]
+    x = _log_axis(
+        alt, "bytes", "bytes a vector (all in)", [row["bytes"] for row in [*rows, chosen]]
+    )
+    y = alt.Y("recall:Q", title=f"recall@{result.k}", axis=alt.Axis(format="%"), scale=_near(alt))
+    series = [name for name in _STYLES if name == CHOSEN or any(r["series"] == name for r in rows)]
+    colour, shape = _styled(alt, series)
+    lines = [row for row in rows if row["series"] != TRIED]
+    dash = alt.StrokeDash(
+        "series:N",
+        legend=None,
+        scale=alt.Scale(domain=series, range=[_STYLES[name][2] for name in series]),
+    )
+    tips = [alt.Tooltip(f"{field}:N", title=title) for field, title in _TIPS.items()]
+    points = {"color": colour, "shape": shape, "tooltip": tips, "x": x, "y": y}
+    wide = words.number(chosen["bytes"])
+    text = {"x": x, "y": y, "text": alt.value(f"{wide} bytes, {chosen['found']}")}
+    chart = alt.layer(
+        _chart(alt, lines).mark_line(strokeWidth=1.6, aria=False).encode(x, y, colour, dash),
+        _chart(alt, rows).mark_point(filled=True, size=55, opacity=0.9).encode(**points),
+        _chart(alt, [chosen])
+        .mark_point(filled=True, size=420, stroke="var(--ink)", strokeWidth=1)
+        .encode(**points),
+        _chart(alt, [chosen]).mark_text(**_beside(chosen, rows)).encode(**text),
+    )
+    return _finish(alt, chart, _TALL, f"Recall against bytes a vector; chosen: {wide} bytes.")
+
+
+def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> Spec:
+    """Draw measured recall, and what is expected of larger collections."""
+    alt = library()
+    made = result.growth
+    rows: list[Row] = [
+        {"series": "measured", "n": size, "recall": recall, "found": words.percent(recall)}
+        for size, recall in zip(made.sizes, made.recalls, strict=True)
+    ]
+    rows += [_expected_row(size, one) for size, one in expected]
+    x = _log_axis(alt, "n", "vectors in the collection", [row["n"] for row in rows], "~s")
+    y = alt.Y("recall:Q", title=f"recall@{result.k}", axis=alt.Axis(format="%"), scale=_near(alt))
+    domain = [name for name in ("measured", "expected") if any(r["series"] == name for r in rows)]
+    looks = {"measured": ("circle", [1, 0]), "expected": ("diamond", [5, 4])}
+    dash = alt.StrokeDash(
+        "series:N",
+        legend=None,
+        scale=alt.Scale(domain=domain, range=[looks[name][1] for name in domain]),
+    )
+    shape = alt.Shape(
+        "series:N",
+        legend=alt.Legend(title=None),
+        scale=alt.Scale(domain=domain, range=[looks[name][0] for name in domain]),
+    )
+    band = {"x": x, "y": alt.Y("low:Q", title=f"recall@{result.k}"), "y2": "high:Q"}
+    beyond = [row for row in rows if row["series"] == "expected"]
+    tips = ["series:N", "n:Q", "found:N", "interval:N"]
+    layers = [
+        _chart(alt, beyond).mark_area(color="var(--own)", opacity=0.16, aria=False).encode(**band),
+        _chart(alt, rows).mark_line(color="var(--own)", aria=False).encode(x, y, dash),
+        _chart(alt, rows)
+        .mark_point(color="var(--own)", filled=True, size=45)
+        .encode(x=x, y=y, shape=shape, tooltip=tips),
+    ]
+    if expected and expected[0][0] < n <= expected[-1][0]:
+        rule = _chart(alt, [{"n": n}]).mark_rule(color="var(--soft)", strokeDash=[2, 3])
+        layers.append(rule.encode(x=x))
+    about = f"Recall at {words.count(rows[0]['n'])} to {words.count(rows[-1]['n'])} vectors."
+    return _finish(alt, alt.layer(*layers), _HEIGHT, about)
+
+
+def spectrum(found: facts.Spectrum) -> Spec:
+    """Draw the share of variance of each eigen-dimension, and the water level."""
+    alt = library()
+    floor = found.floor
+    rows = [{**_bar_row(bar), "share": max(bar.share, floor)} for bar in found.bars]
+    scale = alt.Scale(type="log", domainMin=floor, nice=False)
+    axis = alt.Axis(format=".1~%", tickCount=5)
+    y = alt.Y("share:Q", title="share of variance", scale=scale, axis=axis)
+    bars = _bars(alt, rows, found, y, alt.Y2Datum(floor))
+    layers = [bars]
+    if found.level is not None:
+        level = [{"level": found.level, "name": "water level", "at": rows[-1]["end"]}]
+        rule = _chart(alt, level).mark_rule(color="var(--ink)", strokeWidth=2, strokeDash=[6, 4])
+        words_at = alt.X("at:Q")
+        text = _chart(alt, level).mark_text(align="right", dx=-4, dy=-8, color="var(--ink)")
+        layers += [
+            rule.encode(y=alt.Y("level:Q"), tooltip=["name:N"]),
+            text.encode(x=words_at, y=alt.Y("level:Q"), text="name:N"),
+        ]
+    return _finish(alt, alt.layer(*layers), _HEIGHT, "Share of variance of each eigen-dimension.")
+
+
+def bits(found: facts.Spectrum) -> Spec:
+    """Draw the bits that each eigen-dimension gets."""
+    alt = library()
+    rows = [_bar_row(bar) for bar in found.bars]
+    y = alt.Y("bits:Q", title="bits", scale=alt.Scale(zero=True))
+    return _finish(
+        alt, _bars(alt, rows, found, y, alt.Y2Datum(0)), _HEIGHT, "Bits of each eigen-dimension."
+    )
+
+
+def distortion(plan: Plan, report: Report | None) -> Spec:
+    """Draw Shannon's bound, and the codec's error above it."""
+    alt = library()
+    bits = 8 * len(plan.groups) / plan.d if report is None else report.bits
+    each, bound = facts.shannon_curve(plan, 2 * bits)
+    curve = [
+        {"series": "Shannon bound", "bits": b, "error": e, "share": words.percent(e)}
+        for b, e in zip(each, bound, strict=True)
+    ]
+    marks = [("expected", plan.predicted_distortion)]
+    if report is not None and report.distortion > 0:
+        marks.append(("measured", report.distortion))
+    rows = [
+        {"series": name, "bits": bits, "error": error, "share": words.percent(error)}
+        for name, error in marks
+    ]
+    x = alt.X("bits:Q", title="bits a dimension", scale=alt.Scale(nice=False))
+    scale = alt.Scale(type="log", nice=False)
+    y = alt.Y("error:Q", title="distortion", scale=scale, axis=alt.Axis(format=".2~%"))
+    names = ["Shannon bound", "expected", "measured"][: 1 + len(marks)]
+    colours = ["var(--ink)", "var(--pq)", "var(--own)"][: len(names)]
+    shapes = ["stroke", "diamond", "circle"][: len(names)]
+    legend = alt.Legend(title=None)
+    colour = alt.Color("series:N", legend=legend, scale=alt.Scale(domain=names, range=colours))
+    shape = alt.Shape("series:N", legend=legend, scale=alt.Scale(domain=names, range=shapes))
+    tips = ["series:N", alt.Tooltip("bits:Q", format=".2f"), "share:N"]
+    chart = alt.layer(
+        _chart(alt, curve).mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
+        _chart(alt, rows)
+        .mark_point(filled=True, size=110)
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
+    )
+    return _finish(alt, chart, _HEIGHT, "Distortion against bits a dimension.")
+
+
+def _trial_row(series: str, trial: Trial) -> Row:
+    return {
+        "series": series,
+        "name": str(trial.settings),
+        "bytes": round(trial.bytes_per_vector, 2),
+        "recall": trial.recall,
+        "found": words.percent(trial.recall),
+        "note": words.smaller(trial.memory_ratio),
+        "speed": f"{words.rate(trial.queries_per_second)} queries a second",
+        "encoding": f"{words.rate(trial.encode_rate)} vectors a second",
+    }
+
+
+def _peer_row(peer: Peer) -> Row:
+    return {
+        "series": f"FAISS {peer.family}",
+        "name": peer.name,
+        "bytes": peer.bytes_per_vector,
+        "recall": peer.recall,
+        "found": words.percent(peer.recall),
+        "note": peer.remark,
+        "speed": f"{words.rate(peer.queries_per_second)} queries a second",
+        "encoding": f"{words.rate(peer.encode_rate)} vectors a second",
+    }
+
+
+def _expected_row(size: int, one: Expected) -> Row:
+    return {
+        "series": "expected",
+        "n": size,
+        "recall": one.recall,
+        "low": one.low,
+        "high": one.high,
+        "found": words.percent(one.recall),
+        "interval": f"{words.percent(one.low)} to {words.percent(one.high)}",
+    }
+
+
+def _bar_row(bar: facts.Bar) -> Row:
+    return {
+        "dimension": bar.name,
+        "start": bar.first - 0.5,
+        "end": bar.last + 0.5,
+        "share": bar.share,
+        "variance": f"{100 * bar.share:.3g} %",
+        "bits": round(bar.bits, 3),
+        "class": bar.relevance,
+    }
+
+
+def _bars(alt: Any, rows: list[Row], found: facts.Spectrum, y: Any, foot: Any) -> Any:
+    present = found.present
+    colour = alt.Color(
+        "class:N",
+        legend=alt.Legend(title=None),
+        scale=alt.Scale(domain=present, range=[_CLASS_COLOURS[name] for name in present]),
+    )
+    scale = alt.Scale(domain=[0.5, rows[-1]["end"]], nice=False)
+    x = alt.X("start:Q", title="eigen-dimension", scale=scale, axis=alt.Axis(format="d"))
+    tips = ["dimension:N", "class:N", "variance:N", alt.Tooltip("bits:Q", format=".2f")]
+    return (
+        _chart(alt, rows)
+        .mark_rect(aria=False)
+        .encode(x=x, x2="end:Q", y=y, y2=foot, color=colour, tooltip=tips)
+    )
+
+
+def _chart(alt: Any, rows: list[Row]) -> Any:
+    return alt.Chart(alt.Data(values=rows))
+
+
+def _log_axis(alt: Any, field: str, title: str, values: list[float], form: str = "~r") -> Any:
+    low, high = min(values) / 1.15, max(values) * 1.15
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(format=form, tickCount=8))
+
+
+def _near(alt: Any) -> Any:
+    """Return a scale as wide as the values are, not from nothing."""
+    return alt.Scale(zero=False, padding=8)
+
+
+def _styled(alt: Any, series: list[str]) -> tuple[Any, Any]:
+    """Return colour and shape, which make one legend."""
+    legend = alt.Legend(title=None)
+    made = (alt.Scale(domain=series, range=[_STYLES[name][i] for name in series]) for i in range(2))
+    return alt.Color("series:N", legend=legend, scale=next(made)), alt.Shape(
+        "series:N", legend=legend, scale=next(made)
+    )
+
+
+def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
+    """Place words where the frontier, which rises to the right, leaves room: above, to the left."""
+    every = [math.log(row["bytes"]) for row in rows]
+    room = math.log(chosen["bytes"]) - min(every) > 0.4 * (max(every) - min(every))
+    side: dict[str, Any] = {"align": "right", "dx": -14} if room else {"align": "left", "dx": -8}
+    return {**side, "dy": -10 if room else -22, "fontWeight": "bold", "color": "var(--ink)"}
+
+
+def _finish(alt: Any, chart: Any, height: int, description: str) -> Spec:
+    made = chart.properties(width="container", height=height, description=description)
+    spec: Spec = made.configure(**_config(alt)).to_dict()
+    return spec
+
+
+def _config(alt: Any) -> dict[str, Any]:
+    words_of = {"labelColor": "var(--soft)", "titleColor": "var(--ink)", "labelFontSize": 12}
+    return {
+        "background": "transparent",
+        "font": _FONT,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "view": alt.ViewConfig(stroke=None),
+        "text": alt.MarkConfig(fontSize=12),
+        "axis": alt.AxisConfig(
+            **words_of,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            gridColor="var(--line)",
+            domainColor="var(--faint)",
+            tickColor="var(--faint)",
+            labelOverlap="greedy",
+            labelSeparation=6,
+        ),
+        "legend": alt.LegendConfig(
+            **words_of,
+            orient="top",
+            direction="horizontal",
+            columns=alt.ExprRef(_NARROW.format(2, 4)),
+            labelLimit=200,
+            symbolSize=90,
+            symbolOpacity=1,
+        ),
+    }
