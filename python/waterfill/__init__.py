@@ -27,6 +27,7 @@ from waterfill.ivf import IndexIVF
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
+from waterfill.reporting.page import report
 from waterfill.selectors import (
     IDSelector,
     IDSelectorAll,
@@ -76,6 +77,7 @@ __all__ = [
     "get_num_threads",
     "index_factory",
     "read_index",
+    "report",
     "set_num_threads",
     "to_faiss",
     "write_index",

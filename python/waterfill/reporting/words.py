@@ -16,11 +16,6 @@ _COUNTS = (("billion", 1e9), ("million", 1e6))
 _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 
-def known(value: float | None) -> bool:
-    """Whether there is a finite number."""
-    return value is not None and math.isfinite(value)
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """Write so many significant digits, but every digit before the point."""
     if value is None or not math.isfinite(value):

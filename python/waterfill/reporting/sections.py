@@ -1,0 +1,305 @@
+"""The parts of the page: what each chart shows in words, and its numbers as a table."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from waterfill.analysis import Analysis
+from waterfill.reporting import charts, facts, words
+from waterfill.reporting.notebook import trial_row
+from waterfill.reporting.tables import numbers, paragraph, table, text
+
+if TYPE_CHECKING:
+    from waterfill.codec import Codec
+    from waterfill.tuning.estimate import Estimate
+    from waterfill.tuning.growth import Expected
+    from waterfill.tuning.peers import Peer
+    from waterfill.tuning.result import Result
+
+_ROWS = 24  # of a table that stands for a chart's many points
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chart, the words that stand for it, and its numbers.
+
+    Attributes
+    ----------
+    name : str
+        As the template has it.
+    spec : dict
+    caption : str
+        What is seen.
+    table : str
+        HTML.
+    switch : tuple of str
+        Words and channel of an axis that may be logarithmic or linear.
+    notes : tuple of str
+    """
+
+    name: str
+    spec: dict[str, Any]
+    caption: str
+    table: str
+    switch: tuple[str, str] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def html(self) -> str:
+        """A figure, which a script draws the chart into."""
+        label = html.escape(self.caption, quote=True)
+        return (
+            f"<figure>{self._switch()}"
+            f'<div class="chart" id="chart-{self.name}" data-label="{label}"></div>'
+            f"<figcaption>{text(self.caption)}</figcaption></figure>"
+            f"{''.join(paragraph(note, 'note') for note in self.notes)}"
+            f"{numbers('The numbers', self.table)}"
+        )
+
+    def _switch(self) -> str:
+        if self.switch is None:
+            return ""
+        what, channel = self.switch
+        choices = "".join(
+            f'<label><input type="radio" name="{self.name}-scale" value="{kind}"'
+            f"{' checked' if kind == 'log' else ''}> {name}</label>"
+            for kind, name in (("log", "logarithmic"), ("linear", "linear"))
+        )
+        return (
+            f'<fieldset class="switch" data-chart="{self.name}" data-channel="{channel}">'
+            f"<legend>{text(what)}</legend>{choices}</fieldset>"
+        )
+
+
+def recall(result: Result, peers: Sequence[Peer], notes: Sequence[str]) -> Section:
+    """Show recall against bytes."""
+    least, most = result.frontier[0], result.frontier[-1]
+    best, many = result.best, len(result.trials)
+    caption = (
+        f"{many} trial{'s' if many > 1 else ''}. The best settings find "
+        f"{words.percent(least.recall)} in {words.size(least.bytes_per_vector)}"
+        + (
+            f" to {words.percent(most.recall)} in {words.size(most.bytes_per_vector)}"
+            if len(result.frontier) > 1
+            else ""
+        )
+        + f". The star is what was chosen: {words.percent(best.recall)} in "
+        f"{words.size(best.bytes_per_vector)}.{_nearest_peer(best.bytes_per_vector, peers)}"
+    )
+    return Section(
+        "recall",
+        charts.recall(result, peers),
+        caption,
+        _trial_table(result) + _peer_table(peers, result.k),
+        ("Bytes", "x"),
+        tuple(notes),
+    )
+
+
+def _nearest_peer(size: float, peers: Sequence[Peer]) -> str:
+    """Say what the best peer of about this size finds."""
+    near = [peer for peer in peers if peer.bytes_per_vector <= 1.25 * size]
+    if not near:
+        return " No peer is as small." if peers else ""
+    best = max(near, key=lambda peer: peer.recall)
+    return (
+        f" The best FAISS type of at most a quarter more, {best.name}, finds "
+        f"{words.percent(best.recall)} in {words.size(best.bytes_per_vector)}."
+    )
+
+
+def _trial_table(result: Result) -> str:
+    trials = sorted(result.trials, key=lambda trial: trial.bytes_per_vector)
+    on = set(map(id, result.frontier))
+    rows = [
+        (*trial_row(trial), "chosen" if trial == result.best else "yes" if id(trial) in on else "")
+        for trial in trials
+    ]
+    header = ("settings", "bytes", f"recall@{result.k}", "times smaller", "queries a second")
+    marked = next((i for i, trial in enumerate(trials) if trial == result.best), None)
+    return table("Trials", (*header, "vectors a second", "on the frontier"), rows, marked)
+
+
+def _peer_table(peers: Sequence[Peer], k: int) -> str:
+    if not peers:
+        return ""
+    header = ("FAISS type", "bytes", f"recall@{k}", "queries a second", "vectors a second")
+    rows = [
+        (
+            peer.name,
+            words.number(peer.bytes_per_vector),
+            words.percent(peer.recall),
+            words.rate(peer.queries_per_second),
+            words.rate(peer.encode_rate),
+            words.seconds(peer.train_seconds),
+            peer.remark,
+        )
+        for peer in peers
+    ]
+    return table("Peers on the same split", (*header, "training", "remark"), rows)
+
+
+def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Section | None:
+    """Show recall in larger collections; nothing where it was not measured."""
+    made = result.growth
+    measured = list(zip(made.sizes, made.recalls, strict=True))
+    if not measured:
+        return None
+    (size, found), beyond = measured[-1], expected[-1:]
+    caption = f"{words.percent(found)} among the {size:,} vectors of the sample"
+    if len(measured) > 1:
+        caption += f", {words.percent(measured[0][1])} among {measured[0][0]:,} of them"
+    for most, one in beyond:
+        caption += (
+            f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, "
+            f"with 95 % confidence between {words.percent(one.low)} and {words.percent(one.high)}"
+        )
+    rows = [(f"{size:,}", words.percent(recall), "measured") for size, recall in measured]
+    rows += [
+        (words.count(size), words.percent(one.recall), _interval(one))
+        for size, one in (expected[i] for i in range(len(expected)) if i % 4 == 3)
+    ]
+    header = ("vectors", f"recall@{result.k}", "95 % interval")
+    return Section(
+        "growth",
+        charts.growth(result, expected, n),
+        f"{caption}.",
+        table("Recall and size", header, rows),
+        notes=()
+        if expected
+        else ("Too few sizes were measured to say what to expect of more vectors.",),
+    )
+
+
+def _interval(one: Expected) -> str:
+    return f"{words.percent(one.low)} to {words.percent(one.high)}"
+
+
+def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section:
+    """Show eigenvalues, the water level and the classes."""
+    first = f"{100 * found.bars[0].share:.3g} %"
+    half = min(analysis.dims_for(0.5), analysis.d)
+    kept = sum(one.dimensions for one in found.classes if one.relevance != "low")
+    caption = f"The first of {codec.d} eigen-dimensions holds {first} of the variance"
+    caption += f", the first {half} hold half of it. " if half > 1 else ". "
+    if found.level is not None:
+        caption += (
+            f"{kept} stand out of the water level, the dashed line at {100 * found.level:.2g} %, "
+            "and are kept"
+        )
+    else:
+        caption += f"{kept} are kept"
+    low = found.classes[-1]
+    caption += (
+        f"; {low.dimensions} with {words.percent(low.share)} of the variance are discarded."
+        if low.dimensions
+        else "; none is discarded."
+    )
+    notes = ()
+    if codec.cells:
+        notes = (
+            f"Vectors are coded from the centroids of {codec.cells:,} cells; this is the spectrum "
+            "of what is left of them.",
+        )
+    return Section(
+        "spectrum",
+        charts.spectrum(found),
+        caption,
+        _bar_table(found),
+        ("Share of variance", "y"),
+        notes,
+    )
+
+
+def bits(codec: Codec, found: facts.Spectrum) -> Section:
+    """Show the bits of each eigen-dimension."""
+    groups = len(codec.plan.groups)
+    most = max(found.bars, key=lambda bar: bar.bits)
+    caption = (
+        f"{groups} byte{'s' if groups > 1 else ''} are {8 * groups} bits, "
+        f"{8 * groups / codec.d:.2f} a dimension: {words.number(most.bits)} at most, nothing for "
+        f"{found.classes[-1].dimensions} dimensions. A byte for the scale comes on top."
+    )
+    return Section("bits", charts.bits(found), caption, _bar_table(found))
+
+
+def _bar_table(found: facts.Spectrum) -> str:
+    rows = [
+        (bar.name, f"{100 * bar.share:.3g} %", f"{bar.bits:.2f}", bar.relevance)
+        for bar in (found.bars[i] for i in facts.spread_out(len(found.bars), _ROWS))
+    ]
+    return table("Some of the eigen-dimensions", ("number", "variance", "bits", "class"), rows)
+
+
+def distortion(codec: Codec) -> Section:
+    """Show the codec's error beside Shannon's bound."""
+    report, plan = facts.distortion(codec), codec.plan
+    if report is None:
+        caption = "Training had no rows to spare to measure the error on."
+    elif report.distortion <= 0:
+        caption = "Decoded directions have no error at all."
+    else:
+        place = "above" if report.gap_db >= 0 else "below"
+        caption = (
+            f"With {report.bits:.2f} bits a dimension decoded directions miss "
+            f"{report.distortion:.1%} of their energy. No code of as many bits can miss less than "
+            f"{report.bound:.1%} on Gaussian data: {abs(report.gap_db):.2f} dB {place} the bound."
+        )
+    rows = [
+        ("measured", f"{report.distortion:.3%}" if report else words.UNKNOWN),
+        ("expected by the plan", f"{plan.predicted_distortion:.3%}"),
+        ("Shannon bound", f"{plan.shannon_bound:.3%}"),
+    ]
+    return Section(
+        "distortion",
+        charts.distortion(plan, report),
+        caption,
+        table("Distortion", ("what", "share of energy"), rows),
+    )
+
+
+def estimates(result: Result, all_of: Sequence[Estimate], n: int) -> str:
+    """List what indexes of several sizes take."""
+    priced = any(one.cost_per_month is not None for one in all_of)
+    header = ["vectors", "memory", "float32", "file", "load", "a query", f"recall@{result.k}"]
+    rows = [
+        [
+            words.count(one.n),
+            words.size(one.memory_bytes),
+            words.size(4.0 * one.n * result.codec.d),
+            words.size(one.file_bytes),
+            words.seconds(one.load_seconds),
+            words.seconds(one.query_seconds),
+            f"{words.percent(one.recall.recall)} ({_interval(one.recall)})",
+            *([words.number(one.cost_per_month)] if priced else []),
+        ]
+        for one in all_of
+    ]
+    marked = next((i for i, one in enumerate(all_of) if one.n == n), None)
+    header += ["price a month"] if priced else []
+    return table("A flat index on this machine", header, rows, marked)
+
+
+def recipe(result: Result) -> str:
+    """Write the lines of Python that train such a codec again."""
+    best, normal = result.best.settings, result.metric == "cosine"
+    if best.dimensions is None:
+        plan = f"waterfill(analysis, code_bytes={best.code_bytes}, weighting={best.weighting!r})"
+    else:
+        high, kept = best.dimensions
+        plan = f'classic(analysis, {high}, {kept}, by="dimensions")'
+    keep = f", refine={json.dumps(best.refine)}" if best.refine else ""
+    return "\n".join(
+        [
+            "import waterfill as wf",
+            "",
+            f"analysis = wf.analyze(x{', normalize=True' if normal else ''})",
+            f"plan = wf.Plan.{plan}",
+            f'codec = wf.Codec.train(x, plan, seed={result.seed}, effort="{best.effort}")',
+            f'index = wf.IndexFlat(codec, "{result.metric}"{keep})',
+        ]
+    )
