@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 Spec = dict[str, Any]
 Row = dict[str, Any]
+Style = tuple[str, str, list[int]]  # colour, shape, dashes
 
 TRIED, FRONTIER, CHOSEN = "tried", "frontier", "chosen"
 
 _HEIGHT, _TALL = 260, 360
 _STAR = "M0,-1L.24,-.31H.95L.38,.12L.59,.81L0,.4L-.59,.81L-.38,.12L-.95,-.31H-.24Z"
-_STYLES = {  # colour, shape, dashes
-    TRIED: ("var(--faint)", "circle", [1, 0]),
+_DOT = "M-.6,0A.6,.6,0,1,1,.6,0A.6,.6,0,1,1,-.6,0"  # smaller than a circle
+_STYLES: dict[str, Style] = {
+    TRIED: ("var(--faint)", _DOT, [1, 0]),
     FRONTIER: ("var(--own)", "circle", [1, 0]),
     CHOSEN: ("var(--own)", _STAR, [1, 0]),
     "FAISS PQ": ("var(--pq)", "square", [6, 3]),
@@ -37,6 +39,15 @@ _STYLES = {  # colour, shape, dashes
     "FAISS OPQ": ("var(--opq)", "diamond", [8, 2, 2, 2]),
     "FAISS RaBitQ": ("var(--rabitq)", "cross", [4, 4]),
     "FAISS SQ": ("var(--sq)", "triangle-up", [10, 4]),
+}
+_GROWTH: dict[str, Style] = {
+    "measured": ("var(--own)", "circle", [1, 0]),
+    "expected": ("var(--own)", "diamond", [5, 4]),
+}
+_DISTORTION: dict[str, Style] = {
+    "Shannon bound": ("var(--ink)", "stroke", [1, 0]),
+    "expected": ("var(--pq)", "diamond", [1, 0]),
+    "measured": ("var(--own)", "circle", [1, 0]),
 }
 _TIPS = {
     "series": "what",
@@ -48,7 +59,11 @@ _TIPS = {
     "encoding": "encoding",
 }
 _CLASS_COLOURS = {"high": "var(--high)", "medium": "var(--medium)", "low": "var(--low)"}
+_BOLD = {"fontWeight": "bold", "color": "var(--ink)", "aria": False}
+_HALO = {**_BOLD, "stroke": "var(--paper)", "strokeWidth": 4, "strokeJoin": "round"}
+_WORDS_WIDTH = 130  # pixels
 _FONT = "system-ui, sans-serif"
+_SMALL = "format(100 * datum.value, datum.value < 1e-5 ? '.0e' : '.1~r') + '%'"
 _NARROW = "width < 430 ? {} : {}"  # pixels, in Vega's words
 
 
@@ -67,15 +82,10 @@ def recall(result: Result, peers: Sequence[Peer]) -> Spec:
     x = _log_axis(
         alt, "bytes", "bytes a vector (all in)", [row["bytes"] for row in [*rows, chosen]]
     )
-    y = alt.Y("recall:Q", title=f"recall@{result.k}", axis=alt.Axis(format="%"), scale=_near(alt))
+    y = _recall_axis(alt, result.k, [row["recall"] for row in [*rows, chosen]])
     series = [name for name in _STYLES if name == CHOSEN or any(r["series"] == name for r in rows)]
-    colour, shape = _styled(alt, series)
+    colour, shape, dash = _styled(alt, series, _STYLES)
     lines = [row for row in rows if row["series"] != TRIED]
-    dash = alt.StrokeDash(
-        "series:N",
-        legend=None,
-        scale=alt.Scale(domain=series, range=[_STYLES[name][2] for name in series]),
-    )
     tips = [alt.Tooltip(f"{field}:N", title=title) for field, title in _TIPS.items()]
     points = {"color": colour, "shape": shape, "tooltip": tips, "x": x, "y": y}
     wide = words.number(chosen["bytes"])
@@ -84,9 +94,12 @@ def recall(result: Result, peers: Sequence[Peer]) -> Spec:
         _chart(alt, lines).mark_line(strokeWidth=1.6, aria=False).encode(x, y, colour, dash),
         _chart(alt, rows).mark_point(filled=True, size=55, opacity=0.9).encode(**points),
         _chart(alt, [chosen])
-        .mark_point(filled=True, size=420, stroke="var(--ink)", strokeWidth=1)
+        .mark_point(filled=True, size=420, opacity=1, stroke="var(--ink)", strokeWidth=1)
         .encode(**points),
-        _chart(alt, [chosen]).mark_text(**_beside(chosen, rows)).encode(**text),
+        *(
+            _chart(alt, [chosen]).mark_text(**_beside(chosen, rows), **look).encode(**text)
+            for look in (_HALO, _BOLD)
+        ),
     )
     return _finish(alt, chart, _TALL, f"Recall against bytes a vector; chosen: {wide} bytes.")
 
@@ -101,28 +114,21 @@ def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> 
     ]
     rows += [_expected_row(size, one) for size, one in expected]
     x = _log_axis(alt, "n", "vectors in the collection", [row["n"] for row in rows], "~s")
-    y = alt.Y("recall:Q", title=f"recall@{result.k}", axis=alt.Axis(format="%"), scale=_near(alt))
+    reach = [row[field] for row in rows for field in ("recall", "low", "high") if field in row]
+    y = _recall_axis(alt, result.k, reach)
     domain = [name for name in ("measured", "expected") if any(r["series"] == name for r in rows)]
-    looks = {"measured": ("circle", [1, 0]), "expected": ("diamond", [5, 4])}
-    dash = alt.StrokeDash(
-        "series:N",
-        legend=None,
-        scale=alt.Scale(domain=domain, range=[looks[name][1] for name in domain]),
-    )
-    shape = alt.Shape(
-        "series:N",
-        legend=alt.Legend(title=None),
-        scale=alt.Scale(domain=domain, range=[looks[name][0] for name in domain]),
-    )
-    band = {"x": x, "y": alt.Y("low:Q", title=f"recall@{result.k}"), "y2": "high:Q"}
+    colour, shape, dash = _styled(alt, domain, _GROWTH)
+    low = _recall_axis(alt, result.k, reach, "low")
     beyond = [row for row in rows if row["series"] == "expected"]
     tips = ["series:N", "n:Q", "found:N", "interval:N"]
     layers = [
-        _chart(alt, beyond).mark_area(color="var(--own)", opacity=0.16, aria=False).encode(**band),
-        _chart(alt, rows).mark_line(color="var(--own)", aria=False).encode(x, y, dash),
+        _chart(alt, beyond)
+        .mark_area(color="var(--own)", opacity=0.16, aria=False)
+        .encode(x=x, y=low, y2="high:Q"),
+        _chart(alt, rows).mark_line(aria=False).encode(x, y, colour, dash),
         _chart(alt, rows)
-        .mark_point(color="var(--own)", filled=True, size=45)
-        .encode(x=x, y=y, shape=shape, tooltip=tips),
+        .mark_point(filled=True, size=45)
+        .encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
     ]
     if expected and expected[0][0] < n <= expected[-1][0]:
         rule = _chart(alt, [{"n": n}]).mark_rule(color="var(--soft)", strokeDash=[2, 3])
@@ -137,7 +143,7 @@ def spectrum(found: facts.Spectrum) -> Spec:
     floor = found.floor
     rows = [{**_bar_row(bar), "share": max(bar.share, floor)} for bar in found.bars]
     scale = alt.Scale(type="log", domainMin=floor, nice=False)
-    axis = alt.Axis(format=".1~%", tickCount=5)
+    axis = alt.Axis(labelExpr=_SMALL, tickCount=5)
     y = alt.Y("share:Q", title="share of variance", scale=scale, axis=axis)
     bars = _bars(alt, rows, found, y, alt.Y2Datum(floor))
     layers = [bars]
@@ -181,13 +187,8 @@ def distortion(plan: Plan, report: Report | None) -> Spec:
     ]
     x = alt.X("bits:Q", title="bits a dimension", scale=alt.Scale(nice=False))
     scale = alt.Scale(type="log", nice=False)
-    y = alt.Y("error:Q", title="distortion", scale=scale, axis=alt.Axis(format=".2~%"))
-    names = ["Shannon bound", "expected", "measured"][: 1 + len(marks)]
-    colours = ["var(--ink)", "var(--pq)", "var(--own)"][: len(names)]
-    shapes = ["stroke", "diamond", "circle"][: len(names)]
-    legend = alt.Legend(title=None)
-    colour = alt.Color("series:N", legend=legend, scale=alt.Scale(domain=names, range=colours))
-    shape = alt.Shape("series:N", legend=legend, scale=alt.Scale(domain=names, range=shapes))
+    y = alt.Y("error:Q", title="distortion", scale=scale, axis=alt.Axis(format=".3~%"))
+    colour, shape, _ = _styled(alt, list(_DISTORTION)[: 1 + len(marks)], _DISTORTION, 2)
     tips = ["series:N", alt.Tooltip("bits:Q", format=".2f"), "share:N"]
     chart = alt.layer(
         _chart(alt, curve).mark_line(strokeWidth=2, aria=False).encode(x, y, colour),
@@ -275,26 +276,40 @@ def _log_axis(alt: Any, field: str, title: str, values: list[float], form: str =
     return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(format=form, tickCount=8))
 
 
-def _near(alt: Any) -> Any:
-    """Return a scale as wide as the values are, not from nothing."""
-    return alt.Scale(zero=False, padding=8)
+def _recall_axis(alt: Any, k: int, values: list[float], field: str = "recall") -> Any:
+    """Return an axis as wide as the values are, not from nothing."""
+    room = max(0.01, 0.08 * (max(values) - min(values)))
+    domain = [max(0.0, min(values) - room), min(1.0, max(values) + room)]
+    scale, axis = alt.Scale(domain=domain, nice=False), alt.Axis(format=".3~%")
+    return alt.Y(f"{field}:Q", title=f"recall@{k}", axis=axis, scale=scale)
 
 
-def _styled(alt: Any, series: list[str]) -> tuple[Any, Any]:
-    """Return colour and shape, which make one legend."""
-    legend = alt.Legend(title=None)
-    made = (alt.Scale(domain=series, range=[_STYLES[name][i] for name in series]) for i in range(2))
-    return alt.Color("series:N", legend=legend, scale=next(made)), alt.Shape(
-        "series:N", legend=legend, scale=next(made)
+def _styled(
+    alt: Any, series: list[str], styles: dict[str, Style], outline: float = 0
+) -> tuple[Any, Any, Any]:
+    """Return colour, shape and dashes, which make one legend; its symbols are not dashed."""
+    channels = (alt.Color, alt.Shape, alt.StrokeDash)
+    legend = alt.Legend(title=None, symbolStrokeWidth=outline)
+    colour, shape, dash = (
+        channel(
+            "series:N",
+            legend=legend,
+            scale=alt.Scale(domain=series, range=[styles[name][i] for name in series]),
+        )
+        for i, channel in enumerate(channels)
     )
+    return colour, shape, dash
 
 
 def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
     """Place words where the frontier, which rises to the right, leaves room: above, to the left."""
     every = [math.log(row["bytes"]) for row in rows]
-    room = math.log(chosen["bytes"]) - min(every) > 0.4 * (max(every) - min(every))
-    side: dict[str, Any] = {"align": "right", "dx": -14} if room else {"align": "left", "dx": -8}
-    return {**side, "dy": -10 if room else -22, "fontWeight": "bold", "color": "var(--ink)"}
+    span = max(every) - min(every)
+    at = (math.log(chosen["bytes"]) - min(every)) / span if span else 0.5
+    return {
+        name: {"expr": f"{at:.3f} * width > {_WORDS_WIDTH} ? {left} : {right}"}
+        for name, left, right in (("align", "'right'", "'left'"), ("dx", -14, 14), ("dy", -12, 16))
+    }
 
 
 def _finish(alt: Any, chart: Any, height: int, description: str) -> Spec:

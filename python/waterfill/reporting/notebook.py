@@ -52,8 +52,8 @@ def plan_html(plan: Plan) -> str:
         f"{words.smaller(4 * plan.d / plan.code_size)} than float32"
     )
     last = (
-        f"Expected distortion {plan.predicted_distortion:.1%}, Shannon bound "
-        f"{plan.shannon_bound:.1%}, weighting {plan.weighting:g}."
+        f"Expected distortion {words.percent(plan.predicted_distortion)}, Shannon bound "
+        f"{words.percent(plan.shannon_bound)}, weighting {plan.weighting:g}."
     )
     return table(caption, _CLASS, plan_rows(plan)) + paragraph(last)
 

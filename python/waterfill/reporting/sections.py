@@ -53,8 +53,8 @@ class Section:
         """A figure, which a script draws the chart into."""
         label = html.escape(self.caption, quote=True)
         return (
-            f"<figure>{self._switch()}"
-            f'<div class="chart" id="chart-{self.name}" data-label="{label}"></div>'
+            f'<figure><div class="chart" id="chart-{self.name}" data-label="{label}"></div>'
+            f"{self._switch()}"
             f"<figcaption>{text(self.caption)}</figcaption></figure>"
             f"{''.join(paragraph(note, 'note') for note in self.notes)}"
             f"{numbers('The numbers', self.table)}"
@@ -199,7 +199,7 @@ def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section
         if low.dimensions
         else "; none is discarded."
     )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if codec.cells:
         notes = (
             f"Vectors are coded from the centroids of {codec.cells:,} cells; this is the spectrum "
@@ -246,13 +246,14 @@ def distortion(codec: Codec) -> Section:
         place = "above" if report.gap_db >= 0 else "below"
         caption = (
             f"With {report.bits:.2f} bits a dimension decoded directions miss "
-            f"{report.distortion:.1%} of their energy. No code of as many bits can miss less than "
-            f"{report.bound:.1%} on Gaussian data: {abs(report.gap_db):.2f} dB {place} the bound."
+            f"{words.percent(report.distortion)} of their energy. No code of as many bits can miss "
+            f"less than {words.percent(report.bound)} on Gaussian data: "
+            f"{abs(report.gap_db):.2f} dB {place} the bound."
         )
     rows = [
-        ("measured", f"{report.distortion:.3%}" if report else words.UNKNOWN),
-        ("expected by the plan", f"{plan.predicted_distortion:.3%}"),
-        ("Shannon bound", f"{plan.shannon_bound:.3%}"),
+        ("measured", words.percent(report.distortion if report else None, 2)),
+        ("expected by the plan", words.percent(plan.predicted_distortion, 2)),
+        ("Shannon bound", words.percent(plan.shannon_bound, 2)),
     ]
     return Section(
         "distortion",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 METRICS = {"ip": "inner product", "l2": "Euclidean distance", "cosine": "cosine similarity"}
 UNKNOWN = "not measured"
 
+_SPACE = "\N{NO-BREAK SPACE}"
 _BYTES = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _COUNTS = (("billion", 1e9), ("million", 1e6))
 _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
@@ -29,7 +30,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """Write a share of 1 in per cent."""
-    return UNKNOWN if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+    return (
+        UNKNOWN
+        if share is None or not math.isfinite(share)
+        else f"{100 * share:.{digits}f}{_SPACE}%"
+    )
 
 
 def count(n: float) -> str:
@@ -45,7 +50,7 @@ def size(n: float | None) -> str:
     if n is None or not math.isfinite(n):
         return UNKNOWN
     name, unit = next(((name, unit) for name, unit in _BYTES if n >= unit), ("bytes", 1.0))
-    return f"{number(n / unit)} {name}"
+    return f"{number(n / unit)}{_SPACE}{name}"
 
 
 def seconds(value: float | None) -> str:
@@ -53,9 +58,9 @@ def seconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value >= 120:
-        return f"{number(value / 60, 2)} min"
+        return f"{number(value / 60, 2)}{_SPACE}min"
     name, unit = next(((name, unit) for name, unit in _SECONDS if value >= unit), _SECONDS[-1])
-    return f"{number(value / unit, 2)} {name}"
+    return f"{number(value / unit, 2)}{_SPACE}{name}"
 
 
 def rate(per_second: float | None) -> str:

@@ -93,3 +93,8 @@ class Result:
         from waterfill.reporting.plot import plot
 
         return plot(self)
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.notebook import result_html
+
+        return result_html(self)
