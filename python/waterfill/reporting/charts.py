@@ -243,7 +243,7 @@ def _bar_row(bar: facts.Bar) -> Row:
         "start": bar.first - 0.5,
         "end": bar.last + 0.5,
         "share": bar.share,
-        "variance": f"{100 * bar.share:.3g} %",
+        "variance": words.share(bar.share),
         "bits": round(bar.bits, 3),
         "class": bar.relevance,
     }

@@ -181,14 +181,14 @@ def _interval(one: Expected) -> str:
 
 def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section:
     """Show eigenvalues, the water level and the classes."""
-    first = f"{100 * found.bars[0].share:.3g} %"
+    first = words.share(found.bars[0].share)
     half = min(analysis.dims_for(0.5), analysis.d)
     kept = sum(one.dimensions for one in found.classes if one.relevance != "low")
     caption = f"The first of {codec.d} eigen-dimensions holds {first} of the variance"
     caption += f", the first {half} hold half of it. " if half > 1 else ". "
     if found.level is not None:
         caption += (
-            f"{kept} stand out of the water level, the dashed line at {100 * found.level:.2g} %, "
+            f"{kept} stand out of the water level, the dashed line at {words.share(found.level)}, "
             "and are kept"
         )
     else:
@@ -229,7 +229,7 @@ def bits(codec: Codec, found: facts.Spectrum) -> Section:
 
 def _bar_table(found: facts.Spectrum) -> str:
     rows = [
-        (bar.name, f"{100 * bar.share:.3g} %", f"{bar.bits:.2f}", bar.relevance)
+        (bar.name, words.share(bar.share), f"{bar.bits:.2f}", bar.relevance)
         for bar in (found.bars[i] for i in facts.spread_out(len(found.bars), _ROWS))
     ]
     return table("Some of the eigen-dimensions", ("number", "variance", "bits", "class"), rows)

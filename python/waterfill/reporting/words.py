@@ -37,6 +37,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     )
 
 
+def share(part: float) -> str:
+    """Write a share of 1 in per cent, however small."""
+    return f"{100 * part:.3g}{_SPACE}%"
+
+
 def count(n: float) -> str:
     """Write a whole number; round millions in words."""
     for name, unit in _COUNTS:
