@@ -10,6 +10,11 @@ import waterfill as wf
 from waterfill.tuning.peers import Peer, measure_peers
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    wf.set_num_threads(1)  # FAISS's threads wait for each other where the machine does other things
+
+
 def nearest(base, queries, metric, k=10):
     index = faiss.IndexFlat(base.shape[1], {"ip": 0, "l2": 1}[metric])
     index.add(base)

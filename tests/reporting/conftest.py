@@ -35,6 +35,7 @@ def result(base, queries):
 @pytest.fixture(scope="session")
 def peers(result):
     split = result.split
+    wf.set_num_threads(1)
     return measure_peers(split.base, split.queries, split.truth, metric="ip", k=10, sizes=[24])
 
 
@@ -57,9 +58,6 @@ def odd(base, queries) -> dict[str, Any]:
         "one trial, one size": measure(narrow, asked, six, sizes=[1]),
         "no sizes": measure(narrow, asked, six, sizes=[]),
         "classic": measure(narrow, asked, [Settings(4, "classic", dimensions=(4, 12))]),
-        "classic without medium": measure(
-            narrow, asked, [Settings(4, "classic", dimensions=(4, 4))]
-        ),
         "two dimensions": measure(flat, flat[:20], [Settings(1), Settings(2)], metric="l2", k=1),
         "more bytes than bits help": measure(narrow, asked, [Settings(32)]),
         "cells": measure(narrow, asked, six, cells=16),

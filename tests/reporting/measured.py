@@ -115,7 +115,8 @@ def _try(
     if settings.dimensions is None:
         plan = wf.Plan.waterfill(analysis, settings.code_bytes, settings.weighting)
     else:
-        plan = wf.Plan.classic(analysis, *settings.dimensions, by="dimensions")
+        high, kept = (count / analysis.d for count in settings.dimensions)
+        plan = wf.Plan.classic(analysis, high, kept, by="dimensions")
     start = time.perf_counter()
     codec = wf.Codec.train(base, plan, effort="fast", cells=cells)
     trained = time.perf_counter()

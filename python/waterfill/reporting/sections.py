@@ -287,12 +287,12 @@ def estimates(result: Result, all_of: Sequence[Estimate], n: int) -> str:
 
 def recipe(result: Result) -> str:
     """Write the lines of Python that train such a codec again."""
-    best, normal = result.best.settings, result.metric == "cosine"
+    best, normal, d = result.best.settings, result.metric == "cosine", result.codec.d
     if best.dimensions is None:
         plan = f"waterfill(analysis, code_bytes={best.code_bytes}, weighting={best.weighting!r})"
     else:
         high, kept = best.dimensions
-        plan = f'classic(analysis, {high}, {kept}, by="dimensions")'
+        plan = f'classic(analysis, {high} / {d}, {kept} / {d}, by="dimensions")'
     keep = f", refine={json.dumps(best.refine)}" if best.refine else ""
     return "\n".join(
         [
