@@ -139,7 +139,9 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(driver))
+    # A sanitizer that is loaded into Python is not for the browser.
+    clean = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    started = webdriver.Chrome(options=options, service=Service(driver, env=clean))
     yield Browser(started)
     started.quit()
 

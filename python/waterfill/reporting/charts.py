@@ -61,6 +61,7 @@ _TIPS = {
 _CLASS_COLOURS = {"high": "var(--high)", "medium": "var(--medium)", "low": "var(--low)"}
 _BOLD = {"fontWeight": "bold", "color": "var(--ink)", "aria": False}
 _HALO = {**_BOLD, "stroke": "var(--paper)", "strokeWidth": 4, "strokeJoin": "round"}
+_FEW = 12  # dimensions
 _WORDS_WIDTH = 130  # pixels
 _FONT = "system-ui, sans-serif"
 _SMALL = "format(100 * datum.value, datum.value < 1e-5 ? '.0e' : '.1~r') + '%'"
@@ -149,12 +150,15 @@ def spectrum(found: facts.Spectrum) -> Spec:
     layers = [bars]
     if found.level is not None:
         level = [{"level": found.level, "name": "water level", "at": rows[-1]["end"]}]
-        rule = _chart(alt, level).mark_rule(color="var(--ink)", strokeWidth=2, strokeDash=[6, 4])
-        words_at = alt.X("at:Q")
-        text = _chart(alt, level).mark_text(align="right", dx=-4, dy=-8, color="var(--ink)")
+        line, place = alt.Y("level:Q"), {"align": "right", "dx": -4, "dy": -9}
+        under = _chart(alt, level).mark_rule(color="var(--paper)", strokeWidth=4, aria=False)
+        over = _chart(alt, level).mark_rule(color="var(--ink)", strokeWidth=2, strokeDash=[6, 4])
+        layers += [under.encode(y=line), over.encode(y=line, tooltip=["name:N"])]
         layers += [
-            rule.encode(y=alt.Y("level:Q"), tooltip=["name:N"]),
-            text.encode(x=words_at, y=alt.Y("level:Q"), text="name:N"),
+            _chart(alt, level)
+            .mark_text(**place, **look)
+            .encode(x=alt.X("at:Q"), y=line, text="name:N")
+            for look in (_HALO, _BOLD)
         ]
     return _finish(alt, alt.layer(*layers), _HEIGHT, "Share of variance of each eigen-dimension.")
 
@@ -256,8 +260,11 @@ def _bars(alt: Any, rows: list[Row], found: facts.Spectrum, y: Any, foot: Any) -
         legend=alt.Legend(title=None),
         scale=alt.Scale(domain=present, range=[_CLASS_COLOURS[name] for name in present]),
     )
-    scale = alt.Scale(domain=[0.5, rows[-1]["end"]], nice=False)
-    x = alt.X("start:Q", title="eigen-dimension", scale=scale, axis=alt.Axis(format="d"))
+    last = found.bars[-1].last
+    few = {"values": list(range(1, last + 1))} if last <= _FEW else {}  # or halves have ticks
+    axis = alt.Axis(format="d", **few)
+    scale = alt.Scale(domain=[0.5, last + 0.5], nice=False)
+    x = alt.X("start:Q", title="eigen-dimension", scale=scale, axis=axis)
     tips = ["dimension:N", "class:N", "variance:N", alt.Tooltip("bits:Q", format=".2f")]
     return (
         _chart(alt, rows)
@@ -303,12 +310,19 @@ def _styled(
 
 def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
     """Place words where the frontier, which rises to the right, leaves room: above, to the left."""
-    every = [math.log(row["bytes"]) for row in rows]
-    span = max(every) - min(every)
-    at = (math.log(chosen["bytes"]) - min(every)) / span if span else 0.5
+    sizes = [math.log(row["bytes"]) for row in rows]
+    span = max(sizes) - min(sizes)
+    at = (math.log(chosen["bytes"]) - min(sizes)) / span if span else 0.5
+    recalls = [row["recall"] for row in rows]
+    top = chosen["recall"] > max(recalls) - 0.08 * (max(recalls) - min(recalls))
+    above = 18 if top and span else -12  # the legend is over the top
     return {
         name: {"expr": f"{at:.3f} * width > {_WORDS_WIDTH} ? {left} : {right}"}
-        for name, left, right in (("align", "'right'", "'left'"), ("dx", -14, 14), ("dy", -12, 16))
+        for name, left, right in (
+            ("align", "'right'", "'left'"),
+            ("dx", -14, 14),
+            ("dy", above, 16),
+        )
     }
 
 

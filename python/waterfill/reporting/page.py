@@ -210,7 +210,7 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
         else (words.UNKNOWN, "")
     )
     threads = _core.get_num_threads()
-    here = f"{threads} thread{'s' if threads > 1 else ''}, this machine"
+    here = f"{words.plural(threads, 'thread')}, this machine"
     metric = words.METRICS[result.metric]
     return [
         ("a vector", words.size(best.bytes_per_vector), f"float32: {words.size(4 * d)}"),
@@ -220,7 +220,11 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
         ("queries a second", words.rate(best.queries_per_second), here),
         ("vectors encoded a second", words.rate(best.encode_rate), here),
         ("training", words.seconds(best.train_seconds), f"{result.analysis.n:,} vectors"),
-        ("search for settings", words.seconds(result.seconds), f"{len(result.trials)} trials"),
+        (
+            "search for settings",
+            words.seconds(result.seconds),
+            words.plural(len(result.trials), "trial"),
+        ),
     ]
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SIZE = (11.0, 7.6)  # inches
 _OWN, _INK = "#c1121f", "#1b1f24"
 _COLOURS = {"high": "#00639c", "medium": "#d98200", "low": "#a9b2bc"}
+_LEGEND = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _HATCHES = {"high": "", "medium": "///", "low": "..."}
 
 
@@ -68,7 +69,7 @@ def _recall(axis: Any, result: Result) -> None:
     axis.set_xlabel("bytes a vector (all in)")
     _log_x(axis, [size for size, _ in every])
     _recall_axis(axis, result.k)
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(**_LEGEND, loc="lower right")
 
 
 def _growth(axis: Any, result: Result) -> None:
@@ -86,8 +87,10 @@ def _growth(axis: Any, result: Result) -> None:
     axis.set_xlabel("vectors")
     axis.set_xscale("log")
     _recall_axis(axis, result.k)
-    if made.sizes:
-        axis.legend(frameon=False, loc="lower left")
+    if not made.sizes:
+        axis.text(0.5, 0.5, words.UNKNOWN, transform=axis.transAxes, ha="center")
+    else:
+        axis.legend(**_LEGEND, loc="lower left")
 
 
 def _spectrum(axis: Any, found: facts.Spectrum) -> None:
@@ -95,19 +98,24 @@ def _spectrum(axis: Any, found: facts.Spectrum) -> None:
         axis, found, [max(bar.share, found.floor) - found.floor for bar in found.bars], found.floor
     )
     if found.level is not None:
+        axis.axhline(found.level, color="white", linewidth=3.5)
         axis.axhline(found.level, color=_INK, linestyle="--", label="water level")
+    ticker = require("matplotlib.ticker", "plot", "plot")
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda share, _: f"{100 * share:.2g} %"))
+    axis.yaxis.set_minor_formatter(ticker.NullFormatter())
     axis.set_ylim(bottom=found.floor)
     axis.set_title("Spectrum")
     axis.set_ylabel("share of variance")
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(**_LEGEND, loc="upper right")
 
 
 def _bits(axis: Any, found: facts.Spectrum) -> None:
     _bars(axis, found, [bar.bits for bar in found.bars], 0)
     axis.set_title("Bits per dimension")
     axis.set_ylabel("bits")
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(**_LEGEND, loc="upper right")
 
 
 def _bars(axis: Any, found: facts.Spectrum, heights: list[float], foot: float) -> None:
@@ -131,6 +139,7 @@ def _bars(axis: Any, found: facts.Spectrum, heights: list[float], foot: float) -
             )
     axis.set_xlim(0.5, found.bars[-1].last + 0.5)
     axis.set_xlabel("eigen-dimension")
+    axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _recall_axis(axis: Any, k: int) -> None:

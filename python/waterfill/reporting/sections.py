@@ -80,7 +80,7 @@ def recall(result: Result, peers: Sequence[Peer], notes: Sequence[str]) -> Secti
     least, most = result.frontier[0], result.frontier[-1]
     best, many = result.best, len(result.trials)
     caption = (
-        f"{many} trial{'s' if many > 1 else ''}. The best settings find "
+        f"{words.plural(many, 'trial')}. The best settings find "
         f"{words.percent(least.recall)} in {words.size(least.bytes_per_vector)}"
         + (
             f" to {words.percent(most.recall)} in {words.size(most.bytes_per_vector)}"
@@ -192,7 +192,8 @@ def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section
             "and are kept"
         )
     else:
-        caption += f"{kept} are kept"
+        medium = found.classes[1].dimensions
+        caption += f"Thresholds part them, not water: {kept - medium} are high, {medium} medium"
     low = found.classes[-1]
     caption += (
         f"; {low.dimensions} with {words.percent(low.share)} of the variance are discarded."
@@ -218,11 +219,13 @@ def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section
 def bits(codec: Codec, found: facts.Spectrum) -> Section:
     """Show the bits of each eigen-dimension."""
     groups = len(codec.plan.groups)
+    none = found.classes[-1].dimensions
     most = max(found.bars, key=lambda bar: bar.bits)
     caption = (
-        f"{groups} byte{'s' if groups > 1 else ''} are {8 * groups} bits, "
-        f"{8 * groups / codec.d:.2f} a dimension: {words.number(most.bits)} at most, nothing for "
-        f"{found.classes[-1].dimensions} dimensions. A byte for the scale comes on top."
+        f"{words.plural(groups, 'byte')} of a code hold {8 * groups} bits, "
+        f"{8 * groups / codec.d:.2f} a dimension: {words.number(most.bits)} at most, "
+        f"{f'nothing for {none} dimensions' if none else 'something for each'}. "
+        "A byte for the scale comes on top."
     )
     return Section("bits", charts.bits(found), caption, _bar_table(found))
 

@@ -50,6 +50,11 @@ def count(n: float) -> str:
     return f"{n:,.0f}"
 
 
+def plural(n: int, one: str) -> str:
+    """Write how many things there are."""
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
+
+
 def size(n: float | None) -> str:
     """Write a number of bytes, of which a thousand are a kilobyte."""
     if n is None or not math.isfinite(n):
