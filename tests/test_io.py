@@ -77,7 +77,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         HEADER, image
     )
     assert magic == bytes([0x89, 0x57, 0x46, 0x4C, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert (major, minor, kind, size) == (1, 1, 2, len(image))
+    assert (major, minor, kind, size) == (1, 3, 2, len(image))
     assert zeros == bytes(28)
     assert crc == _core.crc32c(image[:60])
     assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
@@ -86,13 +86,15 @@ def test_the_file_is_what_the_format_page_says(image, index):
     assert list(table) == [
         *("PARAMS", "SHAPES", "MEASURED", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
         *(("CELLSPEC", "CENTROID") if cells else ()),
-        *("PLAN", "INDEX", *(("LISTOF",) if cells else ())),
+        *("PLAN", "MANIFEST", "INDEX", *(("LISTOF",) if cells else ())),
         *("HIGH", "LOW", "SCALE", "EXTRA"),
     ]
     for at, length, crc in table.values():
         assert at % 64 == 0
         assert crc == _core.crc32c(image[at : at + length])
 
+    at, length, _ = table["MANIFEST"]
+    assert wf.Manifest.from_json(image[at : at + length].decode()) == index.codec.manifest
     d, p, groups = struct.unpack_from("<3I", image, table["PARAMS"][0])
     arrays = index.codec._core.arrays
     assert (d, p, groups) == (20, len(arrays["weights"]), 7)
@@ -109,7 +111,10 @@ def test_the_file_is_what_the_format_page_says(image, index):
         lists = np.frombuffer(image[at : at + length], f"<u{width}").astype(int)
         numbers = codes[:, 8:].astype(int) @ (256 ** np.arange(width))
         np.testing.assert_array_equal(lists, numbers)
-        assert struct.unpack_from("<I", image, table["CELLSPEC"][0]) == (cells,)
+        assert struct.unpack_from("<2I", image, table["CELLSPEC"][0]) == (
+            cells,
+            index.codec._core.reach_rows,
+        )
         assert table["CENTROID"][1] == cells * 20 * 4
     high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)
     low = np.frombuffer(image, np.uint8, table["LOW"][1], table["LOW"][0]).reshape(500, 4)

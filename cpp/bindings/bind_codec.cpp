@@ -182,7 +182,11 @@ void bind_codec(py::module_& m) {
       .def_property_readonly("code_size", &Codec::code_size)
       .def_property_readonly("groups", &Codec::groups)
       .def_property_readonly("cells", [](const Codec& self) { return self.partition().size(); })
+      .def_property_readonly("reach_rows", [](const Codec& self) { return self.params().reach_rows; })
       .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
+      .def_property(
+          "manifest", [](const Codec& self) { return self.params().manifest; },
+          &Codec::set_manifest)
       .def_property(
           "distortion", [](const Codec& self) { return self.params().distortion; },
           &Codec::set_distortion)
@@ -190,7 +194,12 @@ void bind_codec(py::module_& m) {
       .def_property_readonly("arrays", &arrays)
       .def("encode", &encode, py::arg("x"), py::arg("codes"), py::arg("cells") = py::none())
       .def("decode", &decode, py::arg("codes"), py::arg("quarters"))
-      .def("to_bytes", [](const Codec& self) { return py::bytes(codec_to_bytes(self)); })
+      .def(
+          "to_bytes",
+          [](const Codec& self, bool manifest) {
+            return py::bytes(codec_to_bytes(self, manifest));
+          },
+          py::arg("manifest") = true)
       .def_static("from_bytes", [](const py::bytes& data) {
         const std::string_view view = data;
         return codec_from_bytes(view.data(), view.size());

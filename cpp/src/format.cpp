@@ -149,7 +149,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN", "INDEX", "HIGH",
        "LOW", "SCALE", "EXTRA"},
       {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
-      {"IDS", "IVF", "QUANT", "REFINE", "ROWS"}};
+      {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
+      {"MANIFEST"}};
   return tags;
 }
 
@@ -179,6 +180,7 @@ void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sect
     TableEntry& entry = table[i];
     std::copy(sections[i].tag.begin(), sections[i].tag.end(), entry.tag.begin());
     entry.offset = position;
+    entry.flags = sections[i].optional ? kOptional : 0;
     sections[i].write([&](const void* data, std::size_t size) {
       sink.write(data, size);
       entry.crc = crc32c(data, size, entry.crc);

@@ -165,6 +165,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
     const Depths depths = calibrate_depths(std::make_shared<Codec>(params), sample, queries);
     params.depth_ip = depths.ip;
     params.depth_l2 = depths.l2;
+    if (!params.partition.empty()) params.reach_rows = static_cast<std::uint32_t>(sample.n);
   }
   return std::make_shared<Codec>(std::move(params));
 }

@@ -24,6 +24,7 @@ from waterfill.faiss.factory import index_factory
 from waterfill.flat import IndexFlat
 from waterfill.io import read_index, write_index
 from waterfill.ivf import IndexIVF
+from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
@@ -40,6 +41,9 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
+from waterfill.tuning.optimize import optimize
+from waterfill.tuning.result import Result
+from waterfill.tuning.trial import Frontier, Settings, Trial
 
 __version__ = _version("waterfill")
 
@@ -50,6 +54,7 @@ __all__ = [
     "FaissCopyWarning",
     "Finding",
     "FormatError",
+    "Frontier",
     "Group",
     "IDSelector",
     "IDSelectorAll",
@@ -63,19 +68,24 @@ __all__ = [
     "IDSelectorXOr",
     "IndexFlat",
     "IndexIVF",
+    "Manifest",
     "MissingIdError",
     "Norms",
     "NotTrainedError",
     "Plan",
     "Recipe",
     "Report",
+    "Result",
     "SearchParameters",
     "SearchParametersIVF",
+    "Settings",
+    "Trial",
     "analyze",
     "compress",
     "export_faiss",
     "get_num_threads",
     "index_factory",
+    "optimize",
     "read_index",
     "report",
     "set_num_threads",

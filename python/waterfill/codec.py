@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.distortion import Report
+from waterfill.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.plan import Plan
 from waterfill.refit import Cells
 from waterfill.rows import FloatRows, Rows
@@ -95,12 +97,27 @@ class Codec:
         TypeError
             If an argument has the wrong type.
         """
-        core, held_out = train(
+        made = train(
             x, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort, alpha=alpha
         )
-        codec = cls(core)
-        if len(held_out):
-            core.distortion = codec._distortion(held_out)
+        codec = cls(made.core)
+        if len(made.held_out):
+            made.core.distortion = codec._distortion(made.held_out)
+        codec.manifest = new_manifest(
+            shape=(made.rows.n, made.rows.d),
+            dtype=str(made.rows.dtype),
+            drawn=(made.sample, made.held_out),
+            queries=made.queries,
+            plan=plan,
+            training={
+                "seed": int(seed),
+                "cells": cells if isinstance(cells, str) else None if np.ndim(cells) else int(cells),
+                "metric": metric,
+                "effort": effort,
+                "alpha": None if alpha is None else float(alpha),
+            },
+            codes=codec._coded(made.sample[:CODED_ROWS]),
+        )
         return codec
 
     @property
@@ -150,6 +167,21 @@ class Codec:
         """How unlikely a cell must be to be passed by, for ``ip`` and ``l2``: see `IndexFlat`."""
         return dict(zip(("ip", "l2"), self._core.settings["reach"], strict=True))
 
+    @property
+    def manifest(self) -> Manifest | None:
+        """What it was made of and how; None for codecs of files before format 1.3."""
+        text = self._core.manifest
+        return Manifest.from_json(text) if text else None
+
+    @manifest.setter
+    def manifest(self, manifest: Manifest) -> None:
+        self._core.manifest = manifest.to_json()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all but the manifest: codecs with the same one give the same codes."""
+        return hashlib.sha256(self._core.to_bytes(manifest=False)).hexdigest()
+
     def report(self, x: Any = None) -> Report:
         """Compare the error of decoded directions with Shannon's bound.
 
@@ -188,8 +220,7 @@ class Codec:
     def _distortion(self, x: FloatRows) -> float:
         if self.plan.normalize:
             x = _core.normalize_rows(x)
-        codes = np.empty((len(x), self.code_size), dtype=np.uint8)
-        self._core.encode(x, codes)
+        codes = self._coded(x)
         points = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
         left = _core.residuals(x, self.plan.mean, points).astype(np.float64)
         error = self._core.decode(codes, 0).astype(np.float64) - x
@@ -200,6 +231,11 @@ class Codec:
             if there.any()
             else 0.0
         )
+
+    def _coded(self, x: FloatRows) -> Codes:
+        codes = np.empty((len(x), self.code_size), dtype=np.uint8)
+        self._core.encode(x, codes)
+        return codes
 
     def encode(self, x: Any) -> Codes:
         """Encode vectors.

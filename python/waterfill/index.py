@@ -62,8 +62,16 @@ class Index(Collection):
 
     @property
     def reach(self) -> float:
-        """Deviations of a product that decide whether a cell is passed by."""
-        return float(self._setting("reach"))
+        """Deviations of a product that decide whether a cell is passed by.
+
+        What training chose holds for as many vectors as it saw. The best of more are farther out in
+        the tail of a normal distribution: its square rises by twice the logarithm of their ratio.
+        """
+        if "reach" in self._given:
+            return float(self._given["reach"])
+        reach, rows = float(self._setting("reach")), self._trained().codec.reach_rows
+        beyond = max(0.0, math.log(max(self.ntotal, 1) / rows)) if rows else 0.0
+        return math.sqrt(reach * reach + 2 * beyond)
 
     @reach.setter
     def reach(self, value: float) -> None:

@@ -61,6 +61,11 @@ class Rows:
         self.d = int(array.shape[1])
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values as they came."""
+        return self._array.dtype
+
+    @property
     def block_rows(self) -> int:
         """Rows of a block: about 8 MiB of float32."""
         return max(64, _BLOCK_BYTES // (4 * self.d))

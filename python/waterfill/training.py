@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,17 @@ _TRIAL_STEPS = 8
 _JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The core, and what it was made of."""
+
+    core: _core.Codec
+    rows: Rows
+    sample: FloatRows
+    held_out: FloatRows
+    queries: FloatRows | None
+
+
 def train(
     x: Any,
     plan: Plan,
@@ -37,8 +49,8 @@ def train(
     metric: Judge | None,
     effort: Effort,
     alpha: float | None,
-) -> tuple[_core.Codec, FloatRows]:
-    """Do what `Codec.train` says; return the core and the rows that were held out."""
+) -> Trained:
+    """Do what `Codec.train` says."""
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
     seed = as_int("seed", seed)
@@ -76,7 +88,7 @@ def train(
 
     plan, centroids = choose_cells(plan, sample, held_out, rows.n, crowd, cells, asked, seed, trial)
     core = _learn(plan, centroids, sample, judges, seed, _ITERATIONS[effort], quarters, joint)
-    return core, held_out
+    return Trained(core, rows, sample, held_out, asked)
 
 
 def to_quarters(alpha: float) -> int:

@@ -90,7 +90,9 @@ struct CodecParams {
   double distortion = 0;  // mean squared error of directions on rows held out of training, if known
   bool normalize = false;  // vectors are divided by their norm before they are encoded
   Depth depth_ip, depth_l2;
-  std::string plan;  // JSON, for readers; no computation uses it
+  std::uint32_t reach_rows = 0;  // vectors among which the depths' reach is enough; 0: not known
+  std::string plan;              // JSON, for readers; no computation uses it
+  std::string manifest;          // JSON, likewise: what the codec was made of, and how
 };
 
 class JointEncoder;
@@ -104,6 +106,7 @@ class Codec {
 
   const CodecParams& params() const { return params_; }
   void set_distortion(double measured) { params_.distortion = measured; }  // for reports alone
+  void set_manifest(std::string text) { params_.manifest = std::move(text); }
   const Transform& transform() const { return transform_; }
   std::size_t d() const { return transform_.d(); }
   std::size_t groups() const { return params_.shapes.size(); }

@@ -22,6 +22,7 @@ using Emit = std::function<void(const void* data, std::size_t size)>;
 struct Section {
   std::string tag;  // at most 8 characters
   std::function<void(const Emit&)> write;
+  bool optional = false;  // a reader that does not know it may go on without
 };
 
 // The operating system refused something; `path` is as the caller gave it, in any encoding.

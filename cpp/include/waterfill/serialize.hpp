@@ -9,7 +9,7 @@
 
 namespace waterfill {
 
-std::string codec_to_bytes(const Codec& codec);
+std::string codec_to_bytes(const Codec& codec, bool with_manifest = true);
 std::shared_ptr<Codec> codec_from_bytes(const void* data, std::size_t size);
 
 // What a file keeps of an index beside its vectors.

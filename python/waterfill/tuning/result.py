@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from waterfill.analysis import Analysis
-from waterfill.arguments import Metric
+from waterfill.arguments import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
-from waterfill.tuning.estimate import Estimate, estimate
+from waterfill.tuning.estimate import Estimate, Rates
 from waterfill.tuning.growth import Expected, Growth
 from waterfill.tuning.split import Split
 from waterfill.tuning.trial import Frontier, Trial
@@ -30,20 +30,24 @@ class Result:
         What was asked for, in words.
     trials : tuple of Trial
         All that was tried, in order.
-    frontier : Frontier
-        Those of them that no other beats in both bytes and recall.
     complete : bool
         Whether the search ended by itself: not stopped by Ctrl-C or the time budget.
     metric : {'ip', 'l2', 'cosine'}
     k : int
         Neighbours that recall counts.
     seed : int
+    ntotal : int
+        Vectors that the codec is meant for.
     analysis : Analysis
-        Of the sample.
+        Of the stored part of the sample.
     growth : Growth
         How recall falls as a collection grows.
+    rates : Rates
+        What this machine takes for a vector.
     seconds : float
         That the search took.
+    split : Split
+        The sample as it was used.
     """
 
     codec: Codec
@@ -55,28 +59,60 @@ class Result:
     metric: Metric
     k: int
     seed: int
+    ntotal: int
     analysis: Analysis
     growth: Growth
+    rates: Rates
     seconds: float
     split: Split = field(repr=False)
 
     @property
     def frontier(self) -> Frontier:
+        """Trials that no other beats in both bytes and recall."""
         return Frontier(self.trials)
 
-    def expected_recall(self, n: int) -> Expected:
+    def expected_recall(self, n: int | None = None) -> Expected:
         """Extrapolate recall@k to a collection of n vectors like the sample's.
+
+        Parameters
+        ----------
+        n : int, optional
+            By default `ntotal`.
 
         Returns
         -------
         Expected
-            ``recall``, and ``low`` and ``high`` between which it lies with 95 % confidence.
-        """
-        return self.growth.at(n)
+            ``recall``, and ``low`` and ``high`` between which it lies in 95 % of cases.
 
-    def estimate(self, n: int, *, price_per_gb: float | None = None) -> Estimate:
-        """Say what a flat index of n vectors takes: see `Estimate`."""
-        return estimate(self, n, price_per_gb)
+        Raises
+        ------
+        ValueError, TypeError
+            If `n` is no int of 1 or more.
+        """
+        return self.growth.at(self.ntotal if n is None else as_positive_int("n", n))
+
+    def estimate(self, n: int | None = None, *, price_per_gb: float | None = None) -> Estimate:
+        """Say what a flat index of n vectors takes on this machine.
+
+        Parameters
+        ----------
+        n : int, optional
+            By default `ntotal`.
+        price_per_gb : float, optional
+            Of 10**9 bytes of memory for a month, in your currency.
+
+        Returns
+        -------
+        Estimate
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `n` is no int of 1 or more, or the price no number of 0 or more.
+        """
+        n = self.ntotal if n is None else as_positive_int("n", n)
+        price = None if price_per_gb is None else as_number("price_per_gb", price_per_gb, 0)
+        return self.rates.estimate(n, self.growth.at(n), price)
 
     def plot(self) -> Any:
         """Draw recall against bytes, the spectrum with the water level, and bits per dimension.
@@ -93,6 +129,26 @@ class Result:
         from waterfill.reporting.plot import plot
 
         return plot(self)
+
+    def __repr__(self) -> str:
+        best = self.best
+        lines = [
+            f"Result: {best.settings}",
+            f"  {self.reason}",
+            f"  bytes a vector  {best.bytes_per_vector:.1f}, {best.memory_ratio:.1f} times smaller "
+            "than float32",
+            f"  recall@{self.k:<8} {best.recall:.3f} among {len(self.split.base):,} vectors of the "
+            "sample",
+            *(
+                f"  expected        {self.expected_recall(n)} among {n:,}"
+                for n in (self.ntotal, 10 * self.ntotal, 100 * self.ntotal)
+            ),
+            f"  searched        {len(self.trials)} trials in {self.seconds:.0f} s"
+            + ("" if self.complete else ", stopped early"),
+            "",
+            *("  " + line for line in repr(self.frontier).splitlines()),
+        ]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         from waterfill.reporting.notebook import result_html

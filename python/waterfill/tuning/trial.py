@@ -30,6 +30,8 @@ class Settings:
         See `Codec.train`.
     refine : {'int8', 'float16'} or None
         Rows that the index keeps for a third stage.
+    cells : 'auto' or int
+        See `Codec.train`.
     """
 
     code_bytes: int
@@ -38,6 +40,7 @@ class Settings:
     dimensions: tuple[int, int] | None = None
     effort: Effort = "balanced"
     refine: RefineName | None = None
+    cells: int | Literal["auto"] = "auto"
 
     def __str__(self) -> str:
         words = [f"{self.code_bytes} bytes"]
@@ -47,6 +50,8 @@ class Settings:
             words.append(f"weighting {self.weighting:g}")
         if self.effort != "balanced":
             words.append(f"effort {self.effort}")
+        if self.cells != "auto":
+            words.append(f"{self.cells} cells" if self.cells else "no cells")
         if self.refine:
             words.append(f"{self.refine} rows to refine with")
         return ", ".join(words)
@@ -80,6 +85,8 @@ class Trial:
     train_seconds : float
     score : float
         The objective's, greater is better.
+    expected_recall : float
+        The recall to expect among as many vectors as the codec is meant for.
     """
 
     settings: Settings
@@ -93,6 +100,7 @@ class Trial:
     encode_rate: float
     train_seconds: float
     score: float = float("nan")
+    expected_recall: float = float("nan")
 
     def row(self) -> dict[str, Any]:
         """Return it flat: settings first, then what was measured."""

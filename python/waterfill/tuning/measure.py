@@ -1,0 +1,103 @@
+"""Train a codec with some settings, and search the sample with it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from waterfill.analysis import Analysis
+from waterfill.codec import Codec
+from waterfill.flat import IndexFlat
+from waterfill.plan import Plan
+from waterfill.refit import Cells
+from waterfill.tuning.split import Split
+from waterfill.tuning.trial import Settings, Trial
+
+_SEARCHES = 3  # of all queries, for the rate: the best one counts
+_FLOAT = 4
+
+
+def plan_of(settings: Settings, analysis: Analysis) -> Plan:
+    """Make the plan that settings ask for."""
+    if settings.dimensions is None:
+        return Plan.waterfill(analysis, settings.code_bytes, settings.weighting)
+    high, kept = settings.dimensions
+    return Plan.classic(analysis, high / analysis.d, kept / analysis.d, by="dimensions")
+
+
+def train(
+    settings: Settings,
+    split: Split,
+    analysis: Analysis,
+    *,
+    cells: Cells | None = None,
+    rows: Any = None,
+) -> Codec:
+    """Train on the stored vectors, or on some; with so many cells if it is known what is best."""
+    return Codec.train(
+        split.base if rows is None else rows,
+        plan_of(settings, analysis),
+        split.draw.seed,
+        cells=settings.cells if cells is None else cells,
+        queries=split.training_queries,
+        metric=split.metric,
+        effort=settings.effort,
+    )
+
+
+def fill(codec: Codec, settings: Settings, split: Split) -> IndexFlat:
+    """Index the stored vectors."""
+    index = IndexFlat(codec, split.metric, refine=settings.refine)
+    index.add(split.base)
+    return index
+
+
+def measure(
+    settings: Settings, split: Split, analysis: Analysis, cells: Cells | None
+) -> tuple[Trial, IndexFlat]:
+    """Try settings with real searches; the trial has no score yet."""
+    start = time.perf_counter()
+    codec = train(settings, split, analysis, cells=cells)
+    trained = time.perf_counter()
+    index = fill(codec, settings, split)
+    added = time.perf_counter()
+    found, seconds = np.empty(0, np.int64), float("inf")
+    for _ in range(_SEARCHES):
+        began = time.perf_counter()
+        found = index.search(split.queries, split.k)[1]
+        seconds = min(seconds, time.perf_counter() - began)
+    hits = split.hits(found)
+    size = bytes_per_vector(index)
+    trial = Trial(
+        settings=settings,
+        recall=float(hits.mean() / split.k),
+        recall_at_1=float((split.hits(found[:, :1], split.truth[:, :1]) > 0).mean()),
+        forgiving_accuracy=float(np.where(2 * hits >= split.k, 1, hits / split.k).mean()),
+        bytes_per_vector=size,
+        memory_ratio=_FLOAT * index.d / size,
+        pq_memory_ratio=size / index.d,
+        queries_per_second=len(split.queries) / seconds,
+        encode_rate=len(split.base) / (added - trained),
+        train_seconds=trained - start,
+    )
+    return trial, index
+
+
+def bytes_per_vector(index: IndexFlat) -> float:
+    """Return what one vector more takes in memory, all in but for ids of its own."""
+    row = {None: 0, "int8": index.d + 8, "float16": 2 * index.d}[index.refine]
+    assert index.codec is not None
+    return index.bytes_per_vector + order_bytes(index.codec.cells) + row
+
+
+def order_bytes(cells: int) -> float:
+    """Return what the order of arrival takes where vectors stand cell by cell.
+
+    Ascending numbers: a byte or two of each, a bit, and a bit for each step of the rest (Elias
+    1974).
+    """
+    if cells <= 1:
+        return 0.0
+    return min((9 + cells / 2**8) / 8, (17 + cells / 2**16) / 8)

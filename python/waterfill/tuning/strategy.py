@@ -1,0 +1,197 @@
+"""Which settings to try, and in what order: bytes first, then what else may help at that size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from waterfill.tuning.measure import order_bytes, plan_of
+from waterfill.tuning.trial import RefineName, Settings, Trial
+from waterfill.tuning.tuner import Tuner
+
+_LADDER = (64, 32, 16, 8, 4, 2, 1)  # dimensions a byte
+_START = 2  # the step that a target is looked for from
+_WEIGHTINGS = (0.1, 0.3)
+_FALLS = 2  # of a score, one after the other, that end a climb
+_NARROWINGS = 6  # of a bracket of bytes
+_CLOSE = 24  # a bracket is closed when it is a part in so many of its size: the rest is chance
+_CLASSIC_SPLITS = 12  # of a classic plan's bytes between its two classes
+_PROMISING = 1.1  # times waterfill's predicted error: a classic plan beyond is not tried
+
+
+def search(tuner: Tuner) -> None:
+    """Make the trials that the tuner's objective asks for."""
+    objective = tuner.objective
+    if objective.target_recall is not None:
+        _search_target(tuner, objective.target_recall)
+    elif objective.max_bytes is not None:
+        _search_budget(tuner, objective.max_bytes)
+    else:
+        _search_score(tuner)
+
+
+def ladder(d: int) -> list[int]:
+    """Return code bytes to start with, ascending."""
+    return sorted({max(1, d // step) for step in _LADDER})
+
+
+def _search_target(tuner: Tuner, target: float) -> None:
+    base = _reach(tuner, target, Settings(code_bytes=1))
+    for kind in ("int8", "float16"):
+        if base is not None:
+            break
+        base = _reach(tuner, target, Settings(code_bytes=1, refine=_row(kind)))
+    if base is None:
+        return
+    for trial in _vary(tuner, base.settings):
+        if trial.expected_recall > target:
+            _close_in(tuner, target, _lower_end(tuner, trial), trial)
+
+
+def _row(kind: str) -> RefineName:
+    return "int8" if kind == "int8" else "float16"
+
+
+def _reach(tuner: Tuner, target: float, like: Settings) -> Trial | None:
+    """Walk up or down until a trial reaches the target, and find the fewest bytes that do."""
+    steps = ladder(tuner.split.base.shape[1])
+    at, below, above = min(_START, len(steps) - 1), None, None
+    while 0 <= at < len(steps):
+        settings = replace(like, code_bytes=steps[at])
+        trial = tuner.attempt(settings)
+        if trial.expected_recall >= target and tuner.optimism == 0:
+            tuner.learn_optimism(settings)
+            trial = tuner.trials[settings]
+        if trial.expected_recall < target:
+            below, at = trial, at + 1
+        else:
+            above, at = trial, at - 1
+        if above is not None and (below is not None or at < 0):
+            return _close_in(tuner, target, below, above)
+    return None
+
+
+def _close_in(tuner: Tuner, target: float, below: Trial | None, above: Trial) -> Trial:
+    """Narrow bytes between a trial that misses the target and one that reaches it."""
+    for _ in range(_NARROWINGS):
+        low = below.settings.code_bytes if below else 0
+        high = above.settings.code_bytes
+        if high - low <= max(1, high // _CLOSE):
+            break
+        guess = _crossing(target, below, above)
+        code_bytes = min(max(guess, low + 1), high - 1)
+        trial = tuner.attempt(replace(above.settings, code_bytes=code_bytes))
+        if trial.expected_recall >= target:
+            above = trial
+        else:
+            below = trial
+    return above
+
+
+def _crossing(target: float, below: Trial | None, above: Trial) -> int:
+    """Guess the bytes with this recall: a line in log-odds against the logarithm of bytes."""
+    high = above.settings.code_bytes
+    if below is None:
+        return high // 2
+    low = below.settings.code_bytes
+    ends = _log_odds(below.expected_recall), _log_odds(above.expected_recall)
+    if not ends[0] < ends[1]:
+        return (low + high) // 2
+    share = (_log_odds(target) - ends[0]) / (ends[1] - ends[0])
+    return math.ceil(low * (high / low) ** share)
+
+
+def _log_odds(share: float) -> float:
+    share = min(max(share, 1e-4), 1 - 1e-4)
+    return math.log(share / (1 - share))
+
+
+def _lower_end(tuner: Tuner, trial: Trial) -> Trial | None:
+    """Return the largest smaller trial of waterfill's own settings that misses what this reaches.
+
+    It misses with other settings, too: none of those that are varied is worth a third of the bytes.
+    """
+    most = 2 * trial.settings.code_bytes // 3
+    smaller = [t for s, t in tuner.trials.items() if s.code_bytes <= most
+               and s == replace(Settings(s.code_bytes), refine=trial.settings.refine)]  # fmt: skip
+    return max(smaller, key=lambda t: t.settings.code_bytes, default=None)
+
+
+def _search_budget(tuner: Tuner, most: float) -> None:
+    d = tuner.split.base.shape[1]
+    for code_bytes in ladder(d):
+        if code_bytes + 1 <= most:
+            tuner.attempt(Settings(code_bytes))
+    for refine, row in ((None, 0), ("int8", d + 8), ("float16", 2 * d)):
+        if most >= row + 2:
+            _fill_budget(tuner, most, row, None if refine is None else _row(refine))
+    best = tuner.best().settings
+    tuner.learn_optimism(best)
+    for _ in _vary(tuner, best):
+        pass
+
+
+def _fill_budget(tuner: Tuner, most: float, row: int, refine: RefineName | None) -> None:
+    """Try the most code bytes that fit."""
+    d = tuner.split.base.shape[1]
+    code_bytes = min(d, int(most) - row - 1)
+    while code_bytes >= 1:
+        trial = tuner.attempt(Settings(code_bytes, refine=refine))
+        over = trial.bytes_per_vector - most
+        if over <= 0:
+            return
+        code_bytes -= math.ceil(over)
+
+
+def _search_score(tuner: Tuner) -> None:
+    falls, best = 0, -math.inf
+    steps = ladder(tuner.split.base.shape[1])
+    for code_bytes in steps:
+        trial = tuner.attempt(Settings(code_bytes))
+        falls = falls + 1 if trial.score <= best else 0
+        best = max(best, trial.score)
+        if falls == _FALLS and best > -math.inf:
+            break
+    tuner.learn_optimism(tuner.best().settings)
+    for _ in range(_NARROWINGS // 2):
+        here = tuner.best().settings.code_bytes
+        tried = sorted(s.code_bytes for s in tuner.trials)
+        for side in (max([b for b in tried if b < here], default=0),
+                     min([b for b in tried if b > here], default=here)):  # fmt: skip
+            middle = round(math.sqrt(max(side, 1) * here))
+            if middle not in tried and min(side, here) < middle < max(side, here):
+                tuner.attempt(Settings(middle))
+    for _ in _vary(tuner, tuner.best().settings):
+        pass
+
+
+def _vary(tuner: Tuner, settings: Settings) -> Iterable[Trial]:
+    """Try other settings of about as many bytes."""
+    d = tuner.split.base.shape[1]
+    for weighting in _WEIGHTINGS:
+        yield tuner.attempt(replace(settings, weighting=weighting))
+    cells = tuner.codec(settings).cells
+    if cells:
+        more = min(d, settings.code_bytes + int(order_bytes(cells)))
+        yield tuner.attempt(replace(settings, cells=0, code_bytes=more))
+    yield tuner.attempt(replace(settings, effort="best"))
+    classic = _promising_classic(tuner, settings)
+    if classic is not None:
+        yield tuner.attempt(classic)
+
+
+def _promising_classic(tuner: Tuner, settings: Settings) -> Settings | None:
+    """Return the classic plan of as many bytes with the least predicted error, if it may do."""
+    d, code_bytes = tuner.split.base.shape[1], settings.code_bytes
+    least = _PROMISING * plan_of(settings, tuner.analysis).predicted_distortion
+    chosen = None
+    for step in range(1, _CLASSIC_SPLITS):
+        high = max(1, code_bytes * step // _CLASSIC_SPLITS)
+        kept = min(d, high + 8 * (code_bytes - high))
+        own = replace(settings, plan="classic", dimensions=(high, kept),
+                      code_bytes=high + math.ceil((kept - high) / 8))  # fmt: skip
+        error = plan_of(own, tuner.analysis).predicted_distortion
+        if error < least:
+            least, chosen = error, own
+    return chosen

@@ -1,0 +1,117 @@
+"""Trials of settings, remembered; and the order in which they are made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from waterfill.analysis import Analysis
+from waterfill.codec import Codec
+from waterfill.tuning.growth import Growth, measure_growth, optimism_of
+from waterfill.tuning.measure import fill, measure, train
+from waterfill.tuning.objective import Objective, allowed
+from waterfill.tuning.split import Split
+from waterfill.tuning.trial import Settings, Trial
+
+Report = Callable[[Trial, float], None]
+
+_PARTS = 4  # of the sample that each size of a trial's growth is measured on
+
+
+class OutOfTime(Exception):  # noqa: N818  (no error: a search ends early)
+    """The time budget is spent."""
+
+
+@dataclass(eq=False)
+class Tuner:
+    """Makes trials, each of them once.
+
+    Attributes
+    ----------
+    ntotal : int
+        Vectors that the codec is meant for.
+    deadline : float
+        Of `time.perf_counter`; infinite for none.
+    report : callable
+        Is told each new trial, and the seconds that it took.
+    optimism : float
+        See `Growth`; 0 until `learn_optimism`.
+    """
+
+    split: Split
+    analysis: Analysis
+    objective: Objective
+    constraints: dict[str, tuple[float, float]]
+    ntotal: int
+    deadline: float
+    report: Report
+    optimism: float = 0.0
+    trials: dict[Settings, Trial] = field(default_factory=dict)
+    growths: dict[Settings, Growth] = field(default_factory=dict)
+    _kept: tuple[Settings, Codec] | None = None
+    _cells: dict[int, int] = field(default_factory=dict)  # that were chosen, by code bytes
+
+    def attempt(self, settings: Settings) -> Trial:
+        """Make a trial, unless it was made before.
+
+        Raises
+        ------
+        OutOfTime
+            If there is one trial at least, and the time is up.
+        """
+        if settings in self.trials:
+            return self.trials[settings]
+        start = time.perf_counter()
+        if self.trials and start > self.deadline:
+            raise OutOfTime
+        trial, index = measure(settings, self.split, self.analysis, self._known_cells(settings))
+        assert index.codec is not None
+        if settings.plan == "waterfill" and settings.cells == "auto":
+            self._cells[settings.code_bytes] = index.codec.cells
+        growth = measure_growth(index, self.split, _PARTS, self.optimism)
+        trial = self._judged(trial, growth)
+        self.growths[settings], self.trials[settings] = growth, trial
+        if self.best() is trial:
+            self._kept = settings, index.codec
+        self.report(trial, time.perf_counter() - start)
+        return trial
+
+    def _known_cells(self, settings: Settings) -> int | None:
+        """Return the cells that both a smaller and a larger code chose: so will this one."""
+        if settings.plan != "waterfill" or settings.cells != "auto":
+            return None
+        below = max((b for b in self._cells if b <= settings.code_bytes), default=None)
+        above = min((b for b in self._cells if b >= settings.code_bytes), default=None)
+        if below is None or above is None or self._cells[below] != self._cells[above]:
+            return None
+        return self._cells[below]
+
+    def _judged(self, trial: Trial, growth: Growth) -> Trial:
+        trial = replace(trial, expected_recall=growth.at(self.ntotal).recall)
+        score = self.objective.score(trial)
+        if not isinstance(score, int | float) or math.isnan(score):
+            raise ValueError(f"objective returned {score!r} for {trial}; a number is wanted")
+        within = allowed(trial, self.constraints)
+        return replace(trial, score=float(score) if within else -math.inf)
+
+    def learn_optimism(self, settings: Settings) -> None:
+        """Measure how much better vectors are found that were trained on; judge all trials anew."""
+        half = self.split.base[: len(self.split.base) // 2]
+        codec = train(settings, self.split, self.analysis, rows=half)
+        self.optimism = optimism_of(fill(codec, settings, self.split), self.split)
+        for each, growth in self.growths.items():
+            self.growths[each] = replace(growth, optimism=self.optimism)
+            self.trials[each] = self._judged(self.trials[each], self.growths[each])
+
+    def best(self) -> Trial:
+        """Return the trial with the best score; of equals the one that finds more."""
+        return max(self.trials.values(), key=lambda t: (t.score, t.expected_recall))
+
+    def codec(self, settings: Settings) -> Codec:
+        """Return the codec of a trial; the same settings make the same one again."""
+        if self._kept is None or self._kept[0] != settings:
+            cells = self._known_cells(settings)
+            self._kept = settings, train(settings, self.split, self.analysis, cells=cells)
+        return self._kept[1]
