@@ -56,7 +56,6 @@ def odd(base, queries) -> dict[str, Any]:
     slow = replace(one.best, queries_per_second=float("nan"), encode_rate=float("nan"))
     return {
         "one trial, one size": measure(narrow, asked, six, sizes=[1]),
-        "no sizes": measure(narrow, asked, six, sizes=[]),
         "classic": measure(narrow, asked, [Settings(4, "classic", dimensions=(4, 12))]),
         "two dimensions": measure(flat, flat[:20], [Settings(1), Settings(2)], metric="l2", k=1),
         "more bytes than bits help": measure(narrow, asked, [Settings(32)]),

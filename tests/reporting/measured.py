@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import waterfill as wf
 from waterfill.tuning.estimate import Estimate
-from waterfill.tuning.growth import Expected, Growth
+from waterfill.tuning.growth import Expected
 from waterfill.tuning.result import Result
 from waterfill.tuning.trial import Settings, Trial
 
@@ -21,14 +21,15 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Line(Growth):
+class Line:
     """A line through the first size and the last."""
 
+    sizes: tuple[int, ...]
+    recalls: tuple[float, ...]
+
     def at(self, n: int) -> Expected:
-        if len(self.sizes) < 2:
-            raise ValueError("recall was measured at one size")
         logs, recalls = np.log(self.sizes), self.recalls
-        slope = (recalls[-1] - recalls[0]) / (logs[-1] - logs[0])
+        slope = (recalls[-1] - recalls[0]) / ((logs[-1] - logs[0]) or 1)
         recall = float(np.clip(recalls[-1] + slope * (np.log(n) - logs[-1]), 0, 1))
         return Expected(recall, max(0.0, recall - 0.05), min(1.0, recall + 0.05))
 
@@ -36,7 +37,8 @@ class Line(Growth):
 class Measured(Result):
     """A result whose estimates follow from bytes alone."""
 
-    def estimate(self, n: int, *, price_per_gb: float | None = None) -> Estimate:
+    def estimate(self, n: int | None = None, *, price_per_gb: float | None = None) -> Estimate:
+        assert n is not None
         size = int(n * self.best.bytes_per_vector)
         price = None if price_per_gb is None else price_per_gb * size / 1e9
         return Estimate(
@@ -91,7 +93,9 @@ def measure(
         k=k,
         analysis=analysis,
         growth=growth,
-        split=SimpleNamespace(base=finite, queries=queries, truth=truth),
+        rates=None,
+        ntotal=len(base),
+        split=SimpleNamespace(base=finite, queries=queries, truth=truth, training_queries=None),
         **{
             "reason": "no smaller one reaches the recall",
             "objective": "the fewest bytes",

@@ -237,7 +237,7 @@ def _expected_row(size: int, one: Expected) -> Row:
         "low": one.low,
         "high": one.high,
         "found": words.percent(one.recall),
-        "interval": f"{words.percent(one.low)} to {words.percent(one.high)}",
+        "interval": words.interval(one),
     }
 
 

@@ -174,23 +174,12 @@ def distortion(codec: Codec) -> Report | None:
         return None
 
 
-def expected_at(growth: Growth, n: int) -> Expected | None:
-    """Extrapolate recall to n vectors, if enough was measured to do so."""
-    try:
-        return growth.at(n)
-    except ValueError:  # too few sizes for a line
-        return None
-
-
 def expectations(growth: Growth, n: int | None) -> list[tuple[int, Expected]]:
-    """Extrapolate recall from the sample to n vectors, or to far more; nothing if it cannot be."""
-    last = growth.sizes[-1] if growth.sizes else 0
-    if last < 1:
-        return []
+    """Extrapolate recall from the sample to n vectors, or to far more."""
+    last = growth.sizes[-1]
     most = max(n or last * _GROWTH, 2 * last)
     sizes = sorted({round(size) for size in np.geomspace(last, most, _GROWTH_POINTS)})
-    found = [(size, expected_at(growth, size)) for size in sizes]
-    return [(size, one) for size, one in found if one is not None]
+    return [(size, growth.at(size)) for size in sizes]
 
 
 def spread_out(length: int, most: int) -> Iterator[int]:

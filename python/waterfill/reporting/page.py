@@ -10,23 +10,19 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from waterfill import _core
+from waterfill.analysis import Analysis
 from waterfill.arguments import as_file_name, as_number, as_positive_int
 from waterfill.extras import require
 from waterfill.reporting import charts, facts, sections, words
 from waterfill.reporting.notebook import analysis_rows, plan_html
-from waterfill.reporting.sections import Section
 from waterfill.reporting.tables import figures, items, paragraph, scrolled, table, text
 from waterfill.tuning.peers import Peer, measure_peers
+from waterfill.tuning.result import Result
 
-if TYPE_CHECKING:
-    from waterfill.analysis import Analysis
-    from waterfill.tuning.result import Result
-
-_MILLION = 1_000_000
-_SIZES = (_MILLION, 10 * _MILLION, 100 * _MILLION)
+_TIMES = (1, 10, 100)  # n: what the estimate is for
 _PEER_STEPS = (0.5, 1, 2)  # times the chosen bytes
 _LARGEST_PEER = 4  # dimensions a byte: beyond it product quantizers train for minutes
 
@@ -55,7 +51,7 @@ def report(
         Train and search indexes of FAISS on the same split, which takes up to a minute. Without
         FAISS the page says so. Or what `measure_peers` returned.
     n : int, optional
-        Vectors that the collection will have: a million, if nothing is said.
+        Vectors that the collection will have; by default `result.ntotal`.
     price_per_gb : float, optional
         Of a gigabyte of memory a month, in any currency.
 
@@ -74,7 +70,7 @@ def report(
         If an argument has a value or a type that is not possible.
     """
     _check(result, peers)
-    size = _MILLION if n is None else as_positive_int("n", n)
+    size = result.ntotal if n is None else as_positive_int("n", n)
     if price_per_gb is not None:
         price_per_gb = as_number("price_per_gb", price_per_gb, 0, finite=True)
     target = Path(os.fsdecode(as_file_name(path)))
@@ -88,8 +84,6 @@ def report(
 
 
 def _check(result: Any, peers: Any) -> None:
-    from waterfill.tuning.result import Result  # it imports what draws it only when asked to
-
     if not isinstance(result, Result):
         raise TypeError(f"result must be what optimize returns, got {type(result).__name__}")
     if isinstance(peers, bool):
@@ -167,14 +161,14 @@ def _page(
         "bits": sections.bits(result.codec, found),
         "distortion": sections.distortion(result.codec),
     }
-    specs = {name: section.spec for name, section in shown.items() if section is not None}
+    specs = {name: section.spec for name, section in shown.items()}
     return Template(_resource("page.html")).substitute(
         title=text(f"{result.codec.d} dimensions in {words.size(result.best.bytes_per_vector)}"),
         style=_resource("page.css"),
         answer=text(words.answer(result)),
         choice=paragraph(words.choice(result), "lead"),
         key_figures=figures(_key_figures(result, n)),
-        **{name: _or_note(section) for name, section in shown.items()},
+        **{name: section.html for name, section in shown.items()},
         estimate=_estimate(result, n, price),
         findings=_findings(result.analysis),
         plan=scrolled(plan_html(result.codec.plan), "Plan"),
@@ -185,10 +179,6 @@ def _page(
         library=script,
         script=_resource("page.js"),
     )
-
-
-def _or_note(section: Section | None) -> str:
-    return section.html if section else paragraph("It was not measured at several sizes.", "note")
 
 
 def _resource(name: str) -> str:
@@ -203,19 +193,14 @@ def _version() -> str:
 
 def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
     best, d = result.best, result.codec.d
-    at_n = facts.expected_at(result.growth, n)
-    expected = (
-        (words.percent(at_n.recall), f"{words.percent(at_n.low)} to {words.percent(at_n.high)}")
-        if at_n
-        else (words.UNKNOWN, "")
-    )
+    at_n = result.growth.at(n)
     threads = _core.get_num_threads()
     here = f"{words.plural(threads, 'thread')}, this machine"
     metric = words.METRICS[result.metric]
     return [
         ("a vector", words.size(best.bytes_per_vector), f"float32: {words.size(4 * d)}"),
         (f"recall@{result.k}", words.percent(best.recall), metric),
-        (f"expected among {words.count(n)}", *expected),
+        (f"expected among {words.count(n)}", words.percent(at_n.recall), words.interval(at_n)),
         ("recall@1", words.percent(best.recall_at_1), "the nearest comes first"),
         ("queries a second", words.rate(best.queries_per_second), here),
         ("vectors encoded a second", words.rate(best.encode_rate), here),
@@ -229,12 +214,7 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
 
 
 def _estimate(result: Result, n: int, price: float | None) -> str:
-    try:
-        rows = [
-            result.estimate(size, price_per_gb=price) for size in sorted({n, *_SIZES}) if size >= n
-        ]
-    except ValueError as error:  # recall at too few sizes
-        return paragraph(f"There is no estimate: {error}.", "note")
+    rows = [result.estimate(times * n, price_per_gb=price) for times in _TIMES]
     return scrolled(sections.estimates(result, rows, n), "Estimate")
 
 
@@ -247,12 +227,12 @@ def _findings(analysis: Analysis) -> str:
 
 
 def _manifest(result: Result) -> str:
-    manifest = getattr(result.codec, "manifest", None)
+    manifest = result.codec.manifest
     if manifest is None:
         return paragraph("This codec carries no record of how it was made.", "note")
-    record = json.dumps(json.loads(manifest.to_json()), indent=2, ensure_ascii=False)
+    record = text(manifest.to_json())
     return (
         f'<pre tabindex="0" role="region" aria-label="Record">{text(manifest)}</pre>'
         "<details><summary>The record as JSON</summary>"
-        f'<pre tabindex="0" role="region" aria-label="JSON">{text(record)}</pre></details>'
+        f'<pre tabindex="0" role="region" aria-label="JSON">{record}</pre></details>'
     )

@@ -75,22 +75,16 @@ def _recall(axis: Any, result: Result) -> None:
 def _growth(axis: Any, result: Result) -> None:
     made, expected = result.growth, facts.expectations(result.growth, None)
     axis.plot(made.sizes, made.recalls, color=_OWN, marker="o", markersize=5, label="measured")
-    if expected:
-        sizes = [size for size, _ in expected]
-        found = [one for _, one in expected]
-        axis.plot(
-            sizes, [one.recall for one in found], color=_OWN, linestyle="--", label="expected"
-        )
-        low, high = [one.low for one in found], [one.high for one in found]
-        axis.fill_between(sizes, low, high, color=_OWN, alpha=0.16, linewidth=0, label="95 %")
+    sizes = [size for size, _ in expected]
+    found = [one for _, one in expected]
+    axis.plot(sizes, [one.recall for one in found], color=_OWN, linestyle="--", label="expected")
+    low, high = [one.low for one in found], [one.high for one in found]
+    axis.fill_between(sizes, low, high, color=_OWN, alpha=0.16, linewidth=0, label="95 %")
     axis.set_title("Recall in larger collections")
     axis.set_xlabel("vectors")
     axis.set_xscale("log")
     _recall_axis(axis, result.k)
-    if not made.sizes:
-        axis.text(0.5, 0.5, words.UNKNOWN, transform=axis.transAxes, ha="center")
-    else:
-        axis.legend(**_LEGEND, loc="lower left")
+    axis.legend(**_LEGEND, loc="lower left")
 
 
 def _spectrum(axis: Any, found: facts.Spectrum) -> None:

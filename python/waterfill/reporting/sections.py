@@ -143,40 +143,31 @@ def _peer_table(peers: Sequence[Peer], k: int) -> str:
     return table("Peers on the same split", (*header, "training", "remark"), rows)
 
 
-def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Section | None:
-    """Show recall in larger collections; nothing where it was not measured."""
+def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Section:
+    """Show recall in larger collections."""
     made = result.growth
     measured = list(zip(made.sizes, made.recalls, strict=True))
-    if not measured:
-        return None
-    (size, found), beyond = measured[-1], expected[-1:]
+    (size, found), (most, one) = measured[-1], expected[-1]
     caption = f"{words.percent(found)} among the {size:,} vectors of the sample"
     if len(measured) > 1:
         caption += f", {words.percent(measured[0][1])} among {measured[0][0]:,} of them"
-    for most, one in beyond:
-        caption += (
-            f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, "
-            f"with 95 % confidence between {words.percent(one.low)} and {words.percent(one.high)}"
-        )
+    caption += (
+        f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, "
+        f"with 95 % confidence {words.interval(one)}. What was measured are vectors that the codec "
+        "was trained on, which fits them better than others; what is expected allows for that."
+    )
     rows = [(f"{size:,}", words.percent(recall), "measured") for size, recall in measured]
     rows += [
-        (words.count(size), words.percent(one.recall), _interval(one))
+        (words.count(size), words.percent(one.recall), words.interval(one))
         for size, one in (expected[i] for i in range(len(expected)) if i % 4 == 3)
     ]
     header = ("vectors", f"recall@{result.k}", "95 % interval")
     return Section(
         "growth",
         charts.growth(result, expected, n),
-        f"{caption}.",
+        caption,
         table("Recall and size", header, rows),
-        notes=()
-        if expected
-        else ("Too few sizes were measured to say what to expect of more vectors.",),
     )
-
-
-def _interval(one: Expected) -> str:
-    return f"{words.percent(one.low)} to {words.percent(one.high)}"
 
 
 def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section:
@@ -278,7 +269,7 @@ def estimates(result: Result, all_of: Sequence[Estimate], n: int) -> str:
             words.size(one.file_bytes),
             words.seconds(one.load_seconds),
             words.seconds(one.query_seconds),
-            f"{words.percent(one.recall.recall)} ({_interval(one.recall)})",
+            f"{words.percent(one.recall.recall)} ({words.interval(one.recall)})",
             *([words.number(one.cost_per_month)] if priced else []),
         ]
         for one in all_of
@@ -296,6 +287,7 @@ def recipe(result: Result) -> str:
     else:
         high, kept = best.dimensions
         plan = f'classic(analysis, {high} / {d}, {kept} / {d}, by="dimensions")'
+    asked = ", queries=queries" if result.split.training_queries is not None else ""
     keep = f", refine={json.dumps(best.refine)}" if best.refine else ""
     return "\n".join(
         [
@@ -303,7 +295,10 @@ def recipe(result: Result) -> str:
             "",
             f"analysis = wf.analyze(x{', normalize=True' if normal else ''})",
             f"plan = wf.Plan.{plan}",
-            f'codec = wf.Codec.train(x, plan, seed={result.seed}, effort="{best.effort}")',
+            "codec = wf.Codec.train(",
+            f'    x, plan, seed={result.seed}, cells={best.cells!r}, metric="{result.metric}", '
+            f'effort="{best.effort}"{asked}',
+            ")",
             f'index = wf.IndexFlat(codec, "{result.metric}"{keep})',
         ]
     )

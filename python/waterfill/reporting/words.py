@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from waterfill.tuning.growth import Expected
     from waterfill.tuning.result import Result
 
 METRICS = {"ip": "inner product", "l2": "Euclidean distance", "cosine": "cosine similarity"}
@@ -40,6 +41,11 @@ def percent(share: float | None, digits: int = 1) -> str:
 def share(part: float) -> str:
     """Write a share of 1 in per cent, however small."""
     return f"{100 * part:.3g}{_SPACE}%"
+
+
+def interval(one: Expected) -> str:
+    """Write what a recall lies between."""
+    return f"{percent(one.low)} to {percent(one.high)}"
 
 
 def count(n: float) -> str:

@@ -213,7 +213,7 @@ class _Bench:
 
     @property
     def d(self) -> int:
-        return self.base.shape[1]
+        return int(self.base.shape[1])
 
 
 def _bench(base: Any, queries: Any, truth: Any, metric: Metric, k: int) -> _Bench:
