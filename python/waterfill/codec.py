@@ -111,11 +111,7 @@ class Codec:
             plan=plan,
             training={
                 "seed": int(seed),
-                "cells": cells
-                if isinstance(cells, str)
-                else None
-                if np.ndim(cells)
-                else int(cells),
+                "cells": cells if isinstance(cells, str) else None if np.ndim(cells) else int(cells),
                 "metric": metric,
                 "effort": effort,
                 "alpha": None if alpha is None else float(alpha),

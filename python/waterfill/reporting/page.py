@@ -157,7 +157,7 @@ def _page(
     shown = {
         "recall": sections.recall(result, peers, notes),
         "growth": sections.growth(result, expected, n),
-        "spectrum": sections.spectrum(result.codec, result.analysis, found),
+        "spectrum": sections.spectrum(result.codec, found),
         "bits": sections.bits(result.codec, found),
         "distortion": sections.distortion(result.codec),
     }

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from waterfill.analysis import Analysis
+import numpy as np
+
 from waterfill.reporting import charts, facts, words
 from waterfill.reporting.notebook import trial_row
 from waterfill.reporting.tables import numbers, paragraph, table, text
@@ -170,10 +171,10 @@ def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Sect
     )
 
 
-def spectrum(codec: Codec, analysis: Analysis, found: facts.Spectrum) -> Section:
+def spectrum(codec: Codec, found: facts.Spectrum) -> Section:
     """Show eigenvalues, the water level and the classes."""
     first = words.share(found.bars[0].share)
-    half = min(analysis.dims_for(0.5), analysis.d)
+    half = int(np.searchsorted(np.cumsum(codec.plan.variances), 0.5)) + 1
     kept = sum(one.dimensions for one in found.classes if one.relevance != "low")
     caption = f"The first of {codec.d} eigen-dimensions holds {first} of the variance"
     caption += f", the first {half} hold half of it. " if half > 1 else ". "
