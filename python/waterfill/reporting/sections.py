@@ -153,9 +153,9 @@ def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Sect
     if len(measured) > 1:
         caption += f", {words.percent(measured[0][1])} among {measured[0][0]:,} of them"
     caption += (
-        f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, "
-        f"with 95 % confidence {words.interval(one)}. What was measured are vectors that the codec "
-        "was trained on, which fits them better than others; what is expected allows for that."
+        f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, in "
+        f"95 % of cases {words.interval(one)}. What was measured are vectors that the codec was "
+        "trained on, which fits them better than others; what is expected allows for that."
     )
     rows = [(f"{size:,}", words.percent(recall), "measured") for size, recall in measured]
     rows += [
