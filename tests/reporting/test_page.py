@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 import waterfill as wf
+from waterfill.reporting import sections
 
 CHARTS = ("recall", "growth", "spectrum", "bits", "distortion")
 _VOID = {"meta", "link", "input", "br"}
@@ -65,7 +66,7 @@ def test_it_tells_the_whole_story(page, result, peers):
         assert f'id="chart-{chart}"' in page.read_text(encoding="utf-8")
     assert "2 dimensions never change" in text
     assert "product-quantized" in text
-    assert "x, plan, seed=0" in text
+    assert "x, plan, seed=0, cells=0" in text
 
 
 def test_it_is_small_and_needs_nothing(page):
@@ -130,12 +131,17 @@ def test_a_codec_without_a_record(odd, tmp_path, monkeypatch):
     assert "carries no record" in text
 
 
-def test_what_optimize_returns(clustered, tmp_path):
-    found = wf.optimize(clustered, target_recall=0.7, time_budget=2, metric="l2")
+@pytest.mark.parametrize("asked", [0, 100])
+def test_what_optimize_returns(clustered, tmp_path, asked):
+    queries = clustered[:asked] if asked else None
+    found = wf.optimize(clustered, queries, target_recall=0.7, time_budget=2, metric="l2")
     text = words_of(wf.report(found, tmp_path / "report.html", peers=False))
     assert found.reason in text
     assert f"expected among {found.ntotal:,}" in text
     assert found.objective in text
+    scope = {"x": found.split.base, "result": found}
+    exec(sections.recipe(found), scope)
+    assert scope["codec"].manifest.codes_sha256 == found.codec.manifest.codes_sha256
 
 
 def test_peers_are_measured_on_the_split(odd, tmp_path):

@@ -288,8 +288,10 @@ def recipe(result: Result) -> str:
     else:
         high, kept = best.dimensions
         plan = f'classic(analysis, {high} / {d}, {kept} / {d}, by="dimensions")'
-    asked = ", queries=queries" if result.split.training_queries is not None else ""
     keep = f", refine={json.dumps(best.refine)}" if best.refine else ""
+    given = [f"{name}={value!r}" for name, value in _training(result)]
+    if result.split.training_queries is not None:
+        given.append("queries=result.split.training_queries")
     return "\n".join(
         [
             "import waterfill as wf",
@@ -297,9 +299,18 @@ def recipe(result: Result) -> str:
             f"analysis = wf.analyze(x{', normalize=True' if normal else ''})",
             f"plan = wf.Plan.{plan}",
             "codec = wf.Codec.train(",
-            f'    x, plan, seed={result.seed}, cells={best.cells!r}, metric="{result.metric}", '
-            f'effort="{best.effort}"{asked}',
+            f"    x, plan, {', '.join(given)}",
             ")",
             f'index = wf.IndexFlat(codec, "{result.metric}"{keep})',
         ]
     )
+
+
+def _training(result: Result) -> list[tuple[str, Any]]:
+    """Return how the codec was trained: as it remembers, or as it was asked for."""
+    manifest, best = result.codec.manifest, result.best.settings
+    if manifest is None:
+        made = {"seed": result.seed, "cells": best.cells, "effort": best.effort}
+    else:
+        made = manifest.training
+    return [(name, value) for name, value in made.items() if value is not None]
