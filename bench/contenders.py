@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import waterfill as wf
+from waterfill.tuning.peers import train_faiss
 
 Array = NDArray[Any]
 Metric = Literal["ip", "l2"]
 
 _FAISS_METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
-_FAST_NUMBERS = 150_000
 _CALIBRATION_ROWS = 1024  # what turbovec's documentation advises
 
 
@@ -110,16 +110,7 @@ class Faiss:
 
     def train(self, x: Array) -> None:
         """Train what the factory string names."""
-        index, rotation = faiss.downcast_index(self.index), None
-        if isinstance(index, faiss.IndexPreTransform):
-            chain: Any = index.chain  # a C++ vector, whatever FAISS's stubs say
-            rotation = faiss.downcast_VectorTransform(chain.at(0))
-            index = faiss.downcast_index(index.index)
-        if isinstance(index, faiss.IndexPQ | faiss.IndexPQFastScan):
-            if isinstance(rotation, faiss.OPQMatrix):
-                self._train_rotation(rotation, index.pq, x)
-            x = _enough(index.pq, x)
-        self.index.train(x)
+        train_faiss(self.index, x, rotation_rows=self._rotation_rows)
 
     def add(self, x: Array) -> None:
         """Encode vectors and store them."""
@@ -133,20 +124,6 @@ class Faiss:
         """Make these the only stored vectors."""
         self.index.reset()
         self.index.add(x)
-
-    def _train_rotation(self, rotation: Any, pq: Any, x: Array) -> None:
-        """Train an OPQ rotation, which the index then leaves as it is."""
-        rng = np.random.default_rng(0)
-        rows = min(len(x), self._rotation_rows or len(x))
-        if rows < len(x):
-            x = x[rng.choice(len(x), rows, replace=False)]
-        # FAISS learns the rotation for 8 bits a sub-quantizer unless it is told what follows.
-        follows = faiss.ProductQuantizer(rotation.d_out, pq.M, pq.nbits)
-        rotation.pq = follows
-        x = _enough(follows, x)
-        rotation.max_train_points = len(x)
-        rotation.train(x)
-        rotation.pq = None
 
 
 class Turbovec:
@@ -187,20 +164,6 @@ class Turbovec:
         """Make these the only stored vectors."""
         self.train(x)
         self.add(x)
-
-
-def _enough(pq: Any, x: Array) -> Array:
-    """Let a product quantizer train on rows of any number, and repeat few of few dimensions.
-
-    For fewer than some 150,000 numbers FAISS 1.15 searches ten times slower, which makes k-means
-    take ten times as long. Rows given twice have the same centroids.
-    """
-    pq.cp.min_points_per_centroid = 1  # or it warns
-    repeats = -(-_FAST_NUMBERS // (len(x) * pq.dsub)) if pq.nbits == 8 else 1
-    if repeats > 1:
-        x = np.tile(x, (repeats, 1))
-        pq.cp.max_points_per_centroid = -(-len(x) // pq.ksub)  # or it takes a part of them
-    return x
 
 
 def set_threads(n: int) -> None:

@@ -15,6 +15,7 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
+from waterfill.distortion import Report
 from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
@@ -28,7 +29,7 @@ from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.recipe import Recipe
-from waterfill.report import Report
+from waterfill.reporting.page import report
 from waterfill.reproduce import Reproduction, reproduce
 from waterfill.selectors import (
     IDSelector,
@@ -91,6 +92,7 @@ __all__ = [
     "optimize",
     "read_codec",
     "read_index",
+    "report",
     "reproduce",
     "set_num_threads",
     "to_faiss",

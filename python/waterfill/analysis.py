@@ -127,6 +127,11 @@ class Analysis:
         lines += [f"  {finding.kind:<15} {finding.message}" for finding in self.findings]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.notebook import analysis_html
+
+        return analysis_html(self)
+
 
 def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     """Analyze a sample of vectors, in one blocked pass.

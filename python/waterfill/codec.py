@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.distortion import Report
 from waterfill.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.plan import Plan
 from waterfill.refit import Cells
-from waterfill.report import Report
 from waterfill.rows import FloatRows, Rows
 from waterfill.training import QUARTERS, Effort, Judge, to_quarters, train
 

@@ -325,6 +325,11 @@ class Plan:
         )
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.notebook import plan_html
+
+        return plan_html(self)
+
 
 def _class_energy(plan: Plan) -> dict[str, float]:
     share = {"high": 0.0, "medium": 0.0}

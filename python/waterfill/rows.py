@@ -91,7 +91,7 @@ class Rows:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the values as they came."""
-        return self._array.dtype
+        return np.dtype(self._source.dtype)
 
     @property
     def block_rows(self) -> int:

@@ -26,7 +26,7 @@ from waterfill.cli.options import (
     out_file,
 )
 from waterfill.cli.output import Output, grid, pairs, size
-from waterfill.reporting import require_report
+from waterfill.reporting.page import require_report
 from waterfill.tuning.estimate import Estimate
 from waterfill.tuning.objective import NAMED
 

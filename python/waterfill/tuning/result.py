@@ -149,3 +149,8 @@ class Result:
             *("  " + line for line in repr(self.frontier).splitlines()),
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.notebook import result_html
+
+        return result_html(self)

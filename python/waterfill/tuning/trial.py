@@ -154,3 +154,8 @@ class Frontier(Sequence[Trial]):
             for t in self
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.notebook import frontier_html
+
+        return frontier_html(self)

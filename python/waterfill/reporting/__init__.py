@@ -1,0 +1,1 @@
+"""What was found, for people to look at: a page, figures, and tables in notebooks."""

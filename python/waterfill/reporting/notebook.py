@@ -1,0 +1,101 @@
+"""Tables for notebooks: plain HTML without colours, which light and dark themes style."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waterfill.reporting import facts, words
+from waterfill.reporting.tables import items, paragraph, table
+
+if TYPE_CHECKING:
+    from waterfill.analysis import Analysis
+    from waterfill.plan import Plan
+    from waterfill.tuning.result import Result
+    from waterfill.tuning.trial import Frontier, Trial
+
+_TRIAL = ("settings", "bytes", "recall", "times smaller", "queries a second", "vectors a second")
+_CLASS = ("class", "dimensions", "bits", "bits each", "variance", "what happens to them")
+
+
+def analysis_html(analysis: Analysis) -> str:
+    """Say what `print` says as a table, findings below."""
+    caption = f"Analysis of {analysis.n:,} vectors of {analysis.d} dimensions"
+    rows = analysis_rows(analysis)
+    found = [finding.message for finding in analysis.findings]
+    return table(caption, ("what", "value"), rows) + (items(found) if found else "")
+
+
+def analysis_rows(analysis: Analysis) -> list[tuple[str, str]]:
+    """Return names and values of what the sample is like."""
+    norms = analysis.norms
+    spread = (
+        "all the same"
+        if norms.constant
+        else f"{words.number(norms.min)} to {words.number(norms.max)}"
+    )
+    shares = ", ".join(
+        f"{share:.0%} in {min(analysis.dims_for(share), analysis.d)}" for share in (0.5, 0.9, 0.99)
+    )
+    return [
+        ("vectors", f"{analysis.n:,}" + (", normalised" if analysis.normalized else "")),
+        ("dimensions", str(analysis.d)),
+        ("norms", f"mean {words.number(norms.mean)}, {spread}"),
+        ("effective rank", f"{analysis.effective_rank:.1f}"),
+        ("variance, in leading eigen-dimensions", shares),
+    ]
+
+
+def plan_html(plan: Plan) -> str:
+    """Say what becomes of the dimensions."""
+    caption = (
+        f"Plan ({plan.maker}): {plan.d} dimensions in {plan.code_size} bytes, "
+        f"{words.smaller(4 * plan.d / plan.code_size)} than float32"
+    )
+    last = (
+        f"Expected distortion {words.percent(plan.predicted_distortion)}, Shannon bound "
+        f"{words.percent(plan.shannon_bound)}, weighting {plan.weighting:g}."
+    )
+    return table(caption, _CLASS, plan_rows(plan)) + paragraph(last)
+
+
+def plan_rows(plan: Plan) -> list[tuple[object, ...]]:
+    """Return a row for each class of dimensions."""
+    return [
+        (
+            one.relevance,
+            one.dimensions,
+            words.number(one.bits),
+            words.number(one.bits / one.dimensions) if one.dimensions else "-",
+            words.percent(one.share),
+            facts.MEANINGS[one.relevance],
+        )
+        for one in facts.spectrum(plan).classes
+    ]
+
+
+def frontier_html(frontier: Frontier, best: Trial | None = None) -> str:
+    """List the trials that no other beats; the chosen one stands out."""
+    marked = next((i for i, trial in enumerate(frontier) if trial == best), None)
+    caption = "No other trial has fewer bytes and more recall"
+    return table(caption, _TRIAL, [trial_row(trial) for trial in frontier], marked)
+
+
+def trial_row(trial: Trial) -> tuple[str, ...]:
+    """Return what was measured of a trial."""
+    return (
+        str(trial.settings),
+        words.number(trial.bytes_per_vector),
+        words.percent(trial.recall),
+        words.number(trial.memory_ratio),
+        words.rate(trial.queries_per_second),
+        words.rate(trial.encode_rate),
+    )
+
+
+def result_html(result: Result) -> str:
+    """Give the answer, and the frontier that it was chosen from."""
+    return (
+        paragraph(words.answer(result))
+        + paragraph(words.choice(result))
+        + frontier_html(result.frontier, result.best)
+    )

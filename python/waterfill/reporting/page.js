@@ -1,0 +1,42 @@
+// Draws the charts, and again when an axis is switched. Colours are the style sheet's.
+const specs = JSON.parse(document.getElementById("charts").textContent);
+const options = {
+  renderer: "svg",
+  actions: false,
+  defaultStyle: false,
+  tooltip: { disableDefaultStyle: true },
+};
+const views = new Map();
+
+// A layer has layers of its own or encodings; only an axis that has a type can change it.
+function setScale(part, channel, type) {
+  (part.layer ?? []).forEach((layer) => setScale(layer, channel, type));
+  const scale = part.encoding?.[channel]?.scale;
+  if (scale?.type) scale.type = type;
+}
+
+async function draw(name) {
+  const place = document.getElementById(`chart-${name}`);
+  const spec = structuredClone(specs[name]);
+  spec.description = place.dataset.label;
+  try {
+    views.get(name)?.finalize();
+    views.set(name, await window.vegaEmbed(place, spec, options));
+    place.dataset.drawn = String(Number(place.dataset.drawn ?? 0) + 1);
+  } catch (error) {
+    place.textContent = "This chart cannot be drawn here; its numbers are in the table below.";
+    console.error(error);
+  }
+}
+
+for (const set of document.querySelectorAll(".switch")) {
+  const { chart, channel } = set.dataset;
+  set.addEventListener("change", (event) => {
+    setScale(specs[chart], channel, event.target.value);
+    draw(chart);
+  });
+}
+
+Promise.all(Object.keys(specs).map(draw)).then(() => {
+  document.documentElement.dataset.charts = "drawn";
+});

@@ -1,0 +1,78 @@
+"""What notebooks show instead of text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from test_page import Words
+
+from waterfill.reporting import facts, words
+
+
+def test_tables_say_what_text_says(result):
+    analysis = Words(result.analysis._repr_html_()).text
+    assert "4,800" in analysis
+    assert f"{result.analysis.effective_rank:.1f}" in analysis
+    assert "never change" in analysis
+    plan = Words(result.codec.plan._repr_html_()).text
+    for count in result.codec.plan.classes.values():
+        assert f" {count}" in plan or f"{count} " in plan
+    frontier = Words(result.frontier._repr_html_()).text
+    assert all(str(trial.settings) in frontier for trial in result.frontier)
+
+
+def test_the_chosen_one_stands_out(result):
+    shown = result._repr_html_()
+    assert Words(shown).text.startswith("384-dimensional")
+    assert shown.count('class="marked"') == 1
+    assert f"<strong>{result.best.settings}</strong>" in shown
+
+
+def test_odd_results(odd):
+    for result in odd.values():
+        for thing in (result, result.frontier, result.codec.plan, result.analysis):
+            assert "nan" not in Words(thing._repr_html_()).text.split()
+
+
+def test_what_users_write_is_escaped(result):
+    shown = replace(result, objective="recall < 0.5 & <b>fast</b>")._repr_html_()
+    assert "recall &lt; 0.5 &amp; &lt;b&gt;fast" in shown
+
+
+def test_classes_hold_all_variance_and_bits(result, odd):
+    for one in (result, *odd.values()):
+        plan = one.codec.plan
+        classes = facts.spectrum(plan).classes
+        assert {c.relevance: c.dimensions for c in classes} == plan.classes
+        assert abs(sum(c.share for c in classes) - 1) < 1e-6
+        spent = sum(c.bits for c in classes)
+        if plan.maker == "waterfill":
+            assert abs(spent - min(8 * len(plan.groups), 16 * plan.d)) < 1e-6
+
+
+def test_the_water_level_parts_the_classes(result):
+    found = facts.spectrum(result.codec.plan)
+    for bar in found.bars:
+        assert (bar.share > found.level) == (bar.relevance == "high")
+
+
+def test_shannons_curve_meets_the_plans_bound(result):
+    plan = result.codec.plan
+    bits, bounds = facts.shannon_curve(plan, 16 * len(plan.groups) / plan.d)
+    assert abs(bounds[len(bits) // 2] - plan.shannon_bound) < 1e-9
+    assert bounds == sorted(bounds, reverse=True)
+
+
+def test_numbers_in_words():
+    assert words.number(1234.5) == "1,234"
+    assert words.number(0.01234) == "0.0123"
+    assert words.number(24.0) == "24"
+    assert words.size(22).replace("\xa0", " ") == "22 bytes"
+    assert words.size(1.5e9).replace("\xa0", " ") == "1.5 GB"
+    assert words.seconds(0.00042).replace("\xa0", " ") == "420 µs"
+    assert words.seconds(600).replace("\xa0", " ") == "10 min"
+    assert words.count(2_500_000) == "2.5 million"
+    assert words.count(1_234_567) == "1,234,567"
+    assert words.rate(123_456) == "123,000"
+    assert words.rate(None) == words.percent(float("nan")) == words.UNKNOWN
+    assert words.smaller(0.5) == "2 times larger"
