@@ -61,14 +61,14 @@ def reproduce(manifest: Manifest, x: Any, queries: Any = None) -> Reproduction:
     asked = None if queries is None else Rows(queries, "queries", manifest.d)
     if manifest.training["cells"] is None:
         raise ValueError("manifest: centroids were given to train with, and it has none of them")
-    if (manifest.queries_sha256 is None) != (asked is None) and manifest.draw is None:
-        word = "were" if asked is None else "were not"
-        raise ValueError(f"queries {word} given to train with at first")
-    if manifest.draw is None:
+    draw = None if manifest.draw is None else Draw(**manifest.draw)
+    given = manifest.queries_sha256 is not None if draw is None else draw.queries > 0
+    if given != (asked is not None):
+        raise ValueError(f"queries {'were' if given else 'were not'} given at first")
+    if draw is None:
         _require_rows(rows, manifest.rows)
         codec = _train(manifest, x, queries)
     else:
-        draw = Draw(**manifest.draw)
         _require_rows(rows, draw.rows)
         codec = _train(manifest, draw.stored_rows(rows), draw.training_rows(asked))
     made = codec.manifest
@@ -98,11 +98,7 @@ def _plan(manifest: Manifest, analysis: Analysis) -> Plan:
 
 
 def _differences(then: Manifest, now: Manifest) -> list[str]:
-    names = {
-        "data_sha256": "the vectors are others",
-        "queries_sha256": "the queries are others",
-        "codes_sha256": "codes differ",
-    }
+    names = {"data_sha256": "the vectors are others", "queries_sha256": "the queries are others"}
     found = [words for name, words in names.items() if getattr(then, name) != getattr(now, name)]
     for name in ("version", "numpy"):
         before, after = getattr(then, name), getattr(now, name)
