@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,8 +53,24 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch):
     assert scope["labels"][:, 0].tolist() == list(range(5))
 
 
+def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "wf.optimize(" in block)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"wf": wf, "vectors": base[:800]}
+    exec(block, scope)
+    assert scope["index"].d == 384
+    assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
 def test_importing_needs_numpy_alone():
-    source = "\n".join(path.read_text() for path in Path(wf.__file__).parent.glob("*.py"))
-    imported = set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE))
-    foreign = imported - set(__import__("sys").stdlib_module_names) - {"waterfill"}
-    assert foreign == {"numpy"}
+    program = "import sys, waterfill; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
+    )
+    bare = subprocess.run(
+        [sys.executable, "-I", "-c", program.replace("waterfill", "numpy")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    foreign = set(done.stdout.split()) - set(bare.stdout.split()) - set(sys.stdlib_module_names)
+    assert foreign == {"waterfill"}

@@ -229,7 +229,7 @@ def _manifest(result: Result) -> str:
         return paragraph("This codec carries no record of how it was made.", "note")
     record = text(manifest.to_json())
     return (
-        f'<pre tabindex="0" role="region" aria-label="Record">{text(manifest)}</pre>'
+        f'<pre class="record" tabindex="0" role="region" aria-label="Record">{text(manifest)}</pre>'
         "<details><summary>The record as JSON</summary>"
         f'<pre tabindex="0" role="region" aria-label="JSON">{record}</pre></details>'
     )
