@@ -6,11 +6,14 @@ import dataclasses
 import hashlib
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import waterfill as wf
+
+GOLDEN = Path(__file__).parent / "golden"
 
 PLANS = {
     "waterfill": lambda a: wf.Plan.waterfill(a, 7, 0.3),
@@ -141,7 +144,12 @@ def test_other_text_is_refused(text):
 
 
 def test_codecs_of_earlier_files_have_none():
-    from pathlib import Path
-
-    for path in (Path(__file__).parent / "golden").glob("1.[012]-*.wf"):
+    for path in GOLDEN.glob("1.[012]-*.wf"):
         assert wf.read_index(path).codec.manifest is None
+
+
+def test_a_file_of_this_format_has_one():
+    manifest = wf.read_index(GOLDEN / "1.3-manifest-ip.wf").codec.manifest
+    assert (manifest.rows, manifest.d, manifest.training["seed"]) == (900, 12, 7)
+    assert manifest.created == "2026-11-21T00:00:00Z"
+    assert manifest.queries_sha256 is not None

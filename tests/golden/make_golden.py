@@ -30,6 +30,7 @@ def codecs(x: np.ndarray) -> dict[str, wf.Codec]:
         "1.1-cells": wf.Codec.train(x, waterfill, cells=16),
         "1.1-best": wf.Codec.train(x, waterfill, cells=300, effort="best", queries=x[:50] + 1),
         "1.1-second-bytes": wf.Codec.train(x, fine, cells=0),
+        "1.3-manifest": wf.Codec.train(x, waterfill, 7, cells=16, queries=x[:50] + 1, metric="ip"),
     }
 
 

@@ -13,7 +13,7 @@ from waterfill.flat import IndexFlat
 from waterfill.plan import Plan
 from waterfill.refit import Cells
 from waterfill.tuning.split import Split, accuracy
-from waterfill.tuning.trial import Settings, Trial
+from waterfill.tuning.trial import RefineName, Settings, Trial
 
 _SEARCHES = 3  # of all queries, for the rate: the best one counts
 _FLOAT = 4
@@ -90,10 +90,19 @@ def bytes_per_vector(index: IndexFlat) -> float:
 
     Groups stand in pairs: an odd number of code bytes takes as much as the next even one.
     """
-    row = {None: 0, "int8": index.d + 8, "float16": 2 * index.d}[index.refine]
     assert index.codec is not None
     odd = (index.codec.code_size - 1 - cell_bytes(index.codec.cells)) % 2
-    return index.bytes_per_vector + odd + order_bytes(index.codec.cells) + row
+    return (
+        index.bytes_per_vector
+        + odd
+        + order_bytes(index.codec.cells)
+        + row_bytes(index.refine, index.d)
+    )
+
+
+def row_bytes(refine: RefineName | None, d: int) -> int:
+    """Return the bytes of a row to refine with: int8 ones begin with their middle and step."""
+    return {None: 0, "int8": d + 8, "float16": 2 * d}[refine]
 
 
 def cell_bytes(cells: int) -> int:

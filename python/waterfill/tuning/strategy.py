@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
-from waterfill.tuning.measure import order_bytes, plan_of
+from waterfill.tuning.measure import order_bytes, plan_of, row_bytes
 from waterfill.tuning.trial import RefineName, Settings, Trial
 from waterfill.tuning.tuner import Tuner
 
 _LADDER = (64, 32, 16, 8, 4, 2, 1)  # dimensions a byte
 _START = 2  # the step that a target is looked for from
 _WEIGHTINGS = (0.1, 0.3)
+_ROWS: tuple[RefineName, ...] = ("int8", "float16")
 _FALLS = 2  # of a score, one after the other, that end a climb
 _NARROWINGS = 6  # of a bracket of bytes
 _SHRINKS = 2  # of other settings that find more
 _CLOSE = 24  # a bracket is closed when it is a part in so many of its size: the rest is chance
+_CELLS: tuple[int | Literal["auto"], ...] = ("auto", 0)
 _CLASSIC_SPLITS = 12  # of a classic plan's bytes between its two classes
 _PROMISING = 1.1  # times waterfill's predicted error: a classic plan beyond is not tried
 
@@ -44,19 +47,14 @@ def even(code_bytes: int, d: int) -> int:
 
 def _search_target(tuner: Tuner, target: float) -> None:
     base = _reach(tuner, target, Settings(code_bytes=1))
-    for kind in ("int8", "float16"):
-        if base is not None:
-            break
-        base = _reach(tuner, target, Settings(code_bytes=1, refine=_row(kind)))
+    for refine in _ROWS:
+        if base is None:
+            base = _reach(tuner, target, Settings(code_bytes=1, refine=refine))
     if base is None:
         return
     slope = _slope(tuner, base)
     for trial in _vary(tuner, base.settings):
         _shrink(tuner, target, trial, slope)
-
-
-def _row(kind: str) -> RefineName:
-    return "int8" if kind == "int8" else "float16"
 
 
 def _reach(tuner: Tuner, target: float, like: Settings) -> Trial | None:
@@ -127,7 +125,7 @@ def _slope(tuner: Tuner, base: Trial) -> float:
 
 def _shrink(tuner: Tuner, target: float, trial: Trial, slope: float) -> None:
     """Take away bytes for as long as the target is reached."""
-    for _ in range(_SHRINKS):
+    for _ in range(0 if trial.settings.plan == "classic" else _SHRINKS):
         code_bytes = trial.settings.code_bytes
         spare = _log_odds(trial.expected_accuracy) - _log_odds(target)
         fewer = even(math.ceil(code_bytes * math.exp(-max(spare, 0) / slope)), code_bytes)
@@ -141,21 +139,19 @@ def _search_budget(tuner: Tuner, most: float) -> None:
     for i, code_bytes in enumerate(ladder(d)):
         if i == 0 or code_bytes + 1 <= most:
             tuner.attempt(Settings(code_bytes))
-    for refine, row in ((None, 0), ("int8", d + 8), ("float16", 2 * d)):
-        if most >= row + 2:
-            like = Settings(1, refine=None if refine is None else _row(refine))
-            _fill_budget(tuner, most, row, like)
-            _fill_budget(tuner, most, row, replace(like, cells=0))
+    for refine in (None, *_ROWS):
+        for cells in _CELLS:
+            _fill_budget(tuner, most, Settings(1, refine=refine, cells=cells))
     best = tuner.best().settings
     tuner.learn_optimism(best)
     for _ in _vary(tuner, best):
         pass
 
 
-def _fill_budget(tuner: Tuner, most: float, row: int, like: Settings) -> None:
+def _fill_budget(tuner: Tuner, most: float, like: Settings) -> None:
     """Try the most code bytes that fit."""
     d = tuner.split.base.shape[1]
-    code_bytes = min(d, int(most) - row - 1)
+    code_bytes = min(d, int(most) - row_bytes(like.refine, d) - 1)
     while code_bytes >= 1:
         code_bytes -= code_bytes % 2 if 1 < code_bytes < d else 0
         trial = tuner.attempt(replace(like, code_bytes=code_bytes))

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import get_args
 
 from waterfill.analysis import Analysis
@@ -97,7 +98,7 @@ class Tuner:
     def _judged(self, trial: Trial, growth: Growth) -> Trial:
         trial = replace(trial, expected_accuracy=growth.at(self.ntotal).recall)
         score = self.objective.score(trial)
-        if not isinstance(score, int | float) or math.isnan(score):
+        if not isinstance(score, Real) or math.isnan(score):
             raise ValueError(f"objective returned {score!r} for {trial}; a number is wanted")
         within = allowed(trial, self.constraints)
         return replace(trial, score=float(score) if within else -math.inf)
