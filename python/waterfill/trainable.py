@@ -11,6 +11,7 @@ from waterfill import _core
 from waterfill.arguments import METRIC_TYPES, METRICS, Metric, metric_name
 from waterfill.codec import Codec
 from waterfill.errors import NotTrainedError
+from waterfill.manifest import Manifest
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, learn
 from waterfill.rows import Rows
@@ -65,6 +66,11 @@ class Trainable:
     def codec(self) -> Codec | None:
         """What encodes its vectors; None before training."""
         return self._codec
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """What its codec was made of and how: see `Codec.manifest`."""
+        return self._codec.manifest if self._codec else None
 
     @property
     def metric(self) -> Metric:
