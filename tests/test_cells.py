@@ -111,6 +111,21 @@ def test_a_short_reach_loses_next_to_nothing(base, queries, celled, metric):
     assert 0.5 < overlap(found, index.search(queries, 10)[1]) <= 1
 
 
+def test_reach_grows_with_the_index(base, celled):
+    index = wf.IndexFlat(celled)
+    measured, rows = celled.reach["ip"], celled._core.reach_rows
+    assert 4000 < rows < 4800
+    index.add(base[:1000])
+    assert index.reach == measured  # among fewer it is enough, too
+    for _ in range(4):
+        index.add(base)
+    beyond = np.log(index.ntotal / rows)
+    assert index.reach == pytest.approx(np.sqrt(measured**2 + 1.5 * beyond))
+    assert wf.Codec.from_bytes(celled.to_bytes())._core.reach_rows == rows
+    index.reach = 2.25
+    assert index.reach == 2.25
+
+
 @pytest.mark.parametrize("reach", [0.5, 3.0, float("inf")])
 def test_reach_and_threads_do_not_depend_on_each_other(base, queries, celled, reach):
     index = index_of(celled, np.tile(base, (3, 1)))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Stored = tuple[_core.Index, bool, int, float, bytes]
 """The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
 
+_REACH_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
 _MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 
 
@@ -65,13 +66,13 @@ class Index(Collection):
         """Deviations of a product that decide whether a cell is passed by.
 
         What training chose holds for as many vectors as it saw. The best of more are farther out in
-        the tail of a normal distribution: its square rises by twice the logarithm of their ratio.
+        the tail of a normal distribution: its square rises with the logarithm of their ratio.
         """
         if "reach" in self._given:
             return float(self._given["reach"])
         reach, rows = float(self._setting("reach")), self._trained().codec.reach_rows
         beyond = max(0.0, math.log(max(self.ntotal, 1) / rows)) if rows else 0.0
-        return math.sqrt(reach * reach + 2 * beyond)
+        return math.sqrt(reach * reach + _REACH_GROWTH * beyond)
 
     @reach.setter
     def reach(self, value: float) -> None:
