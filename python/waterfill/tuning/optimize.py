@@ -144,12 +144,13 @@ def optimize(
 
 
 def _result(tuner: Tuner, complete: bool, start: float) -> Result:
-    if not tuner.optimism:  # a search that was stopped early; without it promises would flatter
-        tuner.learn_optimism(tuner.best().settings)
+    # After a search that was stopped early, too: without it promises would flatter.
+    tuner.learn_optimism(tuner.best().settings)
     best, split = tuner.best(), tuner.split
+    optimism = tuner.optimism.get((best.settings.refine, "recall"), 0.0)
     codec = tuner.codec(best.settings)
     index = fill(codec, best.settings, split)
-    growth = measure_growth(index, split, _PARTS, tuner.optimism.get("recall", 0.0))
+    growth = measure_growth(index, split, _PARTS, optimism)
     trials = tuple(tuner.trials.values())
     _sign(codec, tuner, best)
     return Result(

@@ -64,7 +64,7 @@ def _reach(tuner: Tuner, target: float, like: Settings) -> Trial | None:
     while 0 <= at < len(steps):
         settings = replace(like, code_bytes=steps[at])
         trial = tuner.attempt(settings)
-        if trial.expected_accuracy >= target and not tuner.optimism:
+        if trial.expected_accuracy >= target:
             tuner.learn_optimism(settings)
             trial = tuner.trials[settings]
         if trial.expected_accuracy < target:
@@ -142,9 +142,9 @@ def _search_budget(tuner: Tuner, most: float) -> None:
     for refine in (None, *_ROWS):
         for cells in _CELLS:
             _fill_budget(tuner, most, Settings(1, refine=refine, cells=cells))
-    best = tuner.best().settings
-    tuner.learn_optimism(best)
-    for _ in _vary(tuner, best):
+        if tuner.best().settings.refine == refine:
+            tuner.learn_optimism(tuner.best().settings)
+    for _ in _vary(tuner, tuner.best().settings):
         pass
 
 

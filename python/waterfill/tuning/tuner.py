@@ -15,7 +15,7 @@ from waterfill.tuning.growth import Growth, measure_growth, optimism_of
 from waterfill.tuning.measure import fill, measure, train
 from waterfill.tuning.objective import Objective, allowed
 from waterfill.tuning.split import Accuracy, Split
-from waterfill.tuning.trial import Settings, Trial
+from waterfill.tuning.trial import RefineName, Settings, Trial
 
 Report = Callable[[Trial, float], None]
 
@@ -41,7 +41,7 @@ class Tuner:
     counted : {'recall', 'forgiving_accuracy'}
         What growth is measured of.
     optimism : dict
-        Of either accuracy, see `Growth`; empty until `learn_optimism`.
+        By the rows to refine with and the accuracy, see `Growth`; filled by `learn_optimism`.
     """
 
     split: Split
@@ -52,7 +52,7 @@ class Tuner:
     deadline: float
     report: Report
     counted: Accuracy = "recall"
-    optimism: dict[Accuracy, float] = field(default_factory=dict)
+    optimism: dict[tuple[RefineName | None, Accuracy], float] = field(default_factory=dict)
     trials: dict[Settings, Trial] = field(default_factory=dict)
     growths: dict[Settings, Growth] = field(default_factory=dict)
     _kept: tuple[Settings, Codec] | None = None
@@ -75,9 +75,8 @@ class Tuner:
         assert index.codec is not None
         if settings.plan == "waterfill" and settings.cells == "auto":
             self._cells[settings.code_bytes] = index.codec.cells
-        growth = measure_growth(
-            index, self.split, _PARTS, self.optimism.get(self.counted, 0.0), self.counted
-        )
+        optimism = self.optimism.get((settings.refine, self.counted), 0.0)
+        growth = measure_growth(index, self.split, _PARTS, optimism, self.counted)
         trial = self._judged(trial, growth)
         self.growths[settings], self.trials[settings] = growth, trial
         if self.best() is trial:
@@ -104,13 +103,21 @@ class Tuner:
         return replace(trial, score=float(score) if within else -math.inf)
 
     def learn_optimism(self, settings: Settings) -> None:
-        """Measure how much better vectors are found that were trained on; judge all trials anew."""
+        """Measure how much better vectors are found that were trained on.
+
+        Trials with such rows to refine with are judged anew; nothing if it was done for one of
+        them before.
+        """
+        if (settings.refine, self.counted) in self.optimism:
+            return
         half = self.split.base[: len(self.split.base) // 2]
         codec = train(settings, self.split, self.analysis, rows=half)
         index = fill(codec, settings, self.split)
-        self.optimism = {name: optimism_of(index, self.split, name) for name in get_args(Accuracy)}
-        for each, growth in self.growths.items():
-            self.growths[each] = replace(growth, optimism=self.optimism[self.counted])
+        for name in get_args(Accuracy):
+            self.optimism[settings.refine, name] = optimism_of(index, self.split, name)
+        optimism = self.optimism[settings.refine, self.counted]
+        for each in [each for each in self.trials if each.refine == settings.refine]:
+            self.growths[each] = replace(self.growths[each], optimism=optimism)
             self.trials[each] = self._judged(self.trials[each], self.growths[each])
 
     def best(self) -> Trial:
