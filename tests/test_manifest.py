@@ -73,8 +73,11 @@ def test_what_cannot_be_made_again_is_refused(clustered):
         wf.reproduce(codec.manifest, clustered[1:])
     with pytest.raises(ValueError, match="x has 19 dimensions, expected 20"):
         wf.reproduce(codec.manifest, clustered[:, 1:])
-    with pytest.raises(ValueError, match="queries were not given"):
+    with pytest.raises(ValueError, match="none were given"):
         wf.reproduce(codec.manifest, clustered, clustered[:50])
+    old = wf.read_index(GOLDEN / "1.1-cells-ip.wf").codec
+    with pytest.raises(ValueError, match="the codec has none"):
+        wf.reproduce(old, clustered)
     with pytest.raises(TypeError, match="manifest must be a waterfill"):
         wf.reproduce({}, clustered)
 
@@ -85,7 +88,9 @@ def test_an_optimized_codec_is_made_again_from_the_whole_sample(clustered):
     assert made.identical
     assert made.codec.fingerprint == result.codec.fingerprint
     result = wf.optimize(clustered, clustered[:150] * 2, max_bytes=9, time_budget=0)
-    assert wf.reproduce(result.codec.manifest, clustered, clustered[:150] * 2).identical
+    assert wf.reproduce(result.codec, clustered, clustered[:150] * 2).identical
+    with pytest.raises(ValueError, match="queries has 149 rows; the codec was made with 150"):
+        wf.reproduce(result.codec, clustered, clustered[:149] * 2)
 
 
 def test_the_record_is_true(clustered):

@@ -112,7 +112,9 @@ class Manifest:
             f"sha256 {self.data_sha256[:16]}",
             "plan": f"{plan['maker']}, {plan['code_bytes']} bytes, "
             f"weighting {plan['weighting']:g}" + (", normalised" if plan["normalize"] else ""),
-            "training": ", ".join(f"{name} {value}" for name, value in self.training.items()),
+            "training": ", ".join(
+                f"{name} {value}" for name, value in self.training.items() if value is not None
+            ),
         }
         if self.objective:
             words["objective"] = self.objective
@@ -144,13 +146,13 @@ def digest(*arrays: Any) -> str:
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """Return what makes a plan anew from an analysis."""
-    classes = plan.classes
+    classes, classic = plan.classes, plan.maker == "classic"
     return {
         "maker": plan.maker,
         "code_bytes": len(plan.groups),
         "weighting": plan.weighting,
-        "high": classes["high"],
-        "kept": classes["high"] + classes["medium"],
+        "high": classes["high"] if classic else None,
+        "kept": classes["high"] + classes["medium"] if classic else None,
         "pq_multiplier": plan.pq_multiplier,
         "normalize": plan.normalize,
     }

@@ -32,12 +32,13 @@ class Reproduction:
     codec: Codec
 
 
-def reproduce(manifest: Manifest, x: Any, queries: Any = None) -> Reproduction:
+def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reproduction:
     """Train a codec as a manifest says, and compare.
 
     Parameters
     ----------
-    manifest : Manifest
+    manifest : Manifest or Codec
+        The record, or a codec that carries it.
     x : array_like, shape (n, d)
         The same vectors: those that `Codec.train` got, or the sample that `optimize` got.
     queries : array_like, shape (m, d), optional
@@ -55,6 +56,10 @@ def reproduce(manifest: Manifest, x: Any, queries: Any = None) -> Reproduction:
     TypeError
         If an argument has the wrong type.
     """
+    if isinstance(manifest, Codec):
+        if manifest.manifest is None:
+            raise ValueError("manifest: the codec has none; it is of a file before format 1.3")
+        manifest = manifest.manifest
     if not isinstance(manifest, Manifest):
         raise TypeError(f"manifest must be a waterfill.Manifest, got {type(manifest).__name__}")
     rows = Rows(x, "x", manifest.d)
@@ -64,12 +69,18 @@ def reproduce(manifest: Manifest, x: Any, queries: Any = None) -> Reproduction:
     draw = None if manifest.draw is None else Draw(**manifest.draw)
     given = manifest.queries_sha256 is not None if draw is None else draw.queries > 0
     if given != (asked is not None):
-        raise ValueError(f"queries {'were' if given else 'were not'} given at first")
+        raise ValueError(
+            "queries were given at first: give the same ones"
+            if given
+            else "queries: none were given at first: leave them out"
+        )
     if draw is None:
         _require_rows(rows, manifest.rows)
         codec = _train(manifest, x, queries)
     else:
         _require_rows(rows, draw.rows)
+        if asked is not None and asked.n != draw.queries:
+            raise ValueError(f"queries has {asked.n} rows; the codec was made with {draw.queries}")
         codec = _train(manifest, draw.stored_rows(rows), draw.training_rows(asked))
     made = codec.manifest
     assert made is not None

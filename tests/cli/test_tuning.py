@@ -41,7 +41,18 @@ def test_optimize_refuses_what_cannot_be(run, made):
     said = run("optimize", made / "base.npy", "--target-recall", 1.5, code=2)
     assert said.err.startswith("waterfill: --target-recall=1.5 ")
     assert said.err.count("\n") == 1
+    both = ("--target-recall", 0.5, "--max-bytes", 9)
+    said = run("optimize", made / "base.npy", *both, code=2)
+    assert said.err.startswith("waterfill: --target-recall=0.5 does not go with max_bytes")
     assert "say what is wanted" in run("optimize", made / "base.npy", code=2).err
+
+
+def test_a_target_out_of_reach_is_told_by_the_exit_code(run, made):
+    limits = ("--target-recall", 0.999, "--time-budget", 0, "-o", "best.wf")
+    said = run("optimize", made / "base.npy", *limits, "--json", code=3).document
+    assert not said["reached"]
+    assert "nothing tried reaches" in said["reason"]
+    assert wf.read_codec(run.directory / "best.wf").d == 384
 
 
 def test_report(run, made):
@@ -50,7 +61,8 @@ def test_report(run, made):
     page = (run.directory / "page.html").read_text()
     assert page.lower().startswith("<!doctype html")
     assert "RaBitQ" in page
-    run("report", made / "base.npy", *arguments, "--no-peers")
+    run("report", made / "base.npy", *arguments, "--no-peers", "--codec", "best.wf")
+    assert wf.read_codec(run.directory / "best.wf").manifest.objective
     assert "RaBitQ" not in (run.directory / "page.html").read_text().split("<script")[0]
 
 
@@ -69,11 +81,12 @@ def test_reproduce(run, made, base):
     said = run("reproduce", made / "codec.wf", made / "base.npy", "--json").document
     assert said == {"identical": True, "differences": []}
     np.save(run.directory / "other.npy", base[1:2001])
-    done = run("reproduce", made / "codec.wf", "other.npy", code=1)
+    done = run("reproduce", made / "codec.wf", "other.npy", code=3)
     assert "the vectors are others" in " ".join(done.out.split())
-    manifest = run("info", made / "codec.wf", "--json").document["manifest"]
-    (run.directory / "manifest.json").write_text(json.dumps(manifest))
-    assert "the same codes" in run("reproduce", "manifest.json", made / "base.npy").out
+    info = run("info", made / "codec.wf", "--json").document
+    for document in (info, info["manifest"]):
+        (run.directory / "manifest.json").write_text(json.dumps(document))
+        assert "the same codes" in run("reproduce", "manifest.json", made / "base.npy").out
 
 
 def test_what_was_optimized_is_reproduced(run, made):
@@ -84,7 +97,7 @@ def test_what_was_optimized_is_reproduced(run, made):
 
 
 def test_reproduce_wants_a_manifest(run, made):
-    assert "wanted is what waterfill info" in run("reproduce", QUERY, QUERY, code=1).err
+    assert "nor a manifest; wanted is a codec" in run("reproduce", QUERY, QUERY, code=1).err
 
 
 def test_info_shows_the_manifest(run, made):

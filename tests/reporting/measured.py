@@ -94,11 +94,13 @@ def measure(
         analysis=analysis,
         growth=growth,
         rates=None,
+        accuracy="recall",
         ntotal=len(base),
         split=SimpleNamespace(base=finite, queries=queries, truth=truth, training_queries=None),
         **{
             "reason": "no smaller one reaches the recall",
             "objective": "the fewest bytes",
+            "reached": True,
             "complete": True,
             "seed": 0,
             "seconds": 1.5,

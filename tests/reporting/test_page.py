@@ -50,8 +50,9 @@ def test_it_answers_first(page, result):
     source = page.read_text(encoding="utf-8")
     heading = html.unescape(re.search(r"<h1>(.*?)</h1>", source)[1]).replace("\xa0", " ")
     assert heading == (
-        f"384-dimensional float32 vectors fit in 25 bytes, 61.4 times smaller, and still find "
-        f"{100 * result.best.recall:.1f} % of the 10 true nearest neighbours."
+        "384-dimensional float32 vectors fit in 25 bytes, 61.4 times smaller, and still find "
+        f"{100 * result.growth.at(2_000_000).recall:.1f} % of the 10 true nearest neighbours among "
+        "2 million."
     )
 
 

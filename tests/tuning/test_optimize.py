@@ -27,6 +27,7 @@ def recall_of(index: wf.IndexFlat, split: object) -> float:
 
 def test_a_target_is_reached_in_the_fewest_bytes_tried(found):
     assert found.complete
+    assert found.reached
     assert found.best.expected_accuracy >= 0.8
     reached = [t for t in found.trials if t.expected_accuracy >= 0.8]
     assert found.best.bytes_per_vector == min(t.bytes_per_vector for t in reached)
@@ -76,6 +77,7 @@ def test_a_budget_holds(sample, most):
 
 def test_a_budget_that_nothing_fits_says_so(sample):
     result = wf.optimize(sample, max_bytes=1, metric="l2")
+    assert not result.reached
     assert "nothing tried fits in 1 bytes" in result.reason
 
 
@@ -104,12 +106,14 @@ def test_an_objective_of_ones_own_and_constraints(sample):
 
 def test_constraints_that_nothing_keeps(sample):
     result = wf.optimize(sample, target_recall=0.5, constraints={"recall": (0.999, 0.9999)})
+    assert not result.reached
     assert "no trial is within the constraints" in result.reason
 
 
 def test_a_target_out_of_reach_says_so(sample):
     result = wf.optimize(sample, target_recall=1.0, metric="l2")
-    if result.best.expected_accuracy < 1:
+    assert result.reached == (result.best.expected_accuracy == 1)
+    if not result.reached:
         assert "nothing tried reaches a recall of 1" in result.reason
     assert result.best.settings.refine is not None
     assert result.best.expected_accuracy == max(t.expected_accuracy for t in result.trials)
@@ -163,7 +167,11 @@ def test_progress_is_printed_when_asked_for(sample, capsys):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"target_recall": 0.9, "max_bytes": 4}, ValueError, "target_recall and max_bytes were"),
+        (
+            {"target_recall": 0.9, "max_bytes": 4},
+            ValueError,
+            "target_recall=0.9 does not go with max_bytes",
+        ),
         ({"target_recall": 0}, ValueError, "target_recall=0 must be above 0"),
         ({"target_recall": 1.1}, ValueError, "target_recall=1.1 must be"),
         ({"target_recall": math.nan}, ValueError, "target_recall=nan must be"),
@@ -183,6 +191,7 @@ def test_progress_is_printed_when_asked_for(sample, capsys):
         ({"time_budget": -1}, ValueError, "time_budget"),
         ({"progress": 3}, TypeError, "progress must be a bool or a callable"),
         ({"constraints": {"speed": (1, 2)}}, ValueError, "constraints: 'speed' is none of"),
+        ({"constraints": 3}, TypeError, "constraints must be a mapping, got 3"),
         ({"constraints": {"recall": 0.9}}, TypeError, r"constraints\['recall'\] must be"),
         ({"constraints": {"recall": (0.9, 0.8)}}, ValueError, "least must not exceed most"),
         ({"queries": np.zeros((0, 24))}, ValueError, "queries has no rows"),

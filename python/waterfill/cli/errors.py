@@ -12,6 +12,7 @@ from typing import Any
 
 BAD_DATA = 1
 BAD_USAGE = 2
+UNREACHED = 3  # all went well, and the answer is no
 INTERRUPTED = 130
 
 

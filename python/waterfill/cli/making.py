@@ -204,12 +204,12 @@ def _with_codec(
     """Make an empty index with a codec that is trained."""
     for name, value in trains.items():
         if value is not None:
-            raise UsageError(f"--{name} is for training, and {path} is trained; leave one of them")
+            raise UsageError(f"--{name} is for training, and {path} is trained; give one of them")
     codec = wf.read_codec(path)
     if nlist is not None and codec.cells != nlist:
         raise UsageError(
-            f"--nlist {nlist} needs a codec of as many cells, {path} has {codec.cells}; leave "
-            "--codec and give --code-bytes"
+            f"--nlist {nlist} needs a codec of as many cells, {path} has {codec.cells}; give "
+            "--code-bytes instead of --codec"
         )
     usual = MetricName.cosine if codec.plan.normalize else MetricName.ip
     return _index(codec, nlist, refine, metric or usual)

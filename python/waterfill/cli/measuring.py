@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 import waterfill as wf
 from waterfill.arguments import as_positive_int
+from waterfill.cli.errors import UNREACHED
 from waterfill.cli.inputs import read_queries, read_stored
 from waterfill.cli.options import (
     Key,
@@ -177,7 +179,7 @@ def reproduce(
 ) -> int:
     """Train again as a manifest says.
 
-    Tells whether the codes are the same, and exits with 1 if they are not.
+    Tells whether the codes are the same, and exits with 3 if they are not.
 
     Example:
       waterfill reproduce codec.wf base.npy
@@ -190,7 +192,7 @@ def reproduce(
     document = {"identical": found.identical, "differences": list(found.differences)}
     words = "; ".join(("the same codes" if found.identical else "other codes", *found.differences))
     out.show(document, f"{manifest} and {data}: {words}")
-    return 0 if found.identical else 1
+    return 0 if found.identical else UNREACHED
 
 
 def _manifest(path: Path) -> wf.Manifest:
@@ -200,9 +202,11 @@ def _manifest(path: Path) -> wf.Manifest:
             raise ValueError(f"{path}: this codec has no manifest; train it again to have one")
         return manifest
     try:
-        return wf.Manifest.from_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        # That of `waterfill info --json` has it among other things.
+        return wf.Manifest.from_json(json.dumps(document.get("manifest", document)))
+    except (AttributeError, ValueError):
         raise ValueError(
-            f"{path}: neither a file of waterfill nor a manifest ({error}); wanted is what "
-            "waterfill info --json shows as such"
+            f"{path}: neither a file of waterfill nor a manifest; wanted is a codec, an index, or "
+            "what waterfill info --json prints of one"
         ) from None

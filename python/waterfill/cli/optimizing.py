@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 import waterfill as wf
-from waterfill.cli.errors import INTERRUPTED, UsageError
+from waterfill.cli.errors import INTERRUPTED, UNREACHED, UsageError
 from waterfill.cli.inputs import check_output, read_queries, read_stored
 from waterfill.cli.options import (
     Key,
@@ -91,7 +91,10 @@ PricePerGb = Annotated[
 TimeBudget = Annotated[
     float | None,
     typer.Option(
-        "--time-budget", metavar="SECONDS", help="Stop after so long.", show_default=False
+        "--time-budget",
+        metavar="SECONDS",
+        help="Begin no new trial after so long.",
+        show_default=False,
     ),
 ]
 
@@ -146,7 +149,10 @@ def optimize(
         "output": None if output is None else str(output),
         **{
             name: getattr(result, name)
-            for name in ("objective", "reason", "complete", "metric", "k", "seed", "seconds")
+            for name in (
+                *("objective", "reason", "reached", "complete"),
+                *("metric", "k", "accuracy", "ntotal", "seed", "seconds"),
+            )
         },
         "best": result.best.row(),
         "expected": [asdict(each) for each in estimates],
@@ -159,6 +165,7 @@ def optimize(
         "chosen": best.settings,
         "because": result.reason,
         f"recall@{result.k}": f"{best.recall:.4f} among {len(result.split.base):,} of the sample",
+        **_accuracy(result),
         "bytes a vector": f"{best.bytes_per_vector:.1f} ({best.memory_ratio:.1f} times smaller)",
         "search": f"{len(result.trials)} trials in {result.seconds:.1f} s"
         + ("" if result.complete else ", stopped early"),
@@ -168,10 +175,11 @@ def optimize(
         document,
         pairs(str(file), values),
         _expected(result.k, estimates),
-        _frontier(result.k, result.frontier),
+        _frontier(result),
     )
-    stopped = not result.complete and time_budget is None
-    return INTERRUPTED if stopped else None
+    if not result.complete and time_budget is None:
+        return INTERRUPTED
+    return None if result.reached else UNREACHED
 
 
 def report(
@@ -186,6 +194,15 @@ def report(
     k: Neighbours = 10,
     metric: Metric = MetricName.ip,
     ntotal: Ntotal = None,
+    codec: Annotated[
+        Path | None,
+        typer.Option(
+            "--codec",
+            metavar="CODEC",
+            help="Write the codec that was chosen, too.",
+            show_default=False,
+        ),
+    ] = None,
     peers: Annotated[
         bool, typer.Option(help="Measure FAISS's types beside, where FAISS is installed.")
     ] = True,
@@ -193,14 +210,15 @@ def report(
     seed: Seed = 0,
     key: Key = None,
     queries_key: QueriesKey = None,
-) -> None:
+) -> int | None:
     """Optimize, and write a page of what was found.
 
     Example:
-      waterfill report base.npy --target-recall 0.95 -o report.html
+      waterfill report base.npy --target-recall 0.95 --codec codec.wf -o report.html
     """
     require_report()
-    check_output(output, (file, queries))
+    for name in (output, *([] if codec is None else [codec])):
+        check_output(name, (file, queries))
     result = _optimized(
         out,
         _Files(file, key, queries, queries_key),
@@ -214,10 +232,19 @@ def report(
         seed=seed,
         time_budget=time_budget,
     )
-    with out.progress("measuring FAISS, and writing the page" if peers else "writing the page"):
-        wf.report(result, output, peers=peers)
-    document = {"file": str(file), "output": str(output), "best": result.best.row()}
+    if codec is not None:
+        wf.write_codec(result.codec, codec)
+    with out.narrated("writing the page") as say:
+        wf.report(result, output, peers=peers, progress=lambda name: say(f"FAISS {name}"))
+    document = {
+        "file": str(file),
+        "output": str(output),
+        "codec": None if codec is None else str(codec),
+        "reached": result.reached,
+        "best": result.best.row(),
+    }
     out.show(document, f"{output}: {result.objective}; {result.best.settings}")
+    return None if result.reached else UNREACHED
 
 
 @dataclass(frozen=True)
@@ -264,17 +291,29 @@ def _expected(k: int, estimates: Sequence[Estimate]) -> Table:
     return grid("\nWhat to expect:", header, rows)
 
 
-def _frontier(k: int, frontier: wf.Frontier) -> Table:
+def _accuracy(result: wf.Result) -> dict[str, str]:
+    """Tell the accuracy that was asked for, if it is another than recall."""
+    if result.accuracy == "recall":
+        return {}
+    best = result.best
+    said = f"{best.forgiving_accuracy:.4f}, {best.expected_accuracy:.4f} among {result.ntotal:,}"
+    return {result.accuracy.replace("_", " "): said}
+
+
+def _frontier(result: wf.Result) -> Table:
     """Show trials that no other beats."""
     rows = [
         [
             f"{trial.bytes_per_vector:.1f}",
             f"{trial.recall:.4f}",
+            f"{trial.expected_accuracy:.4f}",
             f"{trial.queries_per_second:,.0f}",
             f"{trial.encode_rate:,.0f}",
             str(trial.settings),
         ]
-        for trial in frontier
+        for trial in result.frontier
     ]
-    header = ("bytes", f"recall@{k}", "queries/s", "encoded/s", "settings")
-    return grid("\nNo other beats these:", header, rows)
+    header = ("bytes", f"recall@{result.k}", "expected", "queries/s", "encoded/s", "settings")
+    counted = result.accuracy.replace("_", " ")
+    title = f"\nNo other trial beats these; expected is {counted} among {result.ntotal:,}:"
+    return grid(title, header, rows)

@@ -100,7 +100,9 @@ def open_file(path: str | os.PathLike[str], key: str | None, usual: tuple[str, .
             f"{where}: ending {suffix!r} is not known; wanted is one of {', '.join(_FORMATS)}"
         )
     if key is not None and suffix not in _KEYED:
-        raise ValueError(f"{where}: a {suffix} file has one array and no names; leave key={key!r}")
+        raise ValueError(
+            f"{where}: a {suffix} file has one array and no names; leave out key={key!r}"
+        )
     with open(where, "rb"):  # so that a file that is not there gets Python's own error
         pass
     vectors = _FORMATS[suffix](where, key, usual)

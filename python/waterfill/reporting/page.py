@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -33,6 +33,7 @@ def report(
     peers: bool | Sequence[Peer] = True,
     n: int | None = None,
     price_per_gb: float | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Write a page about a result: one HTML file that needs no network.
 
@@ -53,6 +54,8 @@ def report(
         Vectors that the collection will have; by default `result.ntotal`.
     price_per_gb : float, optional
         Of a gigabyte of memory a month, in any currency.
+    progress : callable, optional
+        Is told the name of each peer before it is trained.
 
     Returns
     -------
@@ -74,7 +77,7 @@ def report(
         price_per_gb = as_number("price_per_gb", price_per_gb, 0, finite=True)
     script = _library()
     with whole_or_nothing(path) as file:
-        found, notes = _peers(result, peers)
+        found, notes = _peers(result, peers, progress)
         page = _page(result, found, notes, size, price_per_gb, script)
         file.write(page.encode("utf-8"))
     return Path(os.fsdecode(as_file_name(path)))
@@ -118,7 +121,9 @@ def _in_script(source: str) -> str:
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _peers(result: Result, wanted: bool | Sequence[Peer]) -> tuple[Sequence[Peer], list[str]]:
+def _peers(
+    result: Result, wanted: bool | Sequence[Peer], progress: Callable[[str], None] | None
+) -> tuple[Sequence[Peer], list[str]]:
     """Return peers, and why some or all are not there."""
     if wanted is False:
         return [], []
@@ -134,6 +139,7 @@ def _peers(result: Result, wanted: bool | Sequence[Peer]) -> tuple[Sequence[Peer
                 metric=result.metric,
                 k=result.k,
                 sizes=[min(max(1, round(size)), most) for size in near],
+                progress=progress,
             )
         except ImportError as error:
             return [], [f"No peers are shown: {error}."]
@@ -162,7 +168,7 @@ def _page(
     return Template(_resource("page.html")).substitute(
         title=text(f"{result.codec.d} dimensions in {words.size(result.best.bytes_per_vector)}"),
         style=_resource("page.css"),
-        answer=text(words.answer(result)),
+        answer=text(words.answer(result, n)),
         choice=paragraph(words.choice(result), "lead"),
         key_figures=figures(_key_figures(result, n)),
         **{name: section.html for name, section in shown.items()},

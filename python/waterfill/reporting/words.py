@@ -99,13 +99,14 @@ def neighbours(k: int) -> str:
     return "the true nearest neighbours" if k == 1 else f"the {k} true nearest neighbours"
 
 
-def answer(result: Result) -> str:
-    """Write what was found as a sentence."""
-    best = result.best
+def answer(result: Result, n: int | None = None) -> str:
+    """Write what was found as a sentence, for a collection of n vectors."""
+    best, n = result.best, result.ntotal if n is None else n
+    found = result.growth.at(n).recall
     return (
         f"{result.codec.d}-dimensional float32 vectors fit in {size(best.bytes_per_vector)}, "
-        f"{smaller(best.memory_ratio)}, and still find {percent(best.recall)} of "
-        f"{neighbours(result.k)}."
+        f"{smaller(best.memory_ratio)}, and still find {percent(found)} of "
+        f"{neighbours(result.k)} among {count(n)}."
     )
 
 

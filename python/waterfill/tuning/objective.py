@@ -100,10 +100,12 @@ def read_objective(
     """
     if counted not in get_args(Accuracy):
         raise ValueError(f"accuracy={counted!r} must be one of {list(get_args(Accuracy))}")
-    given = [name for name, value in (("target_recall", target_recall), ("max_bytes", max_bytes),
-                                      ("objective", objective)) if value is not None]  # fmt: skip
+    wanted = {"target_recall": target_recall, "max_bytes": max_bytes, "objective": objective}
+    given = [name for name, value in wanted.items() if value is not None]
     if len(given) > 1:
-        raise ValueError(f"{' and '.join(given)} were given; give one of them")
+        name = given[0]
+        others = " and ".join(given[1:])
+        raise ValueError(f"{name}={wanted[name]!r} does not go with {others}; give one of them")
     if objective is not None:
         return _custom(objective)
     for name, value in (("target_recall", target_recall), ("max_bytes", max_bytes)):
@@ -126,7 +128,8 @@ def _custom(objective: Score | str) -> Objective:
         return Objective(objective, NAMED[objective])
     if not callable(objective):
         raise TypeError(f"objective must be a callable or a name, got {objective!r}")
-    return Objective(getattr(objective, "__name__", repr(objective)), objective)
+    name = getattr(objective, "__name__", "<lambda>")
+    return Objective("score of your own" if name == "<lambda>" else name, objective)
 
 
 def check_constraints(constraints: Limits | None) -> dict[str, tuple[float, float]]:
@@ -139,6 +142,8 @@ def check_constraints(constraints: Limits | None) -> dict[str, tuple[float, floa
     TypeError
         For anything but pairs of numbers or None.
     """
+    if not isinstance(constraints, Mapping | None):
+        raise TypeError(f"constraints must be a mapping, got {constraints!r}")
     names = [f.name for f in fields(Trial) if f.name not in ("settings", "score")]
     checked = {}
     for name, limits in (constraints or {}).items():

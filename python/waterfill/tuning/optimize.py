@@ -72,7 +72,8 @@ def optimize(
     target_recall : float, optional
         Want the fewest bytes with this recall@k: above 0, at most 1.
     max_bytes : float, optional
-        Want the best recall@k in so many bytes a vector, all in.
+        Want the best recall@k in so many bytes a vector, all in: in memory, where an odd number of
+        code bytes takes as much as the next even one.
     objective : callable or str, optional
         Want the greatest value of a function of a `Trial`; by name ``accuracy_cubed_per_memory``
         (what JECQ published) or ``recall_cubed_per_memory``. Without any of these three,
@@ -92,7 +93,8 @@ def optimize(
         Of all draws. The same seed gives the same result, but for an objective or constraints that
         ask for measured rates, and for a search that was stopped early.
     time_budget : float, optional
-        Seconds after which no new trial is begun.
+        Seconds after which no new trial is begun. The one that runs is ended, and what the best one
+        promises is measured: a few trials' time.
     progress : bool or callable, optional
         Print a line for each trial to stderr; by default where that is a terminal. Or call a
         function with the trial and its seconds.
@@ -159,10 +161,12 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
         reason=_reason(tuner, best),
         objective=tuner.objective.words,
         trials=trials,
+        reached=_reached(tuner, best),
         complete=complete,
         metric=split.metric,
         k=split.k,
         seed=split.draw.seed,
+        accuracy=tuner.counted,
         ntotal=tuner.ntotal,
         analysis=tuner.analysis,
         growth=growth,
@@ -192,6 +196,15 @@ def _sign(codec: Codec, tuner: Tuner, best: Trial) -> None:
     )
 
 
+def _reached(tuner: Tuner, best: Trial) -> bool:
+    target, most = tuner.objective.target_recall, tuner.objective.max_bytes
+    return (
+        best.score > -math.inf
+        and (target is None or best.expected_accuracy >= target)
+        and (most is None or best.bytes_per_vector <= most)
+    )
+
+
 def _reason(tuner: Tuner, best: Trial) -> str:
     """Say why a trial was chosen."""
     objective, trials = tuner.objective, tuner.trials.values()
@@ -202,7 +215,7 @@ def _reason(tuner: Tuner, best: Trial) -> str:
     if target is not None and best.expected_accuracy < target:
         return (
             f"nothing tried reaches a {in_words(tuner.counted)} of {target:g} {among}; this comes "
-            f"nearest, with {best.expected_accuracy:.3f}"
+            f"nearest, with {best.expected_accuracy:.4f}"
         )
     if target is not None:
         smaller = [t for t in trials if t.bytes_per_vector < best.bytes_per_vector]

@@ -10,7 +10,7 @@ from waterfill.arguments import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
 from waterfill.tuning.estimate import Estimate, Rates
 from waterfill.tuning.growth import Expected, Growth
-from waterfill.tuning.split import Split
+from waterfill.tuning.split import Accuracy, Split
 from waterfill.tuning.trial import Frontier, Trial
 
 
@@ -30,12 +30,16 @@ class Result:
         What was asked for, in words.
     trials : tuple of Trial
         All that was tried, in order.
+    reached : bool
+        Whether it is what was asked for: the target, within the bytes, within the constraints.
     complete : bool
         Whether the search ended by itself: not stopped by Ctrl-C or the time budget.
     metric : {'ip', 'l2', 'cosine'}
     k : int
         Neighbours that recall counts.
     seed : int
+    accuracy : {'recall', 'forgiving_accuracy'}
+        What `Trial.expected_accuracy` is.
     ntotal : int
         Vectors that the codec is meant for.
     analysis : Analysis
@@ -55,10 +59,12 @@ class Result:
     reason: str
     objective: str
     trials: tuple[Trial, ...]
+    reached: bool
     complete: bool
     metric: Metric
     k: int
     seed: int
+    accuracy: Accuracy
     ntotal: int
     analysis: Analysis
     growth: Growth
@@ -130,6 +136,15 @@ class Result:
 
         return plot(self)
 
+    def _other_accuracy(self) -> list[str]:
+        best = self.best
+        if self.accuracy == "recall":
+            return []
+        return [
+            f"  {self.accuracy.replace('_', ' ')} {best.forgiving_accuracy:.3f}, "
+            f"{best.expected_accuracy:.3f} expected among {self.ntotal:,}"
+        ]
+
     def __repr__(self) -> str:
         best = self.best
         lines = [
@@ -139,6 +154,7 @@ class Result:
             "than float32",
             f"  recall@{self.k:<8} {best.recall:.3f} among {len(self.split.base):,} vectors of the "
             "sample",
+            *self._other_accuracy(),
             *(
                 f"  expected        {self.expected_recall(n)} among {n:,}"
                 for n in (self.ntotal, 10 * self.ntotal, 100 * self.ntotal)
@@ -146,6 +162,8 @@ class Result:
             f"  searched        {len(self.trials)} trials in {self.seconds:.0f} s"
             + ("" if self.complete else ", stopped early"),
             "",
+            f"  no other trial beats these; expected {self.accuracy.replace('_', ' ')} is among "
+            f"{self.ntotal:,}:",
             *("  " + line for line in repr(self.frontier).splitlines()),
         ]
         return "\n".join(lines)

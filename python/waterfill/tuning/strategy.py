@@ -135,17 +135,19 @@ def _shrink(tuner: Tuner, target: float, trial: Trial, slope: float) -> None:
 
 
 def _search_budget(tuner: Tuner, most: float) -> None:
-    d = tuner.split.base.shape[1]
-    for i, code_bytes in enumerate(ladder(d)):
-        if i == 0 or code_bytes + 1 <= most:
-            tuner.attempt(Settings(code_bytes))
     for refine in (None, *_ROWS):
         for cells in _CELLS:
             _fill_budget(tuner, most, Settings(1, refine=refine, cells=cells))
-        if tuner.best().settings.refine == refine:
+        if tuner.trials and tuner.best().settings.refine == refine:
             tuner.learn_optimism(tuner.best().settings)
-    for _ in _vary(tuner, tuner.best().settings):
+    if not tuner.trials:
+        tuner.attempt(Settings(1))
+    best = tuner.best().settings
+    for _ in _vary(tuner, best):
         pass
+    for code_bytes in ladder(tuner.split.base.shape[1]):  # what less would find
+        if code_bytes < best.code_bytes:
+            tuner.attempt(Settings(code_bytes))
 
 
 def _fill_budget(tuner: Tuner, most: float, like: Settings) -> None:

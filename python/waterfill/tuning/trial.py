@@ -147,10 +147,10 @@ class Frontier(Sequence[Trial]):
         return require("pandas", "Frontier.to_pandas", "pandas").DataFrame(self.rows())
 
     def __repr__(self) -> str:
-        lines = [f"{'bytes':>8}  {'recall':>6}  {'times smaller':>13}  {'queries/s':>10}  settings"]
+        lines = [f"{'bytes':>8}  {'recall':>6}  {'expected':>8}  {'queries/s':>9}  settings"]
         lines += [
-            f"{t.bytes_per_vector:8.1f}  {t.recall:6.3f}  {t.memory_ratio:13.1f}  "
-            f"{t.queries_per_second:10,.0f}  {t.settings}"
+            f"{t.bytes_per_vector:8.1f}  {t.recall:6.3f}  {t.expected_accuracy:8.3f}  "
+            f"{t.queries_per_second:9,.0f}  {t.settings}"
             for t in self
         ]
         return "\n".join(lines)

@@ -98,7 +98,9 @@ class Tuner:
         trial = replace(trial, expected_accuracy=growth.at(self.ntotal).recall)
         score = self.objective.score(trial)
         if not isinstance(score, Real) or math.isnan(score):
-            raise ValueError(f"objective returned {score!r} for {trial}; a number is wanted")
+            raise ValueError(
+                f"objective returned {score!r} for {trial.settings}; a number is wanted"
+            )
         within = allowed(trial, self.constraints)
         return replace(trial, score=float(score) if within else -math.inf)
 
