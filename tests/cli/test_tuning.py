@@ -33,7 +33,7 @@ def test_optimize(run, made):
 def test_optimize_for_people(run, made):
     arguments = ("--target-recall", 0.7, "--accuracy", "forgiving_accuracy", "--time-budget", 0)
     page = run("optimize", made / "base.npy", *arguments, "--queries", QUERY).out
-    for words in ("recall@10", "What to expect", "No other beats these", "stopped early"):
+    for words in ("recall@10", "What to expect", "No other trial beats these", "stopped early"):
         assert words in page
 
 

@@ -214,7 +214,8 @@ def report(
     """Optimize, and write a page of what was found.
 
     Example:
-      waterfill report base.npy --target-recall 0.95 --codec codec.wf -o report.html
+      waterfill report base.npy --target-recall 0.95 -o report.html
+      waterfill report base.npy --max-bytes 48 --codec codec.wf -o report.html
     """
     require_report()
     for name in (output, *([] if codec is None else [codec])):
