@@ -105,7 +105,11 @@ class Tuner:
     def learn_optimism(self, settings: Settings) -> None:
         """Measure how much better vectors are found that were trained on; judge all trials anew."""
         half = self.split.base[: len(self.split.base) // 2]
-        codec = train(settings, self.split, self.analysis, rows=half)
+        # As many cells as all rows chose: half of them would choose fewer, or none, and a codec of
+        # another kind tells little.
+        auto = settings.plan == "waterfill" and settings.cells == "auto"
+        cells = self._cells.get(settings.code_bytes) if auto else None
+        codec = train(settings, self.split, self.analysis, rows=half, cells=cells)
         index = fill(codec, settings, self.split)
         self.optimism = {name: optimism_of(index, self.split, name) for name in get_args(Accuracy)}
         for each, growth in self.growths.items():
