@@ -28,7 +28,7 @@ from waterfill.tuning.strategy import search
 from waterfill.tuning.trial import Trial
 from waterfill.tuning.tuner import OutOfTime, Tuner
 
-_PARTS = 16  # of the sample that each size of the chosen codec's growth is measured on
+PARTS = 16  # of the sample that each size of the chosen codec's growth is measured on
 
 Progress = Callable[[Trial, float], None]
 
@@ -149,7 +149,7 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     best, split = tuner.best(), tuner.split
     codec = tuner.codec(best.settings)
     index = fill(codec, best.settings, split)
-    growth = measure_growth(index, split, _PARTS, tuner.optimism.get("recall", 0.0))
+    growth = measure_growth(index, split, PARTS, tuner.optimism.get("recall", 0.0))
     trials = tuple(tuner.trials.values())
     _sign(codec, tuner, best)
     return Result(
