@@ -28,6 +28,7 @@ import numpy as np
 from embedders import Array, Embed, MiniLM, MPNet, Tick, wordllama
 from neighbours import exact_neighbours
 from packages import (
+    MIXED_SHA256,
     PACKAGES,
     SEED,
     TEXTS_SHA256,
@@ -38,6 +39,7 @@ from packages import (
     require,
     sha256,
     shuffle_key,
+    wordnet_phrases,
     wordnet_texts,
     wordnet_words,
 )
@@ -53,7 +55,7 @@ class Spec:
 
     A set with a `base_of` has the base of that set and queries of another kind, words, of which
     `train_queries` beside the held-out ones are there to train with. Where the texts of a set end,
-    it goes on with those words of the set `then` that are no queries there.
+    it goes on with what `then` has: its words, less those that are queries there, or its phrases.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Spec:
     about: str
     base_of: str = ""
     train_queries: int = 0
-    then: str = ""
+    then: Spec | None = None
 
     @property
     def model(self) -> str:
@@ -102,23 +104,30 @@ class Dataset:
         return self.gt_ip
 
 
+_WORDS = Spec(
+    "words-wordnet-384",
+    50_000,
+    "the base of minilm-wordnet-384, searched with words",
+    base_of="minilm-wordnet-384",
+    train_queries=20_000,
+)
+_PHRASES = Spec("wordllama-phrases-256", 0, "no set: only what wordllama-wordnet-256 goes on with")
 _SPECS = (
     Spec(
         "minilm-wordnet-384",
         160_000,
         "MiniLM embeddings of WordNet 3.0 texts, unit norm",
-        then="words-wordnet-384",
+        then=_WORDS,
     ),
     Spec("mpnet-wordnet-768", 30_000, "MPNet embeddings of the same texts, unit norm"),
-    Spec("wordllama-wordnet-256", 160_000, "static WordLlama embeddings of the same texts"),
-    Spec("frword-300", 19_500, "French word vectors, not normalised"),
     Spec(
-        "words-wordnet-384",
-        50_000,
-        "the base of minilm-wordnet-384, searched with words",
-        base_of="minilm-wordnet-384",
-        train_queries=20_000,
+        "wordllama-wordnet-256",
+        160_000,
+        "static WordLlama embeddings of the same texts",
+        then=_PHRASES,
     ),
+    Spec("frword-300", 19_500, "French word vectors, not normalised"),
+    _WORDS,
 )
 SPECS = {spec.name: spec for spec in _SPECS}
 
@@ -153,7 +162,7 @@ def _source(spec: Spec, cache: Path) -> Source:
             return np.asarray(table[order[lo:hi]])
 
         return len(table), read
-    texts = wordnet_words(cache) if spec.base_of else wordnet_texts(cache)
+    texts = _texts(spec)(cache)
 
     @memo
     def embed() -> Embed:  # loaded only when some chunk is not in the cache
@@ -167,11 +176,19 @@ def _source(spec: Spec, cache: Path) -> Source:
     return len(texts), read_texts
 
 
+def _texts(spec: Spec) -> Callable[[Path], list[str]]:
+    if spec is _PHRASES:
+        return wordnet_phrases
+    return wordnet_words if spec.base_of else wordnet_texts
+
+
 def _fingerprint(spec: Spec) -> str:
     """Name all that the rows depend on; chunks and sets of another fingerprint are not used."""
     facts = [1, SEED, CHUNK, QUERIES, TEXTS_SHA256, [asdict(p) for p in spec.packages]]
     if spec.base_of:
         facts += [WORDS_SHA256, spec.base_of, spec.train_queries]
+    if spec is _PHRASES:
+        facts += [WORDS_SHA256, MIXED_SHA256]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
@@ -204,9 +221,8 @@ def _chunks(spec: Spec, cache: Path) -> Iterator[Chunk]:
         hi = min(lo + CHUNK, total)
         yield store / f"{lo // CHUNK:05d}.npy", hi - lo, partial(embed, lo, hi)
     if spec.then:
-        words = SPECS[spec.then]
-        queries = math.ceil((QUERIES + words.train_queries) / CHUNK)
-        yield from islice(_chunks(words, cache), queries, None)
+        searched = QUERIES + spec.then.train_queries if spec.then.base_of else 0
+        yield from islice(_chunks(spec.then, cache), math.ceil(searched / CHUNK), None)
 
 
 def _unique_rows(spec: Spec, need: int, cache: Path, progress: bool) -> Array:

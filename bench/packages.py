@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ POS = ("noun", "verb", "adj", "adv")
 DEBIAN_WORDNET = Path("/usr/share/wordnet")
 TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
 WORDS_SHA256 = "deeb35a7ed4a9af2fe9755a78bc97f9db2d76ed2d77c9a04c1e21225d9493271"
+MIXED_SHA256 = "fe1503974c919f7af2b7a9e7c750a6e85908ca11285e8530fcbf90ab894597f3"
+MIXED_WORDS = 6  # that a text has at least whose words are mixed with those of others
+MIXINGS = 2
+# Where Debian's wordnet-base puts the dictionary: used when the PyPI package cannot be had. The
+# copies differ in white space and offsets only, so the texts, whose hash this is, are the same.
+DEBIAN_WORDNET = Path("/usr/share/wordnet")
+TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
+WORDS_SHA256 = "deeb35a7ed4a9af2fe9755a78bc97f9db2d76ed2d77c9a04c1e21225d9493271"
+HALVES_SHA256 = "8ead99b36c91916fc59fa8f6aa36b2b6a543a78f4b5c058f34fa635e9c03801c"
+HALVED = 6  # words that a text has at least which is cut in two
 
 
 class DatasetError(RuntimeError):
@@ -219,6 +230,23 @@ def wordnet_words(cache: Path) -> list[str]:
     known = {text.casefold() for text in wordnet_texts(cache)}
     words = (word for fields, _ in _synsets(folder) for word in _lemmas(fields))
     return _in_order((w for w in words if w.casefold() not in known), WORDS_SHA256, folder)
+
+
+def wordnet_phrases(cache: Path) -> list[str]:
+    """Return the words, then phrases as long as texts and of words that stand in any of them."""
+    folder, texts, words = _wordnet_folder(cache), wordnet_texts(cache), wordnet_words(cache)
+    known = {phrase.casefold() for phrase in [*texts, *words]}
+    longer = [some for some in (text.split() for text in texts) if len(some) >= MIXED_WORDS]
+    mixed = (phrase for mixing in range(MIXINGS) for phrase in _mix(longer, mixing))
+    return words + _in_order((m for m in mixed if m.casefold() not in known), MIXED_SHA256, folder)
+
+
+def _mix(texts: Sequence[Sequence[str]], mixing: int) -> Iterator[str]:
+    """Exchange words among texts, at random; yield texts of the same lengths."""
+    words = [word for text in texts for word in text]
+    order = iter(sorted(range(len(words)), key=lambda at: shuffle_key((mixing, at))))
+    for text in texts:
+        yield " ".join(words[at] for at in islice(order, len(text)))
 
 
 def shuffle_key(item: object) -> bytes:

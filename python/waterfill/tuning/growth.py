@@ -22,7 +22,7 @@ Shares = NDArray[np.float64]
 
 _HALVINGS = 4  # sizes are a half, a quarter ... of the sample
 _FEWEST_TIMES = 20  # vectors of the smallest size, times k
-_HALF_TO_WHOLE = 0.6  # of what half of the rows show to be lost; 0.43 to 0.76 over eleven samples
+_HALF_TO_WHOLE = 0.6  # of what half of the rows show to be lost: docs/decisions/0018
 _HALF_TO_WHOLE_ERROR = 0.2  # one deviation, as a share
 _LEAST_OPTIMISM_ERROR = 0.02
 _LEAST_MISSED = 0.01  # where nearly all are found there is nothing to divide by

@@ -28,7 +28,7 @@ from waterfill.tuning.strategy import search
 from waterfill.tuning.trial import Trial
 from waterfill.tuning.tuner import OutOfTime, Tuner
 
-_PARTS = 16  # of the sample that each size of the chosen codec's growth is measured on
+PARTS = 16  # of the sample that each size of the chosen codec's growth is measured on
 
 Progress = Callable[[Trial, float], None]
 
@@ -152,7 +152,7 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     optimism = tuner.optimism.get((best.settings.refine, "recall"), 0.0)
     codec = tuner.codec(best.settings)
     index = fill(codec, best.settings, split)
-    growth = measure_growth(index, split, _PARTS, optimism)
+    growth = measure_growth(index, split, PARTS, optimism)
     trials = tuple(tuner.trials.values())
     _sign(codec, tuner, best)
     return Result(

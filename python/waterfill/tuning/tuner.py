@@ -113,7 +113,11 @@ class Tuner:
         if (settings.refine, self.counted) in self.optimism:
             return
         half = self.split.base[: len(self.split.base) // 2]
-        codec = train(settings, self.split, self.analysis, rows=half)
+        # As many cells as all rows chose: half of them would choose fewer, or none, and a codec of
+        # another kind tells little.
+        auto = settings.plan == "waterfill" and settings.cells == "auto"
+        cells = self._cells.get(settings.code_bytes) if auto else None
+        codec = train(settings, self.split, self.analysis, rows=half, cells=cells)
         index = fill(codec, settings, self.split)
         for name in get_args(Accuracy):
             self.optimism[settings.refine, name] = optimism_of(index, self.split, name)
