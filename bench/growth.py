@@ -26,10 +26,10 @@ from waterfill import IndexFlat, analyze
 from waterfill.arguments import metric_name
 from waterfill.tuning.growth import Expected, Growth, measure_growth, optimism_of
 from waterfill.tuning.measure import fill, train
-from waterfill.tuning.optimize import PARTS
 from waterfill.tuning.split import Split, split_sample, true_neighbours
 from waterfill.tuning.strategy import even
 from waterfill.tuning.trial import Settings
+from waterfill.tuning.tuner import PARTS
 
 K = 10
 DATA = (

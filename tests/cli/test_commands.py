@@ -107,10 +107,11 @@ def test_shards_of_any_format_are_one_index(run, base):
     values = pa.FixedSizeListArray.from_arrays(pa.array(base[1001:2000].reshape(-1)), 384)
     table = pa.table({"other": values, "v": values})
     pq.write_table(table.select(["v"]), run.directory / "c.parquet", row_group_size=300)
-    said = run("build", "a.npy", "b.h5", "c.parquet", "--code-bytes", 8, "-o", "all.wf", "--json")
+    shards, day = ("a.npy", "b.h5", "c.parquet"), {"SOURCE_DATE_EPOCH": "0"}
+    said = run("build", *shards, "--code-bytes", 8, "-o", "all.wf", "--json", **day)
     assert said.document["n"] == 2000
     np.save(run.directory / "whole.npy", base[:2000])
-    run("build", "whole.npy", "--code-bytes", 8, "-o", "one.wf")
+    run("build", "whole.npy", "--code-bytes", 8, "-o", "one.wf", **day)
     assert (run.directory / "all.wf").read_bytes() == (run.directory / "one.wf").read_bytes()
     pq.write_table(table, run.directory / "two.parquet")
     run("analyze", "two.parquet", "--column", "v")

@@ -87,6 +87,18 @@ def test_a_phone_need_not_scroll_sideways(browser, page):
     assert all(250 <= width <= 390 for width in widths)
 
 
+@pytest.mark.parametrize("width", [390, 500, 600, 1000])
+def test_legends_stay_in_their_charts(browser, page, width):
+    browser.open(page, width=width)
+    beyond = browser.run("""[...document.querySelectorAll(".chart svg")].map((svg) => {
+      const [own, all] = [svg, ...svg.querySelectorAll(".role-legend")]
+        .map((element) => element.getBoundingClientRect());
+      return all ? [own.top - all.top, all.right - own.right] : [0, 0];
+    })""")
+    assert len(beyond) == len(CHARTS)
+    assert max(itertools.chain(*beyond)) <= 1
+
+
 def test_charts_follow_the_window(browser, page):
     browser.open(page, width=1200)
     width = "document.querySelector('#chart-recall svg').clientWidth"

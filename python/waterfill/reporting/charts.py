@@ -65,7 +65,6 @@ _FEW = 12  # dimensions
 _WORDS_WIDTH = 130  # pixels
 _FONT = "system-ui, sans-serif"
 _SMALL = "format(100 * datum.value, datum.value < 1e-5 ? '.0e' : '.1~r') + '%'"
-_NARROW = "width < 430 ? {} : {}"  # pixels, in Vega's words
 
 
 def library() -> Any:
@@ -354,7 +353,7 @@ def _config(alt: Any) -> dict[str, Any]:
             **words_of,
             orient="top",
             direction="horizontal",
-            columns=alt.ExprRef(_NARROW.format(2, 4)),
+            columns=4,  # the page makes it fewer where it is narrow
             labelLimit=200,
             symbolSize=90,
             symbolOpacity=1,

@@ -7,6 +7,7 @@ const options = {
   tooltip: { disableDefaultStyle: true },
 };
 const views = new Map();
+const NARROW = 560; // pixels: a legend of four columns is wider
 
 // A layer has layers of its own or encodings; only an axis that has a type can change it.
 function setScale(part, channel, type) {
@@ -19,6 +20,7 @@ async function draw(name) {
   const place = document.getElementById(`chart-${name}`);
   const spec = structuredClone(specs[name]);
   spec.description = place.dataset.label;
+  spec.config.legend.columns = place.clientWidth < NARROW ? 2 : 4;
   try {
     views.get(name)?.finalize();
     views.set(name, await window.vegaEmbed(place, spec, options));

@@ -13,8 +13,6 @@ from waterfill.analysis import analyze
 from waterfill.arguments import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.codec import Codec
 from waterfill.tuning.estimate import measure_rates
-from waterfill.tuning.growth import measure_growth
-from waterfill.tuning.measure import fill
 from waterfill.tuning.objective import (
     Limits,
     Score,
@@ -27,8 +25,6 @@ from waterfill.tuning.split import Accuracy, split_sample
 from waterfill.tuning.strategy import search
 from waterfill.tuning.trial import Trial
 from waterfill.tuning.tuner import OutOfTime, Tuner
-
-PARTS = 16  # of the sample that each size of the chosen codec's growth is measured on
 
 Progress = Callable[[Trial, float], None]
 
@@ -149,10 +145,8 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     # After a search that was stopped early, too: without it promises would flatter.
     tuner.learn_optimism(tuner.best().settings)
     best, split = tuner.best(), tuner.split
-    optimism = tuner.optimism.get((best.settings.refine, "recall"), 0.0)
     codec = tuner.codec(best.settings)
-    index = fill(codec, best.settings, split)
-    growth = measure_growth(index, split, PARTS, optimism)
+    growth = tuner.growth(best.settings, codec)
     trials = tuple(tuner.trials.values())
     _sign(codec, tuner, best)
     return Result(

@@ -19,7 +19,7 @@ from waterfill.tuning.trial import RefineName, Settings, Trial
 
 Report = Callable[[Trial, float], None]
 
-_PARTS = 4  # of the sample that each size of a trial's growth is measured on
+PARTS = 8  # of the sample that each size of a trial's growth is measured on
 
 
 class OutOfTime(Exception):  # noqa: N818  (no error: a search ends early)
@@ -76,7 +76,7 @@ class Tuner:
         if settings.plan == "waterfill" and settings.cells == "auto":
             self._cells[settings.code_bytes] = index.codec.cells
         optimism = self.optimism.get((settings.refine, self.counted), 0.0)
-        growth = measure_growth(index, self.split, _PARTS, optimism, self.counted)
+        growth = measure_growth(index, self.split, PARTS, optimism, self.counted)
         trial = self._judged(trial, growth)
         self.growths[settings], self.trials[settings] = growth, trial
         if self.best() is trial:
@@ -129,6 +129,13 @@ class Tuner:
     def best(self) -> Trial:
         """Return the trial with the best score; of equals the one that finds more."""
         return max(self.trials.values(), key=lambda t: (t.score, t.expected_accuracy))
+
+    def growth(self, settings: Settings, codec: Codec) -> Growth:
+        """Return how recall falls with a trial's codec, whatever accuracy trials are judged by."""
+        if self.counted == "recall":
+            return self.growths[settings]
+        optimism = self.optimism.get((settings.refine, "recall"), 0.0)
+        return measure_growth(fill(codec, settings, self.split), self.split, PARTS, optimism)
 
     def codec(self, settings: Settings) -> Codec:
         """Return the codec of a trial; the same settings make the same one again."""
