@@ -182,7 +182,8 @@ void bind_codec(py::module_& m) {
       .def_property_readonly("code_size", &Codec::code_size)
       .def_property_readonly("groups", &Codec::groups)
       .def_property_readonly("cells", [](const Codec& self) { return self.partition().size(); })
-      .def_property_readonly("reach_rows", [](const Codec& self) { return self.params().reach_rows; })
+      .def_property_readonly("reach_rows",
+                             [](const Codec& self) { return self.params().reach_rows; })
       .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
       .def_property(
           "manifest", [](const Codec& self) { return self.params().manifest; },

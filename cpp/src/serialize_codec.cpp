@@ -66,9 +66,8 @@ void append_codec(const Codec& codec, bool with_manifest, std::vector<Section>& 
   if (!p.partition.empty()) {
     sections.push_back(record(
         "CELLSPEC",
-        CellsRecord{static_cast<std::uint32_t>(p.partition.size()), p.reach_rows,
-                    p.offset.middle(), p.offset.spread(), p.offset.reach(), p.depth_ip.reach,
-                    p.depth_l2.reach}));
+        CellsRecord{static_cast<std::uint32_t>(p.partition.size()), p.reach_rows, p.offset.middle(),
+                    p.offset.spread(), p.offset.reach(), p.depth_ip.reach, p.depth_l2.reach}));
     sections.push_back(section("CENTROID", p.partition.centroids()));
   }
   sections.push_back(section("PLAN", p.plan));
