@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from test_page import Words
+from readers import Words
 
 from waterfill.reporting import facts, words
 
