@@ -114,7 +114,7 @@ def forecast(case: Case, code_bytes: int) -> tuple[IndexFlat, Growth]:
     codec = train(settings, split, analysis)
     rows = split.base[: len(split.base) // 2]
     half = train(settings, split, analysis, rows=rows, cells=codec.cells)
-    optimism = optimism_of(fill(half, settings, split), split)
+    optimism = optimism_of(fill(half, settings, split), split, PARTS)
     index = fill(codec, settings, split)
     return index, measure_growth(index, split, PARTS, optimism)
 

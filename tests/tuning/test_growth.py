@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.tuning.growth import Growth, measure_growth
+from waterfill.tuning.growth import Growth, Optimism, measure_growth, optimism_of
 from waterfill.tuning.split import split_sample
 
 tables = st.lists(
@@ -16,12 +16,15 @@ tables = st.lists(
 ).map(np.array)  # fmt: skip
 
 
-def growth(table: np.ndarray, optimism: float = 0.0) -> Growth:
+def growth(table: np.ndarray, optimism: Optimism | None = None) -> Growth:
     sizes = tuple(1000 * 2**i for i in range(len(table)))
     return Growth(sizes, tuple(table.mean(axis=1)), optimism, table)
 
 
-@given(tables, st.floats(0, 0.5), st.integers(1, 10**12), st.integers(1, 10**12))
+optimisms = st.none() | st.builds(Optimism, st.floats(0, 3), st.floats(-1, 1))
+
+
+@given(tables, optimisms, st.integers(1, 10**12), st.integers(1, 10**12))
 def test_recall_falls_with_size_and_lies_in_its_interval(table, optimism, a, b):
     line = growth(table, optimism)
     few, many = line.at(min(a, b)), line.at(max(a, b))
@@ -33,17 +36,25 @@ def test_recall_falls_with_size_and_lies_in_its_interval(table, optimism, a, b):
 def test_what_was_measured_is_expected():
     table = np.tile([[0.9], [0.85], [0.8]], (1, 50))
     assert growth(table).at(4000).recall == pytest.approx(0.8)
-    assert growth(table, 0.2).at(4000).recall == pytest.approx(0.8)
-    assert growth(table).at(8000).recall < 0.76
-    # Of 8,000 vectors half are new, and miss a fifth more of what is missed.
-    without = growth(table).at(8000).recall
-    assert growth(table, 0.2).at(8000).recall == pytest.approx(without - 0.1 * (1 - without))
+    assert growth(table, Optimism(1, -1)).at(4000).recall == pytest.approx(0.8)
+    own = growth(table).at(8000).recall
+    assert 0.7 < own < 0.76
+    # Of 8,000 vectors half are new: half of the gap lower, and on a line of their own.
+    slope = np.log(own / (1 - own)) - np.log(4)
+    for gap, new_slope in ((0.0, slope), (0.6, slope), (0.6, -0.2)):
+        new = np.log(4) - 0.5 * gap + 0.7 * new_slope + 0.3 * slope
+        expected = (own + min(own, 1 / (1 + np.exp(-new)))) / 2
+        found = growth(table, Optimism(gap, new_slope)).at(8000).recall
+        assert found == pytest.approx(expected)
 
 
 def test_the_interval_widens_with_distance():
     rng = np.random.default_rng(0)
     table = rng.binomial(10, [[0.9], [0.88], [0.86]], (3, 500)) / 10
-    spans = [e.high - e.low for e in (growth(table, 0.1).at(n) for n in (4000, 10**5, 10**8))]
+    spans = [
+        e.high - e.low
+        for e in (growth(table, Optimism(0.3, -0.05)).at(n) for n in (4000, 10**5, 10**8))
+    ]
     assert spans == sorted(spans)
     assert 0.01 < spans[0] < 0.04
 
@@ -53,7 +64,7 @@ def test_sizes_are_parts_of_the_sample(sample):
     codec = wf.Codec.train(split.base, wf.Plan.waterfill(wf.analyze(split.base), 6))
     index = wf.IndexFlat(codec, "l2")
     index.add(split.base)
-    line = measure_growth(index, split, 3, 0.0)
+    line = measure_growth(index, split, 3, None)
     assert line.sizes == (225, 450, 900, 1800, 3600)
     hits = split.hits(index.search(split.queries, 10)[1])
     assert line.recalls[-1] == pytest.approx(hits.mean() / 10)
@@ -64,11 +75,22 @@ def test_sizes_are_parts_of_the_sample(sample):
     truth = split.truth_among(900, 900)
     assert truth.min() >= 900
     assert truth.max() < 1800
-    own = measure_growth(index, split, 1, 0.0)
+    own = measure_growth(index, split, 1, None)
     first = split.hits(index.search(split.queries, 10, params=wf.SearchParameters(
         sel=wf.IDSelectorRange(0, 900)))[1], split.truth_among(0, 900))  # fmt: skip
     assert own.recalls[2] == pytest.approx(first.mean() / 10)
     assert split.hits(900 + found, truth).mean() / 10 == pytest.approx(line.recalls[2], abs=0.05)
+
+
+def test_new_vectors_are_found_less_well(sample):
+    split = split_sample(sample[:1500], None, "l2", 10, 0)
+    half = len(split.base) // 2
+    codec = wf.Codec.train(split.base[:half], wf.Plan.waterfill(wf.analyze(split.base), 6))
+    index = wf.IndexFlat(codec, "l2")
+    index.add(split.base)
+    seen = optimism_of(index, split, 4)
+    assert 0.02 < seen.gap < 2
+    assert -0.5 < seen.slope < 0.1
 
 
 @pytest.mark.parametrize("code_bytes", [16, 48])

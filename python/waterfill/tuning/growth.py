@@ -3,11 +3,13 @@
 Two things make a sample flatter. Among few vectors neighbours are far apart, so that errors seldom
 change their order: recall is measured at several sizes and follows a line in log-odds against the
 logarithm of the size. And the sample's vectors are those that codebooks were trained on, which fit
-them better than others: a second codec, trained on half of the sample, tells by how much.
+them better than others: a second codec, trained on half of the sample, tells how much lower the
+line of new vectors lies, and how it falls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +24,13 @@ Shares = NDArray[np.float64]
 
 _HALVINGS = 4  # sizes are a half, a quarter ... of the sample
 _FEWEST_TIMES = 20  # vectors of the smallest size, times k
-_HALF_TO_WHOLE = 0.6  # of what half of the rows show to be lost: docs/decisions/0018
-_HALF_TO_WHOLE_ERROR = 0.2  # one deviation, as a share
-_LEAST_OPTIMISM_ERROR = 0.02
-_LEAST_MISSED = 0.01  # where nearly all are found there is nothing to divide by
-_ERROR_A_DOUBLING = 0.003  # of recall: what lines have been off by
+_HALF_TO_WHOLE = 0.5  # of the gap that half of the rows show; these three: docs/decisions/0018
+_NEW_SLOPE = 0.7  # how far the slope of new vectors counts, and not that of trained-on ones
+_ERROR_A_DOUBLING = 0.004  # of recall: what lines have been off by
+_GAP_ERROR = 0.35  # one deviation, as a share of the gap
+_LEAST_GAP_ERROR = 0.03  # in log-odds
+_GAP_SIZES = 2  # the largest ones, which tell the gap
+_LEAST_SHARE = 1e-4  # keeps log-odds finite
 _DRAWS = 400
 _INTERVAL = (2.5, 97.5)
 
@@ -50,6 +54,22 @@ class Expected:
         return f"{self.recall:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
+@dataclass(frozen=True)
+class Optimism:
+    """How recall among new vectors differs from that among those that were trained on.
+
+    Attributes
+    ----------
+    gap : float
+        By how much its log-odds are lower, among as many as the sample has.
+    slope : float
+        How they change with each doubling of the collection.
+    """
+
+    gap: float
+    slope: float
+
+
 @dataclass(frozen=True, eq=False)
 class Growth:
     """Recall at several sizes of a collection, and where they lead.
@@ -60,68 +80,110 @@ class Growth:
         Ascending; the last one is all stored vectors of the sample.
     recalls : tuple of float
         Measured among so many of them: means over as many parts of the sample.
-    optimism : float
-        The share of missed neighbours by which vectors that were not trained on miss more.
+    optimism : Optimism or None
+        None where it is not known: then new vectors are taken to be as well found.
     """
 
     sizes: tuple[int, ...]
     recalls: tuple[float, ...]
-    optimism: float
+    optimism: Optimism | None
     _shares: Shares = field(repr=False)  # (sizes, queries): of true neighbours that were found
 
     def at(self, n: int) -> Expected:
         """Return the recall to expect among n vectors, the sample's among them."""
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
-        recall = float(_extrapolate(self.sizes, self._shares.mean(axis=1), n, self.optimism))
+        recall = float(self._extrapolated(self._shares.mean(axis=1), n, np.zeros(())))
         rng = np.random.default_rng(0)
         queries = self._shares.shape[1]
         drawn = rng.integers(0, queries, (_DRAWS, queries))
         means = self._shares[:, drawn].mean(axis=2)
-        relative = _HALF_TO_WHOLE_ERROR * self.optimism + _LEAST_OPTIMISM_ERROR
-        optimism = self.optimism + relative * rng.standard_normal(_DRAWS)
-        values = _extrapolate(self.sizes, means, n, optimism)
+        values = self._extrapolated(means, n, rng.standard_normal(_DRAWS))
         beyond = max(0.0, float(np.log2(n / self.sizes[-1])))
         values = values + _ERROR_A_DOUBLING * beyond * rng.standard_normal(_DRAWS)
         low, high = np.clip(np.percentile(values, _INTERVAL), 0, 1)
         return Expected(recall, float(min(low, recall)), float(max(high, recall)))
 
+    def _extrapolated(self, recalls: Shares, n: int, deviations: Shares) -> Shares:
+        """Follow the lines of recalls, (sizes,) or (sizes, draws), to n vectors.
 
-def _extrapolate(
-    sizes: tuple[int, ...], recalls: Shares, n: int, optimism: float | Shares
-) -> Shares:
-    """Follow the line through recalls, (sizes,) or (sizes, draws), to n vectors."""
-    least = 0.5 / 5000  # keeps log-odds finite
-    odds = np.clip(recalls, least, 1 - least)
-    odds = np.log(odds / (1 - odds))
-    steps = np.log2(np.array(sizes) / sizes[-1])
-    slope = np.zeros_like(odds[-1])
-    if len(sizes) > 1:
-        centred = steps - steps.mean()
+        deviations : () or (draws,), of the gap from what is expected of it.
+        """
+        size, doublings = self.sizes[-1], float(np.log2(n / self.sizes[-1]))
+        odds = _log_odds(recalls)
+        slope = _slope(self.sizes, odds)
         # Recall does not rise with more vectors; a sample may have it otherwise by chance.
-        slope = np.minimum(np.tensordot(centred, odds, 1) / (centred**2).sum(), 0)
-    value = 1 / (1 + np.exp(-(odds[-1] + slope * np.log2(n / sizes[-1]))))
-    new = max(0.0, 1 - sizes[-1] / n)  # share of vectors that were not trained on
-    result: Shares = value - new * optimism * (1 - value)
-    return np.clip(result, 0, 1)
+        own = _share(odds[-1] + np.minimum(slope, 0) * doublings)
+        if n <= size or self.optimism is None:
+            return own
+        likely = _HALF_TO_WHOLE * self.optimism.gap
+        gap = likely + (_GAP_ERROR * likely + _LEAST_GAP_ERROR) * deviations
+        both = _NEW_SLOPE * self.optimism.slope + (1 - _NEW_SLOPE) * slope
+        new = np.minimum(_share(odds[-1] - gap + np.minimum(both, 0) * doublings), own)
+        result: Shares = new + size / n * (own - new)
+        return result
+
+
+def _log_odds(shares: Shares) -> Shares:
+    clipped = np.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    odds: Shares = np.log(clipped / (1 - clipped))
+    return odds
+
+
+def _share(odds: Shares) -> Shares:
+    share: Shares = 1 / (1 + np.exp(-odds))
+    return share
+
+
+def _slope(sizes: Sequence[int], odds: Shares) -> Shares:
+    """Fit a line to log-odds, (sizes,) or (sizes, draws): its rise with each doubling."""
+    steps = np.log2(np.array(sizes, dtype=np.float64))
+    centred = steps - steps.mean()
+    spread = max(float((centred**2).sum()), 1e-9)  # of one size: no slope
+    slope: Shares = np.tensordot(centred, odds, 1) / spread
+    return slope
 
 
 def measure_growth(
-    index: IndexFlat, split: Split, parts: int, optimism: float, counted: Accuracy = "recall"
+    index: IndexFlat,
+    split: Split,
+    parts: int,
+    optimism: Optimism | None,
+    counted: Accuracy = "recall",
 ) -> Growth:
     """Search parts of the sample, at most so many of each size."""
-    n, shares, sizes = len(split.base), [], []
+    sizes, table = _curve(index, split, (0, len(split.base)), parts, counted)
+    return Growth(sizes, tuple(map(float, table.mean(axis=1))), optimism, table)
+
+
+def optimism_of(
+    index: IndexFlat, split: Split, parts: int, counted: Accuracy = "recall"
+) -> Optimism:
+    """Return the optimism of a codec that half of the sample trained.
+
+    index : with all of the sample's vectors, of which the first half was trained on.
+    """
+    half = len(split.base) // 2
+    own, new = (_curve(index, split, (first, first + half), parts, counted) for first in (0, half))
+    gaps = _log_odds(own[1].mean(axis=1)) - _log_odds(new[1].mean(axis=1))
+    slope = _slope(new[0], _log_odds(new[1].mean(axis=1)))
+    return Optimism(max(0.0, float(gaps[-_GAP_SIZES:].mean())), float(slope))
+
+
+def _curve(
+    index: IndexFlat, split: Split, rows: tuple[int, int], parts: int, counted: Accuracy
+) -> tuple[tuple[int, ...], Shares]:
+    """Return sizes, and each query's accuracy among so many of some rows: (sizes, queries)."""
+    (begin, end), shares, sizes = rows, [], []
     for halving in range(_HALVINGS, -1, -1):
-        size = n >> halving
+        size = (end - begin) >> halving
         if size < max(_FEWEST_TIMES * split.k, 1) and halving > 0:
             continue
-        firsts = range(0, min(n // size, parts) * size, size)
-        shares.append(
-            np.mean([_part(index, split, first, size, counted) for first in firsts], axis=0)
-        )
+        firsts = range(begin, begin + min((end - begin) // size, parts) * size, size)
+        found = [_part(index, split, first, size, counted) for first in firsts]
+        shares.append(np.mean(found, axis=0))
         sizes.append(size)
-    table = np.array(shares)
-    return Growth(tuple(sizes), tuple(map(float, table.mean(axis=1))), optimism, table)
+    return tuple(sizes), np.array(shares)
 
 
 def _part(index: IndexFlat, split: Split, first: int, size: int, counted: Accuracy) -> Shares:
@@ -130,19 +192,3 @@ def _part(index: IndexFlat, split: Split, first: int, size: int, counted: Accura
     part = SearchParameters(sel=IDSelectorRange(first, first + size))
     found = index.search(split.queries, k, params=part)[1]
     return accuracy(split.hits(found, split.truth_among(first, size)), k, counted)
-
-
-def optimism_of(index: IndexFlat, split: Split, counted: Accuracy = "recall") -> float:
-    """Return the optimism of a codec, from one that half of the sample trained.
-
-    index : with all of the sample's vectors, of which the first half was trained on.
-    """
-    half = len(split.base) // 2
-    size = max(half // 4, min(half, _FEWEST_TIMES * split.k))
-
-    def mean(begin: int, end: int) -> float:
-        firsts = range(begin, end - size + 1, size)
-        return float(np.mean([_part(index, split, first, size, counted) for first in firsts]))
-
-    own, new = mean(0, half), mean(half, len(split.base))
-    return _HALF_TO_WHOLE * max(0.0, (own - new) / max(1 - own, _LEAST_MISSED))

@@ -11,7 +11,7 @@ from typing import get_args
 
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
-from waterfill.tuning.growth import Growth, measure_growth, optimism_of
+from waterfill.tuning.growth import Growth, Optimism, measure_growth, optimism_of
 from waterfill.tuning.measure import fill, measure, train
 from waterfill.tuning.objective import Objective, allowed
 from waterfill.tuning.split import Accuracy, Split
@@ -52,7 +52,7 @@ class Tuner:
     deadline: float
     report: Report
     counted: Accuracy = "recall"
-    optimism: dict[tuple[RefineName | None, Accuracy], float] = field(default_factory=dict)
+    optimism: dict[tuple[RefineName | None, Accuracy], Optimism] = field(default_factory=dict)
     trials: dict[Settings, Trial] = field(default_factory=dict)
     growths: dict[Settings, Growth] = field(default_factory=dict)
     _kept: tuple[Settings, Codec] | None = None
@@ -75,7 +75,7 @@ class Tuner:
         assert index.codec is not None
         if settings.plan == "waterfill" and settings.cells == "auto":
             self._cells[settings.code_bytes] = index.codec.cells
-        optimism = self.optimism.get((settings.refine, self.counted), 0.0)
+        optimism = self.optimism.get((settings.refine, self.counted))
         growth = measure_growth(index, self.split, PARTS, optimism, self.counted)
         trial = self._judged(trial, growth)
         self.growths[settings], self.trials[settings] = growth, trial
@@ -120,7 +120,7 @@ class Tuner:
         codec = train(settings, self.split, self.analysis, rows=half, cells=cells)
         index = fill(codec, settings, self.split)
         for name in get_args(Accuracy):
-            self.optimism[settings.refine, name] = optimism_of(index, self.split, name)
+            self.optimism[settings.refine, name] = optimism_of(index, self.split, PARTS, name)
         optimism = self.optimism[settings.refine, self.counted]
         for each in [each for each in self.trials if each.refine == settings.refine]:
             self.growths[each] = replace(self.growths[each], optimism=optimism)
@@ -134,7 +134,7 @@ class Tuner:
         """Return how recall falls with a trial's codec, whatever accuracy trials are judged by."""
         if self.counted == "recall":
             return self.growths[settings]
-        optimism = self.optimism.get((settings.refine, "recall"), 0.0)
+        optimism = self.optimism.get((settings.refine, "recall"))
         return measure_growth(fill(codec, settings, self.split), self.split, PARTS, optimism)
 
     def codec(self, settings: Settings) -> Codec:
