@@ -175,6 +175,7 @@ def test_thousands_of_dimensions(tmp_path):
 
 
 @example(n=1, d=1, seed=13, cells=0, size=1e8, share=0, offset=0)  # rows far out, and at the mean
+@example(n=34, d=3, seed=0, cells=32, size=1, share=1, offset=0)  # rows alike, their scales not
 @given(
     n=st.integers(1, 60),
     d=st.integers(1, 20),

@@ -47,12 +47,14 @@ struct Extent {
     ++count;
   }
 
-  // Covers them with room at both ends, but for those that are tiny beside most (a row that is its
-  // cell's centroid but for rounding): they would take precision from all others.
-  LogScale scale() const {
-    constexpr double kMargin = 2, kTiny = 1.0 / 32;
+  // What is tiny beside most: it would take precision from all others.
+  double tiny() const { return count > 0 ? sum / count / 32 : 0; }
+
+  // Covers them from `least` on, with room at both ends.
+  LogScale scale(double least) const {
+    constexpr double kMargin = 2;
     if (count == 0) return LogScale();
-    return LogScale::covering(std::max(smallest, kTiny * sum / count), largest, kMargin);
+    return LogScale::covering(std::max(smallest, least), largest, kMargin);
   }
 };
 
@@ -118,18 +120,22 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   };
   include(sample);
   if (!params.partition.empty()) include(held_out);
-  Extent scales, lengths, lone;
+  Extent distances, scales, lengths, lone;
+  for (const float distance : rho) distances.include(distance);
   for (std::size_t i = 0; i < rho.size(); ++i) {
     const float squares = codec.squared_cell_length(codes.data() + i * codec.code_size());
-    scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
+    // Not a row that is its cell's centroid but for rounding.
+    if (rho[i] >= distances.tiny()) {
+      scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
+    }
     lengths.include(squares);
   }
   // Every row its own centroid: others lie as far off as centroids do, for all that is known.
   for (std::size_t c = 0; c < params.partition.size() && scales.count == 0; ++c) {
     lone.include(params.partition.length(c));
   }
-  params.scale = (scales.count == 0 ? lone : scales).scale();
-  params.cell_length = lengths.scale();
+  params.scale = scales.count == 0 ? lone.scale(lone.tiny()) : scales.scale(0);
+  params.cell_length = lengths.scale(lengths.tiny());
   if (!params.partition.empty()) params.offset = fit_offset(codec, codes, rho);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, overload
@@ -110,12 +111,16 @@ class Trial:
 
 
 class Frontier(Sequence[Trial]):
-    """Trials that no other beats in both bytes and recall, by rising bytes."""
+    """Trials that no other beats in both bytes and accuracy, by rising bytes.
+
+    The accuracy is the expected one, by which trials are judged, or plain recall where there is
+    none.
+    """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         kept: list[Trial] = []
-        for trial in sorted(trials, key=lambda t: (t.bytes_per_vector, -t.recall)):
-            if not kept or trial.recall > kept[-1].recall:
+        for trial in sorted(trials, key=lambda t: (t.bytes_per_vector, -_accuracy(t))):
+            if not kept or _accuracy(trial) > _accuracy(kept[-1]):
                 kept.append(trial)
         self._trials = tuple(kept)
 
@@ -159,3 +164,7 @@ class Frontier(Sequence[Trial]):
         from waterfill.reporting.notebook import frontier_html
 
         return frontier_html(self)
+
+
+def _accuracy(trial: Trial) -> float:
+    return trial.recall if math.isnan(trial.expected_accuracy) else trial.expected_accuracy
