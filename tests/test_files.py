@@ -49,14 +49,14 @@ def test_reading_gives_what_was_written(tmp_path_factory, form, n, d, seed, data
         np.testing.assert_array_equal(rows.take(chosen), x[chosen].astype("f4"))
 
 
-@pytest.mark.parametrize("form", [form for form in FORMATS if "vecs" not in form])
+# A vecs file without rows has no dimensions, and HDF5 takes no chunk larger than its dataset.
+WITHOUT_ROWS = [form for form in FORMATS if "vecs" not in form and form != "hdf5, chunked"]
+
+
+@pytest.mark.parametrize("form", WITHOUT_ROWS)
 def test_files_without_rows(tmp_path, form):
     name, dtypes, write = FORMATS[form]
-    x = numbers(0, 3, dtypes[0])
-    try:
-        write(tmp_path / name, x)
-    except (ValueError, pa.ArrowInvalid):
-        pytest.skip("cannot be written")
+    write(tmp_path / name, numbers(0, 3, dtypes[0]))
     if form in ("parquet, row groups", "feather"):
         with pytest.raises(ValueError, match="no rows, and the type does not say"):
             wf.open_vectors(tmp_path / name)

@@ -145,6 +145,22 @@ def test_the_clock_can_be_set(clustered, monkeypatch):
     assert first.to_bytes() == again.to_bytes()
 
 
+@pytest.mark.parametrize("part", ["plan", "training", "draw"])
+def test_a_record_without_its_parts_is_refused(clustered, part):
+    codec = wf.Codec.train(clustered, wf.Plan.waterfill(wf.analyze(clustered), 7))
+    data = {**json.loads(codec.manifest.to_json()), part: {"other": 1}}
+    with pytest.raises(ValueError, match=part):
+        wf.reproduce(wf.Manifest.from_json(json.dumps(data)), clustered)
+
+
+@pytest.mark.parametrize("epoch", ["soon", "1e30", "nan"])
+def test_a_clock_that_is_none_is_named(clustered, monkeypatch, epoch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    plan = wf.Plan.waterfill(wf.analyze(clustered), 7)
+    with pytest.raises(ValueError, match="SOURCE_DATE_EPOCH="):
+        wf.Codec.train(clustered[:300], plan)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"version": 1}'])
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match="no manifest"):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from waterfill.plan import Plan
     from waterfill.rows import FloatRows
 
+_PLAN = ("maker", "code_bytes", "weighting", "high", "kept", "pq_multiplier", "normalize")
+_TRAINING = ("seed", "cells", "metric", "effort", "alpha")
+
 CODED_ROWS = 4096
 """Of the rows that were drawn, those whose codes a manifest has the hash of."""
 
@@ -99,7 +102,13 @@ class Manifest:
         try:
             data = json.loads(text)
             names = {f.name for f in fields(cls)}
-            return cls(**{name: value for name, value in data.items() if name in names})
+            known = {name: value for name, value in data.items() if name in names}
+            for part, wanted in (("plan", _PLAN), ("training", _TRAINING)):
+                missing = [name for name in wanted if name not in known.get(part, ())]
+                if missing:
+                    raise ValueError(f"its {part} lacks {', '.join(missing)}")
+                known[part] = {name: known[part][name] for name in wanted}
+            return cls(**known)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"text is no manifest of a codec: {error}") from None
 
@@ -136,6 +145,15 @@ def _as_number(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot stand in a manifest")
 
 
+def _now() -> str:
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        seconds = time.time() if given is None else float(given)
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"SOURCE_DATE_EPOCH={given!r} must be seconds since 1970") from None
+
+
 def digest(*arrays: Any) -> str:
     """Return the SHA-256 of the bytes of arrays, one after the other."""
     state = hashlib.sha256()
@@ -169,12 +187,11 @@ def new_manifest(
     codes: Any,
 ) -> Manifest:
     """Write down what has just been trained."""
-    seconds = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     return Manifest(
         version=version("waterfill"),
         numpy=np.__version__,
         isa=_core.isa(),
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)),
+        created=_now(),
         rows=shape[0],
         d=shape[1],
         dtype=dtype,

@@ -66,7 +66,7 @@ def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reprod
     asked = None if queries is None else Rows(queries, "queries", manifest.d)
     if manifest.training["cells"] is None:
         raise ValueError("manifest: centroids were given to train with, and it has none of them")
-    draw = None if manifest.draw is None else Draw(**manifest.draw)
+    draw = _draw(manifest)
     given = manifest.queries_sha256 is not None if draw is None else draw.queries > 0
     if given != (asked is not None):
         raise ValueError(
@@ -86,6 +86,13 @@ def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reprod
     assert made is not None
     identical = made.codes_sha256 == manifest.codes_sha256
     return Reproduction(identical, tuple(_differences(manifest, made)), codec)
+
+
+def _draw(manifest: Manifest) -> Draw | None:
+    try:
+        return None if manifest.draw is None else Draw(**manifest.draw)
+    except TypeError:
+        raise ValueError(f"manifest: draw={manifest.draw!r} is not one of this release") from None
 
 
 def _require_rows(rows: Rows, wanted: int) -> None:

@@ -61,6 +61,8 @@ def test_report(run, made):
     page = (run.directory / "page.html").read_text()
     assert page.lower().startswith("<!doctype html")
     assert "RaBitQ" in page
+    same = run("report", made / "base.npy", *arguments, "--codec", "page.html", code=2)
+    assert "--codec page.html is the page's name" in same.err
     run("report", made / "base.npy", *arguments, "--no-peers", "--codec", "best.wf")
     assert wf.read_codec(run.directory / "best.wf").manifest.objective
     assert "RaBitQ" not in (run.directory / "page.html").read_text().split("<script")[0]

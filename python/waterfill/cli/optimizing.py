@@ -220,6 +220,8 @@ def report(
     require_report()
     for name in (output, *([] if codec is None else [codec])):
         check_output(name, (file, queries))
+    if codec is not None and codec.absolute() == output.absolute():
+        raise UsageError(f"--codec {codec} is the page's name, too; give another one")
     result = _optimized(
         out,
         _Files(file, key, queries, queries_key),

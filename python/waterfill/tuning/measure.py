@@ -91,7 +91,7 @@ def bytes_per_vector(index: IndexFlat) -> float:
     Groups stand in pairs: an odd number of code bytes takes as much as the next even one.
     """
     assert index.codec is not None
-    odd = (index.codec.code_size - 1 - cell_bytes(index.codec.cells)) % 2
+    odd = len(index.codec.plan.groups) % 2
     return (
         index.bytes_per_vector
         + odd
@@ -103,11 +103,6 @@ def bytes_per_vector(index: IndexFlat) -> float:
 def row_bytes(refine: RefineName | None, d: int) -> int:
     """Return the bytes of a row to refine with: int8 ones begin with their middle and step."""
     return {None: 0, "int8": d + 8, "float16": 2 * d}[refine]
-
-
-def cell_bytes(cells: int) -> int:
-    """Return the bytes that a code has for the number of its cell."""
-    return 2 if cells > 256 else int(cells > 0)
 
 
 def order_bytes(cells: int) -> float:
