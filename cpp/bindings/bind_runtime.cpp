@@ -7,6 +7,7 @@
 #include "dispatch.hpp"
 #include "kernels.hpp"
 #include "waterfill/format.hpp"
+#include "waterfill/inspect.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
@@ -23,6 +24,29 @@ void translate_system_error(std::exception_ptr error) {
         e.code().value(), std::string(e.what()), path);
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(value.ptr())), value.ptr());
   }
+}
+
+// (flaws, squared norms, hashes or None), a value a row.
+py::tuple inspected(const py::object& x, bool hashes) {
+  const RowsArgument argument(x, "x");
+  const Rows rows = argument.rows();
+  const auto n = static_cast<py::ssize_t>(rows.n);
+  Array<std::uint8_t> flaws(n);
+  Array<double> squares(n);
+  Array<std::uint64_t> own(hashes ? n : 0);
+  std::uint8_t* const out = flaws.mutable_data();
+  double* const norms = squares.mutable_data();
+  std::uint64_t* const words = hashes ? own.mutable_data() : nullptr;
+  unlocked([&] { inspect(rows, out, norms, words); });
+  return py::make_tuple(flaws, squares, hashes ? py::object(own) : py::none());
+}
+
+void update_constant(ConstantDimensions& self, const py::object& x, const py::object& value) {
+  const RowsArgument argument(x, "x");
+  const Rows rows = argument.rows();
+  const auto flaws = checked<std::uint8_t>(value, "flaws", 1, "uint8 (n,)");
+  require(static_cast<std::size_t>(flaws.shape(0)) == rows.n, "flaws must have one value a row");
+  unlocked([&] { self.update(rows, flaws.data()); });
 }
 
 }  // namespace
@@ -52,6 +76,23 @@ void bind_runtime(py::module_& m) {
         unlocked([&] { require_finite(rows.rows(), argument, first_row); });
       },
       py::arg("x"), py::arg("argument"), py::arg("first_row"));
+  m.def(
+      "first_nonfinite",
+      [](const py::object& x) {
+        const RowsArgument rows(x, "x");
+        return unlocked([&] { return first_nonfinite_row(rows.rows()); });
+      },
+      py::arg("x"));
+  py::enum_<Flaw>(m, "Flaw", py::arithmetic())
+      .value("nan", kNan)
+      .value("infinite", kInfinite)
+      .value("zero", kZero);
+  m.def("inspect", &inspected, py::arg("x"), py::arg("hashes") = false);
+  py::class_<ConstantDimensions>(m, "ConstantDimensions")
+      .def(py::init<std::size_t>(), py::arg("d"))
+      .def("update", &update_constant, py::arg("x"), py::arg("flaws"))
+      .def_property_readonly(
+          "dimensions", [](const ConstantDimensions& self) { return to_array(self.dimensions()); });
   m.def(
       "normalize_rows",
       [](const py::object& x) {

@@ -1,33 +1,13 @@
 #include "waterfill/analysis.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "kernels.hpp"
+#include "waterfill/inspect.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {
-namespace {
-
-std::uint64_t mix(std::uint64_t h, std::uint64_t word) {
-  h = (h ^ word) * 0x9e3779b97f4a7c15u;
-  return h ^ (h >> 29);
-}
-
-std::uint64_t hash_row(const float* row, std::size_t d) {
-  std::uint64_t h = d;
-  for (std::size_t k = 0; k + 2 <= d; k += 2) {
-    std::uint64_t word;
-    std::memcpy(&word, row + k, sizeof word);
-    h = mix(h, word);
-  }
-  if (d % 2 == 1) h = mix(h, std::bit_cast<std::uint32_t>(row[d - 1]));
-  return mix(mix(h, 0x2545f4914f6cdd1du), h >> 32);
-}
-
-}  // namespace
 
 void DuplicateCounter::add(const float* row, std::size_t d) {
   insert(hash_row(row, d), 1);

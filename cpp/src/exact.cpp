@@ -14,6 +14,7 @@
 
 #include "half.hpp"
 #include "kernels.hpp"
+#include "waterfill/inspect.hpp"
 #include "waterfill/parallel.hpp"
 
 namespace waterfill {

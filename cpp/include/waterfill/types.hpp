@@ -33,12 +33,6 @@ inline void require(bool holds, const std::string& message) {
   if (!holds) throw InvalidArgument(message);
 }
 
-// Index of the first row with a NaN or an infinity, or rows.n.
-std::size_t first_nonfinite_row(const Rows& rows);
-
-// Throws for a row with a NaN or an infinity, numbering rows from `first_row`.
-void require_finite(const Rows& rows, const char* argument, std::uint64_t first_row);
-
 // Divides every row by its Euclidean norm, in place; a zero row stays zero.
 void normalize_rows(float* data, std::size_t n, std::size_t d);
 
