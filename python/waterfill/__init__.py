@@ -13,6 +13,7 @@ Every eigen-dimension of the data gets just enough bits::
 from importlib.metadata import version as _version
 
 from waterfill._core import FormatError, get_num_threads, set_num_threads
+from waterfill.admission import Quarantine, Quarantined
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
 from waterfill.distortion import Report
@@ -28,6 +29,7 @@ from waterfill.ivf import IndexIVF
 from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
+from waterfill.quality import Check, check
 from waterfill.recipe import Recipe
 from waterfill.reporting.page import report
 from waterfill.reproduce import Reproduction, reproduce
@@ -52,6 +54,7 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "Check",
     "Codec",
     "FaissCopyWarning",
     "Finding",
@@ -75,6 +78,8 @@ __all__ = [
     "Norms",
     "NotTrainedError",
     "Plan",
+    "Quarantine",
+    "Quarantined",
     "Recipe",
     "Report",
     "Reproduction",
@@ -84,6 +89,7 @@ __all__ = [
     "Settings",
     "Trial",
     "analyze",
+    "check",
     "compress",
     "export_faiss",
     "get_num_threads",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.admission import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.distortion import Report
 from waterfill.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.plan import Plan
@@ -47,6 +48,7 @@ class Codec:
         metric: Judge | None = None,
         effort: Effort = "balanced",
         alpha: float | None = None,
+        policy: Policy = "raise",
     ) -> Codec:
         """Train codebooks on a sample of rows, and choose what only a search can tell.
 
@@ -84,6 +86,9 @@ class Codec:
             the vector's, not each group's part to its own: encoding takes some four times as long.
         alpha : {0, 0.25, 0.5, 0.75, 1}, optional
             Exponent of the scale for both metrics, instead of the one that finds most neighbours.
+        policy : {'raise', 'drop'}
+            What is done about rows of `x` and `queries` with a NaN or an infinity. ``drop``: all
+            rows are read, and the codec is the one that the others alone give.
 
         Returns
         -------
@@ -96,9 +101,22 @@ class Codec:
             an infinity among those used.
         TypeError
             If an argument has the wrong type.
+
+        Warns
+        -----
+        RuntimeWarning
+            Under ``drop``, if rows are left out, with their numbers.
         """
         made = train(
-            x, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort, alpha=alpha
+            x,
+            plan,
+            seed,
+            cells=cells,
+            queries=queries,
+            metric=metric,
+            effort=effort,
+            alpha=alpha,
+            policy=as_policy(policy, WITHOUT_QUARANTINE),
         )
         codec = cls(made.core)
         if len(made.held_out):
@@ -237,12 +255,15 @@ class Codec:
         self._core.encode(x, codes)
         return codes
 
-    def encode(self, x: Any) -> Codes:
+    def encode(self, x: Any, *, policy: Policy = "raise") -> Codes:
         """Encode vectors.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
+        policy : {'raise', 'drop'}
+            What is done about rows with a NaN or an infinity. ``drop``: they have no codes; which
+            the others are, the ``kept`` of `waterfill.check` says.
 
         Returns
         -------
@@ -262,8 +283,10 @@ class Codec:
         RuntimeWarning
             If vectors are so much farther from the mean (or the centroid of their cell) than the
             training sample's, or so much nearer, that their distance is cut off.
+            And under ``drop``, if rows are left out, with their numbers.
         """
-        return self._encode(Rows(x, "x", self.d))
+        allowed = as_policy(policy, WITHOUT_QUARANTINE)
+        return self._encode(admit(Rows(x, "x", self.d), allowed).rows)
 
     def _encode(
         self,
@@ -277,9 +300,7 @@ class Codec:
             ready = prepare(block)
             cells = None if assign is None else assign(ready)
             self._core.encode(ready, codes[first : first + len(block)], cells)
-        wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_SCALE)
-        ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
-        beyond = int(np.isin(codes[:, self._core.groups], ends).sum())
+        beyond = int(self._cut_off(codes).sum())
         if beyond:
             warnings.warn(
                 f"{rows.name}: {beyond} of {rows.n} vectors are more than twice as far from the "
@@ -290,6 +311,12 @@ class Codec:
                 stacklevel=3,
             )
         return codes
+
+    def _cut_off(self, codes: Codes) -> NDArray[np.bool_]:
+        """Tell whose distance is beyond what the scale byte holds."""
+        wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_SCALE)
+        ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
+        return np.isin(codes[:, self._core.groups], ends)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
         """Decode to the vectors with the least expected squared error.

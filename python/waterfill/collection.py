@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.admission import Policy, admit, as_policy
 from waterfill.arguments import as_int, as_int64, output
 from waterfill.codec import Codes
 from waterfill.errors import ArgumentError, MissingIdError
@@ -27,7 +28,7 @@ class Collection(Trainable):
 
     # Filling it.
 
-    def add(self, x: Any, numeric_type: int = 0) -> None:
+    def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
         """Encode vectors and append them. All of them are added, or none if there is an error.
 
         Their ids are the positions from `ntotal` on.
@@ -37,6 +38,11 @@ class Collection(Trainable):
         x : array_like, shape (n, d)
         numeric_type : int
             Changes nothing here: FAISS has it, and `x` has a dtype.
+        policy : {'raise', 'drop', 'quarantine'}
+            What is done about rows with a NaN or an infinity, or with a value that the float16 rows
+            of `refine` do not hold. ``drop``: they are left out, and where ids are positions, those
+            of the rows after them are lower. ``quarantine``: that, and `quarantine` keeps them. For
+            both, all rows are read once more, and first. `waterfill.check` has stricter reasons.
 
         Raises
         ------
@@ -46,10 +52,17 @@ class Collection(Trainable):
             If `x` is not an array of real numbers on the CPU.
         NotTrainedError
             Before training.
-        """
-        self._append(x, None)
 
-    def add_with_ids(self, x: Any, ids: Any, numeric_type: int = 0) -> None:
+        Warns
+        -----
+        RuntimeWarning
+            If rows are left out: how many, the first numbers, and why.
+        """
+        self._append(x, None, "add", policy)
+
+    def add_with_ids(
+        self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
+    ) -> None:
         """Append vectors with ids of their own; otherwise as `add`.
 
         From then on every vector keeps its id when others are removed; vectors that had none keep
@@ -62,6 +75,8 @@ class Collection(Trainable):
             Any but -1, which stands for "none" in results; repeated ones are allowed.
         numeric_type : int
             As for `add`.
+        policy : {'raise', 'drop', 'quarantine'}
+            As for `add`; the ids of rows that are left out are left out, too.
 
         Raises
         ------
@@ -72,22 +87,30 @@ class Collection(Trainable):
         NotTrainedError
             Before training.
         """
-        self._append(x, _as_new_ids(ids))
+        self._append(x, _as_new_ids(ids), "add_with_ids", policy)
 
-    def _append(self, x: Any, ids: Labels | None) -> None:
+    def _append(self, x: Any, ids: Labels | None, call: str, policy: Policy) -> None:
         core = self._trained()
-        rows = Rows(x, "x", self.d)
-        _require_as_many(ids, rows.n)
+        given = Rows(x, "x", self.d)
+        _require_as_many(ids, given.n)
+        came = admit(given, as_policy(policy), halves=self._holds_halves)
+        rows, own = came.rows, None if ids is None else came.left(ids)
         with self._writing:
             codes = self._encode(rows)
             try:
                 if isinstance(self._refine, str):
                     for first, block in rows.blocks():
                         core.append_exact(self._prepare(block), first)
-                core.append(codes, ids)
+                core.append(codes, own)
             except BaseException:
                 core.drop_exact()
                 raise
+            self._quarantine._take(call, came, ids)
+
+    @property
+    def _holds_halves(self) -> bool:
+        halves = isinstance(self._refine, str) and self._refine == "float16"
+        return halves and self._metric != "cosine"  # unit vectors fit
 
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.admission import Policy, Quarantine, admit, as_policy
 from waterfill.arguments import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
 from waterfill.collection import Collection, Labels
@@ -30,6 +31,7 @@ Stored = tuple[_core.Index, bool, int, float, bytes]
 
 _REACH_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
 _MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
+_LARGEST = np.finfo(np.float32).max
 
 
 class Index(Collection):
@@ -122,6 +124,7 @@ class Index(Collection):
         D: NDArray[np.float32] | None = None,  # noqa: N803
         I: Labels | None = None,  # noqa: N803, E741
         numeric_type: int = 0,
+        policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:
         """Find the k nearest vectors of each query.
 
@@ -139,6 +142,9 @@ class Index(Collection):
             Arrays for the results.
         numeric_type : int
             Changes nothing here: FAISS has it, and `x` has a dtype.
+        policy : {'raise', 'drop', 'quarantine'}
+            What is done about queries with a NaN or an infinity. ``drop``: they find nothing, -1
+            with the worst distance there is. ``quarantine``: that, and `quarantine` keeps them.
 
         Returns
         -------
@@ -156,20 +162,26 @@ class Index(Collection):
             If `x` is not an array of real numbers on the CPU, or `k` no int.
         NotTrainedError
             Before training.
+
+        Warns
+        -----
+        RuntimeWarning
+            If queries are left out: how many, the first numbers, and why.
         """
         core = self._trained()
-        rows = Rows(x, "x", self.d)
+        given = Rows(x, "x", self.d)
         k = as_positive_int("k", k)
         chosen = read_parameters(params)
-        distances = output("D", D, (rows.n, k), np.float32)
-        labels = output("I", I, (rows.n, k), np.int64)
+        distances = output("D", D, (given.n, k), np.float32)
+        labels = output("I", I, (given.n, k), np.int64)
         exact = 0
         if core.exact_kind is not None:
             factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
         candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
         selector = self._program(chosen)
-        for first, block in rows.blocks():
+        came = admit(given, as_policy(policy))
+        for first, block in came.rows.blocks():
             queries = self._prepare(block)
             found = core.search(
                 queries,
@@ -181,7 +193,11 @@ class Index(Collection):
                 selector,
                 exact,
             )
-            distances[first : first + len(block)], labels[first : first + len(block)] = found
+            numbers = came.numbers(first, len(block))
+            distances[numbers], labels[numbers] = found
+        distances[came.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
+        labels[came.refused] = -1
+        self._quarantine._take("search", came)
         return distances, labels
 
     def search_and_reconstruct(
@@ -221,7 +237,7 @@ class Index(Collection):
         return self.search(x, k, I=labels)[1]
 
     def range_search(
-        self, x: Any, thresh: float, *, params: Any = None
+        self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
         """Find all vectors nearer than a radius, by the full score.
 
@@ -231,6 +247,8 @@ class Index(Collection):
         thresh : float
             Inner products above it are found, squared distances below it.
         params : SearchParameters, optional
+        policy : {'raise', 'drop', 'quarantine'}
+            As for `search`; queries that are left out find nothing.
 
         Returns
         -------
@@ -246,20 +264,22 @@ class Index(Collection):
             As `search`.
         """
         core = self._trained()
-        rows = Rows(x, "x", self.d)
+        given = Rows(x, "x", self.d)
         radius = as_number("thresh", thresh, -np.inf)
         chosen = read_parameters(params)
         selector = self._program(chosen)
-        limits, distances, ids = [np.zeros(1, np.uint64)], [], []
-        for _, block in rows.blocks():
+        came = admit(given, as_policy(policy))
+        limits, distances, ids = np.zeros(given.n + 1, np.uint64), [], []
+        for first, block in came.rows.blocks():
             queries = self._prepare(block)
             found = core.range_search(queries, radius, self._probes(queries, chosen), selector)
-            limits.append(found[0][1:] + limits[-1][-1])
+            limits[1:][came.numbers(first, len(block))] = np.diff(found[0])
             distances.append(found[1])
             ids.append(found[2])
+        self._quarantine._take("range_search", came)
         empty: tuple[Any, Any] = (np.empty(0, np.float32), np.empty(0, np.int64))
         return (
-            np.concatenate(limits),
+            np.cumsum(limits, dtype=np.uint64),
             np.concatenate([empty[0], *distances]),
             np.concatenate([empty[1], *ids]),
         )
@@ -292,12 +312,15 @@ class Index(Collection):
         return index
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        held = Quarantine(self._quarantine)  # the copy's own
         if self._core is None:
-            return _remake, (type(self), self.__dict__ | {"_writing": None})
+            state = self.__dict__ | {"_writing": None, "_quarantine": held}
+            return _remake, (type(self), state)
         borrowed = None if isinstance(self._refine, str) else self._refine
         own = {
             "_given": self._given,
             "_keeps_ids": self._keeps_ids,
+            "_quarantine": held,
             "verbose": self.verbose,
             "metric_arg": self.metric_arg,
         }

@@ -89,6 +89,11 @@ class Rows:
         self.d = int(shape[1])
 
     @property
+    def source(self) -> BlockSource:
+        """What the rows are read from."""
+        return self._source
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of the values as they came."""
         return np.dtype(self._source.dtype)
@@ -123,10 +128,15 @@ class Rows:
             if len(chosen) == 0:
                 continue
             block = _to_float32(self._fitting(self._source.take(chosen), len(chosen)))
-            for i in np.flatnonzero(~np.isfinite(block).all(axis=1))[:1] if finite else ():
-                _core.require_finite(block[i : i + 1], self.name, int(chosen[i]))
+            bad = _core.first_nonfinite(block) if finite else len(block)
+            if bad < len(block):
+                _core.require_finite(block[bad : bad + 1], self.name, int(chosen[bad]))
             out[start:stop] = block
         return out
+
+    def without(self, numbers: NDArray[np.int64]) -> Rows:
+        """Return these rows but those with some ascending numbers; nothing is copied."""
+        return Rows(Remaining(self._source, numbers, self.name)) if len(numbers) else self
 
     def _fitting(self, part: NDArray[Any], n: int) -> NDArray[Any]:
         """Return what a source gave, which is not to be trusted."""
@@ -151,6 +161,49 @@ class _Held:
         if len(rows):
             _release(self._array[rows[0] : rows[-1] + 1])
         return chosen
+
+
+class Remaining:
+    """A source of blocks without some of its rows; the others are read where they lie.
+
+    Parameters
+    ----------
+    source : BlockSource
+    left_out : int64 (m,)
+        Ascending numbers of rows.
+    name : str
+        What error messages call it.
+    """
+
+    def __init__(self, source: BlockSource, left_out: NDArray[np.int64], name: str) -> None:
+        self._source = source
+        self._before = left_out - np.arange(len(left_out))  # rows that remain before each
+        self.name = name
+        self.shape = (int(source.shape[0]) - len(left_out), int(source.shape[1]))
+        self.dtype = source.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError(f"{self.name}: rows that remain of others are gathered in a copy")
+        return self.read(0, len(self)).astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what rows are numbered in the source."""
+        return rows + np.searchsorted(self._before, rows, side="right")
+
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return rows; as the source does where none between them is left out."""
+        numbers = self.numbers(np.arange(first, first + n))
+        if n == 0 or numbers[-1] - numbers[0] == n - 1:
+            return self._source.read(int(numbers[0]) if n else 0, n)
+        return self._source.take(numbers)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows with these ascending numbers."""
+        return self._source.take(self.numbers(rows))
 
 
 def as_source(x: Any, name: str = "x") -> BlockSource:

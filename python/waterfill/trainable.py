@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
+from waterfill.admission import Policy, Quarantine, admit, as_policy
 from waterfill.arguments import METRIC_TYPES, METRICS, Metric, metric_name
 from waterfill.codec import Codec
 from waterfill.errors import NotTrainedError
@@ -39,6 +40,7 @@ class Trainable:
         self._source: Plan | Recipe | None = None
         self._writing = threading.RLock()  # an export holds it while it reads codes, in one too
         self._keeps_ids = False
+        self._quarantine = Quarantine()
         self.verbose = False
         self.metric_arg = 0.0
         if isinstance(source, Codec):
@@ -120,6 +122,11 @@ class Trainable:
         return self._core.nbytes if self._core else 0
 
     @property
+    def quarantine(self) -> Quarantine:
+        """Rows that were left out and kept under ``policy="quarantine"``, call by call."""
+        return self._quarantine
+
+    @property
     def refine(self) -> Any:
         """What the third stage reads: 'float16', 'int8', 'float32', an array, or None."""
         return self._refine
@@ -130,7 +137,14 @@ class Trainable:
     def __bool__(self) -> bool:
         return True  # as any FAISS index, full or empty
 
-    def train(self, x: Any, *, numeric_type: int = 0, xq_train: Any = None) -> None:
+    def train(
+        self,
+        x: Any,
+        *,
+        numeric_type: int = 0,
+        xq_train: Any = None,
+        policy: Policy = "raise",
+    ) -> None:
         """Learn the codec from vectors, unless the index has one.
 
         Parameters
@@ -141,6 +155,9 @@ class Trainable:
             Changes nothing here: FAISS has it, and `x` has a dtype.
         xq_train : array_like, shape (m, d), optional
             Queries like those to come: the `queries` of `Codec.train`.
+        policy : {'raise', 'drop', 'quarantine'}
+            What is done about rows with a NaN or an infinity, as in `add`. Rows are left out as if
+            they had not been there; all are read for that.
 
         Raises
         ------
@@ -148,15 +165,26 @@ class Trainable:
             For another number of dimensions, no rows, or a NaN or an infinity.
         TypeError
             If `x` or `xq_train` is not an array of real numbers on the CPU.
+
+        Warns
+        -----
+        RuntimeWarning
+            If rows are left out, with their numbers and why.
         """
+        policy = as_policy(policy)
         rows = Rows(x, "x", self.d)
         if rows.n == 0:
             raise ValueError("x has no rows; at least 1 is needed to train")
         with self._writing:
             if self._source is not None:
-                codec = self._learn(self._source, x, xq_train)
+                came = admit(rows, policy)
+                asked = None if xq_train is None else admit(Rows(xq_train, "queries"), policy)
+                queries = asked and asked.rows.source
+                codec = self._learn(self._source, came.rows.source, queries)
                 self._attach(_core.Index(codec._core, METRICS[self._metric]), codec)
                 self._source = None
+                for part in (came, asked) if asked else (came,):
+                    self._quarantine._take("train", part)
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
         return learn(source, x, self._metric, queries=queries)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from waterfill import _core
+from waterfill.admission import Policy, admit
 from waterfill.arguments import as_int
 from waterfill.itq import itq_rotation
 from waterfill.plan import Plan
@@ -49,6 +50,7 @@ def train(
     metric: Judge | None,
     effort: Effort,
     alpha: float | None,
+    policy: Policy,
 ) -> Trained:
     """Do what `Codec.train` says."""
     if not isinstance(plan, Plan):
@@ -64,11 +66,11 @@ def train(
     if alpha is not None and plan.pq_multiplier is not None:
         raise ValueError(f"alpha={alpha!r}: a plan with pq_multiplier has a score of its own")
     quarters = None if alpha is None else to_quarters(alpha)
-    rows = Rows(x, "x", plan.d)
+    rows = admit(Rows(x, "x", plan.d), policy).rows
     if rows.n == 0:
         raise ValueError("x has no rows; at least 1 is needed to train")
     sample, held_out = _draw(rows, seed, plan.normalize)
-    asked = None if queries is None else _draw_queries(queries, plan, seed)
+    asked = None if queries is None else _draw_queries(queries, plan, seed, policy)
     if effort == "fast" and isinstance(cells, str):
         cells = 0
     # Fewer queries than calibration wants leave it to rows that were held out.
@@ -99,9 +101,9 @@ def to_quarters(alpha: float) -> int:
     return int(quarters)
 
 
-def _draw_queries(queries: Any, plan: Plan, seed: int) -> FloatRows:
+def _draw_queries(queries: Any, plan: Plan, seed: int, policy: Policy) -> FloatRows:
     """Draw from the queries that were given, in random order."""
-    rows = Rows(queries, "queries", plan.d)
+    rows = admit(Rows(queries, "queries", plan.d), policy).rows
     if rows.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
     rng = np.random.default_rng(seed)
