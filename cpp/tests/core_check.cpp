@@ -10,9 +10,11 @@ int main() {
   try {
     waterfill::check_ascending();
     waterfill::check_exact_rows();
+    waterfill::check_constant_dimensions();
     for (const std::string& isa : waterfill::available_isas()) {
       waterfill::select_isa(isa);
       waterfill::check_exact_scores(isa.c_str());
+      waterfill::check_inspect(isa.c_str());
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "core_check: %s\n", error.what());

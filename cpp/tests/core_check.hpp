@@ -24,7 +24,9 @@ std::string expect_throw(Act act, const char* what) {
 }
 
 void check_ascending();
+void check_constant_dimensions();
 void check_exact_rows();
 void check_exact_scores(const char* isa);  // of the instruction set in use
+void check_inspect(const char* isa);       // likewise
 
 }  // namespace waterfill
