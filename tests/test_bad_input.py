@@ -11,13 +11,15 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from bad_input import ids, others, searching, training, vectors
+from bad_input import ids, others, policies, searching, training, vectors
 from bad_input.harness import Case, X, ours, theirs
 
 import waterfill as wf
 
 PAGE = Path(__file__).parent.parent / "docs" / "bad-input.md"
-CASES = [case for part in (vectors, searching, training, ids, others) for case in part.CASES]
+CASES = [
+    case for part in (vectors, searching, training, policies, ids, others) for case in part.CASES
+]
 
 
 def check(index: Any, case: Case, expected: Any) -> None:

@@ -433,8 +433,8 @@ def test_the_quarantine_is_the_users(trained, clustered, tmp_path):
     assert held.ids.tolist() == [20, 50]
     assert held.reasons == [("infinite",), ("infinite",)]
     assert repr(index.quarantine).splitlines() == [
-        "Quarantine: 2 rows of 1 calls",
-        "  Quarantined: 2 rows of x in add_with_ids",
+        "Quarantine, rows: 2, calls: 1",
+        "  Quarantined: row 2, row 5 of x in add_with_ids",
     ]
     for again in (pickle.loads(pickle.dumps(index)), copy.copy(index), copy.deepcopy(index)):
         np.testing.assert_array_equal(again.quarantine[0].vectors, held.vectors)

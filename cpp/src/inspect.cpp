@@ -1,6 +1,7 @@
 #include "waterfill/inspect.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -13,6 +14,8 @@ namespace waterfill {
 namespace {
 
 using Product = RowKernels::Score;
+
+constexpr std::size_t kShare = 1024;  // rows that a thread takes at a time
 
 struct Look {
   std::uint8_t flaws;
@@ -61,7 +64,6 @@ std::uint64_t hash_row(const float* row, std::size_t d) {
 }
 
 void inspect(const Rows& rows, std::uint8_t* flaws, double* squares, std::uint64_t* hashes) {
-  constexpr std::size_t kShare = 1024;
   const Product product = kernels().rows.product.float32;
   parallel_for((rows.n + kShare - 1) / kShare, [&](std::size_t share) {
     for (std::size_t i = share * kShare; i < std::min(rows.n, (share + 1) * kShare); ++i) {
@@ -75,10 +77,17 @@ void inspect(const Rows& rows, std::uint8_t* flaws, double* squares, std::uint64
 
 std::size_t first_nonfinite_row(const Rows& rows) {
   const Product product = kernels().rows.product.float32;
-  for (std::size_t i = 0; i < rows.n; ++i) {
-    if ((look(product, rows.row(i), rows.d).flaws & kNonfinite) != 0) return i;
-  }
-  return rows.n;
+  std::atomic<std::size_t> first{rows.n};
+  parallel_for((rows.n + kShare - 1) / kShare, [&](std::size_t share) {
+    std::size_t i = share * kShare;
+    const std::size_t end = std::min(rows.n, i + kShare);
+    if (first.load() < i) return;
+    while (i < end && (look(product, rows.row(i), rows.d).flaws & kNonfinite) == 0) ++i;
+    std::size_t known = first.load();
+    while (i < end && i < known && !first.compare_exchange_weak(known, i)) {
+    }
+  });
+  return first.load();
 }
 
 void require_finite(const Rows& rows, const char* argument, std::uint64_t first_row) {

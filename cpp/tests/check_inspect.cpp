@@ -55,12 +55,25 @@ void check_row(const Row& wanted, std::size_t d, const std::string& isa) {
          name + ": another norm");
 }
 
+// Of several bad rows the first, whichever thread comes upon it.
+void check_first(const std::string& isa) {
+  constexpr std::size_t kRowsHere = 5000, kWide = 3;
+  std::vector<float> values(kRowsHere * kWide, 1.0f);
+  const Rows rows{values.data(), kRowsHere, kWide};
+  expect(first_nonfinite_row(rows) == kRowsHere, isa + ": finite rows are refused");
+  for (const std::size_t bad : {4999, 2048, 2047, 1500, 0}) {
+    values[bad * kWide + 1] = kNaN;
+    expect(first_nonfinite_row(rows) == bad, isa + ": another row is the first");
+  }
+}
+
 }  // namespace
 
 void check_inspect(const char* isa) {
   for (std::size_t d = 2; d < 100; ++d) {
     for (const Row& row : kRows) check_row(row, d, isa);
   }
+  check_first(isa);
   std::printf("%-8s inspect: the same flaws and norms\n", isa);
 }
 

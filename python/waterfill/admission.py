@@ -87,7 +87,9 @@ class Quarantined:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"Quarantined: {len(self):,} rows of {self.argument} in {self.call}"
+        numbers = ", ".join(f"row {number}" for number in self.rows[:_LISTED])
+        more = ", ..." if len(self) > _LISTED else ""
+        return f"Quarantined: {numbers}{more} of {self.argument} in {self.call}"
 
 
 class Quarantine(Sequence[Quarantined]):
@@ -120,8 +122,8 @@ class Quarantine(Sequence[Quarantined]):
         return self._calls[key]
 
     def __repr__(self) -> str:
-        lines = [f"Quarantine: {self.n:,} rows of {len(self)} calls"]
-        return "\n".join(lines + [f"  {call!r}" for call in self._calls])
+        counts = f"rows: {self.n:,}, calls: {len(self):,}"
+        return "\n".join([f"Quarantine, {counts}", *(f"  {call!r}" for call in self._calls)])
 
     def _take(self, call: str, admission: Admission, ids: NDArray[np.int64] | None = None) -> None:
         kept = admission.quarantined

@@ -88,7 +88,7 @@ class Codec:
             Exponent of the scale for both metrics, instead of the one that finds most neighbours.
         policy : {'raise', 'drop'}
             What is done about rows of `x` and `queries` with a NaN or an infinity. ``drop``: all
-            rows are read, and the codec is the one that the others alone give.
+            rows are read, and the codec, manifest included, is the one that the others alone give.
 
         Returns
         -------
