@@ -25,6 +25,11 @@ from waterfill.files import open_vectors
 from waterfill.flat import IndexFlat
 from waterfill.io import read_codec, read_index, write_codec, write_index
 from waterfill.ivf import IndexIVF
+from waterfill.life.compare import Comparison, compare
+from waterfill.life.gate import Gate
+from waterfill.life.generation import Generation
+from waterfill.life.retrain import retrain
+from waterfill.life.swap import GateError, SwapIndex, SwapReport
 from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
@@ -53,10 +58,14 @@ __all__ = [
     "Analysis",
     "ArgumentError",
     "Codec",
+    "Comparison",
     "FaissCopyWarning",
     "Finding",
     "FormatError",
     "Frontier",
+    "Gate",
+    "GateError",
+    "Generation",
     "Group",
     "IDSelector",
     "IDSelectorAll",
@@ -82,8 +91,11 @@ __all__ = [
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
+    "SwapIndex",
+    "SwapReport",
     "Trial",
     "analyze",
+    "compare",
     "compress",
     "export_faiss",
     "get_num_threads",
@@ -94,6 +106,7 @@ __all__ = [
     "read_index",
     "report",
     "reproduce",
+    "retrain",
     "set_num_threads",
     "to_faiss",
     "write_codec",
