@@ -55,6 +55,8 @@ class Gate:
             if value is not None:
                 as_number(name, value, least)
         as_positive_int("k", self.k)
+        if isinstance(self.canary, tuple) and len(self.canary) != 2:
+            raise ValueError(f"canary has {len(self.canary)} parts; wanted are queries and ids")
         if Rows(self.queries, "canary").n == 0:
             raise ValueError("canary has no queries; at least 1 is needed")
         if self.recall_drop is None and self.overlap is None and self.latency is None:
@@ -68,11 +70,7 @@ class Gate:
     @property
     def truth(self) -> Any:
         """Ids of their true neighbours, or None."""
-        if not isinstance(self.canary, tuple):
-            return None
-        if len(self.canary) != 2:
-            raise ValueError(f"canary has {len(self.canary)} parts; wanted are queries and ids")
-        return self.canary[1]
+        return self.canary[1] if isinstance(self.canary, tuple) else None
 
     def shadow(self, old: Index, new: Index) -> Comparison:
         """Ask both indexes the canary's queries; errors as those of `compare`."""
