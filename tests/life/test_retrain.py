@@ -157,6 +157,7 @@ def test_parents_make_a_chain(old, stored, drifted, fresh):
     assert second.manifest.parent == first.codec.fingerprint
     assert second.manifest.training["seed"] == 3
     assert first.manifest.parent == old.codec.fingerprint
+    assert wf.reproduce(first.codec, fresh).identical
 
 
 def test_a_better_codec_finds_more(old, stored, fresh, queries):
