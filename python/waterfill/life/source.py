@@ -10,7 +10,7 @@ from waterfill.rows import FloatRows, Rows
 
 DECODED = "decoded vectors"
 _CHECKED = 512  # rows that are compared with their codes
-_RIGHT = 0.75  # of them must be nearer to their own code than to another; by chance a half are
+_RIGHT = 0.85  # of them are nearer to their own code than to another: 0.93 to 1; by chance 0.5
 
 
 class Stored:
