@@ -25,11 +25,12 @@ from waterfill.files import open_vectors
 from waterfill.flat import IndexFlat
 from waterfill.io import read_codec, read_index, write_codec, write_index
 from waterfill.ivf import IndexIVF
+from waterfill.life.attempt import GateError, SwapReport
 from waterfill.life.compare import Comparison, compare
 from waterfill.life.gate import Gate
 from waterfill.life.generation import Generation
 from waterfill.life.retrain import retrain
-from waterfill.life.swap import GateError, SwapIndex, SwapReport
+from waterfill.life.swap import SwapIndex
 from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from waterfill.arguments import as_int
 from waterfill.index import Index
-from waterfill.life.compare import Comparison
+from waterfill.life.attempt import Attempt, SwapReport
 from waterfill.life.forward import Forward
 from waterfill.life.gate import Gate
 from waterfill.life.generation import (
@@ -27,43 +25,6 @@ from waterfill.life.generation import (
 )
 
 _EVENTS = 1000  # that history goes back
-
-
-@dataclass(frozen=True, eq=False)
-class SwapReport:
-    """What became of a swap.
-
-    Attributes
-    ----------
-    passed : bool
-    generation : int
-        In use after it: the old one if it did not pass.
-    reasons : tuple of str
-        Why it did not pass.
-    comparison : Comparison or None
-        Of the gate's queries; None without a gate.
-    seconds : dict of str to float
-        Time of each step.
-    """
-
-    passed: bool
-    generation: int
-    reasons: tuple[str, ...]
-    comparison: Comparison | None
-    seconds: dict[str, float]
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"generation {self.generation} is in use"
-        return f"generation {self.generation} stays in use: " + "; ".join(self.reasons)
-
-
-class GateError(RuntimeError):
-    """A swap was refused and nothing has changed. Its `report` is a `SwapReport`."""
-
-    def __init__(self, report: SwapReport) -> None:
-        super().__init__(report)
-        self.report = report
 
 
 class _State(NamedTuple):
@@ -179,17 +140,17 @@ class SwapIndex(Forward):
         if keep < 0:
             raise ValueError(f"keep={keep} must be at least 0")
         with self._writing:
-            trial = _Trial(self._state.now, gate)
-            contents = trial.verify(new, self._ready, same_ids)
-            trial.judge(new)
+            attempt = Attempt(self._state.now, gate)
+            contents = attempt.verify(new, self._ready, same_ids)
+            attempt.judge(new)
             with self._state.now.index._writing:  # who adds to it directly waits, too
-                trial.refuse(misfits(self._state.now.index, new, same_ids=same_ids))
+                attempt.refuse(misfits(self._state.now.index, new, same_ids=same_ids))
                 state = self._state
                 made = publication(new, state.now.number + 1, "swap", contents)
                 before = (*state.before, state.now)[-keep:] if keep else ()
                 self._publish(_State(made, before))
             self._tell(made.event)
-            return trial.report(passed=True, generation=made.number)
+            return attempt.report(passed=True, generation=made.number)
 
     def rollback(self, *, force: bool = False) -> Generation:
         """Put the generation before back in use, as a new number; the current one is let go.
@@ -294,46 +255,6 @@ class SwapIndex(Forward):
     def __repr__(self) -> str:
         now = self._state.now
         return f"SwapIndex: generation {now.number}, {now.index!r}"
-
-
-class _Trial:
-    """One attempt, step by step."""
-
-    def __init__(self, now: Generation, gate: Gate | None) -> None:
-        self._now, self._gate = now, gate
-        self._comparison: Comparison | None = None
-        self._seconds: dict[str, float] = {}
-
-    def verify(self, new: Index, ready: Readiness, same_ids: bool) -> Contents:
-        """Return what it holds."""
-        start = time.perf_counter()
-        self.refuse(misfits(self._now.index, new, same_ids=same_ids))
-        queries = None if self._gate is None else self._gate.queries
-        try:
-            found = ready.of(new, queries)
-        except (ValueError, RuntimeError) as error:
-            self.refuse([str(error)])
-            raise
-        self._seconds["verify and warm"] = time.perf_counter() - start
-        return found
-
-    def judge(self, new: Index) -> None:
-        if self._gate is None:
-            return
-        start = time.perf_counter()
-        self._comparison = self._gate.shadow(self._now.index, new)
-        self._seconds["shadow"] = time.perf_counter() - start
-        self.refuse(self._gate.reasons(self._comparison))
-
-    def refuse(self, reasons: Any) -> None:
-        if reasons:
-            raise GateError(self.report(passed=False, reasons=tuple(reasons)))
-
-    def report(
-        self, *, passed: bool, generation: int | None = None, reasons: tuple[str, ...] = ()
-    ) -> SwapReport:
-        number = self._now.number if generation is None else generation
-        return SwapReport(passed, number, reasons, self._comparison, self._seconds)
 
 
 def _require_index(name: str, index: Any) -> None:
