@@ -26,6 +26,12 @@ from waterfill.files import open_vectors
 from waterfill.flat import IndexFlat
 from waterfill.io import read_codec, read_index, write_codec, write_index
 from waterfill.ivf import IndexIVF
+from waterfill.life.attempt import GateError, SwapReport
+from waterfill.life.compare import Comparison, compare
+from waterfill.life.gate import Gate
+from waterfill.life.generation import Generation
+from waterfill.life.retrain import retrain
+from waterfill.life.swap import SwapIndex
 from waterfill.manifest import Manifest
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
@@ -56,10 +62,14 @@ __all__ = [
     "ArgumentError",
     "Check",
     "Codec",
+    "Comparison",
     "FaissCopyWarning",
     "Finding",
     "FormatError",
     "Frontier",
+    "Gate",
+    "GateError",
+    "Generation",
     "Group",
     "IDSelector",
     "IDSelectorAll",
@@ -87,9 +97,12 @@ __all__ = [
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
+    "SwapIndex",
+    "SwapReport",
     "Trial",
     "analyze",
     "check",
+    "compare",
     "compress",
     "export_faiss",
     "get_num_threads",
@@ -100,6 +113,7 @@ __all__ = [
     "read_index",
     "report",
     "reproduce",
+    "retrain",
     "set_num_threads",
     "to_faiss",
     "write_codec",
