@@ -103,11 +103,11 @@ def _require_rows(rows: Rows, wanted: int) -> None:
 def _train(manifest: Manifest, x: Any, queries: Any) -> Codec:
     training = manifest.training
     analysis = analyze(x, normalize=manifest.plan["normalize"])
-    return Codec.train(x, _plan(manifest, analysis), queries=queries, **training)
+    return Codec.train(x, plan_like(manifest.plan, analysis), queries=queries, **training)
 
 
-def _plan(manifest: Manifest, analysis: Analysis) -> Plan:
-    plan = manifest.plan
+def plan_like(plan: dict[str, Any], analysis: Analysis) -> Plan:
+    """Make a plan of other data as a manifest's `plan` says."""
     if plan["maker"] == "waterfill":
         return Plan.waterfill(analysis, plan["code_bytes"], plan["weighting"])
     high, kept = plan["high"] / analysis.d, plan["kept"] / analysis.d
