@@ -111,17 +111,22 @@ class Growth:
         """
         size, doublings = self.sizes[-1], float(np.log2(n / self.sizes[-1]))
         odds = _log_odds(recalls)
-        slope = _slope(self.sizes, odds)
-        # Recall does not rise with more vectors; a sample may have it otherwise by chance.
-        own = _share(odds[-1] + np.minimum(slope, 0) * doublings)
+        own = follow(self.sizes, recalls, n)
         if n <= size or self.optimism is None:
             return own
         likely = _HALF_TO_WHOLE * self.optimism.gap
         gap = likely + (_GAP_ERROR * likely + _LEAST_GAP_ERROR) * deviations
-        both = _NEW_SLOPE * self.optimism.slope + (1 - _NEW_SLOPE) * slope
+        both = _NEW_SLOPE * self.optimism.slope + (1 - _NEW_SLOPE) * _slope(self.sizes, odds)
         new = np.minimum(_share(odds[-1] - gap + np.minimum(both, 0) * doublings), own)
         result: Shares = new + size / n * (own - new)
         return result
+
+
+def follow(sizes: Sequence[int], recalls: Shares, n: int) -> Shares:
+    """Follow the line of recalls, (sizes,) or (sizes, draws), in log-odds to n vectors."""
+    odds = _log_odds(recalls)
+    # Recall does not rise with more vectors; a sample may have it otherwise by chance.
+    return _share(odds[-1] + np.minimum(_slope(sizes, odds), 0) * float(np.log2(n / sizes[-1])))
 
 
 def _log_odds(shares: Shares) -> Shares:
@@ -152,7 +157,7 @@ def measure_growth(
     counted: Accuracy = "recall",
 ) -> Growth:
     """Search parts of the sample, at most so many of each size."""
-    sizes, table = _curve(index, split, (0, len(split.base)), parts, counted)
+    sizes, table = curve(index, split, (0, len(split.base)), parts, counted)
     return Growth(sizes, tuple(map(float, table.mean(axis=1))), optimism, table)
 
 
@@ -164,13 +169,13 @@ def optimism_of(
     index : with all of the sample's vectors, of which the first half was trained on.
     """
     half = len(split.base) // 2
-    own, new = (_curve(index, split, (first, first + half), parts, counted) for first in (0, half))
+    own, new = (curve(index, split, (first, first + half), parts, counted) for first in (0, half))
     gaps = _log_odds(own[1].mean(axis=1)) - _log_odds(new[1].mean(axis=1))
     slope = _slope(new[0], _log_odds(new[1].mean(axis=1)))
     return Optimism(max(0.0, float(gaps[-_GAP_SIZES:].mean())), float(slope))
 
 
-def _curve(
+def curve(
     index: IndexFlat, split: Split, rows: tuple[int, int], parts: int, counted: Accuracy
 ) -> tuple[tuple[int, ...], Shares]:
     """Return sizes, and each query's accuracy among so many of some rows: (sizes, queries)."""

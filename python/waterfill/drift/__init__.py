@@ -1,0 +1,1 @@
+"""Whether data have drifted away from a codec, and what that costs."""

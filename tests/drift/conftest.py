@@ -1,0 +1,37 @@
+"""A codec of some sentences, and canaries of others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import waterfill as wf
+from waterfill.drift.canary import Canary
+from waterfill.drift.recall import CanaryRecall
+
+TRAINED = 2000
+
+
+@pytest.fixture(scope="session")
+def young(base) -> wf.Codec:
+    """24 bytes of the first sentences; the others are new to it."""
+    return wf.Codec.train(base[:TRAINED], wf.Plan.waterfill(wf.analyze(base[:TRAINED]), 24))
+
+
+@pytest.fixture(scope="session")
+def halves(base, queries) -> tuple[Canary, Canary]:
+    """Two canaries of the same time, of different sentences."""
+    new = base[TRAINED:]
+    return Canary(queries[::2], new[:1400]), Canary(queries[1::2], new[1400:])
+
+
+@pytest.fixture(scope="session")
+def baseline(young, halves) -> CanaryRecall:
+    return halves[0].measure(young)
+
+
+@pytest.fixture(scope="session")
+def rotation(base) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    turn = np.linalg.qr(rng.standard_normal((base.shape[1], base.shape[1])))[0]
+    return turn.astype(np.float32)

@@ -1,0 +1,117 @@
+"""When retraining is advised."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from waterfill.drift.cost import Cost
+from waterfill.drift.policy import RetrainPolicy
+
+LIMIT = 0.01
+
+
+def cost(gap: float, width: float = 0.005, measured: bool = True) -> Cost:
+    return Cost(0.8, 0.8 + gap, gap, gap - width, gap + width, 1500, measured, "as it was made")
+
+
+LOST, KEPT, UNSURE = cost(0.05), cost(0.001), cost(0.02, 0.015)
+BY_ERROR = cost(0.2, 0.2, measured=False)
+
+
+class Policies(RuleBasedStateMachine):
+    """A policy beside the whole list of what it saw since the last training."""
+
+    @initialize(persist=st.integers(1, 4), cooldown=st.integers(0, 4))
+    def start(self, persist, cooldown):
+        self.policy = RetrainPolicy(LIMIT, persist, cooldown)
+        self.seen = []
+        self.quiet = 0
+
+    @rule(look=st.sampled_from([LOST, KEPT, UNSURE, BY_ERROR]))
+    def look(self, look):
+        decision = self.policy.decide(look)
+        if self.quiet > 0:
+            self.quiet -= 1
+            assert not decision.retrain
+            assert not decision.measure
+            return
+        if look.measured:
+            self.seen.append(look)
+        last = self.seen[-self.policy.persist :]
+        due = look.measured and len(last) == self.policy.persist and last.count(LOST) == len(last)
+        assert decision.retrain == due
+        assert decision.measure == (look is BY_ERROR)
+        assert decision.reason == str(decision)
+
+    @rule()
+    def retrained(self):
+        self.policy.retrained()
+        self.seen, self.quiet = [], self.policy.cooldown
+
+    @rule()
+    def stored_and_read(self):
+        self.policy = RetrainPolicy.from_dict(json.loads(json.dumps(self.policy.to_dict())))
+
+    @rule()
+    def pickled(self):
+        self.policy = pickle.loads(pickle.dumps(self.policy))
+
+    @invariant()
+    def settings_stay(self):
+        assert self.policy.max_recall_loss == LIMIT
+
+
+TestPolicies = Policies.TestCase
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(-1, 1),
+    st.floats(0, 1),
+    st.booleans(),
+)
+def test_an_interval_that_reaches_the_limit_advises_nothing(limit, gap, width, measured):
+    policy = RetrainPolicy(limit, persist=1)
+    look = cost(gap, width, measured)
+    assert policy.decide(look).retrain == (measured and look.gap_low > limit)
+
+
+def test_reasons_are_words():
+    policy = RetrainPolicy(LIMIT, persist=2, cooldown=1)
+    assert "no more than the 0.01" in policy.decide(KEPT).reason
+    assert "not certain" in policy.decide(UNSURE).reason
+    assert "1 of 2 looks" in policy.decide(LOST).reason
+    assert "at most 0.200" in policy.decide(BY_ERROR).reason
+    assert "estimated" in policy.decide(cost(0.005, 0.005, measured=False)).reason
+    advised = policy.decide(LOST)
+    assert advised.retrain
+    assert "win back 0.050 of recall (0.045 to 0.055)" in advised.reason
+    policy.retrained()
+    assert "not long ago" in policy.decide(LOST).reason
+    assert not policy.decide(LOST).retrain
+    assert policy.decide(LOST).retrain
+
+
+def test_what_is_wrong_is_said():
+    for name, value in (("max_recall_loss", -0.1), ("max_recall_loss", 1.5), ("persist", 0)):
+        with pytest.raises(ValueError, match=name):
+            RetrainPolicy(**{name: value})
+    with pytest.raises(ValueError, match="cooldown=-1"):
+        RetrainPolicy(cooldown=-1)
+    for name in ("max_recall_loss", "persist", "cooldown"):
+        with pytest.raises(TypeError, match=name):
+            RetrainPolicy(**{name: "much"})
+    with pytest.raises(TypeError, match="cost must be a Cost, got float"):
+        RetrainPolicy().decide(0.05)
+    good = RetrainPolicy().to_dict()
+    for bad in ({}, [], None, {**good, "persist": "two"}):
+        with pytest.raises(ValueError, match="no state of a RetrainPolicy"):
+            RetrainPolicy.from_dict(bad)
+    with pytest.raises(ValueError, match="streak=-1"):
+        RetrainPolicy.from_dict({**good, "streak": -1})
