@@ -17,6 +17,11 @@ from waterfill.admission import Quarantine, Quarantined
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
 from waterfill.distortion import Report
+from waterfill.drift.canary import Canary
+from waterfill.drift.cost import Cost
+from waterfill.drift.monitor import DriftMonitor
+from waterfill.drift.policy import Decision, RetrainPolicy
+from waterfill.drift.report import DriftReport
 from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
@@ -60,9 +65,14 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "Canary",
     "Check",
     "Codec",
     "Comparison",
+    "Cost",
+    "Decision",
+    "DriftMonitor",
+    "DriftReport",
     "FaissCopyWarning",
     "Finding",
     "FormatError",
@@ -94,6 +104,7 @@ __all__ = [
     "Report",
     "Reproduction",
     "Result",
+    "RetrainPolicy",
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.admission import Policy, admit
@@ -17,6 +18,7 @@ from waterfill.rows import FloatRows, Rows
 
 Effort = Literal["fast", "balanced", "best"]
 Judge = Literal["ip", "l2", "cosine"]
+Labels = NDArray[np.int64]
 
 QUARTERS = 4  # alpha is counted in them
 _SAMPLE_ROWS = 65_536  # 256 rows a centroid
@@ -174,12 +176,17 @@ def _rests(order: list[int]) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: pair[1])
 
 
+def drawn_rows(n: int, d: int, seed: int) -> tuple[Labels, Labels]:
+    """Return which of n rows are trained on, and which are held out as queries; both ascending."""
+    held = min(_QUERIES, n // 8)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(n, size=min(n, _most_rows(d) + held), replace=False)
+    return np.sort(chosen[held:]), np.sort(chosen[:held])
+
+
 def _draw(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:
     """Draw rows to train on, and others that calibration uses as queries."""
-    rng = np.random.default_rng(seed)
-    held = min(_QUERIES, rows.n // 8)
-    chosen = rng.choice(rows.n, size=min(rows.n, _most_rows(rows.d) + held), replace=False)
-    queries, train = np.sort(chosen[:held]), np.sort(chosen[held:])
+    train, queries = drawn_rows(rows.n, rows.d, seed)
     drawn = rows.take(train), rows.take(queries)
     return (_core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])) if normalize else drawn
 

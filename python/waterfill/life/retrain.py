@@ -106,7 +106,7 @@ def retrain(
         stored = Stored(index)
         if rows is not None and rows.n != core.size:  # since they were compared
             check_order(index, rows)
-        made._append(stored if vectors is None else vectors, _ids(core))
+        made._append(stored if vectors is None else vectors, _ids(core), "retrain", "raise")
         _origins[made] = weakref.ref(core), core.version
         measured: dict[str, Any] = {
             "retrained_from": stored.name if rows is None else "vectors that were given"

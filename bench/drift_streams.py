@@ -1,0 +1,152 @@
+"""Traffic of real vectors, with drift and without it, for what is to detect it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32]
+Numbers = NDArray[np.int64]
+Window = tuple[Rows, Numbers | None]
+
+KINDS = ("iid", "duplicated", "sessions")
+_SEEDS = 4000  # rows that sessions begin with
+_NEAR = 64  # rows that are nearest to such a one, of which its session consists
+
+
+@dataclass
+class Traffic:
+    """Rows of a pool, as three kinds of traffic bring them.
+
+    ``iid``: rows drawn without replacement. ``duplicated``: each row comes again and again, four
+    times on average (geometric). ``sessions``: 5 to 20 of the nearest neighbours of a row that was
+    drawn, with the session as their block.
+
+    `shuffle` parts the pool: what `reference` and `window` draw has no row in common, but for the
+    neighbours of two sessions.
+    """
+
+    pool: Rows
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        seeds = self.pool[:_SEEDS]
+        scores = 2 * seeds @ self.pool.T - np.square(self.pool).sum(axis=1)
+        self._near = np.argpartition(-scores, _NEAR, axis=1)[:, :_NEAR]
+        self._sessions = 0
+        self.shuffle()
+
+    def shuffle(self) -> None:
+        """Part the pool anew."""
+        self._rows = np.array_split(self.rng.permutation(len(self.pool)), 2)
+        self._seeds = np.array_split(self.rng.permutation(len(self._near)), 2)
+
+    def reference(self, kind: str, n: int) -> Window:
+        """Draw a baseline."""
+        return self._draw(kind, n, 0)
+
+    def window(self, kind: str, n: int) -> Window:
+        """Draw rows of today."""
+        return self._draw(kind, n, 1)
+
+    def _draw(self, kind: str, n: int, side: int) -> Window:
+        if kind == "sessions":
+            return self._draw_sessions(n, side)
+        rows = self.rng.permutation(self._rows[side])
+        if kind == "duplicated":
+            rows = self.rng.permutation(np.repeat(rows, self.rng.geometric(0.25, len(rows)))[:n])
+        return self.pool[rows[:n]], None
+
+    def _draw_sessions(self, n: int, side: int) -> Window:
+        rows, blocks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        while sum(map(len, rows)) < n:
+            length, seed = self.rng.integers(5, 21), self.rng.choice(self._seeds[side])
+            rows.append(self.rng.choice(self._near[seed], length, replace=False))
+            self._sessions += 1
+            blocks.append(np.full(length, self._sessions))
+        return self.pool[np.concatenate(rows)[:n]], np.concatenate(blocks)[:n]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A change of vectors.
+
+    Attributes
+    ----------
+    name : str
+    change : callable
+        Turns rows of today into drifted ones; the other argument is for its own draws.
+    cause : tuple or None
+        (kind, number, change) that a report should name first, if one thing moved.
+    """
+
+    name: str
+    change: Callable[[Rows, np.random.Generator], Rows]
+    cause: tuple[str, int, str] | None = None
+
+
+def rotation(d: int, seed: int) -> Rows:
+    """Return a random rotation: what another model is to a codec."""
+    random = np.random.default_rng(seed).standard_normal((d, d))
+    return np.linalg.qr(random)[0].astype(np.float32)
+
+
+def drifts(
+    pool: Rows, basis: Rows, topic: Rows, foreign: Rows, rng: np.random.Generator
+) -> list[Drift]:
+    """Return the changes that a detector should see in one window, with draws of their own.
+
+    Parameters
+    ----------
+    pool : float32 (n, d)
+    basis : float32 (q, d)
+        The codec's eigen-directions, numbered by their eigenvalue.
+    topic : float32 (m, d)
+        Rows of a topic that the pool does not have.
+    foreign : float32 (l, d)
+        Rows of another model.
+    """
+    mean, spread = pool.mean(axis=0), pool.std(axis=0)
+    usable = np.flatnonzero(spread > 0.1 * np.median(spread))
+    dimension, direction = int(rng.choice(usable)), int(rng.integers(len(basis) * 9 // 10))
+    along = basis[direction]
+    deviation = float(((pool - mean) @ along).std())
+
+    def moved(x: Rows, _: np.random.Generator) -> Rows:
+        x = x.copy()
+        x[:, dimension] += 0.5 * spread[dimension]
+        return x
+
+    def dead(x: Rows, _: np.random.Generator) -> Rows:
+        x = x.copy()
+        x[:, dimension] = 0
+        return x
+
+    def wider(x: Rows, _: np.random.Generator) -> Rows:
+        products = (x - mean) @ along
+        return x + np.outer(products, along)
+
+    def mixed(x: Rows, own: np.random.Generator) -> Rows:
+        x = x.copy()
+        some = own.permutation(len(x))[: len(x) // 5]
+        x[some] = topic[own.integers(len(topic), size=len(some))]
+        return x
+
+    return [
+        Drift("dimension +0.5 sd", moved, ("dimension", dimension, "mean")),
+        Drift("dimension dead", dead, ("dimension", dimension, "dead")),
+        Drift(
+            "direction +0.5 sd",
+            lambda x, _: x + np.float32(0.5 * deviation) * along,
+            ("direction", direction, "mean"),
+        ),
+        Drift("direction spread x2", wider, ("direction", direction, "spread")),
+        Drift("spread x1.3", lambda x, _: mean + np.float32(1.3) * (x - mean)),
+        Drift("norm x1.02", lambda x, _: np.float32(1.02) * x),
+        Drift("20 % new topic", mixed),
+        Drift("rotated", lambda x, own: x @ rotation(x.shape[1], int(own.integers(1 << 30)))),
+        Drift("another model", lambda x, own: foreign[own.integers(len(foreign), size=len(x))]),
+    ]

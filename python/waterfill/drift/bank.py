@@ -1,0 +1,166 @@
+"""What a monitor keeps of the rows that it saw: sums, never rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill.drift.permutation import Blocks, Floats
+
+SHARES = 64  # bins of the histogram of energy outside the leading directions
+_BITS = 1 << 16  # of the map that counts distinct rows
+_NAMES = ("rows", "nonfinite", "zero", "outliers")
+
+
+@dataclass(eq=False)
+class Bank:
+    """Sums over slots of blocks; which slot a block goes to follows from its number alone.
+
+    So blocks need no list, the same session seen by two workers ends in one slot, and banks are
+    merged by adding them up.
+
+    Attributes
+    ----------
+    rows : float32 (s,)
+        Rows in each slot; s is a power of two.
+    sums : float32 (s, f)
+    minima, maxima : float32 (d,)
+    largest : float64 (1,)
+        Norm.
+    outside : int64 (64,)
+        Histogram of the share of a row's energy that is not in the leading directions.
+    occupancy : int64 (g, 16)
+        How often each high nibble of each code byte was seen; empty without errors.
+    distinct : uint8 (8192,)
+        A bit for each of 65,536 classes of rows by their content.
+    counts : int64 (4,)
+        Rows that were seen, with a NaN or an infinity, zero, and too far off to be summed up.
+    """
+
+    rows: Floats
+    sums: Floats
+    minima: Floats
+    maxima: Floats
+    largest: NDArray[np.float64]
+    outside: NDArray[np.int64]
+    occupancy: NDArray[np.int64]
+    distinct: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, slots: int, features: int, d: int, groups: int) -> Bank:
+        """Return a bank of no rows."""
+        return cls(
+            rows=np.zeros(slots, np.float32),
+            sums=np.zeros((slots, features), np.float32),
+            minima=np.full(d, np.inf, np.float32),
+            maxima=np.full(d, -np.inf, np.float32),
+            largest=np.zeros(1),
+            outside=np.zeros(SHARES, np.int64),
+            occupancy=np.zeros((groups, 16), np.int64),
+            distinct=np.zeros(_BITS // 8, np.uint8),
+            counts=np.zeros(len(_NAMES), np.int64),
+        )
+
+    @property
+    def n(self) -> int:
+        """Rows that were summed up."""
+        return int(self.outside.sum())
+
+    @property
+    def blocks(self) -> int:
+        """Slots that hold rows."""
+        return int((self.rows > 0).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Mean of each feature over all rows, float64 (f,)."""
+        means: NDArray[np.float64] = self.sums.sum(axis=0, dtype=np.float64) / max(self.n, 1)
+        return means
+
+    def count(self, name: str, n: int) -> None:
+        """Count rows of one kind."""
+        self.counts[_NAMES.index(name)] += n
+
+    def counted(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return dict(zip(_NAMES, map(int, self.counts), strict=True))
+
+    def see(self, hashes: NDArray[np.uint64]) -> None:
+        """Remember the content of rows, as far as duplicates are told by it."""
+        bits = (hashes >> np.uint64(7)).astype(np.int64) % _BITS
+        np.bitwise_or.at(self.distinct, bits // 8, (1 << (bits % 8)).astype(np.uint8))
+
+    def duplicates(self) -> int | None:
+        """Estimate how many rows are copies of another (linear counting: Whang et al. 1990).
+
+        None where the map is too full to tell.
+        """
+        free = _BITS - int(np.unpackbits(self.distinct).sum())
+        if free < _BITS // 20:
+            return None
+        distinct = -_BITS * np.log(free / _BITS)
+        error = np.sqrt(_BITS * (np.exp(distinct / _BITS) - distinct / _BITS - 1))
+        found = self.n - distinct
+        return max(0, round(found)) if found > 3 * error else 0
+
+    def merge(self, other: Bank) -> None:
+        """Add what another bank of the same kind saw."""
+        np.minimum(self.minima, other.minima, out=self.minima)
+        np.maximum(self.maxima, other.maxima, out=self.maxima)
+        np.maximum(self.largest, other.largest, out=self.largest)
+        np.bitwise_or(self.distinct, other.distinct, out=self.distinct)
+        for name in ("rows", "sums", "outside", "occupancy", "counts"):
+            getattr(self, name).__iadd__(getattr(other, name))
+
+    def folded(self, slots: int) -> Blocks:
+        """Return its blocks, gathered in so many slots; those without rows are left out."""
+        rows = self.rows.reshape(-1, slots).sum(axis=0)
+        sums = self.sums.reshape(-1, slots, self.sums.shape[1]).sum(axis=0)
+        return Blocks(rows[rows > 0], sums[rows > 0])
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """Return its arrays by name, as a file keeps them."""
+        return {f"{prefix}.{f.name}": getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Bank:
+        """Make a bank of what `arrays` returned."""
+        return cls(**{f.name: np.array(arrays[f"{prefix}.{f.name}"]) for f in fields(cls)})
+
+    def digest(self) -> str:
+        """Return a SHA-256 of all it holds."""
+        state = hashlib.sha256()
+        for f in fields(self):
+            state.update(np.ascontiguousarray(getattr(self, f.name)).tobytes())
+        return state.hexdigest()
+
+
+def slots_of(blocks: NDArray[np.uint64], slots: int) -> NDArray[np.uint32]:
+    """Return the slot of each block: numbers that are alike go anywhere (Fibonacci hashing)."""
+    mixed = blocks * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return ((mixed >> np.uint64(32)) % np.uint64(slots)).astype(np.uint32)
+
+
+def balanced(reference: Bank, window: Bank, fewest: int = 16) -> tuple[Blocks, Blocks]:
+    """Fold the bank whose slots hold fewer rows until slots of both hold about as many."""
+    slots = [len(reference.rows), len(window.rows)]
+    banks = (reference, window)
+    for own, other in ((0, 1), (1, 0)):
+        while slots[own] > fewest and (
+            banks[own].n / slots[own] < 0.5 * banks[other].n / slots[other]
+        ):
+            slots[own] //= 2
+    return reference.folded(slots[0]), window.folded(slots[1])

@@ -1,0 +1,401 @@
+"""Vectors as they come, beside those that a codec was made for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from waterfill.arguments import Metric, as_int, as_number, metric_name
+from waterfill.atomic import whole_or_nothing
+from waterfill.codec import Codec
+from waterfill.drift import state
+from waterfill.drift.canary import Canary
+from waterfill.drift.cost import Cost
+from waterfill.drift.features import Features
+from waterfill.drift.judge import error_ratio
+from waterfill.drift.model import Probes, model_of
+from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.report import DriftReport
+from waterfill.drift.sensitivity import Sensitivity
+from waterfill.drift.stream import Stream, slots_for
+from waterfill.drift.training_rows import untrained
+from waterfill.rows import FloatRows, Rows
+
+_FEWEST_ROWS, _FEWEST_QUERIES, _FEWEST_PROBES = 500, 100, 8
+_LEARNT_ROWS, _LEARNT_QUERIES = 3000, 1000
+_FEWEST_PERMUTATIONS = 99
+_DATA_SHARE = 0.8  # of alpha, that false alarms about stored vectors may spend; queries the rest
+
+
+class DriftMonitor:
+    """Watch whether vectors, and queries, are still like those that a codec was made for.
+
+    Sums over what comes are compared with those of a baseline: see `report`. No vector is kept.
+    The state takes less than 2 MB, does not grow, goes through pickle, and those of several workers
+    are merged into what one worker would have seen. Safe to use from several threads. Made by
+    `from_codec`.
+
+    Attributes
+    ----------
+    codec : Codec
+    alpha : float
+        Probability of a false alarm, ever.
+
+    Notes
+    -----
+    Rows that come together are alike, and tests that take them for independent alarm all the time.
+    So rows are summed up in blocks, and blocks are what is compared: give ``block=`` the session,
+    the document or whatever else rows come by. Without it copies of a row are a block, and all
+    other rows are taken for independent.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        settings: state.Settings,
+        data: Stream,
+        queries: Stream,
+        probes: Probes | None,
+    ) -> None:
+        self.codec = codec
+        self._settings, self._probes = settings, probes
+        self._data, self._queries = data, queries
+        self._lock = threading.RLock()
+
+    @classmethod
+    def from_codec(
+        cls,
+        codec: Codec,
+        reference: Any = None,
+        *,
+        blocks: Any = None,
+        queries: Any = None,
+        query_blocks: Any = None,
+        probes: Any = None,
+        canary: Canary | CanaryRecall | None = None,
+        metric: Metric | int = "ip",
+        errors: bool = True,
+        alpha: float = 0.01,
+        permutations: int = 999,
+        seed: int = 0,
+    ) -> DriftMonitor:
+        """Begin to watch a codec's vectors.
+
+        Parameters
+        ----------
+        codec : Codec
+        reference : array_like, shape (n, d), optional
+            The baseline: 500 vectors at least, 3,000 to rely on, of the time that the codec was
+            trained for, but not those that it was trained on, whose error is smaller. Of the very
+            array that it was trained on, the rows that were drawn are left out. Without it the
+            first 3,000 rows of `update` become the baseline.
+        blocks : array_like of int or str, shape (n,), optional
+            The block of each reference row, as for `update`.
+        queries, query_blocks : optional
+            Likewise of queries, 100 at least. Without them, the first 1,000 of `update_queries`.
+        probes : array_like, shape (m, d), optional
+            Embeddings of 64 or so fixed texts. Embed the same texts again now and then, and hand
+            them to `update_probes`: nothing else tells a new version of the model from new topics.
+        canary : Canary or CanaryRecall, optional
+            Queries and full vectors of the time of the codec: recall is measured with them, which
+            takes some seconds, and the result is kept.
+        metric : {'ip', 'l2', 'cosine'} or int
+            Of the index, for estimates of recall.
+        errors : bool
+            Encode vectors and judge the error of the decoded ones; `update` takes about three times
+            as long.
+        alpha : float
+            Probability that this monitor ever raises a false alarm, over all families of tests and
+            all looks; above 0, at most 0.2.
+        permutations : int
+            Of blocks, in each test; 99 at least.
+        seed : int
+            Of these.
+
+        Returns
+        -------
+        DriftMonitor
+
+        Raises
+        ------
+        ValueError
+            For too few rows, other dimensions, a NaN or an infinity in the baseline, or a value out
+            of range.
+        TypeError
+            If an argument has the wrong type.
+        """
+        if not isinstance(codec, Codec):
+            raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
+        settings = state.Settings(
+            alpha=_checked_alpha(alpha),
+            permutations=_checked_permutations(permutations),
+            seed=as_int("seed", seed),
+            metric=metric_name(metric),
+            canary=_measured(codec, canary),
+        )
+        features = Features(codec)
+        slots, groups = slots_for(len(features)), codec._core.groups if errors else 0
+        data = Stream.empty(features, slots[:2], groups, _LEARNT_ROWS)
+        asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
+        if reference is not None:
+            rows = Rows(reference, "reference", codec.d)
+            chosen = untrained(codec, rows)
+            data.learn(rows, chosen, blocks, _FEWEST_ROWS)
+        if queries is not None:
+            asked.learn(Rows(queries, "queries", codec.d), None, query_blocks, _FEWEST_QUERIES)
+        if reference is not None and errors:
+            settings.sensitivity = _sensitivity(codec, rows, chosen, queries, settings.metric)
+        kept = None if probes is None else Probes(_probe_rows(codec.d, probes))
+        return cls(codec, settings, data, asked, kept)
+
+    @property
+    def alpha(self) -> float:
+        """Probability of a false alarm, ever."""
+        return self._settings.alpha
+
+    @property
+    def learning(self) -> bool:
+        """Whether vectors that come still become the baseline."""
+        return self._data.learns > 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its state; the codec is not counted."""
+        streams = (self._data, self._queries)
+        probes = 0 if self._probes is None else self._probes.vectors.nbytes
+        return probes + sum(each.reference.nbytes + each.window.nbytes for each in streams)
+
+    # What comes.
+
+    def update(self, x: Any, block: Any = None) -> None:
+        """Add stored vectors to the window.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Rows with a NaN or an infinity are counted and left out, as are those that are ten times
+            as long as any of the baseline.
+        block : int, str, or array_like of them, shape (n,), optional
+            What rows come by, as a session: of all rows, or of each. Rows of a block may come in
+            several calls.
+
+        Raises
+        ------
+        ValueError
+            For another number of dimensions, or of blocks.
+        TypeError
+            If `x` is not an array of real numbers on the CPU, or blocks are neither integers nor
+            strings.
+        """
+        with self._lock:
+            self._data.update(Rows(x, "x", self.codec.d), block)
+
+    def update_queries(self, q: Any, block: Any = None) -> None:
+        """Add queries to the window, which are judged apart; otherwise as `update`."""
+        with self._lock:
+            self._queries.update(Rows(q, "q", self.codec.d), block)
+
+    def update_probes(self, probes: Any) -> None:
+        """Compare the texts of the baseline's probes, embedded again, in the same order.
+
+        Parameters
+        ----------
+        probes : array_like, shape (m, d)
+
+        Raises
+        ------
+        ValueError
+            If the baseline has no probes or another number of them, for other dimensions, or a NaN
+            or an infinity.
+        TypeError
+            If it is not an array of real numbers on the CPU.
+        """
+        with self._lock:
+            if self._probes is None:
+                raise ValueError("probes: the baseline has none; give them to from_codec")
+            again, wanted = _probe_rows(self.codec.d, probes), len(self._probes.vectors)
+            if len(again) != wanted:
+                raise ValueError(f"probes has {len(again)} rows; the baseline has {wanted}")
+            self._probes.update(again)
+
+    def reset(self) -> None:
+        """Begin a new window; the baseline, and the count of looks at it, stay."""
+        with self._lock:
+            self._data.forget()
+            self._queries.forget()
+            if self._probes is not None:
+                self._probes.forget()
+
+    def merge(self, other: DriftMonitor) -> None:
+        """Add what another worker's copy of this monitor saw.
+
+        Parameters
+        ----------
+        other : DriftMonitor
+            Unchanged. Copies of one monitor, through pickle, have one baseline; two that still
+            learn theirs have it together from now on.
+
+        Raises
+        ------
+        ValueError
+            If it has another codec, or another baseline.
+        TypeError
+            If it is no monitor.
+        """
+        if not isinstance(other, DriftMonitor):
+            raise TypeError(f"other must be a DriftMonitor, got {type(other).__name__}")
+        if other is self:
+            raise ValueError("other is the monitor itself")
+        first, second = sorted((self, other), key=id)  # two merges must not wait in a circle
+        with first._lock, second._lock:
+            if self.codec.fingerprint != other.codec.fingerprint:
+                raise ValueError("other has another codec")
+            for own, theirs in ((self._data, other._data), (self._queries, other._queries)):
+                own.require_like(theirs)
+            self._data.merge(other._data)
+            self._queries.merge(other._queries)
+            if self._probes is not None and other._probes is not None:
+                self._probes.merge(other._probes)
+
+    # What is made of it.
+
+    def report(self, canary: Canary | None = None, ntotal: int | None = None) -> DriftReport:
+        """Judge what came since the last `reset`.
+
+        Blocks of the window are compared with those of the baseline, in families of features: means
+        and variances along the codec's eigen-directions, means and variances of the vectors' own
+        dimensions, energy in bands of directions, norms, and the error of decoded vectors. A family
+        alarms if its largest difference is rarer than alpha under permutation of blocks, divided by
+        the number of families (Bonferroni) and, at the k-th look, by k (k + 1), which sums up to
+        one over all looks that may come (alpha spending: Lan & DeMets 1983).
+
+        Parameters
+        ----------
+        canary : Canary, optional
+            Queries and full vectors of today: what drift costs is measured with them, in seconds.
+            Without one it is estimated from the growth of the error.
+        ntotal : int, optional
+            Vectors of the index whose recall is asked for; by default those that are searched.
+
+        Returns
+        -------
+        DriftReport
+
+        Raises
+        ------
+        ValueError
+            If the canary does not go with the codec or with the baseline's canary.
+        TypeError
+            If it is no canary.
+        """
+        with self._lock:
+            settings = self._settings
+            part = settings.alpha * _DATA_SHARE
+            data = self._data.look(part, settings.permutations, settings.seed)
+            asked = None
+            if self._queries.window.n:
+                rest = settings.alpha - part
+                asked = self._queries.look(rest, settings.permutations, settings.seed + 1)
+            seen = self._data.window
+            ratio = self._error_ratio()
+            model = model_of(self._data.features, self._data.reference, seen, self._probes)
+            copies = seen.duplicates()
+            quality = seen.counted() | ({} if copies is None else {"duplicates": copies})
+        cost = self._cost(canary, ratio, ntotal)
+        return DriftReport(data, asked, model, ratio, cost, quality, settings.alpha)
+
+    def _error_ratio(self) -> float | None:
+        data = self._data
+        if not data.errors or data.learns > 0 or data.window.n == 0:
+            return None
+        return error_ratio(data.features, data.reference, data.window)
+
+    def _cost(self, canary: Canary | None, ratio: float | None, ntotal: int | None) -> Cost | None:
+        if canary is not None:
+            if not isinstance(canary, Canary):
+                raise TypeError(f"canary must be a Canary, got {type(canary).__name__}")
+            before = self._settings.canary
+            return canary.measure(self.codec, before).cost(before, ntotal)
+        if ratio is None or self._settings.sensitivity is None:
+            return None
+        return self._settings.sensitivity.estimate(ratio)
+
+    # Copies and files.
+
+    def to_bytes(self) -> bytes:
+        """Return codec, baseline and window as bytes."""
+        with self._lock:
+            return state.write(self.codec, self._settings, self._data, self._queries, self._probes)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> DriftMonitor:
+        """Read what `to_bytes` wrote.
+
+        Raises
+        ------
+        waterfill.FormatError
+            If `data` is something else, or damaged.
+        """
+        return cls(*state.read(data))
+
+    def save(self, path: Any) -> None:
+        """Write `to_bytes` to a file, whole or not at all; OSError as the file system says."""
+        with whole_or_nothing(path) as file:
+            file.write(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Any) -> DriftMonitor:
+        """Read what `save` wrote; FormatError if the file is something else, or damaged."""
+        return cls.from_bytes(state.bytes_of(path))
+
+    def __reduce__(self) -> tuple[Callable[[bytes], DriftMonitor], tuple[bytes]]:
+        return DriftMonitor.from_bytes, (self.to_bytes(),)
+
+    def __repr__(self) -> str:
+        seen = self._data.reference.n, self._data.window.n
+        return (
+            f"DriftMonitor: baseline of {seen[0]:,} vectors"
+            + (" so far" if self.learning else "")
+            + f", {seen[1]:,} in the window, alpha {self.alpha:g}"
+        )
+
+
+def _checked_alpha(alpha: Any) -> float:
+    number = as_number("alpha", alpha, 0.0)
+    if not 0 < number <= 0.2:
+        raise ValueError(f"alpha={number} must be above 0 and at most 0.2")
+    return number
+
+
+def _checked_permutations(permutations: Any) -> int:
+    number = as_int("permutations", permutations)
+    if number < _FEWEST_PERMUTATIONS:
+        raise ValueError(f"permutations={number} must be at least {_FEWEST_PERMUTATIONS}")
+    return number
+
+
+def _measured(codec: Codec, canary: Any) -> CanaryRecall | None:
+    if canary is None or isinstance(canary, CanaryRecall):
+        return canary
+    if not isinstance(canary, Canary):
+        raise TypeError(f"canary must be a Canary or CanaryRecall, got {type(canary).__name__}")
+    return canary.measure(codec)
+
+
+def _probe_rows(d: int, probes: Any) -> FloatRows:
+    rows = Rows(probes, "probes", d)
+    if rows.n < _FEWEST_PROBES:
+        raise ValueError(f"probes has {rows.n} rows; at least {_FEWEST_PROBES} are needed")
+    return rows.take(np.arange(rows.n))
+
+
+def _sensitivity(
+    codec: Codec, rows: Rows, chosen: Any, queries: Any, metric: Metric
+) -> Sensitivity:
+    numbers = np.arange(rows.n) if chosen is None else chosen
+    if len(numbers) > _LEARNT_ROWS:
+        numbers = numbers[np.linspace(0, len(numbers) - 1, _LEARNT_ROWS).astype(np.int64)]
+    return Sensitivity.measure(codec, rows.take(numbers), queries, metric=metric)

@@ -1,0 +1,215 @@
+"""Two samples of blocks, compared by permutation.
+
+Rows that come together (repeats, sessions) are alike, so blocks of rows are exchanged, never rows.
+Of many features the largest standardised difference is what counts, and its distribution under
+permutation is that of the largest as well: max-T (Westfall & Young 1993). The differences are
+Welch's t, with variances drawn towards each other (moderated: Smyth 2004), which keeps permutation
+valid where the samples' variances differ (Janssen 1997) and its tails short with few blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_PRIOR = 8.0  # degrees of freedom that the common variance of a family's features stands for
+_CHUNK = 128  # permutations at a time, so that what is computed of them stays in the cache
+_TAIL = 0.1  # of the permutations, those that the tail is fitted to
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Sums over blocks of rows.
+
+    Attributes
+    ----------
+    rows : float32 (b,)
+        Rows of each block, none of them 0.
+    sums : float32 (b, f)
+        Of each feature, over the rows of a block.
+    """
+
+    rows: Floats
+    sums: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a family of features differs between reference and window.
+
+    Attributes
+    ----------
+    p : float
+        Probability of a largest difference like this one if nothing had changed; of this family.
+    t : float64 (f,)
+        Moderated Welch t of each feature, positive where the window's mean is larger.
+    """
+
+    p: float
+    t: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Features whose largest difference is judged.
+
+    Attributes
+    ----------
+    part : slice
+    pools : tuple of int64 arrays
+        Other features, judged here by their differences together: many small ones may be more than
+        chance where none of them is.
+    """
+
+    part: slice
+    pools: tuple[NDArray[np.int64], ...] = ()
+
+    def largest(self, t: Floats) -> Floats:
+        """Return the largest absolute difference of each row of t."""
+        found = [np.abs(t[:, self.part]).max(axis=1)]
+        found += [_pooled(t[:, pool]) for pool in self.pools]
+        largest: Floats = np.max(found, axis=0)
+        return largest
+
+
+def _pooled(t: Floats) -> Floats:
+    """Return the sum of squares as a normal deviate (Wilson & Hilferty 1931)."""
+    rate = 2 / (9 * t.shape[1])
+    deviates: Floats = (np.cbrt(np.square(t).mean(axis=1)) - (1 - rate)) / np.sqrt(rate)
+    return deviates
+
+
+def compare(
+    reference: Blocks,
+    window: Blocks,
+    groups: dict[str, Group],
+    floors: Floats,
+    permutations: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """Compare two samples, family by family of features.
+
+    Parameters
+    ----------
+    reference, window : Blocks
+        At least 8 blocks each.
+    groups : dict of Group
+        Families of features that are judged together.
+    floors : float32 (f,)
+        Standard deviation of a row, below which a feature is not told from a constant.
+    permutations : int
+    seed : int
+
+    Returns
+    -------
+    dict of Difference
+    """
+    rows = np.concatenate([reference.rows, window.rows])
+    sums = _standardised(np.concatenate([reference.sums, window.sums]), rows, floors)
+    chosen = np.zeros((1, len(rows)), np.float32)
+    chosen[:, len(reference) :] = 1
+    found = _Sums(sums, rows).t(chosen)
+    # As many rows as the window has, not as many blocks: the fewer rows, the longer the tails.
+    size = round(len(rows) * float(window.rows.sum() / rows.sum()))
+    largest = _permuted(sums, rows, groups, size, permutations, seed)
+    differences = {}
+    for name, group in groups.items():
+        p = _tail_probability(largest[name], float(group.largest(found)[0]))
+        differences[name] = Difference(p, found[0, group.part].astype(np.float64))
+    return differences
+
+
+def _standardised(sums: Floats, rows: Floats, floors: Floats) -> Floats:
+    """Take the common mean away, and divide by what a row contributes to the deviation of sums."""
+    exact, n = sums.astype(np.float64), rows.astype(np.float64)
+    left = exact - n[:, None] * (exact.sum(axis=0) / n.sum())
+    scale = np.maximum(np.sqrt(np.square(left).sum(axis=0) / n.sum()), floors)
+    standardised: Floats = (left / np.maximum(scale, 1e-150)).astype(np.float32)
+    return standardised
+
+
+class _Sums:
+    """What t needs of any subset of blocks, as products with a matrix."""
+
+    def __init__(self, sums: Floats, rows: Floats) -> None:
+        self._sums, self._rows = sums, rows
+        self._products = sums * rows[:, None]
+        self._squares = np.square(sums)
+        one = np.ones((1, len(rows)), np.float32)
+        self._whole = self._parts(one)
+
+    def _parts(self, chosen: Floats) -> tuple[Floats, ...]:
+        rows = self._rows[:, None]
+        return (
+            chosen @ self._sums,
+            chosen @ self._products,
+            chosen @ self._squares,
+            chosen @ rows,
+            chosen @ np.square(rows),
+            chosen.sum(axis=1, keepdims=True),
+        )
+
+    def t(self, chosen: Floats) -> Floats:
+        """Return t of each feature, for each row of zeros and ones that chooses blocks."""
+        window = self._parts(chosen)
+        reference = tuple(whole - part for whole, part in zip(self._whole, window, strict=True))
+        mean, error = _mean_and_error(*window)
+        other, beside = _mean_and_error(*reference)
+        t: Floats = (mean - other) / np.sqrt(error + beside)
+        return t
+
+
+def _mean_and_error(
+    sums: Floats, products: Floats, squares: Floats, rows: Floats, rows_squared: Floats, n: Floats
+) -> tuple[Floats, Floats]:
+    """Return mean and squared standard error, of standardised features: a row's variance is 1."""
+    mean = sums / rows
+    own = np.maximum(squares - 2 * mean * products + np.square(mean) * rows_squared, 0) / rows
+    variance = (n * own + _PRIOR) / (n - 1 + _PRIOR)
+    return mean, variance / rows
+
+
+def _permuted(
+    sums: Floats, rows: Floats, groups: dict[str, Group], size: int, permutations: int, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    parts = _Sums(sums, rows)
+    found: dict[str, list[Floats]] = {name: [] for name in groups}
+    for first in range(0, permutations, _CHUNK):
+        n = min(_CHUNK, permutations - first)
+        order = np.argsort(rng.random((n, len(rows)), dtype=np.float32), axis=1)
+        chosen = (order < size).astype(np.float32)
+        t = parts.t(chosen)
+        for name, group in groups.items():
+            found[name].append(group.largest(t))
+    return {name: np.concatenate(each).astype(np.float64) for name, each in found.items()}
+
+
+def _tail_probability(null: NDArray[np.float64], found: float) -> float:
+    """Return how likely a value as large is, beyond the permutations too.
+
+    Where few permutations reach as far, a generalised Pareto tail is fitted to the largest of them
+    (Knijnenburg et al. 2009), by moments, to squares, which fall exponentially if t is normal.
+    """
+    beyond = int((null >= found).sum())
+    if beyond >= 10:
+        return (1 + beyond) / (1 + len(null))
+    squares = np.sort(np.square(null))
+    count = max(10, int(_TAIL * len(null)))
+    start = 0.5 * float(squares[-count] + squares[-count - 1])
+    excess = squares[-count:] - start
+    mean, variance = float(excess.mean()), float(excess.var(ddof=1))
+    shape = max(0.0, 0.5 * (1 - mean * mean / variance)) if variance > 0 else 0.0
+    distance = max(0.0, found * found - start)
+    share = count / len(null)
+    if shape < 1e-6:
+        return share * float(np.exp(-distance / mean))
+    scale = mean * (1 - shape)
+    return share * float((1 + shape * distance / scale) ** (-1 / shape))

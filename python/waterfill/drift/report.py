@@ -1,0 +1,169 @@
+"""What a monitor found, in numbers and words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from waterfill.drift.judge import Verdict
+from waterfill.drift.model import Model
+from waterfill.drift.moved import Movement
+
+if TYPE_CHECKING:
+    from waterfill.drift.cost import Cost
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """What became of the energy of one class of eigen-dimensions.
+
+    Attributes
+    ----------
+    relevance : {'high', 'medium', 'low'}
+    dimensions : int
+    before, now : float
+        Their share of the mean squared distance from the codec's mean.
+    """
+
+    relevance: str
+    dimensions: int
+    before: float
+    now: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """Stored vectors, or queries, of a window beside those of the baseline.
+
+    Attributes
+    ----------
+    rows, baseline_rows : int
+    blocks : int
+        Of the window, as far as they are kept apart.
+    look : int
+        Which look at this baseline it was, from 1 on.
+    learning : bool
+        Whether rows still become the baseline.
+    verdicts : tuple of Verdict
+        Of each family; empty where there are too few blocks to tell.
+    moved : Movement
+        Directions and dimensions, the likeliest cause first; empty without an alarm.
+    relevances : tuple of Relevance
+    """
+
+    rows: int
+    baseline_rows: int
+    blocks: int
+    look: int
+    learning: bool
+    verdicts: tuple[Verdict, ...]
+    moved: Movement
+    relevances: tuple[Relevance, ...]
+
+    @property
+    def judged(self) -> bool:
+        """Whether there were blocks enough to tell."""
+        return bool(self.verdicts)
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Families that differ."""
+        return tuple(verdict.family for verdict in self.verdicts if verdict.alarm)
+
+    def _words(self, name: str) -> list[str]:
+        if self.learning:
+            return [f"{self.baseline_rows:,} {name} seen, which become the baseline"]
+        sizes = f"{self.rows:,} {name} against {self.baseline_rows:,} of the baseline"
+        if not self.judged:
+            return [f"{sizes}: too few to tell"]
+        if not self.alarms:
+            return [f"{sizes}: no drift"]
+        found = ", ".join(str(verdict) for verdict in self.verdicts if verdict.alarm)
+        lines = [f"{sizes}: drift of {found}"]
+        lines += [f"  {one}" for one in self.moved.first[:_NAMED]]
+        if self.moved.directions + self.moved.dimensions > _NAMED:
+            lines.append(
+                f"  in all, {self.moved.directions:,} directions and {self.moved.dimensions:,} "
+                "dimensions moved"
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What a monitor found; made by `DriftMonitor.report`.
+
+    Attributes
+    ----------
+    data : Part
+        Stored vectors.
+    queries : Part or None
+        None where none were seen, or none are known of the baseline.
+    model : Model
+        Whether the embedding model is the one of the baseline.
+    error_ratio : float or None
+        Growth of the codec's relative squared error since the baseline.
+    cost : Cost or None
+        Of drift, in recall: measured if a canary was given, else estimated from the growth of the
+        error, where the baseline tells how.
+    quality : dict of int
+        Rows that were seen, and those with a NaN or an infinity, zero, too far off to be counted
+        in, and copies of others (missing where too many rows were seen to tell).
+    alpha : float
+        Probability of a false alarm by this monitor, ever.
+    """
+
+    data: Part
+    queries: Part | None
+    model: Model
+    error_ratio: float | None
+    cost: Cost | None
+    quality: dict[str, int]
+    alpha: float
+
+    @property
+    def drift(self) -> bool:
+        """Whether stored vectors or queries differ from the baseline, or their model does."""
+        asked = self.queries is not None and bool(self.queries.alarms)
+        return bool(self.data.alarms) or asked or not self.model.same
+
+    def summary(self) -> str:
+        """Say it in plain words, a line a finding."""
+        lines = self.data._words("vectors")
+        if not self.model.same:
+            lines.insert(0, str(self.model))
+        if self.queries is not None:
+            lines += self.queries._words("queries")
+        if self.error_ratio is not None:
+            lines.append(f"error of the codec: {self.error_ratio:.2f} times the baseline's")
+        if self.cost is not None:
+            lines.append(str(self.cost))
+        bad = {name: n for name, n in self.quality.items() if n and name != "rows"}
+        if bad:
+            found = ", ".join(f"{n:,} {name}" for name, n in bad.items())
+            lines.append(f"of {self.quality['rows']:,} rows seen: {found}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, with nothing that JSON cannot hold."""
+        return {
+            "drift": self.drift,
+            **asdict(self),
+            "summary": self.summary(),
+        }
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.drift import drift_html
+
+        return drift_html(self)
+
+    def plot(self) -> Any:
+        """Draw it, as a ``matplotlib.figure.Figure``; ImportError without Matplotlib."""
+        from waterfill.reporting.drift_plot import plot
+
+        return plot(self)

@@ -1,0 +1,138 @@
+"""A monitor as bytes: an .npz archive of its arrays, its settings and its codec."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waterfill._core import FormatError
+from waterfill.arguments import Metric, as_file_name
+from waterfill.codec import Codec
+from waterfill.drift.bank import Bank
+from waterfill.drift.features import Features
+from waterfill.drift.model import Probes
+from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.sensitivity import Sensitivity
+from waterfill.drift.stream import Stream
+
+_FORMAT, _VERSION = "waterfill-drift-monitor", 1
+_MAGIC = b"PK\x03\x04"
+_PROBED = ("checked", "changed", "cosines")
+
+
+@dataclass
+class Settings:
+    """What a monitor was told, and what was measured at its baseline.
+
+    Attributes
+    ----------
+    alpha : float
+    permutations, seed : int
+    metric : {'ip', 'l2', 'cosine'}
+    canary : CanaryRecall or None
+    sensitivity : Sensitivity or None
+    """
+
+    alpha: float
+    permutations: int
+    seed: int
+    metric: Metric
+    canary: CanaryRecall | None = None
+    sensitivity: Sensitivity | None = None
+
+
+def write(
+    codec: Codec, settings: Settings, data: Stream, queries: Stream, probes: Probes | None
+) -> bytes:
+    """Return all of it as bytes."""
+    arrays: dict[str, Any] = {"codec": np.frombuffer(codec.to_bytes(), np.uint8)}
+    said: dict[str, Any] = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "alpha": settings.alpha,
+        "permutations": settings.permutations,
+        "seed": settings.seed,
+        "metric": settings.metric,
+        "canary": settings.canary and settings.canary.to_dict(),
+        "sensitivity": settings.sensitivity and settings.sensitivity.to_dict(),
+    }
+    for name, stream in (("data", data), ("queries", queries)):
+        arrays |= stream.reference.arrays(f"{name}.reference")
+        arrays |= stream.window.arrays(f"{name}.window")
+        said[name] = {"learns": stream.learns, "looks": stream.looks, "looked": stream.looked}
+    if probes is not None:
+        arrays["probes"] = probes.vectors
+        said["probes"] = {name: getattr(probes, name) for name in _PROBED}
+    arrays["settings"] = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def read(data: bytes) -> tuple[Codec, Settings, Stream, Stream, Probes | None]:
+    """Read what `write` returned; FormatError if it is something else, or damaged."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        said = json.loads(arrays["settings"].tobytes())
+        if said["format"] != _FORMAT:
+            raise ValueError(f"format {said['format']!r}")
+        if said["version"] > _VERSION:
+            raise FormatError(
+                f"state of a monitor of version {said['version']}; this waterfill reads version "
+                f"{_VERSION}: install a later one"
+            )
+        codec = Codec.from_bytes(arrays["codec"].tobytes())
+        features = Features(codec)
+        streams = [_stream(features, name, arrays, said[name]) for name in ("data", "queries")]
+        probes = Probes(arrays["probes"], **said["probes"]) if "probes" in said else None
+        return codec, _settings(said), streams[0], streams[1], probes
+    except FormatError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"not the state of a drift monitor, or damaged: {error}") from None
+
+
+def bytes_of(path: Any) -> bytes:
+    """Return the content of a file that may be a monitor's; FormatError if it cannot be."""
+    with open(as_file_name(path), "rb") as file:
+        data = file.read(len(_MAGIC))
+        if data != _MAGIC:
+            raise FormatError(f"{path}: not the state of a drift monitor")
+        return data + file.read()
+
+
+def is_state(path: Any) -> bool:
+    """Whether a file holds the state of a monitor, as far as its list of content tells."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"settings.npy", "codec.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _settings(said: dict[str, Any]) -> Settings:
+    canary, sensitivity = said["canary"], said["sensitivity"]
+    return Settings(
+        alpha=said["alpha"],
+        permutations=said["permutations"],
+        seed=said["seed"],
+        metric=said["metric"],
+        canary=canary and CanaryRecall.from_dict(canary),
+        sensitivity=sensitivity and Sensitivity.from_dict(sensitivity),
+    )
+
+
+def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[str, Any]) -> Stream:
+    banks = [Bank.of_arrays(f"{name}.{part}", arrays) for part in ("reference", "window")]
+    for bank in banks:
+        slots = len(bank.rows)
+        wanted = (slots, len(features)), (features.d,)
+        if (bank.sums.shape, bank.minima.shape) != wanted or slots & (slots - 1):
+            raise ValueError(f"{name} is of another codec")
+    return Stream(features, banks[0], banks[1], said["learns"], said["looks"], said["looked"])

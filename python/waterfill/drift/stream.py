@@ -1,0 +1,198 @@
+"""Vectors or queries: what was, and what comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waterfill import _core
+from waterfill.drift.bank import SHARES, Bank, slots_of
+from waterfill.drift.blocks import Numbers, numbers_of
+from waterfill.drift.features import Features
+from waterfill.drift.judge import Comparison, judge
+from waterfill.drift.moved import Movement, movement
+from waterfill.drift.report import Part, Relevance
+from waterfill.rows import FloatRows, Rows
+
+_BUDGET = 1_900_000  # bytes of all banks together
+_MOST_SLOTS, _FEWEST_SLOTS = 256, 8
+_FAR = 10.0  # times the largest norm of the baseline: such a row would hide all others
+_LARGEST = 1e15  # beyond it, sums of squares of squares leave float32's range
+
+
+@dataclass(eq=False)
+class Stream:
+    """One kind of rows.
+
+    Attributes
+    ----------
+    features : Features
+    reference, window : Bank
+        The baseline, and what came since.
+    learns : int
+        Rows that are still wanted for the baseline.
+    looks : int
+        Looks at this baseline so far.
+    looked : int
+        Rows of the window at the last of them; -1 if it is another window.
+    """
+
+    features: Features
+    reference: Bank
+    window: Bank
+    learns: int
+    looks: int = 0
+    looked: int = -1
+
+    @classmethod
+    def empty(cls, features: Features, slots: tuple[int, int], groups: int, learns: int) -> Stream:
+        """Return a stream that knows nothing; without errors for 0 groups."""
+        banks = [Bank.empty(s, len(features), features.d, groups) for s in slots]
+        return cls(features, banks[0], banks[1], learns)
+
+    @property
+    def errors(self) -> bool:
+        """Whether rows are encoded."""
+        return len(self.window.occupancy) > 0
+
+    def learn(self, rows: Rows, chosen: Any, block: Any, fewest: int) -> None:
+        """Make rows the baseline: all of them, or those with the ascending numbers `chosen`."""
+        numbers = numbers_of(block, rows.n, f"blocks of {rows.name}")
+        if rows.n < fewest:
+            raise ValueError(f"{rows.name} has {rows.n} rows; at least {fewest} are needed")
+        for first, part in rows.blocks():
+            some = np.arange(len(part)) if chosen is None else chosen - first
+            some = some[(some >= 0) & (some < len(part))]
+            own = None if numbers is None else numbers[first + some]
+            self._add(self.reference, part[some], own)
+        self.learns = 0
+
+    def update(self, rows: Rows, block: Any) -> None:
+        """Add rows to the window, or to the baseline as long as there is none."""
+        numbers = numbers_of(block, rows.n)
+        for first, part in rows.blocks(finite=False):
+            own = None if numbers is None else numbers[first : first + len(part)]
+            self._add(self.reference if self.learns > 0 else self.window, part, own)
+            self.learns = max(0, self.learns - len(part))
+
+    def _add(self, bank: Bank, x: FloatRows, blocks: Numbers | None) -> None:
+        _, squares, hashes = _core.inspect(x, True)
+        assert hashes is not None
+        finite = np.isfinite(squares)
+        limit = _LARGEST
+        if bank is self.window and self.reference.n:
+            limit = min(limit, _FAR * float(self.reference.largest[0]))
+        near = finite & (np.sqrt(squares, where=finite, out=np.zeros_like(squares)) <= limit)
+        bank.count("rows", len(x))
+        bank.count("nonfinite", int((~finite).sum()))
+        bank.count("zero", int((squares == 0).sum()))
+        bank.count("outliers", int((finite & ~near).sum()))
+        if not near.all():
+            x, hashes = x[near], hashes[near]
+            blocks = None if blocks is None else blocks[near]
+        if len(x) == 0:
+            return
+        slots = slots_of(hashes if blocks is None else blocks, len(bank.rows))
+        norms, outside, codes = self.features.sums.add(
+            np.ascontiguousarray(x), slots, bank.rows, bank.sums, self.errors
+        )
+        bank.see(hashes)
+        bank.largest[0] = max(float(bank.largest[0]), float(norms.max()))
+        np.minimum(bank.minima, x.min(axis=0), out=bank.minima)
+        np.maximum(bank.maxima, x.max(axis=0), out=bank.maxima)
+        bins = np.minimum((outside * SHARES).astype(np.int64), SHARES - 1)
+        bank.outside += np.bincount(bins, minlength=SHARES)
+        for group, own in enumerate(bank.occupancy):
+            own += np.bincount(codes[:, group] >> 4, minlength=16)
+
+    def look(self, alpha: float, permutations: int, seed: int) -> Part:
+        """Judge the window; with no more rows than at the last look it is the same look."""
+        if self.learns > 0 or self.window.n == 0:
+            return self._part(Comparison((), {}, 1.0))
+        if self.looked != self.window.n:
+            self.looks, self.looked = self.looks + 1, self.window.n
+        found = judge(
+            self.features,
+            self.reference,
+            self.window,
+            errors=self.errors,
+            alpha=alpha,
+            share=1 / (self.looks * (self.looks + 1)),
+            permutations=permutations,
+            seed=seed,
+        )
+        return self._part(found)
+
+    def _part(self, found: Comparison) -> Part:
+        alarm = any(verdict.alarm for verdict in found.verdicts)
+        return Part(
+            rows=self.window.n,
+            baseline_rows=self.reference.n,
+            blocks=self.window.blocks,
+            look=self.looks,
+            learning=self.learns > 0,
+            verdicts=found.verdicts,
+            moved=movement(self.features, self.reference, self.window, found)
+            if alarm
+            else Movement(),
+            relevances=self._relevances(),
+        )
+
+    def _relevances(self) -> tuple[Relevance, ...]:
+        shares = [self._shares(bank) for bank in (self.reference, self.window)]
+        counts = {name: self.features.classes.count(name) for name in ("high", "medium")}
+        counts["low"] = self.features.d - sum(counts.values())
+        return tuple(
+            Relevance(name, count, shares[0][name], shares[1][name])
+            for name, count in counts.items()
+            if count
+        )
+
+    def _shares(self, bank: Bank) -> dict[str, float]:
+        means = bank.means
+        energy = max(float(means[self.features.lengths][2]), 1e-30)
+        kept = means[self.features.y2] / energy
+        own = np.array(self.features.classes)
+        shares = {name: float(kept[own == name].sum()) for name in ("high", "medium")}
+        return shares | {"low": max(0.0, 1 - sum(shares.values())) if bank.n else 0.0}
+
+    def forget(self) -> None:
+        """Begin a new window."""
+        old = self.window
+        self.window = Bank.empty(
+            len(old.rows), old.sums.shape[1], len(old.minima), len(old.occupancy)
+        )
+        self.looked = -1
+
+    def require_like(self, other: Stream) -> None:
+        """Raise ValueError unless another worker's rows can be added."""
+        if self.errors != other.errors:
+            raise ValueError("other was made with another `errors`")
+        if self.learns > 0 and other.learns > 0:
+            return
+        if self.reference.digest() != other.reference.digest():
+            raise ValueError("other has another baseline: give workers copies of one monitor")
+
+    def merge(self, other: Stream) -> None:
+        """Add another worker's rows."""
+        if self.learns > 0:
+            self.learns = max(0, self.learns - other.reference.n)
+            self.reference.merge(other.reference)
+        self.window.merge(other.window)
+        self.looks = max(self.looks, other.looks)
+
+
+def slots_for(features: int) -> tuple[int, int, int, int]:
+    """Return how many slots baseline and window have, of vectors and then of queries.
+
+    Powers of two, as many as memory is for.
+    """
+    slots = _MOST_SLOTS
+    while slots > 2 * _FEWEST_SLOTS:
+        counts = slots, max(slots // 4, 16), max(slots // 4, 16), max(slots // 16, 16)
+        if 4 * features * sum(counts) <= _BUDGET:
+            return counts
+        slots //= 2
+    return 2 * _FEWEST_SLOTS, _FEWEST_SLOTS, _FEWEST_SLOTS, _FEWEST_SLOTS
