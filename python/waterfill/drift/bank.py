@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from waterfill.drift.permutation import Blocks, Floats
 
 SHARES = 64  # bins of the histogram of energy outside the leading directions
-_BITS = 1 << 16  # of the map that counts distinct rows
+_BITS = 1 << 15  # of the map that counts distinct rows
 _NAMES = ("rows", "nonfinite", "zero", "outliers")
 
 
@@ -36,8 +36,8 @@ class Bank:
         Histogram of the share of a row's energy that is not in the leading directions.
     occupancy : int64 (g, 16)
         How often each high nibble of each code byte was seen; empty without errors.
-    distinct : uint8 (8192,)
-        A bit for each of 65,536 classes of rows by their content.
+    distinct : uint8 (4096,)
+        A bit for each of 32,768 classes of rows by their content.
     counts : int64 (4,)
         Rows that were seen, with a NaN or an infinity, zero, and too far off to be summed up.
     """

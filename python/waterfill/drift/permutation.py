@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 
 _PRIOR = 8.0  # degrees of freedom that the common variance of a family's features stands for
 _CHUNK = 128  # permutations at a time, so that what is computed of them stays in the cache
+_TINY = 1e-30
 _TAIL = 0.1  # of the permutations, those that the tail is fitted to
 
 
@@ -169,11 +170,17 @@ class _Sums:
 def _mean_and_error(
     sums: Floats, products: Floats, squares: Floats, rows: Floats, rows_squared: Floats, n: Floats
 ) -> tuple[Floats, Floats]:
-    """Return mean and squared standard error, of standardised features: a row's variance is 1."""
+    """Return mean and squared standard error, of standardised features.
+
+    What variances are drawn to is their mean over all features, in this sample: blocks of one may
+    have more in common than those of the other.
+    """
     mean = sums / rows
     own = np.maximum(squares - 2 * mean * products + np.square(mean) * rows_squared, 0) / rows
-    variance = (n * own + _PRIOR) / (n - 1 + _PRIOR)
-    return mean, variance / rows
+    own *= n / (n - 1)
+    usual = own.mean(axis=1, keepdims=True)
+    variance = ((n - 1) * own + _PRIOR * usual) / (n - 1 + _PRIOR)
+    return mean, np.maximum(variance / rows, _TINY)
 
 
 def _permuted(
