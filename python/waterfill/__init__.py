@@ -16,6 +16,8 @@ from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.analysis import Analysis, Finding, Norms, analyze
 from waterfill.codec import Codec
 from waterfill.distortion import Report
+from waterfill.drift.canary import Canary
+from waterfill.drift.policy import RetrainPolicy
 from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
 from waterfill.faiss.compress import compress
 from waterfill.faiss.convert import to_faiss
@@ -52,6 +54,7 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "Canary",
     "Codec",
     "FaissCopyWarning",
     "Finding",
@@ -79,6 +82,7 @@ __all__ = [
     "Report",
     "Reproduction",
     "Result",
+    "RetrainPolicy",
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
