@@ -70,7 +70,7 @@ class Drift:
     @property
     def none(self) -> bool:
         """Whether autumn is drawn as spring was."""
-        return self.kind == "none"
+        return self.kind.startswith("none")
 
 
 def season(rows: Array, trained: int, few: bool) -> Season:
@@ -228,6 +228,11 @@ _TOPIC_SETS: tuple[tuple[str, Metric, int, tuple[float, ...]], ...] = (
     ("wordllama", "l2", 32, (0.2, 0.5, 1.0)),
     ("frword", "ip", 38, (1.0,)),
 )
+_HALVED: tuple[tuple[str, Metric, int], ...] = (
+    ("minilm", "ip", 48),
+    ("wordllama", "l2", 32),
+    ("photos", "l2", 16),
+)
 
 
 def cases(sources: Sources) -> Iterator[Drift]:
@@ -250,6 +255,11 @@ def cases(sources: Sources) -> Iterator[Drift]:
             later = mixed(old[half:], new, share, sources.seed) if share < 1 else new
             parts = seasons(old if share == 1 else old[:half], later)
             yield Drift(name, f"new topics, {share:.0%}", metric, code_bytes, *parts)
+    for name, metric, code_bytes in _HALVED:
+        if name != "photos" or sources.photos is not None:
+            rows = sources.plain(name)
+            parts = seasons(*np.array_split(rows, 2))
+            yield Drift(name, "none, other rows", metric, code_bytes, *parts)
     yield from _natural(sources)
 
 

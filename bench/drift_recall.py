@@ -39,6 +39,7 @@ _LIMIT = 0.01  # of recall that may be lost
 class Spring:
     """What is known of a codec before any drift; `gain` is what training anew wins then."""
 
+    season: Season
     codec: Codec
     recall: float
     gain: float
@@ -50,7 +51,10 @@ class Spring:
 class Line:
     """A drift, and what came of it."""
 
-    drift: Drift
+    name: str
+    kind: str
+    none: bool
+    size: int
     recalls: tuple[float, float]
     loss: float
     cost: Cost
@@ -69,10 +73,10 @@ class Line:
         return self.cost.gap_low <= self.loss <= self.cost.gap_high
 
     def __str__(self) -> str:
-        drift, cost = self.drift, self.cost
+        cost = self.cost
         return (
-            f"| {drift.data}, {drift.metric}, {drift.code_bytes} | {drift.kind} "
-            f"| {len(drift.autumn.stored):,} | {self.recalls[0]:.3f} | {self.recalls[1]:.3f} "
+            f"| {self.name} | {self.kind} "
+            f"| {self.size:,} | {self.recalls[0]:.3f} | {self.recalls[1]:.3f} "
             f"| {self.loss:+.3f} | {cost.gap:+.3f} ({cost.gap_low:+.3f} to {cost.gap_high:+.3f}) "
             f"| {self.bare.gap:+.3f} | {self.estimate.gap:.3f} "
             f"| {'yes' if self.retrain else ''} |"
@@ -109,7 +113,7 @@ def before(drift: Drift) -> Spring:
     """Train a codec, and measure what a baseline keeps."""
     codec, season = train(drift.trained, drift.code_bytes), drift.spring
     return Spring(
-        codec, *real(codec, season, drift), canary(season, drift).measure(codec),
+        season, codec, *real(codec, season, drift), canary(season, drift).measure(codec),
         Sensitivity.measure(
             codec, season.canary_vectors, season.canary_queries, K, drift.metric
         ),
@@ -119,14 +123,16 @@ def before(drift: Drift) -> Spring:
 def measure(spring: Spring, drift: Drift) -> Line:
     """Predict what a drift costs, and find out."""
     codec, season = spring.codec, drift.autumn
-    now, gain = (spring.recall, spring.gain) if drift.none else real(codec, season, drift)
+    same = season.stored is spring.season.stored
+    now, gain = (spring.recall, spring.gain) if same else real(codec, season, drift)
     recall = canary(season, drift).measure(codec, spring.baseline)
     size = len(season.stored)
     cost = recall.cost(spring.baseline, size)
     growth = relative_error(codec, season.canary_vectors) / spring.sensitivity.error
     retrain = RetrainPolicy(_LIMIT, persist=1).decide(cost).retrain
     return Line(
-        drift, (now, now + gain), gain - spring.gain, cost, recall.cost(size=size),
+        f"{drift.data}, {drift.metric}, {drift.code_bytes}", drift.kind, drift.none, size,
+        (now, now + gain), gain - spring.gain, cost, recall.cost(size=size),
         spring.sensitivity.estimate(growth), retrain,
     )  # fmt: skip
 
@@ -136,7 +142,7 @@ def summary(lines: Sequence[Line]) -> str:
     errors = np.array([line.error for line in lines])
     estimates = np.array([line.estimate.gap - line.loss for line in lines])
     bounds = np.mean([line.loss <= line.estimate.gap_high for line in lines])
-    none = [line for line in lines if line.drift.none]
+    none = [line for line in lines if line.none]
     lost = [line for line in lines if line.loss > 2 * _LIMIT]
     return (
         f"{len(lines)} drifts, {len(none)} of them none. Predicted: {np.abs(errors).mean():.4f} "
@@ -169,8 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for drift in cases(Sources(given.cache, given.photos, given.seed)):
         if not re.search(given.only, f"{drift.data}, {drift.kind}"):
             continue
-        own = (drift.data, drift.metric, drift.code_bytes, id(drift.spring))
-        if spring is None or own != key:
+        own = drift.metric, drift.code_bytes
+        if spring is None or spring.season is not drift.spring or own != key:
             spring, key = before(drift), own
         lines.append(measure(spring, drift))
         print(lines[-1], flush=True)

@@ -87,8 +87,8 @@ def test_reasons_are_words():
     assert "no more than the 0.01" in policy.decide(KEPT).reason
     assert "not certain" in policy.decide(UNSURE).reason
     assert "1 of 2 looks" in policy.decide(LOST).reason
-    assert "at most 0.200" in policy.decide(BY_ERROR).reason
-    assert "estimated" in policy.decide(cost(0.005, 0.005, measured=False)).reason
+    assert "0.200 of recall may be lost: measure" in policy.decide(BY_ERROR).reason
+    assert "estimated" in policy.decide(cost(0.004, 0.004, measured=False)).reason
     advised = policy.decide(LOST)
     assert advised.retrain
     assert "win back 0.050 of recall (0.045 to 0.055)" in advised.reason

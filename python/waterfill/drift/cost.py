@@ -22,7 +22,7 @@ class Cost:
         Below zero by chance alone, or where today's vectors are harder to learn than those of the
         baseline were.
     gap_low, gap_high : float
-        The gap that is measured in a whole collection lies between them in 95 % of cases.
+        What a whole collection shows lies between them in nine cases of ten.
     size : int
         The number of vectors that all of this is about.
     measured : bool
@@ -47,6 +47,6 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"recall {self.recall_now:.3f} now, {self.recall_if_retrained:.3f} if retrained: "
-            f"{'a gap' if self.measured else 'at most a gap'} of {self.gap:.3f} "
+            f"{'a' if self.measured else 'an estimated'} gap of {self.gap:.3f} "
             f"({self.gap_low:.3f} to {self.gap_high:.3f}); {self.words}"
         )

@@ -15,8 +15,9 @@ from waterfill.tuning.growth import follow
 Shares = NDArray[np.float64]
 
 _DRAWS = 400
-_CERTAIN = 4.0  # squared deviations that are taken off a correction; both: docs/decisions/0020
+_CERTAIN = 4.0  # squared deviations that are taken off a correction; these: docs/decisions/0020
 _MODEL = 0.1  # one deviation, as a share of the gap: what few vectors show of many
+_OTHER = 0.008  # one deviation: the draw of vectors, training
 _WIDTH = 1.96  # deviations of a 95 % interval
 _FULL = "measured with a canary, against the one of the baseline"
 _BARE = (
@@ -87,7 +88,7 @@ class CanaryRecall:
         error = float(beyond[1:].std())
         certain = max(0.0, 1 - _CERTAIN * error**2 / max(float(beyond[0]) ** 2, 1e-12))
         gap = float(plain[0] + certain * beyond[0])
-        deviations = float(plain[1:].std()), certain * error, _MODEL * gap
+        deviations = float(plain[1:].std()), certain * error, _MODEL * gap, _OTHER
         width = _WIDTH * float(np.linalg.norm(deviations))
         now = float(follow(self.sizes, self.frozen.mean(axis=1, dtype=np.float64), n))
         return Cost(
