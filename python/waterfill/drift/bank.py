@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from waterfill.drift.permutation import Blocks, Floats
 
 SHARES = 64  # bins of the histogram of energy outside the leading directions
-_BITS = 1 << 15  # of the map that counts distinct rows
-_NAMES = ("rows", "nonfinite", "zero", "outliers")
+_NAMES = ("rows", "nonfinite", "zero", "outliers", "duplicates")
 
 
 @dataclass(eq=False)
@@ -36,10 +35,9 @@ class Bank:
         Histogram of the share of a row's energy that is not in the leading directions.
     occupancy : int64 (g, 16)
         How often each high nibble of each code byte was seen; empty without errors.
-    distinct : uint8 (4096,)
-        A bit for each of 32,768 classes of rows by their content.
-    counts : int64 (4,)
-        Rows that were seen, with a NaN or an infinity, zero, and too far off to be summed up.
+    counts : int64 (5,)
+        Rows that were seen, with a NaN or an infinity, zero, too far off to be summed up, and
+        copies of one that came not long before.
     """
 
     rows: Floats
@@ -49,7 +47,6 @@ class Bank:
     largest: NDArray[np.float64]
     outside: NDArray[np.int64]
     occupancy: NDArray[np.int64]
-    distinct: NDArray[np.uint8]
     counts: NDArray[np.int64]
 
     @classmethod
@@ -63,7 +60,6 @@ class Bank:
             largest=np.zeros(1),
             outside=np.zeros(SHARES, np.int64),
             occupancy=np.zeros((groups, 16), np.int64),
-            distinct=np.zeros(_BITS // 8, np.uint8),
             counts=np.zeros(len(_NAMES), np.int64),
         )
 
@@ -96,30 +92,11 @@ class Bank:
         """Return the counts by name."""
         return dict(zip(_NAMES, map(int, self.counts), strict=True))
 
-    def see(self, hashes: NDArray[np.uint64]) -> None:
-        """Remember the content of rows, as far as duplicates are told by it."""
-        bits = (hashes >> np.uint64(7)).astype(np.int64) % _BITS
-        np.bitwise_or.at(self.distinct, bits // 8, (1 << (bits % 8)).astype(np.uint8))
-
-    def duplicates(self) -> int | None:
-        """Estimate how many rows are copies of another (linear counting: Whang et al. 1990).
-
-        None where the map is too full to tell.
-        """
-        free = _BITS - int(np.unpackbits(self.distinct).sum())
-        if free < _BITS // 20:
-            return None
-        distinct = -_BITS * np.log(free / _BITS)
-        error = np.sqrt(_BITS * (np.exp(distinct / _BITS) - distinct / _BITS - 1))
-        found = self.n - distinct
-        return max(0, round(found)) if found > 3 * error else 0
-
     def merge(self, other: Bank) -> None:
         """Add what another bank of the same kind saw."""
         np.minimum(self.minima, other.minima, out=self.minima)
         np.maximum(self.maxima, other.maxima, out=self.maxima)
         np.maximum(self.largest, other.largest, out=self.largest)
-        np.bitwise_or(self.distinct, other.distinct, out=self.distinct)
         for name in ("rows", "sums", "outside", "occupancy", "counts"):
             getattr(self, name).__iadd__(getattr(other, name))
 

@@ -48,8 +48,9 @@ class DriftMonitor:
     -----
     Rows that come together are alike, and tests that take them for independent alarm all the time.
     So rows are summed up in blocks, and blocks are what is compared: give ``block=`` the session,
-    the document or whatever else rows come by. Without it copies of a row are a block, and all
-    other rows are taken for independent.
+    the document or whatever else rows come by. Without it all rows are taken for independent, but
+    for copies: stored vectors that come again among 4,096 others count once, and equal queries are
+    a block.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class DriftMonitor:
         features = Features(codec)
         slots, groups = slots_for(len(features)), codec._core.groups if errors else 0
         data = Stream.empty(features, slots[:2], groups, _LEARNT_ROWS)
+        data.recent = np.empty(0, np.uint32)
         asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
         if reference is not None:
             rows = Rows(reference, "reference", codec.d)
@@ -164,9 +166,8 @@ class DriftMonitor:
     @property
     def nbytes(self) -> int:
         """Bytes of its state; the codec is not counted."""
-        streams = (self._data, self._queries)
         probes = 0 if self._probes is None else self._probes.vectors.nbytes
-        return probes + sum(each.reference.nbytes + each.window.nbytes for each in streams)
+        return probes + self._data.nbytes + self._queries.nbytes
 
     # What comes.
 
@@ -302,8 +303,7 @@ class DriftMonitor:
             seen = self._data.window
             ratio = self._error_ratio()
             model = model_of(self._data.features, self._data.reference, seen, self._probes)
-            copies = seen.duplicates()
-            quality = seen.counted() | ({} if copies is None else {"duplicates": copies})
+            quality = seen.counted()
         cost = self._cost(canary, ratio, ntotal)
         return DriftReport(data, asked, model, ratio, cost, quality, settings.alpha)
 

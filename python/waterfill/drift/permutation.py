@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 _PRIOR = 8.0  # degrees of freedom that the common variance of a family's features stands for
 _CHUNK = 128  # permutations at a time, so that what is computed of them stays in the cache
 _TINY = 1e-30
+_FEWEST = 4  # blocks that are drawn
 _TAIL = 0.1  # of the permutations, those that the tail is fitted to
 
 
@@ -116,10 +117,10 @@ def compare(
     sums = _standardised(np.concatenate([reference.sums, window.sums]), rows, floors)
     chosen = np.zeros((1, len(rows)), np.float32)
     chosen[:, len(reference) :] = 1
-    found = _Sums(sums, rows).t(chosen)
-    # As many rows as the window has, not as many blocks: the fewer rows, the longer the tails.
-    size = round(len(rows) * float(window.rows.sum() / rows.sum()))
-    largest = _permuted(sums, rows, groups, size, permutations, seed)
+    parts = _Sums(sums, rows)
+    found = parts.t(chosen)
+    size = parts.alike(chosen)
+    largest = _permuted(parts, groups, len(rows), size, permutations, seed)
     differences = {}
     for name, group in groups.items():
         p = _tail_probability(largest[name], float(group.largest(found)[0]))
@@ -159,12 +160,28 @@ class _Sums:
 
     def t(self, chosen: Floats) -> Floats:
         """Return t of each feature, for each row of zeros and ones that chooses blocks."""
-        window = self._parts(chosen)
-        reference = tuple(whole - part for whole, part in zip(self._whole, window, strict=True))
-        mean, error = _mean_and_error(*window)
-        other, beside = _mean_and_error(*reference)
+        (mean, error), (other, beside) = self._sides(chosen)
         t: Floats = (mean - other) / np.sqrt(error + beside)
         return t
+
+    def alike(self, chosen: Floats) -> int:
+        """Return how many blocks to draw for a window that is like the chosen ones.
+
+        Means of fewer rows have longer tails, so that it is not blocks that must be as many. Nor
+        rows: where those of a block have more in common than in the baseline (copies, say), they
+        count for fewer, by the ratio of what variances of sums are to rows (Kish 1965).
+        """
+        rows = float((chosen @ self._rows)[0]), float(((1 - chosen) @ self._rows)[0])
+        errors = [float(np.median(side[1])) for side in self._sides(chosen)]
+        ratio = errors[1] * rows[1] / max(errors[0] * rows[0], _TINY)
+        blocks = len(self._rows)
+        size = round(blocks * rows[0] / sum(rows) * ratio)
+        return min(max(size, _FEWEST), blocks - _FEWEST)
+
+    def _sides(self, chosen: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        window = self._parts(chosen)
+        reference = tuple(whole - part for whole, part in zip(self._whole, window, strict=True))
+        return _mean_and_error(*window), _mean_and_error(*reference)
 
 
 def _mean_and_error(
@@ -184,16 +201,15 @@ def _mean_and_error(
 
 
 def _permuted(
-    sums: Floats, rows: Floats, groups: dict[str, Group], size: int, permutations: int, seed: int
+    parts: _Sums, groups: dict[str, Group], blocks: int, size: int, permutations: int, seed: int
 ) -> dict[str, NDArray[np.float64]]:
+    """Return the largest difference of each group where `size` of the blocks are drawn."""
     rng = np.random.default_rng(seed)
-    parts = _Sums(sums, rows)
     found: dict[str, list[Floats]] = {name: [] for name in groups}
     for first in range(0, permutations, _CHUNK):
         n = min(_CHUNK, permutations - first)
-        order = np.argsort(rng.random((n, len(rows)), dtype=np.float32), axis=1)
-        chosen = (order < size).astype(np.float32)
-        t = parts.t(chosen)
+        order = np.argsort(rng.random((n, blocks), dtype=np.float32), axis=1)
+        t = parts.t((order < size).astype(np.float32))
         for name, group in groups.items():
             found[name].append(group.largest(t))
     return {name: np.concatenate(each).astype(np.float64) for name, each in found.items()}

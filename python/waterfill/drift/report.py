@@ -109,8 +109,8 @@ class DriftReport:
         Of drift, in recall: measured if a canary was given, else estimated from the growth of the
         error, where the baseline tells how.
     quality : dict of int
-        Rows that were seen, and those with a NaN or an infinity, zero, too far off to be counted
-        in, and copies of others (missing where too many rows were seen to tell).
+        Vectors that were seen, and those with a NaN or an infinity, zero, too far off to be counted
+        in, and copies of one not long before.
     alpha : float
         Probability of a false alarm by this monitor, ever.
     """

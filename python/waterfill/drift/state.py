@@ -65,6 +65,8 @@ def write(
         arrays |= stream.reference.arrays(f"{name}.reference")
         arrays |= stream.window.arrays(f"{name}.window")
         said[name] = {"learns": stream.learns, "looks": stream.looks, "looked": stream.looked}
+        if stream.recent is not None:
+            arrays[f"{name}.recent"] = stream.recent
     if probes is not None:
         arrays["probes"] = probes.vectors
         said["probes"] = {name: getattr(probes, name) for name in _PROBED}
@@ -135,4 +137,5 @@ def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[st
         wanted = (slots, len(features)), (features.d,)
         if (bank.sums.shape, bank.minima.shape) != wanted or slots & (slots - 1):
             raise ValueError(f"{name} is of another codec")
-    return Stream(features, banks[0], banks[1], said["learns"], said["looks"], said["looked"])
+    counts = said["learns"], said["looks"], said["looked"]
+    return Stream(features, banks[0], banks[1], *counts, arrays.get(f"{name}.recent"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.drift.bank import SHARES, Bank, slots_of
@@ -19,6 +20,7 @@ from waterfill.rows import FloatRows, Rows
 _BUDGET = 1_900_000  # bytes of all banks together
 _MOST_SLOTS, _FEWEST_SLOTS = 256, 8
 _FAR = 10.0  # times the largest norm of the baseline: such a row would hide all others
+_RECENT = 4096  # rows that copies are looked for among
 _LARGEST = 1e15  # beyond it, sums of squares of squares leave float32's range
 
 
@@ -37,6 +39,9 @@ class Stream:
         Looks at this baseline so far.
     looked : int
         Rows of the window at the last of them; -1 if it is another window.
+    recent : uint32 (m,) or None
+        Hashes of the last rows, to tell copies by. None where copies count: a query that is asked
+        twice is asked twice, and a vector that is stored twice is still one.
     """
 
     features: Features
@@ -45,12 +50,19 @@ class Stream:
     learns: int
     looks: int = 0
     looked: int = -1
+    recent: NDArray[np.uint32] | None = None
 
     @classmethod
     def empty(cls, features: Features, slots: tuple[int, int], groups: int, learns: int) -> Stream:
         """Return a stream that knows nothing; without errors for 0 groups."""
         banks = [Bank.empty(s, len(features), features.d, groups) for s in slots]
         return cls(features, banks[0], banks[1], learns)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its state."""
+        hashes = 0 if self.recent is None else 4 * _RECENT
+        return self.reference.nbytes + self.window.nbytes + hashes
 
     @property
     def errors(self) -> bool:
@@ -68,6 +80,7 @@ class Stream:
             own = None if numbers is None else numbers[first + some]
             self._add(self.reference, part[some], own)
         self.learns = 0
+        self.forget()
 
     def update(self, rows: Rows, block: Any) -> None:
         """Add rows to the window, or to the baseline as long as there is none."""
@@ -89,16 +102,18 @@ class Stream:
         bank.count("nonfinite", int((~finite).sum()))
         bank.count("zero", int((squares == 0).sum()))
         bank.count("outliers", int((finite & ~near).sum()))
-        if not near.all():
-            x, hashes = x[near], hashes[near]
-            blocks = None if blocks is None else blocks[near]
+        copies = near & self._copies(hashes)
+        bank.count("duplicates", int(copies.sum()))
+        used = near & ~copies if blocks is None else near
+        if not used.all():
+            x, hashes = x[used], hashes[used]
+            blocks = None if blocks is None else blocks[used]
         if len(x) == 0:
             return
         slots = slots_of(hashes if blocks is None else blocks, len(bank.rows))
         norms, outside, codes = self.features.sums.add(
             np.ascontiguousarray(x), slots, bank.rows, bank.sums, self.errors
         )
-        bank.see(hashes)
         bank.largest[0] = max(float(bank.largest[0]), float(norms.max()))
         np.minimum(bank.minima, x.min(axis=0), out=bank.minima)
         np.maximum(bank.maxima, x.max(axis=0), out=bank.maxima)
@@ -106,6 +121,18 @@ class Stream:
         bank.outside += np.bincount(bins, minlength=SHARES)
         for group, own in enumerate(bank.occupancy):
             own += np.bincount(codes[:, group] >> 4, minlength=16)
+
+    def _copies(self, hashes: Numbers) -> NDArray[np.bool_]:
+        """Return which rows are copies of one before them, and remember all."""
+        copies = np.zeros(len(hashes), np.bool_)
+        if self.recent is None:
+            return copies
+        keys = (hashes >> np.uint64(32)).astype(np.uint32)
+        copies[:] = True
+        copies[np.unique(keys, return_index=True)[1]] = False
+        copies |= np.isin(keys, self.recent)
+        self.recent = np.concatenate([self.recent, keys[~copies]])[-_RECENT:]
+        return copies
 
     def look(self, alpha: float, permutations: int, seed: int) -> Part:
         """Judge the window; with no more rows than at the last look it is the same look."""
@@ -165,6 +192,8 @@ class Stream:
             len(old.rows), old.sums.shape[1], len(old.minima), len(old.occupancy)
         )
         self.looked = -1
+        if self.recent is not None:
+            self.recent = self.recent[:0]
 
     def require_like(self, other: Stream) -> None:
         """Raise ValueError unless another worker's rows can be added."""
@@ -181,6 +210,8 @@ class Stream:
             self.learns = max(0, self.learns - other.reference.n)
             self.reference.merge(other.reference)
         self.window.merge(other.window)
+        if self.recent is not None and other.recent is not None:
+            self.recent = np.concatenate([self.recent, other.recent])[-_RECENT:]
         self.looks = max(self.looks, other.looks)
 
 
