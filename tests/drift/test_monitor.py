@@ -59,6 +59,7 @@ def test_no_drift(monitor, window, probes):
     assert report.model.same
     assert report.data.moved.first == ()
     assert 0.95 < report.error_ratio < 1.05
+    assert report.occupancy.shift < 2 * report.occupancy.chance
     assert "no drift" in report.summary()
     assert not report.cost.measured
     assert report.cost.gap < 0.02
@@ -324,6 +325,7 @@ def test_another_model_is_called_by_its_name(monitor, window, probes, rotation):
     report = judged(monitor, window @ rotation)
     assert report.model.verdict == "another"
     assert report.model.foreign_rows > 0.95
+    assert report.occupancy.shift > 10 * report.occupancy.chance
     assert report.summary().startswith("another embedding model")
     monitor.update_probes(probes @ rotation)
     model = monitor.report().model

@@ -24,6 +24,8 @@ class Features:
 
     Attributes
     ----------
+    d, groups : int
+        Dimensions of the vectors, and code bytes.
     directions : int64 (q,)
         Numbers of the eigen-dimensions that the codec keeps, in the order of their sums.
     basis : float32 (q, d)
@@ -38,7 +40,7 @@ class Features:
         columns = [i for i in range(len(arrays["basis"])) if i not in again]
         numbers = [dim for group in plan.groups for dim in group.dims]
         kinds = ["high" if g.kind == "vector" else "medium" for g in plan.groups for _ in g.dims]
-        self.d = codec.d
+        self.d, self.groups = codec.d, codec._core.groups
         self.mean: Floats = plan.mean
         self.directions = np.array([numbers[i] for i in columns], np.int64)
         self.basis: Floats = arrays["basis"][columns]

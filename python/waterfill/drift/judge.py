@@ -174,6 +174,41 @@ def _relative_error(features: Features, bank: Bank) -> float:
     return float(means[features.errors][1]) / max(variance, 1e-30)
 
 
+@dataclass(frozen=True)
+class Occupancy:
+    """How the cells of code bytes (their high nibbles) are used, beside the baseline.
+
+    Attributes
+    ----------
+    shift : float
+        Population stability index: the mean over code bytes of ``sum (p - q) log(p / q)``; 0.1 is
+        little, 0.25 much.
+    chance : float
+        What it comes to without a change, from rows as few as these.
+    unused : float
+        Share of the cells in use that are no longer.
+    """
+
+    shift: float
+    chance: float
+    unused: float
+
+    def __str__(self) -> str:
+        return f"cells of the codes: stability index {self.shift:.3f} ({self.chance:.3f} by chance)"
+
+
+def occupancy(reference: Bank, window: Bank) -> Occupancy:
+    """Compare how often each cell of each code byte was used."""
+    cells = reference.occupancy.shape[1]
+    counts = [bank.occupancy.astype(np.float64) for bank in (reference, window)]
+    old, new = ((each + 0.5) / (each.sum(axis=1, keepdims=True) + 0.5 * cells) for each in counts)
+    index = ((new - old) * np.log(new / old)).sum(axis=1).mean()
+    used = counts[0] > 0
+    unused = (used & (counts[1] == 0)).sum() / max(int(used.sum()), 1)
+    chance = (cells - 1) * (1 / max(reference.n, 1) + 1 / max(window.n, 1))
+    return Occupancy(float(index), chance, float(unused))
+
+
 def _largest(values: _Values) -> float:
     return float(values[np.argmax(np.abs(values))])
 

@@ -15,12 +15,12 @@ from waterfill.drift import state
 from waterfill.drift.canary import Canary
 from waterfill.drift.cost import Cost
 from waterfill.drift.features import Features
-from waterfill.drift.judge import error_ratio
+from waterfill.drift.judge import Occupancy, error_ratio, occupancy
 from waterfill.drift.model import Probes, model_of
 from waterfill.drift.recall import CanaryRecall
 from waterfill.drift.report import DriftReport
 from waterfill.drift.sensitivity import Sensitivity
-from waterfill.drift.stream import Stream, slots_for
+from waterfill.drift.stream import RECENT, Stream, slots_for
 from waterfill.drift.training_rows import untrained
 from waterfill.rows import FloatRows, Rows
 
@@ -49,7 +49,7 @@ class DriftMonitor:
     Rows that come together are alike, and tests that take them for independent alarm all the time.
     So rows are summed up in blocks, and blocks are what is compared: give ``block=`` the session,
     the document or whatever else rows come by. Without it all rows are taken for independent, but
-    for copies: stored vectors that come again among 4,096 others count once, and equal queries are
+    for copies: stored vectors that come again not long after count once, and equal queries are
     a block.
     """
 
@@ -140,7 +140,7 @@ class DriftMonitor:
         features = Features(codec)
         slots, groups = slots_for(len(features)), codec._core.groups if errors else 0
         data = Stream.empty(features, slots[:2], groups, _LEARNT_ROWS)
-        data.recent = np.empty(0, np.uint32)
+        data.recent = np.zeros(RECENT, np.uint32)
         asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
         if reference is not None:
             rows = Rows(reference, "reference", codec.d)
@@ -301,17 +301,19 @@ class DriftMonitor:
                 rest = settings.alpha - part
                 asked = self._queries.look(rest, settings.permutations, settings.seed + 1)
             seen = self._data.window
-            ratio = self._error_ratio()
+            ratio, cells = self._codes()
             model = model_of(self._data.features, self._data.reference, seen, self._probes)
             quality = seen.counted()
         cost = self._cost(canary, ratio, ntotal)
-        return DriftReport(data, asked, model, ratio, cost, quality, settings.alpha)
+        return DriftReport(data, asked, model, ratio, cells, cost, quality, settings.alpha)
 
-    def _error_ratio(self) -> float | None:
+    def _codes(self) -> tuple[float | None, Occupancy | None]:
+        """Return the growth of the error, and how cells are used, as far as they are known."""
         data = self._data
         if not data.errors or data.learns > 0 or data.window.n == 0:
-            return None
-        return error_ratio(data.features, data.reference, data.window)
+            return None, None
+        ratio = error_ratio(data.features, data.reference, data.window)
+        return ratio, occupancy(data.reference, data.window)
 
     def _cost(self, canary: Canary | None, ratio: float | None, ntotal: int | None) -> Cost | None:
         if canary is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from waterfill.drift.judge import Verdict
+from waterfill.drift.judge import Occupancy, Verdict
 from waterfill.drift.model import Model
 from waterfill.drift.moved import Movement
 
@@ -105,6 +105,8 @@ class DriftReport:
         Whether the embedding model is the one of the baseline.
     error_ratio : float or None
         Growth of the codec's relative squared error since the baseline.
+    occupancy : Occupancy or None
+        How the codes' cells are used.
     cost : Cost or None
         Of drift, in recall: measured if a canary was given, else estimated from the growth of the
         error, where the baseline tells how.
@@ -119,6 +121,7 @@ class DriftReport:
     queries: Part | None
     model: Model
     error_ratio: float | None
+    occupancy: Occupancy | None
     cost: Cost | None
     quality: dict[str, int]
     alpha: float
@@ -138,6 +141,8 @@ class DriftReport:
             lines += self.queries._words("queries")
         if self.error_ratio is not None:
             lines.append(f"error of the codec: {self.error_ratio:.2f} times the baseline's")
+        if self.occupancy is not None and self.data.alarms:
+            lines.append(str(self.occupancy))
         if self.cost is not None:
             lines.append(str(self.cost))
         bad = {name: n for name, n in self.quality.items() if n and name != "rows"}

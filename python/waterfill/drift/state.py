@@ -18,7 +18,7 @@ from waterfill.drift.features import Features
 from waterfill.drift.model import Probes
 from waterfill.drift.recall import CanaryRecall
 from waterfill.drift.sensitivity import Sensitivity
-from waterfill.drift.stream import Stream
+from waterfill.drift.stream import RECENT, Stream
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
 _MAGIC = b"PK\x03\x04"
@@ -133,9 +133,19 @@ def _settings(said: dict[str, Any]) -> Settings:
 def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[str, Any]) -> Stream:
     banks = [Bank.of_arrays(f"{name}.{part}", arrays) for part in ("reference", "window")]
     for bank in banks:
-        slots = len(bank.rows)
-        wanted = (slots, len(features)), (features.d,)
-        if (bank.sums.shape, bank.minima.shape) != wanted or slots & (slots - 1):
-            raise ValueError(f"{name} is of another codec")
+        _require_shapes(name, bank, features)
     counts = said["learns"], said["looks"], said["looked"]
-    return Stream(features, banks[0], banks[1], *counts, arrays.get(f"{name}.recent"))
+    recent = arrays.get(f"{name}.recent")
+    if recent is not None and (recent.shape, recent.dtype) != ((RECENT,), np.uint32):
+        raise ValueError(f"{name}.recent has shape {recent.shape}, dtype {recent.dtype}")
+    return Stream(features, banks[0], banks[1], *counts, recent)
+
+
+def _require_shapes(name: str, bank: Bank, features: Features) -> None:
+    slots, groups = len(bank.rows), len(bank.occupancy)
+    if slots == 0 or slots & (slots - 1) or groups not in (0, features.groups):
+        raise ValueError(f"{name} has {slots} slots and {groups} groups")
+    wanted = Bank.empty(slots, len(features), features.d, groups).arrays(name)
+    for each, array in bank.arrays(name).items():
+        if (array.shape, array.dtype) != (wanted[each].shape, wanted[each].dtype):
+            raise ValueError(f"{each} has shape {array.shape}, dtype {array.dtype}")

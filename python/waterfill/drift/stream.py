@@ -20,7 +20,7 @@ from waterfill.rows import FloatRows, Rows
 _BUDGET = 1_900_000  # bytes of all banks together
 _MOST_SLOTS, _FEWEST_SLOTS = 256, 8
 _FAR = 10.0  # times the largest norm of the baseline: such a row would hide all others
-_RECENT = 4096  # rows that copies are looked for among
+RECENT = 4096  # rows that copies are looked for among, about
 _LARGEST = 1e15  # beyond it, sums of squares of squares leave float32's range
 
 
@@ -39,9 +39,10 @@ class Stream:
         Looks at this baseline so far.
     looked : int
         Rows of the window at the last of them; -1 if it is another window.
-    recent : uint32 (m,) or None
-        Hashes of the last rows, to tell copies by. None where copies count: a query that is asked
-        twice is asked twice, and a vector that is stored twice is still one.
+    recent : uint32 (4096,) or None
+        Hashes of rows, each in a place of its own that the next one takes, to tell copies by. None
+        where copies count: a query that is asked twice is asked twice, and a vector that is stored
+        twice is still one.
     """
 
     features: Features
@@ -61,7 +62,7 @@ class Stream:
     @property
     def nbytes(self) -> int:
         """Bytes of its state."""
-        hashes = 0 if self.recent is None else 4 * _RECENT
+        hashes = 0 if self.recent is None else self.recent.nbytes
         return self.reference.nbytes + self.window.nbytes + hashes
 
     @property
@@ -127,11 +128,11 @@ class Stream:
         copies = np.zeros(len(hashes), np.bool_)
         if self.recent is None:
             return copies
-        keys = (hashes >> np.uint64(32)).astype(np.uint32)
+        keys, places = (hashes >> np.uint64(32)).astype(np.uint32), hashes % np.uint64(RECENT)
         copies[:] = True
         copies[np.unique(keys, return_index=True)[1]] = False
-        copies |= np.isin(keys, self.recent)
-        self.recent = np.concatenate([self.recent, keys[~copies]])[-_RECENT:]
+        copies |= self.recent[places] == keys
+        self.recent[places] = keys
         return copies
 
     def look(self, alpha: float, permutations: int, seed: int) -> Part:
@@ -193,7 +194,7 @@ class Stream:
         )
         self.looked = -1
         if self.recent is not None:
-            self.recent = self.recent[:0]
+            self.recent[:] = 0
 
     def require_like(self, other: Stream) -> None:
         """Raise ValueError unless another worker's rows can be added."""
@@ -211,7 +212,7 @@ class Stream:
             self.reference.merge(other.reference)
         self.window.merge(other.window)
         if self.recent is not None and other.recent is not None:
-            self.recent = np.concatenate([self.recent, other.recent])[-_RECENT:]
+            self.recent = np.maximum(self.recent, other.recent)
         self.looks = max(self.looks, other.looks)
 
 

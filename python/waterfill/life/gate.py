@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from waterfill.arguments import as_number, as_positive_int
+from waterfill.drift.canary import Canary
 from waterfill.index import Index
 from waterfill.life.compare import Comparison, compare
 from waterfill.rows import Rows
@@ -23,8 +24,9 @@ class Gate:
     ----------
     recall_drop : float or None
         Recall that may be lost, as a share of 1; None if recall is not looked at.
-    canary : array_like, shape (m, d), or a pair of it and ids of int, shape (m, k or more)
-        Queries; or queries and their true neighbours, best first. Some hundreds.
+    canary : array_like, shape (m, d), a pair of it and ids of int, shape (m, k or more), or Canary
+        Queries; or queries and their true neighbours, best first; or the queries of what drift is
+        measured with. Some hundreds.
     vectors : array_like or BlockSource, shape (ntotal, d), optional
         Where the true neighbours are found if they are not given: see `compare`.
     k : int
@@ -65,6 +67,8 @@ class Gate:
     @property
     def queries(self) -> Any:
         """The canary's queries, shape (m, d)."""
+        if isinstance(self.canary, Canary):
+            return self.canary.queries
         return self.canary[0] if isinstance(self.canary, tuple) else self.canary
 
     @property
