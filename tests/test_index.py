@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import threading
 
 import faiss
@@ -305,3 +306,12 @@ def test_l2_holds_for_norms_that_training_did_not_see(base, queries, codec):
     full = index.search(queries, 10)[1]
     kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(two_stage, full, strict=True)])
     assert kept >= 0.95
+
+
+def test_settings_of_a_copy_are_its_own(codec, base):
+    index = wf.IndexFlat(codec)
+    index.add(base[:50])
+    index.refine_factor = 7
+    again = copy.copy(index)
+    again.refine_factor = 9
+    assert index.refine_factor == 7

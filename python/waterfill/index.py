@@ -318,7 +318,7 @@ class Index(Collection):
             return _remake, (type(self), state)
         borrowed = None if isinstance(self._refine, str) else self._refine
         own = {
-            "_given": self._given,
+            "_given": dict(self._given),  # the copy's own, too
             "_keeps_ids": self._keeps_ids,
             "_quarantine": held,
             "verbose": self.verbose,

@@ -316,3 +316,22 @@ def test_gates_are_checked_when_they_are_made(queries, truth):
         wf.Gate(queries[:0])
     with pytest.raises(ValueError, match="canary has 3 parts"):
         wf.Gate((queries, truth, truth))
+
+
+def test_bad_rows_are_left_out_as_by_an_index(live, fresh):
+    before = live.ntotal
+    bad = np.array(fresh[:5])
+    bad[2, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="1 of 5 rows are left out: row 2"):
+        live.add(bad, policy="quarantine")
+    assert live.ntotal == before + 4
+    assert list(live.quarantine[0].rows) == [2]
+    with pytest.raises(ValueError, match="row 2"):
+        live.add(bad)
+
+
+def test_a_gate_asks_the_queries_of_a_canary(live, stored, fresh, queries):
+    canary = wf.Canary(queries, stored[:1000], k=10)
+    gate = wf.Gate(canary, vectors=stored)
+    report = live.swap(wf.retrain(live.index, stored, vectors=stored), gate=gate)
+    assert report.comparison.queries == len(queries)

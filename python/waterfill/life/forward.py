@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.admission import Policy, Quarantine
 from waterfill.arguments import Metric
 from waterfill.codec import Codec
 from waterfill.collection import Labels
@@ -77,15 +78,17 @@ class Forward:
 
     # Telling.
 
-    def add(self, x: Any, numeric_type: int = 0) -> None:
+    def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
         """Encode vectors and append them to the current generation; waits for a swap."""
         with self._writing:
-            self.index.add(x, numeric_type)
+            self.index.add(x, numeric_type, policy=policy)
 
-    def add_with_ids(self, x: Any, ids: Any, numeric_type: int = 0) -> None:
+    def add_with_ids(
+        self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
+    ) -> None:
         """Append vectors with ids of their own; waits for a swap."""
         with self._writing:
-            self.index.add_with_ids(x, ids, numeric_type)
+            self.index.add_with_ids(x, ids, numeric_type, policy=policy)
 
     def remove_ids(self, x: Any) -> int:
         """Remove vectors by id and return how many; waits for a swap."""
@@ -130,6 +133,12 @@ class Forward:
     def manifest(self) -> Manifest | None:
         """What its codec was made of and how: see `Codec.manifest`."""
         return self.codec.manifest
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Rows that the current generation left out and kept: see `IndexFlat.add`."""
+        found: Quarantine = self.index.quarantine
+        return found
 
     @property
     def nbytes(self) -> int:
