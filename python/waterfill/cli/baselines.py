@@ -181,8 +181,9 @@ def draw_canary(
     try:
         return wf.Canary(asked, stored, k, metric)
     except ValueError as error:
-        name = rows.name if queries is None else f"{rows.name} and {queries.name}"
-        raise ValueError(f"{name}: too few rows for a canary: {error}") from None
+        own = f", of which {len(asked)} ask (or give --queries and --new-queries)"
+        name = f"{rows.name}{own if queries is None else f' and {queries.name}'}"
+        raise ValueError(f"too few rows for a canary: {name}: {error}") from None
 
 
 def _drawn(

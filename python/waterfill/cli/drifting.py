@@ -19,6 +19,7 @@ from waterfill.cli.output import Output, pairs
 from waterfill.drift.judge import FEWEST_BLOCKS
 from waterfill.drift.state import is_state
 
+_MEASURE = "; --canary measures it"
 _TO_DO = {
     "fine": "keep the codec",
     "measure": "measure",
@@ -140,6 +141,7 @@ def drift(
       waterfill drift base.drift today.npy --save base.drift --json
     """
     policy = wf.RetrainPolicy(max_recall_loss, persist=1, cooldown=0)
+    baseline.stat()  # a name that is not there gets Python's own error, whatever its ending
     kept = is_state(baseline)
     if save is not None:
         read = (new, codec, queries, new_queries, blocks, baseline_blocks)
@@ -175,9 +177,8 @@ def drift(
         monitor.update_queries(today.queries)
     with out.progress("measuring recall" if canary else "judging"):
         report = monitor.report(drawn)
+    _require_judged(report, new)
     answer = _answer(report, policy)
-    if answer.code == 0:
-        _require_judged(report, new)
     if save is not None:
         monitor.reset()  # the next look is at other vectors, and the second at this baseline
         monitor.save(save)
@@ -250,19 +251,20 @@ def _answer(report: wf.DriftReport, policy: wf.RetrainPolicy) -> _Answer:
         return _Answer("model", _REEMBED + also)
     seen = "drift" if report.drift else "no drift"
     if decision is None:
-        unknown = ", and what it costs is not known; --canary measures it"
+        unknown = f", and what it costs is not known{_MEASURE}"
         return _Answer("fine", seen + (unknown if report.drift else ""))
     if decision.retrain:
         return _Answer("retrain", decision.reason)
     if decision.measure:
         return _Answer("measure", f"{decision.reason} (--canary)")
-    return _Answer("fine", f"{seen}; {decision.reason}")
+    unsure = report.drift and not (report.cost and report.cost.measured)
+    return _Answer("fine", f"{seen}; {decision.reason}{_MEASURE if unsure else ''}")
 
 
 def _require_judged(report: wf.DriftReport, new: Path) -> None:
-    """Refuse to call fine what nothing is known of."""
+    """Refuse to answer where nothing is known."""
     measured = report.cost is not None and report.cost.measured
-    if not report.data.judged and not measured:
+    if not report.data.judged and not measured and report.model.same:
         raise ValueError(
             f"{new}: {report.data.rows:,} rows in {report.data.blocks} blocks tell nothing; at "
             f"least {FEWEST_BLOCKS} blocks are needed"

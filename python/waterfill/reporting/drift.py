@@ -25,6 +25,7 @@ _FAMILY = ("family", "what it sees", "largest change", "p, corrected", "alarm")
 _MOVED = ("what", "class", "change", "how far", "standard errors")
 _ENERGY = ("class", "dimensions", "baseline", "now")
 _PAIR = ("what", "value")
+_NAMED = 3
 _DEVIATIONS = ("mean", "dimensions")
 
 
@@ -51,14 +52,19 @@ def verdict(report: DriftReport) -> str:
         return f"{kind}: vectors of two models do not compare"
     if report.data.learning:
         return f"The baseline is not complete: {report.data.baseline_rows:,} vectors so far"
-    found = []
-    if report.data.alarms:
-        found.append(f"vectors ({', '.join(report.data.alarms)})")
-    if report.queries is not None and report.queries.alarms:
-        found.append(f"queries ({', '.join(report.queries.alarms)})")
+    parts = {"vectors": report.data}
+    if report.queries is not None:
+        parts["queries"] = report.queries
+    found = [f"{name} ({_alarms(part)})" for name, part in parts.items() if part.alarms]
     if found:
         return f"Drift of {' and of '.join(found)}"
     return "No drift" if report.data.judged else "Too few vectors to tell"
+
+
+def _alarms(part: Part) -> str:
+    if len(part.alarms) <= _NAMED:
+        return ", ".join(part.alarms)
+    return f"{len(part.alarms)} of {len(part.verdicts)} families"
 
 
 def change(one: Verdict) -> str:

@@ -95,7 +95,7 @@ def _families(axis: Any, name: str, part: Part, alpha: float) -> None:
     _grid(axis, "x")
     _powers_of_ten(axis)
     axis.set_title(f"Families of tests: {part.rows:,} {name} against {part.baseline_rows:,}")
-    axis.set_xlabel(f"p, corrected: rarer to the right, an alarm beyond {alpha:g} (dashed)")
+    axis.set_xlabel(f"p, corrected: an alarm beyond {alpha:g} (dashed)")
 
 
 def _moved(axis: Any, name: str, part: Part) -> None:
