@@ -18,7 +18,7 @@ from cli.harness import DATA
 BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
-    *("search", "info", "export-faiss"),
+    *("search", "info", "export-faiss", "drift"),
 )
 
 

@@ -79,12 +79,14 @@ def joined(parts: Sequence[Vectors]) -> Vectors:
     return Vectors(whole, whole.name)
 
 
-def check_output(path: Path, inputs: Sequence[Path | None]) -> None:
+def check_output(path: Path, inputs: Sequence[Path | None], option: str = "-o") -> None:
     """Refuse, before any work, a name that cannot be written or that is an input's."""
     if path.is_dir():
-        raise UsageError(f"-o {path} is a directory; give a file name")
+        raise UsageError(f"{option} {path} is a directory; give a file name")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"-o {path}: there is no directory {path.absolute().parent}; make it")
+        raise UsageError(
+            f"{option} {path}: there is no directory {path.absolute().parent}; make it"
+        )
     for given in inputs:
         if given is not None and path.exists() and given.exists() and path.samefile(given):
-            raise UsageError(f"-o {path} is a file that is read; give another name")
+            raise UsageError(f"{option} {path} is a file that is read; give another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ class Part:
         """Families that differ."""
         return tuple(verdict.family for verdict in self.verdicts if verdict.alarm)
 
-    def _words(self, name: str) -> list[str]:
+    def lines(self, name: str) -> list[str]:
+        """Say what was found of what is called so; what moved stands indented below."""
         if self.learning:
             return [f"{self.baseline_rows:,} {name} seen, which become the baseline"]
         sizes = f"{self.rows:,} {name} against {self.baseline_rows:,} of the baseline"
@@ -134,33 +136,32 @@ class DriftReport:
 
     def summary(self) -> str:
         """Say it in plain words, a line a finding."""
-        lines = self.data._words("vectors")
+        lines = self.data.lines("vectors")
         if not self.model.same:
             lines.insert(0, str(self.model))
         if self.queries is not None:
-            lines += self.queries._words("queries")
+            lines += self.queries.lines("queries")
         if self.error_ratio is not None:
             lines.append(f"error of the codec: {self.error_ratio:.2f} times the baseline's")
         if self.occupancy is not None and self.data.alarms:
             lines.append(str(self.occupancy))
         if self.cost is not None:
             lines.append(str(self.cost))
+        return "\n".join([*lines, *filter(None, [self.bad_rows()])])
+
+    def bad_rows(self) -> str:
+        """Say how many rows are flawed, or copies; nothing if none are."""
         bad = {name: n for name, n in self.quality.items() if n and name != "rows"}
-        if bad:
-            found = ", ".join(f"{n:,} {name}" for name, n in bad.items())
-            lines.append(f"of {self.quality['rows']:,} rows seen: {found}")
-        return "\n".join(lines)
+        found = ", ".join(f"{n:,} {name}" for name, n in bad.items())
+        return f"of {self.quality['rows']:,} rows seen: {found}" if found else ""
 
     def __str__(self) -> str:
         return self.summary()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, with nothing that JSON cannot hold."""
-        return {
-            "drift": self.drift,
-            **asdict(self),
-            "summary": self.summary(),
-        }
+        """Return all of it, with nothing that JSON cannot hold: None for an infinity or a NaN."""
+        said = {"drift": self.drift, **asdict(self), "summary": self.summary()}
+        return {name: _plain(value) for name, value in said.items()}
 
     def _repr_html_(self) -> str:
         from waterfill.reporting.drift import drift_html
@@ -172,3 +173,12 @@ class DriftReport:
         from waterfill.reporting.drift_plot import plot
 
         return plot(self)
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples, and None for what is no finite number."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,192 @@
+"""waterfill drift: its answers are exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import waterfill as wf
+from cli.harness import DATA, Runner
+
+BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
+OLD = 2600
+
+
+def turned(base: np.ndarray, rows: np.ndarray, directions: int) -> np.ndarray:
+    """Turn rows within the leading directions: nothing leaves them, but the codec fits no more."""
+    mean = base.mean(axis=0)
+    basis = np.linalg.eigh(np.cov(base.T))[1][:, ::-1].T[:directions]
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.standard_normal((directions, directions)))[0]
+    along = (rows - mean) @ basis.T
+    return (rows + (along @ turn - along) @ basis).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory, base) -> Path:
+    """Sentences of two times; later ones turned a little, far, and everywhere; states."""
+    directory = tmp_path_factory.mktemp("days")
+    old, new = base[:OLD], base[OLD:]
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((384, 384)))[0]
+    for name, rows in {
+        "old": old,
+        "new": new,
+        "far": turned(base, new, 200),
+        "model": (new @ turn).astype(np.float32),
+        "few": new[:7],
+        "shifted": new + 0.05 * np.eye(384, dtype=np.float32)[7],
+    }.items():
+        np.save(directory / f"{name}.npy", rows)
+    run = Runner(directory)
+    run("train", "old.npy", "--code-bytes", 24, "-o", "codec.wf")
+    run("drift", "old.npy", "new.npy", "--code-bytes", 24, "--canary", "--save", "state.drift")
+    return directory
+
+
+@pytest.fixture
+def look(days) -> Runner:
+    return Runner(days)
+
+
+def answer(done) -> str:
+    return done.document["decision"]["answer"]
+
+
+def test_no_drift_is_0(look):
+    page = look("drift", "old.npy", "new.npy").out
+    assert "2,200 vectors against 1,300 of the baseline: no drift" in page
+    assert page.splitlines()[-2].startswith("decision  keep the codec: no drift")
+    assert max(map(len, page.splitlines())) <= 80
+    found = look("drift", "old.npy", "new.npy", "--no-errors", "--json").document
+    assert (found["drift"], found["cost"], found["error_ratio"]) == (False, None, None)
+    assert found["decision"] == {"answer": "fine", "reason": "no drift"}
+
+
+def test_drift_that_costs_nothing_is_0(look):
+    done = look("drift", "old.npy", "shifted.npy", "--json").document
+    assert done["drift"]
+    assert done["data"]["moved"]["first"][0]["number"] == 7
+    assert done["decision"]["answer"] == "fine"
+    done = look("drift", "old.npy", "shifted.npy", "--no-errors")
+    assert "what it costs is not known; --canary measures it" in " ".join(done.out.split())
+
+
+def test_an_estimate_asks_for_a_canary_and_a_canary_for_retraining(look):
+    done = look("drift", "state.drift", "far.npy", "--json", code=3)
+    assert answer(done) == "measure"
+    assert not done.document["cost"]["measured"]
+    done = look("drift", "state.drift", "far.npy", "--canary", "--json", code=3)
+    assert answer(done) == "retrain"
+    cost = done.document["cost"]
+    assert cost["measured"]
+    assert cost["gap_low"] > 0.01
+    loss = ("--max-recall-loss", cost["gap"])
+    done = look("drift", "state.drift", "far.npy", "--canary", "--json", *loss)
+    assert answer(done) == "fine"
+
+
+def test_another_model_is_3(look):
+    done = look("drift", "old.npy", "model.npy", "--no-errors", "--json", code=3)
+    assert answer(done) == "model"
+    page = look("drift", "old.npy", "model.npy", "--no-errors", code=3).out
+    assert page.startswith("model.npy")
+    assert "decision  embed again" in page
+
+
+def test_it_is_what_the_library_says(look, base):
+    arguments = ("--codec", "codec.wf", "--canary", "--seed", 4, "-k", 5, "--metric", "l2")
+    files = ("--queries", QUERY, "--new-queries", QUERY)
+    # Its own rows would leave none to compare with: the later ones are the baseline here.
+    found = look("drift", "new.npy", "old.npy", *arguments, *files, "--json").document
+    queries = np.load(QUERY).astype(np.float32)
+    monitor = wf.DriftMonitor.from_codec(
+        wf.read_codec(look.directory / "codec.wf"),
+        base[OLD:],
+        queries=queries,
+        metric="l2",
+        seed=4,
+    )
+    monitor.update(base[:OLD])
+    monitor.update_queries(queries)
+    report = monitor.report().to_dict()
+    assert {name: found[name] for name in ("data", "queries", "model", "error_ratio")} == {
+        name: report[name] for name in ("data", "queries", "model", "error_ratio")
+    }
+    assert found["cost"]["measured"]
+
+
+def test_looks_are_counted_in_a_state(look, days, tmp_path):
+    state = tmp_path / "state.drift"
+    state.write_bytes((days / "state.drift").read_bytes())
+    before = wf.DriftMonitor.load(state)
+    found = [
+        look("drift", state, name, "--save", state, "--json").document["data"]
+        for name in ("new.npy", "shifted.npy")
+    ]
+    assert [data["look"] for data in found] == [2, 3]  # the first one made the state
+    assert [data["rows"] for data in found] == [2200, 2200]  # and a window is forgotten
+    assert wf.DriftMonitor.load(state).nbytes == before.nbytes
+
+
+def test_blocks(look, days, base):
+    labels = [f"session {i // 10}" for i in range(4800)]
+    (days / "old.txt").write_text("\n".join(labels[:OLD]) + "\n")
+    np.save(days / "new-blocks.npy", np.array(labels[OLD:]))
+    arguments = ("--baseline-blocks", "old.txt", "--blocks", "new-blocks.npy", "--json")
+    found = look("drift", "old.npy", "new.npy", *arguments).document
+    assert not found["drift"]
+    (days / "one.txt").write_text("a\n" * 2200)
+    error = look("drift", "old.npy", "new.npy", "--blocks", "one.txt", code=1).err
+    assert "2,200 rows in 1 blocks tell nothing; at least 8" in error
+    assert (
+        "2200 rows of new.npy"
+        in look("drift", "old.npy", "new.npy", "--blocks", "old.txt", code=1).err
+    )
+
+
+BAD_DATA = {
+    "too few": (["old.npy", "few.npy"], "few.npy: 7 rows in 7 blocks tell nothing"),
+    "no half": (["few.npy", "new.npy"], "few.npy: has 7 rows; at least 1000"),
+    "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary: few.npy"),
+    "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
+    "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
+    "no vectors": (["codec.wf", "new.npy"], "ending '.wf' is not known"),
+}
+BAD_USAGE = {
+    "alpha": (["old.npy", "new.npy", "--alpha", 0.5], "--alpha=0.5 must be above 0"),
+    "bytes": (["old.npy", "new.npy", "--code-bytes", 999], "--code-bytes=999 must be"),
+    "seed": (["old.npy", "new.npy", "--seed", -1], "--seed=-1 must be"),
+    "k": (["old.npy", "new.npy", "-k", 0], "-k=0 must be at least 1"),
+    "loss": (["old.npy", "new.npy", "--max-recall-loss", 2], "--max-recall-loss=2 must be"),
+    "trained": (
+        ["old.npy", "new.npy", "--codec", "codec.wf", "--code-bytes", 8],
+        "--code-bytes is for training",
+    ),
+    "alone": (["old.npy", "new.npy", "--new-queries", QUERY], "needs --queries"),
+    "settled": (["state.drift", "new.npy", "--alpha", 0.1], "state.drift is a state"),
+    "errors": (["state.drift", "new.npy", "--no-errors"], "--no-errors is for a baseline"),
+    "other k": (["state.drift", "new.npy", "--canary", "-k", 3], "state.drift has -k 10"),
+    "unknown queries": (
+        ["state.drift", "new.npy", "--new-queries", QUERY],
+        "state.drift was saved without --queries",
+    ),
+    "an input": (["old.npy", "new.npy", "--save", "old.npy"], "--save old.npy is a file that"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_1(look, case):
+    arguments, words = BAD_DATA[case]
+    done = look("drift", *arguments, code=1)
+    assert words in done.err
+    assert (done.out, done.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("case", BAD_USAGE)
+def test_bad_usage_is_2(look, case):
+    arguments, words = BAD_USAGE[case]
+    done = look("drift", *arguments, code=2)
+    assert words in done.err
+    assert done.out == ""
