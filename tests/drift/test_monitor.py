@@ -162,6 +162,18 @@ def test_copies_are_one_block(monitor, fresh):
         assert report.quality["duplicates"] == WINDOW - len(np.unique(x, axis=0))
 
 
+def test_rounding_is_no_drift(young, fresh):
+    """Norms of 1 that came through float16, and others that did not; many rows of each."""
+    rng = np.random.default_rng(4)
+    rows = np.repeat(fresh, 6, axis=0) + rng.normal(0, 0.01, (6 * len(fresh), 384))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    rows = rng.permutation(rows)
+    monitor = wf.DriftMonitor.from_codec(young, rows[:8000].astype(np.float16))
+    report = judged(monitor, rows[8000:])
+    assert abs(report.data.verdicts[4].effect - 1) < 1e-3
+    assert "norm" not in report.data.alarms
+
+
 def test_too_few_blocks_are_no_verdict(monitor, window):
     monitor.update(100 * window[:50], block="one session")
     report = monitor.report()

@@ -171,6 +171,7 @@ def error_ratio(features: Features, reference: Bank, window: Bank) -> float:
 def _relative_error(features: Features, bank: Bank) -> float:
     means = bank.means
     variance = float(means[features.lengths][2] - np.square(means[features.z]).sum())
+    variance *= bank.n / max(bank.n - 1, 1)
     return float(means[features.errors][1]) / max(variance, 1e-30)
 
 

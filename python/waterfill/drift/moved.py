@@ -159,7 +159,7 @@ def _switched(features: Features, reference: Bank, window: Bank) -> list[Moved]:
     """Return dimensions that vary, and did not, or the other way round."""
     was, dead, alive = switched(reference, window)
     spans = np.maximum(window.maxima - window.minima, 0)
-    score = _CERTAIN * np.maximum(spans, was) / np.median(was)
+    score = _CERTAIN * np.maximum(spans, was) / _usual_span(was)
     return [
         _named(features, "dimension", int(i), change, spans[i] / max(was[i], 1e-30), score[i])
         for change, some in (("dead", dead), ("alive", alive))
@@ -173,10 +173,16 @@ def switched(
     """Return the baseline's spans, and which dimensions are constant now, or are no longer."""
     was = reference.maxima - reference.minima
     spans = np.maximum(window.maxima - window.minima, 0)
-    constant = _SPAN * float(np.median(was))
+    constant = _SPAN * _usual_span(was)
     dead = (was > 10 * constant) & (spans <= constant)
     alive = (was <= constant) & (spans > 10 * constant)
     return was, dead, alive
+
+
+def _usual_span(spans: NDArray[np.float32]) -> float:
+    """Return the median of those spans that are not 0."""
+    varying = spans[spans > 0]
+    return float(np.median(varying)) if len(varying) else 1.0
 
 
 def _named(features: Features, kind: str, i: int, change: str, effect: Any, score: Any) -> Moved:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 _PRIOR = 8.0  # degrees of freedom that the common variance of a family's features stands for
+_SLACK = 0.1  # of a feature's floor: less than that is rounding, in however many rows
 _CHUNK = 128  # permutations at a time, so that what is computed of them stays in the cache
 _TINY = 1e-30
 _FEWEST = 4  # blocks that are drawn
@@ -105,7 +106,8 @@ def compare(
     groups : dict of Group
         Families of features that are judged together.
     floors : float32 (f,)
-        Standard deviation of a row, below which a feature is not told from a constant.
+        Standard deviation of a row, below which a feature is not told from a constant; and a tenth
+        of it is what means may differ by, however many rows there are.
     permutations : int
     seed : int
 
@@ -114,10 +116,10 @@ def compare(
     dict of Difference
     """
     rows = np.concatenate([reference.rows, window.rows])
-    sums = _standardised(np.concatenate([reference.sums, window.sums]), rows, floors)
+    both = np.concatenate([reference.sums, window.sums])
     chosen = np.zeros((1, len(rows)), np.float32)
     chosen[:, len(reference) :] = 1
-    parts = _Sums(sums, rows)
+    parts = _Sums(both, rows, floors)
     found = parts.t(chosen)
     size = parts.alike(chosen)
     largest = _permuted(parts, groups, len(rows), size, permutations, seed)
@@ -128,22 +130,27 @@ def compare(
     return differences
 
 
-def _standardised(sums: Floats, rows: Floats, floors: Floats) -> Floats:
-    """Take the common mean away, and divide by what a row contributes to the deviation of sums."""
+def _standardised(sums: Floats, rows: Floats, floors: Floats) -> tuple[Floats, Floats]:
+    """Take the common mean away, and divide by what a row contributes to the deviation of sums.
+
+    Returns that, and the squares of what means may differ by.
+    """
     exact, n = sums.astype(np.float64), rows.astype(np.float64)
     left = exact - n[:, None] * (exact.sum(axis=0) / n.sum())
     scale = np.maximum(np.sqrt(np.square(left).sum(axis=0) / n.sum()), floors)
-    standardised: Floats = (left / np.maximum(scale, 1e-150)).astype(np.float32)
-    return standardised
+    scale = np.maximum(scale, 1e-150)
+    slack = np.square(_SLACK * floors / scale)
+    return (left / scale).astype(np.float32), slack.astype(np.float32)
 
 
 class _Sums:
     """What t needs of any subset of blocks, as products with a matrix."""
 
-    def __init__(self, sums: Floats, rows: Floats) -> None:
-        self._sums, self._rows = sums, rows
-        self._products = sums * rows[:, None]
-        self._squares = np.square(sums)
+    def __init__(self, sums: Floats, rows: Floats, floors: Floats) -> None:
+        self._rows = rows
+        self._sums, self._slack = _standardised(sums, rows, floors)
+        self._products = self._sums * rows[:, None]
+        self._squares = np.square(self._sums)
         one = np.ones((1, len(rows)), np.float32)
         self._whole = self._parts(one)
 
@@ -161,7 +168,7 @@ class _Sums:
     def t(self, chosen: Floats) -> Floats:
         """Return t of each feature, for each row of zeros and ones that chooses blocks."""
         (mean, error), (other, beside) = self._sides(chosen)
-        t: Floats = (mean - other) / np.sqrt(error + beside)
+        t: Floats = (mean - other) / np.sqrt(error + beside + self._slack)
         return t
 
     def alike(self, chosen: Floats) -> int:

@@ -108,7 +108,8 @@ class RetrainPolicy:
         seen = f"{self._streak} of {self.persist} looks"
         if self._streak < self.persist:
             return Decision(False, f"{found}, more than the {limit}: {seen}; look again")
-        return Decision(True, f"{found}, more than the {limit}, in {self._streak} looks in a row")
+        again = f", in {self._streak} looks in a row" if self._streak > 1 else ""
+        return Decision(True, f"{found}, more than the {limit}{again}")
 
     def _of_estimate(self, cost: Cost) -> Decision:
         found = f"by the growth of the error {cost.gap:.3f} of recall may be lost"
