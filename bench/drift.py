@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import datasets
 import numpy as np
 from drift_detectors import ESTABLISHED, Detector
-from drift_streams import KINDS, Drift, Rows, Traffic, Window, drifts, subtle
+from drift_streams import KINDS, Drift, Rows, Traffic, Window, drifts, normalized, subtle
 
 import waterfill as wf
 from waterfill.drift import DriftMonitor, DriftReport
@@ -189,25 +189,33 @@ def detector_costs(world: World, detector: Detector) -> dict[str, float]:
     return found | {"state, bytes": float(detector.nbytes)}
 
 
+def findings(
+    world: World, detector: Detector, streams: int, windows: int
+) -> Iterator[tuple[str, str]]:
+    """Yield what a column of the table says of a detector, as it is found."""
+    for name, number in detector_costs(world, detector).items():
+        yield name, f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    for kind, share in false_alarms(world, detector, streams).items():
+        yield f"false alarms, {kind}", f"{share:.1%}"
+    again = [Drift("iid, normalized again", normalized)]  # of rows of norm one
+    for name, share in power(world, detector, windows, lambda: again).items():
+        yield f"false alarms, {name}", f"{share:.0%}"
+    for made in (world.drifts, world.subtle):
+        for name, share in power(world, detector, windows, made).items():
+            yield f"power, {name}", f"{share:.0%}"
+
+
 def side_by_side(world: World, detectors: list[Detector], streams: int, windows: int) -> None:
-    """Print what is found of each detector when it is done, and a Markdown table of all."""
+    """Print what is found of each detector, and a Markdown table of all."""
     columns: dict[str, dict[str, str]] = {}
     for detector in detectors:
-        column = {
-            name: f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-            for name, number in detector_costs(world, detector).items()
-        }
-        for kind, share in false_alarms(world, detector, streams).items():
-            column[f"false alarms, {kind}"] = f"{share:.1%}"
-        for made in (world.drifts, world.subtle):
-            for name, share in power(world, detector, windows, made).items():
-                column[f"power, {name}"] = f"{share:.0%}"
-        columns[detector.name] = column
-        for row, value in column.items():
-            print(f"{detector.name}: {row}: {value}", flush=True)
+        column = columns.setdefault(detector.name, {})
+        for name, value in findings(world, detector, streams, windows):
+            column[name] = value
+            print(f"{detector.name}: {name}: {value}", flush=True)
     print(f"\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for row in {row: None for column in columns.values() for row in column}:
-        print(f"| {row} | {' | '.join(column.get(row, '') for column in columns.values())} |")
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        print(f"| {name} | {' | '.join(column.get(name, '') for column in columns.values())} |")
 
 
 def detectors_of(names: str, world: World) -> list[Detector]:
