@@ -150,3 +150,40 @@ def drifts(
         Drift("rotated", lambda x, own: x @ rotation(x.shape[1], int(own.integers(1 << 30)))),
         Drift("another model", lambda x, own: foreign[own.integers(len(foreign), size=len(x))]),
     ]
+
+
+def normalized(x: Rows, _: np.random.Generator) -> Rows:
+    """Divide by norms that are one but for rounding: no drift to anyone who looks for it."""
+    return (x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)).astype(np.float32)
+
+
+def subtle(pool: Rows, basis: Rows, topic: Rows, rng: np.random.Generator) -> list[Drift]:
+    """Return changes that are weak, or that means and variances do not show; as `drifts`."""
+    mean, spread = pool.mean(axis=0), pool.std(axis=0)
+    usable = np.flatnonzero(spread > 0.1 * np.median(spread))
+    dimension, along = int(rng.choice(usable)), basis[rng.integers(len(basis) * 9 // 10)]
+    deviation = float(((pool - mean) @ along).std())
+
+    def two_values(x: Rows, _: np.random.Generator) -> Rows:
+        x = x.copy()
+        left = x[:, dimension] - mean[dimension]
+        x[:, dimension] = mean[dimension] + np.copysign(spread[dimension], left)
+        return x
+
+    def mixed(x: Rows, own: np.random.Generator) -> Rows:
+        x = x.copy()
+        some = own.permutation(len(x))[: len(x) // 20]
+        x[some] = topic[own.integers(len(topic), size=len(some))]
+        return x
+
+    return [
+        Drift("5 % new topic", mixed),
+        Drift(
+            "direction +0.2 sd",
+            lambda x, _: x + np.float32(0.2 * deviation) * along,
+        ),
+        Drift("all dimensions +0.1 sd", lambda x, _: x + np.float32(0.1) * spread),
+        Drift("spread x1.05", lambda x, _: mean + np.float32(1.05) * (x - mean)),
+        Drift("dimension of two values", two_values),
+        Drift("dimensions shuffled apart", lambda x, own: own.permuted(x, axis=0)),
+    ]
