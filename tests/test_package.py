@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import waterfill as wf
@@ -61,6 +62,17 @@ def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base):
     exec(block, scope)
     assert scope["index"].d == 384
     assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_the_readmes_monitor_and_swap_run(base, codec):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "wf.DriftMonitor" in block)
+    index = wf.IndexFlat(codec)
+    index.add(base)
+    scope: dict[str, object] = {"wf": wf, "np": np, "vectors": base, "index": index}
+    exec(block, scope)
+    assert scope["live"].generation == 2
+    assert not scope["report"].drift
 
 
 def test_importing_needs_numpy_alone():

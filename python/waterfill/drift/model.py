@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill.drift.bank import SHARES, Bank
 from waterfill.drift.features import Features
@@ -32,22 +33,32 @@ class Probes:
 
     Attributes
     ----------
-    vectors : float32 (m, d)
-        As the model of the baseline gave them.
+    vectors : float16 (m, d)
+        As the model of the baseline gave them, times `scale`.
+    scale : float
+        A power of two that lets float16 hold them.
     checked, changed : int
         Probes that were embedded again, and those that came out otherwise.
     cosines : float
         Sum of their cosines with what they were.
     """
 
-    vectors: Floats
+    vectors: NDArray[np.float16]
+    scale: float
     checked: int = 0
     changed: int = 0
     cosines: float = 0.0
 
+    @classmethod
+    def of(cls, vectors: Floats) -> Probes:
+        """Keep embeddings."""
+        largest = float(np.abs(vectors).max())
+        scale = 2.0 ** -np.floor(np.log2(largest)) if largest > 0 else 1.0
+        return cls((vectors * scale).astype(np.float16), float(scale))
+
     def update(self, again: Floats) -> None:
         """Compare with the same texts, embedded again."""
-        old, new = self.vectors.astype(np.float64), again.astype(np.float64)
+        old, new = self.vectors.astype(np.float64) / self.scale, again.astype(np.float64)
         lengths = np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1)
         far = np.linalg.norm(new - old, axis=1) > _TOLERANCE * np.maximum(lengths[0], 1e-30)
         self.checked += len(old)

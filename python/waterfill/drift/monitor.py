@@ -138,7 +138,7 @@ class DriftMonitor:
             canary=_measured(codec, canary),
         )
         features = Features(codec)
-        slots, groups = slots_for(len(features)), codec._core.groups if errors else 0
+        slots, groups = slots_for(len(features), codec.d), codec._core.groups if errors else 0
         data = Stream.empty(features, slots[:2], groups, _LEARNT_ROWS)
         data.recent = np.zeros(RECENT, np.uint32)
         asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
@@ -150,7 +150,7 @@ class DriftMonitor:
             asked.learn(Rows(queries, "queries", codec.d), None, query_blocks, _FEWEST_QUERIES)
         if reference is not None and errors:
             settings.sensitivity = _sensitivity(codec, rows, chosen, queries, settings.metric)
-        kept = None if probes is None else Probes(_probe_rows(codec.d, probes))
+        kept = None if probes is None else Probes.of(_probe_rows(codec.d, probes))
         return cls(codec, settings, data, asked, kept)
 
     @property

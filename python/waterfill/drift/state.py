@@ -22,7 +22,7 @@ from waterfill.drift.stream import RECENT, Stream
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
 _MAGIC = b"PK\x03\x04"
-_PROBED = ("checked", "changed", "cosines")
+_PROBED = ("scale", "checked", "changed", "cosines")
 
 
 @dataclass

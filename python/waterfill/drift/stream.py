@@ -17,8 +17,9 @@ from waterfill.drift.moved import Movement, movement
 from waterfill.drift.report import Part, Relevance
 from waterfill.rows import FloatRows, Rows
 
-_BUDGET = 1_900_000  # bytes of all banks together
-_MOST_SLOTS, _FEWEST_SLOTS = 256, 8
+_BUDGET = 1_930_000  # bytes of a state
+_OTHERS = 170  # of these, for each dimension: extremes of four banks, and 64 probes
+_FEWEST_SLOTS = 16, 8, 8, 8
 _FAR = 10.0  # times the largest norm of the baseline: such a row would hide all others
 RECENT = 4096  # rows that copies are looked for among, about
 _LARGEST = 1e15  # beyond it, sums of squares of squares leave float32's range
@@ -216,15 +217,14 @@ class Stream:
         self.looks = max(self.looks, other.looks)
 
 
-def slots_for(features: int) -> tuple[int, int, int, int]:
+def slots_for(features: int, d: int) -> tuple[int, int, int, int]:
     """Return how many slots baseline and window have, of vectors and then of queries.
 
-    Powers of two, as many as memory is for.
+    Powers of two, as many as memory is for; queries go short first.
     """
-    slots = _MOST_SLOTS
-    while slots > 2 * _FEWEST_SLOTS:
-        counts = slots, max(slots // 4, 16), max(slots // 4, 16), max(slots // 16, 16)
-        if 4 * features * sum(counts) <= _BUDGET:
-            return counts
-        slots //= 2
-    return 2 * _FEWEST_SLOTS, _FEWEST_SLOTS, _FEWEST_SLOTS, _FEWEST_SLOTS
+    for slots in (256, 128, 64, 32, 16):
+        for asked in ((slots // 4, max(slots // 16, 16)), (16, 16), (8, 8)):
+            counts = (slots, max(slots // 4, 16), *asked)
+            if 4 * features * sum(counts) + _OTHERS * d <= _BUDGET:
+                return counts
+    return _FEWEST_SLOTS
