@@ -223,7 +223,7 @@ def slots_for(features: int, d: int) -> tuple[int, int, int, int]:
     Powers of two, as many as memory is for; queries go short first.
     """
     for slots in (256, 128, 64, 32, 16):
-        for asked in ((slots // 4, max(slots // 16, 16)), (16, 16), (8, 8)):
+        for asked in ((max(slots // 4, 16), max(slots // 16, 16)), (16, 16), (8, 8)):
             counts = (slots, max(slots // 4, 16), *asked)
             if 4 * features * sum(counts) + _OTHERS * d <= _BUDGET:
                 return counts
