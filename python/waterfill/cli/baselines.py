@@ -103,15 +103,15 @@ def resume(
     if monitor.learning:
         raise ValueError(f"{path}: was saved before its baseline was complete")
     monitor.reset()
-    knows_queries = monitor._queries.learns == 0
+    knows_queries = not monitor.learning_queries
     if today.queries is not None and not knows_queries:
         raise UsageError(f"--new-queries: {path} was saved without --queries to compare with")
     if not settings.canary:
         return monitor, None
     if knows_queries and today.queries is None:
         raise UsageError(f"--canary: {path} was saved with --queries; give --new-queries, too")
-    before = monitor._settings.canary
-    k, metric = settings.k or _K, monitor._settings.metric
+    before = monitor.canary
+    k, metric = settings.k or _K, monitor.metric
     if before is not None:
         k, metric = before.k, before.metric
         if settings.k not in (None, k):

@@ -159,9 +159,24 @@ class DriftMonitor:
         return self._settings.alpha
 
     @property
+    def metric(self) -> Metric:
+        """Of the index, one of ``ip``, ``l2``, ``cosine``."""
+        return self._settings.metric
+
+    @property
+    def canary(self) -> CanaryRecall | None:
+        """What was measured with a canary at the baseline."""
+        return self._settings.canary
+
+    @property
     def learning(self) -> bool:
         """Whether vectors that come still become the baseline."""
         return self._data.learns > 0
+
+    @property
+    def learning_queries(self) -> bool:
+        """Whether queries that come still become the baseline."""
+        return self._queries.learns > 0
 
     @property
     def nbytes(self) -> int:
