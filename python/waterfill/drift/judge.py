@@ -30,7 +30,7 @@ class Verdict:
         Whether that is alpha at most.
     effect : float
         The largest change: of ``mean`` and ``dimensions`` in standard deviations of a row, of the
-        others as a ratio to the baseline.
+        others as a ratio to the baseline; ``norm``: of norms, or of distances from the mean.
     """
 
     family: str
@@ -42,7 +42,9 @@ class Verdict:
     def __str__(self) -> str:
         if self.family in ("mean", "dimensions"):
             return f"{self.family} ({self.effect:+.2g} standard deviations)"
-        return f"{self.family} (x {self.effect:.3g})"
+        near = 0.9 < self.effect < 1.1
+        change = f"{self.effect - 1:+.2%}" if near else f"x {self.effect:.3g}"
+        return f"{self.family} ({change})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +157,16 @@ def _effects(features: Features, reference: Bank, window: Bank, errors: bool) ->
         "variance": _farthest(relative(spread, variances, floor)),
         "dimensions": _largest(shift / np.sqrt(np.maximum(own_variances, floor))),
         "subspace": _farthest(relative(np.array(shares[1:]), np.array(shares[:1]), 1e-6)),
-        "norm": float(relative(new_lengths[:1], old_lengths[:1], 1e-30)[0]),
+        "norm": _farthest(_lengths(new_lengths) / _lengths(old_lengths)),
     }
     if errors:
         effects["quantization"] = error_ratio(features, reference, window)
     return effects
+
+
+def _lengths(means: _Values) -> _Values:
+    """Return the mean norm, and the root of the mean squared distance from the codec's mean."""
+    return np.maximum(np.array([means[0], np.sqrt(means[2])]), 1e-30)
 
 
 def error_ratio(features: Features, reference: Bank, window: Bank) -> float:

@@ -92,10 +92,14 @@ class Movement:
 def movement(features: Features, reference: Bank, window: Bank, comparison: Comparison) -> Movement:
     """Return what moved, the likeliest cause first."""
     both = 1 / (1 / reference.n + 1 / window.n)
-    errors = np.sqrt(comparison.design / both)
-    by_mean = _mean_scores(features, reference, window) / errors
+    error = float(np.sqrt(comparison.design / both))
+    by_mean = _mean_scores(features, reference, window) / error
     found = [
-        *_shifted(features, reference, window, by_mean),
+        *(
+            one
+            for one in _shifted(features, reference, window, by_mean)
+            if abs(one.effect) >= _LEAST * error  # or it is the shadow of others alone
+        ),
         *_spread(features, reference, window, comparison),
         *_switched(features, reference, window),
     ]

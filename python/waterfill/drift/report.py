@@ -86,11 +86,15 @@ class Part:
         lines = [f"{sizes}: drift of {found}"]
         lines += [f"  {one}" for one in self.moved.first[:_NAMED]]
         if self.moved.directions + self.moved.dimensions > _NAMED:
+            directions = _plural(self.moved.directions, "direction")
             lines.append(
-                f"  in all, {self.moved.directions:,} directions and {self.moved.dimensions:,} "
-                "dimensions moved"
+                f"  in all, {directions} and {_plural(self.moved.dimensions, 'dimension')}"
             )
         return lines
+
+
+def _plural(n: int, one: str) -> str:
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
 
 
 @dataclass(frozen=True)
