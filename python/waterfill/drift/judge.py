@@ -166,7 +166,8 @@ def _effects(features: Features, reference: Bank, window: Bank, errors: bool) ->
 
 def _lengths(means: _Values) -> _Values:
     """Return the mean norm, and the root of the mean squared distance from the codec's mean."""
-    return np.maximum(np.array([means[0], np.sqrt(means[2])]), 1e-30)
+    lengths: _Values = np.maximum(np.array([means[0], np.sqrt(means[2])]), 1e-30)
+    return lengths
 
 
 def error_ratio(features: Features, reference: Bank, window: Bank) -> float:

@@ -86,10 +86,9 @@ class Part:
         lines = [f"{sizes}: drift of {found}"]
         lines += [f"  {one}" for one in self.moved.first[:_NAMED]]
         if self.moved.directions + self.moved.dimensions > _NAMED:
-            directions = _plural(self.moved.directions, "direction")
-            lines.append(
-                f"  in all, {directions} and {_plural(self.moved.dimensions, 'dimension')}"
-            )
+            kinds = ("direction", self.moved.directions), ("dimension", self.moved.dimensions)
+            counts = " and ".join(_plural(n, name) for name, n in kinds)
+            lines.append(f"  in all, {counts}")
         return lines
 
 
