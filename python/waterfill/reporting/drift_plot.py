@@ -114,7 +114,7 @@ def _moved(axis: Any, name: str, part: Part) -> None:
     axis.xaxis.set_major_formatter(
         require("matplotlib.ticker", "plot", "plot").StrMethodFormatter("{x:g}")
     )
-    axis.set_title(f"What moved, of {name}; the likeliest first")
+    axis.set_title(f"What moved, of {name}: likeliest first")
     axis.set_xlabel("change, in standard errors")
 
 
