@@ -1,7 +1,7 @@
 """Single searches of many callers at once, by the index and by a `Batcher`, in turns.
 
-``python bench/batcher.py --base base.npy --queries query.npy``: prints searches a second, and the
-median and the 99th percentile of their times. Callers are threads, and tasks of one event loop,
+``python bench/batcher.py --base base.npy --queries query.npy``: prints searches a second, the
+median and the 99th percentile of their times, and the processor's time for one. Callers are threads, and tasks of one event loop,
 whose single searches go to a thread of a pool, as they would block the loop.
 """
 
@@ -147,17 +147,19 @@ def report(
     args: argparse.Namespace,
 ) -> None:
     """Measure all ways in turns, and print the median of each."""
-    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in chosen}
+    runs: dict[str, list[tuple[float, ...]]] = {name: [] for name in chosen}
     for _ in range(args.rounds):
         for name, (drive, search) in chosen.items():
+            begin = time.process_time()
             rate, seconds = drive(search, queries, clients, args.seconds)
-            runs[name].append((rate, *np.percentile(seconds, [50, 99])))
+            cpu = (time.process_time() - begin) / len(seconds)
+            runs[name].append((rate, *np.percentile(seconds, [50, 99]), cpu))
     print(f"\n{clients} clients, core on {cores} threads")
     for name, figures in runs.items():
-        rate, middle, tail = np.median(figures, axis=0)
+        rate, middle, tail, cpu = np.median(figures, axis=0)
         print(
             f"  {name:28} {rate:8,.0f}/s   median {1e3 * middle:7.3f} ms   "
-            f"p99 {1e3 * tail:7.3f} ms",
+            f"p99 {1e3 * tail:7.3f} ms   processor {1e6 * cpu:4.0f} µs",
             flush=True,
         )
 
