@@ -1,8 +1,9 @@
 """Single searches of many callers at once, by the index and by a `Batcher`, in turns.
 
 ``python bench/batcher.py --base base.npy --queries query.npy``: prints searches a second, the
-median and the 99th percentile of their times, and the processor's time for one. Callers are threads, and tasks of one event loop,
-whose single searches go to a thread of a pool, as they would block the loop.
+median and the 99th percentile of their times, and the processor's time for one. Callers are
+threads, and tasks of one event loop, whose single searches go to a thread of a pool, as they would
+block the loop.
 """
 
 from __future__ import annotations
