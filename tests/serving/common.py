@@ -1,12 +1,16 @@
-"""What the tests of serving share: parameters to search with, and results compared to the bit."""
+"""What the tests of serving share: parameters, results compared to the bit, searches held up."""
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import numpy as np
 
 import waterfill as wf
+
+PATIENCE = 60  # seconds after which something hangs
 
 PARAMS = [
     None,
@@ -25,3 +29,26 @@ def assert_same(found: Any, wanted: Any) -> None:
         assert ours.dtype == theirs.dtype
         assert ours.shape == theirs.shape
         assert ours.tobytes() == theirs.tobytes()
+
+
+class Gate:
+    """A real index whose searches wait until they may go on; counts them."""
+
+    def __init__(self, index, monkeypatch):
+        self.open, self.begun, self.sizes = threading.Event(), threading.Event(), []
+        search = index.search
+
+        def held(x, k, **options):
+            self.sizes.append(len(x))
+            self.begun.set()
+            assert self.open.wait(PATIENCE)
+            return search(x, k, **options)
+
+        monkeypatch.setattr(index, "search", held)
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from waterfill.arguments import as_positive_int
 from waterfill.life.swap import SwapIndex
 from waterfill.parameters import read_parameters
 from waterfill.rows import Rows
-from waterfill.serving.batcher import require_searchable
+from waterfill.serving.batcher import Batcher, require_searchable
 from waterfill.serving.gathering import Found
 from waterfill.serving.keys import lasting_key
 
 Key = tuple[bytes, int, Hashable]
+State = tuple[Any, ...]
 Entry = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 _OVERHEAD = 600  # bytes that Python takes for one entry: two arrays, the key, a place in the table
@@ -63,7 +64,8 @@ class CachedSearch:
 
     Parameters
     ----------
-    index : IndexFlat, IndexIVF or SwapIndex
+    index : IndexFlat, IndexIVF, SwapIndex or Batcher
+        With a `Batcher`, what is not remembered is searched for together with other callers.
     entries : int
         Rows of results that are kept; those not asked for longest go first.
     bytes : int
@@ -76,12 +78,13 @@ class CachedSearch:
     """
 
     def __init__(self, index: Any, *, entries: int = 10_000, bytes: int = 64 << 20) -> None:
-        require_searchable(index)
         self._index = index
+        self._source = index.index if isinstance(index, Batcher) else index
+        require_searchable(self._source)
         self._most_entries = as_positive_int("entries", entries)
         self._most_bytes = as_positive_int("bytes", bytes)
         self._guard = threading.Lock()
-        self._state: tuple[Any, ...] | None = None  # of the index, which all entries are of
+        self._state: State | None = None  # of the index, which all entries are of
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._bytes = self._hits = self._misses = self._evictions = 0
 
@@ -111,24 +114,22 @@ class CachedSearch:
         ValueError, TypeError, NotTrainedError
             As `IndexFlat.search`.
         """
-        index, generation = self._current()
-        given = Rows(x, "x", index.d)
+        search: Callable[..., Found] = self._index.search
+        given = Rows(x, "x", self._source.d)
         k, chosen = as_positive_int("k", k), read_parameters(params)
         lasting = lasting_key(chosen)
         if lasting is None:
-            found: Found = index.search(given.source, k, params=chosen)
-            return found
-        rows = np.concatenate(
-            [np.empty((0, given.d), np.float32), *(block for _, block in given.blocks())]
-        )
+            return search(x, k, params=chosen)
+        blocks = [block for _, block in given.blocks()]
+        rows = np.concatenate([np.empty((0, given.d), np.float32), *blocks])
         keys = [(row.tobytes(), k, lasting) for row in rows]
-        state, known = self._look_up(index, generation, keys)
+        state, known = self._look_up(keys)
         missed = {key: row for row, key in enumerate(keys) if key not in known}
         if missed:
-            found = index.search(rows[list(missed.values())], k, params=chosen)
-            if not self._store(index, generation, state, list(missed), found) and known:
+            found = search(rows[list(missed.values())], k, params=chosen)
+            if not self._store(state, list(missed), found) and known:
                 # The index changed between the two, whose results must not be mixed.
-                return index.search(rows, k, params=chosen)  # type: ignore[no-any-return]
+                return search(rows, k, params=chosen)
             known.update(zip(missed, zip(*found, strict=True), strict=True))
         return _gathered([known[key] for key in keys], k)
 
@@ -144,19 +145,10 @@ class CachedSearch:
         with self._guard:
             self._forget()
 
-    def _current(self) -> tuple[Any, int]:
-        """Return an index that a swap does not change, and the number of its generation."""
-        if not isinstance(self._index, SwapIndex):
-            return self._index, 0
-        now = self._index.current()
-        return now.index, now.number
-
-    def _look_up(
-        self, index: Any, generation: int, keys: list[Key]
-    ) -> tuple[tuple[Any, ...], dict[Key, Entry]]:
+    def _look_up(self, keys: list[Key]) -> tuple[State, dict[Key, Entry]]:
         """Return the state of the index, and what is remembered of it."""
         with self._guard:
-            state = _state(index, generation)
+            state = _state(self._source)
             if state != self._state:
                 self._forget()
                 self._state = state
@@ -168,12 +160,10 @@ class CachedSearch:
             self._misses += len(keys) - hits
         return state, known
 
-    def _store(
-        self, index: Any, generation: int, state: tuple[Any, ...], keys: list[Key], found: Found
-    ) -> bool:
+    def _store(self, state: State, keys: list[Key], found: Found) -> bool:
         """Remember results, unless the index is not what it was before the search; say so."""
         with self._guard:
-            same = _state(index, generation) == state
+            same = _state(self._source) == state
             if same and self._state == state:
                 for key, distances, ids in zip(keys, *found, strict=True):
                     self._keep(key, (distances.copy(), ids.copy()))
@@ -202,13 +192,17 @@ class CachedSearch:
         return f"CachedSearch of {self._index!r}"
 
 
-def _state(index: Any, generation: int) -> tuple[Any, ...]:
+def _state(source: Any) -> State:
     """Return all that results depend on but the query: it never comes back once it has changed.
 
     But for settings, which a caller may put back.
     """
-    settings = index.k_factor, getattr(index, "nprobe", None), *index._given.copy().items()
-    return generation, index._trained().version, *settings
+    generation = 0
+    if isinstance(source, SwapIndex):
+        now = source.current()
+        source, generation = now.index, now.number
+    settings = source.k_factor, getattr(source, "nprobe", None), *source._given.copy().items()
+    return generation, source._trained().version, *settings
 
 
 def _size(key: Key, entry: Entry) -> int:

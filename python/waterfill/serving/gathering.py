@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -10,12 +9,16 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from waterfill.collection import Labels
 from waterfill.parameters import SearchParameters
 from waterfill.rows import FloatRows
+
+if TYPE_CHECKING:
+    import asyncio
 
 Found = tuple[FloatRows, Labels]
 
@@ -48,6 +51,11 @@ class Request:
         self._error: BaseException | None = None
         self._found: Found | None = None
         self._span = slice(0, len(rows))
+
+    @property
+    def cost(self) -> int:
+        """What a limiter is asked for."""
+        return max(1, len(self.rows))
 
     @property
     def unwanted(self) -> bool:
@@ -234,9 +242,9 @@ class Gatherer:
     def _answer(self, batch: list[Request]) -> None:
         """Search for all of them at once; if that fails, for each alone."""
         first = batch[0]
-        rows = np.concatenate([each.rows for each in batch]) if len(batch) > 1 else first.rows
+        self._batches += 1
         try:
-            self._batches += 1
+            rows = np.concatenate([each.rows for each in batch]) if len(batch) > 1 else first.rows
             found = self._search(rows, first.k, params=first.params)
         except BaseException as error:  # a caller's, whose thread it is raised in
             if len(batch) == 1:
