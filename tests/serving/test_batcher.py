@@ -150,10 +150,12 @@ def test_every_answer_is_of_one_generation(flat, base, queries):
 
     with wf.Batcher(live) as batcher, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(searching, batcher) for _ in range(4)]
-        for turn in range(30):
-            live.swap([shifted, flat][turn % 2], same_ids=False)
-            time.sleep(0.002)
-        done.set()
+        try:
+            for turn in range(30):
+                live.swap([shifted, flat][turn % 2], same_ids=False)
+                time.sleep(0.002)
+        finally:
+            done.set()
         assert [each.result(PATIENCE) for each in asked] == [0] * 4
 
 

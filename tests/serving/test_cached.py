@@ -199,11 +199,13 @@ def test_threads_that_search_while_another_changes_the_index(flat, queries, batc
 
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(searching, seed) for seed in range(4)]
-        for number in range(2, 60):
-            begun[0] = number
-            live.swap(numbered(number), same_ids=False)
-            published[0] = number
-        done.set()
+        try:
+            for number in range(2, 60):
+                begun[0] = number
+                live.swap(numbered(number), same_ids=False)
+                published[0] = number
+        finally:
+            done.set()
         for each in asked:
             each.result(60)
     assert cache.stats().hits > 0
@@ -213,24 +215,27 @@ def test_threads_that_search_while_vectors_come_and_go(flat, base, queries):
     """A vector that was added is found from then on, one that was removed never again."""
     cache = wf.CachedSearch(flat)
     query = base[3000:3001]
-    there, gone, done = [-1], [-1], threading.Event()
+    there, leaving, gone, done = [-1], [-1], [-1], threading.Event()
 
     def searching():
         while not done.is_set():
             least, removed = there[0], gone[0]
             ids = cache.search(query, 2000)[1][0]
-            assert least in ids or gone[0] >= least
+            assert least in ids or leaving[0] >= least
             assert removed not in ids or removed == -1
 
     flat.add_with_ids(query, [5000])
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(searching) for _ in range(3)]
-        for number in range(6000, 6050):
-            flat.add_with_ids(query, [number])
-            there[0] = number
-            flat.remove_ids([number])
-            gone[0] = number
-        done.set()
+        try:
+            for number in range(6000, 6050):
+                flat.add_with_ids(query, [number])
+                there[0] = number
+                leaving[0] = number
+                flat.remove_ids([number])
+                gone[0] = number
+        finally:
+            done.set()
         for each in asked:
             each.result(60)
 
