@@ -71,11 +71,6 @@ class Batcher:
     ------
     TypeError, ValueError
         For an argument of the wrong type or out of range.
-
-    Examples
-    --------
-    >>> with wf.Batcher(index) as batcher:  # doctest: +SKIP
-    ...     distances, ids = batcher.search(query[None], 10)
     """
 
     def __init__(
