@@ -56,6 +56,8 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
+from waterfill.serving.batcher import Batcher
+from waterfill.serving.cached import CachedSearch
 from waterfill.tuning.optimize import optimize
 from waterfill.tuning.result import Result
 from waterfill.tuning.trial import Frontier, Settings, Trial
@@ -65,6 +67,8 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "Batcher",
+    "CachedSearch",
     "Canary",
     "Check",
     "Codec",

@@ -1,0 +1,1 @@
+"""Searching under load: concurrent queries in batches, results that are remembered, limits."""
