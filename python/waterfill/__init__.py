@@ -56,6 +56,7 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
+from waterfill.serving import AtCapacity, Limiter
 from waterfill.tuning.optimize import optimize
 from waterfill.tuning.result import Result
 from waterfill.tuning.trial import Frontier, Settings, Trial
@@ -65,6 +66,7 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "AtCapacity",
     "Canary",
     "Check",
     "Codec",
@@ -93,6 +95,7 @@ __all__ = [
     "IDSelectorXOr",
     "IndexFlat",
     "IndexIVF",
+    "Limiter",
     "Manifest",
     "MissingIdError",
     "Norms",
