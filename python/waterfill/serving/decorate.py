@@ -44,7 +44,7 @@ class Limits(Protocol):
     def _reset(self) -> None: ...
 
 
-def decorated(limiter: Limits, function: Any, asked: Mapping[str, Any]) -> Callable[..., Any]:
+def decorated(limiter: Limits, function: Any, request: Mapping[str, Any]) -> Callable[..., Any]:
     """Return the function such that each call holds a permit while it runs."""
     if not callable(function) or inspect.isclass(function):
         raise TypeError(f"a Limiter decorates functions, got {function!r}")
@@ -58,14 +58,14 @@ def decorated(limiter: Limits, function: Any, asked: Mapping[str, Any]) -> Calla
 
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
-            with limiter.acquire(**asked):
+            with limiter.acquire(**request):
                 return await function(*args, **kwargs)
 
         return awaited
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        with limiter.acquire(**asked):
+        with limiter.acquire(**request):
             return function(*args, **kwargs)
 
     return called

@@ -12,12 +12,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from waterfill.arguments import as_positive_int
 from waterfill.serving.decorate import Counts
 from waterfill.serving.errors import Reason
-from waterfill.serving.surface import BUCKETS, DEFAULT, Surface, checked, least
+from waterfill.serving.surface import BUCKETS, DEFAULT, Surface, asked, checked, least
 
 _WINDOW = 64  # records between two marks
 _INTERVAL = 8  # records between two medians
@@ -211,7 +209,7 @@ class Limiter(Surface):
         self, *, priority: str = DEFAULT, deadline: float | None = None, cost: int = 1
     ) -> Permit:
         """Return a permit, or raise `AtCapacity`, at once."""
-        level, cost, seconds = self._read(priority, cost, deadline)
+        level, cost, seconds = asked(self._priorities, priority, cost, deadline)
         answer = self._core.admit(level, cost, seconds)
         if isinstance(answer, Permit):
             return answer
@@ -223,16 +221,8 @@ class Limiter(Surface):
         self, *, priority: str = DEFAULT, deadline: float | None = None, cost: int = 1
     ) -> Permit | None:
         """Return a permit, or None where `acquire` would raise `AtCapacity`."""
-        answer = self._core.admit(*self._read(priority, cost, deadline))
+        answer = self._core.admit(*asked(self._priorities, priority, cost, deadline))
         return answer if isinstance(answer, Permit) else None
-
-    def _read(self, priority: Any, cost: Any, deadline: Any) -> tuple[int, int, float]:
-        if not isinstance(priority, str):
-            raise TypeError(f"priority must be a str, got {priority!r}")
-        if priority not in self._priorities:
-            raise ValueError(f"priority={priority!r} must be one of {self._priorities!r}")
-        seconds = math.inf if deadline is None else _seconds(deadline)
-        return self._priorities.index(priority), as_positive_int("cost", cost), seconds
 
     def _counts(self) -> Counts:
         core = self._core
@@ -243,14 +233,3 @@ class Limiter(Surface):
 
     def _reset(self) -> None:
         self._core.reset()
-
-
-def _seconds(deadline: Any) -> float:
-    wanted = "must be a number of seconds or None"
-    if isinstance(deadline, bool) or not isinstance(
-        deadline, int | float | np.integer | np.floating
-    ):
-        raise TypeError(f"deadline {wanted}, got {deadline!r}")
-    if math.isnan(deadline):
-        raise ValueError(f"deadline=nan {wanted}")
-    return float(deadline)

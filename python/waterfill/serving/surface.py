@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
+
+import numpy as np
 
 from waterfill.arguments import as_number, as_positive_int
 from waterfill.serving.decorate import Limits, decorated
@@ -42,6 +45,29 @@ def checked(
             raise ValueError(f"shares[{priority!r}]={value} must be above 0 and at most 1")
         parts[priority] = share
     return as_positive_int("limit", limit), name, tuple(parts), tuple(parts.values())
+
+
+def asked(
+    priorities: tuple[str, ...], priority: Any, cost: Any, deadline: Any
+) -> tuple[int, int, float]:
+    """Return what a request asks for: number of the priority, cost, seconds that it has left."""
+    if not isinstance(priority, str):
+        raise TypeError(f"priority must be a str, got {priority!r}")
+    if priority not in priorities:
+        raise ValueError(f"priority={priority!r} must be one of {priorities!r}")
+    seconds = math.inf if deadline is None else _seconds(deadline)
+    return priorities.index(priority), as_positive_int("cost", cost), seconds
+
+
+def _seconds(deadline: Any) -> float:
+    wanted = "must be a number of seconds or None"
+    if isinstance(deadline, bool) or not isinstance(
+        deadline, int | float | np.integer | np.floating
+    ):
+        raise TypeError(f"deadline {wanted}, got {deadline!r}")
+    if math.isnan(deadline):
+        raise ValueError(f"deadline=nan {wanted}")
+    return float(deadline)
 
 
 class Surface:
@@ -93,13 +119,15 @@ class Surface:
 
         Raises
         ------
-        TypeError
-            If what is decorated is a generator function, a class, or nothing that can be called.
+        TypeError, ValueError
+            If what is decorated is a generator function, a class, or nothing that can be called;
+            if an argument is not possible.
         """
-        asked = {"priority": priority, "deadline": deadline, "cost": cost}
+        asked(self._priorities, priority, cost, deadline)  # a mistake shows now, not in a call
+        request = {"priority": priority, "deadline": deadline, "cost": cost}
         if function is not None:
-            return decorated(self, function, asked)
-        return lambda function: decorated(self, function, asked)
+            return decorated(self, function, request)
+        return lambda function: decorated(self, function, request)
 
     def stats(self: Limits) -> dict[str, Any]:
         """Return what has been counted in this process, as plain numbers.
