@@ -5,84 +5,21 @@
 #include <limits>
 #include <new>
 
-#include "arrays.hpp"
-#include "waterfill/limiter.hpp"
+#include "permit.hpp"
 
 namespace waterfill {
 namespace {
 
 struct LimiterObject {
-  PyObject_HEAD std::shared_ptr<Limiter> limiter;  // null until __init__
-  PyObject* priorities;                            // tuple of str, a name a level
+  PyObject head;
+  std::shared_ptr<Limiter> limiter;  // null until __init__
+  PyObject* priorities;              // tuple of str, a name a level
 };
 
-// Keeps the limiter itself alive, not its object: no cycle can keep a permit from its end.
-struct PermitObject {
-  PyObject_HEAD std::shared_ptr<Limiter> limiter;
-  Ticket ticket;
-  std::atomic<bool> held;
-};
-
-PyTypeObject* permit_type;
 PyObject *priority_name, *deadline_name, *cost_name;  // interned
 
 PyObject* to_bool(bool value) {
   return PyBool_FromLong(value);
-}
-
-// ---- permits
-
-bool release(PermitObject* self, bool abandoned) {
-  return self->held.exchange(false, std::memory_order_relaxed) &&
-         self->limiter->release(self->ticket, abandoned);
-}
-
-void permit_dealloc(PyObject* object) {
-  auto* self = reinterpret_cast<PermitObject*>(object);
-  PyTypeObject* type = Py_TYPE(object);
-  release(self, true);
-  self->limiter.~shared_ptr();
-  type->tp_free(object);
-  Py_DECREF(type);
-}
-
-PyObject* permit_release(PyObject* object, PyObject*) {
-  return to_bool(release(reinterpret_cast<PermitObject*>(object), false));
-}
-
-PyObject* permit_enter(PyObject* object, PyObject*) {
-  if (!reinterpret_cast<PermitObject*>(object)->held) {
-    PyErr_SetString(PyExc_RuntimeError, "the permit has been released: acquire another one");
-    return nullptr;
-  }
-  return Py_NewRef(object);
-}
-
-PyObject* permit_exit(PyObject* object, PyObject* const*, Py_ssize_t) {
-  release(reinterpret_cast<PermitObject*>(object), false);
-  Py_RETURN_NONE;
-}
-
-PyObject* permit_held(PyObject* object, void*) {
-  return to_bool(reinterpret_cast<PermitObject*>(object)->held);
-}
-
-PyObject* permit_cost(PyObject* object, void*) {
-  return PyLong_FromLongLong(reinterpret_cast<PermitObject*>(object)->ticket.cost);
-}
-
-// A permit for what has been admitted.
-PyObject* new_permit(const std::shared_ptr<Limiter>& limiter, const Ticket& ticket) {
-  PyObject* object = permit_type->tp_alloc(permit_type, 0);
-  if (object == nullptr) {
-    limiter->release(ticket, true);
-    return nullptr;
-  }
-  auto* self = reinterpret_cast<PermitObject*>(object);
-  new (&self->limiter) std::shared_ptr<Limiter>(limiter);
-  self->ticket = ticket;
-  new (&self->held) std::atomic<bool>(true);
-  return object;
 }
 
 // ---- arguments
@@ -128,6 +65,7 @@ bool read_deadline(PyObject* value, Request& request) {
   if (value == Py_None) return true;
   const double deadline = PyBool_Check(value) ? -1 : PyFloat_AsDouble(value);
   if (PyBool_Check(value) || (deadline == -1 && PyErr_Occurred())) {
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) return false;
     PyErr_Clear();
     PyErr_Format(PyExc_TypeError, "deadline must be a number of seconds or None, got %R", value);
     return false;
@@ -324,30 +262,6 @@ PyObject* limiter_in_use(PyObject* object, void*) {
 
 // ---- types
 
-template <class Function>
-PyCFunction method(Function function) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
-PyMethodDef permit_methods[] = {
-    {"release", permit_release, METH_NOARGS,
-     "release()\n--\n\nGive back what is held; return whether anything was."},
-    {"__enter__", permit_enter, METH_NOARGS, nullptr},
-    {"__exit__", method(permit_exit), METH_FASTCALL, nullptr},
-    {}};
-PyGetSetDef permit_attributes[] = {
-    {"held", permit_held, nullptr, "Whether it has not been released yet.", nullptr},
-    {"cost", permit_cost, nullptr, "What it counts for.", nullptr},
-    {}};
-PyType_Slot permit_slots[] = {
-    {Py_tp_dealloc, reinterpret_cast<void*>(permit_dealloc)},
-    {Py_tp_methods, permit_methods},
-    {Py_tp_getset, permit_attributes},
-    {Py_tp_doc, const_cast<char*>("What one admitted request holds, until it is released.")},
-    {}};
-PyType_Spec permit_spec = {"waterfill._core.Permit", sizeof(PermitObject), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, permit_slots};
-
 PyMethodDef limiter_methods[] = {
     {"acquire", method(limiter_acquire), METH_FASTCALL | METH_KEYWORDS,
      "acquire(*, priority='default', deadline=None, cost=1)\n--\n\n"
@@ -373,12 +287,6 @@ PyType_Slot limiter_slots[] = {
 PyType_Spec limiter_spec = {"waterfill._core.Limiter", sizeof(LimiterObject), 0,
                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, limiter_slots};
 
-py::object new_type(PyType_Spec& spec) {
-  PyObject* type = PyType_FromSpec(&spec);
-  if (type == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(type);
-}
-
 }  // namespace
 
 void bind_serving(py::module_& m) {
@@ -386,9 +294,7 @@ void bind_serving(py::module_& m) {
   deadline_name = PyUnicode_InternFromString("deadline");
   cost_name = PyUnicode_InternFromString("cost");
   m.attr("Limiter") = new_type(limiter_spec);
-  py::object permit = new_type(permit_spec);
-  m.attr("Permit") = permit;
-  permit_type = reinterpret_cast<PyTypeObject*>(permit.release().ptr());  // for good
+  m.attr("Permit") = make_permit_type();
 }
 
 }  // namespace waterfill

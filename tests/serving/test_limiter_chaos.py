@@ -54,7 +54,7 @@ async def one(limiter, running, rng, pause):
             for _ in range(rng.randint(0, 3)):
                 await pause()
     except KeyError:
-        pass
+        running.outcomes["errors"] += 1
     finally:
         running.now -= asked["cost"]
     if end == "by hand":
@@ -99,6 +99,7 @@ def test_tasks_lose_nothing(make):
     assert_nothing_is_lost(limiter, running)
     assert sum(limiter.stats()["abandoned"].values()) > TASKS // 50
     assert running.outcomes["cancelled"] > TASKS // 50
+    assert running.outcomes["errors"] > TASKS // 50
     assert running.most > 20
 
 

@@ -1,11 +1,12 @@
 """The limiter in Python alone: what the one of the core is tested against.
 
-It does the same, at a tenth of the speed, and stands in where the core's own types cannot be had.
+It does the same with one lock, and takes 25 times as long.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import threading
 import time
 from collections import deque
@@ -46,7 +47,7 @@ class Latencies:
         if self._recorded >= self._marked + _WINDOW:
             self._older, self._newer = self._newer, list(self.counts)
             self._marked = self._recorded
-        recent = [now - then for now, then in zip(self.counts, self._older, strict=True)]
+        recent = list(map(operator.sub, self.counts, self._older))
         half, before = sum(recent) / 2, 0
         for bucket, own in enumerate(recent):
             if own and before + own >= half:
@@ -133,13 +134,15 @@ class Core:
     def in_use(self) -> int:
         """Return the cost of all permits that are held."""
         with self._lock:
-            self._settle()
+            if self.dropped:
+                self._settle()
             return self._in_use
 
     def admit(self, level: int, cost: int, deadline: float) -> Permit | tuple[Reason, int]:
         """Return a permit, or why not and what was in use."""
         with self._lock:
-            self._settle()
+            if self.dropped:
+                self._settle()
             reason = self._refusal(level, cost, deadline)
             if reason is None:
                 self.counts[level][0] += 1
@@ -160,7 +163,8 @@ class Core:
     def release(self, permit: Permit) -> bool:
         """Give back what a permit holds, the first time."""
         with self._lock:
-            self._settle()
+            if self.dropped:
+                self._settle()
             ticket, permit._ticket = permit._ticket, None
             if ticket is None or ticket.epoch != self._epoch:
                 return False

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
-
-import numpy as np
 
 from waterfill.arguments import as_number, as_positive_int
 from waterfill.serving.decorate import Limits, decorated
@@ -55,14 +54,23 @@ def asked(
         raise TypeError(f"priority must be a str, got {priority!r}")
     if priority not in priorities:
         raise ValueError(f"priority={priority!r} must be one of {priorities!r}")
+    count = cost if type(cost) is int else _index(cost)
+    if count < 1:
+        raise ValueError(f"cost={cost} must be at least 1")
     seconds = math.inf if deadline is None else _seconds(deadline)
-    return priorities.index(priority), as_positive_int("cost", cost), seconds
+    return priorities.index(priority), count, seconds
+
+
+def _index(cost: Any) -> int:
+    if isinstance(cost, bool) or not hasattr(cost, "__index__"):
+        raise TypeError(f"cost must be an int, got {cost!r}")
+    return operator.index(cost)
 
 
 def _seconds(deadline: Any) -> float:
     wanted = "must be a number of seconds or None"
-    if isinstance(deadline, bool) or not isinstance(
-        deadline, int | float | np.integer | np.floating
+    if isinstance(deadline, bool) or not (
+        hasattr(deadline, "__float__") or hasattr(deadline, "__index__")
     ):
         raise TypeError(f"deadline {wanted}, got {deadline!r}")
     if math.isnan(deadline):
