@@ -88,5 +88,6 @@ void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
 void bind_index(py::module_& m);
 void bind_drift(py::module_& m);
+void bind_serving(py::module_& m);
 
 }  // namespace waterfill

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   waterfill::bind_codec(m);
   waterfill::bind_index(m);
   waterfill::bind_drift(m);
+  waterfill::bind_serving(m);
 }

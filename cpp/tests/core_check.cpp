@@ -10,6 +10,7 @@ int main() {
   try {
     waterfill::check_ascending();
     waterfill::check_exact_rows();
+    waterfill::check_limiter();
     waterfill::check_constant_dimensions();
     for (const std::string& isa : waterfill::available_isas()) {
       waterfill::select_isa(isa);

@@ -28,5 +28,6 @@ void check_constant_dimensions();
 void check_exact_rows();
 void check_exact_scores(const char* isa);  // of the instruction set in use
 void check_inspect(const char* isa);       // likewise
+void check_limiter();
 
 }  // namespace waterfill

@@ -56,6 +56,7 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
+from waterfill.serving import AtCapacity, Limiter
 from waterfill.serving.batcher import Batcher
 from waterfill.serving.cached import CachedSearch
 from waterfill.tuning.optimize import optimize
@@ -67,6 +68,7 @@ __version__ = _version("waterfill")
 __all__ = [
     "Analysis",
     "ArgumentError",
+    "AtCapacity",
     "Batcher",
     "CachedSearch",
     "Canary",
@@ -97,6 +99,7 @@ __all__ = [
     "IDSelectorXOr",
     "IndexFlat",
     "IndexIVF",
+    "Limiter",
     "Manifest",
     "MissingIdError",
     "Norms",

@@ -1,13 +1,17 @@
-"""Small indexes of the real sample, filled anew for each test that changes them."""
+"""Small indexes of the real sample, filled anew for each test that changes them; limiters."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 import waterfill as wf
+from waterfill.serving import fallback
 
 D = 384
+LIMITERS = {"core": wf.Limiter, "python": fallback.Limiter}
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,9 @@ def flat(base, flat_codec) -> wf.IndexFlat:
     made = wf.IndexFlat(flat_codec)
     made.add(base[:1500])
     return made
+
+
+@pytest.fixture(params=LIMITERS)
+def make(request: pytest.FixtureRequest) -> Any:
+    """The class of a limiter."""
+    return LIMITERS[request.param]

@@ -1,1 +1,6 @@
-"""Searching under load: concurrent queries in batches, results that are remembered, limits."""
+"""Serving: how much is taken on at once, batches of concurrent queries, remembered results."""
+
+from waterfill.serving.errors import AtCapacity
+from waterfill.serving.limiter import Limiter
+
+__all__ = ["AtCapacity", "Limiter"]

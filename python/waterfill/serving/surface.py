@@ -1,0 +1,192 @@
+"""What a limiter is beside admitting and releasing: the same over the core and over Python."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, overload
+from weakref import WeakSet
+
+from waterfill.arguments import as_number, as_positive_int
+from waterfill.serving.decorate import Limits, decorated
+from waterfill.serving.errors import AtCapacity, Reason
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT = "default"
+BUCKETS = 128
+_REFUSALS = ("capacity", "share", "deadline")
+_OUTCOMES = ("admitted", *_REFUSALS, "released", "abandoned")
+
+
+def least(bucket: int) -> float:
+    """Return the least duration of a bucket, in seconds: four buckets an octave, from 256 ns."""
+    return ((4 + bucket % 4) << (bucket // 4 + 6)) * 1e-9
+
+
+def checked(
+    limit: Any, name: Any, shares: Any
+) -> tuple[int, str, tuple[str, ...], tuple[float, ...]]:
+    """Return limit, name, priorities and their shares, 'default' first."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, got {name!r}")
+    if shares is not None and not isinstance(shares, Mapping):
+        raise TypeError(f"shares must be a mapping of priorities to numbers, got {shares!r}")
+    parts = {DEFAULT: 1.0}
+    for priority, value in (shares or {}).items():
+        if not isinstance(priority, str):
+            raise TypeError(f"shares must have str as keys, got {priority!r}")
+        share = as_number(f"shares[{priority!r}]", value, 0)
+        if not 0 < share <= 1:
+            raise ValueError(f"shares[{priority!r}]={value} must be above 0 and at most 1")
+        parts[priority] = share
+    return as_positive_int("limit", limit), name, tuple(parts), tuple(parts.values())
+
+
+def asked(
+    priorities: tuple[str, ...], priority: Any, cost: Any, deadline: Any
+) -> tuple[int, int, float]:
+    """Return what a request asks for: number of the priority, cost, seconds that it has left."""
+    if not isinstance(priority, str):
+        raise TypeError(f"priority must be a str, got {priority!r}")
+    if priority not in priorities:
+        raise ValueError(f"priority={priority!r} must be one of {priorities!r}")
+    count = cost if type(cost) is int else _index(cost)
+    if count < 1:
+        raise ValueError(f"cost={cost} must be at least 1")
+    seconds = math.inf if deadline is None else _seconds(deadline)
+    return priorities.index(priority), count, seconds
+
+
+def _index(cost: Any) -> int:
+    if isinstance(cost, bool) or not hasattr(cost, "__index__"):
+        raise TypeError(f"cost must be an int, got {cost!r}")
+    return operator.index(cost)
+
+
+def _seconds(deadline: Any) -> float:
+    wanted = "must be a number of seconds or None"
+    if isinstance(deadline, bool) or not (
+        hasattr(deadline, "__float__") or hasattr(deadline, "__index__")
+    ):
+        raise TypeError(f"deadline {wanted}, got {deadline!r}")
+    if math.isnan(deadline):
+        raise ValueError(f"deadline=nan {wanted}")
+    return float(deadline)
+
+
+class Surface:
+    """Decorating, counting, refusing, and forgetting all in a forked child."""
+
+    def _begin(self: Limits, name: str, priorities: tuple[str, ...]) -> None:
+        self.name = name
+        self._priorities = priorities
+        _limiters.add(self)
+
+    def _refusal(
+        self: Limits, in_use: int, retry_after: float | None, reason: Reason, priority: str
+    ) -> AtCapacity:
+        return AtCapacity(self.limit, in_use, retry_after, reason, self.name, priority)
+
+    def __repr__(self: Limits) -> str:
+        return f"Limiter({self.limit}, name={self.name!r}): {self.in_use} in use"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Limiter cannot be copied or pickled: each process has its own")
+
+    @overload
+    def __call__(self: Limits, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def __call__(
+        self: Limits, /, *, priority: str = ..., deadline: float | None = ..., cost: int = ...
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def __call__(
+        self: Limits,
+        function: Any = None,
+        /,
+        *,
+        priority: str = DEFAULT,
+        deadline: float | None = None,
+        cost: int = 1,
+    ) -> Any:
+        """Decorate a function, ``def`` or ``async def``: each call holds a permit.
+
+        Parameters
+        ----------
+        function : callable, optional
+            What to decorate; without it, a decorator is returned.
+        priority, deadline, cost
+            Of each call, as of `acquire`.
+
+        Returns
+        -------
+        callable
+
+        Raises
+        ------
+        TypeError, ValueError
+            If what is decorated is a generator function, a class, or nothing that can be called;
+            if an argument is not possible.
+        """
+        asked(self._priorities, priority, cost, deadline)  # a mistake shows now, not in a call
+        request = {"priority": priority, "deadline": deadline, "cost": cost}
+        if function is not None:
+            return decorated(self, function, request)
+        return lambda function: decorated(self, function, request)
+
+    def stats(self: Limits) -> dict[str, Any]:
+        """Return what has been counted in this process, as plain numbers.
+
+        Returns
+        -------
+        dict
+            ``name``, ``limit``, ``in_use``; ``admitted``, ``released`` and ``abandoned`` by
+            priority; ``refused`` by priority and reason; ``median_latency``: seconds, of the last
+            64 to 128 permits released (None before the first); ``latency``: of all released,
+            ``sum`` in seconds, ``counts`` of 128 buckets, and their ``bounds`` in seconds: the
+            least that the next bucket holds (127).
+
+        Notes
+        -----
+        A permit is admitted, and then released or abandoned: the finaliser gave it back.
+        """
+        median, total, buckets, levels = self._counts()
+        outcomes = {
+            priority: dict(zip(_OUTCOMES, level, strict=True))
+            for priority, level in zip(self._priorities, levels, strict=True)
+        }
+        by_priority = {
+            outcome: {priority: counts[outcome] for priority, counts in outcomes.items()}
+            for outcome in ("admitted", "released", "abandoned")
+        }
+        return {
+            "name": self.name,
+            "limit": self.limit,
+            "in_use": self.in_use,
+            **by_priority,
+            "refused": {
+                priority: {reason: counts[reason] for reason in _REFUSALS}
+                for priority, counts in outcomes.items()
+            },
+            "median_latency": median,
+            "latency": {
+                "sum": total,
+                "counts": list(buckets),
+                "bounds": [least(bucket) for bucket in range(1, BUCKETS)],
+            },
+        }
+
+
+_limiters: WeakSet[Any] = WeakSet()
+
+
+def _forget() -> None:
+    for limiter in list(_limiters):
+        limiter._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
