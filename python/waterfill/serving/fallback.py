@@ -1,6 +1,6 @@
 """The limiter in Python alone: what the one of the core is tested against.
 
-It does the same with one lock, and takes 25 times as long.
+It does the same with one lock, and takes some twenty times as long.
 """
 
 from __future__ import annotations
