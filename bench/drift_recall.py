@@ -1,6 +1,6 @@
 """Recall that drift costs: predicted from a canary, beside what a new codec really wins back.
 
-Run ``python bench/drift_recall.py --photos /work/shared/data/sift-photos-128``. Measured: a codec
+Run ``python bench/drift_recall.py --photos DIR``; DIR/base.npy: SIFT descriptors. Measured: a codec
 that thousands of rows of autumn train, less the one of spring, among up to 20,000 vectors of autumn
 with queries of their own; less the same difference in spring. Predicted: from 300 queries and
 2,000 or 3,000 vectors of either season, all different ones. Estimated: from the error alone.
