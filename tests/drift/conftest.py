@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
+from drift.common import REFERENCE, WINDOW
 from waterfill.drift.canary import Canary
 from waterfill.drift.recall import CanaryRecall
 
@@ -35,3 +36,30 @@ def rotation(base) -> np.ndarray:
     rng = np.random.default_rng(2)
     turn = np.linalg.qr(rng.standard_normal((base.shape[1], base.shape[1])))[0]
     return turn.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def fresh(base):
+    """Sentences that `young` was not trained on, in random order."""
+    return base[2000:][np.random.default_rng(0).permutation(2800)]
+
+
+@pytest.fixture(scope="session")
+def probes(base):
+    return base[:64]
+
+
+@pytest.fixture(scope="session")
+def state(young, fresh, probes):
+    """Bytes of a monitor: made once, as that measures recall."""
+    return wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], probes=probes).to_bytes()
+
+
+@pytest.fixture
+def monitor(state):
+    return wf.DriftMonitor.from_bytes(state)
+
+
+@pytest.fixture(scope="session")
+def window(fresh):
+    return fresh[REFERENCE : REFERENCE + WINDOW]

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
-DATA = Path(__file__).parents[1] / "data"
+from pages import needs_docs, run_example
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="an installed package has no docs")
+@needs_docs
 def test_the_example_runs(monkeypatch, capsys):
-    monkeypatch.chdir(DATA)
-    (example,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(example, str(PAGE), "exec"), names)
+    names = run_example("lifecycle.md", monkeypatch)
     live = names["live"]
     assert [event.what for event in live.history] == ["start", "swap", "rollback"]
     assert live.index is names["index"]

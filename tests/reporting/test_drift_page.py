@@ -6,14 +6,12 @@ import io
 import json
 import math
 import pickle
-import re
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from pages import needs_docs, run_example
 from readers import Words
 
 import waterfill as wf
@@ -21,8 +19,6 @@ from waterfill.drift.model import Model
 
 matplotlib = pytest.importorskip("matplotlib")
 
-PAGE = Path(__file__).parents[2] / "docs" / "drift.md"
-DATA = Path(__file__).parents[1] / "data"
 OLD = 2600
 FAMILIES, MOVED, ENERGY = "Families of tests", "What moved", "Energy of the vectors"
 
@@ -169,12 +165,9 @@ def test_without_matplotlib_it_says_how_to_get_it(reports, monkeypatch):
         reports["none"].plot()
 
 
-@pytest.mark.skipif(not PAGE.exists(), reason="an installed package has no docs")
+@needs_docs
 def test_the_example_of_the_page_runs_and_retrains(monkeypatch, capsys):
-    monkeypatch.chdir(DATA)
-    (example,) = re.findall(r"```python\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(example, str(PAGE), "exec"), names)
+    names = run_example("drift.md", monkeypatch)
     first = names["monitor"]
     assert not names["report"].drift
     assert not names["decision"].retrain

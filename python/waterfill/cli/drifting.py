@@ -14,7 +14,7 @@ from waterfill.arguments import as_positive_int
 from waterfill.cli.baselines import Settings, Today, begin, read_blocks, resume
 from waterfill.cli.errors import UNREACHED, UsageError
 from waterfill.cli.inputs import Vectors, check_output, read_queries, read_stored
-from waterfill.cli.options import Key, MetricName, QueriesKey, Seed
+from waterfill.cli.options import Key, QueriesKey, Seed, UsualMetric
 from waterfill.cli.output import Output, pairs
 from waterfill.drift.judge import FEWEST_BLOCKS
 from waterfill.drift.state import is_state
@@ -81,14 +81,7 @@ def drift(
         int | None,
         typer.Option("-k", help="Neighbours of a query (default: 10).", show_default=False),
     ] = None,
-    metric: Annotated[
-        MetricName | None,
-        typer.Option(
-            "--metric",
-            help="What is near (default: ip, or cosine for a codec that normalises).",
-            show_default=False,
-        ),
-    ] = None,
+    metric: UsualMetric = None,
     blocks: Annotated[
         Path | None,
         _file(

@@ -28,6 +28,7 @@ from waterfill.cli.options import (
     QueriesKey,
     RefineName,
     Seed,
+    UsualMetric,
     VectorFile,
     out_file,
 )
@@ -139,14 +140,7 @@ def build(
         RefineName | None,
         typer.Option("--refine", help="Keep rows for exact scores.", show_default=False),
     ] = None,
-    metric: Annotated[
-        MetricName | None,
-        typer.Option(
-            "--metric",
-            help="What is near (default: ip, or cosine for a codec that normalises).",
-            show_default=False,
-        ),
-    ] = None,
+    metric: UsualMetric = None,
     queries: Queries = None,
     effort: Annotated[
         EffortName | None,

@@ -74,6 +74,14 @@ QueriesKey = Annotated[
     ),
 ]
 Metric = Annotated[MetricName, typer.Option("--metric", help="What is near.")]
+UsualMetric = Annotated[
+    MetricName | None,
+    typer.Option(
+        "--metric",
+        help="What is near (default: ip, or cosine for a codec that normalises).",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of all draws: the same seed, the same codes.")]
 CodeBytes = Annotated[
     int, typer.Option("--code-bytes", metavar="N", help="Bytes of a code; one more is its scale.")

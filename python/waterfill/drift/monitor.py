@@ -252,7 +252,8 @@ class DriftMonitor:
         ----------
         other : DriftMonitor
             Unchanged. Copies of one monitor, through pickle, have one baseline; two that still
-            learn theirs have it together from now on.
+            learn theirs have it together from now on. Copy a monitor with an empty window, and
+            a baseline that is whole or empty: what both had at the start counts twice.
 
         Raises
         ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from waterfill.manifest import Manifest
 from waterfill.rows import FloatRows
 
 
-class Forward:
+class Forward(ABC):
     """Base of `SwapIndex`: what an index can be asked, and told."""
 
     _writing: threading.RLock
 
     @property
+    @abstractmethod
     def index(self) -> Any:
         """The index in use."""
-        raise NotImplementedError
 
     # Asking.
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill import _core
 from waterfill.collection import Labels
 from waterfill.index import Index
 from waterfill.life.source import Stored, check_order
 from waterfill.rows import FloatRows, Rows
+from waterfill.tuning.split import Nearest
 
 INT8 = "int8"  # rows of a byte a value name one or two of a thousand neighbours wrongly
 
@@ -56,18 +56,7 @@ def _named(index: Index, positions: NDArray[np.int64]) -> Labels:
 
 def _nearest(rows: Rows, queries: FloatRows, index: Index, k: int) -> NDArray[np.int64]:
     """Find the k nearest rows of each query, a block at a time: int64 (m, k), best first."""
-    queries = index._prepare(queries)
-    scores = np.empty((len(queries), 0), np.float32)
-    places = np.empty((len(queries), 0), np.int64)
+    nearest = Nearest(queries, index.metric, k)
     for first, block in rows.blocks():
-        given = _core.normalize_rows(block) if index.metric == "cosine" else block
-        own = queries @ given.T
-        if index.metric == "l2":
-            own = 2 * own - np.square(given).sum(axis=1)
-        best = np.argsort(-own, axis=1, kind="stable")[:, :k]
-        scores = np.hstack([scores, np.take_along_axis(own, best, 1)])
-        places = np.hstack([places, first + best])
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores = np.take_along_axis(scores, best, 1)
-        places = np.take_along_axis(places, best, 1)
-    return places
+        nearest.add(block, first)
+    return nearest.ids()

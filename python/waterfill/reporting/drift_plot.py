@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from waterfill.extras import require
 from waterfill.reporting import words
 from waterfill.reporting.drift import change, distance, verdict
+from waterfill.reporting.plot import LEGEND
 
 if TYPE_CHECKING:
     from waterfill.drift.cost import Cost
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 11.0, 3.8  # inches, the height of a row of panels
 _BEFORE, _NOW, _ALARM, _INK = "#76818c", "#00639c", "#c1121f", "#1b1f24"
-_LEGEND = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _MOST_POWER = 12.0  # a smaller p says no more
 _MOST_SCORE = 1e3
 _SHOWN = 10
@@ -137,7 +137,7 @@ def _energy(axis: Any, name: str, part: Part) -> None:
     _grid(axis, "x")
     axis.set_title(f"Energy of the {name} by class of dimensions")
     axis.set_xlabel("share of the squared distance from the codec's mean")
-    axis.legend(**_LEGEND, loc="lower right")
+    axis.legend(**LEGEND, loc="lower right")
 
 
 def _recall(axis: Any, cost: Cost) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SIZE = (11.0, 7.6)  # inches
 _OWN, _INK = "#c1121f", "#1b1f24"
 _COLOURS = {"high": "#00639c", "medium": "#d98200", "low": "#a9b2bc"}
-_LEGEND = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
+LEGEND = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _HATCHES = {"high": "", "medium": "///", "low": "..."}
 
 
@@ -69,7 +69,7 @@ def _recall(axis: Any, result: Result) -> None:
     axis.set_xlabel("bytes a vector (all in)")
     _log_x(axis, [size for size, _ in every])
     _recall_axis(axis, result.k)
-    axis.legend(**_LEGEND, loc="lower right")
+    axis.legend(**LEGEND, loc="lower right")
 
 
 def _growth(axis: Any, result: Result) -> None:
@@ -84,7 +84,7 @@ def _growth(axis: Any, result: Result) -> None:
     axis.set_xlabel("vectors")
     axis.set_xscale("log")
     _recall_axis(axis, result.k)
-    axis.legend(**_LEGEND, loc="lower left")
+    axis.legend(**LEGEND, loc="lower left")
 
 
 def _spectrum(axis: Any, found: facts.Spectrum) -> None:
@@ -102,14 +102,14 @@ def _spectrum(axis: Any, found: facts.Spectrum) -> None:
     axis.set_ylim(bottom=found.floor)
     axis.set_title("Spectrum")
     axis.set_ylabel("share of variance")
-    axis.legend(**_LEGEND, loc="upper right")
+    axis.legend(**LEGEND, loc="upper right")
 
 
 def _bits(axis: Any, found: facts.Spectrum) -> None:
     _bars(axis, found, [bar.bits for bar in found.bars], 0)
     axis.set_title("Bits per dimension")
     axis.set_ylabel("bits")
-    axis.legend(**_LEGEND, loc="upper right")
+    axis.legend(**LEGEND, loc="upper right")
 
 
 def _bars(axis: Any, found: facts.Spectrum, heights: list[float], foot: float) -> None:

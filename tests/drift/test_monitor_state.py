@@ -1,0 +1,207 @@
+"""A monitor's state: parts, workers, copies, baselines, looks; what it refuses."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import waterfill as wf
+from drift.common import REFERENCE, WINDOW, judged
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=4), st.integers(0, 99), st.booleans())
+def test_parts_and_workers_make_one_window(state, window, sizes, seed, named):
+    one = wf.DriftMonitor.from_bytes(state)
+    many = [pickle.loads(pickle.dumps(one)) for _ in range(2)]
+    rng = np.random.default_rng(seed)
+    names = rng.integers(0, 60, len(window)) if named else None
+    one.update(window, names)
+    ends = np.cumsum(sizes)
+    for i, (part, own) in enumerate(
+        zip(
+            np.split(window, ends),
+            np.split(names, ends) if named else [None] * (len(ends) + 1),
+            strict=True,
+        )
+    ):
+        many[i % 2].update(part, own)
+    many[0].merge(many[1])
+    both = one._data.window, many[0]._data.window
+    for name in ("rows", "minima", "maxima", "largest", "outside", "occupancy"):
+        assert np.array_equal(getattr(both[0], name), getattr(both[1], name)), name
+    assert np.array_equal(both[0].counts, both[1].counts)
+    assert np.allclose(both[0].sums, both[1].sums, atol=1e-4, rtol=1e-4)
+    reports = [each.report() for each in (one, many[0])]
+    assert reports[0].data.alarms == reports[1].data.alarms
+
+
+def test_copies_judge_alike(monitor, window, tmp_path):
+    monitor.update(window + 0.01)
+    monitor.update_queries(window[:100])
+    monitor.save(tmp_path / "state")
+    said = monitor.report().to_dict()
+    for copy in (
+        pickle.loads(pickle.dumps(monitor)),
+        wf.DriftMonitor.load(tmp_path / "state"),
+        wf.DriftMonitor.from_bytes(monitor.to_bytes()),
+    ):
+        assert copy.report().to_dict() == said
+        assert repr(copy) == repr(monitor)
+
+
+def test_threads_lose_nothing(monitor, window):
+    def work():
+        for part in np.array_split(window, 20):
+            monitor.update(part, np.arange(len(part)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert monitor._data.window.n == 4 * WINDOW
+    assert monitor.report().quality["rows"] == 4 * WINDOW
+
+
+@pytest.mark.parametrize("d", [24, 384, 768, 1536])
+def test_the_state_is_small(d):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((700, d)).astype(np.float32)
+    codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), 8), cells=0, effort="fast")
+    monitor = wf.DriftMonitor.from_codec(codec, probes=x[:64])
+    empty = monitor.nbytes
+    for _ in range(3):
+        monitor.update(x)
+        monitor.update_queries(x)
+    assert monitor.nbytes == empty < 2_000_000
+    assert len(monitor.to_bytes()) < 2_000_000 + 2 * len(codec.to_bytes())
+
+
+def test_the_first_rows_become_the_baseline(young, fresh):
+    monitor = wf.DriftMonitor.from_codec(young)
+    rows = np.vstack([fresh, fresh[:400] + 0.001])
+    for part in np.array_split(rows, 10):
+        assert monitor.learning
+        monitor.update(part)
+    assert not monitor.learning
+    assert monitor._data.reference.n >= 3000
+    assert "become the baseline" in wf.DriftMonitor.from_codec(young).report().summary()
+
+
+def test_rows_that_the_codec_was_trained_on_are_no_baseline(base, fresh):
+    plan = wf.Plan.waterfill(wf.analyze(base), 24)
+    codec = wf.Codec.train(base, plan)
+    with pytest.raises(ValueError, match="reference is what the codec was trained on: 256 of 4800"):
+        wf.DriftMonitor.from_codec(codec, base)
+    monitor = wf.DriftMonitor.from_codec(codec, base[:-1])  # of other rows nothing can be told
+    assert monitor._data.reference.n == 4799
+
+
+def test_of_what_the_codec_was_drawn_from_the_rest_is_the_baseline(monkeypatch, base):
+    monkeypatch.setattr("waterfill.training._SAMPLE_ROWS", 2000)
+    codec = wf.Codec.train(base, wf.Plan.waterfill(wf.analyze(base), 24))
+    monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
+    assert monitor._data.reference.n == 2800
+    untouched = np.setdiff1d(np.arange(4800), wf.training.drawn_rows(4800, 384, 0)[0])
+    assert np.allclose(
+        monitor._data.reference.means[:384], (base[untouched] - codec.plan.mean).mean(axis=0),
+        atol=1e-5,
+    )  # fmt: skip
+
+
+def test_a_look_without_new_rows_is_the_same(monitor, fresh, window):
+    monitor.update(window)
+    first = monitor.report()
+    assert monitor.report().to_dict() == first.to_dict()
+    assert first.data.look == 1
+    monitor.update(fresh[-50:])
+    assert monitor.report().data.look == 2
+    monitor.reset()
+    monitor.update(window[:50])
+    assert monitor.report().data.look == 3
+
+
+def test_later_looks_want_more(monitor, window):
+    report = judged(monitor, window)
+    p, first = report.data.verdicts[0].p, report.data.verdicts[0].corrected
+    for _ in range(4):
+        later = judged(monitor, window)
+    assert later.data.verdicts[0].p == p
+    assert later.data.verdicts[0].corrected == pytest.approx(min(1, first * 5 * 6 / 2))
+    assert sum(1 / (k * (k + 1)) for k in range(1, 10_000)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"alpha": 0}, ValueError, "alpha=0.0 must be above 0 and at most 0.2"),
+        ({"alpha": 0.5}, ValueError, "alpha=0.5"),
+        ({"alpha": "1 %"}, TypeError, "alpha must be a number"),
+        ({"permutations": 50}, ValueError, "permutations=50 must be at least 99"),
+        ({"metric": "hamming"}, ValueError, "metric='hamming'"),
+        ({"canary": 3}, TypeError, "canary must be a Canary or CanaryRecall, got int"),
+        ({"probes": np.zeros((3, 384))}, ValueError, "probes has 3 rows; at least 8"),
+        ({"reference": np.zeros((10, 384))}, ValueError, "reference has 10 rows; at least 500"),
+        ({"reference": np.zeros((600, 12))}, ValueError, "reference has 12 dimensions"),
+        ({"queries": np.zeros((10, 384))}, ValueError, "queries has 10 rows; at least 100"),
+    ],
+)
+def test_arguments_that_cannot_be(young, arguments, error, words):
+    with pytest.raises(error, match=words):
+        wf.DriftMonitor.from_codec(young, **arguments)
+
+
+def test_updates_that_cannot_be(monitor, young, window, probes):
+    with pytest.raises(TypeError, match="codec must be a waterfill"):
+        wf.DriftMonitor.from_codec(None)
+    with pytest.raises(ValueError, match="x has 12 dimensions, expected 384"):
+        monitor.update(window[:, :12])
+    with pytest.raises(ValueError, match=r"block must have shape \(400,\), got \(3,\)"):
+        monitor.update(window, [1, 2, 3])
+    with pytest.raises(TypeError, match="block must hold integers or strings"):
+        monitor.update(window, 0.5)
+    with pytest.raises(ValueError, match="probes has 9 rows; the baseline has 64"):
+        monitor.update_probes(probes[:9])
+    with pytest.raises(ValueError, match="probes: the baseline has none"):
+        wf.DriftMonitor.from_codec(young).update_probes(probes)
+    with pytest.raises(TypeError, match="canary must be a Canary, got list"):
+        monitor.report([1])
+    assert monitor._data.window.n == 0, "nothing is half-added"
+
+
+def test_merges_that_cannot_be(monitor, young, codec, fresh):
+    with pytest.raises(TypeError, match="other must be a DriftMonitor"):
+        monitor.merge(None)
+    with pytest.raises(ValueError, match="the monitor itself"):
+        monitor.merge(monitor)
+    with pytest.raises(ValueError, match="another codec"):
+        monitor.merge(wf.DriftMonitor.from_codec(codec))
+    with pytest.raises(ValueError, match="another baseline"):
+        monitor.merge(wf.DriftMonitor.from_codec(young, fresh[1:REFERENCE]))
+    with pytest.raises(ValueError, match="another `errors`"):
+        monitor.merge(wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], errors=False))
+
+
+def test_bytes_that_are_no_monitor(monitor, tmp_path):
+    data = monitor.to_bytes()
+    rng = np.random.default_rng(0)
+    for bad in (b"", b"PK\x03\x04", data[:-100], data[:5000], b"\x89WFL" + data):
+        with pytest.raises(wf.FormatError):
+            wf.DriftMonitor.from_bytes(bad)
+    for _ in range(30):
+        damaged = bytearray(data)
+        for at in rng.integers(0, len(data), 5):
+            damaged[at] ^= 1 << int(rng.integers(8))
+        with pytest.raises(wf.FormatError):
+            wf.DriftMonitor.from_bytes(bytes(damaged))
+    (tmp_path / "text").write_text("not a monitor")
+    with pytest.raises(wf.FormatError, match="text: not the state of a drift monitor"):
+        wf.DriftMonitor.load(tmp_path / "text")
+    with pytest.raises(FileNotFoundError):
+        wf.DriftMonitor.load(tmp_path / "nothing")
