@@ -88,7 +88,7 @@ class Part:
         if self.moved.directions + self.moved.dimensions > _NAMED:
             kinds = ("direction", self.moved.directions), ("dimension", self.moved.dimensions)
             counts = " and ".join(_plural(n, name) for name, n in kinds)
-            lines.append(f"  in all, {counts}")
+            lines.append(f"  in all, {counts} moved")
         return lines
 
 
