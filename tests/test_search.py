@@ -165,7 +165,7 @@ def test_removal_keeps_the_range_of_cell_lengths(clustered):
     lengths = (cells[np.arange(20), pool[:, groups] >> 4] ** 2).sum(axis=1)
     pool = pool[lengths.argsort()]
     pool[:, -1] = 128  # the scale byte: none but the cells tell how far a vector is
-    head, tail = np.resize(pool[-200:], (65536, 8)), pool[:200]
+    head, tail = np.resize(pool[-200:], (262_144, 8)), pool[:200]
     moved, fresh = (wf.IndexFlat(small_codec, "l2") for _ in range(2))
     moved._core.append(np.vstack([head, tail]))
     assert moved.remove_ids(np.arange(500)) == 500

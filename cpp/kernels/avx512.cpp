@@ -3,6 +3,7 @@
 // used.
 #include <immintrin.h>
 
+#include "avx512_scan.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -209,21 +210,11 @@ __m512i in_order(const Sums& front, const Sums& back) {
   return _mm512_permutexvar_epi16(order, all);
 }
 
-__m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs) {
-  const auto* first = reinterpret_cast<const __m256i*>(block + pairs[0] * kPairBytes);
-  const auto* second = reinterpret_cast<const __m256i*>(block + pairs[1] * kPairBytes);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(first)),
-                            _mm256_loadu_si256(second), 1);
-}
-
 template <int kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
                 std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
-  const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
-  // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
-  const std::size_t share = block_stride * 4 / count;
-  const std::size_t advance = share < kMostAhead ? share : kMostAhead;
+  Ahead ahead(block, block_stride, count);
   const __m512i nibble = _mm512_set1_epi8(15);
   Sums front[kQueries], back[kQueries];
   for (int q = 0; q < kQueries; ++q) {
@@ -231,10 +222,7 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
     back[q].clear();
   }
   for (std::size_t i = 0; i < count; i += 4) {
-    for (std::size_t line = 0; line < advance; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
-    }
-    ahead += advance;
+    ahead.step();
     const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
     const __m512i low0 = _mm512_and_si512(first, nibble);
     const __m512i low1 = _mm512_and_si512(second, nibble);

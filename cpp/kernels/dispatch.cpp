@@ -17,7 +17,7 @@ namespace {
 // A CPU may have wide registers that the operating system (or a hypervisor) does not save: XCR0
 // says whether it does.
 struct Cpu {
-  bool avx2 = false, avx512 = false;
+  bool avx2 = false, avx512 = false, avx512_vbmi = false;
 
   Cpu() {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -35,6 +35,8 @@ struct Cpu {
     avx2 = (b & kAvx2) != 0;
     avx512 = avx2 && (saved & kAvx512State) == kAvx512State && (b & kAvx512) == kAvx512 &&
              (c & kVnni) != 0;
+    constexpr unsigned kVbmi = 1u << 1;
+    avx512_vbmi = avx512 && (c & kVbmi) != 0;
   }
 };
 #endif
@@ -45,6 +47,7 @@ std::vector<const Kernels*> runnable() {
   static const Cpu cpu;
   if (cpu.avx2) list.push_back(&avx2_kernels());
   if (cpu.avx512) list.push_back(&avx512_kernels());
+  if (cpu.avx512_vbmi) list.push_back(&avx512_vbmi_kernels());
 #endif
 #if defined(WATERFILL_ARM64)
   list.push_back(&neon_kernels());  // a part of the architecture: nothing to ask

@@ -109,6 +109,7 @@ const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
+const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)
 const Kernels& neon_kernels();

@@ -1,5 +1,6 @@
 // Vectors whose elements begin where a cache line does: kernels load whole lines, and a load that
-// crosses from one to the next costs two.
+// crosses from one to the next costs two. Large ones are asked for in huge pages: a scan of more
+// codes than caches hold waits for page tables otherwise (decision 0024).
 #pragma once
 
 #include <cstddef>
@@ -8,21 +9,34 @@
 
 namespace waterfill {
 
+// Tells the system that these bytes are worth huge pages, where it has them.
+void prefer_huge_pages(void* data, std::size_t bytes);
+
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
-  static constexpr std::align_val_t kLine{64};
+  static constexpr std::size_t kLine = 64, kHugePage = std::size_t{2} << 20;
 
   AlignedAllocator() = default;
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
 
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kLine)); }
-  void deallocate(T* data, std::size_t) { ::operator delete(data, kLine); }
+  T* allocate(std::size_t n) {
+    void* data = ::operator new(n * sizeof(T), alignment(n));
+    if (is_large(n)) prefer_huge_pages(data, n * sizeof(T) / kHugePage * kHugePage);
+    return static_cast<T*>(data);
+  }
+  void deallocate(T* data, std::size_t n) { ::operator delete(data, alignment(n)); }
 
   template <class U>
   bool operator==(const AlignedAllocator<U>&) const {
     return true;
+  }
+
+ private:
+  static bool is_large(std::size_t n) { return n * sizeof(T) >= kHugePage; }
+  static std::align_val_t alignment(std::size_t n) {
+    return std::align_val_t{is_large(n) ? kHugePage : kLine};
   }
 };
 

@@ -46,7 +46,7 @@ struct ByteRange {
 struct Segment {
   std::size_t size = 0;
   Aligned<std::uint8_t> high;       // blocks of layout.block_bytes()
-  std::vector<std::uint8_t> low;    // rows of layout.low_bytes()
+  Aligned<std::uint8_t> low;        // rows of layout.low_bytes()
   std::vector<std::uint8_t> scale;  // a byte a vector, filled up to whole blocks
   std::vector<std::uint8_t> extra;  // a byte a vector, where the index keeps a second one
   ByteRange scales, extras;         // that there are, or ranges around them
@@ -74,7 +74,7 @@ struct Place {
 
 class CodeStore {
  public:
-  static constexpr std::size_t kCapacity = 65536;  // vectors of a segment
+  static constexpr std::size_t kCapacity = 262144;  // vectors of a segment
 
   CodeStore(std::size_t groups, bool with_extra, std::size_t lists);
 

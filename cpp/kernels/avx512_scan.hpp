@@ -1,0 +1,42 @@
+// What the scans of AVX-512 have in common. For their files alone: all of it has internal linkage.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// Four groups of a block, one in each 128-bit lane.
+inline __m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs) {
+  const auto* first = reinterpret_cast<const __m256i*>(block + pairs[0] * kPairBytes);
+  const auto* second = reinterpret_cast<const __m256i*>(block + pairs[1] * kPairBytes);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(first)),
+                            _mm256_loadu_si256(second), 1);
+}
+
+// Asks for the block some blocks ahead, a share of it with each kPairStep pairs. All its lines,
+// also of pairs that are left out: memory is fast where nothing is skipped.
+class Ahead {
+ public:
+  Ahead(const std::uint8_t* block, std::size_t block_stride, std::size_t pairs)
+      : next_(block + kPrefetchBlocks * block_stride) {
+    const std::size_t share = block_stride * kPairStep / pairs;
+    share_ = share < kMostAhead ? share : kMostAhead;
+  }
+
+  void step() {
+    for (std::size_t line = 0; line < share_; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(next_ + line), _MM_HINT_T0);
+    }
+    next_ += share_;
+  }
+
+ private:
+  const std::uint8_t* next_;
+  std::size_t share_;
+};
+
+}  // namespace
+}  // namespace waterfill
