@@ -133,14 +133,30 @@ void limiter_dealloc(PyObject* object) {
   Py_DECREF(type);
 }
 
-// (limit, priorities, shares), which Python has checked.
+// (floor, ceiling, target)
+bool read_law(PyObject* bounds, Adaptation& law) {
+  long long floor, ceiling;
+  if (!PyTuple_Check(bounds)) {
+    PyErr_Format(PyExc_TypeError, "the law must be a tuple or None, got %R", bounds);
+    return false;
+  }
+  if (!PyArg_ParseTuple(bounds, "LLd", &floor, &ceiling, &law.target)) return false;
+  law.floor = floor, law.ceiling = ceiling;
+  if (1 <= floor && floor <= ceiling && law.target > 0) return true;
+  PyErr_SetString(PyExc_ValueError, "the law must have a floor, a ceiling and a target above 0");
+  return false;
+}
+
+// (limit, priorities, shares, law or None), which Python has checked.
 int limiter_init(PyObject* object, PyObject* args, PyObject*) {
   LimiterObject* self = as_limiter(object);
-  PyObject *limit, *priorities, *shares;
-  if (!PyArg_ParseTuple(args, "OO!O!", &limit, &PyTuple_Type, &priorities, &PyTuple_Type,
-                        &shares)) {
+  PyObject *limit, *priorities, *shares, *bounds = Py_None;
+  if (!PyArg_ParseTuple(args, "OO!O!|O", &limit, &PyTuple_Type, &priorities, &PyTuple_Type, &shares,
+                        &bounds)) {
     return -1;
   }
+  Adaptation law;
+  if (bounds != Py_None && !read_law(bounds, law)) return -1;
   std::int64_t most;
   if (!read_count("limit", limit, most)) return -1;
   std::vector<double> parts;
@@ -157,7 +173,7 @@ int limiter_init(PyObject* object, PyObject* args, PyObject*) {
     PyErr_SetString(PyExc_TypeError, "priorities must be str");
     return -1;
   }
-  self->limiter = std::make_shared<Limiter>(most, parts);
+  self->limiter = std::make_shared<Limiter>(most, parts, law);
   PyObject* former = self->priorities;
   self->priorities = Py_NewRef(priorities);
   Py_XDECREF(former);

@@ -24,14 +24,15 @@ std::int64_t Latencies::least(std::size_t bucket) {
   return static_cast<std::int64_t>(4 + bucket % 4) << (bucket / 4 + kLeastBits - 3);
 }
 
-void Latencies::record(std::int64_t ns) {
+bool Latencies::record(std::int64_t ns) {
   counts_[bucket(ns)].fetch_add(1, std::memory_order_relaxed);
   total_.fetch_add(ns, std::memory_order_relaxed);
   const std::uint64_t recorded = recorded_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (recorded > kWindow && recorded % kInterval != 0) return;
-  if (busy_.exchange(true, std::memory_order_acquire)) return;
+  if (recorded > kWindow && recorded % kInterval != 0) return false;
+  if (busy_.exchange(true, std::memory_order_acquire)) return false;
   find_median(recorded);
   busy_.store(false, std::memory_order_release);
+  return true;
 }
 
 void Latencies::find_median(std::uint64_t recorded) {

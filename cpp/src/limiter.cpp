@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <thread>
 
 namespace waterfill {
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr double kStep = 0.05;  // of the way to where the median should be, at once
 constexpr double kUnknown = 1;  // seconds that a request is taken to need before any has ended
 
 std::int64_t now() {
@@ -17,13 +19,40 @@ std::int64_t now() {
 
 }  // namespace
 
-Limiter::Limiter(std::int64_t limit, const std::vector<double>& shares)
-    : levels_count_(shares.size()), levels_(new Level[shares.size()]) {
+double Adaptation::clamped(double limit) const {
+  return std::clamp(limit, static_cast<double>(floor), static_cast<double>(ceiling));
+}
+
+double Adaptation::next(double limit, double median, std::int64_t in_use) const {
+  const double ratio = target / median;
+  // Half used at most, a limit says nothing of a higher one.
+  if (ratio > 1 && 2 * static_cast<double>(in_use) < limit) return limit;
+  return clamped(limit * (1 + kStep * (std::clamp(ratio, 0.5, 1.5) - 1)));
+}
+
+Limiter::Limiter(std::int64_t limit, const std::vector<double>& shares, const Adaptation& law)
+    : law_(law), start_(limit), levels_count_(shares.size()), levels_(new Level[shares.size()]) {
   for (std::size_t i = 0; i < shares.size(); ++i) levels_[i].share = shares[i];
   set_limit(limit);
 }
 
 void Limiter::set_limit(std::int64_t limit) {
+  // Whoever holds it needs some nanoseconds.
+  while (resizing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+  exact_ = law_.clamped(static_cast<double>(limit));
+  resize(law_.moves() ? static_cast<std::int64_t>(exact_) : limit);
+  resizing_.store(false, std::memory_order_release);
+}
+
+// Nobody waits: whoever finds the limit being moved leaves it at that.
+void Limiter::adapt() {
+  if (!law_.moves() || resizing_.exchange(true, std::memory_order_acquire)) return;
+  exact_ = law_.next(exact_, latencies_.median(), in_use());
+  resize(static_cast<std::int64_t>(exact_));
+  resizing_.store(false, std::memory_order_release);
+}
+
+void Limiter::resize(std::int64_t limit) {
   for (std::size_t i = 0; i < levels_count_; ++i) {
     // 0.29 of 100 is 29, whatever the product's last bit says.
     const double allowed = std::floor(levels_[i].share * static_cast<double>(limit) + 1e-6);
@@ -63,7 +92,7 @@ Limiter::Answer Limiter::admit(std::uint32_t index, std::int64_t cost, double de
 bool Limiter::release(const Ticket& ticket, bool abandoned) {
   if (ticket.epoch != epoch_.load(kRelaxed)) return false;
   Level& level = levels_[ticket.level];
-  if (!abandoned) latencies_.record(now() - ticket.start);
+  if (!abandoned && latencies_.record(now() - ticket.start)) adapt();
   (abandoned ? level.abandoned : level.released).fetch_add(1, kRelaxed);
   in_use_.fetch_sub(ticket.cost, std::memory_order_release);
   return true;
@@ -94,6 +123,8 @@ void Limiter::reset() {
     for (auto& count : level.refused) count = 0;
   }
   latencies_.reset();
+  resizing_ = false;
+  if (law_.moves()) set_limit(start_);
 }
 
 }  // namespace waterfill

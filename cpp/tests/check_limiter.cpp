@@ -69,6 +69,46 @@ void check_threads() {
   expect(asked == std::uint64_t{kThreads} * kRounds, "requests were not counted");
 }
 
+// Moves to where the median is the target, never beyond its bounds, and not up while half is idle.
+void check_law() {
+  const Adaptation law{8, 80, 0.1};
+  const auto settled = [&](double from, double median_of_one) {
+    double limit = from;
+    for (int i = 0; i < 1000; ++i) {
+      limit = law.next(limit, median_of_one * limit, static_cast<std::int64_t>(limit));
+    }
+    return limit;
+  };
+  expect(std::abs(settled(60, 0.004) - 25) < 0.1, "the limit does not settle from above");
+  expect(std::abs(settled(10, 0.004) - 25) < 0.1, "the limit does not settle from below");
+  expect(settled(60, 1) == 8 && settled(60, 1e-6) == 80, "the limit leaves its bounds");
+  expect(law.next(40, 0.01, 19) == 40 && law.next(40, 0.01, 20) > 40, "an idle limit rises");
+  expect(law.next(40, 0.2, 0) < 40, "an idle limit does not fall");
+}
+
+void check_adaptive_threads() {
+  Limiter limiter(16, {1, 0.5}, {4, 32, 1e-3});
+  const auto work = [&] {
+    for (int i = 0; i < kRounds; ++i) {
+      Ticket ticket;
+      if (i % 512 == 0) limiter.set_limit(1 + i % 40);
+      if (limiter.admit(0, 1, kForever, ticket).refusal == Refusal::none) {
+        limiter.release(ticket, false);
+      }
+      const std::int64_t limit = limiter.limit();
+      expect(4 <= limit && limit <= 32, "an adaptive limit leaves its bounds");
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back(work);
+  for (auto& thread : threads) thread.join();
+  limiter.reset();
+  expect(limiter.limit() == 16, "reset leaves the limit where it went");
+  Ticket half;
+  expect(limiter.admit(1, 8, kForever, half).refusal == Refusal::none, "a share is of another");
+  expect(limiter.admit(1, 1, kForever, half).refusal == Refusal::share, "a share is of another");
+}
+
 void check_reset() {
   Limiter limiter(kLimit, {1});
   Ticket old;
@@ -84,6 +124,8 @@ void check_limiter() {
   check_buckets();
   check_median();
   check_threads();
+  check_law();
+  check_adaptive_threads();
   check_reset();
   std::printf("limiter: nothing lost, nothing above the limit\n");
 }

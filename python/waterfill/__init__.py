@@ -15,6 +15,7 @@ from importlib.metadata import version as _version
 from waterfill._core import FormatError, get_num_threads, set_num_threads
 from waterfill.admission import Quarantine, Quarantined
 from waterfill.analysis import Analysis, Finding, Norms, analyze
+from waterfill.capacity import CapacityReport, Slo, capacity_test
 from waterfill.codec import Codec
 from waterfill.distortion import Report
 from waterfill.drift.canary import Canary
@@ -72,6 +73,7 @@ __all__ = [
     "Batcher",
     "CachedSearch",
     "Canary",
+    "CapacityReport",
     "Check",
     "Codec",
     "Comparison",
@@ -115,10 +117,12 @@ __all__ = [
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
+    "Slo",
     "SwapIndex",
     "SwapReport",
     "Trial",
     "analyze",
+    "capacity_test",
     "check",
     "compare",
     "compress",

@@ -248,7 +248,12 @@ class Permit:
 class Limiter:
     limit: int
     def __init__(
-        self, limit: int, priorities: tuple[str, ...], shares: tuple[float, ...], /
+        self,
+        limit: int,
+        priorities: tuple[str, ...],
+        shares: tuple[float, ...],
+        law: tuple[int, int, float] | None = None,
+        /,
     ) -> None: ...
     @property
     def in_use(self) -> int: ...

@@ -145,7 +145,8 @@ def _as_number(value: Any) -> Any:
     raise TypeError(f"{value!r} cannot stand in a manifest")
 
 
-def _now() -> str:
+def utc_now() -> str:
+    """Return the time, UTC, as records have it."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         seconds = time.time() if given is None else float(given)
@@ -191,7 +192,7 @@ def new_manifest(
         version=version("waterfill"),
         numpy=np.__version__,
         isa=_core.isa(),
-        created=_now(),
+        created=utc_now(),
         rows=shape[0],
         d=shape[1],
         dtype=dtype,

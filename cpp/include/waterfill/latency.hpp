@@ -19,7 +19,8 @@ class Latencies {
   static std::size_t bucket(std::int64_t ns);
   static std::int64_t least(std::size_t bucket);
 
-  void record(std::int64_t ns);
+  // Returns whether the median was found anew.
+  bool record(std::int64_t ns);
   // Of the last 64 to 128 (all, while they are fewer), in seconds; negative where there are none.
   double median() const { return median_.load(std::memory_order_relaxed); }
   Counts counts() const;

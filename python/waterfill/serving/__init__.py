@@ -1,6 +1,9 @@
 """Serving: how much is taken on at once, batches of concurrent queries, remembered results."""
 
+from waterfill.capacity.report import CapacityReport
+from waterfill.capacity.run import capacity_test
+from waterfill.capacity.slo import Slo
 from waterfill.serving.errors import AtCapacity
 from waterfill.serving.limiter import Limiter
 
-__all__ = ["AtCapacity", "Limiter"]
+__all__ = ["AtCapacity", "CapacityReport", "Limiter", "Slo", "capacity_test"]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from waterfill.serving.adaptation import Adaptation
+
 # Median and sum of latencies (seconds), counts of their buckets, counts by level and outcome.
 Counts = tuple[float | None, float, list[int], list[tuple[int, ...]]]
 
@@ -26,6 +28,7 @@ class Limits(Protocol):
 
     name: str
     _priorities: tuple[str, ...]
+    _law: Adaptation | None
 
     @property
     def limit(self) -> int:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from waterfill.arguments import as_positive_int
+from waterfill.capacity.report import CapacityReport
+from waterfill.serving.adaptation import Adaptation, anchored
 from waterfill.serving.decorate import Counts
 from waterfill.serving.errors import Reason
 from waterfill.serving.surface import BUCKETS, DEFAULT, Surface, asked, checked, least
@@ -33,15 +35,17 @@ class Latencies:
         self._recorded = self._marked = 0
         self._older = self._newer = list(self.counts)
 
-    def record(self, ns: int) -> None:
-        """Count one duration."""
+    def record(self, ns: int) -> bool:
+        """Count one duration; return whether the median was found anew."""
         value = max(ns, 256)
         bits = value.bit_length()
         self.counts[min(BUCKETS - 1, 4 * (bits - 9) + ((value >> (bits - 3)) & 3))] += 1
         self.total += ns * 1e-9
         self._recorded += 1
-        if self._recorded <= _WINDOW or self._recorded % _INTERVAL == 0:
-            self._find_median()
+        if self._recorded > _WINDOW and self._recorded % _INTERVAL != 0:
+            return False
+        self._find_median()
+        return True
 
     def _find_median(self) -> None:
         if self._recorded >= self._marked + _WINDOW:
@@ -103,20 +107,24 @@ class Permit:
 class Core:
     """Everything under one lock. A permit keeps this alive, not the limiter."""
 
-    def __init__(self, limit: int, shares: tuple[float, ...]) -> None:
-        self._shares = shares
+    def __init__(self, limit: int, shares: tuple[float, ...], law: Adaptation | None) -> None:
+        self._shares, self._law = shares, law
         self._epoch = 0
         self.resize(limit)
         self.reset()
 
-    def resize(self, limit: int) -> None:
+    def resize(self, value: float) -> None:
         """Change what may be in use at once."""
+        self._exact = value if self._law is None else self._law.clamped(value)
+        limit = math.floor(self._exact)
         self.allowed = [math.floor(share * limit + 1e-6) for share in self._shares]
         self.limit = limit
 
     def reset(self) -> None:
         """Forget all that was admitted and counted."""
-        self._lock = threading.Lock()  # a forked child may have inherited one that is held
+        self.lock = threading.Lock()  # a forked child may have inherited one that is held
+        if self._law is not None:
+            self.resize(self._law.start)
         self._epoch += 1
         self._in_use = 0
         self.dropped: deque[_Ticket] = deque()
@@ -133,14 +141,14 @@ class Core:
 
     def in_use(self) -> int:
         """Return the cost of all permits that are held."""
-        with self._lock:
+        with self.lock:
             if self.dropped:
                 self._settle()
             return self._in_use
 
     def admit(self, level: int, cost: int, deadline: float) -> Permit | tuple[Reason, int]:
         """Return a permit, or why not and what was in use."""
-        with self._lock:
+        with self.lock:
             if self.dropped:
                 self._settle()
             reason = self._refusal(level, cost, deadline)
@@ -162,16 +170,22 @@ class Core:
 
     def release(self, permit: Permit) -> bool:
         """Give back what a permit holds, the first time."""
-        with self._lock:
+        with self.lock:
             if self.dropped:
                 self._settle()
             ticket, permit._ticket = permit._ticket, None
             if ticket is None or ticket.epoch != self._epoch:
                 return False
-            self.latencies.record(time.monotonic_ns() - ticket.start)
+            if self.latencies.record(time.monotonic_ns() - ticket.start):
+                self._adapt()
             self.counts[ticket.level][4] += 1
             self._in_use -= ticket.cost
             return True
+
+    def _adapt(self) -> None:
+        median = self.latencies.median
+        if self._law is not None and median is not None:
+            self.resize(self._law.next(self._exact, median, self._in_use))
 
     def retry_after(self, level: int, cost: int, reason: Reason, in_use: int) -> float | None:
         """Return seconds until what is over is likely to be released."""
@@ -187,13 +201,20 @@ class Limiter(Surface):
 
     name: str
     _priorities: tuple[str, ...]
+    _law: Adaptation | None
 
     def __init__(
-        self, limit: int, *, name: str = "limiter", shares: Mapping[str, float] | None = None
+        self,
+        limit: int,
+        *,
+        name: str = "limiter",
+        shares: Mapping[str, float] | None = None,
+        adaptive: CapacityReport | None = None,
     ) -> None:
         most, name, priorities, parts = checked(limit, name, shares)
-        self._core = Core(most, parts)
-        self._begin(name, priorities)
+        law = anchored(adaptive, most)
+        self._core = Core(most, parts, law)
+        self._begin(name, priorities, law)
 
     @property
     def limit(self) -> int:
@@ -202,7 +223,8 @@ class Limiter(Surface):
 
     @limit.setter
     def limit(self, value: int) -> None:
-        self._core.resize(as_positive_int("limit", value))
+        with self._core.lock:
+            self._core.resize(as_positive_int("limit", value))
 
     @property
     def in_use(self) -> int:

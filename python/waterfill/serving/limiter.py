@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from waterfill import _core
+from waterfill.capacity.report import CapacityReport
+from waterfill.serving.adaptation import anchored
 from waterfill.serving.surface import Surface, checked
 
 
@@ -36,6 +38,11 @@ class Limiter(Surface, _core.Limiter):
         requests are admitted: with ``{"batch": 0.5}`` only while what is in use, whoever uses it,
         is at most half of the limit, this request included. Parts are rounded down. A request
         without a priority has ``'default'``, whose share is 1 if none is given.
+    adaptive : CapacityReport, optional
+        Lets the limit move within the report's floor and ceiling, as the recent median of what
+        permits were held for is above or below what the report leads to expect. For services
+        whose capacity shrinks at times. A limit that is set by hand is clamped to the same bounds,
+        and moves on from there; in a forked child it begins where it began first.
 
     Attributes
     ----------
@@ -61,8 +68,15 @@ class Limiter(Surface, _core.Limiter):
     """
 
     def __init__(
-        self, limit: int, *, name: str = "limiter", shares: Mapping[str, float] | None = None
+        self,
+        limit: int,
+        *,
+        name: str = "limiter",
+        shares: Mapping[str, float] | None = None,
+        adaptive: CapacityReport | None = None,
     ) -> None:
         most, name, priorities, parts = checked(limit, name, shares)
-        _core.Limiter.__init__(self, most, priorities, parts)
-        self._begin(name, priorities)
+        law = anchored(adaptive, most)
+        bounds = None if law is None else (law.floor, law.ceiling, law.target)
+        _core.Limiter.__init__(self, most, priorities, parts, bounds)
+        self._begin(name, priorities, law)

@@ -10,11 +10,14 @@ from typing import Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
 from waterfill.arguments import as_number, as_positive_int
+from waterfill.capacity.report import CapacityReport
+from waterfill.serving.adaptation import Adaptation
 from waterfill.serving.decorate import Limits, decorated
 from waterfill.serving.errors import AtCapacity, Reason
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Made = TypeVar("Made")
 
 DEFAULT = "default"
 BUCKETS = 128
@@ -81,9 +84,49 @@ def _seconds(deadline: Any) -> float:
 class Surface:
     """Decorating, counting, refusing, and forgetting all in a forked child."""
 
-    def _begin(self: Limits, name: str, priorities: tuple[str, ...]) -> None:
+    @classmethod
+    def from_report(
+        cls: Callable[..., Made],
+        report: CapacityReport | str | os.PathLike[str],
+        *,
+        adaptive: bool = False,
+        name: str = "limiter",
+        shares: Mapping[str, float] | None = None,
+    ) -> Made:
+        """Return a limiter whose limit is that of a capacity report.
+
+        Parameters
+        ----------
+        report : CapacityReport, str or path-like
+            A report, or its file.
+        adaptive : bool
+            Whether the limit may move, within the report's floor and ceiling.
+        name, shares
+            As of the class.
+
+        Returns
+        -------
+        Limiter
+
+        Raises
+        ------
+        FormatError
+            If the file is no report.
+        OSError
+            If it cannot be read.
+        TypeError, ValueError
+            If an argument is of another kind, or out of its range.
+        """
+        found = report if isinstance(report, CapacityReport) else CapacityReport.load(report)
+        if not isinstance(adaptive, bool):
+            raise TypeError(f"adaptive must be a bool, got {adaptive!r}")
+        return cls(found.limit, name=name, shares=shares, adaptive=found if adaptive else None)
+
+    def _begin(
+        self: Limits, name: str, priorities: tuple[str, ...], law: Adaptation | None
+    ) -> None:
         self.name = name
-        self._priorities = priorities
+        self._priorities, self._law = priorities, law
         _limiters.add(self)
 
     def _refusal(
@@ -143,7 +186,8 @@ class Surface:
         Returns
         -------
         dict
-            ``name``, ``limit``, ``in_use``; ``admitted``, ``released`` and ``abandoned`` by
+            ``name``, ``limit``, ``in_use``; ``adaptive``, and the ``floor`` and ``ceiling`` of an
+            adaptive limit (else None); ``admitted``, ``released`` and ``abandoned`` by
             priority; ``refused`` by priority and reason; ``median_latency``: seconds, of the last
             64 to 128 permits released (None before the first); ``latency``: of all released,
             ``sum`` in seconds, ``counts`` of 128 buckets, and their ``bounds`` in seconds: the
@@ -166,6 +210,9 @@ class Surface:
             "name": self.name,
             "limit": self.limit,
             "in_use": self.in_use,
+            "adaptive": self._law is not None,
+            "floor": None if self._law is None else self._law.floor,
+            "ceiling": None if self._law is None else self._law.ceiling,
             **by_priority,
             "refused": {
                 priority: {reason: counts[reason] for reason in _REFUSALS}

@@ -1,0 +1,153 @@
+"""Capacity tests of services whose capacity is known: simulated ones, and a real one.
+
+``python bench/capacity.py`` prints, for each model of a service, its capacity at the SLO, found by
+a long simulation of another kind, and how far capacity tests with different seeds are from it.
+``--real`` does the same with threads, sleeps and a real clock; it takes a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import waterfill as wf
+from waterfill.capacity.run import CapacityTest, finished, read_settings
+from waterfill.capacity.simulated import (
+    Draw,
+    SimulatedService,
+    constant,
+    exponential,
+    lognormal,
+)
+
+P99 = 0.2
+TRUE_REQUESTS = 400_000
+
+
+@dataclass(frozen=True)
+class Model:
+    """Servers, how long they take, and what that is called."""
+
+    name: str
+    servers: int
+    draw: Draw
+    mean: float
+
+
+MODELS = (
+    Model("M/M/1", 1, exponential(0.02), 0.02),
+    Model("M/M/2", 2, exponential(0.025), 0.025),
+    Model("M/M/4", 4, exponential(0.03), 0.03),
+    Model("M/D/2", 2, constant(0.04), 0.04),
+    Model("M/D/8", 8, constant(0.1), 0.1),
+    Model("M/G/4, lognormal", 4, lognormal(0.03, 0.7), 0.03),
+    Model("M/G/8, lognormal", 8, lognormal(0.05, 0.5), 0.05),
+)
+
+
+def slow_share(model: Model, rate: float, gaps: NDArray, times: NDArray) -> float:
+    """Return the share of requests slower than the SLO, by the waits of Kiefer and Wolfowitz."""
+    left = [0.0] * model.servers  # work of each server, least first
+    slow = 0
+    for gap, needed in zip((gaps / rate).tolist(), times.tolist(), strict=True):
+        left = [max(0.0, work - gap) for work in left]
+        total = left[0] + needed
+        slow += total > P99
+        left[0] = total
+        left.sort()
+    return slow / len(gaps)
+
+
+def true_capacity(model: Model, requests: int = TRUE_REQUESTS, seed: int = 99) -> float:
+    """Return the rate at which 1 % of requests are slower than the SLO."""
+    rng = np.random.default_rng(seed)
+    gaps, times = rng.exponential(1.0, requests), model.draw(rng, requests)
+    low, high = 0.0, model.servers / model.mean
+    while high - low > 0.004 * high:
+        rate = (low + high) / 2
+        if slow_share(model, rate, gaps, times) <= 0.01:
+            low = rate
+        else:
+            high = rate
+    return (low + high) / 2
+
+
+def settings(seed: int, **more: object):
+    """Return what a test is asked to do, all but `seed` as by default."""
+    asked = {
+        "rates": (10, 20, 40, 80, 150),
+        "step_seconds": 10.0,
+        "slo": wf.Slo(P99),
+        "max_seconds": 1200.0,
+        "max_requests": 1_000_000,
+        "most_rate": 10_000.0,
+        "most_in_flight": 512,
+        "tolerance": None,
+    }
+    return read_settings(seed=seed, **(asked | more))
+
+
+def simulated(model: Model, seed: int) -> wf.CapacityReport:
+    """Return the report of a test of a simulated service."""
+    test = CapacityTest(settings(seed))
+    test.run(SimulatedService(model.servers, model.draw, seed=1_000 + seed))
+    return finished(test)
+
+
+def real(model: Model, seed: int) -> wf.CapacityReport:
+    """Return the report of a test of threads that sleep, in this process."""
+    rng, lock = np.random.default_rng(seed), threading.Lock()
+    servers = threading.Semaphore(model.servers)
+
+    def serve() -> None:
+        with lock:
+            needed = float(model.draw(rng, 1)[0])
+        with servers:
+            time.sleep(needed)
+
+    return wf.capacity_test(serve, slo=wf.Slo(P99), seed=seed)
+
+
+def table(run: Callable[[Model, int], wf.CapacityReport], models, seeds: int) -> None:
+    """Print a line a model."""
+    print("| service | full | capacity at the SLO | found, median | within 10 % | "
+          "limit (floor, ceiling) | seconds |")  # fmt: skip
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for model in models:
+        truth = true_capacity(model)
+        reports = [run(model, seed) for seed in range(seeds)]
+        rates = np.array([report.rate for report in reports])
+        near = int((np.abs(rates / truth - 1) <= 0.1).sum())
+        limit, floor, ceiling, seconds = (
+            np.median([getattr(report, name) for report in reports])
+            for name in ("limit", "floor", "ceiling", "seconds")
+        )
+        print(
+            f"| {model.name} | {model.servers / model.mean:.0f} | {truth:.1f} | "
+            f"{np.median(rates):.1f} ({rates.min():.1f} to {rates.max():.1f}) | "
+            f"{near} of {seeds} | {limit:.0f} ({floor:.0f}, {ceiling:.0f}) | {seconds:.0f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print the table that was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=60)
+    parser.add_argument("--real", action="store_true")
+    args = parser.parse_args()
+    if args.real:
+        table(real, (MODELS[2], MODELS[3], MODELS[6]), math.ceil(args.seeds / 60))
+    else:
+        table(simulated, MODELS, args.seeds)
+
+
+if __name__ == "__main__":
+    main()
