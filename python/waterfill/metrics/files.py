@@ -80,6 +80,10 @@ class Directory:
             os.close(self._own)
         self._own = None
 
+    def __del__(self) -> None:
+        if getattr(self, "_own", None) is not None:  # else it was never made
+            self.forget()
+
     def publish(self, snapshot: Snapshot) -> None:
         """Replace what this process left before; the first time, take a place of its own.
 

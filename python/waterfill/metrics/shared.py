@@ -91,7 +91,7 @@ class Shared:
                 return
             self._publish()
             self._started = True
-            self._run()
+            self._run(first=self._interval)
 
     def samples(self) -> tuple[Sample, ...]:
         """Publish, and read what all processes have published.
@@ -161,9 +161,9 @@ class Shared:
         table[_ERRORS] = self._errors
         return table
 
-    def _run(self) -> None:
+    def _run(self, first: float) -> None:
         """Begin to publish now and then, for as long as somebody holds this."""
-        arguments = (ref(self), self._stop, self._interval)
+        arguments = (ref(self), self._stop, first, self._interval)
         finalize(self, self._stop.set).atexit = False
         threading.Thread(
             target=_keep, args=arguments, daemon=True, name="waterfill-metrics"
@@ -174,7 +174,7 @@ class Shared:
         self._directory.forget()
         self._begin()
         if self._started:
-            self._run()  # and enters there: a fork should not wait for a directory
+            self._run(first=0)  # and enters there: a fork should not wait for a directory
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,15 +191,15 @@ class Shared:
         raise TypeError("Shared cannot be copied or pickled: each process has its own")
 
 
-def _keep(shared: ref[Shared], stop: threading.Event, interval: float) -> None:
-    while True:
+def _keep(shared: ref[Shared], stop: threading.Event, first: float, interval: float) -> None:
+    seconds = first
+    while not stop.wait(seconds):
         each = shared()
         if each is None:
             return
         each._publish_quietly(stop)
         del each
-        if stop.wait(interval):
-            return
+        seconds = interval
 
 
 _alive: WeakSet[Shared] = WeakSet()
