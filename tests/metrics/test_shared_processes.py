@@ -153,7 +153,7 @@ def scrape():
     found = {}
     for family in text_string_to_metric_families(body.decode()):
         for name, labels, value, *_ in family.samples:
-            found[name, *sorted(labels.values())] = value
+            found[(name, *sorted(labels.values()))] = value
     return found
 
 A, R = [

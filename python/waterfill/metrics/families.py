@@ -73,6 +73,12 @@ _ALL = (
     _gauge("cache_bytes", "cache", "sum", "Memory of these."),
     _gauge("index_vectors", "index", "max", "Vectors of the index in use."),
     _gauge("index_bytes", "index", "sum", "Memory of its vectors, ids and rows to refine with."),
+    _gauge(
+        "index_info",
+        "index codec contents",
+        "max",
+        "1; the codec's fingerprint, and the SHA-256 of what was published; twelve digits of each.",
+    ),
     _gauge("index_generation", "index", "max", "Number of the generation in use."),
     _gauge(
         "index_generation_oldest", "index", "min", "The same, of the worker that is farthest back."

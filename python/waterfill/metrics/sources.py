@@ -24,6 +24,7 @@ from waterfill.serving.surface import BUCKETS, Surface, least
 Items = Iterator[tuple[Key, Value]]
 
 _OUTCOMES = ("admitted", "refused_capacity", "refused_share", "refused_deadline")
+_DIGITS = 12  # of a hash
 _WIDTH = 1.96  # deviations of a 95 % interval
 
 
@@ -108,18 +109,22 @@ class IndexReader(Reader):
     """Reads an index; of one that is swapped, it counts events that history will forget."""
 
     _seen: int = 1
+    _codec: tuple[Any, str] = (None, "")  # the last one, and the digits of its fingerprint
     _counts: dict[str, int] = field(default_factory=lambda: {"swap": 0, "rollback": 0})
 
     def read(self, name: str, index: Any) -> Items:
         """Read size and generation."""
+        contents = ""  # a hash of an index that nobody published would have to read all of it
         if isinstance(index, SwapIndex):
             now = index.current()
+            contents = now.event.sha256[:_DIGITS]
             yield ("waterfill_index_generation", name), now.number
             yield ("waterfill_index_generation_oldest", name), now.number
             at = datetime.fromisoformat(now.event.at).timestamp()
             yield ("waterfill_index_published_timestamp_seconds", name), at
             yield from self.begin_anew(name, index)
             index = now.index
+        yield ("waterfill_index_info", name, self._fingerprint(index), contents), 1
         yield ("waterfill_index_vectors", name), index.ntotal
         yield ("waterfill_index_bytes", name), index.nbytes
 
@@ -129,6 +134,13 @@ class IndexReader(Reader):
             self._count(index)
             for what, count in self._counts.items():
                 yield ("waterfill_index_swaps_total", name, what), count
+
+    def _fingerprint(self, index: Any) -> str:
+        """Return its first digits, which are worked out once a codec."""
+        codec = index.codec
+        if codec is not None and codec is not self._codec[0]:
+            self._codec = codec, codec.fingerprint[:_DIGITS]
+        return "" if codec is None else self._codec[1]
 
     def _count(self, index: SwapIndex) -> None:
         for event in index.history:
