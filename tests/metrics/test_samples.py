@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import waterfill as wf
 from metrics.common import run, values
-from waterfill.metrics import BOUNDS, FAMILIES, Histogram
+from waterfill.metrics import BOUNDS, FAMILIES, Histogram, Shared
 from waterfill.metrics.counting import Running
 from waterfill.metrics.sources import folded
 from waterfill.serving import fallback
@@ -215,6 +215,55 @@ def test_scrapes_beside_traffic_never_go_backwards():
             thread.join()
     found = values(metrics)
     assert found[R, "a", "default", "admitted"] == found["waterfill_request_seconds", "a"].count
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["new", "gone", "count", "fail"]), st.integers(0, 2)), max_size=20
+    )
+)
+def test_no_sum_falls_while_one_of_its_name_is_there(steps):
+    """Limiters of one name come and go, count, and fail to be read for once."""
+    metrics, living, total = wf.Metrics(), [], 0
+    for step, place in steps:
+        if step == "new":
+            living.append(fallback.Limiter(3, name="a"))
+            metrics.watch(limiters=living[-1])
+        elif step == "gone" and living:
+            living.pop(place % len(living))
+            total = total if living else 0
+        elif step == "count" and living:
+            living[place % len(living)].acquire().release()
+            total += 1
+        elif step == "fail" and living:
+            one = living[place % len(living)]
+            one._counts = lambda: 1 // 0
+            assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
+            del one._counts, one
+        assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
+
+
+def test_what_fails_for_once_is_not_counted_twice(tmp_path, monkeypatch):
+    limiter = fallback.Limiter(3, name="a")
+    limiter.acquire().release()
+    metrics = wf.Metrics(limiters=limiter)
+    with Shared(metrics, tmp_path, interval=60) as shared:
+        for _ in range(2):
+            assert values(shared)[R, "a", "default", "admitted"] == 1
+            with monkeypatch.context() as patch:
+                patch.setattr(limiter, "_counts", lambda: 1 // 0)
+                found = values(shared)
+            assert found[R, "a", "default", "admitted"] == 1
+            assert ("waterfill_limit", "a") not in found
+        assert values(shared)["waterfill_scrape_errors_total", "limiter"] == 2
+
+
+def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries):
+    metrics = wf.Metrics(caches=(cache := wf.CachedSearch(flat)))
+    cache.search(queries[:5], 3)
+    metrics.watch(caches=(other := wf.CachedSearch(flat)))
+    other.search(queries[:2], 3)
+    assert values(metrics)["waterfill_cache_queries_total", "default", "miss"] == 7
 
 
 KEY = ("waterfill_requests_total", "a", "default", "admitted")

@@ -157,7 +157,7 @@ class Directory:
             return unreadable + 1
         for name in [*dead, *left]:
             for suffix in (_NUMBERS, _temporary(_NUMBERS), _LOCK):  # while it has that, it is known
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # another user's: it is known to be counted
                     os.unlink(self._path / (name + suffix))
         return unreadable
 
@@ -184,7 +184,7 @@ class Directory:
         if self._own is not None and name == self._name:
             return True
         try:
-            handle = os.open(self._path / (name + _LOCK), os.O_RDWR)
+            handle = os.open(self._path / (name + _LOCK), os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
@@ -225,7 +225,7 @@ class Directory:
                 time.sleep(_POLL)
 
     def _open(self, name: str) -> int:
-        return os.open(self._path / name, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(self._path / name, os.O_RDONLY | os.O_CREAT, 0o644)
 
     def _write(self, name: str, data: bytes) -> None:
         """Replace a file; not synced, as what the machine forgets, all its processes do."""

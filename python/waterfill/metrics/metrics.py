@@ -27,6 +27,7 @@ class _Watched:
     get: Callable[[], Any]  # None once it is gone
     reader: Reader
     start: Table = field(default_factory=dict)  # counts that a forked child was born with
+    last: Table = field(default_factory=dict)  # counts as they were read
 
     def read(self) -> Table:
         """Return its numbers; none if it is gone."""
@@ -34,11 +35,13 @@ class _Watched:
         table: Table = {}
         if thing is not None:
             put(table, filter(_known, self.reader.read(self.name, thing)))
-        return since(table, self.start)
+        table = since(table, self.start)
+        self.last = {key: value for key, value in table.items() if is_counted(key)}
+        return table
 
     def begin_anew(self) -> None:
         """Count from now on, in a forked child."""
-        thing = self.get()
+        thing, self.last = self.get(), {}
         if thing is not None:
             items = self.reader.begin_anew(self.name, thing)
             self.start = {key: value for key, value in items if is_counted(key)}
@@ -52,8 +55,9 @@ class Metrics:
     """Numbers of limiters, indexes, monitors, batchers and caches, read when somebody asks.
 
     Nothing is counted here, so that a request costs nothing more: the objects count, and `samples`
-    reads what they have. They are held weakly, and one that is gone is no longer exported. One that
-    cannot be read leaves its numbers out and is counted in ``waterfill_scrape_errors_total``.
+    reads what they have. They are held weakly, and one that is gone is no longer exported; while
+    another has its name, its counts stay in the sum. One that cannot be read is exported with the
+    counts that it had, and counted in ``waterfill_scrape_errors_total``.
 
     `waterfill.metrics.prometheus` and `waterfill.metrics.otel` export it; `FAMILIES` says what the
     names mean. Safe to use from several threads. In a forked child it counts from 0, as limiters
@@ -90,6 +94,7 @@ class Metrics:
         caches: Any = None,
     ) -> None:
         self._watched: dict[tuple[Any, ...], _Watched] = {}
+        self._ended: Table = {}  # counts of what is gone, while others have its names
         self._errors = dict.fromkeys((source.name for source in SOURCES.values()), 0)
         self._lock = threading.Lock()
         self.watch(
@@ -141,7 +146,11 @@ class Metrics:
             for limiter in _each_limiter(limiters)
         ]
         with self._lock:
-            self._watched.update(found)
+            for key, each in found:
+                if key in self._watched:
+                    self._read(self._watched[key])
+                    self._retire(key)
+                self._watched[key] = each
 
     def samples(self) -> tuple[Sample, ...]:
         """Read all numbers now.
@@ -159,17 +168,29 @@ class Metrics:
         with self._lock:  # readers of swaps count
             for key, each in list(self._watched.items()):
                 if each.get() is None:
-                    del self._watched[key]
-                    continue
-                try:
-                    put(table, each.read().items())
-                except Exception:  # whatever it is, the other numbers are wanted all the more
-                    self._errors[each.source.name] += 1
+                    self._retire(key)
+                else:
+                    put(table, self._read(each).items())
+            # Prometheus takes a sum that falls for one that began anew.
+            self._ended = {key: value for key, value in self._ended.items() if key in table}
+            put(table, self._ended.items())
             for name, count in self._errors.items():
                 table["waterfill_scrape_errors_total", name] = count
         return table
 
+    def _read(self, each: _Watched) -> Table:
+        """Read an object; of one that fails the counts as they were, and no gauges."""
+        try:
+            return each.read()
+        except Exception:  # whatever it is, the other numbers are wanted all the more
+            self._errors[each.source.name] += 1
+            return each.last
+
+    def _retire(self, key: tuple[Any, ...]) -> None:
+        put(self._ended, self._watched.pop(key).last.items())
+
     def _begin_anew(self) -> None:
+        self._ended = {}
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._errors = dict.fromkeys(self._errors, 0)
         for each in self._watched.values():
