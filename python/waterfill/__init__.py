@@ -39,6 +39,7 @@ from waterfill.life.generation import Generation
 from waterfill.life.retrain import retrain
 from waterfill.life.swap import SwapIndex
 from waterfill.manifest import Manifest
+from waterfill.metrics.metrics import Metrics
 from waterfill.parameters import SearchParameters, SearchParametersIVF
 from waterfill.plan import Group, Plan
 from waterfill.quality import Check, check
@@ -103,6 +104,7 @@ __all__ = [
     "IndexIVF",
     "Limiter",
     "Manifest",
+    "Metrics",
     "MissingIdError",
     "Norms",
     "NotTrainedError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from waterfill.drift.features import Features
 from waterfill.drift.judge import Occupancy, error_ratio, occupancy
 from waterfill.drift.model import Probes, model_of
 from waterfill.drift.recall import CanaryRecall
-from waterfill.drift.report import DriftReport
+from waterfill.drift.report import DriftReport, Look
 from waterfill.drift.sensitivity import Sensitivity
 from waterfill.drift.stream import RECENT, Stream, slots_for
 from waterfill.drift.training_rows import untrained
@@ -65,6 +66,7 @@ class DriftMonitor:
         self._settings, self._probes = settings, probes
         self._data, self._queries = data, queries
         self._lock = threading.RLock()
+        self._last: Look | None = None
 
     @classmethod
     def from_codec(
@@ -167,6 +169,11 @@ class DriftMonitor:
     def canary(self) -> CanaryRecall | None:
         """What was measured with a canary at the baseline."""
         return self._settings.canary
+
+    @property
+    def last(self) -> Look | None:
+        """The last report of this object, what its canary showed, and when it was made."""
+        return self._last
 
     @property
     def learning(self) -> bool:
@@ -320,8 +327,11 @@ class DriftMonitor:
             ratio, cells = self._codes()
             model = model_of(self._data.features, self._data.reference, seen, self._probes)
             quality = seen.counted()
-        cost = self._cost(canary, ratio, ntotal)
-        return DriftReport(data, asked, model, ratio, cells, cost, quality, settings.alpha)
+        measured = self._measured(canary)
+        cost = self._cost(measured, ratio, ntotal)
+        report = DriftReport(data, asked, model, ratio, cells, cost, quality, settings.alpha)
+        self._last = Look(report, measured, time.time())
+        return report
 
     def _codes(self) -> tuple[float | None, Occupancy | None]:
         """Return the growth of the error, and how cells are used, as far as they are known."""
@@ -331,12 +341,18 @@ class DriftMonitor:
         ratio = error_ratio(data.features, data.reference, data.window)
         return ratio, occupancy(data.reference, data.window)
 
-    def _cost(self, canary: Canary | None, ratio: float | None, ntotal: int | None) -> Cost | None:
-        if canary is not None:
-            if not isinstance(canary, Canary):
-                raise TypeError(f"canary must be a Canary, got {type(canary).__name__}")
-            before = self._settings.canary
-            return canary.measure(self.codec, before).cost(before, ntotal)
+    def _measured(self, canary: Canary | None) -> CanaryRecall | None:
+        if canary is None:
+            return None
+        if not isinstance(canary, Canary):
+            raise TypeError(f"canary must be a Canary, got {type(canary).__name__}")
+        return canary.measure(self.codec, self._settings.canary)
+
+    def _cost(
+        self, measured: CanaryRecall | None, ratio: float | None, ntotal: int | None
+    ) -> Cost | None:
+        if measured is not None:
+            return measured.cost(self._settings.canary, ntotal)
         if ratio is None or self._settings.sensitivity is None:
             return None
         return self._settings.sensitivity.estimate(ratio)

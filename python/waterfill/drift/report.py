@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waterfill.drift.judge import Occupancy, Verdict
 from waterfill.drift.model import Model
@@ -12,6 +12,7 @@ from waterfill.drift.moved import Movement
 
 if TYPE_CHECKING:
     from waterfill.drift.cost import Cost
+    from waterfill.drift.recall import CanaryRecall
 
 _NAMED = 5
 
@@ -176,6 +177,23 @@ class DriftReport:
         from waterfill.reporting.drift_plot import plot
 
         return plot(self)
+
+
+class Look(NamedTuple):
+    """What a monitor was asked last.
+
+    Attributes
+    ----------
+    report : DriftReport
+    canary : CanaryRecall or None
+        What was measured for it.
+    at : float
+        Seconds since the epoch.
+    """
+
+    report: DriftReport
+    canary: CanaryRecall | None
+    at: float
 
 
 def _plain(value: Any) -> Any:

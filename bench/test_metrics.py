@@ -1,0 +1,93 @@
+"""What a scrape costs, of a limiter, an index, a monitor and a cache; nothing peers could do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import Corpus
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import waterfill as wf
+from waterfill.metrics import Shared
+
+Record = Callable[[str, Callable[[], Any]], None]
+
+
+@pytest.fixture(scope="module")
+def watched(corpus: Corpus) -> dict[str, Any]:
+    """Return what is exported, which somebody has to hold."""
+    rows = corpus.base[:8000]
+    index = wf.IndexFlat(wf.Recipe(rows.shape[1], 24, effort="fast").train(rows[:4000], "ip"))
+    index.add(corpus.base)
+    live = wf.SwapIndex(index)
+    monitor = wf.DriftMonitor.from_codec(index.codec, rows[4000:6000])
+    monitor.update(rows[6000:])
+    monitor.report()
+    limiter = wf.Limiter(12, name="retrieval", shares={"batch": 0.5})
+    for _ in range(1000):
+        limiter.acquire().release()
+    cache = wf.CachedSearch(live)
+    cache.search(rows[:100], 10)
+    return {"limiters": limiter, "indexes": live, "monitors": monitor, "caches": cache}
+
+
+@pytest.fixture(scope="module")
+def metrics(watched: dict[str, Any]) -> wf.Metrics:
+    """Return the metrics of all of it."""
+    return wf.Metrics(**watched)
+
+
+@pytest.fixture
+def record(benchmark: BenchmarkFixture) -> Record:
+    """Return a function that measures one kind of scrape."""
+
+    def measure(name: str, scrape: Callable[[], Any]) -> None:
+        benchmark.group = "metrics: one scrape"
+        benchmark.extra_info.update(library="waterfill", name=name, items=1)
+        benchmark(scrape)
+
+    return measure
+
+
+@pytest.fixture
+def shared(metrics: wf.Metrics, tmp_path: Path) -> Iterator[Shared]:
+    """Return the same, of four workers."""
+    others = [Shared(metrics, tmp_path, interval=600) for _ in range(3)]
+    for each in others:
+        each.start()
+    with Shared(metrics, tmp_path, interval=600) as own:
+        yield own
+    for each in others:
+        each.close()
+
+
+def test_samples(record: Record, metrics: wf.Metrics) -> None:
+    """Numbers alone."""
+    record("samples", metrics.samples)
+
+
+def test_expose(record: Record, metrics: wf.Metrics) -> None:
+    """Text for Prometheus, most of which is its client's."""
+    prometheus = pytest.importorskip("waterfill.metrics.prometheus")
+    pytest.importorskip("prometheus_client")
+    record("expose", lambda: prometheus.expose(metrics))
+
+
+def test_shared_samples(record: Record, shared: Shared) -> None:
+    """Numbers of four workers."""
+    record("samples of four workers", shared.samples)
+
+
+def test_publish(record: Record, shared: Shared) -> None:
+    """What a worker does once a second."""
+    record("publish", shared.publish)
+
+
+def test_a_busy_limiter(record: Record) -> None:
+    """A limiter alone."""
+    limiter = wf.Limiter(12)
+    metrics = wf.Metrics(limiters=limiter)
+    record("samples of a limiter", metrics.samples)

@@ -1,0 +1,323 @@
+"""What is read of each object, and what becomes of one that is gone, fails or is replaced."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import waterfill as wf
+from metrics.common import run, values
+from waterfill.metrics import BOUNDS, FAMILIES, Histogram, Shared
+from waterfill.metrics.counting import Running
+from waterfill.metrics.sources import folded
+from waterfill.serving import fallback
+
+R = "waterfill_requests_total"
+
+
+@pytest.mark.parametrize("kind", [wf.Limiter, fallback.Limiter], ids=["core", "python"])
+def test_a_limiter_is_read_as_it_counts(kind):
+    limiter = kind(4, name="retrieval", shares={"batch": 0.5})
+    held = limiter.acquire(cost=3)
+    assert limiter.try_acquire(priority="batch") is None
+    assert limiter.try_acquire(cost=2) is None
+    assert limiter.try_acquire(deadline=0) is None
+    limiter.acquire()  # dropped: its finaliser gives it back
+    gc.collect()
+    found = values(wf.Metrics(limiters=limiter))
+    assert found[R, "retrieval", "default", "admitted"] == 2
+    assert found[R, "retrieval", "default", "refused_capacity"] == 1
+    assert found[R, "retrieval", "default", "refused_deadline"] == 1
+    assert found[R, "retrieval", "batch", "refused_share"] == 1
+    assert found["waterfill_requests_abandoned_total", "retrieval", "default"] == 1
+    assert found["waterfill_in_flight", "retrieval"] == 3
+    assert found["waterfill_limit", "retrieval"] == 4
+    held.release()
+    found = values(wf.Metrics(limiters=[limiter]))
+    stats = limiter.stats()
+    histogram = found["waterfill_request_seconds", "retrieval"]
+    assert (
+        histogram.count == 1 == found["waterfill_requests_released_total", "retrieval", "default"]
+    )
+    assert histogram.sum == pytest.approx(stats["latency"]["sum"], abs=1e-9)
+    assert found["waterfill_in_flight", "retrieval"] == 0
+
+
+@given(st.lists(st.integers(0, 2**38), max_size=60))
+def test_folded_buckets_hold_what_lies_below_their_bounds(durations):
+    latencies = fallback.Latencies()
+    for ns in durations:
+        latencies.record(ns)
+    histogram = folded(latencies.counts, latencies.total)
+    bounds = [round(bound * 1e9) for bound in BOUNDS]
+    wanted = [sum(ns < bound for ns in durations) for bound in bounds] + [len(durations)]
+    assert [count for _, count in histogram.cumulative()] == wanted
+    assert histogram.count == len(durations)
+    assert histogram.sum == pytest.approx(sum(durations) * 1e-9)
+
+
+def test_limiters_of_one_name_are_summed_up():
+    one, other = wf.Limiter(3, name="a"), wf.Limiter(4, name="a")
+    one.acquire().release(), other.acquire().release()
+    found = values(wf.Metrics(limiters=[one, other]))
+    assert found["waterfill_limit", "a"] == 7
+    assert found[R, "a", "default", "admitted"] == 2
+    assert found["waterfill_request_seconds", "a"].count == 2
+
+
+def test_batchers_and_caches(flat, queries):
+    cache = wf.CachedSearch(flat, entries=4)
+    cache.search(queries[:3], 5), cache.search(queries[:5], 5)
+    with wf.Batcher(flat) as batcher:
+        batcher.search(queries[:1], 5)
+        found = values(wf.Metrics(batchers={"b": batcher}, caches=cache))
+    assert found["waterfill_batcher_searches_total", "b"] == 1
+    assert found["waterfill_batcher_batches_total", "b"] == 1
+    assert found["waterfill_batcher_waiting", "b"] == 0
+    stats = cache.stats()
+    assert found["waterfill_cache_queries_total", "default", "hit"] == stats.hits == 3
+    assert found["waterfill_cache_queries_total", "default", "miss"] == stats.misses == 5
+    assert found["waterfill_cache_evictions_total", "default"] == stats.evictions == 1
+    assert found["waterfill_cache_entries", "default"] == stats.entries
+    assert found["waterfill_cache_bytes", "default"] == stats.bytes
+
+
+def test_an_index_and_its_swaps(flat, flat_codec, base):
+    live = wf.SwapIndex(flat)
+    metrics = wf.Metrics(indexes={"texts": live, "plain": flat})
+    found = values(metrics)
+    assert found["waterfill_index_generation", "texts"] == 1
+    assert found["waterfill_index_vectors", "texts"] == 1500
+    assert found["waterfill_index_bytes", "plain"] == flat.nbytes
+    assert ("waterfill_index_generation", "plain") not in found
+    other = wf.IndexFlat(flat_codec)
+    other.add(base[:700])
+    live.swap(other, same_ids=False)
+    live.rollback()
+    found = values(metrics)
+    assert found["waterfill_index_generation", "texts"] == 3
+    assert found["waterfill_index_swaps_total", "texts", "swap"] == 1
+    assert found["waterfill_index_swaps_total", "texts", "rollback"] == 1
+    assert values(metrics)["waterfill_index_swaps_total", "texts", "swap"] == 1
+
+
+def test_a_monitors_last_report(base, queries, flat_codec):
+    canary = wf.Canary(queries, base[2000:3000])
+    monitor = wf.DriftMonitor.from_codec(
+        flat_codec, base[2000:3400], queries=queries[:100], canary=canary
+    )
+    metrics = wf.Metrics(monitors={"texts": monitor})
+    found = values(metrics)
+    assert found["waterfill_drift_rows", "texts", "vectors"] == 0
+    assert 0 < found["waterfill_canary_recall_baseline", "texts"] <= 1
+    assert not any(key[0] == "waterfill_drift_alarm" for key in found)
+    spoilt = base[3400:].copy()
+    spoilt[:, 7] += 0.5
+    monitor.update(spoilt)
+    monitor.update_queries(queries[100:])
+    report = monitor.report(wf.Canary(queries, base[2500:3500]))
+    found = values(metrics)
+    assert found["waterfill_drift_rows", "texts", "vectors"] == 1400
+    assert found["waterfill_drift_error_ratio", "texts"] == report.error_ratio
+    assert found["waterfill_drift_recall", "texts"] == report.cost.recall_now
+    assert found["waterfill_drift_recall_gap_high", "texts"] == report.cost.gap_high
+    assert found["waterfill_drift_recall_measured", "texts"] == 1
+    for verdict in report.data.verdicts:
+        key = "waterfill_drift_alarm", "texts", "vectors", verdict.family
+        assert found[key] == verdict.alarm
+    assert found["waterfill_drift_alarm", "texts", "vectors", "dimensions"] == 1
+    assert ("waterfill_drift_alarm", "texts", "queries", "mean") in found
+    low, mean, high = (found[f"waterfill_canary_recall{e}", "texts"] for e in ("_low", "", "_high"))
+    assert low < mean < high
+    assert mean == pytest.approx(float(monitor.last.canary.frozen[-1].mean()))
+    metrics.watch(canaries={"texts": monitor.canary})  # beside it: the smaller one of both
+    assert values(metrics)["waterfill_canary_recall", "texts"] <= mean
+
+
+def test_what_is_gone_is_not_exported():
+    metrics, limiter = wf.Metrics(), wf.Limiter(3, name="a")
+    metrics.watch(limiters=limiter)
+    assert ("waterfill_limit", "a") in values(metrics)
+    del limiter
+    gc.collect()
+    assert ("waterfill_limit", "a") not in values(metrics)
+    assert sum(v for k, v in values(metrics).items() if "errors" in k[0]) == 0
+
+
+def test_what_fails_is_left_out_and_counted(flat, monkeypatch):
+    limiter = wf.Limiter(3)
+    metrics = wf.Metrics(limiters=limiter, indexes=flat)
+    monkeypatch.setattr(type(flat), "nbytes", property(lambda self: 1 // 0))
+    for count in (1, 2):
+        found = values(metrics)
+        assert found["waterfill_scrape_errors_total", "index"] == count
+        assert ("waterfill_index_vectors", "default") not in found  # nothing of it, or all
+        assert found["waterfill_limit", "limiter"] == 3
+
+
+def test_another_of_the_same_name_takes_its_place(flat, flat_codec):
+    empty = wf.IndexFlat(flat_codec)
+    metrics = wf.Metrics(indexes=flat)
+    metrics.watch(indexes=empty)
+    assert values(metrics)["waterfill_index_vectors", "default"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"limiters": 3}, "limiters must be Limiters, got int"),
+        ({"limiters": ["a"]}, "limiters must be Limiters, got str"),
+        ({"indexes": object()}, "indexes must have an index or SwapIndex, got object"),
+        ({"caches": {1: None}}, "caches must have str as keys, got 1"),
+        ({"canaries": {"a": 1}}, "canaries must have what Canary.measure returns, got int"),
+    ],
+)
+def test_other_things_are_refused(given, message):
+    with pytest.raises(TypeError, match=message):
+        wf.Metrics(**given)
+
+
+def test_every_sample_is_of_a_family(flat):
+    limiter = wf.Limiter(1)
+    for sample in wf.Metrics(limiters=limiter, indexes=wf.SwapIndex(flat)).samples():
+        family = FAMILIES[sample.name]
+        assert tuple(sample.labels) == family.labels
+        assert isinstance(sample.value, Histogram) == (family.kind == "histogram")
+
+
+def test_scrapes_beside_traffic_never_go_backwards():
+    limiter = wf.Limiter(1000, name="a")
+    metrics = wf.Metrics(limiters=limiter)
+    ending = threading.Event()
+
+    def busy():
+        while not ending.is_set():
+            limiter.acquire().release()
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        before = 0
+        for _ in range(200):
+            found = values(metrics)
+            now = found["waterfill_request_seconds", "a"].count
+            assert before <= now
+            before = now
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+    found = values(metrics)
+    assert found[R, "a", "default", "admitted"] == found["waterfill_request_seconds", "a"].count
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["new", "gone", "count", "fail"]), st.integers(0, 2)), max_size=20
+    )
+)
+def test_no_sum_falls_while_one_of_its_name_is_there(steps):
+    """Limiters of one name come and go, count, and fail to be read for once."""
+    metrics, living, total = wf.Metrics(), [], 0
+    for step, place in steps:
+        if step == "new":
+            living.append(fallback.Limiter(3, name="a"))
+            metrics.watch(limiters=living[-1])
+        elif step == "gone" and living:
+            living.pop(place % len(living))
+            total = total if living else 0
+        elif step == "count" and living:
+            living[place % len(living)].acquire().release()
+            total += 1
+        elif step == "fail" and living:
+            one = living[place % len(living)]
+            one._counts = lambda: 1 // 0
+            assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
+            del one._counts, one
+        assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
+
+
+def test_what_fails_for_once_is_not_counted_twice(tmp_path, monkeypatch):
+    limiter = fallback.Limiter(3, name="a")
+    limiter.acquire().release()
+    metrics = wf.Metrics(limiters=limiter)
+    with Shared(metrics, tmp_path, interval=60) as shared:
+        for _ in range(2):
+            assert values(shared)[R, "a", "default", "admitted"] == 1
+            with monkeypatch.context() as patch:
+                patch.setattr(limiter, "_counts", lambda: 1 // 0)
+                found = values(shared)
+            assert found[R, "a", "default", "admitted"] == 1
+            assert ("waterfill_limit", "a") not in found
+        assert values(shared)["waterfill_scrape_errors_total", "limiter"] == 2
+
+
+def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries):
+    metrics = wf.Metrics(caches=(cache := wf.CachedSearch(flat)))
+    cache.search(queries[:5], 3)
+    metrics.watch(caches=(other := wf.CachedSearch(flat)))
+    other.search(queries[:2], 3)
+    assert values(metrics)["waterfill_cache_queries_total", "default", "miss"] == 7
+
+
+KEY = ("waterfill_requests_total", "a", "default", "admitted")
+TIMES = ("waterfill_request_seconds", "a")
+NOTHING = Histogram((0,) * (len(BOUNDS) + 1), 0)
+
+
+@given(st.lists(st.one_of(st.none(), st.lists(st.integers(0, 5), max_size=6)), max_size=8))
+def test_running_counts_are_those_of_all_that_ever_were(lives):
+    """Each life is a limiter that counts in steps, and is gone for a while if it is None."""
+    running, ended = Running(), 0
+    for life in lives:
+        own = 0
+        for step in life or ():
+            own += step
+            table = {KEY: own, TIMES: Histogram((own, *NOTHING.counts[1:]), 7 * own)}
+            found = running.follow(table)
+            assert found[TIMES] == Histogram((found[KEY], *NOTHING.counts[1:]), 7 * found[KEY])
+            assert found[KEY] >= own
+        ended += own
+        found = running.follow({})
+        assert found.get(KEY, 0) == ended
+
+
+FORK = """
+import os
+import numpy as np
+import waterfill as wf
+from metrics.common import values
+base = np.load("data/base.npy").astype("f4")[:1200]
+index = wf.IndexFlat(wf.Recipe(384, 24, effort="fast").train(base, "ip"))
+live = wf.SwapIndex(index)
+live.add(base)
+cache, limiter = wf.CachedSearch(live), wf.Limiter(3, name="a")
+limiter.acquire().release()
+cache.search(base[:5], 3)
+metrics = wf.Metrics(limiters=limiter, indexes=live, caches=cache)
+child = os.fork()
+if child == 0:
+    found = values(metrics)
+    assert found["waterfill_requests_total", "a", "default", "admitted"] == 0
+    assert found["waterfill_cache_queries_total", "default", "miss"] == 0
+    cache.search(base[4:7], 3)
+    found = values(metrics)
+    assert found["waterfill_cache_queries_total", "default", "miss"] == 2
+    assert found["waterfill_cache_queries_total", "default", "hit"] == 1
+    assert found["waterfill_index_vectors", "default"] == 1200
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert values(metrics)["waterfill_cache_queries_total", "default", "miss"] == 5
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_counts_from_0():
+    assert run(FORK).strip() == "done"
