@@ -56,7 +56,7 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
-from waterfill.serving import AtCapacity, Limiter
+from waterfill.serving import AtCapacity, Limiter, ShedMiddleware
 from waterfill.serving.batcher import Batcher
 from waterfill.serving.cached import CachedSearch
 from waterfill.tuning.optimize import optimize
@@ -115,6 +115,7 @@ __all__ = [
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
+    "ShedMiddleware",
     "SwapIndex",
     "SwapReport",
     "Trial",
