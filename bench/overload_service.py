@@ -20,7 +20,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import waterfill as wf
-from waterfill.serving.asgi import ShedMiddleware
 
 
 def application(index: Any, k: int, threads: int, limit: int) -> Callable[..., Any]:
@@ -49,7 +48,7 @@ def application(index: Any, k: int, threads: int, limit: int) -> Callable[..., A
         return Response(ids.tobytes(), media_type="application/octet-stream")
 
     app = Starlette(routes=[Route("/search", search, methods=["POST"])])
-    return ShedMiddleware(app, wf.Limiter(limit)) if limit else app
+    return wf.ShedMiddleware(app, wf.Limiter(limit)) if limit else app
 
 
 def main() -> None:

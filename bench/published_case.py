@@ -1,8 +1,8 @@
 """A slow backend behind a service, three times overloaded, as services in production have met it.
 
-The backend takes ten connections and answers 45 requests a minute, however many it works on; clients
-wait three minutes and come 150 a minute. Without a limiter all of them soon wait for answers that
-come too late; with one a part is told so at once, and the others are answered.
+The backend takes ten connections and answers 45 requests a minute, however many it works on;
+clients wait three minutes and come 150 a minute. Without a limiter all of them soon wait for
+answers that come too late; with one a part is told so at once, and the others are answered.
 
 ``python bench/published_case.py --faster 20 --minutes 12`` runs it with all times divided by 20
 (``--faster 1``: as it is), over real sockets between three processes: clients, service, backend.
@@ -33,7 +33,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import waterfill as wf
-from waterfill.serving.asgi import ShedMiddleware
 
 CONNECTIONS = 10
 CAPACITY, OFFERED = 45 / 60, 150 / 60  # a second
@@ -151,7 +150,7 @@ def front(port: int, limit: int) -> Any:
             return Response(await answer.read(), answer.status)
 
     app = Starlette(routes=[Route("/ask", ask, methods=["POST"])], lifespan=lifespan)
-    return ShedMiddleware(app, wf.Limiter(limit)) if limit else app
+    return wf.ShedMiddleware(app, wf.Limiter(limit)) if limit else app
 
 
 @dataclass(frozen=True)
@@ -197,9 +196,7 @@ def played(limit: int, faster: float, minutes: float) -> Case:
             served(Path(__file__), "--serve", "front", "--backend", behind, "--limit", limit) as at,
         ):
             outcome = sent(
-                Plan(
-                    at, "/ask", str(bodies), seconds, OFFERED * faster, timeout=TIMEOUT / faster
-                )
+                Plan(at, "/ask", str(bodies), seconds, OFFERED * faster, timeout=TIMEOUT / faster)
             )
     return summed(outcome, limit, faster, minutes)
 
