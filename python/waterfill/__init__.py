@@ -58,7 +58,7 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
-from waterfill.serving import AtCapacity, Limiter
+from waterfill.serving import AtCapacity, Limiter, ShedMiddleware
 from waterfill.serving.batcher import Batcher
 from waterfill.serving.cached import CachedSearch
 from waterfill.tuning.optimize import optimize
@@ -119,6 +119,7 @@ __all__ = [
     "SearchParameters",
     "SearchParametersIVF",
     "Settings",
+    "ShedMiddleware",
     "Slo",
     "SwapIndex",
     "SwapReport",

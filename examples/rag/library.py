@@ -1,0 +1,212 @@
+"""Passages and the compressed index of their embeddings: made, kept in a folder, asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from embedding import Embedder
+from numpy.typing import NDArray
+from passages import Passage, sentences
+from words import asked, frequencies, shared
+
+import waterfill as wf
+
+CODE_BYTES = 48
+CANDIDATES = 60  # passages of which the texts are looked at
+RELEVANT = 0.35  # a lower score is no answer: see README.md
+FORMAT = 1
+
+_LEAST = 16  # passages: fewer need no index
+_QUESTIONS = 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A passage that may answer a question.
+
+    Attributes
+    ----------
+    score : float
+        Half the cosine of the embeddings, half the part of the question's words that it has.
+    passage : Passage
+    line : int
+        Where its best sentence begins.
+    sentence : str
+    """
+
+    score: float
+    passage: Passage
+    line: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """Memory of the embeddings, in bytes, and what compressing them costs.
+
+    Attributes
+    ----------
+    before, after : int
+        As float32, and in the index. What is stored once, its codec, comes on top.
+    recall, kept : float
+        Part of the exact ten nearest that are among the ten found, and among the candidates.
+        Asked with sentences of the passages.
+    """
+
+    before: int
+    after: int
+    recall: float
+    kept: float
+
+
+class Library:
+    """What can be asked.
+
+    Parameters
+    ----------
+    passages : list of Passage
+    index : IndexFlat
+        Of their embeddings, in the same order.
+    known : dict of str to int
+        In how many passages each word is.
+    embedder : Embedder
+    """
+
+    def __init__(
+        self,
+        passages: list[Passage],
+        index: wf.IndexFlat,
+        known: dict[str, int],
+        embedder: Embedder,
+    ) -> None:
+        self.passages, self.index, self.known = passages, index, known
+        self._embedder = embedder
+        self._cached = wf.CachedSearch(index, entries=1_000)
+
+    def ask(self, question: str, most: int = 3) -> list[Answer]:
+        """Return the best passages for a question, none if nothing here is about it.
+
+        The index gives candidates. Their texts are at hand, so that their scores are exact: what
+        compressing takes away is only what did not become a candidate.
+
+        Parameters
+        ----------
+        question : str
+        most : int
+            Passages.
+
+        Returns
+        -------
+        list of Answer
+            Best first.
+        """
+        query = self._embedder.embed([question])
+        words = asked(question)
+        _, ids = self._cached.search(query, min(CANDIDATES, len(self.passages)))
+        candidates = [self.passages[i] for i in ids[0] if i >= 0]
+        scores = self._scores(query[0], words, [one.embedded for one in candidates])
+        best = [i for i in np.argsort(-scores, kind="stable")[:most] if scores[i] >= RELEVANT]
+        return [self._answer(query[0], words, candidates[i], float(scores[i])) for i in best]
+
+    def _answer(
+        self, query: NDArray[np.float32], words: set[str], passage: Passage, score: float
+    ) -> Answer:
+        """Choose the sentence to show."""
+        found = sentences(passage) or [(passage.first, " ".join(passage.text.split()))]
+        line, sentence = found[int(np.argmax(self._scores(query, words, [t for _, t in found])))]
+        return Answer(score, passage, line, sentence)
+
+    def _scores(
+        self, query: NDArray[np.float32], words: set[str], texts: list[str]
+    ) -> NDArray[np.float32]:
+        count = len(self.passages)
+        parts = [shared(words, text, self.known, count) for text in texts]
+        return (self._embedder.embed(texts) @ query + np.array(parts, np.float32)) / 2
+
+    def write(self, folder: Path) -> None:
+        """Write passages and index into a folder, which is made.
+
+        Parameters
+        ----------
+        folder : Path
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {
+            "format": FORMAT,
+            "passages": [asdict(passage) for passage in self.passages],
+            "known": self.known,
+        }
+        wf.write_index(self.index, folder / "index.wf")
+        (folder / "passages.json").write_text(json.dumps(kept), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path, embedder: Embedder) -> Library:
+        """Read what `write` wrote.
+
+        Parameters
+        ----------
+        folder : Path
+        embedder : Embedder
+
+        Returns
+        -------
+        Library
+
+        Raises
+        ------
+        ValueError
+            If the folder has no library, or not a whole one.
+        """
+        try:
+            kept = json.loads((folder / "passages.json").read_text(encoding="utf-8"))
+            index = wf.read_index(folder / "index.wf")
+        except FileNotFoundError as error:
+            raise ValueError(f"{folder} is no folder that 'index' made") from error
+        if kept.get("format") != FORMAT or len(kept["passages"]) != index.ntotal:
+            raise ValueError(f"{folder} is not whole, or of another version: make it again")
+        return cls([Passage(**one) for one in kept["passages"]], index, kept["known"], embedder)
+
+
+def build(passages: list[Passage], embedder: Embedder) -> tuple[Library, Size]:
+    """Embed passages, compress, and say what that saves.
+
+    Parameters
+    ----------
+    passages : list of Passage
+    embedder : Embedder
+
+    Returns
+    -------
+    library : Library
+    size : Size
+
+    Raises
+    ------
+    ValueError
+        If there are too few passages.
+    """
+    if len(passages) < _LEAST:
+        raise ValueError(f"{len(passages)} passages are too few: {_LEAST} at least")
+    texts = [passage.embedded for passage in passages]
+    vectors = embedder.embed(texts)
+    index = wf.IndexFlat(wf.Recipe(vectors.shape[1], CODE_BYTES).train(vectors, "ip"))
+    index.add(vectors)
+    library = Library(passages, index, frequencies(texts), embedder)
+    return library, _size(library, vectors, embedder)
+
+
+def _size(library: Library, vectors: NDArray[np.float32], embedder: Embedder) -> Size:
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(vectors))[:_QUESTIONS]
+    texts = [text for i in chosen for _, text in sentences(library.passages[i])[:1]]
+    queries = embedder.embed(texts)
+    exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    found = library.index.search(queries, CANDIDATES)[1]
+    recall, kept = (
+        float(np.mean([np.isin(a, b[:k]).mean() for a, b in zip(exact, found, strict=True)]))
+        for k in (10, CANDIDATES)
+    )
+    return Size(vectors.nbytes, library.index.nbytes, recall, kept)

@@ -1,0 +1,92 @@
+"""Words that a question and a passage share, rare ones first."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+_WORD = re.compile(r"[^\W_]+")
+_ENDINGS = ("ing", "ed", "es", "s", "e")
+_EMPTY = """
+a about all am an and any are as at be been but by can could did do does for from get had has
+have how i if in into is it its many may me more most much must my no not of on one or our shall
+should so some such than that the their them then there these they this to up us was we were
+what when where which while who whom whose why will with would you your
+"""
+_EMPTY_WORDS = frozenset(_EMPTY.split())
+
+
+def stems(text: str) -> set[str]:
+    """Return the words of a text without case and, roughly, without endings.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    set of str
+    """
+    return {_stem(word) for word in _WORD.findall(text.casefold())}
+
+
+def asked(question: str) -> set[str]:
+    """Return the words of a question that say what it is about.
+
+    Parameters
+    ----------
+    question : str
+
+    Returns
+    -------
+    set of str
+        As `stems` gives them; all of its words if none says anything.
+    """
+    words = _WORD.findall(question.casefold())
+    return {_stem(word) for word in words if word not in _EMPTY} or set(map(_stem, words))
+
+
+def frequencies(texts: Iterable[str]) -> dict[str, int]:
+    """Return in how many of the texts each word is.
+
+    Parameters
+    ----------
+    texts : iterable of str
+
+    Returns
+    -------
+    dict of str to int
+    """
+    return dict(Counter(word for text in texts for word in stems(text)))
+
+
+def shared(question: set[str], text: str, known: Mapping[str, int], texts: int) -> float:
+    """Return how much of a question's words is in a text, from 0 to 1.
+
+    Parameters
+    ----------
+    question : set of str
+        As `asked` gives them.
+    text : str
+    known : mapping of str to int
+        In how many texts a word is: one that is in most of them says little. A word that is in
+        none counts most, as nothing here answers it.
+    texts : int
+        How many there are.
+
+    Returns
+    -------
+    float
+    """
+    weights = {word: math.log((texts + 1) / (known.get(word, 0) + 1)) for word in question}
+    total = sum(weights.values())
+    return sum(weights[word] for word in question & stems(text)) / total if total else 0.0
+
+
+def _stem(word: str) -> str:
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
