@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import waterfill as wf
 from metrics.common import run, values
 from waterfill.metrics import BOUNDS, FAMILIES, Histogram, Shared
-from waterfill.metrics.counting import Running
 from waterfill.metrics.sources import folded
 from waterfill.serving import fallback
 
@@ -264,28 +263,6 @@ def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries):
     metrics.watch(caches=(other := wf.CachedSearch(flat)))
     other.search(queries[:2], 3)
     assert values(metrics)["waterfill_cache_queries_total", "default", "miss"] == 7
-
-
-KEY = ("waterfill_requests_total", "a", "default", "admitted")
-TIMES = ("waterfill_request_seconds", "a")
-NOTHING = Histogram((0,) * (len(BOUNDS) + 1), 0)
-
-
-@given(st.lists(st.one_of(st.none(), st.lists(st.integers(0, 5), max_size=6)), max_size=8))
-def test_running_counts_are_those_of_all_that_ever_were(lives):
-    """Each life is a limiter that counts in steps, and is gone for a while if it is None."""
-    running, ended = Running(), 0
-    for life in lives:
-        own = 0
-        for step in life or ():
-            own += step
-            table = {KEY: own, TIMES: Histogram((own, *NOTHING.counts[1:]), 7 * own)}
-            found = running.follow(table)
-            assert found[TIMES] == Histogram((found[KEY], *NOTHING.counts[1:]), 7 * found[KEY])
-            assert found[KEY] >= own
-        ended += own
-        found = running.follow({})
-        assert found.get(KEY, 0) == ended
 
 
 FORK = """
