@@ -12,7 +12,6 @@ import pytest
 
 import waterfill as wf
 from serving.common import PATIENCE, Gate, assert_same, until
-from waterfill.serving.batcher import QueueFull
 
 
 class Slots:
@@ -49,9 +48,10 @@ def test_a_full_queue_refuses_at_once(flat, queries, monkeypatch):
         assert gate.begun.wait(PATIENCE)
         asked += [pool.submit(batcher.search, queries[:1], 5) for _ in range(2)]
         until(lambda: batcher.stats().waiting == 2)
-        with pytest.raises(QueueFull, match="waiting=2"):
+        with pytest.raises(wf.AtCapacity, match="try again") as full:
             batcher.search(queries[:1], 5)
-        with pytest.raises(QueueFull):
+        assert (full.value.limit, full.value.in_use, full.value.reason) == (2, 2, "capacity")
+        with pytest.raises(wf.AtCapacity):
             asyncio.run(batcher.asearch(queries[:1], 5))
         assert batcher.stats().refused == 2
         gate.open.set()
@@ -187,3 +187,24 @@ def test_a_forked_child_has_its_own_queue(flat, queries):
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
         assert_same(batcher.search(queries[:1], 5), wanted)
+
+
+def test_a_limiter_of_ours_refuses_tasks_and_loses_no_permit(flat, queries):
+    limiter = wf.Limiter(3)
+
+    async def clients():
+        async def client(number):
+            await asyncio.sleep(0.001 * (number % 7))
+            return await batcher.asearch(queries[number % 10][None], 5)
+
+        return await asyncio.gather(*(client(n) for n in range(60)), return_exceptions=True)
+
+    with wf.Batcher(flat, limiter=limiter) as batcher:
+        found = asyncio.run(clients())
+        for number, each in enumerate(found):
+            if not isinstance(each, wf.AtCapacity):
+                assert_same(each, flat.search(queries[number % 10][None], 5))
+        with pytest.raises(wf.AtCapacity, match="ask for less"):
+            batcher.search(queries[:4], 5)
+    assert limiter.in_use == 0
+    assert 0 < limiter.stats()["admitted"]["default"] < 60

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import waterfill as wf
-from serving.common import PARAMS, assert_same
+from serving.common import PARAMS, PATIENCE, assert_same
 
 STEPS = st.lists(
     st.one_of(
@@ -53,13 +56,24 @@ def change(index, step, base):
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )
-@given(steps=STEPS, entries=st.sampled_from([1, 4, 10_000]), batched=st.booleans())
-def test_never_anything_but_what_the_index_finds(index, base, queries, steps, entries, batched):
+@given(
+    steps=STEPS,
+    entries=st.sampled_from([1, 4, 10_000]),
+    batched=st.booleans(),
+    awaited=st.booleans(),
+)
+def test_never_anything_but_what_the_index_finds(
+    index, base, queries, steps, entries, batched, awaited
+):
     cache = wf.CachedSearch(wf.Batcher(index) if batched else index, entries=entries)
     for step in steps:
         if step[0] == "search":
             x, k, params = queries[step[1]], step[2], step[3]
-            assert_same(cache.search(x, k, params), index.search(x, k, params=params))
+            if awaited:
+                found = asyncio.run(cache.asearch(x, k, params))
+            else:
+                found = cache.search(x, k, params)
+            assert_same(found, index.search(x, k, params=params))
         elif step[0] == "clear":
             cache.clear()
         else:
@@ -265,3 +279,21 @@ def test_errors_are_those_of_the_index(flat, queries):
     with pytest.raises(TypeError, match="index"):
         wf.CachedSearch(None)
     assert cache.search(queries[:0], 5)[0].shape == (0, 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_that_is_forked_during_a_search_can_search(flat, queries):
+    cache = wf.CachedSearch(flat)
+    wanted = cache.search(queries[:2], 5)
+    with cache._guard:  # as another thread's search holds it now and then
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(PATIENCE)
+                found = cache.search(queries[:2], 5)
+                same = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+                os._exit(0 if same and cache.stats().entries == 2 else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0

@@ -96,12 +96,13 @@ class CacheReader(Reader):
     """Reads a cache."""
 
     def read(self, name: str, cache: CachedSearch) -> Items:
-        """Read what a cache has done, without its lock, which a forked child may find held."""
-        yield ("waterfill_cache_queries_total", name, "hit"), cache._hits
-        yield ("waterfill_cache_queries_total", name, "miss"), cache._misses
-        yield ("waterfill_cache_evictions_total", name), cache._evictions
-        yield ("waterfill_cache_entries", name), len(cache._entries)
-        yield ("waterfill_cache_bytes", name), cache._bytes
+        """Read what a cache has done."""
+        stats = cache.stats()
+        yield ("waterfill_cache_queries_total", name, "hit"), stats.hits
+        yield ("waterfill_cache_queries_total", name, "miss"), stats.misses
+        yield ("waterfill_cache_evictions_total", name), stats.evictions
+        yield ("waterfill_cache_entries", name), stats.entries
+        yield ("waterfill_cache_bytes", name), stats.bytes
 
 
 @dataclass

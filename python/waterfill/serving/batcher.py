@@ -12,15 +12,16 @@ from waterfill.index import Index
 from waterfill.life.swap import SwapIndex
 from waterfill.parameters import read_parameters
 from waterfill.rows import Rows
-from waterfill.serving.gathering import BatcherStats, Found, Gatherer, QueueFull, Request
+from waterfill.serving.gathering import BatcherStats, Found, Gatherer, Request
 from waterfill.serving.keys import passing_key
+from waterfill.serving.surface import Surface
 
 if TYPE_CHECKING:
     import asyncio  # 45 ms to import, which only those who await should wait for
 
     from typing_extensions import Self
 
-__all__ = ["Batcher", "BatcherStats", "Limiter", "Permit", "QueueFull"]
+__all__ = ["Batcher", "BatcherStats", "Limiter", "Permit"]
 
 
 class Permit(Protocol):
@@ -63,9 +64,9 @@ class Batcher:
     waiting : int
         Searches that may wait; what comes beyond them is refused at once.
     limiter : object, optional
-        Asked before each search: ``acquire(cost=n)`` with the number of queries gives a permit,
-        waits or raises; ``release()`` of the permit is called when the search is over. Batches are
-        no larger than what it lets in.
+        A `waterfill.Limiter`, or any other: asked before each search, ``acquire(cost=n)`` with the
+        number of queries gives a permit, waits or raises; ``release()`` of the permit is called
+        when the search is over. Batches are no larger than what it lets in.
 
     Raises
     ------
@@ -119,8 +120,8 @@ class Batcher:
         ------
         ValueError, TypeError, NotTrainedError
             As `IndexFlat.search`, to this caller alone.
-        QueueFull
-            If as many searches wait as may (a RuntimeError).
+        AtCapacity
+            If as many searches wait as may, or a `waterfill.Limiter` refuses.
         RuntimeError
             If the batcher is closed.
         """
@@ -141,7 +142,8 @@ class Batcher:
         """`search` for a coroutine: the event loop goes on meanwhile.
 
         A task that is cancelled while it waits is dropped; the others of its batch get what they
-        asked for. A limiter is asked in a thread of the loop's executor, as it may wait.
+        asked for. A limiter that is not ours is asked in a thread of the loop's executor, as it may
+        wait.
         """
         import asyncio
 
@@ -191,7 +193,9 @@ def require_searchable(index: Any) -> None:
 
 
 async def _permit(limiter: Limiter, cost: int) -> Permit:
-    """Acquire in another thread; a permit that comes after a cancellation goes back."""
+    """Acquire; in another thread what may wait, and then a permit too late goes back."""
+    if isinstance(limiter, Surface):
+        return limiter.acquire(cost=cost)
     import asyncio
 
     asked = asyncio.get_running_loop().run_in_executor(None, lambda: limiter.acquire(cost=cost))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.arguments import as_positive_int
 from waterfill.life.swap import SwapIndex
-from waterfill.parameters import read_parameters
+from waterfill.parameters import SearchParameters, read_parameters
 from waterfill.rows import Rows
 from waterfill.serving.batcher import Batcher, require_searchable
 from waterfill.serving.gathering import Found
@@ -22,6 +24,7 @@ from waterfill.serving.keys import lasting_key
 Key = tuple[bytes, int, Hashable]
 State = tuple[Any, ...]
 Entry = tuple[NDArray[np.float32], NDArray[np.int64]]
+Wish = tuple[Any, int, SearchParameters]  # of a search: queries, k, parameters
 
 _OVERHEAD = 600  # bytes that Python takes for one entry: two arrays, the key, a place in the table
 
@@ -60,7 +63,8 @@ class CachedSearch:
     Searches with a selector of FAISS, or with parameters for its quantizer, go to the index: what
     they stand for may change. Of ours, arrays and bitmaps are the same if they are the same object.
 
-    Safe to use from several threads. Two that miss the same query at the same time both search.
+    Safe to use from several threads. Two that miss the same query at the same time both search. A
+    forked child has the cache with nothing remembered.
 
     Parameters
     ----------
@@ -83,10 +87,16 @@ class CachedSearch:
         require_searchable(self._source)
         self._most_entries = as_positive_int("entries", entries)
         self._most_bytes = as_positive_int("bytes", bytes)
+        self._hits = self._misses = self._evictions = 0
+        self._renew()
+        _alive.add(self)
+
+    def _renew(self) -> None:
+        """Begin with nothing remembered, also in a forked child: its parent may have been at it."""
         self._guard = threading.Lock()
         self._state: State | None = None  # of the index, which all entries are of
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._bytes = self._hits = self._misses = self._evictions = 0
+        self._bytes = 0
 
     @property
     def index(self) -> Any:
@@ -114,22 +124,52 @@ class CachedSearch:
         ValueError, TypeError, NotTrainedError
             As `IndexFlat.search`.
         """
-        search: Callable[..., Found] = self._index.search
+        searches = self._searches(x, k, params)
+        try:
+            x, k, params = next(searches)
+            while True:
+                x, k, params = searches.send(self._index.search(x, k, params=params))
+        except StopIteration as end:
+            return cast(Found, end.value)
+
+    async def asearch(self, x: Any, k: int, params: Any = None) -> Found:
+        """`search` for a coroutine.
+
+        What is remembered is there at once; the rest is searched for by the batcher's `asearch`, or
+        in a thread of the loop's executor where there is none.
+        """
+        searches = self._searches(x, k, params)
+        try:
+            x, k, params = next(searches)
+            while True:
+                x, k, params = searches.send(await self._awaited(x, k, params))
+        except StopIteration as end:
+            return cast(Found, end.value)
+
+    async def _awaited(self, x: Any, k: int, params: Any) -> Found:
+        if isinstance(self._index, Batcher):
+            return await self._index.asearch(x, k, params)
+        import asyncio
+
+        return await asyncio.to_thread(self._index.search, x, k, params=params)
+
+    def _searches(self, x: Any, k: int, params: Any) -> Generator[Wish, Found, Found]:
+        """Yield what is to be searched for, be sent what was found, and return the results."""
         given = Rows(x, "x", self._source.d)
         k, chosen = as_positive_int("k", k), read_parameters(params)
         lasting = lasting_key(chosen)
         if lasting is None:
-            return search(x, k, params=chosen)
+            return (yield x, k, chosen)
         blocks = [block for _, block in given.blocks()]
         rows = np.concatenate([np.empty((0, given.d), np.float32), *blocks])
         keys = [(row.tobytes(), k, lasting) for row in rows]
         state, known = self._look_up(keys)
         missed = {key: row for row, key in enumerate(keys) if key not in known}
         if missed:
-            found = search(rows[list(missed.values())], k, params=chosen)
+            found = yield rows[list(missed.values())], k, chosen
             if not self._store(state, list(missed), found) and known:
                 # The index changed between the two, whose results must not be mixed.
-                return search(rows, k, params=chosen)
+                return (yield rows, k, chosen)
             known.update(zip(missed, zip(*found, strict=True), strict=True))
         return _gathered([known[key] for key in keys], k)
 
@@ -216,3 +256,15 @@ def _gathered(entries: list[Entry], k: int) -> Found:
     for row, (nearest, names) in enumerate(entries):
         distances[row], ids[row] = nearest, names
     return distances, ids
+
+
+_alive: weakref.WeakSet[CachedSearch] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for cached in list(_alive):
+        cached._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

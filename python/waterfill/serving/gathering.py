@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -16,6 +17,7 @@ import numpy as np
 from waterfill.collection import Labels
 from waterfill.parameters import SearchParameters
 from waterfill.rows import FloatRows
+from waterfill.serving.errors import AtCapacity
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
 Found = tuple[FloatRows, Labels]
 
 _IDLE_SECONDS = 5.0  # without requests, after which the thread ends; the next request starts one
-
-
-class QueueFull(RuntimeError):  # noqa: N818  as queue.Full of the standard library
-    """As many requests wait as may; nothing was done for this one. Try again later."""
 
 
 class Request:
@@ -127,6 +125,7 @@ class Gatherer:
         self._search, self._most, self._bound, self._window = search, most, waiting, window
         self._closed = False
         self._calls = self._batches = self._refused = 0
+        self._seconds = 0.0  # that the last search took
         self._renew()
         _alive.add(self)
 
@@ -153,12 +152,13 @@ class Gatherer:
         return True
 
     def submit(self, request: Request) -> None:
-        """Put a request into the queue; QueueFull, or RuntimeError if closed."""
+        """Put a request into the queue; AtCapacity if it is full, RuntimeError if closed."""
         with self._changed:
             self._require_open()
             if len(self._waiting) >= self._bound:
                 self._refused += 1
-                raise QueueFull(f"waiting={self._bound} searches wait already; try again later")
+                waiting = len(self._waiting)
+                raise AtCapacity(self._bound, waiting, self._seconds, "capacity", "batcher")
             self._waiting.append(request)
             if self._thread is None or not self._thread.is_alive():
                 self._start()
@@ -245,7 +245,9 @@ class Gatherer:
         self._batches += 1
         try:
             rows = np.concatenate([each.rows for each in batch]) if len(batch) > 1 else first.rows
+            begun = time.perf_counter()
             found = self._search(rows, first.k, params=first.params)
+            self._seconds = time.perf_counter() - begun
         except BaseException as error:  # a caller's, whose thread it is raised in
             if len(batch) == 1:
                 self._calls += 1
