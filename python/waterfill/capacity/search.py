@@ -70,7 +70,7 @@ class RateSearch:
         if verdict == "bad" or (verdict == "unclear" and not rounds.within()):
             if verdict == "bad" and rounds.cut:
                 self._high = rate
-                self._findings.keep(rounds.step("bad", "backlog: stopped early"))
+                self._findings.keep(rounds.step("bad", "backlog"))
                 return False
             return (yield from self._decide(rate))
         self._findings.keep(rounds.step(verdict))
@@ -82,7 +82,7 @@ class RateSearch:
         """Find out whether a rate is within the SLO; what stays unclear is not."""
         rounds = yield from self._measured(rate, self._long)
         verdict = rounds.verdict()
-        note = "backlog: stopped early" if rounds.cut else ""
+        note = "backlog" if rounds.cut else ""
         self._findings.keep(rounds.step(verdict, "counts as bad" if verdict == "unclear" else note))
         if verdict == "good":
             self._likely = [each for each in self._likely if each > rate]
