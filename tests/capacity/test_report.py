@@ -67,7 +67,7 @@ def test_the_text_is_a_table(report):
     assert lines[0].endswith("requests a second (99 % within 200 ms, at most 1 % in vain)")
     assert lines[1].startswith(f"limit {report.limit} in flight, from {report.floor} to ")
     assert len(lines) == 6 + len(report.steps)
-    assert all(len(line) < 100 for line in lines)
+    assert all(len(line) <= 80 for line in lines)
     rest = dataclasses.replace(report, complete=False, notes=("so",))
     assert str(rest).splitlines()[-2].endswith("INCOMPLETE")
     assert str(rest).splitlines()[-1] == "note: so"

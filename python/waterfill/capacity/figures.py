@@ -44,7 +44,8 @@ class Step:
     verdict : {'good', 'bad', 'unclear'}
         Whether the SLO is kept. What is unclear to the end counts as bad.
     note : str
-        What else there is to say.
+        What else there is to say: "generator late" of a round that was made again, "backlog" where
+        sending was stopped early, "counts as bad" where it stayed unclear.
     """
 
     kind: str

@@ -169,7 +169,7 @@ def _on_time(
         if one.late() <= LATE or one.cut or one.verdict(from_sent=True) == "bad":
             rounds.add(seen, seconds)
             return
-        findings.keep(one.step("unclear", "generator late; made again"))
+        findings.keep(one.step("unclear", "generator late"))
     raise GeneratorLateError(
         f"{100 * one.late():.1f} % of {rate:g} requests a second were sent more than "
         f"{1000 * findings.settings.tolerance:g} ms late: this process cannot keep up; "

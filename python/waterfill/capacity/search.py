@@ -13,6 +13,7 @@ RESOLUTION = 1.03
 """A bracket whose ends are within this ratio is not halved any more."""
 
 _SHARE = 0.75  # of the time and requests; the rest is for the sweep
+_FEWEST = 800  # requests that a rate is judged by at last; half as many can hardly prove it
 _ROUNDS = (4, 4, 8)  # lengths in steps, one after the other while it is unclear
 _LOWEST = 32  # how far below the first rate to look
 
@@ -70,7 +71,7 @@ class RateSearch:
         if verdict == "bad" or (verdict == "unclear" and not rounds.within()):
             if verdict == "bad" and rounds.cut:
                 self._high = rate
-                self._findings.keep(rounds.step("bad", "backlog: stopped early"))
+                self._findings.keep(rounds.step("bad", "backlog"))
                 return False
             return (yield from self._decide(rate))
         self._findings.keep(rounds.step(verdict))
@@ -80,9 +81,10 @@ class RateSearch:
 
     def _decide(self, rate: float) -> Decided:
         """Find out whether a rate is within the SLO; what stays unclear is not."""
-        rounds = yield from self._measured(rate, self._long)
+        longer = max(1.0, _FEWEST / (rate * sum(self._long)))
+        rounds = yield from self._measured(rate, tuple(longer * each for each in self._long))
         verdict = rounds.verdict()
-        note = "backlog: stopped early" if rounds.cut else ""
+        note = "backlog" if rounds.cut else ""
         self._findings.keep(rounds.step(verdict, "counts as bad" if verdict == "unclear" else note))
         if verdict == "good":
             self._likely = [each for each in self._likely if each > rate]

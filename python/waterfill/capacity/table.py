@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from waterfill.capacity.figures import Step
     from waterfill.capacity.report import CapacityReport
 
-_HEAD = ("offered", "in flight", "answers/s", "in time/s", "p50", "p99", "vain", "verdict")
-_WIDTHS = (9, 9, 9, 9, 8, 8, 6)
+_HEAD = ("offered", "flight", "answers", "in time", "p50", "p99", "vain", "verdict")
+_WIDTHS = (7, 6, 8, 8, 8, 8, 5)
 
 
 def table(report: CapacityReport) -> str:
@@ -17,16 +17,21 @@ def table(report: CapacityReport) -> str:
     lines = [
         f"{_number(report.rate)} requests a second ({report.slo})",
         f"limit {report.limit} in flight, from {report.floor} to {report.ceiling}; "
-        f"unloaded {_time(report.unloaded)}, at most {_number(report.throughput)} answers a second",
+        f"unloaded {_time(report.unloaded)}, at most {_number(report.throughput)} a second",
         "",
         _line(_HEAD),
-        *(_line(_cells(step)) for step in report.steps),
+        *map(line_of, report.steps),
         "",
         f"{report.requests:,} requests in {report.seconds:,.0f} s, seed {report.seed}"
         + ("" if report.complete else "; INCOMPLETE"),
         *(f"note: {note}" for note in report.notes),
     ]
     return "\n".join(lines)
+
+
+def line_of(step: Step) -> str:
+    """Return one step as a line."""
+    return _line(_cells(step))
 
 
 def _cells(step: Step) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from waterfill.capacity.steps import ANSWERED, FAILED, LOST, REFUSED, Closed, Open, Seen
 from waterfill.serving.errors import AtCapacity
 
+_GRACE = 10.0  # seconds that the end waits for requests in flight
 PAUSE = 0.01  # seconds, before a refused caller of a closed step asks again
 
 
@@ -30,7 +31,9 @@ class Threads:
         self._target = target
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
-        self._threads = self._idle = 0
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
 
     def run(self, step: Open | Closed) -> Seen:
         """Carry out a step, and wait for its answers."""
@@ -38,15 +41,19 @@ class Threads:
         if isinstance(step, Open):
             cut, wait = self._open(step, record), step.patience
         else:
-            cut, wait = self._closed(step, record), step.patience + step.seconds
+            cut, wait = self._keep(step, record), step.patience + step.seconds
         with self._changed:
             self._changed.wait_for(lambda: record.pending == 0, wait)
             return record.seen(cut)
 
     def close(self) -> None:
-        """Let all threads end that do not wait for an answer."""
-        for _ in range(self._threads):
+        """Send nothing more, and end all threads but those that wait for an answer for long."""
+        self._closed = True
+        for _ in self._threads:
             self._work.put(None)
+        end = time.monotonic() + _GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _open(self, step: Open, record: Record) -> bool:
         for due in step.due.tolist():
@@ -58,11 +65,11 @@ class Threads:
             self._send(record, lambda due=due: record.call(due))  # type: ignore[misc]
         return False
 
-    def _closed(self, step: Closed, record: Record) -> bool:
+    def _keep(self, step: Closed, record: Record) -> bool:
         left = iter(range(step.requests))
 
         def keep_asking() -> None:
-            while time.perf_counter() - record.start < step.seconds:
+            while not self._closed and time.perf_counter() - record.start < step.seconds:
                 if next(left, None) is None:
                     return
                 if record.call(None) == REFUSED:
@@ -90,9 +97,10 @@ class Threads:
             if self._idle:
                 self._idle -= 1
             else:
-                self._threads += 1
                 # A thread without an answer must not keep the process from its end.
-                threading.Thread(target=self._serve, daemon=True).start()
+                thread = threading.Thread(target=self._serve, daemon=True)
+                self._threads.append(thread)
+                thread.start()
         self._work.put(work)
 
     def _serve(self) -> None:

@@ -1,0 +1,21 @@
+"""The example of docs/capacity.md runs as it is written."""
+
+from __future__ import annotations
+
+import shutil
+
+from pages import DATA, needs_docs, run_example
+
+import waterfill as wf
+
+
+@needs_docs
+def test_the_page_runs(monkeypatch, capsys, tmp_path):
+    for name in ("base.npy", "query.npy"):
+        shutil.copy(DATA / name, tmp_path)
+    monkeypatch.setattr("pages.DATA", tmp_path)
+    names = run_example("capacity.md", monkeypatch)
+    assert capsys.readouterr().out.startswith("200 requests a second")
+    assert wf.CapacityReport.load(tmp_path / "capacity.json") == names["report"]
+    assert names["limiter"].limit == names["report"].limit
+    assert names["limiter"].in_use == 0

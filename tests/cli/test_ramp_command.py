@@ -1,0 +1,123 @@
+"""The command ramp, over an index, over HTTP, and interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import waterfill as wf
+from cli.harness import COMMAND, DATA, environment
+
+SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-seconds", 5,
+         "--p99", 2, "--errors", 0.2, "--most-in-flight", 3)  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.server.came.append((self.rfile.read(int(self.headers["Content-Length"])),
+                                 self.headers.get("X-Key")))  # fmt: skip
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads = True
+    made.came = []
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.mark.parametrize("queries", [[], ["--queries", DATA / "query.npy"]])
+def test_an_index_is_ramped(run, made, queries):
+    pytest.importorskip("matplotlib")
+    files = ("--out", "report.json", "--picture", "curve.png")
+    done = run("ramp", "--index", made / "flat.wf", *queries, *SHORT, *files)
+    report = wf.CapacityReport.load(run.directory / "report.json")
+    assert report.rate == 20
+    assert wf.Limiter.from_report(run.directory / "report.json").limit == report.limit
+    assert done.out.startswith("20 requests a second (99 % within 2000 ms")
+    assert (run.directory / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_service_is_ramped(run, server):
+    pytest.importorskip("aiohttp")
+    (run.directory / "body.json").write_text('{"k": 3}')
+    url = f"http://localhost:{server.server_port}/"
+    done = run("ramp", "--url", url, "--body", "body.json", "--header", "X-Key: a", *SHORT,
+               "--json")  # fmt: skip
+    assert done.document["rate"] == 20
+    assert set(server.came) == {(b'{"k": 3}', "a")}
+
+
+BAD_USAGE = {
+    "nothing to ask": ([], "give one of --index INDEX and --url URL"),
+    "both": (["--index", "flat.wf", "--url", "http://localhost/"], "give one of --index"),
+    "no numbers": (["--index", "flat.wf", "--rates", "1,a"], "--rates=1,a must be numbers"),
+    "no SLO": (["--index", "flat.wf", "--p99", 0], "--p99=0 must be above 0 seconds"),
+    "a body": (["--index", "flat.wf", "--body", "x"], "--body does not go together with --index"),
+    "queries": (["--url", "http://localhost/", "--queries", "x"], "--queries does not go together"),
+    "no URL": (["--url", "ftp://localhost/"], "--url='ftp://localhost/' must begin with http"),
+    "no header": (["--url", "http://localhost/", "--header", "a"], "must be 'NAME: VALUE'"),
+    "another host": (["--url", "http://192.0.2.1/"], "not this machine"),
+    "no directory": (["--index", "flat.wf", "--out", "no/x"], "--out no/x: there is no directory"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USAGE)
+def test_what_cannot_be_asked(run, made, name):
+    arguments, message = BAD_USAGE[name]
+    arguments = [made / "flat.wf" if each == "flat.wf" else each for each in arguments]
+    done = run("ramp", *arguments, code=2)
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_service_that_is_not_there(run, server):
+    port = server.server_port
+    server.server_close()
+    done = run("ramp", "--url", f"http://127.0.0.1:{port}/", "--step-seconds", 0.1, code=1)
+    assert "no request had an answer: ClientConnectorError" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_leaves_what_is_known(made, tmp_path, server):
+    """It is sent once a rung has been seen; it may be early or late for a report."""
+    arguments = ["ramp", "--url", f"http://127.0.0.1:{server.server_port}/", "--out", "report.json"]
+    (tmp_path / "body.json").write_text("{}")
+    more = ["--body", "body.json", "--step-seconds", "1", "--rates", "20", "--p99", "5"]
+    going = subprocess.Popen([*COMMAND, *arguments, *more], cwd=tmp_path, env=environment(),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        wanted = threading.Event()
+        while len(server.came) < 60 and going.poll() is None:
+            wanted.wait(0.05)
+        wanted.wait(2)
+        going.send_signal(signal.SIGINT)
+        out, err = going.communicate(timeout=60)
+    finally:
+        going.kill()
+        going.wait()
+    assert going.returncode == 130
+    assert "Traceback" not in err
+    if "interrupted; nothing half-written is left" not in err:
+        assert "note: interrupted" in out
+        assert not json.loads((tmp_path / "report.json").read_text())["complete"]
