@@ -29,6 +29,7 @@ TIMEOUT = 2.0
 CLIENTS = (1, 2, 3, 4, 6, 8, 12, 16)
 NEAR = 0.95  # of the best rate: what counts as the knee
 TURNS = 5
+TURN = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,27 @@ def at_limit(setting: Setting, limit: int, seconds: float) -> Run:
     return found
 
 
+def kept(setting: Setting, limit: int, factor: float, turns: int) -> list[tuple[float, float]]:
+    """Measure goodput at the limit and in overload in short turns of one service.
+
+    For machines that others use too, where capacity changes within a minute.
+    """
+    found = []
+    with service(setting, "limiter", limit) as port:
+        closed = Plan(port, "/search", setting.bodies, 1.0, clients=limit, timeout=TIMEOUT)
+        rate = run(port, closed, "limiter").goodput
+        for turn in range(turns):
+            plan = replace(closed, seconds=TURN, seed=turn)
+            free = run(port, plan, "limiter").goodput
+            load = run(port, replace(plan, rate=factor * (free or rate)), "limiter", factor)
+            found.append((free, load.goodput))
+    free, busy = np.sum(found, axis=0)
+    print(
+        f"{turns} turns at {factor:g} x: {busy / free:.3f} of the goodput at the limit", flush=True
+    )
+    return found
+
+
 def say(what: str, found: Run) -> None:
     """Print a line of figures."""
     print(
@@ -239,6 +261,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=["limiter", "none"])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=12, help="of 10 s, goodput measured in pairs")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -257,6 +280,12 @@ def main() -> None:
             done = overloaded(setting, way, limit, factor, args.seconds, seed)
             runs.append(asdict(done) | {"errors": done.errors})
             write_json(args.out, found | {"runs": runs})
+        turns = {
+            factor: kept(setting, limit, factor, args.turns)
+            for factor in args.factors
+            if args.turns
+        }
+        write_json(args.out, found | {"runs": runs, "turns": turns})
 
 
 if __name__ == "__main__":
