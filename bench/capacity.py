@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,10 @@ def settings(seed: int, **more: object):
     return read_settings(seed=seed, **(asked | more))
 
 
-def simulated(model: Model, seed: int) -> wf.CapacityReport:
+def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.CapacityReport:
     """Return the report of a test of a simulated service."""
-    test = CapacityTest(settings(seed))
+    asked = {"step_seconds": step_seconds, "max_seconds": 120 * step_seconds}
+    test = CapacityTest(settings(seed, **asked))
     test.run(SimulatedService(model.servers, model.draw, seed=1_000 + seed))
     return finished(test)
 
@@ -146,11 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=60)
     parser.add_argument("--real", action="store_true")
+    parser.add_argument("--step-seconds", type=float, default=10.0, help="of simulated tests")
+    parser.add_argument("--only", help="the one model of this name")
     args = parser.parse_args()
     if args.real:
         table(real, (MODELS[2], MODELS[4], MODELS[6]), 1)
     else:
-        table(simulated, MODELS, args.seeds)
+        chosen = [model for model in MODELS if args.only in (None, model.name)]
+        table(partial(simulated, step_seconds=args.step_seconds), chosen, args.seeds)
 
 
 if __name__ == "__main__":
