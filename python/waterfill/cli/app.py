@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli import drifting, making, measuring, optimizing, using
+from waterfill.cli import drifting, making, measuring, optimizing, serving, using
 from waterfill.cli.errors import report, show_warnings
 from waterfill.cli.options import command, help_text
 
@@ -34,6 +34,7 @@ for name, function in (
     ("report", optimizing.report),
     ("reproduce", measuring.reproduce),
     ("drift", drifting.drift),
+    ("serve", serving.serve),
 ):
     command(app, name, function)
 
