@@ -1,9 +1,9 @@
 """The end of a service: requests that fail while it drains under load and indexes are swapped.
 
-Each round starts ``waterfill serve``, lets clients with connections that stay search it while indexes
-are swapped every 50 ms, sends SIGTERM in the middle, and counts what failed. The clients do what a
-balancer does: they open no connection once ``/readyz`` says 503, and none again after an answer with
-``Connection: close``.
+Each round starts ``waterfill serve``, lets clients with connections that stay search it while
+indexes are swapped every 50 ms, sends SIGTERM in the middle, and counts what failed. The clients do
+what a balancer does: a connection ends with an answer that has ``Connection: close``, and none is
+opened once ``/readyz`` says 503.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +41,12 @@ class Round:
         self.failed: list[str] = []
         self.generations: set[int] = set()
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "waterfill.cli", "serve", str(folder / "one.wf"), "--port", "0"]
-            + ["--swap-folder", str(folder), "--limit", str(4 * arguments.clients)]
-            + ["--drain-seconds", str(arguments.drain), "--threads", "1", *arguments.options],
+            [
+                *(sys.executable, "-m", "waterfill.cli", "serve", str(folder / "one.wf")),
+                *("--port", "0", "--threads", "1", "--swap-folder", str(folder)),
+                *("--limit", str(4 * arguments.clients), "--drain-seconds", str(arguments.drain)),
+                *arguments.options,
+            ],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -54,10 +59,10 @@ class Round:
         threading.Thread(target=self.child.stderr.read).start()  # so that it never waits
 
     def ask(
-        self, connection: http.client.HTTPConnection, *request: object
-    ) -> tuple[int, dict, bool]:
+        self, connection: http.client.HTTPConnection, *request: Any
+    ) -> tuple[int, dict[str, Any], bool]:
         """Ask; return status, answer and whether the connection ends."""
-        connection.request(*request)  # type: ignore[arg-type]
+        connection.request(*request)
         answer = connection.getresponse()
         found = json.loads(answer.read())
         return answer.status, found, answer.getheader("connection") == "close"
@@ -106,10 +111,10 @@ class Round:
             connection.close()
             number += 1
 
-    def kept(self, call: object, *given: object) -> None:
+    def kept(self, call: Callable[..., None], *given: Any) -> None:
         """Count an exception as a failure."""
         try:
-            call(*given)  # type: ignore[operator]
+            call(*given)
         except BaseException as error:
             self.failed.append(repr(error))
 

@@ -86,10 +86,11 @@ def serve(
     max_vectors: Annotated[int, _number("--max-vectors", "Vectors of a request.")] = 1024,
     max_k: Annotated[int, _number("--max-k", "Neighbours of a query.")] = 1000,
     drain_seconds: Annotated[
-        float, typer.Option("--drain-seconds", help="From SIGTERM until the listener closes.")
+        float,
+        typer.Option("--drain-seconds", min=0, help="From SIGTERM to the end of listening."),
     ] = 5.0,
     shutdown_seconds: Annotated[
-        float, typer.Option("--shutdown-seconds", help="For requests that run then.")
+        float, typer.Option("--shutdown-seconds", min=0, help="For requests that run then.")
     ] = 30.0,
     save: Annotated[
         bool, typer.Option("--save", help="Write the index back at the end, if it changed.")
@@ -116,7 +117,9 @@ def serve(
         )
     _check_index(index)
     try:
-        chosen: dict[str, Any] = {"limit": _limit(limit, report)} if limit or report else {}
+        chosen: dict[str, Any] = {}
+        if limit is not None or report is not None:
+            chosen["limit"] = _limit(limit, report)
         settings = Settings(
             token=token,
             names=name or (),
