@@ -41,12 +41,19 @@ class Setting:
     index, bodies : str
         Files.
     k, threads : int
+    core : int or None
+        That searching threads run on, while all else runs on the others.
     """
 
     index: str
     bodies: str
     k: int
     threads: int
+    core: int | None
+
+    def settled(self) -> tuple[object, ...]:
+        """Return what tells the service its core."""
+        return () if self.core is None else ("--core", self.core)
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def summed(outcome: Outcome, seconds: float, way: str, factor: float, load: floa
 def service(setting: Setting, way: str, limit: int) -> Iterator[int]:
     """Serve in one of the ways; give the port."""
     own = {"limiter": ("--limit", limit), "uvicorn": ("--connections", limit), "none": ()}[way]
-    fixed = (setting.index, "--k", setting.k, "--threads", setting.threads)
+    fixed = (setting.index, "--k", setting.k, "--threads", setting.threads, *setting.settled())
     with served(SERVICE, *fixed, *own) as port:
         yield port
 
@@ -244,7 +251,7 @@ def prepared(args: argparse.Namespace, folder: Path) -> Setting:
     queries = np.load(args.queries).astype(np.float32)
     rows = len(queries) - len(queries) % args.batch
     np.save(folder / "bodies.npy", queries[:rows].reshape(-1, args.batch * queries.shape[1]))
-    return Setting(str(index), str(folder / "bodies.npy"), args.k, args.threads)
+    return Setting(str(index), str(folder / "bodies.npy"), args.k, args.threads, args.core)
 
 
 def main() -> None:
@@ -257,6 +264,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1, help="that search")
     parser.add_argument("--limit", type=int, help="instead of twice the knee")
+    parser.add_argument("--core", type=int, help="that searches run on, and nothing else of this")
     parser.add_argument("--factors", type=float, nargs="+", default=[3, 10])
     parser.add_argument("--ways", nargs="+", default=["limiter", "none"])
     parser.add_argument("--seconds", type=float, default=60)
@@ -264,6 +272,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=12, help="of 10 s, goodput measured in pairs")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if args.core is not None:  # its threads and processes begin where this one is
+        os.sched_setaffinity(0, os.sched_getaffinity(0) - {args.core})
     with tempfile.TemporaryDirectory() as folder:
         setting = prepared(args, Path(folder))
         least, sweep = knee(setting, args.seconds / 40)
@@ -272,6 +282,7 @@ def main() -> None:
             "python": sys.version.split()[0],
             "knee": least,
             "limit": limit,
+            "core": args.core,
             "timeout": TIMEOUT,
             "sweep": sweep,
         }

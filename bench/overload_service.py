@@ -22,7 +22,9 @@ from starlette.routing import Route
 import waterfill as wf
 
 
-def application(index: Any, k: int, threads: int, limit: int) -> Callable[..., Any]:
+def application(
+    index: Any, k: int, threads: int, limit: int, core: int | None = None
+) -> Callable[..., Any]:
     """Return the application.
 
     Parameters
@@ -34,12 +36,19 @@ def application(index: Any, k: int, threads: int, limit: int) -> Callable[..., A
         That search.
     limit : int
         Of the limiter; 0 for none.
+    core : int, optional
+        That searching threads run on.
 
     Returns
     -------
     callable
     """
-    pool = ThreadPoolExecutor(threads)
+
+    def settle() -> None:  # 0: of the thread that says it
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    pool = ThreadPoolExecutor(threads, initializer=settle)
 
     async def search(request: Request) -> Response:
         queries = np.frombuffer(await request.body(), np.float32).reshape(-1, index.d)
@@ -59,6 +68,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--core", type=int)
     parser.add_argument("--backlog", type=int, default=2048)
     parser.add_argument("--connections", type=int, help="uvicorn's limit_concurrency")
     parser.add_argument("--http", choices=["httptools", "h11"], default="httptools")
@@ -67,7 +77,7 @@ def main() -> None:
     index = wf.read_index(given.index)
     index.search(np.zeros((1, index.d), np.float32), 1)
     uvicorn.run(
-        application(index, given.k, given.threads, given.limit),
+        application(index, given.k, given.threads, given.limit, given.core),
         port=given.port,
         backlog=given.backlog,
         limit_concurrency=given.connections,

@@ -1,6 +1,6 @@
 // Vectors whose elements begin where a cache line does: kernels load whole lines, and a load that
 // crosses from one to the next costs two. Large ones are asked for in huge pages: a scan of more
-// codes than caches hold waits for page tables otherwise (decision 0024).
+// codes than caches hold waits for page tables otherwise (decision 0023).
 #pragma once
 
 #include <cstddef>

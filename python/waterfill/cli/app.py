@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli import drifting, making, measuring, optimizing, ramping, using
+from waterfill.cli import drifting, making, measuring, optimizing, ramping, serving, using
 from waterfill.cli.errors import report, show_warnings
 from waterfill.cli.options import command, help_text
 
@@ -35,6 +35,7 @@ for name, function in (
     ("reproduce", measuring.reproduce),
     ("drift", drifting.drift),
     ("ramp", ramping.ramp),
+    ("serve", serving.serve),
 ):
     command(app, name, function)
 

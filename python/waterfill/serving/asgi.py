@@ -19,7 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXEMPT = ("/healthz", "/metrics")
 
-_UNAVAILABLE = 503
+UNAVAILABLE = 503
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
@@ -150,14 +150,20 @@ def below_root(scope: Scope) -> str:
 
 async def refuse(error: AtCapacity, send: Send) -> None:
     """Answer a request that was not admitted."""
+    headers, body = refusal(error)
+    await send({"type": "http.response.start", "status": UNAVAILABLE, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def refusal(error: AtCapacity) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of the answer to a request that was not admitted."""
     seconds = None if error.retry_after is None else _scattered(error.retry_after)
     document = {"error": str(error), "reason": error.reason, "retry_after": seconds}
     body = json.dumps(document).encode()
     headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
     if seconds is not None:
         headers.append((b"retry-after", b"%d" % seconds))
-    await send({"type": "http.response.start", "status": _UNAVAILABLE, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return headers, body
 
 
 def _scattered(seconds: float) -> int:
