@@ -106,6 +106,22 @@ def test_beyond_this_machine_a_token_is_needed(files):
     assert "short" not in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--limit", "4", "--report", "x.json"], "--limit and --report both say the limit"),
+        (["--adaptive"], "--adaptive needs --report"),
+        (["--overlap", "0.5"], "need --canary"),
+        (["--canary", "asked.npy"], "give --overlap, or --recall-drop"),
+        (["--swap-folder", "nowhere"], "is no directory"),
+    ],
+)
+def test_options_that_do_not_go_together(files, options, words):
+    found = run(files / "one.wf", "--port", "0", *options)
+    assert found.returncode == 2
+    assert words in found.stderr
+
+
 def test_a_file_that_is_no_index(files):
     found = run(files / "bad.wf", "--port", "0")
     assert found.returncode == 1

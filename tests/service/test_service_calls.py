@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_swap(client, rows, files):
     assert "other ids" in refused.json()["reasons"][0]
     answer = client.post("/swap", json={"file": "other.wf", "same_ids": False})
     assert answer.json() == {"generation": 3, "ntotal": 500}
+
+
+def test_counts_go_on_over_a_swap(client, rows):
+    def batches():
+        text = client.get("/metrics").text
+        return float(re.search(r"waterfill_batcher_batches_total\S+ (\S+)", text)[1])
+
+    client.post("/search", json={"vector": rows[0].tolist()})
+    before = batches()
+    client.post("/search", json={"vector": rows[0].tolist()})
+    assert client.post("/swap", json={"file": "two.wf"}).status_code == 200
+    client.post("/search", json={"vector": rows[0].tolist()})
+    assert batches() == before + 2
 
 
 @pytest.mark.parametrize(

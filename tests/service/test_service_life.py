@@ -9,6 +9,7 @@ import threading
 import time
 
 import httpx
+import numpy as np
 from serving.common import PATIENCE, until
 
 import waterfill as wf
@@ -144,3 +145,24 @@ def test_a_damaged_file(files, tmp_path):
     assert process.end() == 1
     assert "the index cannot be read" in process.said
     assert "Traceback" not in process.said
+
+
+def test_the_limit_of_a_report_and_the_gate_of_a_canary(files, rows, tmp_path):
+    def search():
+        time.sleep(0.001)
+
+    report = wf.capacity_test(
+        search, [20], 0.2, wf.Slo(1, 0.2), most_rate=20, most_in_flight=3, tolerance=1
+    )
+    report.save(tmp_path / "report.json")
+    np.save(tmp_path / "asked.npy", rows[:50])
+    gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99")
+    options = ("--swap-folder", files, "--report", tmp_path / "report.json", "--adaptive")
+    with serving(files / "one.wf", *options, *gate, "--drain-seconds", "0") as process:
+        assert f"{report.limit} requests at once" in process.said
+        refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
+        assert refused.status_code == 409
+        assert "overlap" in refused.json()["reasons"][0]
+        assert httpx.post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
+        process.child.send_signal(signal.SIGTERM)
+        assert process.end() == 0

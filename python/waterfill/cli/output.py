@@ -52,7 +52,7 @@ class Output:
             return
         console = Console(highlight=False)
         for table in tables:
-            console.print(table, markup=False)
+            console.print(table, markup=False, soft_wrap=isinstance(table, str))
 
     @contextmanager
     def progress(

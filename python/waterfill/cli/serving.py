@@ -45,6 +45,9 @@ def serve(
     report: Annotated[
         Path | None, _path("--report", "FILE", "Report of a capacity test, for the limit.")
     ] = None,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="With --report: the limit moves within its bounds.")
+    ] = False,
     token_file: Annotated[
         Path | None,
         _path(
@@ -118,8 +121,8 @@ def serve(
     _check_index(index)
     try:
         chosen: dict[str, Any] = {}
-        if limit is not None or report is not None:
-            chosen["limit"] = _limit(limit, report)
+        if limit is not None or report is not None or adaptive:
+            chosen["limit"] = _limit(limit, report, adaptive)
         settings = Settings(
             token=token,
             names=name or (),
@@ -166,12 +169,14 @@ def _token(path: Path | None) -> str | None:
         raise UsageError(str(error)) from None
 
 
-def _limit(limit: int | None, report: Path | None) -> Any:
+def _limit(limit: int | None, report: Path | None, adaptive: bool) -> Any:
     if report is None:
+        if adaptive:
+            raise UsageError("--adaptive needs --report, which has the bounds")
         return limit
     if limit is not None:
         raise UsageError("--limit and --report both say the limit; give one")
-    return wf.Limiter.from_report(report, name="service")
+    return wf.Limiter.from_report(report, adaptive=adaptive, name="service")
 
 
 def _gate(canary: Path | None, recall_drop: float | None, overlap: float | None) -> wf.Gate | None:

@@ -190,6 +190,7 @@ class Service:
     def _batcher(self, now: Generation) -> Batcher:
         """Return what searches a generation; each has its own, so that no answer is of two."""
         if self._batched is None or self._batched[0] is not now:
-            self._batched = (now, Batcher(now.index))
-            self.metrics.watch(batchers=self._batched[1])
+            made = Batcher(now.index)
+            self.metrics.watch(batchers=made)  # while the one before is there to be read
+            self._batched = (now, made)
         return self._batched[1]
