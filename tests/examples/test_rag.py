@@ -1,22 +1,18 @@
-"""The example in examples/rag, run for real over the pages of docs/."""
+"""The example in examples/rag, run for real over pages of docs/ as they once were."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from pages import DOCS, needs_docs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rag"
+PAGES = Path(__file__).parents[1] / "data" / "pages"
 PATIENCE = 120
 
-pytestmark = [
-    needs_docs,
-    pytest.mark.skipif(not EXAMPLE.exists(), reason="an installed package has no examples"),
-]
+pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="an installed package has no examples")
 
 KNOWN = {
     "What happens to a permit that nobody releases?": "serving.md",
@@ -51,12 +47,9 @@ def run(*arguments: object, given: str = "", status: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What `index` wrote and said of some pages of docs/: new ones do not change the answers."""
-    folder = tmp_path_factory.mktemp("rag")
-    (folder / "docs").mkdir()
-    for page in {*KNOWN.values(), "architecture.md", "drift.md", "report.md"}:
-        shutil.copy(DOCS / page, folder / "docs")
-    return folder / "docs.rag", run("index", folder / "docs", "--out", folder / "docs.rag")
+    """What `index` wrote and said."""
+    out = tmp_path_factory.mktemp("rag") / "docs.rag"
+    return out, run("index", PAGES, "--out", out)
 
 
 @pytest.fixture
@@ -87,7 +80,7 @@ def test_the_named_line_has_the_sentence(made):
     folder, _ = made
     sentence, place = run("ask", folder, "--most", 1, next(iter(KNOWN))).splitlines()
     file, line = place.split()[0].split(":")
-    assert (DOCS / file).read_text(encoding="utf-8").splitlines()[int(line) - 1] in sentence
+    assert (PAGES / file).read_text(encoding="utf-8").splitlines()[int(line) - 1] in sentence
 
 
 def test_nothing_relevant_is_said_to_be_so(made):
