@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from capacity import settings
 
 import waterfill as wf
-from waterfill.capacity.run import CapacityTest, finished, read_settings
+from waterfill.capacity.run import CapacityTest, finished
 from waterfill.capacity.simulated import SimulatedService, lognormal
 from waterfill.serving.adaptation import anchored
 from waterfill.serving.fallback import Latencies
@@ -183,18 +184,7 @@ def policies(report: wf.CapacityReport) -> dict[str, Callable[[], Unlimited]]:
 
 def tested() -> wf.CapacityReport:
     """Return the report of the service as ever."""
-    settings = read_settings(
-        rates=(10, 20, 40, 80, 150),
-        step_seconds=10.0,
-        slo=SLO,
-        max_seconds=1200.0,
-        max_requests=1_000_000,
-        most_rate=10_000.0,
-        most_in_flight=512,
-        tolerance=None,
-        seed=0,
-    )
-    test = CapacityTest(settings)
+    test = CapacityTest(settings(0, slo=SLO))
     test.run(SimulatedService(SERVERS, lognormal(MEAN, SIGMA), seed=1))
     return finished(test)
 

@@ -210,62 +210,39 @@ __m512i in_order(const Sums& front, const Sums& back) {
   return _mm512_permutexvar_epi16(order, all);
 }
 
-template <int kQueries>
-void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
-                std::size_t sum_stride) {
-  Ahead ahead(block, block_stride, count);
-  const __m512i nibble = _mm512_set1_epi8(15);
-  Sums front[kQueries], back[kQueries];
-  for (int q = 0; q < kQueries; ++q) {
-    front[q].clear();
-    back[q].clear();
-  }
-  for (std::size_t i = 0; i < count; i += 4) {
-    ahead.step();
-    const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
-    const __m512i low0 = _mm512_and_si512(first, nibble);
-    const __m512i low1 = _mm512_and_si512(second, nibble);
-    const __m512i high0 = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
-    const __m512i high1 = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
+struct Shuffles {
+  template <int kQueries>
+  static void sum(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+                  std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
+                  std::size_t sum_stride) {
+    Ahead ahead(block, block_stride, count);
+    const __m512i nibble = _mm512_set1_epi8(15);
+    Sums front[kQueries], back[kQueries];
     for (int q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
-      const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
-      front[q].add(
-          _mm512_add_epi8(_mm512_shuffle_epi8(lut0, low0), _mm512_shuffle_epi8(lut1, low1)));
-      back[q].add(
-          _mm512_add_epi8(_mm512_shuffle_epi8(lut0, high0), _mm512_shuffle_epi8(lut1, high1)));
+      front[q].clear();
+      back[q].clear();
+    }
+    for (std::size_t i = 0; i < count; i += 4) {
+      ahead.step();
+      const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
+      const __m512i low0 = _mm512_and_si512(first, nibble);
+      const __m512i low1 = _mm512_and_si512(second, nibble);
+      const __m512i high0 = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
+      const __m512i high1 = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
+      for (int q = 0; q < kQueries; ++q) {
+        const std::uint8_t* lut = luts[q] + i * 2 * kCells;
+        const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
+        front[q].add(
+            _mm512_add_epi8(_mm512_shuffle_epi8(lut0, low0), _mm512_shuffle_epi8(lut1, low1)));
+        back[q].add(
+            _mm512_add_epi8(_mm512_shuffle_epi8(lut0, high0), _mm512_shuffle_epi8(lut1, high1)));
+      }
+    }
+    for (int q = 0; q < kQueries; ++q) {
+      _mm512_storeu_si512(sums + q * sum_stride, in_order(front[q], back[q]));
     }
   }
-  for (int q = 0; q < kQueries; ++q) {
-    _mm512_storeu_si512(sums + q * sum_stride, in_order(front[q], back[q]));
-  }
-}
-
-template <int kQueries>
-void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-                 std::uint16_t* sums) {
-  for (std::size_t b = 0; b < blocks; ++b) {
-    scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
-                         sums + b * kBlock, blocks * kBlock);
-  }
-}
-
-void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-          std::size_t queries, std::uint16_t* sums) {
-  switch (queries) {
-    case 1:
-      return scan_blocks<1>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 2:
-      return scan_blocks<2>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 3:
-      return scan_blocks<3>(planes, blocks, block_stride, pairs, count, luts, sums);
-    default:
-      return scan_blocks<4>(planes, blocks, block_stride, pairs, count, luts, sums);
-  }
-}
+};
 
 void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
             const std::uint16_t* limits, std::uint32_t* masks) {
@@ -354,7 +331,7 @@ const Kernels& avx512_kernels() {
     table.rotate = rotate;
     table.rotate_short = rotate_short;
     table.nearest = nearest;
-    table.scan = scan;
+    table.scan = scan_by<Shuffles>;
     table.select = select;
     table.rows = avx512_row_kernels();
     return table;

@@ -38,5 +38,32 @@ class Ahead {
   std::size_t share_;
 };
 
+// Kernels::scan by Block::sum<queries>, which takes one block.
+template <class Block, int kQueries>
+void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
+                 std::uint16_t* sums) {
+  for (std::size_t b = 0; b < blocks; ++b) {
+    Block::template sum<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
+                                  sums + b * kBlock, blocks * kBlock);
+  }
+}
+
+template <class Block>
+void scan_by(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+             const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
+             std::size_t queries, std::uint16_t* sums) {
+  switch (queries) {
+    case 1:
+      return scan_blocks<Block, 1>(planes, blocks, block_stride, pairs, count, luts, sums);
+    case 2:
+      return scan_blocks<Block, 2>(planes, blocks, block_stride, pairs, count, luts, sums);
+    case 3:
+      return scan_blocks<Block, 3>(planes, blocks, block_stride, pairs, count, luts, sums);
+    default:
+      return scan_blocks<Block, 4>(planes, blocks, block_stride, pairs, count, luts, sums);
+  }
+}
+
 }  // namespace
 }  // namespace waterfill

@@ -28,60 +28,37 @@ __m512i add(__m512i sums, __m512i lut0, __m512i index0, __m512i lut1, __m512i in
   return _mm512_dpbusd_epi32(sums, entries, _mm512_set1_epi8(1));
 }
 
-template <int kQueries>
-void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
-                std::size_t sum_stride) {
-  Ahead ahead(block, block_stride, count);
-  const __m512i table = _mm512_set1_epi32(0x30201000);
-  const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  // Byte 4 v + g is byte v of group g.
-  const __m512i side_by_side =
-      _mm512_add_epi8(_mm512_mullo_epi32(number, _mm512_set1_epi32(0x01010101)), table);
-  __m512i front[kQueries], back[kQueries];
-  for (int q = 0; q < kQueries; ++q) front[q] = back[q] = _mm512_setzero_si512();
-  for (std::size_t i = 0; i < count; i += 4) {
-    ahead.step();
-    const Index first(load_pairs(block, pairs + i), side_by_side, table);
-    const Index second(load_pairs(block, pairs + i + 2), side_by_side, table);
+struct Permutations {
+  template <int kQueries>
+  static void sum(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+                  std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
+                  std::size_t sum_stride) {
+    Ahead ahead(block, block_stride, count);
+    const __m512i table = _mm512_set1_epi32(0x30201000);
+    const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    // Byte 4 v + g is byte v of group g.
+    const __m512i side_by_side =
+        _mm512_add_epi8(_mm512_mullo_epi32(number, _mm512_set1_epi32(0x01010101)), table);
+    __m512i front[kQueries], back[kQueries];
+    for (int q = 0; q < kQueries; ++q) front[q] = back[q] = _mm512_setzero_si512();
+    for (std::size_t i = 0; i < count; i += 4) {
+      ahead.step();
+      const Index first(load_pairs(block, pairs + i), side_by_side, table);
+      const Index second(load_pairs(block, pairs + i + 2), side_by_side, table);
+      for (int q = 0; q < kQueries; ++q) {
+        const std::uint8_t* lut = luts[q] + i * 2 * kCells;
+        const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
+        front[q] = add(front[q], lut0, first.low, lut1, second.low);
+        back[q] = add(back[q], lut0, first.high, lut1, second.high);
+      }
+    }
     for (int q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
-      const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
-      front[q] = add(front[q], lut0, first.low, lut1, second.low);
-      back[q] = add(back[q], lut0, first.high, lut1, second.high);
+      auto* out = reinterpret_cast<__m256i*>(sums + q * sum_stride);
+      _mm256_storeu_si256(out, _mm512_cvtepi32_epi16(front[q]));
+      _mm256_storeu_si256(out + 1, _mm512_cvtepi32_epi16(back[q]));
     }
   }
-  for (int q = 0; q < kQueries; ++q) {
-    auto* out = reinterpret_cast<__m256i*>(sums + q * sum_stride);
-    _mm256_storeu_si256(out, _mm512_cvtepi32_epi16(front[q]));
-    _mm256_storeu_si256(out + 1, _mm512_cvtepi32_epi16(back[q]));
-  }
-}
-
-template <int kQueries>
-void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-                 std::uint16_t* sums) {
-  for (std::size_t b = 0; b < blocks; ++b) {
-    scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
-                         sums + b * kBlock, blocks * kBlock);
-  }
-}
-
-void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-          std::size_t queries, std::uint16_t* sums) {
-  switch (queries) {
-    case 1:
-      return scan_blocks<1>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 2:
-      return scan_blocks<2>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 3:
-      return scan_blocks<3>(planes, blocks, block_stride, pairs, count, luts, sums);
-    default:
-      return scan_blocks<4>(planes, blocks, block_stride, pairs, count, luts, sums);
-  }
-}
+};
 
 }  // namespace
 
@@ -89,7 +66,7 @@ const Kernels& avx512_vbmi_kernels() {
   static const Kernels table_ = [] {
     Kernels table = avx512_kernels();
     table.isa = "avx512_vbmi";
-    table.scan = scan;
+    table.scan = scan_by<Permutations>;
     return table;
   }();
   return table_;

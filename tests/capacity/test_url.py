@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
+from listening import Quiet, listening
 
 import waterfill as wf
+from waterfill.addresses import is_loopback
 from waterfill.capacity.drivers import driver_of
 from waterfill.capacity.steps import ANSWERED, FAILED, REFUSED, Closed
-from waterfill.capacity.url import NotAllowedError, Url, is_loopback
+from waterfill.capacity.url import NotAllowedError, Url
 
 pytest.importorskip("aiohttp")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Answers with the status that the path asks for, and keeps what came."""
 
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        self.server.came.append((self.command, self.path, body, dict(self.headers)))
+    def served(self):
+        self.server.came.append((self.command, self.path, self.read_body(), dict(self.headers)))
         status = int(self.path.strip("/").split("?")[0] or 200)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", "/200")
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_):
-        pass
+        self.answer(status, **({"Location": "/200"} if status == 302 else {}))
 
 
 @pytest.fixture
 def server():
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    made.came = []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with listening(Handler) as made:
+        yield made
 
 
 def asked(url, requests=5):

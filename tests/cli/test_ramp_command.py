@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from listening import Quiet, listening
 
 import waterfill as wf
 from cli.harness import COMMAND, DATA, environment
@@ -18,32 +18,16 @@ SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-secon
          "--p99", 2, "--errors", 0.2, "--most-in-flight", 3)  # fmt: skip
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.server.came.append((self.rfile.read(int(self.headers["Content-Length"])),
-                                 self.headers.get("X-Key")))  # fmt: skip
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_):
-        pass
+class Handler(Quiet):
+    def served(self):
+        self.server.came.append((self.read_body(), self.headers.get("X-Key")))
+        self.answer(200)
 
 
 @pytest.fixture
 def server():
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    made.came = []
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with listening(Handler) as made:
+        yield made
 
 
 @pytest.mark.parametrize("queries", [[], ["--queries", DATA / "query.npy"]])

@@ -83,9 +83,9 @@ class Findings:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.settings.seed)
 
-    def rounds(self, **what: float) -> Rounds:
+    def rounds(self, *, offered: float | None = None, in_flight: int | None = None) -> Rounds:
         """Return an empty collection for a rate (`offered`) or a number `in_flight`."""
-        return Rounds(self.settings.slo, self.settings.tolerance, **what)  # type: ignore[arg-type]
+        return Rounds(self.settings.slo, self.settings.tolerance, offered, in_flight)
 
     def open(self, rate: float, seconds: float, until: float) -> Open:
         """Draw the times of requests; raise `Spent` if there is no time for them."""

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Threads:
                 time.sleep(wait)
             if record.pending >= step.most:
                 return True
-            self._send(record, lambda due=due: record.call(due))  # type: ignore[misc]
+            self._send(record, partial(record.call, due))
         return False
 
     def _keep(self, step: Closed, record: Record) -> bool:

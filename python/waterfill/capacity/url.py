@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from waterfill.addresses import is_loopback
 from waterfill.arguments import as_number
 from waterfill.extras import require
 from waterfill.serving.errors import AtCapacity
@@ -164,10 +165,3 @@ async def _address(host: str, *, own: bool) -> str:
         )
     # A server on "localhost" often listens on IPv4 alone.
     return min(addresses, key=lambda address: ":" in address)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own, written as IPv6 too."""
-    parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (parsed if mapped is None else mapped).is_loopback

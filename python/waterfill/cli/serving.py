@@ -110,10 +110,10 @@ def serve(
     """
     require("fastapi", "the command serve", "serve")
     from waterfill.service import Settings, create_app
-    from waterfill.service.server import address, is_loopback, listen, run
+    from waterfill.service.server import address, is_local, listen, run
 
     token = _token(token_file)
-    if token is None and not is_loopback(host):
+    if token is None and not is_local(host):
         raise UsageError(
             f"--host {host} is reached from other machines: give --token-file, or {_TOKEN} in the "
             "environment"

@@ -9,25 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from waterfill.arguments import Metric, as_int, as_number, metric_name
+from waterfill.arguments import Metric, as_int, metric_name
 from waterfill.atomic import whole_or_nothing
 from waterfill.codec import Codec
 from waterfill.drift import state
 from waterfill.drift.canary import Canary
 from waterfill.drift.cost import Cost
 from waterfill.drift.features import Features
+from waterfill.drift.given import (
+    LEARNT_ROWS,
+    baseline_recall,
+    checked_alpha,
+    checked_permutations,
+    learnt_sensitivity,
+    probe_rows,
+)
 from waterfill.drift.judge import Occupancy, error_ratio, occupancy
 from waterfill.drift.model import Probes, model_of
 from waterfill.drift.recall import CanaryRecall
 from waterfill.drift.report import DriftReport, Look
-from waterfill.drift.sensitivity import Sensitivity
 from waterfill.drift.stream import RECENT, Stream, slots_for
 from waterfill.drift.training_rows import untrained
-from waterfill.rows import FloatRows, Rows
+from waterfill.rows import Rows
 
-_FEWEST_ROWS, _FEWEST_QUERIES, _FEWEST_PROBES = 500, 100, 8
-_LEARNT_ROWS, _LEARNT_QUERIES = 3000, 1000
-_FEWEST_PERMUTATIONS = 99
+_FEWEST_ROWS, _FEWEST_QUERIES = 500, 100
+_LEARNT_QUERIES = 1000
 _DATA_SHARE = 0.8  # of alpha, that false alarms about stored vectors may spend; queries the rest
 
 
@@ -133,15 +139,15 @@ class DriftMonitor:
         if not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
         settings = state.Settings(
-            alpha=_checked_alpha(alpha),
-            permutations=_checked_permutations(permutations),
+            alpha=checked_alpha(alpha),
+            permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),
             metric=metric_name(metric),
-            canary=_measured(codec, canary),
+            canary=baseline_recall(codec, canary),
         )
         features = Features(codec)
         slots, groups = slots_for(len(features), codec.d), codec._core.groups if errors else 0
-        data = Stream.empty(features, slots[:2], groups, _LEARNT_ROWS)
+        data = Stream.empty(features, slots[:2], groups, LEARNT_ROWS)
         data.recent = np.zeros(RECENT, np.uint32)
         asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
         if reference is not None:
@@ -151,8 +157,8 @@ class DriftMonitor:
         if queries is not None:
             asked.learn(Rows(queries, "queries", codec.d), None, query_blocks, _FEWEST_QUERIES)
         if reference is not None and errors:
-            settings.sensitivity = _sensitivity(codec, rows, chosen, queries, settings.metric)
-        kept = None if probes is None else Probes.of(_probe_rows(codec.d, probes))
+            settings.sensitivity = learnt_sensitivity(codec, rows, chosen, queries, settings.metric)
+        kept = None if probes is None else Probes.of(probe_rows(codec.d, probes))
         return cls(codec, settings, data, asked, kept)
 
     @property
@@ -239,7 +245,7 @@ class DriftMonitor:
         with self._lock:
             if self._probes is None:
                 raise ValueError("probes: the baseline has none; give them to from_codec")
-            again, wanted = _probe_rows(self.codec.d, probes), len(self._probes.vectors)
+            again, wanted = probe_rows(self.codec.d, probes), len(self._probes.vectors)
             if len(again) != wanted:
                 raise ValueError(f"probes has {len(again)} rows; the baseline has {wanted}")
             self._probes.update(again)
@@ -395,41 +401,3 @@ class DriftMonitor:
             + (" so far" if self.learning else "")
             + f", {seen[1]:,} in the window, alpha {self.alpha:g}"
         )
-
-
-def _checked_alpha(alpha: Any) -> float:
-    number = as_number("alpha", alpha, 0.0)
-    if not 0 < number <= 0.2:
-        raise ValueError(f"alpha={number} must be above 0 and at most 0.2")
-    return number
-
-
-def _checked_permutations(permutations: Any) -> int:
-    number = as_int("permutations", permutations)
-    if number < _FEWEST_PERMUTATIONS:
-        raise ValueError(f"permutations={number} must be at least {_FEWEST_PERMUTATIONS}")
-    return number
-
-
-def _measured(codec: Codec, canary: Any) -> CanaryRecall | None:
-    if canary is None or isinstance(canary, CanaryRecall):
-        return canary
-    if not isinstance(canary, Canary):
-        raise TypeError(f"canary must be a Canary or CanaryRecall, got {type(canary).__name__}")
-    return canary.measure(codec)
-
-
-def _probe_rows(d: int, probes: Any) -> FloatRows:
-    rows = Rows(probes, "probes", d)
-    if rows.n < _FEWEST_PROBES:
-        raise ValueError(f"probes has {rows.n} rows; at least {_FEWEST_PROBES} are needed")
-    return rows.take(np.arange(rows.n))
-
-
-def _sensitivity(
-    codec: Codec, rows: Rows, chosen: Any, queries: Any, metric: Metric
-) -> Sensitivity:
-    numbers = np.arange(rows.n) if chosen is None else chosen
-    if len(numbers) > _LEARNT_ROWS:
-        numbers = numbers[np.linspace(0, len(numbers) - 1, _LEARNT_ROWS).astype(np.int64)]
-    return Sensitivity.measure(codec, rows.take(numbers), queries, metric=metric)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import socket
@@ -14,6 +13,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from waterfill.addresses import is_loopback
 from waterfill.service.state import LOG, Service
 
 _KEEP_ALIVE = 75  # seconds: longer than balancers keep idle connections, so that they end them
@@ -96,12 +96,10 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether an address is reached from this machine alone."""
-    if host == "localhost":
-        return True
+def is_local(host: str) -> bool:
+    """Say whether a host is reached from this machine alone."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or is_loopback(host)
     except ValueError:
         return False
 
