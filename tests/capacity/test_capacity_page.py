@@ -15,7 +15,9 @@ def test_the_page_runs(monkeypatch, capsys, tmp_path):
         shutil.copy(DATA / name, tmp_path)
     monkeypatch.setattr("pages.DATA", tmp_path)
     names = run_example("capacity.md", monkeypatch)
-    assert capsys.readouterr().out.startswith("200 requests a second")
-    assert wf.CapacityReport.load(tmp_path / "capacity.json") == names["report"]
-    assert names["limiter"].limit == names["report"].limit
+    report = names["report"]
+    assert 0 < report.rate <= 200  # less where the machine stalls meanwhile
+    assert capsys.readouterr().out.startswith(f"{report.rate:.3g} requests a second")
+    assert wf.CapacityReport.load(tmp_path / "capacity.json") == report
+    assert names["limiter"].limit == report.limit
     assert names["limiter"].in_use == 0

@@ -121,7 +121,7 @@ def test_a_service_behind_http_from_end_to_end(server):
         rates=[20],
         most_rate=20,
         step_seconds=0.3,
-        slo=wf.Slo(1.0, errors=0.1),
+        slo=wf.Slo(20.0, errors=0.1),
         max_seconds=6,
         most_in_flight=4,
     )
