@@ -13,7 +13,7 @@ PIP = bin/python -m pip install --disable-pip-version-check --quiet
 .SECONDARY:
 
 help:
-	@echo "make demo      compress the sample in tests/data beside FAISS and print a table"
+	@echo "make demo      compress the sample in tests/samples beside FAISS and print a table"
 	@echo "make test      the whole test suite"
 	@echo "make lint      ruff, mypy and clang-format, changing nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"

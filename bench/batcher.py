@@ -115,8 +115,8 @@ def built(base: np.ndarray, kind: str) -> wf.IndexFlat | wf.IndexIVF:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="tests/data/base.npy")
-    parser.add_argument("--queries", default="tests/data/query.npy")
+    parser.add_argument("--base", default="tests/samples/base.npy")
+    parser.add_argument("--queries", default="tests/samples/query.npy")
     parser.add_argument("--index", help="a file to read, instead of --base")
     parser.add_argument("--kind", choices=["flat", "ivf"], default="flat")
     parser.add_argument("--rows", type=int, default=100_000, help="the base is repeated for more")

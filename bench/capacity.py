@@ -17,16 +17,10 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from support.simulated_service import Draw, SimulatedService, constant, exponential, lognormal
 
 import waterfill as wf
-from waterfill.capacity.run import CapacityTest, finished, read_settings
-from waterfill.capacity.simulated import (
-    Draw,
-    SimulatedService,
-    constant,
-    exponential,
-    lognormal,
-)
+from waterfill.loadtest.capacity_test import CapacityTest, finished, read_settings
 
 P99 = 0.2
 TRUE_REQUESTS = 400_000
@@ -85,7 +79,7 @@ def settings(seed: int, **more: object):
     asked = {
         "rates": (10, 20, 40, 80, 150),
         "step_seconds": 10.0,
-        "slo": wf.Slo(P99),
+        "slo": wf.loadtest.Slo(P99),
         "max_seconds": 1200.0,
         "max_requests": 1_000_000,
         "most_rate": 10_000.0,
@@ -95,7 +89,7 @@ def settings(seed: int, **more: object):
     return read_settings(seed=seed, **(asked | more))
 
 
-def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.CapacityReport:
+def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.loadtest.CapacityReport:
     """Return the report of a test of a simulated service."""
     asked = {"step_seconds": step_seconds, "max_seconds": 120 * step_seconds}
     test = CapacityTest(settings(seed, **asked))
@@ -103,7 +97,7 @@ def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.Capacit
     return finished(test)
 
 
-def real(model: Model, seed: int) -> wf.CapacityReport:
+def real(model: Model, seed: int) -> wf.loadtest.CapacityReport:
     """Return the report of a test of threads that sleep, in this process, in steps of 3 s."""
     rng, lock = np.random.default_rng(seed), threading.Lock()
 
@@ -115,13 +109,13 @@ def real(model: Model, seed: int) -> wf.CapacityReport:
         return wf.capacity_test(
             lambda: servers.submit(time.sleep, needed()).result(),
             step_seconds=3.0,
-            slo=wf.Slo(P99),
+            slo=wf.loadtest.Slo(P99),
             tolerance=P99 / 4,
             seed=seed,
         )
 
 
-def table(run: Callable[[Model, int], wf.CapacityReport], models, seeds: int) -> None:
+def table(run: Callable[[Model, int], wf.loadtest.CapacityReport], models, seeds: int) -> None:
     """Print a line a model."""
     print("| service | full | capacity at the SLO | found, median | within 10 % | "
           "limit (floor, ceiling) | seconds |")  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import waterfill as wf
-from waterfill.tuning.peers import train_faiss
+from waterfill.evaluation.faiss_peers import train_faiss
 
 Array = NDArray[Any]
 Metric = Literal["ip", "l2"]
@@ -69,7 +69,7 @@ class Waterfill:
         codec = wf.Codec.train(x, self.plan(wf.analyze(x)), cells=self._cells)
         self.index = wf.IndexFlat(codec, self._metric)
 
-    def plan(self, analysis: wf.Analysis) -> wf.Plan:
+    def plan(self, analysis: wf.analysis.Analysis) -> wf.Plan:
         """Plan for the budget: a byte goes to the scale, one more to the length that L2 keeps."""
         side = 2 if self._metric == "l2" else 1
         return wf.Plan.waterfill(analysis, code_bytes=self._budget - side)

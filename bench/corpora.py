@@ -17,7 +17,7 @@ from packages import DatasetError
 
 Array = NDArray[Any]
 
-SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "data"
+SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples"
 METRICS = ("ip", "l2")
 _SEED = 5
 _NOISE = 0.3  # of a row's distance from the mean

@@ -20,7 +20,8 @@ from drift_detectors import ESTABLISHED, Detector
 from drift_streams import KINDS, Drift, Rows, Traffic, Window, drifts, normalized, subtle
 
 import waterfill as wf
-from waterfill.drift import DriftMonitor, DriftReport
+from waterfill.drift.monitor import DriftMonitor
+from waterfill.drift.report import DriftReport
 
 _REFERENCE, _WINDOW, _PER_REFERENCE = 3000, 500, 20
 _TIMED = 9  # times that a step is timed, of which the median counts

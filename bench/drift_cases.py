@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from packages import PACKAGES, fetch
 
-from waterfill.arguments import Metric
+from waterfill._util.validation import Metric
 
 Array = NDArray[Any]
 Change = Callable[[Array], Array]

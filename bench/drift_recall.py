@@ -25,11 +25,10 @@ from drift_cases import Array, Drift, Season, Sources, cases
 
 from waterfill import Codec, IndexFlat, Plan, analyze
 from waterfill.drift.canary import Canary
-from waterfill.drift.cost import Cost
-from waterfill.drift.policy import RetrainPolicy
-from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.drift.policy import Cost, RetrainPolicy
 from waterfill.drift.sensitivity import Sensitivity, relative_error
-from waterfill.tuning.split import true_neighbours
+from waterfill.evaluation.ground_truth import true_neighbours
 
 K = 10
 _LIMIT = 0.01  # of recall that may be lost

@@ -23,13 +23,14 @@ from contenders import Array, set_threads
 from datasets import QUERIES
 
 from waterfill import IndexFlat, analyze
-from waterfill.arguments import metric_name
-from waterfill.tuning.growth import Expected, Growth, measure_growth, optimism_of
-from waterfill.tuning.measure import fill, train
-from waterfill.tuning.split import Split, split_sample, true_neighbours
-from waterfill.tuning.strategy import even
-from waterfill.tuning.trial import Settings
-from waterfill.tuning.tuner import PARTS
+from waterfill._util.validation import metric_name
+from waterfill.evaluation.ground_truth import true_neighbours
+from waterfill.evaluation.recall_forecast import Expected, Growth, measure_growth, optimism_of
+from waterfill.evaluation.split import Split, split_sample
+from waterfill.optimizer.measurement import fill, train
+from waterfill.optimizer.strategy import even
+from waterfill.optimizer.trial import TrialSettings
+from waterfill.optimizer.tuner import PARTS
 
 K = 10
 DATA = (
@@ -109,7 +110,7 @@ def draw(source: str, cache: str | None, seed: int) -> Case:
 
 def forecast(case: Case, code_bytes: int) -> tuple[IndexFlat, Growth]:
     """Train as the optimizer does; return the index of the sample, and where its recall leads."""
-    split, settings = case.split, Settings(code_bytes)
+    split, settings = case.split, TrialSettings(code_bytes)
     analysis = analyze(split.base, normalize=split.metric == "cosine")
     codec = train(settings, split, analysis)
     rows = split.base[: len(split.base) // 2]

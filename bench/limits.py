@@ -15,16 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from capacity import settings
+from support.python_limiter import Latencies
+from support.simulated_service import SimulatedService, lognormal
 
 import waterfill as wf
-from waterfill.capacity.run import CapacityTest, finished
-from waterfill.capacity.simulated import SimulatedService, lognormal
+from waterfill.loadtest.capacity_test import CapacityTest, finished
 from waterfill.serving.adaptation import anchored
-from waterfill.serving.fallback import Latencies
 
 SERVERS, MEAN, SIGMA = 8, 0.05, 0.5
 FULL = SERVERS / MEAN
-SLO = wf.Slo(0.5)
+SLO = wf.loadtest.Slo(0.5)
 
 
 class Unlimited:
@@ -114,7 +114,7 @@ class Gradient2(Static):
 class Anchored(Static):
     """`Limiter(adaptive=report)`: how the recent median compares with that of the report."""
 
-    def __init__(self, report: wf.CapacityReport, *, floor: int | None = None) -> None:
+    def __init__(self, report: wf.loadtest.CapacityReport, *, floor: int | None = None) -> None:
         super().__init__(report.limit)
         law = anchored(report, report.limit)
         self.law = law if floor is None else law._replace(floor=floor)
@@ -168,7 +168,7 @@ def goodput(policy: Unlimited, load: Load, seed: int = 0) -> float:
     return good / possible
 
 
-def policies(report: wf.CapacityReport) -> dict[str, Callable[[], Unlimited]]:
+def policies(report: wf.loadtest.CapacityReport) -> dict[str, Callable[[], Unlimited]]:
     """Return ways of limiting, each to be begun anew."""
     return {
         "no limiter": Unlimited,
@@ -182,7 +182,7 @@ def policies(report: wf.CapacityReport) -> dict[str, Callable[[], Unlimited]]:
     }
 
 
-def tested() -> wf.CapacityReport:
+def tested() -> wf.loadtest.CapacityReport:
     """Return the report of the service as ever."""
     test = CapacityTest(settings(0, slo=SLO))
     test.run(SimulatedService(SERVERS, lognormal(MEAN, SIGMA), seed=1))

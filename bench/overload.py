@@ -257,8 +257,8 @@ def prepared(args: argparse.Namespace, folder: Path) -> Setting:
 def main() -> None:
     """Measure, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="tests/data/base.npy")
-    parser.add_argument("--queries", default="tests/data/query.npy")
+    parser.add_argument("--base", default="tests/samples/base.npy")
+    parser.add_argument("--queries", default="tests/samples/query.npy")
     parser.add_argument("--index", help="a file to serve, instead of --base")
     parser.add_argument("--batch", type=int, default=16, help="queries of a request")
     parser.add_argument("--k", type=int, default=100)

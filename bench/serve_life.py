@@ -27,7 +27,7 @@ import numpy as np
 import waterfill as wf
 
 FLOATS = {"Content-Type": "application/octet-stream"}
-SAMPLE = Path(__file__).parents[1] / "tests" / "data"
+SAMPLE = Path(__file__).parents[1] / "tests" / "samples"
 
 
 class Round:

@@ -82,8 +82,8 @@ def measure(
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="tests/data/base.npy")
-    parser.add_argument("--queries", default="tests/data/query.npy")
+    parser.add_argument("--base", default="tests/samples/base.npy")
+    parser.add_argument("--queries", default="tests/samples/query.npy")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=20, help="of each kind")

@@ -16,7 +16,6 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import waterfill as wf
-from waterfill.serving import fallback
 
 CALLS = 5_000
 LIMIT = 12
@@ -24,7 +23,7 @@ LIMIT = 12
 Round = Callable[[], None]
 Record = Callable[[str, str, Round], None]
 
-ours = pytest.mark.parametrize("kind", [wf.Limiter, fallback.Limiter], ids=["core", "python"])
+ours = pytest.mark.parametrize("kind", [wf.Limiter], ids=["core"])
 
 
 @pytest.fixture

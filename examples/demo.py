@@ -1,7 +1,7 @@
 """Compress real embeddings and see what it saves: ``make demo``.
 
-Takes the sample in ``tests/data`` (4,800 MiniLM sentence embeddings and 200 queries), compresses it
-at 24, 48 and 96 bytes beside FAISS's flat, product-quantized and 8-bit indexes, and prints one
+Takes the sample in ``tests/samples`` (4,800 MiniLM sentence embeddings and 200 queries), compresses
+it at 24, 48 and 96 bytes beside FAISS's flat, product-quantized and 8-bit indexes, and prints one
 table. Then writes an index, reads it back and searches again. Everything runs on one thread.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import waterfill as wf
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+DATA = Path(__file__).resolve().parents[1] / "tests" / "samples"
 K = 10
 REPEATS = 7
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import waterfill as wf
 from waterfill import _core
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "samples"
 
 settings.register_profile(
     "default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]

@@ -10,7 +10,7 @@ import waterfill as wf
 from waterfill import _core
 
 
-def finding(analysis: wf.Analysis, kind: str) -> wf.Finding | None:
+def finding(analysis: wf.analysis.Analysis, kind: str) -> wf.analysis.Finding | None:
     return next((f for f in analysis.findings if f.kind == kind), None)
 
 
@@ -157,7 +157,7 @@ def test_findings_name_what_is_wrong(clustered):
     x[100:110] = x[50:60]
     a = wf.analyze(x)
     assert a.n == 1998
-    assert finding(a, "nonfinite") == wf.Finding(
+    assert finding(a, "nonfinite") == wf.analysis.Finding(
         "nonfinite", 2, "2 rows have a NaN or an infinity: 3, 1500", (3, 1500)
     )
     assert finding(a, "zero") is None  # dimension 11 is 4 in these rows as well

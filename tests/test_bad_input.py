@@ -11,8 +11,8 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from bad_input import ids, others, policies, searching, training, vectors
-from bad_input.harness import Case, X, ours, theirs
+from support.bad_input import ids, others, policies, searching, training, vectors
+from support.bad_input.harness import Case, X, ours, theirs
 
 import waterfill as wf
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import Reference
+from support.numpy_reference import Reference
 
 import waterfill as wf
 from waterfill import _core
-from waterfill.rows import Rows
+from waterfill.data.rows import Rows
 
 needs_another = pytest.mark.skipif(
     len(_core.available_isas()) < 2, reason="this CPU runs the scalar kernels only"

@@ -94,7 +94,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         assert crc == _core.crc32c(image[at : at + length])
 
     at, length, _ = table["MANIFEST"]
-    assert wf.Manifest.from_json(image[at : at + length].decode()) == index.codec.manifest
+    assert wf.training.Manifest.from_json(image[at : at + length].decode()) == index.codec.manifest
     d, p, groups = struct.unpack_from("<3I", image, table["PARAMS"][0])
     arrays = index.codec._core.arrays
     assert (d, p, groups) == (20, len(arrays["weights"]), 7)

@@ -83,7 +83,7 @@ def test_groups_that_no_plan_has_are_refused(groups):
     x = np.random.default_rng(0).standard_normal((100, 3)).astype("f4")
     plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=3)
     with pytest.raises(ValueError, match="groups"):
-        dataclasses.replace(plan, groups=tuple(wf.Group(dims) for dims in groups))
+        dataclasses.replace(plan, groups=tuple(wf.plan.Group(dims) for dims in groups))
 
 
 @given(

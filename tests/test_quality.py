@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spoilt import spoilt
+from support.bad_rows import spoilt
 
 import waterfill as wf
 from waterfill import _core

@@ -1,5 +1,5 @@
 // The one place where arrays cross the border. Python hands over float32, C-contiguous blocks
-// (python/waterfill/rows.py makes them); anything else is refused here by name.
+// (python/waterfill/data/rows.py makes them); anything else is refused here by name.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -18,7 +18,7 @@ import uvicorn
 import waterfill as wf
 from waterfill.metrics.prometheus import expose
 
-DATA = Path(__file__).parents[2] / "tests" / "data"
+DATA = Path(__file__).parents[2] / "tests" / "samples"
 base, queries = (np.load(DATA / f"{name}.npy").astype(np.float32) for name in ("base", "query"))
 
 index = wf.IndexFlat(wf.Recipe(384, code_bytes=24).train(base[:2000], "ip"))
@@ -28,7 +28,7 @@ cache = wf.CachedSearch(live, entries=100)
 batcher = wf.Batcher(live)
 limiter = wf.Limiter(3, name="retrieval", shares={"batch": 0.7})
 monitor = wf.DriftMonitor.from_codec(
-    index.codec, base[2000:3400], canary=wf.Canary(queries, base[2000:3400])
+    index.codec, base[2000:3400], canary=wf.drift.Canary(queries, base[2000:3400])
 )
 metrics = wf.Metrics(
     limiters=limiter, indexes=live, monitors=monitor, batchers=batcher, caches=cache
@@ -52,7 +52,7 @@ def look() -> None:
     """Let vectors drift more and more, look at it, and publish another generation."""
     for day in range(1_000_000):
         monitor.update(base[3400:] * np.float32(1 + 0.02 * day))
-        monitor.report(wf.Canary(queries, base[3400:]))
+        monitor.report(wf.drift.Canary(queries, base[3400:]))
         monitor.reset()
         live.swap(wf.retrain(live.index, base[:2000], vectors=base))
         time.sleep(20)

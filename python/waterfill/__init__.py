@@ -8,45 +8,36 @@ Every eigen-dimension of the data gets just enough bits::
     index = wf.IndexFlat(wf.Codec.train(vectors, plan))
     index.add(vectors)
     distances, labels = index.search(queries, k=10)
+
+Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
+`waterfill.training`, `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`,
+`waterfill.loadtest`, `waterfill.serving`, `waterfill.metrics`, `waterfill.server`.
 """
 
-from importlib.metadata import version as _version
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING, Any
 
 from waterfill._core import FormatError, get_num_threads, set_num_threads
-from waterfill.admission import Quarantine, Quarantined
-from waterfill.analysis import Analysis, Finding, Norms, analyze
-from waterfill.capacity import CapacityReport, Slo, capacity_test
+from waterfill.analysis import analyze
 from waterfill.codec import Codec
-from waterfill.distortion import Report
-from waterfill.drift.canary import Canary
-from waterfill.drift.cost import Cost
-from waterfill.drift.monitor import DriftMonitor
-from waterfill.drift.policy import Decision, RetrainPolicy
-from waterfill.drift.report import DriftReport
-from waterfill.errors import ArgumentError, FaissCopyWarning, MissingIdError, NotTrainedError
+from waterfill.data.vector_files import open_vectors
+from waterfill.errors import (
+    ArgumentError,
+    AtCapacity,
+    FaissCopyWarning,
+    MissingIdError,
+    NotTrainedError,
+)
 from waterfill.faiss.compress import compress
-from waterfill.faiss.convert import to_faiss
 from waterfill.faiss.export import export_faiss
 from waterfill.faiss.factory import index_factory
-from waterfill.files import open_vectors
-from waterfill.flat import IndexFlat
-from waterfill.io import read_codec, read_index, write_codec, write_index
-from waterfill.ivf import IndexIVF
-from waterfill.life.attempt import GateError, SwapReport
-from waterfill.life.compare import Comparison, compare
-from waterfill.life.gate import Gate
-from waterfill.life.generation import Generation
-from waterfill.life.retrain import retrain
-from waterfill.life.swap import SwapIndex
-from waterfill.manifest import Manifest
-from waterfill.metrics.metrics import Metrics
-from waterfill.parameters import SearchParameters, SearchParametersIVF
-from waterfill.plan import Group, Plan
-from waterfill.quality import Check, check
-from waterfill.recipe import Recipe
-from waterfill.reporting.page import report
-from waterfill.reproduce import Reproduction, reproduce
-from waterfill.selectors import (
+from waterfill.faiss.stock_copy import to_faiss
+from waterfill.index.flat import IndexFlat
+from waterfill.index.ivf import IndexIVF
+from waterfill.index.search_parameters import SearchParameters, SearchParametersIVF
+from waterfill.index.selectors import (
     IDSelector,
     IDSelectorAll,
     IDSelectorAnd,
@@ -58,38 +49,78 @@ from waterfill.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
 )
-from waterfill.serving import AtCapacity, Limiter, ShedMiddleware
-from waterfill.serving.batcher import Batcher
-from waterfill.serving.cached import CachedSearch
-from waterfill.tuning.optimize import optimize
-from waterfill.tuning.result import Result
-from waterfill.tuning.trial import Frontier, Settings, Trial
+from waterfill.io import read_codec, read_index, write_codec, write_index
+from waterfill.plan import Plan
+from waterfill.quality import check
+from waterfill.recipe import Recipe
 
-__version__ = _version("waterfill")
+if TYPE_CHECKING:
+    from waterfill import analysis as analysis
+    from waterfill import codec as codec
+    from waterfill import data as data
+    from waterfill import drift as drift
+    from waterfill import lifecycle as lifecycle
+    from waterfill import loadtest as loadtest
+    from waterfill import metrics as metrics
+    from waterfill import optimizer as optimizer
+    from waterfill import plan as plan
+    from waterfill import quality as quality
+    from waterfill import reproduction as reproduction
+    from waterfill import server as server
+    from waterfill import serving as serving
+    from waterfill import training as training
+    from waterfill.drift.monitor import DriftMonitor
+    from waterfill.lifecycle.retrain import retrain
+    from waterfill.lifecycle.swap import GateError, SwapIndex
+    from waterfill.loadtest.capacity_test import capacity_test
+    from waterfill.metrics.registry import Metrics
+    from waterfill.optimizer.optimize import optimize
+    from waterfill.reporting.page import report
+    from waterfill.reproduction import reproduce
+    from waterfill.serving.asgi import ShedMiddleware
+    from waterfill.serving.batcher import Batcher
+    from waterfill.serving.cache import CachedSearch
+    from waterfill.serving.limiter import Limiter
+
+    __version__: str
+
+# Imported on first use, so that `import waterfill` stays fast.
+_LAZY_NAMES = {
+    "Batcher": "serving.batcher",
+    "CachedSearch": "serving.cache",
+    "DriftMonitor": "drift.monitor",
+    "GateError": "lifecycle.swap",
+    "Limiter": "serving.limiter",
+    "Metrics": "metrics.registry",
+    "ShedMiddleware": "serving.asgi",
+    "SwapIndex": "lifecycle.swap",
+    "capacity_test": "loadtest.capacity_test",
+    "optimize": "optimizer.optimize",
+    "report": "reporting.page",
+    "reproduce": "reproduction",
+    "retrain": "lifecycle.retrain",
+}
+_LAZY_MODULES = {
+    "drift",
+    "lifecycle",
+    "loadtest",
+    "metrics",
+    "optimizer",
+    "reproduction",
+    "server",
+    "serving",
+}
 
 __all__ = [
-    "Analysis",
     "ArgumentError",
     "AtCapacity",
     "Batcher",
     "CachedSearch",
-    "Canary",
-    "CapacityReport",
-    "Check",
     "Codec",
-    "Comparison",
-    "Cost",
-    "Decision",
     "DriftMonitor",
-    "DriftReport",
     "FaissCopyWarning",
-    "Finding",
     "FormatError",
-    "Frontier",
-    "Gate",
     "GateError",
-    "Generation",
-    "Group",
     "IDSelector",
     "IDSelectorAll",
     "IDSelectorAnd",
@@ -103,31 +134,18 @@ __all__ = [
     "IndexFlat",
     "IndexIVF",
     "Limiter",
-    "Manifest",
     "Metrics",
     "MissingIdError",
-    "Norms",
     "NotTrainedError",
     "Plan",
-    "Quarantine",
-    "Quarantined",
     "Recipe",
-    "Report",
-    "Reproduction",
-    "Result",
-    "RetrainPolicy",
     "SearchParameters",
     "SearchParametersIVF",
-    "Settings",
     "ShedMiddleware",
-    "Slo",
     "SwapIndex",
-    "SwapReport",
-    "Trial",
     "analyze",
     "capacity_test",
     "check",
-    "compare",
     "compress",
     "export_faiss",
     "get_num_threads",
@@ -144,3 +162,22 @@ __all__ = [
     "write_codec",
     "write_index",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_NAMES:
+        value = getattr(_import_module(f"waterfill.{_LAZY_NAMES[name]}"), name)
+    elif name in _LAZY_MODULES:
+        value = _import_module(f"waterfill.{name}")
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("waterfill")
+    else:
+        raise AttributeError(f"module 'waterfill' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY_NAMES, *_LAZY_MODULES, "__version__"})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.rows import Rows
+from waterfill.data.rows import Rows
 
 _CENTRE_ROWS = 1024
 _FLOOR = 0.01  # of the mean squared distance: nearer rows do not weigh more
@@ -139,8 +139,9 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     Parameters
     ----------
     x : array_like, shape (n, d)
-        Any input that `waterfill.rows.Rows` reads: NumPy arrays, memory maps, torch tensors on the
-        CPU. Rows with a NaN or an infinity are reported as a finding and left out.
+        NumPy arrays, memory maps, torch tensors on the CPU, or anything else that
+        `waterfill.data.rows.Rows` reads. Rows with a NaN or an
+        infinity are reported as a finding and left out.
     normalize : bool
         Divide rows by their Euclidean norm first, for cosine similarity. Plans and codecs made
         from the result do the same to whatever they encode.

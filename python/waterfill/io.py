@@ -6,12 +6,12 @@ import os
 from typing import Any
 
 from waterfill import _core
-from waterfill.arguments import as_file_name
-from waterfill.atomic import whole_or_nothing
+from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.validation import as_file_name
 from waterfill.codec import Codec
-from waterfill.flat import IndexFlat
-from waterfill.index import Index, Stored
-from waterfill.ivf import IndexIVF
+from waterfill.index.base import Index, Stored
+from waterfill.index.flat import IndexFlat
+from waterfill.index.ivf import IndexIVF
 
 Path = str | os.PathLike[str]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.validation import as_int
 from waterfill.analysis import Analysis
-from waterfill.arguments import as_int
 
 Kind = Literal["vector", "binary"]
 Threshold = Literal["eigenvalue", "variance", "dimensions"]

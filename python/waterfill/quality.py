@@ -1,4 +1,4 @@
-"""Data quality at the door: what is wrong with vectors, before anything is made of them."""
+"""Data-quality checks of vectors before they are used: `check` and its result."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from waterfill.admission import (
+from waterfill import _core
+from waterfill._util.validation import as_number
+from waterfill.analysis import Finding, Norms
+from waterfill.codec import Codec
+from waterfill.data.row_policy import (
+    NONFINITE,
     REASONS,
+    Flaws,
     Policy,
     Quarantined,
     RowNumbers,
@@ -19,11 +26,70 @@ from waterfill.admission import (
     in_words,
     listed,
 )
-from waterfill.analysis import Finding, Norms
-from waterfill.arguments import as_number
-from waterfill.codec import Codec
-from waterfill.inspection import Bounds, Inspection
-from waterfill.rows import Rows
+from waterfill.data.rows import FloatRows, Rows
+
+Bounds = tuple[float, float]
+
+
+class Inspection:
+    """One look at all rows: flaws uint8 (n,), norms, and dimensions that never change."""
+
+    def __init__(
+        self, rows: Rows, codec: Codec | None, bounds: Bounds | None, duplicates: bool
+    ) -> None:
+        self._codec, self._bounds = codec, bounds
+        self.flaws = np.zeros(rows.n, dtype=np.uint8)
+        hashes = np.zeros(rows.n if duplicates else 0, dtype=np.uint64)
+        dimensions = _core.ConstantDimensions(rows.d)
+        self._n, self._total, self._squares = 0, 0.0, 0.0
+        self._least, self._largest = np.inf, 0.0
+        for first, block in rows.blocks(finite=False):
+            here = slice(first, first + len(block))
+            flaws, squares, own = _core.inspect(block, duplicates)
+            dimensions.update(block, flaws)
+            finite = np.flatnonzero(np.isfinite(squares))
+            whole = len(finite) == len(block)
+            flaws[finite] |= self._others(block if whole else block[finite], squares[finite])
+            self.flaws[here] = flaws
+            if own is not None:
+                hashes[here] = own
+        if duplicates:
+            self.flaws[_copies(hashes, self.flaws)] |= bit("duplicate")
+        self.constant = tuple(dimensions.dimensions.tolist()) if self._n > 1 else ()
+
+    def _others(self, finite: FloatRows, squares: NDArray[np.float64]) -> Flaws:
+        """Return what else is wrong with finite rows, and remember their norms."""
+        flaws = np.zeros(len(squares), dtype=np.uint8)
+        if len(squares) == 0:
+            return flaws
+        norms = np.sqrt(squares)
+        self._n += len(norms)
+        self._total += float(norms.sum())
+        self._squares += float(squares.sum())
+        self._least = min(self._least, float(norms.min()))
+        self._largest = max(self._largest, float(norms.max()))
+        if self._bounds is not None:
+            flaws[(norms < self._bounds[0]) | (norms > self._bounds[1])] |= bit("norm")
+        if self._codec is not None:
+            flaws[self._codec._cut_off(self._codec._coded(finite))] |= bit("beyond the codec")
+        return flaws
+
+    @property
+    def norms(self) -> Norms | None:
+        """Of the finite rows."""
+        if self._n == 0:
+            return None
+        mean = self._total / self._n
+        std = float(np.sqrt(max(0.0, self._squares / self._n - mean**2)))
+        return Norms(self._least, self._largest, mean, std)
+
+
+def _copies(hashes: NDArray[np.uint64], flaws: Flaws) -> RowNumbers:
+    """Return the numbers of finite rows that equal an earlier one."""
+    numbers = np.flatnonzero((flaws & NONFINITE) == 0)
+    first = np.unique(hashes[numbers], return_index=True)[1]
+    return np.delete(numbers, first)
+
 
 _LOOKED_FOR = REASONS[: REASONS.index("beyond the codec") + 1]
 _GROUPS = {"nonfinite": ("nan", "infinite")}
@@ -163,7 +229,7 @@ def check(
     Parameters
     ----------
     x : array_like, shape (n, d)
-        Any input that `waterfill.rows.Rows` reads. One that does not fit in memory is read in
+        Any input that `waterfill.data.rows.Rows` reads. One that does not fit in memory is read in
         blocks, too; up to 9 bytes a row are kept, and 16 more while duplicates are sorted out.
     codec : Codec, optional
         Look for rows, too, whose distance it would cut off; they are encoded for that, which takes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from waterfill._util.validation import as_int
 from waterfill.analysis import analyze
-from waterfill.arguments import as_int
 from waterfill.codec import Codec
 from waterfill.plan import Plan
-from waterfill.refit import Cells
-from waterfill.training import Effort, Judge
+from waterfill.training.cells import Cells
+from waterfill.training.train import Effort, Judge
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cli.harness import DATA, Runner
+from support.command_runner import DATA, Runner
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.command_runner import DATA
 
 import waterfill as wf
-from cli.harness import DATA
 
 BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 COMMANDS = (

@@ -8,8 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from cli.harness import DATA
+from support.command_runner import DATA
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 # Training that takes other instructions sums the same, eigenvectors come from NumPy's LAPACK: what

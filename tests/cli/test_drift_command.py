@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command_runner import DATA, Runner
 
 import waterfill as wf
-from cli.harness import DATA, Runner
 
 BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 OLD = 2600

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cli.harness import COMMAND, DATA, environment
+from support.command_runner import COMMAND, DATA, environment
 
 BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cli.harness import environment
+from support.command_runner import environment
 
 D = 128
 

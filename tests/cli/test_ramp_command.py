@@ -9,10 +9,10 @@ import sys
 import threading
 
 import pytest
-from listening import Quiet, listening
+from support.command_runner import COMMAND, DATA, environment
+from support.http_server import Quiet, listening
 
 import waterfill as wf
-from cli.harness import COMMAND, DATA, environment
 
 SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-seconds", 5,
          "--p99", 20, "--errors", 0.2, "--most-in-flight", 3)  # fmt: skip
@@ -35,7 +35,7 @@ def test_an_index_is_ramped(run, made, queries):
     pytest.importorskip("matplotlib")
     files = ("--out", "report.json", "--picture", "curve.png")
     done = run("ramp", "--index", made / "flat.wf", *queries, *SHORT, *files)
-    report = wf.CapacityReport.load(run.directory / "report.json")
+    report = wf.loadtest.CapacityReport.load(run.directory / "report.json")
     assert report.rate == 20
     assert wf.Limiter.from_report(run.directory / "report.json").limit == report.limit
     assert done.out.startswith("20 requests a second (99 % within 20000 ms")

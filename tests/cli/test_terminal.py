@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cli.harness import COMMAND, environment
+from support.command_runner import COMMAND, environment
 
 pty = pytest.importorskip("pty")
 

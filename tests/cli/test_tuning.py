@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from support.command_runner import DATA
 
 import waterfill as wf
-from cli.harness import DATA
 
 QUERY = DATA / "query.npy"
 

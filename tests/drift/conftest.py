@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.drift_windows import REFERENCE, WINDOW
 
 import waterfill as wf
-from drift.common import REFERENCE, WINDOW
 from waterfill.drift.canary import Canary
-from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.canary_recall import CanaryRecall
 
 TRAINED = 2000
 

@@ -11,8 +11,8 @@ import pytest
 
 import waterfill as wf
 from waterfill.drift.canary import Canary
-from waterfill.drift.recall import CanaryRecall
-from waterfill.tuning.split import true_neighbours
+from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.evaluation.ground_truth import true_neighbours
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -7,9 +7,9 @@ import pickle
 
 import numpy as np
 import pytest
+from support.drift_windows import REFERENCE, WINDOW, judged
 
 import waterfill as wf
-from drift.common import REFERENCE, WINDOW, judged
 
 
 def test_no_drift(monitor, window, probes):
@@ -209,10 +209,10 @@ def test_bad_rows_are_counted_and_left_out(monitor, window):
 def test_a_canary_measures_the_cost(young, fresh, window, rotation, halves, baseline):
     monitor = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], canary=baseline)
     monitor.update(window @ rotation)
-    turned = wf.Canary(halves[1].queries @ rotation, halves[1].vectors @ rotation)
+    turned = wf.drift.Canary(halves[1].queries @ rotation, halves[1].vectors @ rotation)
     cost = monitor.report(turned).cost
     assert cost.measured
     assert cost.gap_low > 0.01
-    policy = wf.RetrainPolicy(max_recall_loss=0.01, persist=1)
+    policy = wf.drift.RetrainPolicy(max_recall_loss=0.01, persist=1)
     assert policy.decide(cost).retrain
     assert not policy.decide(pickle.loads(pickle.dumps(monitor)).report(halves[1]).cost).retrain

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.drift_windows import REFERENCE, WINDOW, judged
 
 import waterfill as wf
-from drift.common import REFERENCE, WINDOW, judged
 
 
 @settings(max_examples=10)
@@ -104,7 +104,7 @@ def test_rows_that_the_codec_was_trained_on_are_no_baseline(base, fresh):
 
 
 def test_of_what_the_codec_was_drawn_from_the_rest_is_the_baseline(monkeypatch, base):
-    monkeypatch.setattr("waterfill.training._SAMPLE_ROWS", 2000)
+    monkeypatch.setattr("waterfill.training.train._SAMPLE_ROWS", 2000)
     codec = wf.Codec.train(base, wf.Plan.waterfill(wf.analyze(base), 24))
     monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
     assert monitor._data.reference.n == 2800

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from waterfill.drift.cost import Cost
-from waterfill.drift.policy import RetrainPolicy
+from waterfill.drift.policy import Cost, RetrainPolicy
 
 LIMIT = 0.01
 

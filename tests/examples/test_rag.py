@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rag"
-PAGES = Path(__file__).parents[1] / "data" / "pages"
+PAGES = Path(__file__).parents[1] / "samples" / "pages"
 PATIENCE = 120
 
 pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="an installed package has no examples")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 
-from pages import DOCS, needs_docs, run_example
+from support.doc_examples import DOCS, needs_docs, run_example
+from support.metric_values import values
 
-from metrics.common import values
 from waterfill.metrics import FAMILIES
 
 

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.metric_values import PATIENCE
 
-from metrics.common import PATIENCE
 from waterfill.metrics import FAMILIES
 
 yaml = pytest.importorskip("yaml")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 
 import pytest
+from support.metric_values import values
 
 import waterfill as wf
-from metrics.common import values
 from waterfill.metrics import FAMILIES, Histogram
 from waterfill.metrics.otel import instrument
 

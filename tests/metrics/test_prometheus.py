@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from support.metric_values import values
 
 import waterfill as wf
-from metrics.common import values
 from waterfill.metrics import BOUNDS, FAMILIES, Histogram
 from waterfill.metrics.prometheus import Collector, expose
 

@@ -9,17 +9,17 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import python_limiter
+from support.metric_values import run, values
 
 import waterfill as wf
-from metrics.common import run, values
 from waterfill.metrics import BOUNDS, FAMILIES, Histogram, Shared
 from waterfill.metrics.sources import folded
-from waterfill.serving import fallback
 
 R = "waterfill_requests_total"
 
 
-@pytest.mark.parametrize("kind", [wf.Limiter, fallback.Limiter], ids=["core", "python"])
+@pytest.mark.parametrize("kind", [wf.Limiter, python_limiter.PythonLimiter], ids=["core", "python"])
 def test_a_limiter_is_read_as_it_counts(kind):
     limiter = kind(4, name="retrieval", shares={"batch": 0.5})
     held = limiter.acquire(cost=3)
@@ -49,7 +49,7 @@ def test_a_limiter_is_read_as_it_counts(kind):
 
 @given(st.lists(st.integers(0, 2**38), max_size=60))
 def test_folded_buckets_hold_what_lies_below_their_bounds(durations):
-    latencies = fallback.Latencies()
+    latencies = python_limiter.Latencies()
     for ns in durations:
         latencies.record(ns)
     histogram = folded(latencies.counts, latencies.total)
@@ -106,7 +106,7 @@ def test_an_index_and_its_swaps(flat, flat_codec, base):
 
 
 def test_a_monitors_last_report(base, queries, flat_codec):
-    canary = wf.Canary(queries, base[2000:3000])
+    canary = wf.drift.Canary(queries, base[2000:3000])
     monitor = wf.DriftMonitor.from_codec(
         flat_codec, base[2000:3400], queries=queries[:100], canary=canary
     )
@@ -119,7 +119,7 @@ def test_a_monitors_last_report(base, queries, flat_codec):
     spoilt[:, 7] += 0.5
     monitor.update(spoilt)
     monitor.update_queries(queries[100:])
-    report = monitor.report(wf.Canary(queries, base[2500:3500]))
+    report = monitor.report(wf.drift.Canary(queries, base[2500:3500]))
     found = values(metrics)
     assert found["waterfill_drift_rows", "texts", "vectors"] == 1400
     assert found["waterfill_drift_error_ratio", "texts"] == report.error_ratio
@@ -226,7 +226,7 @@ def test_no_sum_falls_while_one_of_its_name_is_there(steps):
     metrics, living, total = wf.Metrics(), [], 0
     for step, place in steps:
         if step == "new":
-            living.append(fallback.Limiter(3, name="a"))
+            living.append(python_limiter.PythonLimiter(3, name="a"))
             metrics.watch(limiters=living[-1])
         elif step == "gone" and living:
             living.pop(place % len(living))
@@ -243,7 +243,7 @@ def test_no_sum_falls_while_one_of_its_name_is_there(steps):
 
 
 def test_what_fails_for_once_is_not_counted_twice(tmp_path, monkeypatch):
-    limiter = fallback.Limiter(3, name="a")
+    limiter = python_limiter.PythonLimiter(3, name="a")
     limiter.acquire().release()
     metrics = wf.Metrics(limiters=limiter)
     with Shared(metrics, tmp_path, interval=60) as shared:
@@ -269,7 +269,7 @@ FORK = """
 import os
 import numpy as np
 import waterfill as wf
-from metrics.common import values
+from support.metric_values import values
 base = np.load("data/base.npy").astype("f4")[:1200]
 index = wf.IndexFlat(wf.Recipe(384, 24, effort="fast").train(base, "ip"))
 live = wf.SwapIndex(index)

@@ -11,9 +11,9 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_values import counted, run, values
 
 import waterfill as wf
-from metrics.common import counted, run, values
 from waterfill.metrics import BOUNDS, Histogram, Shared
 from waterfill.metrics.files import Directory, Snapshot
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
-from metrics.common import run
+from support.metric_values import run
 
 FORKED = """
 import os, random, signal, sys, time
 import waterfill as wf
-from metrics.common import counted, values
+from support.metric_values import counted, values
 from waterfill.metrics import Shared
 
 limiter = wf.Limiter(2, name="a", shares={"batch": 0.5})

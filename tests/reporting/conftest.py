@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measured import measure
+from support.measured_results import measure
 
 import waterfill as wf
-from waterfill.tuning.peers import measure_peers
-from waterfill.tuning.trial import Settings
+from waterfill.evaluation.faiss_peers import measure_peers
+from waterfill.optimizer.trial import TrialSettings
 
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -29,7 +29,7 @@ _PATIENCE = 20  # seconds
 @pytest.fixture(scope="session")
 def result(base, queries):
     """Four sizes of the sample, the second chosen."""
-    return measure(base, queries, [Settings(size) for size in (12, 24, 32, 48)], best=1)
+    return measure(base, queries, [TrialSettings(size) for size in (12, 24, 32, 48)], best=1)
 
 
 @pytest.fixture(scope="session")
@@ -51,21 +51,23 @@ def odd(base, queries) -> dict[str, Any]:
     dirty[100:150] = dirty[100]
     dirty[:, 5] = 1
     dirty[200:300] = 0
-    six = [Settings(6)]
+    six = [TrialSettings(6)]
     one = measure(narrow, asked, six)
     slow = replace(one.best, queries_per_second=float("nan"), encode_rate=float("nan"))
     return {
         "one trial, one size": measure(narrow, asked, six, sizes=[1]),
-        "classic": measure(narrow, asked, [Settings(4, "classic", dimensions=(4, 12))]),
-        "two dimensions": measure(flat, flat[:20], [Settings(1), Settings(2)], metric="l2", k=1),
-        "more bytes than bits help": measure(narrow, asked, [Settings(32)]),
+        "classic": measure(narrow, asked, [TrialSettings(4, "classic", dimensions=(4, 12))]),
+        "two dimensions": measure(
+            flat, flat[:20], [TrialSettings(1), TrialSettings(2)], metric="l2", k=1
+        ),
+        "more bytes than bits help": measure(narrow, asked, [TrialSettings(32)]),
         "cells": measure(narrow, asked, six, cells=16),
         "l2": measure(narrow, asked, six, metric="l2"),
         "cosine": measure(narrow, asked, six, metric="cosine"),
         "no speed": replace(one, trials=(slow,), best=slow),
         "findings": measure(dirty, asked, six),
         "stopped": measure(narrow, asked, six, complete=False),
-        "few rows": measure(narrow[:20], asked[:3], [Settings(2)], k=3),
+        "few rows": measure(narrow[:20], asked[:3], [TrialSettings(2)], k=3),
         "markup": replace(one, reason="<script>alert(1)</script> & $$answer $title"),
     }
 

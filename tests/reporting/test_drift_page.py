@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pages import needs_docs, run_example
-from readers import Words
+from support.doc_examples import needs_docs, run_example
+from support.html_text import Words
 
 import waterfill as wf
-from waterfill.drift.model import Model
+from waterfill.drift.model_change import Model
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -34,12 +34,12 @@ def turned(base, rows, directions=200):
 
 
 @pytest.fixture(scope="session")
-def reports(base, queries) -> dict[str, wf.DriftReport]:
+def reports(base, queries) -> dict[str, wf.drift.DriftReport]:
     """Real reports of all kinds."""
     codec = wf.Recipe(384, 24).train(base[: OLD // 2], "ip")
     old, new = base[OLD // 2 : OLD], base[OLD:]
     everywhere = np.linalg.qr(np.random.default_rng(1).standard_normal((384, 384)))[0]
-    canary = wf.Canary(queries[:100], old)
+    canary = wf.drift.Canary(queries[:100], old)
     full = wf.DriftMonitor.from_codec(
         codec, old, queries=queries[:100], probes=base[:64], canary=canary
     )
@@ -64,8 +64,8 @@ def reports(base, queries) -> dict[str, wf.DriftReport]:
         "none": seen(full, new, queries[100:], base[:64]),
         "none, bare": seen(bare, new),
         "one": seen(bare, new + 0.05 * np.eye(384, dtype=np.float32)[7]),
-        "far": seen(full, far, measured=wf.Canary(turned(base, queries[100:]), far)),
-        "another": seen(full, other, asked, probes, wf.Canary(asked, other)),
+        "far": seen(full, far, measured=wf.drift.Canary(turned(base, queries[100:]), far)),
+        "another": seen(full, other, asked, probes, wf.drift.Canary(asked, other)),
         "bad": seen(full, bad),
         "few": seen(bare, new[:3]),
         "learning": seen(wf.DriftMonitor.from_codec(codec), new[:50]),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from readers import Words
+from support.html_text import Words
 
-from waterfill.reporting import facts, words
+from waterfill.reporting import chart_data
+from waterfill.reporting import formatting as fmt
 
 
 def test_tables_say_what_text_says(result):
@@ -42,7 +43,7 @@ def test_what_users_write_is_escaped(result):
 def test_classes_hold_all_variance_and_bits(result, odd):
     for one in (result, *odd.values()):
         plan = one.codec.plan
-        classes = facts.spectrum(plan).classes
+        classes = chart_data.spectrum(plan).classes
         assert {c.relevance: c.dimensions for c in classes} == plan.classes
         assert abs(sum(c.share for c in classes) - 1) < 1e-6
         spent = sum(c.bits for c in classes)
@@ -51,28 +52,28 @@ def test_classes_hold_all_variance_and_bits(result, odd):
 
 
 def test_the_water_level_parts_the_classes(result):
-    found = facts.spectrum(result.codec.plan)
+    found = chart_data.spectrum(result.codec.plan)
     for bar in found.bars:
         assert (bar.share > found.level) == (bar.relevance == "high")
 
 
 def test_shannons_curve_meets_the_plans_bound(result):
     plan = result.codec.plan
-    bits, bounds = facts.shannon_curve(plan, 16 * len(plan.groups) / plan.d)
+    bits, bounds = chart_data.shannon_curve(plan, 16 * len(plan.groups) / plan.d)
     assert abs(bounds[len(bits) // 2] - plan.shannon_bound) < 1e-9
     assert bounds == sorted(bounds, reverse=True)
 
 
 def test_numbers_in_words():
-    assert words.number(1234.5) == "1,234"
-    assert words.number(0.01234) == "0.0123"
-    assert words.number(24.0) == "24"
-    assert words.size(22).replace("\xa0", " ") == "22 bytes"
-    assert words.size(1.5e9).replace("\xa0", " ") == "1.5 GB"
-    assert words.seconds(0.00042).replace("\xa0", " ") == "420 µs"
-    assert words.seconds(600).replace("\xa0", " ") == "10 min"
-    assert words.count(2_500_000) == "2.5 million"
-    assert words.count(1_234_567) == "1,234,567"
-    assert words.rate(123_456) == "123,000"
-    assert words.rate(None) == words.percent(float("nan")) == words.UNKNOWN
-    assert words.smaller(0.5) == "2 times larger"
+    assert fmt.number(1234.5) == "1,234"
+    assert fmt.number(0.01234) == "0.0123"
+    assert fmt.number(24.0) == "24"
+    assert fmt.size(22).replace("\xa0", " ") == "22 bytes"
+    assert fmt.size(1.5e9).replace("\xa0", " ") == "1.5 GB"
+    assert fmt.seconds(0.00042).replace("\xa0", " ") == "420 µs"
+    assert fmt.seconds(600).replace("\xa0", " ") == "10 min"
+    assert fmt.count(2_500_000) == "2.5 million"
+    assert fmt.count(1_234_567) == "1,234,567"
+    assert fmt.rate(123_456) == "123,000"
+    assert fmt.rate(None) == fmt.percent(float("nan")) == fmt.UNKNOWN
+    assert fmt.smaller(0.5) == "2 times larger"

@@ -7,7 +7,7 @@ import re
 import sys
 
 import pytest
-from readers import words_of
+from support.html_text import words_of
 
 import waterfill as wf
 from waterfill.reporting import sections

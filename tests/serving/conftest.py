@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import python_limiter
 
 import waterfill as wf
-from waterfill.serving import fallback
 
 D = 384
-LIMITERS = {"core": wf.Limiter, "python": fallback.Limiter}
+LIMITERS = {"core": wf.Limiter, "python": python_limiter.PythonLimiter}
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.concurrency import PARAMS, PATIENCE, Gate, assert_same, until
 
 import waterfill as wf
-from serving.common import PARAMS, PATIENCE, Gate, assert_same, until
 
 CALLS = st.lists(
     st.tuples(

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.concurrency import PATIENCE, Gate, assert_same, until
 
 import waterfill as wf
-from serving.common import PATIENCE, Gate, assert_same, until
 
 
 class Slots:
@@ -120,7 +120,7 @@ def test_a_loop_that_is_closed_while_tasks_wait(flat, queries, monkeypatch):
 
 
 def test_the_thread_ends_when_idle_and_comes_back(flat, queries, monkeypatch):
-    monkeypatch.setattr("waterfill.serving.gathering._IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("waterfill.serving.batch_queue._IDLE_SECONDS", 0.01)
     with wf.Batcher(flat) as batcher:
         for _ in range(3):
             asyncio.run(batcher.asearch(queries[:1], 5))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pages import needs_docs, run_example
-
-from serving.common import assert_same
+from support.concurrency import assert_same
+from support.doc_examples import needs_docs, run_example
 
 
 @needs_docs

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,16 +17,18 @@ from hypothesis import strategies as st
 import waterfill as wf
 from waterfill.serving.adaptation import anchored
 
+TESTS = Path(__file__).parents[1]
+
 
 def report(limit=20, floor=4, ceiling=32, unloaded=0.002):
-    return wf.CapacityReport(
+    return wf.loadtest.CapacityReport(
         rate=100.0,
         limit=limit,
         floor=floor,
         ceiling=ceiling,
         unloaded=unloaded,
         throughput=200.0,
-        slo=wf.Slo(0.1),
+        slo=wf.loadtest.Slo(0.1),
         steps=(),
     )
 
@@ -127,13 +130,14 @@ def test_a_limit_stays_within_its_bounds_among_threads(make):
 FORK = """
 import os, sys
 import waterfill as wf
-from waterfill.serving import fallback
+from support import python_limiter
 
-report = wf.CapacityReport(
-    rate=100.0, limit=20, floor=4, ceiling=32, unloaded=1e-9, throughput=200.0, slo=wf.Slo(),
-    steps=(),
+report = wf.loadtest.CapacityReport(
+    rate=100.0, limit=20, floor=4, ceiling=32, unloaded=1e-9, throughput=200.0,
+    slo=wf.loadtest.Slo(), steps=(),
 )
-limiter = (wf if sys.argv[1] == "core" else fallback).Limiter(20, adaptive=report)
+kind = wf.Limiter if sys.argv[1] == "core" else python_limiter.PythonLimiter
+limiter = kind(20, adaptive=report)
 for _ in range(400):
     for permit in [limiter.acquire() for _ in range(limiter.limit)]:
         permit.release()
@@ -153,7 +157,7 @@ print("done")
 def test_a_forked_child_begins_where_it_began(kind):
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, kind],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, cwd=TESTS,
     )  # fmt: skip
     assert (done.stdout.strip(), done.stderr) == ("done", "")
 

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 import waterfill as wf
+
+TESTS = Path(__file__).parents[1]
 
 TASKS = int(os.environ.get("WATERFILL_LIMITER_TASKS", "100000"))  # of each limiter
 SHARES = {"batch": 0.5}
@@ -186,9 +189,9 @@ def test_one_permit_is_released_by_one_of_many_threads(make):
 FORK = """
 import os, sys, threading
 import waterfill as wf
-from waterfill.serving import fallback
+from support import python_limiter
 
-limiter = (wf if sys.argv[1] == "core" else fallback).Limiter(4)
+limiter = (wf.Limiter if sys.argv[1] == "core" else python_limiter.PythonLimiter)(4)
 permit, dropped = limiter.acquire(cost=2), limiter.acquire()
 limiter.acquire().release()
 going = True
@@ -228,6 +231,6 @@ print("done")
 def test_a_forked_child_begins_anew(kind, threads):
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, kind, *threads],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=60, check=False, cwd=TESTS,
     )  # fmt: skip
     assert (done.stdout.strip(), done.stderr) == ("done", "")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import python_limiter
 
 import waterfill as wf
-from waterfill.serving import fallback
 
 SHARES = {"default": 1, "batch": 0.5, "idle": 0.2}
 PRIORITIES = st.sampled_from(sorted(SHARES))
@@ -106,7 +106,7 @@ class CoreMachine(Machine):
 
 
 class PythonMachine(Machine):
-    kind = fallback.Limiter
+    kind = python_limiter.PythonLimiter
 
 
 TestCore = CoreMachine.TestCase

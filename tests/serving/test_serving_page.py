@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pages import needs_docs, run_example
+from support.doc_examples import needs_docs, run_example
 
 
 @needs_docs

@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
+from support import python_limiter
+from support.asgi_server import assert_refused
 
 import waterfill as wf
-from serving.served import assert_refused
-from waterfill.serving import fallback
 
 
 async def plain(scope, receive, send):
@@ -46,7 +46,7 @@ async def call(app, path="/search", sent=None, **more):
     return sent[0]["status"], headers, b"".join(part["body"] for part in sent[1:])
 
 
-@pytest.fixture(params=[wf.Limiter, fallback.Limiter], ids=["core", "python"])
+@pytest.fixture(params=[wf.Limiter, python_limiter.PythonLimiter], ids=["core", "python"])
 def limiter(request):
     return request.param(1, shares={"batch": 0.5})
 

@@ -14,10 +14,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
+from support.asgi_server import Raw, assert_refused, serve
+from support.concurrency import PATIENCE, until
 
 import waterfill as wf
-from serving.common import PATIENCE, until
-from serving.served import Raw, assert_refused, serve
 
 CLIENTS = int(os.environ.get("WATERFILL_SHED_CLIENTS", "1500"))  # of each kind and server
 LARGE = 4 << 20

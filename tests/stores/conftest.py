@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import QUERIES, TEXTS, D, MakeIndex, Vectors, named
 from numpy.typing import NDArray
+from support.store_checks import QUERIES, TEXTS, D, MakeIndex, Vectors, named
 
 import waterfill as wf
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from checks import (
+from support.store_checks import (
     QUERIES,
     TEXTS,
     D,

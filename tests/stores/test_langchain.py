@@ -9,7 +9,8 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from checks import (
+from numpy.typing import NDArray
+from support.store_checks import (
     QUERIES,
     TEXTS,
     MakeIndex,
@@ -22,7 +23,6 @@ from checks import (
     to_delete,
     without,
 )
-from numpy.typing import NDArray
 
 import waterfill as wf
 

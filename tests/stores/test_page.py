@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checks import TEXTS, Vectors, load, named
 from numpy.typing import NDArray
+from support.store_checks import TEXTS, Vectors, load, named
 
 import waterfill as wf
 

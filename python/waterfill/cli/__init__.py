@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from waterfill.extras import require
+from waterfill._util.optional import require
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli import drifting, making, measuring, optimizing, ramping, serving, using
+from waterfill.cli.commands import analyze, build, drift, optimize, ramp, search, serve
 from waterfill.cli.errors import report, show_warnings
 from waterfill.cli.options import command, help_text
 
@@ -22,20 +22,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for name, function in (
-    ("analyze", measuring.analyze),
-    ("optimize", optimizing.optimize),
-    ("train", making.train),
-    ("encode", making.encode),
-    ("build", making.build),
-    ("search", using.search),
-    ("info", using.info),
-    ("export-faiss", using.export_faiss),
-    ("bench", measuring.bench),
-    ("report", optimizing.report),
-    ("reproduce", measuring.reproduce),
-    ("drift", drifting.drift),
-    ("ramp", ramping.ramp),
-    ("serve", serving.serve),
+    ("analyze", analyze.analyze),
+    ("optimize", optimize.optimize),
+    ("train", build.train),
+    ("encode", build.encode),
+    ("build", build.build),
+    ("search", search.search),
+    ("info", search.info),
+    ("export-faiss", search.export_faiss),
+    ("bench", analyze.bench),
+    ("report", optimize.report),
+    ("reproduce", analyze.reproduce),
+    ("drift", drift.drift),
+    ("ramp", ramp.ramp),
+    ("serve", serve.serve),
 ):
     command(app, name, function)
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from waterfill.cli.errors import UsageError
 from waterfill.cli.output import Advance
-from waterfill.files import ASKED, STORED, open_file
-from waterfill.files.source import FileSource, Joined
-from waterfill.rows import as_source
+from waterfill.data.block_source import FileSource, Joined
+from waterfill.data.rows import as_source
+from waterfill.data.vector_files import ASKED, STORED, open_file
 
 
 class Vectors(FileSource):

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.validation import Metric, as_positive_int, metric_name
 from waterfill.analysis import analyze
-from waterfill.arguments import Metric, as_positive_int, metric_name
 from waterfill.codec import Codec
-from waterfill.drift.recall import CanaryRecall
-from waterfill.flat import IndexFlat
-from waterfill.manifest import describe_plan
-from waterfill.refit import FEWEST_QUERIES
-from waterfill.reproduce import plan_like
-from waterfill.rows import FloatRows, Rows
-from waterfill.tuning.growth import curve
-from waterfill.tuning.split import Draw, Split, true_neighbours
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.evaluation.ground_truth import true_neighbours
+from waterfill.evaluation.recall_forecast import curve
+from waterfill.evaluation.split import Draw, Split
+from waterfill.index.flat import IndexFlat
+from waterfill.reproduction import plan_like
+from waterfill.training.cells import FEWEST_QUERIES
+from waterfill.training.manifest import describe_plan
 
 _FEWEST_VECTORS = 1000  # half of them train 256 centroids a group
 _FEWEST_TIMES = 20  # vectors, times k

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.drift.permutation import Floats, Group
+from waterfill.drift.permutation_test import Floats, Group
 
 if TYPE_CHECKING:
     from waterfill.codec import Codec

@@ -9,28 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from waterfill.arguments import Metric, as_int, metric_name
-from waterfill.atomic import whole_or_nothing
+from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.validation import Metric, as_int, metric_name
 from waterfill.codec import Codec
+from waterfill.data.rows import Rows
 from waterfill.drift import state
-from waterfill.drift.canary import Canary
-from waterfill.drift.cost import Cost
-from waterfill.drift.features import Features
-from waterfill.drift.given import (
+from waterfill.drift.baseline import (
     LEARNT_ROWS,
     baseline_recall,
     checked_alpha,
     checked_permutations,
     learnt_sensitivity,
     probe_rows,
+    untrained,
 )
-from waterfill.drift.judge import Occupancy, error_ratio, occupancy
-from waterfill.drift.model import Probes, model_of
-from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.canary import Canary
+from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.drift.comparison import Occupancy, error_ratio, occupancy
+from waterfill.drift.features import Features
+from waterfill.drift.model_change import Probes, model_of
+from waterfill.drift.policy import Cost
 from waterfill.drift.report import DriftReport, Look
 from waterfill.drift.stream import RECENT, Stream, slots_for
-from waterfill.drift.training_rows import untrained
-from waterfill.rows import Rows
 
 _FEWEST_ROWS, _FEWEST_QUERIES = 500, 100
 _LEARNT_QUERIES = 1000
@@ -63,7 +63,7 @@ class DriftMonitor:
     def __init__(
         self,
         codec: Codec,
-        settings: state.Settings,
+        settings: state.MonitorSettings,
         data: Stream,
         queries: Stream,
         probes: Probes | None,
@@ -138,7 +138,7 @@ class DriftMonitor:
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
-        settings = state.Settings(
+        settings = state.MonitorSettings(
             alpha=checked_alpha(alpha),
             permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),

@@ -6,13 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waterfill.drift.judge import Occupancy, Verdict
-from waterfill.drift.model import Model
-from waterfill.drift.moved import Movement
+from waterfill.drift.attribution import Movement
+from waterfill.drift.comparison import Occupancy, Verdict
+from waterfill.drift.model_change import Model
 
 if TYPE_CHECKING:
-    from waterfill.drift.cost import Cost
-    from waterfill.drift.recall import CanaryRecall
+    from waterfill.drift.canary_recall import CanaryRecall
+    from waterfill.drift.policy import Cost
 
 _NAMED = 5
 
@@ -168,7 +168,7 @@ class DriftReport:
         return {name: _plain(value) for name, value in said.items()}
 
     def _repr_html_(self) -> str:
-        from waterfill.reporting.drift import drift_html
+        from waterfill.reporting.drift_tables import drift_html
 
         return drift_html(self)
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
-from waterfill.arguments import Metric, as_int, as_number, as_positive_int, metric_name
+from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.codec import Codec
-from waterfill.drift.cost import Cost
-from waterfill.flat import IndexFlat
-from waterfill.rows import FloatRows, Rows
-from waterfill.tuning.split import true_neighbours
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.drift.policy import Cost
+from waterfill.evaluation.ground_truth import true_neighbours
+from waterfill.index.flat import IndexFlat
 
 _DEGREES = (10, 20, 30, 45, 60, 90)
 _MOST_ROWS = 4000

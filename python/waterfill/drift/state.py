@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from waterfill._core import FormatError
-from waterfill.arguments import Metric, as_file_name
+from waterfill._util.validation import Metric, as_file_name
 from waterfill.codec import Codec
 from waterfill.drift.bank import Bank
+from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.features import Features
-from waterfill.drift.model import Probes
-from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.model_change import Probes
 from waterfill.drift.sensitivity import Sensitivity
 from waterfill.drift.stream import RECENT, Stream
 
@@ -26,7 +26,7 @@ _PROBED = ("scale", "checked", "changed", "cosines")
 
 
 @dataclass
-class Settings:
+class MonitorSettings:
     """What a monitor was told, and what was measured at its baseline.
 
     Attributes
@@ -47,7 +47,7 @@ class Settings:
 
 
 def write(
-    codec: Codec, settings: Settings, data: Stream, queries: Stream, probes: Probes | None
+    codec: Codec, settings: MonitorSettings, data: Stream, queries: Stream, probes: Probes | None
 ) -> bytes:
     """Return all of it as bytes."""
     arrays: dict[str, Any] = {"codec": np.frombuffer(codec.to_bytes(), np.uint8)}
@@ -76,7 +76,7 @@ def write(
     return file.getvalue()
 
 
-def read(data: bytes) -> tuple[Codec, Settings, Stream, Stream, Probes | None]:
+def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | None]:
     """Read what `write` returned; FormatError if it is something else, or damaged."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -118,9 +118,9 @@ def is_state(path: Any) -> bool:
         return False
 
 
-def _settings(said: dict[str, Any]) -> Settings:
+def _settings(said: dict[str, Any]) -> MonitorSettings:
     canary, sensitivity = said["canary"], said["sensitivity"]
-    return Settings(
+    return MonitorSettings(
         alpha=said["alpha"],
         permutations=said["permutations"],
         seed=said["seed"],

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.drift.bank import SHARES, Bank, slots_of
-from waterfill.drift.blocks import Numbers, numbers_of
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.drift.attribution import Movement, movement
+from waterfill.drift.bank import SHARES, Bank, Numbers, numbers_of, slots_of
+from waterfill.drift.comparison import Comparison, judge
 from waterfill.drift.features import Features
-from waterfill.drift.judge import Comparison, judge
-from waterfill.drift.moved import Movement, movement
 from waterfill.drift.report import Part, Relevance
-from waterfill.rows import FloatRows, Rows
 
 _BUDGET = 1_930_000  # bytes of a state
 _OTHERS = 170  # of these, for each dimension: extremes of four banks, and 64 probes

@@ -1,1 +1,1 @@
-"""To and from FAISS. Nothing here imports it before it is needed."""
+"""Conversion to and from FAISS, which is imported only when a function needs it."""

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.optional import loaded_faiss
 from waterfill.codec import Codec
-from waterfill.extras import loaded_faiss
-from waterfill.flat import IndexFlat
-from waterfill.ivf import IndexIVF, as_nlist
+from waterfill.data.rows import FloatRows
+from waterfill.index.flat import IndexFlat
+from waterfill.index.ivf import IndexIVF, as_nlist
+from waterfill.index.selectors import Ids
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
-from waterfill.refit import Cells
-from waterfill.rows import FloatRows
-from waterfill.selectors import Ids
-from waterfill.training import Effort, Judge
+from waterfill.training.cells import Cells
+from waterfill.training.train import Effort, Judge
 
 _SAMPLE_ROWS = 65_536 + 256  # what training draws, and holds out
 _BLOCK_BYTES = 16 << 20

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.atomic import whole_or_nothing
+from waterfill._util.atomic_file import whole_or_nothing
 from waterfill.codec import Codes
-from waterfill.faiss.file import INNER_PRODUCT, L2, Writer
-from waterfill.faiss.scale import Facts, Levels, Line, measure
-from waterfill.faiss.space import Decoder, Space, build_space
-from waterfill.index import Index
-from waterfill.ivf import IndexIVF
-from waterfill.training import QUARTERS
+from waterfill.faiss.export_scale import Facts, Levels, Line, measure
+from waterfill.faiss.export_space import Decoder, Space, build_space
+from waterfill.faiss.file_writer import INNER_PRODUCT, L2, Writer
+from waterfill.index.base import Index
+from waterfill.index.ivf import IndexIVF
+from waterfill.training.train import QUARTERS
 
 _BLOCK_BYTES = 4 << 20
 # FAISS's bytes have a range a dimension, ours one a row.

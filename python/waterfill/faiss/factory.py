@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from waterfill.arguments import Metric, metric_name
-from waterfill.extras import require_faiss
-from waterfill.flat import IndexFlat
-from waterfill.ivf import IndexIVF
+from waterfill._util.optional import require_faiss
+from waterfill._util.validation import Metric, metric_name
+from waterfill.index.flat import IndexFlat
+from waterfill.index.ivf import IndexIVF
 from waterfill.recipe import Recipe
 
 Refine = Literal["fp16", "int8", "flat"]

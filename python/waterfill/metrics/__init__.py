@@ -1,8 +1,7 @@
-"""Metrics: what limiters, indexes and drift monitors count, read when somebody asks."""
+"""Metrics of limiters, batchers, caches, indexes and drift monitors, read at each scrape."""
 
 from waterfill.metrics.families import BOUNDS, FAMILIES, Family
-from waterfill.metrics.metrics import Metrics
 from waterfill.metrics.sample import Histogram, Sample
 from waterfill.metrics.shared import Shared
 
-__all__ = ["BOUNDS", "FAMILIES", "Family", "Histogram", "Metrics", "Sample", "Shared"]
+__all__ = ["BOUNDS", "FAMILIES", "Family", "Histogram", "Sample", "Shared"]

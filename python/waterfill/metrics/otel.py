@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from weakref import ref
 
-from waterfill.extras import require
+from waterfill._util.optional import require
 from waterfill.metrics.families import FAMILIES, Family
 from waterfill.metrics.prometheus import Samples
 from waterfill.metrics.sample import Histogram, Sample, Value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Protocol
 
-from waterfill.extras import require
+from waterfill._util.optional import require
 from waterfill.metrics.families import FAMILIES, Family
 from waterfill.metrics.sample import Histogram, Sample
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, finalize, ref
 
-from waterfill.arguments import as_file_name, as_number
+from waterfill._util.validation import as_file_name, as_number
 from waterfill.metrics.counting import Running
 from waterfill.metrics.files import Directory, Snapshot
-from waterfill.metrics.metrics import Metrics
+from waterfill.metrics.registry import Metrics
 from waterfill.metrics.sample import Sample, Table, as_samples, put
 
 if TYPE_CHECKING:

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from waterfill.drift.cost import Cost
+from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.monitor import DriftMonitor
-from waterfill.drift.recall import CanaryRecall
+from waterfill.drift.policy import Cost
 from waterfill.drift.report import Look, Part
-from waterfill.index import Index
-from waterfill.life.swap import SwapIndex
+from waterfill.index.base import Index
+from waterfill.lifecycle.swap import SwapIndex
 from waterfill.metrics.families import BOUNDS
 from waterfill.metrics.sample import Histogram, Key, Value
 from waterfill.serving.batcher import Batcher
-from waterfill.serving.cached import CachedSearch
-from waterfill.serving.surface import BUCKETS, Surface, least
+from waterfill.serving.cache import CachedSearch
+from waterfill.serving.limiter_base import BUCKETS, Surface, least
 
 Items = Iterator[tuple[Key, Value]]
 

@@ -1,1 +1,1 @@
-"""What was found, for people to look at: a page, figures, and tables in notebooks."""
+"""Results for people: the HTML report, Matplotlib figures, tables in notebooks."""

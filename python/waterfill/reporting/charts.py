@@ -10,16 +10,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from waterfill.extras import require
-from waterfill.reporting import facts, words
+from waterfill._util.optional import require
+from waterfill.reporting import chart_data
+from waterfill.reporting import formatting as fmt
 
 if TYPE_CHECKING:
-    from waterfill.distortion import Report
+    from waterfill.codec import DistortionReport
+    from waterfill.evaluation.faiss_peers import Peer
+    from waterfill.evaluation.recall_forecast import Expected
+    from waterfill.optimizer.result import Result
+    from waterfill.optimizer.trial import Trial
     from waterfill.plan import Plan
-    from waterfill.tuning.growth import Expected
-    from waterfill.tuning.peers import Peer
-    from waterfill.tuning.result import Result
-    from waterfill.tuning.trial import Trial
 
 Spec = dict[str, Any]
 Row = dict[str, Any]
@@ -88,7 +89,7 @@ def recall(result: Result, peers: Sequence[Peer]) -> Spec:
     lines = [row for row in rows if row["series"] != TRIED]
     tips = [alt.Tooltip(f"{field}:N", title=title) for field, title in _TIPS.items()]
     points = {"color": colour, "shape": shape, "tooltip": tips, "x": x, "y": y}
-    wide = words.number(chosen["bytes"])
+    wide = fmt.number(chosen["bytes"])
     text = {"x": x, "y": y, "text": alt.value(f"{wide} bytes, {chosen['found']}")}
     chart = alt.layer(
         _chart(alt, lines).mark_line(strokeWidth=1.6, aria=False).encode(x, y, colour, dash),
@@ -109,7 +110,7 @@ def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> 
     alt = library()
     made = result.growth
     rows: list[Row] = [
-        {"series": "measured", "n": size, "recall": recall, "found": words.percent(recall)}
+        {"series": "measured", "n": size, "recall": recall, "found": fmt.percent(recall)}
         for size, recall in zip(made.sizes, made.recalls, strict=True)
     ]
     rows += [_expected_row(size, one) for size, one in expected]
@@ -133,11 +134,11 @@ def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> 
     if expected and expected[0][0] < n <= expected[-1][0]:
         rule = _chart(alt, [{"n": n}]).mark_rule(color="var(--soft)", strokeDash=[2, 3])
         layers.append(rule.encode(x=x))
-    about = f"Recall at {words.count(rows[0]['n'])} to {words.count(rows[-1]['n'])} vectors."
+    about = f"Recall at {fmt.count(rows[0]['n'])} to {fmt.count(rows[-1]['n'])} vectors."
     return _finish(alt, alt.layer(*layers), _HEIGHT, about)
 
 
-def spectrum(found: facts.Spectrum) -> Spec:
+def spectrum(found: chart_data.Spectrum) -> Spec:
     """Draw the share of variance of each eigen-dimension, and the water level."""
     alt = library()
     floor = found.floor
@@ -162,7 +163,7 @@ def spectrum(found: facts.Spectrum) -> Spec:
     return _finish(alt, alt.layer(*layers), _HEIGHT, "Share of variance of each eigen-dimension.")
 
 
-def bits(found: facts.Spectrum) -> Spec:
+def bits(found: chart_data.Spectrum) -> Spec:
     """Draw the bits that each eigen-dimension gets."""
     alt = library()
     rows = [_bar_row(bar) for bar in found.bars]
@@ -172,20 +173,20 @@ def bits(found: facts.Spectrum) -> Spec:
     )
 
 
-def distortion(plan: Plan, report: Report | None) -> Spec:
+def distortion(plan: Plan, report: DistortionReport | None) -> Spec:
     """Draw Shannon's bound, and the codec's error above it."""
     alt = library()
     bits = 8 * len(plan.groups) / plan.d if report is None else report.bits
-    each, bound = facts.shannon_curve(plan, 2 * bits)
+    each, bound = chart_data.shannon_curve(plan, 2 * bits)
     curve = [
-        {"series": "Shannon bound", "bits": b, "error": e, "share": words.percent(e)}
+        {"series": "Shannon bound", "bits": b, "error": e, "share": fmt.percent(e)}
         for b, e in zip(each, bound, strict=True)
     ]
     marks = [("expected", plan.predicted_distortion)]
     if report is not None and report.distortion > 0:
         marks.append(("measured", report.distortion))
     rows = [
-        {"series": name, "bits": bits, "error": error, "share": words.percent(error)}
+        {"series": name, "bits": bits, "error": error, "share": fmt.percent(error)}
         for name, error in marks
     ]
     x = alt.X("bits:Q", title="bits a dimension", scale=alt.Scale(nice=False))
@@ -208,10 +209,10 @@ def _trial_row(series: str, trial: Trial) -> Row:
         "name": str(trial.settings),
         "bytes": round(trial.bytes_per_vector, 2),
         "recall": trial.recall,
-        "found": words.percent(trial.recall),
-        "note": words.smaller(trial.memory_ratio),
-        "speed": f"{words.rate(trial.queries_per_second)} queries a second",
-        "encoding": f"{words.rate(trial.encode_rate)} vectors a second",
+        "found": fmt.percent(trial.recall),
+        "note": fmt.smaller(trial.memory_ratio),
+        "speed": f"{fmt.rate(trial.queries_per_second)} queries a second",
+        "encoding": f"{fmt.rate(trial.encode_rate)} vectors a second",
     }
 
 
@@ -221,10 +222,10 @@ def _peer_row(peer: Peer) -> Row:
         "name": peer.name,
         "bytes": peer.bytes_per_vector,
         "recall": peer.recall,
-        "found": words.percent(peer.recall),
+        "found": fmt.percent(peer.recall),
         "note": peer.remark,
-        "speed": f"{words.rate(peer.queries_per_second)} queries a second",
-        "encoding": f"{words.rate(peer.encode_rate)} vectors a second",
+        "speed": f"{fmt.rate(peer.queries_per_second)} queries a second",
+        "encoding": f"{fmt.rate(peer.encode_rate)} vectors a second",
     }
 
 
@@ -235,24 +236,24 @@ def _expected_row(size: int, one: Expected) -> Row:
         "recall": one.recall,
         "low": one.low,
         "high": one.high,
-        "found": words.percent(one.recall),
-        "interval": words.interval(one),
+        "found": fmt.percent(one.recall),
+        "interval": fmt.interval(one),
     }
 
 
-def _bar_row(bar: facts.Bar) -> Row:
+def _bar_row(bar: chart_data.Bar) -> Row:
     return {
         "dimension": bar.name,
         "start": bar.first - 0.5,
         "end": bar.last + 0.5,
         "share": bar.share,
-        "variance": words.share(bar.share),
+        "variance": fmt.share(bar.share),
         "bits": round(bar.bits, 3),
         "class": bar.relevance,
     }
 
 
-def _bars(alt: Any, rows: list[Row], found: facts.Spectrum, y: Any, foot: Any) -> Any:
+def _bars(alt: Any, rows: list[Row], found: chart_data.Spectrum, y: Any, foot: Any) -> Any:
     present = found.present
     colour = alt.Color(
         "class:N",

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from waterfill.extras import require
-from waterfill.reporting import words
-from waterfill.reporting.drift import change, distance, verdict
-from waterfill.reporting.plot import LEGEND
+from waterfill._util.optional import require
+from waterfill.reporting import formatting as fmt
+from waterfill.reporting.drift_tables import change, distance, verdict
+from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
-    from waterfill.drift.cost import Cost
+    from waterfill.drift.policy import Cost
     from waterfill.drift.report import DriftReport, Part
 
 _WIDTH, _HEIGHT = 11.0, 3.8  # inches, the height of a row of panels
@@ -127,8 +127,8 @@ def _energy(axis: Any, name: str, part: Part) -> None:
         places = [i + shift for i in range(len(classes))]
         axis.barh(places, shares, color=colour, height=0.36, label=title)
         for place, share in zip(places, shares, strict=True):
-            _note(axis, share, place, words.percent(share))
-    labels = [f"{one.relevance}: {words.plural(one.dimensions, 'dimension')}" for one in classes]
+            _note(axis, share, place, fmt.percent(share))
+    labels = [f"{one.relevance}: {fmt.plural(one.dimensions, 'dimension')}" for one in classes]
     axis.set_yticks(range(len(classes)), labels)
     axis.set_ylim(len(classes) - 0.4, -0.6)
     axis.set_xlim(0, 1.19)
@@ -156,7 +156,7 @@ def _recall(axis: Any, cost: Cost) -> None:
     axis.set_yticks([0, 1], ["now", "if retrained"])
     for place, share in ((0, now), (1, new)):
         axis.annotate(
-            words.percent(share),
+            fmt.percent(share),
             (share, place),
             xytext=(0, 11),
             textcoords="offset points",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waterfill.reporting import facts, words
-from waterfill.reporting.tables import items, paragraph, table
+from waterfill.reporting import chart_data
+from waterfill.reporting import formatting as fmt
+from waterfill.reporting.html_tables import items, paragraph, table
 
 if TYPE_CHECKING:
     from waterfill.analysis import Analysis
+    from waterfill.optimizer.result import Result
+    from waterfill.optimizer.trial import Frontier, Trial
     from waterfill.plan import Plan
-    from waterfill.tuning.result import Result
-    from waterfill.tuning.trial import Frontier, Trial
 
 _TRIAL = ("settings", "bytes", "recall", "times smaller", "queries a second", "vectors a second")
 _CLASS = ("class", "dimensions", "bits", "bits each", "variance", "what happens to them")
@@ -29,9 +30,7 @@ def analysis_rows(analysis: Analysis) -> list[tuple[str, str]]:
     """Return names and values of what the sample is like."""
     norms = analysis.norms
     spread = (
-        "all the same"
-        if norms.constant
-        else f"{words.number(norms.min)} to {words.number(norms.max)}"
+        "all the same" if norms.constant else f"{fmt.number(norms.min)} to {fmt.number(norms.max)}"
     )
     shares = ", ".join(
         f"{share:.0%} in {min(analysis.dims_for(share), analysis.d)}" for share in (0.5, 0.9, 0.99)
@@ -39,7 +38,7 @@ def analysis_rows(analysis: Analysis) -> list[tuple[str, str]]:
     return [
         ("vectors", f"{analysis.n:,}" + (", normalised" if analysis.normalized else "")),
         ("dimensions", str(analysis.d)),
-        ("norms", f"mean {words.number(norms.mean)}, {spread}"),
+        ("norms", f"mean {fmt.number(norms.mean)}, {spread}"),
         ("effective rank", f"{analysis.effective_rank:.1f}"),
         ("variance, in leading eigen-dimensions", shares),
     ]
@@ -49,11 +48,11 @@ def plan_html(plan: Plan) -> str:
     """Say what becomes of the dimensions."""
     caption = (
         f"Plan ({plan.maker}): {plan.d} dimensions in {plan.code_size} bytes, "
-        f"{words.smaller(4 * plan.d / plan.code_size)} than float32"
+        f"{fmt.smaller(4 * plan.d / plan.code_size)} than float32"
     )
     last = (
-        f"Expected distortion {words.percent(plan.predicted_distortion)}, Shannon bound "
-        f"{words.percent(plan.shannon_bound)}, weighting {plan.weighting:g}."
+        f"Expected distortion {fmt.percent(plan.predicted_distortion)}, Shannon bound "
+        f"{fmt.percent(plan.shannon_bound)}, weighting {plan.weighting:g}."
     )
     return table(caption, _CLASS, plan_rows(plan)) + paragraph(last)
 
@@ -64,12 +63,12 @@ def plan_rows(plan: Plan) -> list[tuple[object, ...]]:
         (
             one.relevance,
             one.dimensions,
-            words.number(one.bits),
-            words.number(one.bits / one.dimensions) if one.dimensions else "-",
-            words.percent(one.share),
-            facts.MEANINGS[one.relevance],
+            fmt.number(one.bits),
+            fmt.number(one.bits / one.dimensions) if one.dimensions else "-",
+            fmt.percent(one.share),
+            chart_data.MEANINGS[one.relevance],
         )
-        for one in facts.spectrum(plan).classes
+        for one in chart_data.spectrum(plan).classes
     ]
 
 
@@ -84,18 +83,18 @@ def trial_row(trial: Trial) -> tuple[str, ...]:
     """Return what was measured of a trial."""
     return (
         str(trial.settings),
-        words.number(trial.bytes_per_vector),
-        words.percent(trial.recall),
-        words.number(trial.memory_ratio),
-        words.rate(trial.queries_per_second),
-        words.rate(trial.encode_rate),
+        fmt.number(trial.bytes_per_vector),
+        fmt.percent(trial.recall),
+        fmt.number(trial.memory_ratio),
+        fmt.rate(trial.queries_per_second),
+        fmt.rate(trial.encode_rate),
     )
 
 
 def result_html(result: Result) -> str:
     """Give the answer, and the frontier that it was chosen from."""
     return (
-        paragraph(words.answer(result))
-        + paragraph(words.choice(result))
+        paragraph(fmt.answer(result))
+        + paragraph(fmt.choice(result))
         + frontier_html(result.frontier, result.best)
     )

@@ -11,15 +11,16 @@ from string import Template
 from typing import Any
 
 from waterfill import _core
+from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.optional import require
+from waterfill._util.validation import as_file_name, as_number, as_positive_int
 from waterfill.analysis import Analysis
-from waterfill.arguments import as_file_name, as_number, as_positive_int
-from waterfill.atomic import whole_or_nothing
-from waterfill.extras import require
-from waterfill.reporting import charts, facts, sections, words
+from waterfill.evaluation.faiss_peers import Peer, measure_peers
+from waterfill.optimizer.result import Result
+from waterfill.reporting import chart_data, charts, sections
+from waterfill.reporting import formatting as fmt
+from waterfill.reporting.html_tables import figures, items, paragraph, scrolled, table, text
 from waterfill.reporting.notebook import analysis_rows, plan_html
-from waterfill.reporting.tables import figures, items, paragraph, scrolled, table, text
-from waterfill.tuning.peers import Peer, measure_peers
-from waterfill.tuning.result import Result
 
 _TIMES = (1, 10, 100)  # n: what the estimate is for
 _PEER_STEPS = (0.5, 1, 2)  # times the chosen bytes
@@ -155,8 +156,8 @@ def _page(
     price: float | None,
     script: str,
 ) -> str:
-    found = facts.spectrum(result.codec.plan)
-    expected = facts.expectations(result.growth, n)
+    found = chart_data.spectrum(result.codec.plan)
+    expected = chart_data.expectations(result.growth, n)
     shown = {
         "recall": sections.recall(result, peers, notes),
         "growth": sections.growth(result, expected, n),
@@ -166,10 +167,10 @@ def _page(
     }
     specs = {name: section.spec for name, section in shown.items()}
     return Template(_resource("page.html")).substitute(
-        title=text(f"{result.codec.d} dimensions in {words.size(result.best.bytes_per_vector)}"),
+        title=text(f"{result.codec.d} dimensions in {fmt.size(result.best.bytes_per_vector)}"),
         style=_resource("page.css"),
-        answer=text(words.answer(result, n)),
-        choice=paragraph(words.choice(result), "lead"),
+        answer=text(fmt.answer(result, n)),
+        choice=paragraph(fmt.choice(result), "lead"),
         key_figures=figures(_key_figures(result, n)),
         **{name: section.html for name, section in shown.items()},
         estimate=_estimate(result, n, price),
@@ -198,20 +199,28 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
     best, d = result.best, result.codec.d
     at_n = result.growth.at(n)
     threads = _core.get_num_threads()
-    here = f"{words.plural(threads, 'thread')}, this machine"
-    metric = words.METRICS[result.metric]
+    here = f"{fmt.plural(threads, 'thread')}, this machine"
+    metric = fmt.METRICS[result.metric]
     return [
-        ("a vector", words.size(best.bytes_per_vector), f"float32: {words.size(4 * d)}"),
-        (f"recall@{result.k}", words.percent(best.recall), metric),
-        (f"expected among {words.count(n)}", words.percent(at_n.recall), words.interval(at_n)),
-        ("recall@1", words.percent(best.recall_at_1), "the nearest comes first"),
-        ("queries a second", words.rate(best.queries_per_second), here),
-        ("vectors encoded a second", words.rate(best.encode_rate), here),
-        ("training", words.seconds(best.train_seconds), f"{result.analysis.n:,} vectors"),
+        (
+            "a vector",
+            fmt.size(best.bytes_per_vector),
+            f"float32: {fmt.size(4 * d)}",
+        ),
+        (f"recall@{result.k}", fmt.percent(best.recall), metric),
+        (
+            f"expected among {fmt.count(n)}",
+            fmt.percent(at_n.recall),
+            fmt.interval(at_n),
+        ),
+        ("recall@1", fmt.percent(best.recall_at_1), "the nearest comes first"),
+        ("queries a second", fmt.rate(best.queries_per_second), here),
+        ("vectors encoded a second", fmt.rate(best.encode_rate), here),
+        ("training", fmt.seconds(best.train_seconds), f"{result.analysis.n:,} vectors"),
         (
             "search for settings",
-            words.seconds(result.seconds),
-            words.plural(len(result.trials), "trial"),
+            fmt.seconds(result.seconds),
+            fmt.plural(len(result.trials), "trial"),
         ),
     ]
 

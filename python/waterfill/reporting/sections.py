@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterfill.reporting import charts, facts, words
+from waterfill.reporting import chart_data, charts
+from waterfill.reporting import formatting as fmt
+from waterfill.reporting.html_tables import numbers, paragraph, table, text
 from waterfill.reporting.notebook import trial_row
-from waterfill.reporting.tables import numbers, paragraph, table, text
 
 if TYPE_CHECKING:
     from waterfill.codec import Codec
-    from waterfill.tuning.estimate import Estimate
-    from waterfill.tuning.growth import Expected
-    from waterfill.tuning.peers import Peer
-    from waterfill.tuning.result import Result
+    from waterfill.evaluation.faiss_peers import Peer
+    from waterfill.evaluation.recall_forecast import Expected
+    from waterfill.optimizer.estimate import Estimate
+    from waterfill.optimizer.result import Result
 
 _ROWS = 24  # of a table that stands for a chart's many points
 
@@ -81,15 +82,15 @@ def recall(result: Result, peers: Sequence[Peer], notes: Sequence[str]) -> Secti
     least, most = result.frontier[0], result.frontier[-1]
     best, many = result.best, len(result.trials)
     caption = (
-        f"{words.plural(many, 'trial')}. The best settings find "
-        f"{words.percent(least.recall)} in {words.size(least.bytes_per_vector)}"
+        f"{fmt.plural(many, 'trial')}. The best settings find "
+        f"{fmt.percent(least.recall)} in {fmt.size(least.bytes_per_vector)}"
         + (
-            f" to {words.percent(most.recall)} in {words.size(most.bytes_per_vector)}"
+            f" to {fmt.percent(most.recall)} in {fmt.size(most.bytes_per_vector)}"
             if len(result.frontier) > 1
             else ""
         )
-        + f". The star is what was chosen: {words.percent(best.recall)} in "
-        f"{words.size(best.bytes_per_vector)}.{_nearest_peer(best.bytes_per_vector, peers)}"
+        + f". The star is what was chosen: {fmt.percent(best.recall)} in "
+        f"{fmt.size(best.bytes_per_vector)}.{_nearest_peer(best.bytes_per_vector, peers)}"
     )
     return Section(
         "recall",
@@ -109,7 +110,7 @@ def _nearest_peer(size: float, peers: Sequence[Peer]) -> str:
     best = max(near, key=lambda peer: peer.recall)
     return (
         f" The best FAISS type of at most a quarter more, {best.name}, finds "
-        f"{words.percent(best.recall)} in {words.size(best.bytes_per_vector)}."
+        f"{fmt.percent(best.recall)} in {fmt.size(best.bytes_per_vector)}."
     )
 
 
@@ -132,11 +133,11 @@ def _peer_table(peers: Sequence[Peer], k: int) -> str:
     rows = [
         (
             peer.name,
-            words.number(peer.bytes_per_vector),
-            words.percent(peer.recall),
-            words.rate(peer.queries_per_second),
-            words.rate(peer.encode_rate),
-            words.seconds(peer.train_seconds),
+            fmt.number(peer.bytes_per_vector),
+            fmt.percent(peer.recall),
+            fmt.rate(peer.queries_per_second),
+            fmt.rate(peer.encode_rate),
+            fmt.seconds(peer.train_seconds),
             peer.remark,
         )
         for peer in peers
@@ -149,17 +150,17 @@ def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Sect
     made = result.growth
     measured = list(zip(made.sizes, made.recalls, strict=True))
     (size, found), (most, one) = measured[-1], expected[-1]
-    caption = f"{words.percent(found)} among the {size:,} vectors of the sample"
+    caption = f"{fmt.percent(found)} among the {size:,} vectors of the sample"
     if len(measured) > 1:
-        caption += f", {words.percent(measured[0][1])} among {measured[0][0]:,} of them"
+        caption += f", {fmt.percent(measured[0][1])} among {measured[0][0]:,} of them"
     caption += (
-        f"; among {words.count(most)} like them {words.percent(one.recall)} is to be expected, in "
-        f"95 % of cases {words.interval(one)}. What was measured are vectors that the codec was "
+        f"; among {fmt.count(most)} like them {fmt.percent(one.recall)} is to be expected, in "
+        f"95 % of cases {fmt.interval(one)}. What was measured are vectors that the codec was "
         "trained on, which fits them better than others; what is expected allows for that."
     )
-    rows = [(f"{size:,}", words.percent(recall), "measured") for size, recall in measured]
+    rows = [(f"{size:,}", fmt.percent(recall), "measured") for size, recall in measured]
     rows += [
-        (words.count(size), words.percent(one.recall), words.interval(one))
+        (fmt.count(size), fmt.percent(one.recall), fmt.interval(one))
         for size, one in (expected[i] for i in range(len(expected)) if i % 4 == 3)
     ]
     header = ("vectors", f"recall@{result.k}", "95 % interval")
@@ -171,16 +172,16 @@ def growth(result: Result, expected: list[tuple[int, Expected]], n: int) -> Sect
     )
 
 
-def spectrum(codec: Codec, found: facts.Spectrum) -> Section:
+def spectrum(codec: Codec, found: chart_data.Spectrum) -> Section:
     """Show eigenvalues, the water level and the classes."""
-    first = words.share(found.bars[0].share)
+    first = fmt.share(found.bars[0].share)
     half = int(np.searchsorted(np.cumsum(codec.plan.variances), 0.5)) + 1
     kept = sum(one.dimensions for one in found.classes if one.relevance != "low")
     caption = f"The first of {codec.d} eigen-dimensions holds {first} of the variance"
     caption += f", the first {half} hold half of it. " if half > 1 else ". "
     if found.level is not None:
         caption += (
-            f"{kept} stand out of the water level, the dashed line at {words.share(found.level)}, "
+            f"{kept} stand out of the water level, the dashed line at {fmt.share(found.level)}, "
             "and are kept"
         )
     else:
@@ -188,7 +189,7 @@ def spectrum(codec: Codec, found: facts.Spectrum) -> Section:
         caption += f"Thresholds part them, not water: {kept - medium} are high, {medium} medium"
     low = found.classes[-1]
     caption += (
-        f"; {low.dimensions} with {words.percent(low.share)} of the variance are discarded."
+        f"; {low.dimensions} with {fmt.percent(low.share)} of the variance are discarded."
         if low.dimensions
         else "; none is discarded."
     )
@@ -208,31 +209,31 @@ def spectrum(codec: Codec, found: facts.Spectrum) -> Section:
     )
 
 
-def bits(codec: Codec, found: facts.Spectrum) -> Section:
+def bits(codec: Codec, found: chart_data.Spectrum) -> Section:
     """Show the bits of each eigen-dimension."""
     groups = len(codec.plan.groups)
     none = found.classes[-1].dimensions
     most = max(found.bars, key=lambda bar: bar.bits)
     caption = (
-        f"{words.plural(groups, 'byte')} of a code hold {8 * groups} bits, "
-        f"{8 * groups / codec.d:.2f} a dimension: {words.number(most.bits)} at most, "
+        f"{fmt.plural(groups, 'byte')} of a code hold {8 * groups} bits, "
+        f"{8 * groups / codec.d:.2f} a dimension: {fmt.number(most.bits)} at most, "
         f"{f'nothing for {none} dimensions' if none else 'something for each'}. "
         "A byte for the scale comes on top."
     )
     return Section("bits", charts.bits(found), caption, _bar_table(found))
 
 
-def _bar_table(found: facts.Spectrum) -> str:
+def _bar_table(found: chart_data.Spectrum) -> str:
     rows = [
-        (bar.name, words.share(bar.share), f"{bar.bits:.2f}", bar.relevance)
-        for bar in (found.bars[i] for i in facts.spread_out(len(found.bars), _ROWS))
+        (bar.name, fmt.share(bar.share), f"{bar.bits:.2f}", bar.relevance)
+        for bar in (found.bars[i] for i in chart_data.spread_out(len(found.bars), _ROWS))
     ]
     return table("Some of the eigen-dimensions", ("number", "variance", "bits", "class"), rows)
 
 
 def distortion(codec: Codec) -> Section:
     """Show the codec's error beside Shannon's bound."""
-    report, plan = facts.distortion(codec), codec.plan
+    report, plan = chart_data.distortion(codec), codec.plan
     if report is None:
         caption = "Training had no rows to spare to measure the error on."
     elif report.distortion <= 0:
@@ -241,14 +242,14 @@ def distortion(codec: Codec) -> Section:
         place = "above" if report.gap_db >= 0 else "below"
         caption = (
             f"With {report.bits:.2f} bits a dimension decoded directions miss "
-            f"{words.percent(report.distortion)} of their energy. No code of as many bits can miss "
-            f"less than {words.percent(report.bound)} on Gaussian data: "
+            f"{fmt.percent(report.distortion)} of their energy. No code of as many bits can miss "
+            f"less than {fmt.percent(report.bound)} on Gaussian data: "
             f"{abs(report.gap_db):.2f} dB {place} the bound."
         )
     rows = [
-        ("measured", words.percent(report.distortion if report else None, 2)),
-        ("expected by the plan", words.percent(plan.predicted_distortion, 2)),
-        ("Shannon bound", words.percent(plan.shannon_bound, 2)),
+        ("measured", fmt.percent(report.distortion if report else None, 2)),
+        ("expected by the plan", fmt.percent(plan.predicted_distortion, 2)),
+        ("Shannon bound", fmt.percent(plan.shannon_bound, 2)),
     ]
     return Section(
         "distortion",
@@ -264,14 +265,14 @@ def estimates(result: Result, all_of: Sequence[Estimate], n: int) -> str:
     header = ["vectors", "memory", "float32", "file", "load", "a query", f"recall@{result.k}"]
     rows = [
         [
-            words.count(one.n),
-            words.size(one.memory_bytes),
-            words.size(4.0 * one.n * result.codec.d),
-            words.size(one.file_bytes),
-            words.seconds(one.load_seconds),
-            words.seconds(one.query_seconds),
-            f"{words.percent(one.recall.recall)} ({words.interval(one.recall)})",
-            *([words.number(one.cost_per_month)] if priced else []),
+            fmt.count(one.n),
+            fmt.size(one.memory_bytes),
+            fmt.size(4.0 * one.n * result.codec.d),
+            fmt.size(one.file_bytes),
+            fmt.seconds(one.load_seconds),
+            fmt.seconds(one.query_seconds),
+            f"{fmt.percent(one.recall.recall)} ({fmt.interval(one.recall)})",
+            *([fmt.number(one.cost_per_month)] if priced else []),
         ]
         for one in all_of
     ]

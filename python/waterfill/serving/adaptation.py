@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from waterfill.capacity.report import CapacityReport
+from waterfill.loadtest.report import CapacityReport
 
 _STEP = 0.05  # the part of the way to where the median should be that a limit goes at once
 _AIM = 0.8  # of the time at the report's limit, so that the limit does not live at its ceiling

@@ -8,8 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-from waterfill.serving.errors import AtCapacity
-from waterfill.serving.surface import DEFAULT, Surface, asked
+from waterfill.errors import AtCapacity
+from waterfill.serving.limiter_base import DEFAULT, Surface, asked
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from waterfill.arguments import as_number, as_positive_int
-from waterfill.index import Index
-from waterfill.life.swap import SwapIndex
-from waterfill.parameters import read_parameters
-from waterfill.rows import Rows
-from waterfill.serving.gathering import BatcherStats, Found, Gatherer, Request
-from waterfill.serving.keys import passing_key
-from waterfill.serving.surface import Surface
+from waterfill._util.validation import as_number, as_positive_int
+from waterfill.data.rows import Rows
+from waterfill.index.base import Index
+from waterfill.index.search_parameters import passing_key, read_parameters
+from waterfill.lifecycle.swap import SwapIndex
+from waterfill.serving.batch_queue import BatcherStats, Found, Gatherer, Request
+from waterfill.serving.limiter_base import Surface
 
 if TYPE_CHECKING:
     import asyncio  # 45 ms to import, which only those who await should wait for
 
     from typing_extensions import Self
 
-__all__ = ["Batcher", "BatcherStats", "Limiter", "Permit"]
+__all__ = ["Batcher", "BatcherStats", "Permit", "PermitSource"]
 
 
 class Permit(Protocol):
@@ -32,7 +31,7 @@ class Permit(Protocol):
         ...
 
 
-class Limiter(Protocol):
+class PermitSource(Protocol):
     """What lets a search begin."""
 
     def acquire(self, *, cost: int) -> Permit:
@@ -81,7 +80,7 @@ class Batcher:
         window: float = 0.001,
         most: int = 256,
         waiting: int = 1024,
-        limiter: Limiter | None = None,
+        limiter: PermitSource | None = None,
     ) -> None:
         require_searchable(index)
         if limiter is not None and not callable(getattr(limiter, "acquire", None)):
@@ -192,7 +191,7 @@ def require_searchable(index: Any) -> None:
         raise TypeError(f"index must be a waterfill index or SwapIndex, got {type(index).__name__}")
 
 
-async def _permit(limiter: Limiter, cost: int) -> Permit:
+async def _permit(limiter: PermitSource, cost: int) -> Permit:
     """Acquire; in another thread what may wait, and then a permit too late goes back."""
     if isinstance(limiter, Surface):
         return limiter.acquire(cost=cost)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from waterfill import _core
-from waterfill.capacity.report import CapacityReport
+from waterfill.loadtest.report import CapacityReport
 from waterfill.serving.adaptation import anchored
-from waterfill.serving.surface import Surface, checked
+from waterfill.serving.limiter_base import Surface, checked
 
 
 class Limiter(Surface, _core.Limiter):

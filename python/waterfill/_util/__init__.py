@@ -1,0 +1,1 @@
+"""Helpers that know nothing of vectors: argument validation, files, optional packages."""

@@ -1,0 +1,1 @@
+"""The commands, in modules named after one of them."""

@@ -1,0 +1,1 @@
+"""Readers of vector files, one module for each family of formats."""

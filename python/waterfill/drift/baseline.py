@@ -1,0 +1,101 @@
+"""The baseline of a monitor: rows the codec was not trained on, probes and baseline recall."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill._util.validation import Metric, as_int, as_number
+from waterfill.codec import Codec
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.drift.canary import Canary
+from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.drift.sensitivity import Sensitivity
+from waterfill.training.manifest import digest
+from waterfill.training.sampling import drawn_rows
+
+_FEWEST = 500
+
+
+def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
+    """Return which rows the codec was not trained on: None for all.
+
+    Of other data nothing can be told. Of the very array that it was trained on the draw is made
+    again, and compared with the hash that its manifest keeps.
+
+    Raises
+    ------
+    ValueError
+        If the codec was trained on almost all of the rows.
+    """
+    manifest = codec.manifest
+    if manifest is None or (manifest.rows, manifest.d) != (rows.n, rows.d):
+        return None
+    train, held = drawn_rows(rows.n, rows.d, manifest.training["seed"])
+    drawn = rows.take(train), rows.take(held)
+    if codec.plan.normalize:
+        drawn = _core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])
+    if digest(*drawn) != manifest.data_sha256:
+        return None
+    left = np.setdiff1d(np.arange(rows.n), train)
+    if len(left) < _FEWEST:
+        raise ValueError(
+            f"reference is what the codec was trained on: {len(left)} of {rows.n} rows were not "
+            f"drawn, and {_FEWEST} are needed, as the error of the others is too small to compare "
+            "with. Give other vectors of that time, or none: then the first ones become the "
+            "baseline"
+        )
+    return left
+
+
+LEARNT_ROWS = 3000
+"""Rows that become a baseline, where there are more."""
+
+_FEWEST_PROBES = 8
+_FEWEST_PERMUTATIONS = 99
+
+
+def checked_alpha(alpha: Any) -> float:
+    """Return a probability of false alarms."""
+    number = as_number("alpha", alpha, 0.0)
+    if not 0 < number <= 0.2:
+        raise ValueError(f"alpha={number} must be above 0 and at most 0.2")
+    return number
+
+
+def checked_permutations(permutations: Any) -> int:
+    """Return a number of permutations."""
+    number = as_int("permutations", permutations)
+    if number < _FEWEST_PERMUTATIONS:
+        raise ValueError(f"permutations={number} must be at least {_FEWEST_PERMUTATIONS}")
+    return number
+
+
+def baseline_recall(codec: Codec, canary: Any) -> CanaryRecall | None:
+    """Return what a canary shows before any drift; measured, unless it was."""
+    if canary is None or isinstance(canary, CanaryRecall):
+        return canary
+    if not isinstance(canary, Canary):
+        raise TypeError(f"canary must be a Canary or CanaryRecall, got {type(canary).__name__}")
+    return canary.measure(codec)
+
+
+def probe_rows(d: int, probes: Any) -> FloatRows:
+    """Return probes as rows."""
+    rows = Rows(probes, "probes", d)
+    if rows.n < _FEWEST_PROBES:
+        raise ValueError(f"probes has {rows.n} rows; at least {_FEWEST_PROBES} are needed")
+    return rows.take(np.arange(rows.n))
+
+
+def learnt_sensitivity(
+    codec: Codec, rows: Rows, chosen: Any, queries: Any, metric: Metric
+) -> Sensitivity:
+    """Return how recall answers to the error, learnt from the rows of a baseline."""
+    numbers = np.arange(rows.n) if chosen is None else chosen
+    if len(numbers) > LEARNT_ROWS:
+        numbers = numbers[np.linspace(0, len(numbers) - 1, LEARNT_ROWS).astype(np.int64)]
+    return Sensitivity.measure(codec, rows.take(numbers), queries, metric=metric)

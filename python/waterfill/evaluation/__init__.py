@@ -1,0 +1,1 @@
+"""Measure recall: splits of a sample, exact neighbours, forecasts for larger collections."""

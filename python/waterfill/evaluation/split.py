@@ -1,0 +1,184 @@
+"""A sample, parted into stored vectors and queries, with the true neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill._util.validation import Metric
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.evaluation.ground_truth import Neighbours, true_neighbours
+from waterfill.training.cells import FEWEST_QUERIES
+
+Accuracy = Literal["recall", "forgiving_accuracy"]
+
+MOST_ROWS = 50_000
+_MOST_BYTES = 512 << 20
+_MOST_QUERIES = 500
+_SHARE = 10  # of a sample, one row in so many is a query, and no more
+_FEWEST_TIMES = 3  # stored vectors are so many times k at least
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How vectors were drawn; the same draw of the same arrays gives the same split.
+
+    Attributes
+    ----------
+    rows : int
+        Of the sample.
+    stored, held_out : int
+        Rows of the sample that were drawn to be stored, and to be queries.
+    queries, asked, training : int
+        Queries that came apart from the sample (0 if none did), and of these those that were drawn
+        to search with, and to train with.
+    seed : int
+    """
+
+    rows: int
+    stored: int
+    held_out: int
+    queries: int
+    asked: int
+    training: int
+    seed: int
+
+    @classmethod
+    def plan(cls, sample: Rows, queries: Rows | None, seed: int, most: int) -> Draw:
+        """Decide how many are drawn, at most so many to be stored."""
+        given = 0 if queries is None else queries.n
+        held_out = 0 if given else min(_MOST_QUERIES, sample.n // _SHARE)
+        stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
+        # Recall must not be measured with queries that the codec was fitted to.
+        asked = min(_MOST_QUERIES, given if given < 2 * FEWEST_QUERIES else given // 2)
+        training = given - asked if given >= 2 * FEWEST_QUERIES else 0
+        return cls(sample.n, stored, held_out, given, asked, training, seed)
+
+    def stored_rows(self, sample: Rows) -> FloatRows:
+        """Return the rows to store, in random order."""
+        stored = sample.take(np.sort(self._chosen()[self.held_out :]))
+        return stored[np.random.default_rng(self.seed).permutation(self.stored)]
+
+    def asked_rows(self, sample: Rows, queries: Rows | None) -> FloatRows:
+        """Return the queries to search with."""
+        if queries is None:
+            return sample.take(np.sort(self._chosen()[: self.held_out]))
+        return queries.take(np.sort(self._chosen_queries()[: self.asked]))
+
+    def training_rows(self, queries: Rows | None) -> FloatRows | None:
+        """Return the queries to train with."""
+        if queries is None or self.training == 0:
+            return None
+        return queries.take(np.sort(self._chosen_queries()[self.asked :]))
+
+    def _chosen(self) -> Neighbours:
+        rng = np.random.default_rng(self.seed)
+        return rng.choice(self.rows, self.stored + self.held_out, replace=False)
+
+    def _chosen_queries(self) -> Neighbours:
+        return np.random.default_rng(self.seed).permutation(self.queries)
+
+    def to_dict(self) -> dict[str, int]:
+        """Return its attributes."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Stored vectors, queries, and which vectors each query should find.
+
+    Attributes
+    ----------
+    draw : Draw
+    base : float32 (n, d)
+        In random order, so that any stretch of them is a random sample.
+    queries : float32 (m, d)
+    training_queries : float32 (l, d) or None
+        Others, to train with.
+    truth : int64 (m, k)
+        The nearest rows of `base`, best first, by exact search.
+    metric : {'ip', 'l2', 'cosine'}
+    k : int
+    """
+
+    draw: Draw
+    base: FloatRows
+    queries: FloatRows
+    training_queries: FloatRows | None
+    truth: Neighbours
+    metric: Metric
+    k: int
+    _truths: dict[tuple[int, int], Neighbours] = field(default_factory=dict, repr=False)
+
+    def truth_among(self, first: int, size: int) -> Neighbours:
+        """Return the true neighbours among rows [first, first + size) of `base`."""
+        if size == len(self.base):
+            return self.truth
+        part = first, size
+        if part not in self._truths:
+            rows = self.base[first : first + size]
+            self._truths[part] = first + true_neighbours(
+                rows, self.queries, self.metric, min(self.k, size)
+            )
+        return self._truths[part]
+
+    def hits(self, found: Neighbours, truth: Neighbours | None = None) -> Neighbours:
+        """Count, for each query, the found vectors that are as near as its k-th true neighbour.
+
+        Of vectors that are equally near any will do: copies are no reason to miss a target.
+        """
+        truth = self.truth if truth is None else truth
+        least = self._scores(truth).min(axis=1, keepdims=True)
+        near = (self._scores(found) >= least) & (found >= 0)
+        counts: Neighbours = near.sum(axis=1, dtype=np.int64)
+        return counts
+
+    def _scores(self, ids: Neighbours) -> NDArray[np.float64]:
+        rows = self.base[ids].astype(np.float64)
+        queries = self.queries[:, None].astype(np.float64)
+        if self.metric == "l2":
+            distances: NDArray[np.float64] = np.square(rows - queries).sum(axis=2)
+            return -distances
+        products: NDArray[np.float64] = (rows * queries).sum(axis=2)
+        if self.metric == "cosine":
+            norms = np.linalg.norm(rows, axis=2)
+            products /= np.where(norms > 0, norms, 1)
+        return products
+
+
+def accuracy(hits: Neighbours, k: int, name: Accuracy = "recall") -> NDArray[np.float64]:
+    """Turn the true neighbours that each query found into its accuracy."""
+    shares: NDArray[np.float64] = hits / k
+    return shares if name == "recall" else np.where(2 * hits >= k, 1.0, shares)
+
+
+def split_sample(
+    sample: Any, queries: Any, metric: Metric, k: int, seed: int, *, most: int = MOST_ROWS
+) -> Split:
+    """Draw stored vectors, at most so many, and queries, and find the true neighbours.
+
+    Raises
+    ------
+    ValueError
+        If the sample has too few rows, queries another number of dimensions, or a row that was
+        drawn a NaN or an infinity.
+    TypeError
+        If either is not an array of real numbers on the CPU.
+    """
+    rows = Rows(sample, "sample")
+    asked = None if queries is None else Rows(queries, "queries", rows.d)
+    if asked is not None and asked.n == 0:
+        raise ValueError("queries has no rows; at least 1 is needed")
+    draw = Draw.plan(rows, asked, seed, most)
+    least = max(_FEWEST_TIMES * k, _SHARE)
+    if draw.stored < least:
+        raise ValueError(
+            f"sample has {rows.n} rows; at least {least + draw.held_out} are needed for k={k}, and "
+            "thousands to rely on"
+        )
+    base, own = draw.stored_rows(rows), draw.asked_rows(rows, asked)
+    truth = true_neighbours(base, own, metric, k)
+    return Split(draw, base, own, draw.training_rows(asked), truth, metric, k)

@@ -1,0 +1,1 @@
+"""Indexes of codes, with the methods of a ``faiss.Index``."""

@@ -1,0 +1,365 @@
+"""What flat and inverted indexes have in common: how they search."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill._util.optional import loaded_faiss
+from waterfill._util.validation import Metric, as_number, as_positive_int, metric_of, output
+from waterfill.codec import Codec
+from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.index.collection import Collection, Labels
+from waterfill.index.search_parameters import SearchParameters, read_parameters
+from waterfill.index.selectors import Step, program
+from waterfill.index.trainable import check_refine
+from waterfill.plan import Plan
+from waterfill.recipe import Recipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Stored = tuple[_core.Index, bool, int, float, bytes]
+"""The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
+
+_REACH_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
+_MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
+_LARGEST = np.finfo(np.float32).max
+
+
+class Index(Collection):
+    """Base of `IndexFlat` and `IndexIVF`; see there.
+
+    Methods take and return what those of a ``faiss.Index`` do, under the same names. Safe to search
+    from several threads; adding and removing wait for running searches.
+    """
+
+    _least_candidates = 100  # that get the full score, for small k
+
+    def __init__(
+        self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
+    ) -> None:
+        super().__init__(source, metric, refine)
+        self._given: dict[str, Any] = {}  # settings that are not left to the codec
+        self._chosen: dict[str, Any] = {}  # the codec's
+        self.k_factor = k_factor
+
+    # How deep a search goes.
+
+    def _setting(self, name: str) -> Any:
+        """Return what was set, or else what training chose."""
+        if name in self._given:
+            return self._given[name]
+        if name not in self._chosen:
+            self._trained()
+            assert self._codec is not None
+            self._chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
+        return self._chosen[name]
+
+    @property
+    def reach(self) -> float:
+        """Deviations of a product that decide whether a cell is passed by.
+
+        What training chose holds for as many vectors as it saw. The best of more are farther out in
+        the tail of a normal distribution: its square rises with the logarithm of their ratio.
+        """
+        if "reach" in self._given:
+            return float(self._given["reach"])
+        reach, rows = float(self._setting("reach")), self._trained().codec.reach_rows
+        beyond = max(0.0, math.log(max(self.ntotal, 1) / rows)) if rows else 0.0
+        return math.sqrt(reach * reach + _REACH_GROWTH * beyond)
+
+    @reach.setter
+    def reach(self, value: float) -> None:
+        self._given["reach"] = as_number("reach", value, 0)
+
+    @property
+    def scan_groups(self) -> int:
+        """Groups whose high nibbles the coarse score reads."""
+        return int(self._setting("scan_groups"))
+
+    @scan_groups.setter
+    def scan_groups(self, value: int) -> None:
+        number = as_positive_int("scan_groups", value)
+        groups = self._trained().codec.groups
+        if number > groups:
+            raise ValueError(
+                f"scan_groups={number} must be at most the {groups} groups of the codec"
+            )
+        self._given["scan_groups"] = number
+
+    @property
+    def refine_factor(self) -> int:
+        """Candidates per requested neighbour that go from the coarse to the full score."""
+        return int(self._setting("refine_factor"))
+
+    @refine_factor.setter
+    def refine_factor(self, value: int) -> None:
+        self._given["refine_factor"] = as_positive_int("refine_factor", value)
+
+    @property
+    def k_factor(self) -> float:
+        """Candidates per requested neighbour that go from the full to the exact score."""
+        return self._k_factor
+
+    @k_factor.setter
+    def k_factor(self, value: float) -> None:
+        self._k_factor = as_number("k_factor", value, 1, finite=True)
+
+    # Looking things up.
+
+    def search(
+        self,
+        x: Any,
+        k: int,
+        *,
+        params: Any = None,
+        D: NDArray[np.float32] | None = None,  # noqa: N803
+        I: Labels | None = None,  # noqa: N803, E741
+        numeric_type: int = 0,
+        policy: Policy = "raise",
+    ) -> tuple[FloatRows, Labels]:
+        """Find the k nearest vectors of each query.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParameters, optional
+            Ours or FAISS's: ``sel`` restricts the search to ids; ``nprobe`` and ``k_factor`` stand
+            for the index's in this search.
+        D : float32 (n, k), optional
+        I : int64 (n, k), optional
+            Arrays for the results.
+        numeric_type : int
+            Changes nothing here: FAISS has it, and `x` has a dtype.
+        policy : {'raise', 'drop', 'quarantine'}
+            What is done about queries with a NaN or an infinity. ``drop``: they find nothing, -1
+            with the worst distance there is. ``quarantine``: that, and `quarantine` keeps them.
+
+        Returns
+        -------
+        D : float32 (n, k)
+            Best first: falling for ``ip`` and ``cosine``, rising for ``l2``.
+        I : int64 (n, k)
+            Ids; of equal distances that which came first. -1 where there are fewer than k vectors,
+            with the worst distance there is.
+
+        Raises
+        ------
+        ValueError
+            For another number of dimensions, k below 1, or a NaN or an infinity in a query.
+        TypeError
+            If `x` is not an array of real numbers on the CPU, or `k` no int.
+        NotTrainedError
+            Before training.
+
+        Warns
+        -----
+        RuntimeWarning
+            If queries are left out: how many, the first numbers, and why.
+        """
+        core = self._trained()
+        given = Rows(x, "x", self.d)
+        k = as_positive_int("k", k)
+        chosen = read_parameters(params)
+        distances = output("D", D, (given.n, k), np.float32)
+        labels = output("I", I, (given.n, k), np.int64)
+        exact = 0
+        if core.exact_kind is not None:
+            factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
+            exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
+        candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
+        selector = self._program(chosen)
+        came = admit(given, as_policy(policy))
+        for first, block in came.rows.blocks():
+            queries = self._prepare(block)
+            found = core.search(
+                queries,
+                k,
+                candidates,
+                self.scan_groups,
+                self.reach,
+                self._probes(queries, chosen),
+                selector,
+                exact,
+            )
+            numbers = came.numbers(first, len(block))
+            distances[numbers], labels[numbers] = found
+        distances[came.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
+        labels[came.refused] = -1
+        self._quarantine._take("search", came)
+        return distances, labels
+
+    def search_and_reconstruct(
+        self,
+        x: Any,
+        k: int,
+        *,
+        params: Any = None,
+        D: NDArray[np.float32] | None = None,  # noqa: N803
+        I: Labels | None = None,  # noqa: N803, E741
+        R: NDArray[np.float32] | None = None,  # noqa: N803
+    ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
+        """Search, and decode what is found.
+
+        Returns
+        -------
+        D : float32 (n, k)
+        I : int64 (n, k)
+            As `search`.
+        R : float32 (n, k, d)
+            NaN where there are fewer than k vectors.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`.
+        """
+        distances, ids = self.search(x, k, params=params, D=D, I=I)
+        vectors = output("R", R, (*ids.shape, self.d), np.float32)
+        found = ids != -1
+        vectors[~found] = np.nan
+        vectors[found] = self.reconstruct_batch(ids[found])
+        return distances, ids, vectors
+
+    def assign(self, x: Any, k: int = 1, labels: Labels | None = None) -> Labels:
+        """Return the ids that `search` finds, int64 (n, k), in `labels` if given; errors too."""
+        return self.search(x, k, I=labels)[1]
+
+    def range_search(
+        self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        """Find all vectors nearer than a radius, by the full score.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+        thresh : float
+            Inner products above it are found, squared distances below it.
+        params : SearchParameters, optional
+        policy : {'raise', 'drop', 'quarantine'}
+            As for `search`; queries that are left out find nothing.
+
+        Returns
+        -------
+        lims : uint64 (n + 1,)
+            The results of query i are those from ``lims[i]`` up to ``lims[i + 1]``.
+        D : float32 (lims[n],)
+        I : int64 (lims[n],)
+            Those of a query in the order in which vectors were added.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`.
+        """
+        core = self._trained()
+        given = Rows(x, "x", self.d)
+        radius = as_number("thresh", thresh, -np.inf)
+        chosen = read_parameters(params)
+        selector = self._program(chosen)
+        came = admit(given, as_policy(policy))
+        limits, distances, ids = np.zeros(given.n + 1, np.uint64), [], []
+        for first, block in came.rows.blocks():
+            queries = self._prepare(block)
+            found = core.range_search(queries, radius, self._probes(queries, chosen), selector)
+            limits[1:][came.numbers(first, len(block))] = np.diff(found[0])
+            distances.append(found[1])
+            ids.append(found[2])
+        self._quarantine._take("range_search", came)
+        empty: tuple[Any, Any] = (np.empty(0, np.float32), np.empty(0, np.int64))
+        return (
+            np.cumsum(limits, dtype=np.uint64),
+            np.concatenate([empty[0], *distances]),
+            np.concatenate([empty[1], *ids]),
+        )
+
+    def _program(self, chosen: SearchParameters) -> list[Step] | None:
+        return None if chosen.sel is None else program(chosen.sel, self._universe())
+
+    def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
+        """Return the lists that queries look at, a number of them, or None for all."""
+        return None
+
+    # Copies and files.
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what a file keeps beside the vectors, as the core takes it."""
+        return {"inverted": False, "nprobe": 0, "k_factor": self._k_factor, "quantizer": b""}
+
+    @classmethod
+    def _from_stored(cls, stored: Stored, refine: Any = None) -> Self:
+        """Make an index of what a file or a byte string held."""
+        core, _, _, k_factor, _ = stored
+        index = cls.__new__(cls)
+        kept = core.exact_kind
+        if kept is not None:
+            refine = kept.name
+        source = Codec(core.codec)
+        Index.__init__(index, source, metric_of(core.metric), None, k_factor)
+        index._refine = check_refine(refine)
+        index._attach(core, source)
+        return index
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        held = Quarantine(self._quarantine)  # the copy's own
+        if self._core is None:
+            state = self.__dict__ | {"_writing": None, "_quarantine": held}
+            return _remake, (type(self), state)
+        borrowed = None if isinstance(self._refine, str) else self._refine
+        own = {
+            "_given": dict(self._given),  # the copy's own, too
+            "_keeps_ids": self._keeps_ids,
+            "_quarantine": held,
+            "verbose": self.verbose,
+            "metric_arg": self.metric_arg,
+        }
+        return _restore, (type(self), self._core.to_bytes(**self._settings()), borrowed, own)
+
+    @property
+    def this(self) -> Any:
+        """What FAISS's own functions take this index by: a stock copy of it, as it is now.
+
+        So ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The copy
+        belongs to the index and follows it whenever FAISS asks; see `waterfill.to_faiss`.
+        """
+        from waterfill.faiss.stock_copy import companion
+
+        return companion(self).this
+
+    # LlamaIndex's FaissMapVectorStore wants isinstance(index, faiss.IndexIDMap2), which an index
+    # with ids of its own is in all that it does. isinstance looks at the type first and then asks
+    # for __class__, so that an answer is enough. Not a subclass: FAISS would be imported by
+    # waterfill, and those of its methods that an index lacks would work on the copy behind `this`.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        passes = self._keeps_ids or self.has_ids  # who asks about FAISS's class has imported FAISS
+        faiss = loaded_faiss() if passes else None
+        return getattr(faiss, "IndexIDMap2", type(self))
+
+    def __dir__(self) -> list[str]:  # object's would list the methods of __class__
+        return sorted({*dir(type(self)), *self.__dict__})
+
+
+def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
+    index = kind.__new__(kind)
+    index.__dict__.update(state, _writing=threading.RLock())
+    return index
+
+
+def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any]) -> Index:
+    index = kind._from_stored(_core.index_from_bytes(data), refine)
+    index.__dict__.update(state)
+    if index._keeps_ids:
+        index._keep_ids()  # bytes do not say so of an empty one
+    return index

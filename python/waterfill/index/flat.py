@@ -1,0 +1,86 @@
+"""All vectors searched: the drop-in for a flat FAISS index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from waterfill._util.validation import Metric
+from waterfill.codec import Codec
+from waterfill.index.base import Index
+from waterfill.plan import Plan
+from waterfill.recipe import Recipe
+
+
+class IndexFlat(Index):
+    """All vectors compressed, searched exhaustively in two stages or three.
+
+    The coarse stage reads half of every code, or less; the best ``refine_factor * k`` vectors (at
+    least 100) get the full score. With `refine` the best ``k_factor * k`` of these are scored by
+    exact rows. Ids are positions, as in FAISS: the first vector added is 0, and after `remove_ids`
+    the survivors are numbered anew, unless vectors were added with ids of their own.
+
+    Parameters
+    ----------
+    codec : Codec, Plan or Recipe
+        A plan or a recipe is trained by `train`, as FAISS's indexes are.
+    metric : {'ip', 'l2', 'cosine'} or int
+        ``ip``: inner product, higher is nearer. ``l2``: squared Euclidean distance, lower is
+        nearer. ``cosine``: vectors and queries are divided by their norm, then inner product; zero
+        vectors stay zero. FAISS's numbers are understood: METRIC_INNER_PRODUCT (0), METRIC_L2 (1).
+    refine : {'float16', 'int8', 'float32'} or array, optional
+        Keep vectors in this form, in memory (2, 1 or 4 bytes a dimension), for a third stage. Or
+        an array of float32 or float16, shape (m, d), of your own, such as a memory map: it is read
+        where it lies and must not change. Row i is the vector with id i.
+    k_factor : float
+        Candidates per requested neighbour that the third stage scores. From `refine_factor` on it
+        scores them all, and the second stage, which then decides nothing, is left out.
+
+    Attributes
+    ----------
+    refine_factor : int
+        The codec's choice at first; may be set, at least 1. More is slower and nearer to an
+        exhaustive full score.
+    scan_groups : int
+        Groups that the coarse stage reads, those that contribute most first: the codec's choice at
+        first; may be set, from 1 to the number of groups (code bytes).
+    reach : float
+        With cells: a search opens with the cells nearest to the query and passes by those whose
+        vectors would score less than what these gave even if their products with the query were so
+        many standard deviations above zero. The codec's choice at first; may be set, at least 0;
+        ``float("inf")`` scans every cell.
+    k_factor : float
+        May be set, at least 1.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, or one that does not go with the codec: ``cosine`` needs a codec
+        trained on vectors of norm 1 (``wf.analyze(x, normalize=True)``), ``l2`` a plan without
+        `pq_multiplier`. For another `refine`, or an array of another number of dimensions.
+    TypeError
+        If `codec` or `refine` has the wrong type.
+
+    Notes
+    -----
+    With ``q`` a query, ``c`` the centroid of the vector's cell (the mean where the codec has no
+    cells), ``u`` the decoded direction, ``rho`` the distance from c and ``s = rho / |u|**alpha``,
+    the full score is ``<q, c> + s <q, u>`` for inner products and ``|q - c - s u|^2`` for L2.
+    """
+
+    def __init__(
+        self,
+        codec: Codec | Plan | Recipe,
+        metric: Metric | int = "ip",
+        *,
+        refine: Any = None,
+        k_factor: float = 4.0,
+    ) -> None:
+        super().__init__(codec, metric, refine, k_factor)
+
+    def __repr__(self) -> str:
+        if not self.is_trained:
+            return f"IndexFlat: not trained, {self.d} dimensions, metric {self.metric!r}"
+        return (
+            f"IndexFlat: {self.ntotal:,} vectors of {self.d} dimensions in "
+            f"{self.bytes_per_vector} bytes each, metric {self.metric!r}"
+        )

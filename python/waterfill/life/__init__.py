@@ -1,1 +1,0 @@
-"""The life of a codec: trained again, compared with the one before, put in its place."""

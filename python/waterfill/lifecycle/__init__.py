@@ -1,0 +1,8 @@
+"""The life of an index in production: retrain its codec, compare, gate, swap."""
+
+from waterfill.lifecycle.comparison import Comparison, compare
+from waterfill.lifecycle.gate import Gate
+from waterfill.lifecycle.generation import Generation
+from waterfill.lifecycle.swap import SwapReport
+
+__all__ = ["Comparison", "Gate", "Generation", "SwapReport", "compare"]

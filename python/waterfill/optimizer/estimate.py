@@ -1,0 +1,147 @@
+"""What an index of many vectors would take."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from waterfill.codec import Codec
+from waterfill.evaluation.recall_forecast import Expected
+from waterfill.evaluation.split import Split
+from waterfill.io import read_index, write_index
+from waterfill.optimizer.measurement import fill
+from waterfill.optimizer.trial import TrialSettings
+
+_VECTORS = 400_000  # that rates are measured with: what a cache does not hold
+_BYTES = 256 << 20
+_QUERIES = 64
+_SEARCHES = 3
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a flat index of many vectors takes on this machine.
+
+    Attributes
+    ----------
+    n : int
+    recall : Expected
+        Recall@k to expect.
+    memory_bytes, file_bytes : int
+        Codec and vectors, ids of one's own not counted.
+    load_seconds : float
+        To read the file where the system has it in memory.
+    query_seconds : float
+        Of one query among many, on as many threads as are set.
+    cost_per_month : float or None
+        Of the memory, for the price that was given.
+    """
+
+    n: int
+    recall: Expected
+    memory_bytes: int
+    file_bytes: int
+    load_seconds: float
+    query_seconds: float
+    cost_per_month: float | None
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.n:,} vectors",
+            f"  recall   {self.recall}",
+            f"  memory   {_size(self.memory_bytes)}, file {_size(self.file_bytes)}",
+            f"  load     {self.load_seconds:.2g} s",
+            f"  a query  {self.query_seconds * 1e3:.2g} ms",
+        ]
+        if self.cost_per_month is not None:
+            lines.append(f"  a month  {self.cost_per_month:,.2f}")
+        return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What was measured of an index of many vectors: the sample's, again and again.
+
+    Attributes
+    ----------
+    codec_bytes : int
+        That a file has beside vectors.
+    memory_per_vector, file_per_vector : float
+        Bytes.
+    query_seconds, query_seconds_per_vector : float
+        Of a query: at any size, and a vector more.
+    load_seconds_per_byte : float
+    """
+
+    codec_bytes: int
+    memory_per_vector: float
+    file_per_vector: float
+    query_seconds: float
+    query_seconds_per_vector: float
+    load_seconds_per_byte: float
+
+    def estimate(self, n: int, recall: Expected, price_per_gb: float | None) -> Estimate:
+        """Say what n vectors take."""
+        memory = round(self.codec_bytes + n * self.memory_per_vector)
+        file = round(self.codec_bytes + n * self.file_per_vector)
+        return Estimate(
+            n=n,
+            recall=recall,
+            memory_bytes=memory,
+            file_bytes=file,
+            load_seconds=file * self.load_seconds_per_byte,
+            query_seconds=self.query_seconds + n * self.query_seconds_per_vector,
+            cost_per_month=None if price_per_gb is None else memory / _GB * price_per_gb,
+        )
+
+
+def measure_rates(
+    codec: Codec, settings: TrialSettings, split: Split, memory_per_vector: float
+) -> Rates:
+    """Time searches of the sample, and of the sample many times over, and a file's reading."""
+    index = fill(codec, settings, split)
+    queries = split.queries[:_QUERIES]
+    n = len(split.base)
+    once = _seconds(lambda: index.search(queries, split.k)) / len(queries)
+    most = min(_VECTORS, int(_BYTES / memory_per_vector))
+    while 2 * index.ntotal <= most:
+        index.merge_from(copy.deepcopy(index))
+    many = _seconds(lambda: index.search(queries, split.k)) / len(queries)
+    slope = max(0.0, (many - once) / (index.ntotal - n)) if index.ntotal > n else once / n
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index.wf"
+        write_index(index, path)
+        size = path.stat().st_size
+        load = _seconds(lambda: read_index(path))
+    codec_bytes = len(codec.to_bytes())
+    return Rates(
+        codec_bytes=codec_bytes,
+        memory_per_vector=memory_per_vector,
+        file_per_vector=(size - codec_bytes) / index.ntotal,
+        query_seconds=max(0.0, once - n * slope),
+        query_seconds_per_vector=slope,
+        load_seconds_per_byte=load / size,
+    )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_SEARCHES):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.min(times))

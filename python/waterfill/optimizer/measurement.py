@@ -1,0 +1,116 @@
+"""Train a codec with some settings, and search the sample with it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from waterfill.analysis import Analysis
+from waterfill.codec import Codec
+from waterfill.evaluation.split import Split, accuracy
+from waterfill.index.flat import IndexFlat
+from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
+from waterfill.plan import Plan
+from waterfill.training.cells import Cells
+
+_SEARCHES = 3  # of all queries, for the rate: the best one counts
+_FLOAT = 4
+
+
+def plan_of(settings: TrialSettings, analysis: Analysis) -> Plan:
+    """Make the plan that settings ask for."""
+    if settings.dimensions is None:
+        return Plan.waterfill(analysis, settings.code_bytes, settings.weighting)
+    high, kept = settings.dimensions
+    return Plan.classic(analysis, high / analysis.d, kept / analysis.d, by="dimensions")
+
+
+def train(
+    settings: TrialSettings,
+    split: Split,
+    analysis: Analysis,
+    *,
+    cells: Cells | None = None,
+    rows: Any = None,
+) -> Codec:
+    """Train on the stored vectors, or on some; with so many cells if it is known what is best."""
+    return Codec.train(
+        split.base if rows is None else rows,
+        plan_of(settings, analysis),
+        split.draw.seed,
+        cells=settings.cells if cells is None else cells,
+        queries=split.training_queries,
+        metric=split.metric,
+        effort=settings.effort,
+    )
+
+
+def fill(codec: Codec, settings: TrialSettings, split: Split) -> IndexFlat:
+    """Index the stored vectors."""
+    index = IndexFlat(codec, split.metric, refine=settings.refine)
+    index.add(split.base)
+    return index
+
+
+def measure(
+    settings: TrialSettings, split: Split, analysis: Analysis, cells: Cells | None = None
+) -> tuple[Trial, IndexFlat]:
+    """Try settings with real searches; the trial has no score yet."""
+    start = time.perf_counter()
+    codec = train(settings, split, analysis, cells=cells)
+    trained = time.perf_counter()
+    index = fill(codec, settings, split)
+    added = time.perf_counter()
+    found, seconds = np.empty(0, np.int64), float("inf")
+    for _ in range(_SEARCHES):
+        began = time.perf_counter()
+        found = index.search(split.queries, split.k)[1]
+        seconds = min(seconds, time.perf_counter() - began)
+    hits = split.hits(found)
+    size = bytes_per_vector(index)
+    trial = Trial(
+        settings=settings,
+        recall=float(accuracy(hits, split.k).mean()),
+        recall_at_1=float((split.hits(found[:, :1], split.truth[:, :1]) > 0).mean()),
+        forgiving_accuracy=float(accuracy(hits, split.k, "forgiving_accuracy").mean()),
+        bytes_per_vector=size,
+        memory_ratio=_FLOAT * index.d / size,
+        pq_memory_ratio=size / index.d,
+        queries_per_second=len(split.queries) / seconds,
+        encode_rate=len(split.base) / (added - trained),
+        train_seconds=trained - start,
+    )
+    return trial, index
+
+
+def bytes_per_vector(index: IndexFlat) -> float:
+    """Return what one vector more takes in memory, all in but for ids of its own.
+
+    Groups stand in pairs: an odd number of code bytes takes as much as the next even one.
+    """
+    assert index.codec is not None
+    odd = len(index.codec.plan.groups) % 2
+    return (
+        index.bytes_per_vector
+        + odd
+        + order_bytes(index.codec.cells)
+        + row_bytes(index.refine, index.d)
+    )
+
+
+def row_bytes(refine: RefineName | None, d: int) -> int:
+    """Return the bytes of a row to refine with: int8 ones begin with their middle and step."""
+    return {None: 0, "int8": d + 8, "float16": 2 * d}[refine]
+
+
+def order_bytes(cells: int) -> float:
+    """Return what the order of arrival takes where vectors stand cell by cell.
+
+    Ascending numbers (Elias 1974): a byte or two of each, a bit, and a bit for each step of the
+    rest; eight bytes for every 64 of them; and a sixteenth to grow, on average.
+    """
+    if cells <= 1:
+        return 0.0
+    return min(low + (1 + cells / 256**low) / 8 + 8 / 64 for low in (1, 2)) * 17 / 16

@@ -1,0 +1,134 @@
+"""What the service's OpenAPI document says of bodies and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from waterfill.server.request_body import FLOATS, JSON
+from waterfill.server.requests import MOST_K_FACTOR, MOST_LISTS, USUAL_K
+from waterfill.server.settings import ServerSettings
+
+Document = dict[str, Any]
+
+_ID = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
+_COUNT = {"type": "integer", "minimum": 0}
+_NUMBER = {"type": "number", "minimum": -3.4e38, "maximum": 3.4e38}
+_WORDS = {
+    400: "The body is not well-formed",
+    401: "No token, or another one",
+    403: "Not allowed",
+    404: "Not there",
+    408: "The body came too slowly",
+    409: "The index in use stays",
+    413: "The body is too large",
+    415: "Another content type",
+    421: "Another host",
+    422: "A value is not possible",
+    503: "At capacity, or not ready",
+}
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "reason": {"type": "string"},
+        "retry_after": {"type": ["integer", "null"]},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def _object(required: Sequence[str] = (), **properties: Document) -> Document:
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _rows(of: Document) -> Document:
+    return {"type": "array", "items": {"type": "array", "items": of}}
+
+
+FOUND = _object(
+    ("ids", "distances", "generation"),
+    ids=_rows(_ID),
+    distances=_rows({"type": "number"}),
+    generation=_COUNT,
+)
+ADDED = _object(("added", "ntotal"), added=_COUNT, ntotal=_COUNT)
+SWAPPED = _object(("generation", "ntotal"), generation=_COUNT, ntotal=_COUNT)
+STATUS = _object(("status",), status={"type": "string"})
+
+
+def responses(good: Document | None, *others: int) -> dict[int | str, Document]:
+    """Return what an endpoint may answer; every one may be refused by the guard."""
+    found: dict[int | str, Document] = {
+        status: {"description": _WORDS[status], "content": {JSON: {"schema": _ERROR}}}
+        for status in (401, 421, *others)
+    }
+    if good is not None:
+        found[200] = {"description": "Done", "content": {JSON: {"schema": good}}}
+    return found
+
+
+def complete(document: Document, settings: ServerSettings, d: int | None) -> Document:
+    """Write bodies into a document: their bounds, and dimensions once they are known."""
+    paths = document["paths"]
+    vector: Document = {"type": "array", "items": _NUMBER}
+    if d is not None:
+        vector |= {"minItems": d, "maxItems": d}
+    vectors = {
+        "type": "array",
+        "items": vector,
+        "minItems": 1,
+        "maxItems": settings.max_vectors,
+    }
+    k = {"type": "integer", "minimum": 1, "maximum": settings.max_k, "default": USUAL_K}
+    nprobe = {"type": "integer", "minimum": 1, "maximum": MOST_LISTS}
+    k_factor = {"type": "number", "minimum": 1, "maximum": MOST_K_FACTOR}
+    ids = {"type": "array", "items": _ID}
+    common: Document = {"k": k, "nprobe": nprobe, "k_factor": k_factor, "ids": ids}
+    search = {
+        "oneOf": [
+            _object(["vectors"], vectors=vectors, **common),
+            _object(["vector"], vector=vector, **common),
+        ]
+    }
+    floats = {"schema": {"type": "string", "format": "binary"}}
+    own = {"type": "array", "items": _ID | {"not": {"const": -1}}}
+    bodies = {
+        "/search": {JSON: {"schema": search}, FLOATS: floats},
+        "/add": {JSON: {"schema": _object(["vectors"], vectors=vectors, ids=own)}, FLOATS: floats},
+        "/swap": {
+            JSON: {
+                "schema": _object(
+                    ["file"],
+                    file={"type": "string", "minLength": 1, "pattern": r"^[^./\\\x00][^/\\\x00]*$"},
+                    same_ids={"type": "boolean", "default": True},
+                )
+            }
+        },
+    }
+    for path, content in bodies.items():
+        paths[path]["post"]["requestBody"] = {"required": True, "content": content}
+    paths["/search"]["post"]["parameters"] = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": schema,
+            "description": "With a body of floats",
+        }
+        for name, schema in (("k", k), ("nprobe", nprobe), ("k_factor", k_factor))
+    ]
+    if settings.token is not None:
+        bearer = {"type": "http", "scheme": "bearer"}
+        document.setdefault("components", {})["securitySchemes"] = {"token": bearer}
+        for path, methods in paths.items():
+            if path not in ("/healthz", "/readyz"):
+                for operation in methods.values():
+                    operation["security"] = [{"token": []}]
+    return document

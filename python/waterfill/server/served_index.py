@@ -1,0 +1,195 @@
+"""The index behind a service: loaded, searched, added to, swapped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from waterfill.data.rows import FloatRows
+from waterfill.index.collection import Labels
+from waterfill.io import read_index
+from waterfill.lifecycle.generation import Generation
+from waterfill.lifecycle.swap import GateError, SwapIndex, SwapReport
+from waterfill.metrics.registry import Metrics
+from waterfill.server.requests import Addition, Search
+from waterfill.server.responses import Problem
+from waterfill.server.settings import ServerSettings
+from waterfill.server.swap_folder import read_from
+from waterfill.serving.batcher import Batcher
+from waterfill.serving.limiter import Limiter
+
+LOG = logging.getLogger("waterfill.server")
+
+T = TypeVar("T")
+
+
+class Service:
+    """What the endpoints ask.
+
+    Parameters
+    ----------
+    source : index, SwapIndex, or path
+        A file is read in a thread once the service starts.
+    settings : ServerSettings
+
+    Attributes
+    ----------
+    index : SwapIndex or None
+        None until it is read.
+    failure : BaseException or None
+        Why it could not be read.
+    draining : bool
+    limiter : Limiter
+    metrics : Metrics
+    """
+
+    def __init__(self, source: Any, settings: ServerSettings) -> None:
+        self.settings = settings
+        self.index: SwapIndex | None = None
+        self.failure: BaseException | None = None
+        self.draining = False
+        limit = settings.limit
+        given = callable(getattr(limit, "acquire", None))
+        self.limiter: Any = limit if given else Limiter(limit, name="service")
+        self.metrics = Metrics(limiters=self.limiter)
+        self._path: Path | None = None
+        if isinstance(source, str | os.PathLike):
+            self._path = Path(source)
+        else:
+            self.take(source if isinstance(source, SwapIndex) else SwapIndex(source))
+        self._pool = ThreadPoolExecutor(max(1, self.limiter.limit), "waterfill-search")
+        self._own = ThreadPoolExecutor(1, "waterfill-own")  # loading, adding, swapping: in turns
+        self._swapping = False
+        self._batched: tuple[Generation, Batcher] | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    # Its life.
+
+    def start(self) -> None:
+        """Begin to read the index, if it is a file; called in the event loop."""
+        if self.index is None:
+            self._loading = asyncio.create_task(self._load())
+
+    async def _load(self) -> None:
+        try:
+            index = await self.in_turn(lambda: SwapIndex(read_index(self._path or "")))
+        except Exception as error:
+            self.failure = error
+            LOG.error("the index cannot be read: %s", error)
+        else:
+            self.take(index)
+            LOG.info("ready: %s vectors of %d dimensions", f"{len(index):,}", index.d)
+
+    def take(self, index: SwapIndex) -> None:
+        """Serve an index from now on."""
+        self.index = index
+        self.metrics.watch(indexes=index)
+
+    async def stop(self) -> None:
+        """Wait for what runs, and end the threads."""
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
+        if self._batched is not None:
+            self._batched[1].close()
+        for pool in (self._pool, self._own):
+            pool.shutdown()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the index is not what the service began with."""
+        if self.index is None:
+            return False
+        now = self.index.current()
+        return now.number > 1 or now.changed
+
+    @property
+    def unready(self) -> str | None:
+        """Why requests should go elsewhere, or None."""
+        if self.draining:
+            return "draining"
+        if self.failure is not None:
+            return "the index could not be read"
+        return "starting" if self.index is None else None
+
+    def loaded(self) -> SwapIndex:
+        """Return the index; Problem while there is none."""
+        if self.index is None:
+            raise Problem(503, f"not ready: {self.unready}", headers={"retry-after": "1"})
+        return self.index
+
+    # What it does.
+
+    async def in_pool(self, call: Callable[[], T]) -> T:
+        """Call a function in a thread; there are as many as requests are taken on."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def in_turn(self, call: Callable[[], T]) -> T:
+        """Call a function in the thread of what changes the index."""
+        return await asyncio.get_running_loop().run_in_executor(self._own, call)
+
+    async def search(self, asked: Search) -> tuple[FloatRows, Labels, int]:
+        """Return distances, ids and the generation that all of them are of."""
+        now = self.loaded().current()
+        if self.settings.batch:
+            found = await self._batcher(now).asearch(asked.rows, asked.k, asked.params)
+        else:
+            found = await self.in_pool(
+                lambda: now.index.search(asked.rows, asked.k, params=asked.params)
+            )
+        return *found, now.number
+
+    async def add(self, asked: Addition) -> int:
+        """Add vectors; return how many there are then."""
+        index = self.loaded()
+
+        def add() -> int:
+            if asked.ids is None:
+                index.add(asked.rows)
+            else:
+                index.add_with_ids(asked.rows, asked.ids)
+            return index.ntotal
+
+        try:
+            return await self.in_turn(add)
+        except MemoryError:
+            raise Problem(503, "there is not enough memory for more vectors") from None
+
+    async def swap(self, name: Any, same_ids: bool) -> SwapReport:
+        """Put an index of the folder in the place of the one in use, if it is good enough."""
+        folder = self.settings.swap_folder
+        if folder is None:
+            raise Problem(403, "this service has no folder to swap from")
+        index = self.loaded()
+        if self._swapping:
+            raise Problem(409, "another swap is under way")
+        self._swapping = True
+        try:
+            return await asyncio.to_thread(self._swap, index, folder, name, same_ids)
+        finally:
+            self._swapping = False
+
+    def _swap(self, index: SwapIndex, folder: Any, name: Any, same_ids: bool) -> SwapReport:
+        new = read_from(folder, name)
+        try:
+            report = index.swap(new, gate=self.settings.gate, keep=0, same_ids=same_ids)
+        except GateError as error:
+            LOG.warning("swap to %r refused: %s", name, "; ".join(error.report.reasons))
+            reasons = list(error.report.reasons)
+            raise Problem(409, "the index in use stays", {"reasons": reasons}) from None
+        LOG.info(
+            "swap: generation %d is %r, %s vectors", report.generation, name, f"{len(index):,}"
+        )
+        return report
+
+    def _batcher(self, now: Generation) -> Batcher:
+        """Return what searches a generation; each has its own, so that no answer is of two."""
+        if self._batched is None or self._batched[0] is not now:
+            made = Batcher(now.index)
+            self.metrics.watch(batchers=made)  # while the one before is there to be read
+            self._batched = (now, made)
+        return self._batched[1]

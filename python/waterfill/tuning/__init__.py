@@ -1,1 +1,0 @@
-"""From a sample to settings: what is tried, how it is measured, and what was found."""

@@ -1,0 +1,240 @@
+"""An index encoded again: same vectors, ids and settings, another codec."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+import waterfill as wf
+from waterfill._util import memory
+
+BYTES = 24
+LISTS = 12
+
+
+def filled(kind: str, sample: np.ndarray, rows: np.ndarray, metric: Any, **options: Any) -> Any:
+    recipe = wf.Recipe(384, BYTES, effort="fast")
+    if kind == "flat":
+        index: Any = wf.IndexFlat(recipe.train(sample, metric), metric, **options)
+    elif kind == "cells":
+        index = wf.IndexFlat(recipe.train(sample, metric, cells=LISTS), metric, **options)
+    else:
+        index = wf.IndexIVF(recipe, LISTS, metric=metric, **options)
+        index.train(sample)
+    index.add(rows)
+    return index
+
+
+def same(one: Any, other: Any, queries: np.ndarray) -> None:
+    np.testing.assert_array_equal(one.codes(), other.codes())
+    for a, b in zip(one.search(queries, 10), other.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", ["flat", "cells", "ivf"])
+def test_from_vectors_it_is_what_building_anew_gives(kind, metric, drifted, stored, fresh, queries):
+    index = filled(kind, drifted, stored, metric)
+    before = index.codes()
+    made = wf.retrain(index, fresh, vectors=stored)
+    assert type(made) is type(index)
+    assert made.metric == metric
+    anew = filled(kind, fresh, stored, metric)
+    assert made.codec.fingerprint == anew.codec.fingerprint
+    same(made, anew, queries)
+    np.testing.assert_array_equal(index.codes(), before)
+    assert made.manifest.parent == index.codec.fingerprint
+    assert made.manifest.measured["retrained_from"] == "vectors that were given"
+
+
+@pytest.mark.parametrize(
+    ("kind", "refine"),
+    [("flat", "float16"), ("flat", "float32"), ("cells", "int8"), ("ivf", "float16")],
+)
+def test_kept_rows_are_encoded(kind, refine, metric, drifted, stored, fresh, queries):
+    index = filled(kind, drifted, stored, metric, refine=refine)
+    made = wf.retrain(index, fresh)
+    rows = index._core.exact(0, len(stored))
+    anew = filled(kind, fresh, rows, metric, refine=refine)
+    assert made.refine == refine
+    same(made, anew, queries)
+    again = 5e-4 if metric == "cosine" else 2e-6  # rounded rows get the norm 1 once more
+    np.testing.assert_allclose(made._core.exact(0, len(stored)), rows, rtol=0, atol=again)
+    assert made.manifest.measured["retrained_from"] == f"kept {refine} rows"
+    assert "relative_error_twice" not in made.manifest.measured
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_an_array_to_refine_with_is_encoded_by_id(dtype, drifted, stored, fresh, queries, tmp_path):
+    np.save(tmp_path / "rows.npy", stored.astype(dtype))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    index = wf.IndexFlat(wf.Recipe(384, BYTES, effort="fast").train(drifted, "ip"), refine=rows)
+    ids = np.arange(len(stored))[::-1]
+    index.add_with_ids(stored[::-1], ids)
+    made = wf.retrain(index, fresh)
+    assert made.refine is rows
+    np.testing.assert_array_equal(made.ids(), ids)
+    anew = wf.IndexFlat(made.codec, refine=rows)
+    anew.add_with_ids(rows[::-1], ids)
+    same(made, anew, queries)
+    assert made.manifest.measured["retrained_from"].startswith("an array of float")
+
+
+@pytest.mark.parametrize("kind", ["flat", "cells", "ivf"])
+def test_ids_order_and_settings_stay(kind, drifted, stored, fresh):
+    index = filled(kind, drifted, stored[:0], "l2", refine="float16", k_factor=3.0)
+    index.add_with_ids(stored, 7 * np.arange(len(stored)) + 5)
+    index.remove_ids([5, 12, 705])
+    index.reach, index.refine_factor, index.scan_groups = 2.5, 17, 9
+    if kind == "ivf":
+        index.nprobe = 7
+    made = wf.retrain(index, fresh)
+    np.testing.assert_array_equal(made.ids(), index.ids())
+    np.testing.assert_array_equal(
+        made._core.exact(0, made.ntotal), index._core.exact(0, index.ntotal)
+    )
+    for name in ("reach", "refine_factor", "scan_groups", "k_factor", "nprobe", "nlist"):
+        assert getattr(made, name, None) == getattr(index, name, None)
+
+
+def test_an_index_that_passes_for_idmap2_still_does(drifted, fresh):
+    index = wf.index_factory(384, f"IDMap2,WF{BYTES}")
+    index.train(drifted)
+    made = wf.retrain(index, fresh)
+    assert isinstance(made, faiss.IndexIDMap2)
+    assert made.has_ids
+    assert made.ntotal == 0
+
+
+def test_a_quantizer_of_faiss_gets_the_new_centroids(drifted, stored, fresh, queries):
+    quantizer = faiss.IndexHNSWFlat(384, 8)
+    index = wf.IndexIVF(wf.Recipe(384, BYTES, effort="fast"), LISTS, quantizer)
+    index.train(drifted)
+    index.add(stored)
+    was = quantizer.reconstruct_n(0, LISTS)
+    made = wf.retrain(index, fresh, vectors=stored)
+    np.testing.assert_array_equal(quantizer.reconstruct_n(0, LISTS), was)
+    np.testing.assert_allclose(
+        made.quantizer.reconstruct_n(0, LISTS), made.codec._core.arrays["centroids"], atol=1e-6
+    )
+    made.nprobe = LISTS
+    truth = np.argsort(-queries @ stored.T, axis=1)[:, :10]
+    assert wf.lifecycle.compare(index, made, queries, truth=truth, timed=0).new.recall.value > 0.5
+
+
+def test_the_loss_of_decoding_is_stated_and_right(old, fresh):
+    with pytest.warns(RuntimeWarning, match="1,500 were decoded.*fewer neighbours") as caught:
+        made = wf.retrain(old, fresh)
+    measured = made.manifest.measured
+    assert measured["retrained_from"] == "decoded vectors"
+    x = fresh  # under 4,096 rows: all are measured
+    spread = np.square(x - x.mean(axis=0)).sum()
+    once = made.codec.decode(made.codec.encode(x))
+    codes = old.codec._coded(x)
+    first = old.codec.decode(codes, alpha=old.codec.alpha["ip"])
+    twice = made.codec.decode(made.codec._coded(first))
+    before = old.codec.decode(codes)
+    for name, vectors in (("before", before), ("once", once), ("twice", twice)):
+        error = np.square(vectors - x).sum() / spread
+        assert measured[f"relative_error_{name}"] == pytest.approx(error, rel=1e-4)
+    assert measured["relative_error_once"] < measured["relative_error_twice"]
+    assert f"{measured['relative_error_twice']:.1%}" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    expected = made.codec._coded(old.reconstruct_n())
+    np.testing.assert_array_equal(made.codes(), expected)
+    again = wf.Codec.from_bytes(made.codec.to_bytes()).manifest
+    assert again.measured == measured
+    assert again.parent == old.codec.fingerprint
+
+
+def test_parents_make_a_chain(old, stored, drifted, fresh):
+    first = wf.retrain(old, fresh, vectors=stored)
+    second = wf.retrain(first, drifted, vectors=stored, seed=3)
+    assert second.manifest.parent == first.codec.fingerprint
+    assert second.manifest.training["seed"] == 3
+    assert first.manifest.parent == old.codec.fingerprint
+    assert wf.reproduce(first.codec, fresh).identical
+
+
+def test_a_better_codec_finds_more(old, stored, fresh, queries):
+    made = wf.retrain(old, fresh, vectors=stored)
+    assert wf.lifecycle.compare(old, made, queries, vectors=stored, timed=0).recall_change.low > 0
+
+
+def test_classic_plans_stay_classic(drifted, stored, fresh):
+    plan = wf.Plan.classic(wf.analyze(drifted), 0.2, 0.5, by="dimensions")
+    index = wf.IndexFlat(wf.Codec.train(drifted, plan))
+    index.add(stored)
+    made = wf.retrain(index, fresh, vectors=stored)
+    assert made.codec.plan.maker == "classic"
+    assert made.codec.code_size == index.codec.code_size
+
+
+def test_an_index_without_vectors_is_no_reason_to_warn(old_codec, fresh):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert wf.retrain(wf.IndexFlat(old_codec), fresh).ntotal == 0
+
+
+def test_blocks_of_a_source_are_read(old, stored, fresh):
+    class Source:
+        shape, dtype = stored.shape, stored.dtype
+        most = 0
+
+        def read(self, first: int, n: int) -> np.ndarray:
+            Source.most = max(Source.most, n)
+            return stored[first : first + n]
+
+        def take(self, rows: np.ndarray) -> np.ndarray:
+            return stored[rows]
+
+    made = wf.retrain(old, fresh, vectors=Source())
+    np.testing.assert_array_equal(made.codes(), made.codec.encode(stored))
+    assert 0 < Source.most <= wf.data.rows.Rows(stored).block_rows
+
+
+def test_what_does_not_go_together_is_refused(old, stored, fresh, drifted):
+    with pytest.raises(ValueError, match="vectors: of 512 rows only"):
+        wf.retrain(old, fresh, vectors=stored[::-1])
+    with pytest.raises(ValueError, match="has 1400 rows; the index has 1500"):
+        wf.retrain(old, fresh, vectors=stored[:1400])
+    with pytest.raises(ValueError, match="new_sample has 20 dimensions, expected 384"):
+        wf.retrain(old, fresh[:, :20])
+    with pytest.raises(TypeError, match="index must be"):
+        wf.retrain(fresh, fresh)  # type: ignore[type-var]
+    with pytest.raises(wf.NotTrainedError):
+        wf.retrain(wf.IndexFlat(wf.Recipe(384, 8)), fresh)
+    lists = filled("ivf", drifted, stored, "ip")
+    with pytest.raises(ValueError, match="too few for nlist=12"):
+        wf.retrain(lists, fresh[:11], vectors=stored)
+
+
+def test_queries_are_asked_for_again(drifted, stored, fresh, queries):
+    plan = wf.Plan.waterfill(wf.analyze(drifted), BYTES)
+    index = wf.IndexFlat(wf.Codec.train(drifted, plan, queries=queries))
+    index.add(stored)
+    with pytest.raises(ValueError, match="queries: the codec was trained with queries"):
+        wf.retrain(index, fresh, vectors=stored)
+    made = wf.retrain(index, fresh, vectors=stored, queries=queries)
+    assert made.manifest.queries_sha256 == index.manifest.queries_sha256
+
+
+def test_memory_for_two_is_checked_first():
+    assert memory.available_bytes() is None or memory.available_bytes() > 0
+    with pytest.raises(MemoryError, match="a second index takes about"):
+        memory.require_memory(1 << 60, "a second index")
+
+
+def test_codecs_of_older_files_have_no_manifest():
+    index: Any = wf.read_index(Path(__file__).parents[1] / "golden" / "1.2-ids-float16.wf")
+    assert index.manifest is None
+    rng = np.random.default_rng(0)
+    sample = rng.standard_normal((500, index.d)).astype(np.float32)
+    made = wf.retrain(index, sample)
+    np.testing.assert_array_equal(made.ids(), index.ids())
+    assert made.codec.code_size == index.codec.code_size
+    assert made.manifest.parent == index.codec.fingerprint

@@ -1,0 +1,178 @@
+"""The rate and the limits that a test finds, on a simulated clock."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from support.load_steps import USUAL, on_clock
+from support.simulated_service import SimulatedService, constant, exponential, lognormal
+
+import waterfill as wf
+from waterfill.loadtest.capacity_test import CapacityTest, read_settings
+from waterfill.loadtest.concurrency_sweep import in_flights
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, Open, Seen
+
+# Servers, how long they take, and the rate at which 1 % of requests take more than 0.2 s, by
+# simulations of 400,000 requests in bench/capacity.py.
+KNOWN = {
+    "M/M/4": (4, exponential(0.03), 105.7),
+    "M/D/2": (2, constant(0.04), 37.9),
+    "M/D/8": (8, constant(0.1), 62.3),
+    "M/G/8": (8, lognormal(0.05, 0.5), 139.2),
+}
+
+
+def test_the_rate_is_found():
+    near = dict.fromkeys(KNOWN, 0)
+    for name, (servers, draw, truth) in KNOWN.items():
+        for seed in range(12):
+            report = on_clock(SimulatedService(servers, draw, seed=100 + seed), seed=seed)
+            near[name] += abs(report.rate / truth - 1) <= 0.1
+    assert sum(near.values()) >= 41, near  # of 48; of 60 seeds the bench finds 54 and more
+    assert min(near.values()) >= 9, near
+
+
+def test_a_test_is_the_same_again():
+    def found(seed):
+        return on_clock(SimulatedService(4, exponential(0.03), seed=1), seed=seed)
+
+    first, again = found(5), found(5)
+    assert first.steps == again.steps
+    assert first.steps != found(6).steps
+
+
+def test_the_sweep_finds_the_knee_and_the_limit():
+    report = on_clock(SimulatedService(8, constant(0.02), seed=2))
+    assert report.complete
+    assert report.floor == 8
+    assert report.unloaded == pytest.approx(0.02)
+    assert report.throughput == pytest.approx(400, rel=0.03)
+    assert 70 <= report.limit <= report.ceiling <= 81  # 80 wait for 0.2 s
+    assert 340 < report.rate < 400
+
+
+def test_a_first_rate_that_is_too_high_leads_down():
+    report = on_clock(SimulatedService(1, constant(0.03)), rates=[100, 200])
+    assert 15 < report.rate < 28
+    assert min(step.offered for step in report.steps if step.offered) < 28
+
+
+def test_a_last_rate_that_is_good_leads_up():
+    report = on_clock(SimulatedService(16, constant(0.01)), rates=[10, 20], max_requests=10**7)
+    assert 1300 < report.rate < 1600
+    capped = on_clock(SimulatedService(16, constant(0.01)), rates=[10, 20], most_rate=100)
+    assert capped.rate == 100
+    assert "most_rate=100 is still within the SLO" in capped.notes
+
+
+def test_refused_requests_count_against_a_rate():
+    service = SimulatedService(2, constant(0.02), limit=3)
+    report = on_clock(service)
+    # Nobody waits long, so that refusals alone bound the rate: with room for 3, few are refused at
+    # a third of what two servers can do.
+    assert report.rate < 50
+    assert any(step.refused > 0.01 and step.verdict == "bad" for step in report.steps)
+
+
+def test_an_slo_below_the_service_itself_is_an_error():
+    with pytest.raises(wf.loadtest.CapacityError, match="one request at a time takes 300 ms"):
+        on_clock(SimulatedService(4, constant(0.3)))
+    with pytest.raises(wf.loadtest.CapacityError, match=r"even .* are not within the SLO"):
+        on_clock(SimulatedService(4, exponential(0.1)), max_seconds=1e6)
+
+
+def test_time_and_requests_are_bounded():
+    service = SimulatedService(4, exponential(0.03))
+    for bound in ({"max_seconds": 300}, {"max_requests": 30_000}):
+        report = on_clock(service, **bound)
+        assert not report.complete
+        assert report.seconds <= 330
+        assert report.requests <= 31_000 or "max_seconds" in bound
+        assert any(f"{name}={value} were not enough" in report.notes for name, value in
+                   bound.items())  # fmt: skip
+        assert report.floor <= report.limit <= report.ceiling
+    with pytest.raises(wf.loadtest.CapacityError, match="max_seconds=14 were not enough"):
+        on_clock(service, max_seconds=14)
+
+
+def test_a_backlog_stops_a_step_early():
+    service = SimulatedService(1, constant(0.1))
+    due = np.sort(np.random.default_rng(0).uniform(0, 100, 10_000))
+    seen = service.run(Open(due, 64, 30))
+    assert seen.cut
+    assert len(seen.due) < 200
+    assert seen.elapsed < 10
+
+
+class Spoilt:
+    """A service, and what becomes of what it saw."""
+
+    def __init__(self, service, spoil):
+        self.service, self.spoil, self.steps = service, spoil, 0
+
+    def run(self, step):
+        self.steps += 1
+        seen = self.service.run(step)
+        return self.spoil(self.steps, step, seen)
+
+    def close(self):
+        pass
+
+
+def sent_late(seen, seconds):
+    return Seen(seen.due, seen.due + seconds, seen.ended + seconds, seen.outcome, seen.cut,
+                seen.elapsed)  # fmt: skip
+
+
+def test_a_late_generator_is_never_silent():
+    def always(number, step, seen):
+        return sent_late(seen, 0.05) if isinstance(step, Open) else seen
+
+    with pytest.raises(wf.loadtest.GeneratorLateError, match=r"100.0 % of 10 requests a second"):
+        on_clock(Spoilt(SimulatedService(4, constant(0.03)), always))
+
+    def once(number, step, seen):
+        return sent_late(seen, 0.05) if number == 2 else seen
+
+    report = on_clock(Spoilt(SimulatedService(4, constant(0.03)), once))
+    assert report.steps[1].note == "generator late"
+    assert report.steps[1].late == 1
+    assert report.steps[2].note == ""
+
+
+def test_a_late_generator_leaves_what_was_known():
+    def above(number, step, seen):
+        fast = isinstance(step, Open) and len(step.due) / step.due[-1] > 140
+        return sent_late(seen, 0.05) if fast else seen
+
+    test = CapacityTest(read_settings(**(USUAL | {"rates": (10, 80, 150)})))
+    with pytest.raises(wf.loadtest.GeneratorLateError):
+        test.run(Spoilt(SimulatedService(32, constant(0.03)), above))
+    assert test.findings.steps[-1].in_flight is not None  # it was swept nevertheless
+
+
+def test_errors_and_lost_requests():
+    def failing(number, step, seen):
+        outcome = np.where(np.arange(len(seen.due)) % 20 == 0, FAILED, ANSWERED).astype(np.uint8)
+        busy = isinstance(step, Open) and len(step.due) / step.due[-1] > 60
+        if not busy:
+            return seen
+        return Seen(seen.due, seen.sent, seen.ended, outcome, seen.cut, seen.elapsed, "KeyError: 1")
+
+    report = on_clock(Spoilt(SimulatedService(8, constant(0.02)), failing))
+    assert report.rate <= 62
+    assert max(step.errors for step in report.steps) == pytest.approx(0.05, abs=0.01)
+
+    def silent(number, step, seen):
+        return Seen(seen.due, seen.sent, np.full(len(seen.due), math.inf),
+                    np.full(len(seen.due), LOST, np.uint8), False, 30.0)  # fmt: skip
+
+    with pytest.raises(wf.loadtest.CapacityError, match="without an answer"):
+        on_clock(Spoilt(SimulatedService(8, constant(0.02)), silent))
+
+
+def test_numbers_in_flight():
+    assert list(in_flights(17)) == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert list(in_flights(1)) == [1]

@@ -1,0 +1,82 @@
+"""A report as text, picture and file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from support.load_steps import on_clock
+from support.simulated_service import SimulatedService, exponential
+
+import waterfill as wf
+
+
+@pytest.fixture(scope="module")
+def report():
+    return on_clock(SimulatedService(4, exponential(0.03), seed=1))
+
+
+def test_a_file_holds_all_of_it(report, tmp_path):
+    path = tmp_path / "capacity.json"
+    report.save(path)
+    assert wf.loadtest.CapacityReport.load(path) == report
+    assert wf.loadtest.CapacityReport.load(str(path)) == report
+    document = json.loads(path.read_text())
+    assert document["format"] == "waterfill capacity report"
+    assert document["machine"]["waterfill"] == wf.__version__
+    assert document["created"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "is no capacity report"),
+        ({"version": 2}, "is a capacity report of version 2, known is 1"),
+        ({"limit": 0}, "limit=0 must be above 0"),
+        ({"limit": 2.5}, "limit=2.5 must be an int"),
+        ({"limit": True}, "limit=True must be above 0"),
+        ({"floor": 10**6}, "limit must be from floor to ceiling"),
+        ({"unloaded": "a"}, "unloaded='a' must be above 0"),
+        ({"rate": None}, "rate=None must be above 0"),
+        ({"slo": {"p99": -1}}, "p99=-1 must be at least 0"),
+        ({"slo": 3}, "is damaged"),
+        ({"steps": [{"kind": "open"}]}, "is damaged"),
+    ],
+)
+def test_another_file_is_told_apart(report, tmp_path, change, message):
+    path = tmp_path / "capacity.json"
+    path.write_text(json.dumps(report.to_dict() | change))
+    with pytest.raises(wf.FormatError, match=message) as caught:
+        wf.loadtest.CapacityReport.load(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "\xff", '{"format": 1}', "[" * 10_000])
+def test_no_file_of_ours_is_told_apart(tmp_path, text):
+    path = tmp_path / "capacity.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(wf.FormatError, match="capacity report"):
+        wf.loadtest.CapacityReport.load(path)
+    with pytest.raises(FileNotFoundError):
+        wf.loadtest.CapacityReport.load(tmp_path / "none.json")
+
+
+def test_the_text_is_a_table(report):
+    lines = str(report).splitlines()
+    assert lines[0].endswith("requests a second (99 % within 200 ms, at most 1 % in vain)")
+    assert lines[1].startswith(f"limit {report.limit} in flight, from {report.floor} to ")
+    assert len(lines) == 6 + len(report.steps)
+    assert all(len(line) <= 80 for line in lines)
+    rest = dataclasses.replace(report, complete=False, notes=("so",))
+    assert str(rest).splitlines()[-2].endswith("INCOMPLETE")
+    assert str(rest).splitlines()[-1] == "note: so"
+
+
+def test_the_picture(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "capacity.png"
+    figure = report.plot(path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert len(figure.axes) == 4
+    assert f"limit {report.limit} in flight" in figure.get_suptitle()

@@ -1,0 +1,45 @@
+"""What is foretold of memory and files, against memory and files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import waterfill as wf
+from waterfill.optimizer.measurement import bytes_per_vector
+
+
+@pytest.mark.parametrize("refine", [None, "int8", "float16"])
+@pytest.mark.parametrize("cells", [0, 16, 300])
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_bytes_of_a_vector_are_what_an_index_takes(clustered, metric, cells, refine):
+    codec = wf.Codec.train(clustered, wf.Plan.waterfill(wf.analyze(clustered), 7), cells=cells)
+    index = wf.IndexFlat(codec, metric, refine=refine)
+    index.add(np.tile(clustered, (200, 1)))
+    taken = index.nbytes / index.ntotal
+    assert bytes_per_vector(index) == pytest.approx(taken, rel=0.03)
+
+
+def test_an_estimate_is_near_the_truth(found, sample, tmp_path):
+    n = 120_000
+    index = wf.IndexFlat(found.codec, "l2", refine=found.best.settings.refine)
+    index.add(np.tile(sample, (30, 1)))
+    wf.write_index(index, tmp_path / "index.wf")
+    said = found.estimate(n, price_per_gb=2.5)
+    assert said.memory_bytes == pytest.approx(index.nbytes + len(found.codec.to_bytes()), rel=0.1)
+    assert said.file_bytes == pytest.approx((tmp_path / "index.wf").stat().st_size, rel=0.1)
+    assert said.cost_per_month == pytest.approx(2.5 * said.memory_bytes / 1e9)
+    assert said.recall == found.expected_recall(n)
+    assert 0 < said.load_seconds < 10
+    assert 0 < said.query_seconds < 1
+    assert found.estimate().n == 50_000
+    assert found.estimate().cost_per_month is None
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-5, ValueError), (1.5, TypeError)])
+def test_an_estimate_is_of_so_many_vectors(found, n, error):
+    for call in (found.estimate, found.expected_recall):
+        with pytest.raises(error, match="n"):
+            call(n)
+    with pytest.raises(ValueError, match="price_per_gb"):
+        found.estimate(5, price_per_gb=-1)

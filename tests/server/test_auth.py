@@ -1,0 +1,134 @@
+"""Who may ask: tokens, hosts, and services that do not start without."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import subprocess
+
+import httpx
+import pytest
+from support.asgi_server import serve
+from support.server_process import COMMAND
+
+import waterfill as wf
+from waterfill.server import ServerSettings, create_app
+
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture(scope="module")
+def guarded(files):
+    app = create_app(wf.read_index(files / "one.wf"), ServerSettings(token=TOKEN))
+    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+def test_a_token_opens(guarded, monkeypatch):
+    compared, compare = [], hmac.compare_digest
+
+    def seen(a, b):
+        compared.append((a, b))
+        return compare(a, b)
+
+    monkeypatch.setattr(hmac, "compare_digest", seen)
+    answer = guarded.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 200
+    assert compared == [(TOKEN.encode(), TOKEN.encode())]
+    other = {"authorization": f"bearer {TOKEN}", "host": "evil.example"}
+    assert guarded.get("/metrics", headers=other).status_code == 200  # the token is enough
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [("authorization", TOKEN)],
+        [("authorization", "Bearer")],
+        [("authorization", f"Bearer {TOKEN[:-1]}")],
+        [("authorization", f"Bearer {TOKEN}x")],
+        [("authorization", f"Basic {TOKEN}")],
+        [("authorization", f"Bearer {TOKEN}"), ("authorization", "Bearer other")],
+        [("authorization", b"Bearer \xff\xfe")],
+    ],
+)
+def test_nothing_else_does(guarded, given):
+    for path in ("/metrics", "/openapi.json", "/search", "/nowhere"):
+        answer = guarded.get(path, headers=given)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert TOKEN not in answer.text
+    for path in ("/healthz", "/readyz"):
+        assert guarded.get(path, headers=given).status_code == 200
+
+
+HOSTS = {
+    "localhost": 200,
+    "LOCALHOST:80": 200,
+    "127.0.0.1:9": 200,
+    "[::1]:8000": 200,
+    "search.example": 200,
+    "evil.example": 421,
+    "127.0.0.1.evil.example": 421,
+    "localhost@evil.example": 421,
+    "": 421,
+}
+
+
+def test_hosts_without_a_token(index):
+    app = create_app(index, ServerSettings(names=["search.example"]))
+    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for host, status in HOSTS.items():
+            for path in ("/metrics", "/healthz"):
+                answer = client.get(path, headers={"host": host})
+                assert answer.status_code == status
+                assert "access-control-allow-origin" not in answer.headers
+
+
+def run(*arguments, **environment):
+    """Run the command to its end, which must be soon."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | environment,
+    )
+
+
+def test_beyond_this_machine_a_token_is_needed(files):
+    found = run(files / "one.wf", "--host", "0.0.0.0", "--port", "0")
+    assert found.returncode == 2
+    assert "--host 0.0.0.0 is reached from other machines: give --token-file" in found.stderr
+    found = run(files / "one.wf", "--host", "0.0.0.0", WATERFILL_TOKEN="short")
+    assert found.returncode == 2
+    assert "WATERFILL_TOKEN has 5 characters, wanted are 16 or more" in found.stderr
+    assert "short" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--limit", "4", "--report", "x.json"], "--limit and --report both say the limit"),
+        (["--adaptive"], "--adaptive needs --report"),
+        (["--overlap", "0.5"], "need --canary"),
+        (["--canary", "asked.npy"], "give --overlap, or --recall-drop"),
+        (["--swap-folder", "nowhere"], "is no directory"),
+    ],
+)
+def test_options_that_do_not_go_together(files, options, words):
+    found = run(files / "one.wf", "--port", "0", *options)
+    assert found.returncode == 2
+    assert words in found.stderr
+
+
+def test_a_file_that_is_no_index(files):
+    found = run(files / "bad.wf", "--port", "0")
+    assert found.returncode == 1
+    assert "not an index of waterfill" in found.stderr
+
+
+@pytest.mark.parametrize("token", ["x" * 15, "a b" * 9, "é" * 20, ""])
+def test_tokens_that_are_none(token):
+    with pytest.raises(ValueError, match="token has"):
+        ServerSettings(token=token)

@@ -1,0 +1,168 @@
+"""The process itself: it starts, drains under load while indexes are swapped, saves, and ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import threading
+import time
+
+import httpx
+import numpy as np
+from support.concurrency import PATIENCE, until
+from support.server_process import Process, serving
+
+import waterfill as wf
+
+CLIENTS = 10
+FLOATS = {"Content-Type": "application/octet-stream"}
+JSON = {"Content-Type": "application/json"}
+
+
+class Balancer:
+    """Clients with connections that stay, who go elsewhere when /readyz or an answer says so."""
+
+    def __init__(self, port, body):
+        self.port, self.body = port, body
+        self.away = threading.Event()  # no new connections
+        self.errors, self.answers, self.generations = [], 0, set()
+        self._lock = threading.Lock()
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+
+    def ask(self, connection, method, path, body=None, headers=FLOATS):
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer, json.loads(answer.read())
+
+    def search(self):
+        connection = None
+        while connection is not None or not self.away.is_set():
+            connection = connection or self.connect()
+            answer, found = self.ask(connection, "POST", "/search?k=5", self.body)
+            assert answer.status == 200, found
+            with self._lock:
+                self.answers += 1
+                self.generations.add(found["generation"])
+            if answer.getheader("connection") == "close" or self.away.is_set():
+                connection.close()
+                connection = None
+
+    def watch(self):
+        while not self.away.wait(0.05):
+            connection = self.connect()
+            if self.ask(connection, "GET", "/readyz")[0].status == 503:
+                self.away.set()
+            connection.close()
+
+    def swap(self):
+        number = 0
+        while not self.away.wait(0.05):
+            connection = self.connect()
+            body = json.dumps({"file": ("two.wf", "one.wf")[number % 2]})
+            answer, found = self.ask(connection, "POST", "/swap", body, JSON)
+            assert answer.status == 200, found
+            connection.close()
+            number += 1
+
+    def run(self, *calls):
+        def kept(call):
+            try:
+                call()
+            except BaseException as error:
+                self.errors.append(error)
+                self.away.set()
+
+        threads = [threading.Thread(target=kept, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+        return threads
+
+
+def test_draining_under_load_fails_no_request(files, rows):
+    options = ("--drain-seconds", "1", "--limit", "64", "--swap-folder", files)
+    with serving(files / "one.wf", *options) as process:
+        balancer = Balancer(process.port, rows[:1].tobytes())
+        searches = [balancer.search] * CLIENTS
+        threads = balancer.run(*searches, balancer.watch, balancer.swap)
+        time.sleep(1)
+        process.child.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert process.end() == 0
+    assert not balancer.errors
+    assert balancer.answers > CLIENTS
+    assert len(balancer.generations) > 3
+    assert "closing the listener" in process.said
+    assert "is lost" in process.said  # what was swapped in
+
+
+def test_what_runs_is_waited_for_and_what_was_added_is_saved(files, rows, tmp_path):
+    path, body = tmp_path / "kept.wf", rows[:1].tobytes()
+    path.write_bytes((files / "one.wf").read_bytes())
+    with serving(path, "--drain-seconds", "0", "--save") as process:
+        added = httpx.post(f"{process.url}/add", json={"vectors": rows[:1].tolist()})
+        assert added.status_code == 200
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
+        connection.putrequest("POST", "/search")
+        for name, value in (FLOATS | {"Content-Length": str(len(body))}).items():
+            connection.putheader(name, value)
+        connection.endheaders(body[:10])
+        until(
+            lambda: (
+                'waterfill_in_flight{limiter="service"} 1.0'
+                in httpx.get(f"{process.url}/metrics").text
+            )
+        )
+        process.child.send_signal(signal.SIGINT)
+        process.wait_for("closing the listener")
+        connection.send(body[10:])
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.getheader("connection") == "close"
+        connection.close()
+        assert process.end() == 0
+    assert "saved 1,001 vectors" in process.said
+    assert wf.read_index(path).ntotal == 1001
+    assert [each.name for each in tmp_path.iterdir()] == ["kept.wf"]
+
+
+def test_a_second_signal_ends_at_once(files):
+    with serving(files / "one.wf", "--drain-seconds", "60") as process:
+        process.child.send_signal(signal.SIGTERM)
+        until(lambda: httpx.get(f"{process.url}/readyz").status_code == 503)
+        process.child.send_signal(signal.SIGTERM)
+        assert process.end() == 128 + signal.SIGTERM
+
+
+def test_a_damaged_file(files, tmp_path):
+    data = bytearray((files / "one.wf").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.wf").write_bytes(data)
+    process = Process(tmp_path / "damaged.wf")
+    assert process.end() == 1
+    assert "the index cannot be read" in process.said
+    assert "Traceback" not in process.said
+
+
+def test_the_limit_of_a_report_and_the_gate_of_a_canary(files, rows, tmp_path):
+    def search():
+        time.sleep(0.001)
+
+    report = wf.capacity_test(
+        search, [20], 0.2, wf.loadtest.Slo(1, 0.2), most_rate=20, most_in_flight=3, tolerance=1
+    )
+    report.save(tmp_path / "report.json")
+    np.save(tmp_path / "asked.npy", rows[:50])
+    gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99")
+    options = ("--swap-folder", files, "--report", tmp_path / "report.json", "--adaptive")
+    with serving(files / "one.wf", *options, *gate, "--drain-seconds", "0") as process:
+        assert f"{report.limit} requests at once" in process.said
+        refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
+        assert refused.status_code == 409
+        assert "overlap" in refused.json()["reasons"][0]
+        assert httpx.post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
+        process.child.send_signal(signal.SIGTERM)
+        assert process.end() == 0

@@ -1,0 +1,24 @@
+"""Examples of the pages in docs/, run as they are written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+DATA = Path(__file__).parents[1] / "samples"
+
+needs_docs = pytest.mark.skipif(not DOCS.exists(), reason="an installed package has no docs")
+
+
+def run_example(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the one example of a page beside the sample; return its names."""
+    monkeypatch.chdir(DATA)
+    path = DOCS / page
+    (example,) = re.findall(r"```python\n(.+?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example, str(path), "exec"), names)
+    return names
