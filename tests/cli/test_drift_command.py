@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_runner import DATA, Runner
+from support.command_runner import Runner
 
 import waterfill as wf
 
-BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
+QUERY = "query.npy"
 OLD = 2600
 
 
@@ -25,23 +25,30 @@ def turned(base: np.ndarray, rows: np.ndarray, directions: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def days(tmp_path_factory: pytest.TempPathFactory, base) -> Path:
+def sample(base_64) -> np.ndarray:
+    """Sentences, with a spectrum that falls as that of all 384 dimensions does."""
+    return (base_64 * np.geomspace(1, 0.1, 64)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory, sample, queries_64) -> Path:
     """Sentences of two times; later ones turned a little, far, and everywhere; states."""
     directory = tmp_path_factory.mktemp("days")
-    old, new = base[:OLD], base[OLD:]
-    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((384, 384)))[0]
+    old, new = sample[:OLD], sample[OLD:]
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
     for name, rows in {
         "old": old,
         "new": new,
-        "far": turned(base, new, 200),
+        "far": turned(sample, new, 40),
         "model": (new @ turn).astype(np.float32),
-        "few": new[:7],
-        "shifted": new + 0.05 * np.eye(384, dtype=np.float32)[7],
+        "few": new[14:21],
+        "query": (queries_64 * np.geomspace(1, 0.1, 64)).astype(np.float32),
+        "shifted": new + 0.05 * np.eye(64, dtype=np.float32)[7],
     }.items():
         np.save(directory / f"{name}.npy", rows)
     run = Runner(directory)
-    run("train", "old.npy", "--code-bytes", 24, "-o", "codec.wf")
-    run("drift", "old.npy", "new.npy", "--code-bytes", 24, "--canary", "--save", "state.drift")
+    run("train", "old.npy", "--code-bytes", 12, "-o", "codec.wf")
+    run("drift", "old.npy", "new.npy", "--code-bytes", 12, "--canary", "--save", "state.drift")
     return directory
 
 
@@ -95,20 +102,20 @@ def test_another_model_is_3(look):
     assert "decision  embed again" in page
 
 
-def test_it_is_what_the_library_says(look, base):
+def test_it_is_what_the_library_says(look, sample):
+    queries = np.load(look.directory / QUERY)
     arguments = ("--codec", "codec.wf", "--canary", "--seed", 4, "-k", 5, "--metric", "l2")
     files = ("--queries", QUERY, "--new-queries", QUERY)
     # Its own rows would leave none to compare with: the later ones are the baseline here.
     found = look("drift", "new.npy", "old.npy", *arguments, *files, "--json").document
-    queries = np.load(QUERY).astype(np.float32)
     monitor = wf.DriftMonitor.from_codec(
         wf.read_codec(look.directory / "codec.wf"),
-        base[OLD:],
+        sample[OLD:],
         queries=queries,
         metric="l2",
         seed=4,
     )
-    monitor.update(base[:OLD])
+    monitor.update(sample[:OLD])
     monitor.update_queries(queries)
     report = monitor.report().to_dict()
     assert {name: found[name] for name in ("data", "queries", "model", "error_ratio")} == {
@@ -130,7 +137,7 @@ def test_looks_are_counted_in_a_state(look, days, tmp_path):
     assert wf.DriftMonitor.load(state).nbytes == before.nbytes
 
 
-def test_blocks(look, days, base):
+def test_blocks(look, days):
     labels = [f"session {i // 10}" for i in range(4800)]
     (days / "old.txt").write_text("\n".join(labels[:OLD]) + "\n")
     np.save(days / "new-blocks.npy", np.array(labels[OLD:]))

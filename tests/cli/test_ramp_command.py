@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from support.command_runner import COMMAND, DATA, environment
+from support.command_runner import COMMAND, environment
 from support.http_server import Quiet, listening
 
 import waterfill as wf
@@ -30,9 +30,10 @@ def server():
         yield made
 
 
-@pytest.mark.parametrize("queries", [[], ["--queries", DATA / "query.npy"]])
-def test_an_index_is_ramped(run, made, queries):
+@pytest.mark.parametrize("with_queries", [False, True])
+def test_an_index_is_ramped(run, made, with_queries):
     pytest.importorskip("matplotlib")
+    queries = ["--queries", made / "query.npy"] if with_queries else []
     files = ("--out", "report.json", "--picture", "curve.png")
     done = run("ramp", "--index", made / "flat.wf", *queries, *SHORT, *files)
     report = wf.loadtest.CapacityReport.load(run.directory / "report.json")

@@ -34,11 +34,13 @@ def turned(base, rows, directions=200):
 
 
 @pytest.fixture(scope="session")
-def reports(base, queries) -> dict[str, wf.drift.DriftReport]:
-    """Real reports of all kinds."""
-    codec = wf.Recipe(384, 24).train(base[: OLD // 2], "ip")
+def reports(base_64, queries_64) -> dict[str, wf.drift.DriftReport]:
+    """Real reports of all kinds, of sentences with a spectrum that falls."""
+    falling = np.geomspace(1, 0.15, 64, dtype=np.float32)
+    base, queries = base_64 * falling, queries_64 * falling
+    codec = wf.Recipe(64, 12).train(base[: OLD // 2], "ip")
     old, new = base[OLD // 2 : OLD], base[OLD:]
-    everywhere = np.linalg.qr(np.random.default_rng(1).standard_normal((384, 384)))[0]
+    everywhere = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
     canary = wf.drift.Canary(queries[:100], old)
     full = wf.DriftMonitor.from_codec(
         codec, old, queries=queries[:100], probes=base[:64], canary=canary
@@ -53,7 +55,7 @@ def reports(base, queries) -> dict[str, wf.drift.DriftReport]:
             copy.update_probes(probes)
         return copy.report(measured)
 
-    far, other = turned(base, new), (new @ everywhere).astype(np.float32)
+    far, other = turned(base, new, 40), (new @ everywhere).astype(np.float32)
     asked = (queries[100:] @ everywhere).astype(np.float32)
     probes = (base[:64] @ everywhere).astype(np.float32)
     bad = new.copy()
@@ -63,8 +65,8 @@ def reports(base, queries) -> dict[str, wf.drift.DriftReport]:
     return {
         "none": seen(full, new, queries[100:], base[:64]),
         "none, bare": seen(bare, new),
-        "one": seen(bare, new + 0.05 * np.eye(384, dtype=np.float32)[7]),
-        "far": seen(full, far, measured=wf.drift.Canary(turned(base, queries[100:]), far)),
+        "one": seen(bare, new + 0.05 * np.eye(64, dtype=np.float32)[7]),
+        "far": seen(full, far, measured=wf.drift.Canary(turned(base, queries[100:], 40), far)),
         "another": seen(full, other, asked, probes, wf.drift.Canary(asked, other)),
         "bad": seen(full, bad),
         "few": seen(bare, new[:3]),
@@ -151,7 +153,7 @@ def test_bars_are_what_was_found(reports):
 def test_all_reports_are_drawn_within_their_figure(reports):
     for report in reports.values():
         figure, file = report.plot(), io.BytesIO()
-        figure.savefig(file, format="png", dpi=60)
+        figure.savefig(file, format="png", dpi=40)
         assert len(file.getvalue()) > 1000
         for axis in figure.axes:
             assert axis.has_data()

@@ -22,6 +22,7 @@ from waterfill.loadtest.http_target import NotAllowedError, Url
 from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
 
+_RATES = ",".join(map(str, RATES))
 _MOST_QUERIES = 10_000  # that are kept in memory, and asked in turn
 
 
@@ -60,8 +61,13 @@ def ramp(
         ),
     ] = False,
     rates: Annotated[
-        str, _number("--rates", "N,N,...", "Requests a second to begin with, rising.")
-    ] = ",".join(map(str, RATES)),
+        str,
+        _option(
+            "--rates",
+            "N,N,...",
+            f"Rates to start with, in requests per second, rising (default: {_RATES}).",
+        ),
+    ] = _RATES,
     step_seconds: Annotated[
         float, _number("--step-seconds", "S", "Of a rate; up to 16 times as long where it is near.")
     ] = 10.0,
