@@ -33,10 +33,7 @@ def test_help_has_an_example_and_fits(run, command):
     page = run(command, "--help").out
     assert f"\n    waterfill {command} " in page
     assert "--json" in page
-    description, _, options = page.partition("Example:")
-    examples, _, options = options.partition("Options:")
-    assert max(map(len, (description + options).splitlines())) <= 80
-    assert max(map(len, examples.splitlines())) <= 100  # they stay one line each
+    assert max(map(len, page.splitlines())) <= 80
 
 
 def test_analyze(run, base):

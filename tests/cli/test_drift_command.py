@@ -77,7 +77,7 @@ def test_drift_that_costs_nothing_is_0(look):
     assert done["data"]["moved"]["first"][0]["number"] == 7
     assert done["decision"]["answer"] == "fine"
     done = look("drift", "old.npy", "shifted.npy", "--no-errors")
-    assert "what it costs is not known; --canary measures it" in " ".join(done.out.split())
+    assert "at an unknown loss of recall; --canary measures it" in " ".join(done.out.split())
 
 
 def test_an_estimate_asks_for_a_canary_and_a_canary_for_retraining(look):
@@ -99,7 +99,7 @@ def test_another_model_is_3(look):
     assert answer(done) == "model"
     page = look("drift", "old.npy", "model.npy", "--no-errors", code=3).out
     assert page.startswith("model.npy")
-    assert "decision  embed again" in page
+    assert "decision  re-embed" in page
 
 
 def test_it_is_what_the_library_says(look, sample):
@@ -146,7 +146,7 @@ def test_blocks(look, days):
     assert not found["drift"]
     (days / "one.txt").write_text("a\n" * 2200)
     error = look("drift", "old.npy", "new.npy", "--blocks", "one.txt", code=1).err
-    assert "2,200 rows in 1 blocks tell nothing; at least 8" in error
+    assert "expected at least 8 blocks of rows, got 1 (2,200 rows)" in error
     assert (
         "2200 rows of new.npy"
         in look("drift", "old.npy", "new.npy", "--blocks", "old.txt", code=1).err
@@ -154,9 +154,15 @@ def test_blocks(look, days):
 
 
 BAD_DATA = {
-    "too few": (["old.npy", "few.npy"], "few.npy: 7 rows in 7 blocks tell nothing"),
-    "no half": (["few.npy", "new.npy"], "few.npy: has 7 rows; at least 1000"),
-    "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary: few.npy"),
+    "too few": (
+        ["old.npy", "few.npy"],
+        "few.npy: expected at least 8 blocks of rows, got 7 (7 rows)",
+    ),
+    "no half": (
+        ["few.npy", "new.npy"],
+        "few.npy: expected at least 1000 rows, of which half train a codec, got 7",
+    ),
+    "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary in few.npy"),
     "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
     "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
     "no vectors": (["codec.wf", "new.npy"], "ending '.wf' is not known"),
@@ -169,17 +175,20 @@ BAD_USAGE = {
     "loss": (["old.npy", "new.npy", "--max-recall-loss", 2], "--max-recall-loss=2 must be"),
     "trained": (
         ["old.npy", "new.npy", "--codec", "codec.wf", "--code-bytes", 8],
-        "--code-bytes is for training",
+        "--code-bytes applies to training",
     ),
     "alone": (["old.npy", "new.npy", "--new-queries", QUERY], "needs --queries"),
-    "settled": (["state.drift", "new.npy", "--alpha", 0.1], "state.drift is a state"),
-    "errors": (["state.drift", "new.npy", "--no-errors"], "--no-errors is for a baseline"),
-    "other k": (["state.drift", "new.npy", "--canary", "-k", 3], "state.drift has -k 10"),
+    "settled": (["state.drift", "new.npy", "--alpha", 0.1], "state.drift is a saved state"),
+    "errors": (["state.drift", "new.npy", "--no-errors"], "--no-errors applies to a baseline"),
+    "other k": (
+        ["state.drift", "new.npy", "--canary", "-k", 3],
+        "expected -k 10, as in the canary of state.drift",
+    ),
     "unknown queries": (
         ["state.drift", "new.npy", "--new-queries", QUERY],
         "state.drift was saved without --queries",
     ),
-    "an input": (["old.npy", "new.npy", "--save", "old.npy"], "--save old.npy is a file that"),
+    "an input": (["old.npy", "new.npy", "--save", "old.npy"], "--save old.npy is an input file"),
 }
 
 

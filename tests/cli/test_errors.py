@@ -30,37 +30,43 @@ BAD_USAGE = {
     "a negative seed": (["train", BASE, "--seed", -1, "-o", "x"], "--seed=-1 must be from 0"),
     "no lists": (["build", BASE, "--nlist", 0, "-o", "x"], "--nlist=0 must be at least 1"),
     "no threads": (["analyze", BASE, "--threads", 0], "--threads=0 must be from 1"),
-    "no such directory": (["train", BASE, "-o", "no/x.wf"], "there is no directory"),
+    "no such directory": (["train", BASE, "-o", "no/x.wf"], "does not exist; create it"),
     "a directory": (["train", BASE, "-o", "."], "-o . is a directory"),
-    "the input": (["build", "own.npy", "-o", "own.npy"], "-o own.npy is a file that is read"),
+    "the input": (["build", "own.npy", "-o", "own.npy"], "-o own.npy is an input file"),
     "no goal": (["optimize", BASE], "--target-recall R, --max-bytes N or --objective NAME"),
     "two trainings": (
         ["build", BASE, "--codec", "codec.wf", "--code-bytes", 8, "-o", "x"],
-        "--code-bytes is for training",
+        "--code-bytes applies to training",
     ),
     "other lists": (
         ["build", BASE, "--codec", "codec.wf", "--nlist", 7, "-o", "x"],
-        "--nlist 7 needs a codec of as many cells",
+        "--nlist 7: expected a codec of 7 cells, got 32 in codec.wf",
     ),
     "a key without queries": (
         ["train", BASE, "--queries-key", "a", "-o", "x"],
-        "--queries-key a needs --queries",
+        "--queries-key a needs --queries FILE",
     ),
-    "lists of a flat index": (["search", "flat.wf", QUERY, "--nprobe", 2], "inverted lists"),
+    "lists of a flat index": (
+        ["search", "flat.wf", QUERY, "--nprobe", 2],
+        "--nprobe 2 needs inverted lists; flat.wf",
+    ),
     "no neighbours": (["search", "flat.wf", QUERY, "-k", 0], "-k=0 must be at least 1"),
 }
 BAD_DATA = {
     "no such file": (["analyze", "none.npy"], "none.npy: No such file"),
     "another ending": (["analyze", "x.csv"], "x.csv: ending '.csv' is not known"),
     "damaged": (["analyze", "damaged.npy"], "damaged.npy: not an array"),
-    "no rows": (["analyze", "empty.npy"], "empty.npy: has no rows"),
+    "no rows": (["analyze", "empty.npy"], "empty.npy: expected at least 1 row, got 0"),
     "NaN": (["build", "nan.npy", "-o", "x"], "nan.npy: row 3700 "),
-    "other dimensions": (["search", "flat.wf", "own.npy"], "own.npy: queries of 8 dimensions"),
+    "other dimensions": (
+        ["search", "flat.wf", "own.npy"],
+        "own.npy: expected queries of 64 dimensions, got 8",
+    ),
     "other shards": (["build", BASE, "own.npy", "-o", "x"], "own.npy has 8 dimensions"),
     "other vectors": (["encode", "codec.wf", "own.npy", "-o", "x"], "own.npy has 8 dimensions"),
     "no codec": (["encode", BASE, BASE, "-o", "x"], "base.npy: "),
     "no index": (["search", "codec.wf", QUERY], "codec.wf: holds a codec"),
-    "no file of ours": (["info", BASE], "there is waterfill analyze"),
+    "no file of ours": (["info", BASE], "base.npy: expected a waterfill codec or index"),
     "a damaged index": (["info", "damaged.wf"], "damaged.wf: "),
 }
 
@@ -126,7 +132,7 @@ def test_an_interrupt_leaves_no_file(run, made, monkeypatch, place):
     }[place]
     monkeypatch.setattr(owner, name, interrupt)
     done = run("build", made / "base.npy", "-o", "x.wf", code=130)
-    assert (done.out, done.err) == ("", "waterfill: interrupted; nothing half-written is left\n")
+    assert (done.out, done.err) == ("", "waterfill: interrupted; no partial file is left\n")
     assert os.listdir(run.directory) == []
 
 
@@ -150,7 +156,7 @@ def test_a_signal_while_a_process_trains(run, base):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert out == ""
-    assert err == "waterfill: interrupted; nothing half-written is left\n"
+    assert err == "waterfill: interrupted; no partial file is left\n"
     assert os.listdir(run.directory) == ["big.npy"]
 
 

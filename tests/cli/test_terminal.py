@@ -92,7 +92,7 @@ def test_a_bar_has_a_rate_and_the_time_left(big, made):
 
 
 def test_training_shows_the_time_that_passes(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_PATIENCE", 0.0)
+    monkeypatch.setattr(output, "_DELAY", 0.0)
     arguments = (made / "base.npy", "--code-bytes", 12, "--effort", "best", "-o", "codec.wf")
     code, shown = in_terminal(tmp_path, "train", *arguments)
     assert code == 0
@@ -101,13 +101,13 @@ def test_training_shows_the_time_that_passes(made, tmp_path, monkeypatch):
 
 
 def test_a_quick_command_shows_no_bar(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_PATIENCE", 600.0)
+    monkeypatch.setattr(output, "_DELAY", 600.0)
     arguments = ("encode", made / "codec.wf", made / "base.npy", "-o", "codes.npy")
     assert in_terminal(tmp_path, *arguments) == (0, "")
 
 
 def test_a_pipe_gets_no_bar(made, run, base_64, monkeypatch):
-    monkeypatch.setattr(output, "_PATIENCE", 0.0)
+    monkeypatch.setattr(output, "_DELAY", 0.0)
     np.save(run.directory / "far.npy", 1e9 * base_64)
     done = run("encode", made / "codec.wf", "far.npy", "-o", "codes.npy")
     assert done.err.count("\n") == 1  # a warning: all are far from what the codec was trained on

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
-from waterfill.cli.commands import analyze as bench
+from waterfill.cli.commands import bench
 from waterfill.evaluation.faiss_peers import measure_peers
 
 
@@ -32,7 +32,7 @@ def test_optimize(run, made):
 def test_optimize_for_people(run, made):
     arguments = ("--target-recall", 0.7, "--accuracy", "forgiving_accuracy", "--time-budget", 0)
     page = run("optimize", made / "base.npy", *arguments, "--queries", made / "query.npy").out
-    for words in ("recall@10", "What to expect", "No other trial beats these", "stopped early"):
+    for words in ("recall@10", "Estimates", "Pareto frontier", "stopped early"):
         assert words in page
 
 
@@ -43,7 +43,7 @@ def test_optimize_refuses_what_cannot_be(run, made):
     both = ("--target-recall", 0.5, "--max-bytes", 9)
     said = run("optimize", made / "base.npy", *both, code=2)
     assert said.err.startswith("waterfill: --target-recall=0.5 does not go with max_bytes")
-    assert "say what is wanted" in run("optimize", made / "base.npy", code=2).err
+    assert "an objective is missing" in run("optimize", made / "base.npy", code=2).err
 
 
 def test_a_target_out_of_reach_is_told_by_the_exit_code(run, made):
@@ -62,7 +62,7 @@ def test_report(run, made, base_64):
     assert page.lower().startswith("<!doctype html")
     assert "RaBitQ" in page
     same = run("report", made / "base.npy", *arguments, "--codec", "page.html", code=2)
-    assert "--codec page.html is the page's name" in same.err
+    assert "--codec page.html is also the name of the page" in same.err
     run("report", "small.npy", *arguments, "--no-peers", "--codec", "best.wf")
     assert wf.read_codec(run.directory / "best.wf").manifest.objective
     assert "RaBitQ" not in (run.directory / "page.html").read_text().split("<script")[0]
@@ -99,7 +99,7 @@ def test_reproduce(run, made, base_64):
     info = run("info", made / "codec.wf", "--json").document
     for document in (info, info["manifest"]):
         (run.directory / "manifest.json").write_text(json.dumps(document))
-        assert "the same codes" in run("reproduce", "manifest.json", made / "base.npy").out
+        assert "identical codes" in run("reproduce", "manifest.json", made / "base.npy").out
 
 
 def test_what_was_optimized_is_reproduced(run, made):
@@ -120,7 +120,7 @@ def test_what_was_optimized_is_reproduced(run, made):
 
 def test_reproduce_wants_a_manifest(run, made):
     assert (
-        "nor a manifest; wanted is a codec"
+        "expected a codec, an index, or the output of"
         in run("reproduce", made / "query.npy", made / "query.npy", code=1).err
     )
 

@@ -67,9 +67,9 @@ class Runner:
             mock.patch.object(sys, "argv", ["waterfill", *map(str, arguments)]),
             mock.patch.dict(os.environ, environment(**env), clear=True),
             _process_state(self.directory),
+            pytest.raises(SystemExit) as ended,
         ):
-            with pytest.raises(SystemExit) as ended:
-                main()
+            main()
         assert isinstance(ended.value.code, int)
         return ended.value.code
 
