@@ -196,7 +196,7 @@ def test_a_point_tells_its_numbers(browser, page, peers):
     browser.run("arguments[0].scrollIntoView({block: 'center'})", point)
     ActionChains(browser.driver).move_to_element(point).perform()
     tip = "document.querySelector('#vg-tooltip-element.visible')?.textContent ?? ''"
-    browser.wait(lambda: "queries a second" in browser.run(tip))
+    browser.wait(lambda: "queries per second" in browser.run(tip))
 
 
 def test_odd_results_are_drawn(browser, odd_pages):

@@ -20,7 +20,7 @@ from waterfill.drift.model_change import Model
 matplotlib = pytest.importorskip("matplotlib")
 
 OLD = 2600
-FAMILIES, MOVED, ENERGY = "Families of tests", "What moved", "Energy of the vectors"
+FAMILIES, MOVED = "Test families", "What moved in"
 
 
 def turned(base, rows, directions=200):
@@ -96,11 +96,11 @@ def test_tables_say_what_the_report_says(reports):
     for one in report.data.moved.first:
         assert f"{one.kind} {one.number}" in said
     assert f"{report.cost.gap:.3f} ({report.cost.gap_low:.3f}" in said
-    assert "none were given" not in Words(reports["another"]._repr_html_()).text
-    assert "64 of 64 come out otherwise" in Words(reports["another"]._repr_html_()).text
+    assert "probes none" not in Words(reports["another"]._repr_html_()).text
+    assert "64 of 64 changed" in Words(reports["another"]._repr_html_()).text
     assert "No drift" in Words(reports["none"]._repr_html_()).text
     assert "100 queries against 100" in Words(reports["none"]._repr_html_()).text
-    assert "too few to tell" in Words(reports["few"]._repr_html_()).text
+    assert "too few to test" in Words(reports["few"]._repr_html_()).text
     assert "50 vectors so far" in Words(reports["learning"]._repr_html_()).text
     bad = Words(reports["bad"]._repr_html_()).text
     assert "nonfinite 9" in bad
@@ -124,17 +124,17 @@ def test_what_is_shown_is_escaped(reports):
 def test_a_figure_has_the_panels_that_there_is_something_for(reports):
     assert [name.split(":")[0] for name in titles(reports["far"])] == [
         FAMILIES,
-        "What moved, of vectors",
-        "Energy of the vectors by class of dimensions",
-        "Recall (measured; 95 %)",
+        "What moved in vectors",
+        "Energy of vectors by class of dimensions",
+        "Recall (measured, 95 % interval)",
     ]
     assert [name.split(":")[0] for name in titles(reports["none, bare"])] == [
         FAMILIES,
-        "Energy of the vectors by class of dimensions",
+        "Energy of vectors by class of dimensions",
     ]
     assert sum(name.startswith(FAMILIES) for name in titles(reports["another"])) == 2
     assert sum(name.startswith(MOVED) for name in titles(reports["another"])) == 2
-    assert titles(reports["none"])[-1] == "Recall (estimated; at most)"
+    assert titles(reports["none"])[-1] == "Recall (estimated, at most)"
     assert titles(reports["learning"]) == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from support.html_text import words_of
 
 import waterfill as wf
-from waterfill.reporting import sections
+from waterfill.reporting import page_sections
 
 CHARTS = ("recall", "growth", "spectrum", "bits", "distortion")
 
@@ -19,7 +19,7 @@ def test_it_answers_first(page, result):
     source = page.read_text(encoding="utf-8")
     heading = html.unescape(re.search(r"<h1>(.*?)</h1>", source)[1]).replace("\xa0", " ")
     assert heading == (
-        "64-dimensional float32 vectors fit in 13 bytes, 19.7 times smaller, and still find "
+        "64-dimensional float32 vectors fit in 13 bytes, 19.7 times smaller, and searches find "
         f"{100 * result.growth.at(2_000_000).recall:.1f} % of the 10 true nearest neighbours among "
         "2 million."
     )
@@ -29,7 +29,7 @@ def test_it_tells_the_whole_story(page, result, peers):
     text = words_of(page)
     assert result.reason in text
     assert "2 million" in text
-    assert "price a month" in text
+    assert "price per month" in text
     for peer in peers:
         assert peer.name in text
     for chart in CHARTS:
@@ -67,8 +67,8 @@ def test_odd_results(odd_pages):
         ("l2", "Euclidean distance"),
         ("no speed", "not measured"),
         ("findings", "40 rows have a NaN or an infinity"),
-        ("l2", "Nothing to worry about"),
-        ("stopped", "stopped before its end"),
+        ("l2", "No findings."),
+        ("stopped", "was stopped early"),
         ("few rows", "fewer than"),
         ("markup", "<script>alert(1)</script> & $$answer $title"),
     ],
@@ -97,7 +97,7 @@ def test_a_codecs_record_is_shown(result, page):
 def test_a_codec_without_a_record(odd, tmp_path, monkeypatch):
     monkeypatch.setattr(wf.Codec, "manifest", None)
     text = words_of(wf.report(odd["l2"], tmp_path / "report.html", peers=False))
-    assert "carries no record" in text
+    assert "This codec has no manifest." in text
 
 
 @pytest.mark.parametrize("asked", [0, 100])
@@ -109,7 +109,7 @@ def test_what_optimize_returns(clustered, tmp_path, asked):
     assert f"expected among {found.ntotal:,}" in text
     assert found.objective in text
     scope = {"x": found.split.base, "result": found}
-    exec(sections.recipe(found), scope)
+    exec(page_sections.recipe(found), scope)
     assert scope["codec"].manifest.codes_sha256 == found.codec.manifest.codes_sha256
 
 
@@ -153,7 +153,7 @@ def test_a_file_appears_whole_or_not_at_all(odd, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"result": 3}, TypeError, "result must be what optimize returns, got int"),
+        ({"result": 3}, TypeError, "result must be a Result as returned by optimize, got int"),
         ({"path": 3}, TypeError, "path must be a str"),
         ({"path": "no/such/directory/report.html"}, FileNotFoundError, "no/such/directory"),
         ({"peers": "all"}, TypeError, "peers must be True, False or a list of Peer"),
