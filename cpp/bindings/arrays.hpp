@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "waterfill/types.hpp"
+#include "waterfill/core/types.hpp"
 
 namespace waterfill {
 

@@ -1,7 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.hpp"
-#include "waterfill/analysis.hpp"
+#include "waterfill/analysis/sample_statistics.hpp"
 
 namespace waterfill {
 

@@ -3,9 +3,9 @@
 #include <optional>
 
 #include "arrays.hpp"
-#include "waterfill/codec.hpp"
-#include "waterfill/serialize.hpp"
-#include "waterfill/train.hpp"
+#include "waterfill/codec/codec.hpp"
+#include "waterfill/file/serialize.hpp"
+#include "waterfill/training/codec_training.hpp"
 
 namespace waterfill {
 namespace {

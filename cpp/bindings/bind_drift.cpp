@@ -1,7 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.hpp"
-#include "waterfill/block_sums.hpp"
+#include "waterfill/drift/block_sums.hpp"
 
 namespace waterfill {
 namespace {

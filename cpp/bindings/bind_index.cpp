@@ -3,8 +3,8 @@
 #include <optional>
 
 #include "arrays.hpp"
-#include "waterfill/index.hpp"
-#include "waterfill/serialize.hpp"
+#include "waterfill/file/serialize.hpp"
+#include "waterfill/index/index.hpp"
 
 namespace waterfill {
 namespace {

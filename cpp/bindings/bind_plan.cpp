@@ -1,7 +1,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.hpp"
-#include "waterfill/plan.hpp"
+#include "waterfill/plan/bit_allocation.hpp"
 
 namespace waterfill {
 namespace {

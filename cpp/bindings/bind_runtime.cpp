@@ -6,9 +6,9 @@
 #include "arrays.hpp"
 #include "dispatch.hpp"
 #include "kernels.hpp"
-#include "waterfill/format.hpp"
-#include "waterfill/inspect.hpp"
-#include "waterfill/parallel.hpp"
+#include "waterfill/core/row_validation.hpp"
+#include "waterfill/core/thread_pool.hpp"
+#include "waterfill/file/container.hpp"
 
 namespace waterfill {
 namespace {

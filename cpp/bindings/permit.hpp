@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "arrays.hpp"
-#include "waterfill/limiter.hpp"
+#include "waterfill/serving/limiter.hpp"
 
 namespace waterfill {
 

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "kernels.hpp"
-#include "waterfill/types.hpp"
+#include "waterfill/core/types.hpp"
 
 #if defined(WATERFILL_X86)
 #include <cpuid.h>
