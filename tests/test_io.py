@@ -113,7 +113,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         np.testing.assert_array_equal(lists, numbers)
         assert struct.unpack_from("<2I", image, table["CELLSPEC"][0]) == (
             cells,
-            index.codec._core.reach_rows,
+            index.codec._core.prune_sigma_rows,
         )
         assert table["CENTROID"][1] == cells * 20 * 4
     high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)

@@ -1,4 +1,4 @@
-// Permits, as a type of CPython's own, and what such types are made with.
+// The permit of an admitted request as a CPython type, and helpers for such types.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 namespace waterfill {
 
 py::object make_permit_type();
-// A permit for what has been admitted, or null and an error.
+// A permit for an admitted ticket, or null with a Python error.
 PyObject* new_permit(const std::shared_ptr<Limiter>& limiter, const Ticket& ticket);
 
 py::object new_type(PyType_Spec& spec);

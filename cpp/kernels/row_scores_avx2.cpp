@@ -1,5 +1,5 @@
-// Scores of full-length rows with AVX2 and F16C. Every sum and product as in rows_scalar.cpp: lane
-// l of register r is the scalar lane 8 r + l. Rules as in avx2.cpp.
+// Scores of refine rows with AVX2 and F16C, in the order of row_scores_scalar.cpp: lane l of
+// register r is the scalar lane 8 r + l. The rules of avx2.cpp apply.
 #include <immintrin.h>
 
 #include "kernels.hpp"
@@ -9,16 +9,16 @@ namespace {
 
 constexpr std::size_t kWide = 8, kRegisters = kRowLanes / kWide;
 
-// The first `count` of eight.
+// A mask of the first `count` of eight lanes.
 __m256i first_lanes(std::size_t count) {
   static const std::int32_t lanes[2 * kWide] = {-1, -1, -1, -1, -1, -1, -1, -1};
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes + kWide - count));
 }
 
-// A row gives eight values from the k-th on, or what is left of them, and zeros.
+// A row returns eight values from the k-th on; `rest` pads with zeros.
 
 struct Float32 {
-  const float* row;  // only an address: of any alignment
+  const float* row;  // may have any alignment
 
   explicit Float32(const void* data) : row(static_cast<const float*>(data)) {}
 
@@ -114,8 +114,12 @@ float score(const float* query, const void* data, std::size_t d) {
 }  // namespace
 
 RowKernels avx2_row_kernels() {
-  return {{score<Float32, Product>, score<Float16, Product>, score<Int8, Product>},
-          {score<Float32, Distance>, score<Float16, Distance>, score<Int8, Distance>}};
+  return {.product = {.float32 = score<Float32, Product>,
+                      .float16 = score<Float16, Product>,
+                      .int8 = score<Int8, Product>},
+          .distance = {.float32 = score<Float32, Distance>,
+                       .float16 = score<Float16, Distance>,
+                       .int8 = score<Int8, Distance>}};
 }
 
 }  // namespace waterfill

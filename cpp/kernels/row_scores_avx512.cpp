@@ -1,5 +1,5 @@
-// Scores of full-length rows with AVX-512 (F, BW, VL). Every sum and product as in rows_scalar.cpp:
-// lane l of register r is the scalar lane 16 r + l. Rules as in avx2.cpp.
+// Scores of refine rows with AVX-512 (F, BW, VL), in the order of row_scores_scalar.cpp: lane l of
+// register r is the scalar lane 16 r + l. The rules of avx2.cpp apply.
 #include <immintrin.h>
 
 #include "kernels.hpp"
@@ -9,10 +9,10 @@ namespace {
 
 constexpr std::size_t kWide = 16;
 
-// A row gives sixteen values from the k-th on; those outside the mask are zeros and not read.
+// A row returns sixteen values from the k-th on. Values outside the mask are zero and not read.
 
 struct Float32 {
-  const float* row;  // only an address: of any alignment
+  const float* row;  // may have any alignment
 
   explicit Float32(const void* data) : row(static_cast<const float*>(data)) {}
 
@@ -84,7 +84,7 @@ float score(const float* query, const void* data, std::size_t d) {
     back = _mm512_add_ps(back, term<Row, Score>(query, row, k + kWide, kAll));
   }
   if (k < d) {
-    const std::uint32_t left = (std::uint32_t{1} << (d - k)) - 1;  // a bit for each that is left
+    const std::uint32_t left = (std::uint32_t{1} << (d - k)) - 1;  // one bit per remaining value
     const auto first = static_cast<__mmask16>(left & kAll),
                second = static_cast<__mmask16>(left >> kWide);
     front = _mm512_add_ps(front, term<Row, Score>(query, row, k, first));
@@ -96,8 +96,12 @@ float score(const float* query, const void* data, std::size_t d) {
 }  // namespace
 
 RowKernels avx512_row_kernels() {
-  return {{score<Float32, Product>, score<Float16, Product>, score<Int8, Product>},
-          {score<Float32, Distance>, score<Float16, Distance>, score<Int8, Distance>}};
+  return {.product = {.float32 = score<Float32, Product>,
+                      .float16 = score<Float16, Product>,
+                      .int8 = score<Int8, Product>},
+          .distance = {.float32 = score<Float32, Distance>,
+                       .float16 = score<Float16, Distance>,
+                       .int8 = score<Int8, Distance>}};
 }
 
 }  // namespace waterfill

@@ -1,6 +1,6 @@
-// Scores of full-length rows with NEON, which converts float16 on every 64-bit ARM. Every sum and
-// product as in rows_scalar.cpp: lane l of register r is the scalar lane 4 r + l. Rules as in
-// neon.cpp.
+// Scores of refine rows with NEON, which converts float16 on every 64-bit ARM, in the order of
+// row_scores_scalar.cpp: lane l of register r is the scalar lane 4 r + l. The rules of neon.cpp
+// apply.
 #include <arm_neon.h>
 
 #include "kernels.hpp"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kWide = 4, kRegisters = kRowLanes / kWide;
 
-// A row gives four values from the k-th on, or what is left of them, and zeros.
+// A row returns four values from the k-th on; `rest` pads with zeros.
 
 template <class T>
 void copy(T* part, const char* row, std::size_t k, std::size_t count) {
@@ -24,7 +24,7 @@ struct Float32 {
 
   explicit Float32(const void* data) : row(static_cast<const char*>(data)) {}
 
-  float32x4_t four(std::size_t k) const {  // as bytes: of any alignment
+  float32x4_t four(std::size_t k) const {  // any alignment, hence bytes
     return vreinterpretq_f32_u8(vld1q_u8(reinterpret_cast<const std::uint8_t*>(row + 4 * k)));
   }
   float32x4_t rest(std::size_t k, std::size_t count) const {
@@ -127,8 +127,12 @@ float score(const float* query, const void* data, std::size_t d) {
 }  // namespace
 
 RowKernels neon_row_kernels() {
-  return {{score<Float32, Product>, score<Float16, Product>, score<Int8, Product>},
-          {score<Float32, Distance>, score<Float16, Distance>, score<Int8, Distance>}};
+  return {.product = {.float32 = score<Float32, Product>,
+                      .float16 = score<Float16, Product>,
+                      .int8 = score<Int8, Product>},
+          .distance = {.float32 = score<Float32, Distance>,
+                       .float16 = score<Float16, Distance>,
+                       .int8 = score<Int8, Distance>}};
 }
 
 }  // namespace waterfill

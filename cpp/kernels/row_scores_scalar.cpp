@@ -1,4 +1,4 @@
-// Scores of full-length rows, as the other instruction sets must give them.
+// Scalar scores of refine rows: the reference for the other instruction sets.
 #include <cstring>
 
 #include "float16.hpp"
@@ -23,7 +23,7 @@ struct Float32 {
 struct Float16 {
   const void* row;
 
-  float operator[](std::size_t k) const { return from_half(load<std::uint16_t>(row, k)); }
+  float operator[](std::size_t k) const { return from_float16(load<std::uint16_t>(row, k)); }
 };
 
 struct Int8 {
@@ -67,8 +67,10 @@ float distance(const float* query, const void* data, std::size_t d) {
 }  // namespace
 
 RowKernels scalar_row_kernels() {
-  return {{product<Float32>, product<Float16>, product<Int8>},
-          {distance<Float32>, distance<Float16>, distance<Int8>}};
+  return {
+      .product = {.float32 = product<Float32>, .float16 = product<Float16>, .int8 = product<Int8>},
+      .distance = {
+          .float32 = distance<Float32>, .float16 = distance<Float16>, .int8 = distance<Int8>}};
 }
 
 }  // namespace waterfill

@@ -35,17 +35,17 @@ double DuplicateCounter::duplicates() const {
   return std::ldexp(static_cast<double>(extra), static_cast<int>(level_));
 }
 
-Moments::Moments(std::vector<double> centre, double floor)
-    : d_(centre.size()),
+Moments::Moments(std::vector<double> center, double floor)
+    : d_(center.size()),
       stride_((d_ + 3) / 4 * 4),
-      centre_(std::move(centre)),
+      center_(std::move(center)),
       floor_(floor),
       minima_(d_, std::numeric_limits<float>::infinity()),
       maxima_(d_, -std::numeric_limits<float>::infinity()),
       z_sum_(d_, 0.0),
       wz_sum_(d_, 0.0),
       wzz_sum_(d_ * stride_, 0.0) {
-  require(d_ >= 1, "centre must have at least one value");
+  require(d_ >= 1, "center must have at least one value");
 }
 
 void Moments::record_norm(double squares) {
@@ -57,15 +57,14 @@ void Moments::record_norm(double squares) {
   norms_.squares += squares;
 }
 
-void Moments::note_nonfinite(std::uint64_t row) {
+void Moments::record_nonfinite(std::uint64_t row) {
   ++nonfinite_;
   if (first_nonfinite_.size() < kRememberedRows) first_nonfinite_.push_back(row);
 }
 
 void Moments::update(const Rows& rows) {
-  require(rows.d == d_,
-          "x has " + std::to_string(rows.d) + " dimensions; expected " + std::to_string(d_));
-  constexpr std::size_t kRows = 64;  // two buffers of 64 rows stay in the second-level cache
+  require_dimensions(rows, "x", d_);
+  constexpr std::size_t kRows = 64;  // two buffers of this size fit the second-level cache
   std::vector<double> z(kRows * stride_, 0.0), wz(kRows * stride_, 0.0);
   for (std::size_t start = 0; start < rows.n; start += kRows) {
     const std::size_t end = std::min(start + kRows, rows.n);
@@ -73,7 +72,7 @@ void Moments::update(const Rows& rows) {
     for (std::size_t i = start; i < end; ++i, ++seen_) {
       const float* row = rows.row(i);
       if (first_nonfinite_row({row, 1, d_}) == 0) {
-        note_nonfinite(seen_);
+        record_nonfinite(seen_);
         continue;
       }
       double* shifted = z.data() + used * stride_;
@@ -81,14 +80,14 @@ void Moments::update(const Rows& rows) {
       double squares = 0, distance = 0;
       for (std::size_t k = 0; k < d_; ++k) {
         squares += static_cast<double>(row[k]) * row[k];
-        shifted[k] = row[k] - centre_[k];
+        shifted[k] = row[k] - center_[k];
         distance += shifted[k] * shifted[k];
         z_sum_[k] += shifted[k];
         minima_[k] = std::min(minima_[k], row[k]);
         maxima_[k] = std::max(maxima_[k], row[k]);
       }
-      const double reach = std::max(distance, floor_);
-      const double w = reach > 0 ? 1 / reach : 0;
+      const double bounded = std::max(distance, floor_);
+      const double w = bounded > 0 ? 1 / bounded : 0;
       for (std::size_t k = 0; k < d_; ++k) {
         weighted[k] = w * shifted[k];
         wz_sum_[k] += weighted[k];
@@ -111,13 +110,13 @@ void Moments::update(const Rows& rows) {
 void Moments::merge(const Moments& other) {
   if (&other == this) return merge(Moments(other));
   require(other.d_ == d_,
-          "other has " + std::to_string(other.d_) + " dimensions; expected " + std::to_string(d_));
-  // The other's sums, moved to this centre: z = z' + shift.
+          "other has " + std::to_string(other.d_) + " dimensions, expected " + std::to_string(d_));
+  // The sums of the other pass, shifted to this center: z = z' + shift.
   std::vector<double> shift(d_);
   const double n = static_cast<double>(other.count_);
   double shift_squares = 0, cross = 0;
   for (std::size_t k = 0; k < d_; ++k) {
-    shift[k] = other.centre_[k] - centre_[k];
+    shift[k] = other.center_[k] - center_[k];
     shift_squares += shift[k] * shift[k];
     cross += shift[k] * other.z_sum_[k];
   }
@@ -148,7 +147,7 @@ void Moments::merge(const Moments& other) {
 }
 
 std::vector<double> Moments::mean() const {
-  std::vector<double> mean(centre_);
+  std::vector<double> mean(center_);
   if (count_ == 0) return mean;
   for (std::size_t k = 0; k < d_; ++k) mean[k] += z_sum_[k] / static_cast<double>(count_);
   return mean;

@@ -11,13 +11,13 @@
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kTaskRows = 64;  // rows that one thread takes at a time; they stay in cache
+constexpr std::size_t kTaskRows = 64;  // rows per task; they stay in cache
 
-// A direction that decodes to (nearly) nothing has no length to divide by.
+// A lower bound for the divisor of directions that decode to (nearly) zero.
 constexpr float kSmallestSquare = 1e-12f;
 
-// Rests come by rising first byte, which is that of an earlier group of one dimension.
-void check_rests(const CodecParams& p) {
+// Second bytes are sorted by their first byte, which is that of an earlier group of one dimension.
+void check_second_bytes(const CodecParams& p) {
   std::vector<std::size_t> starts;
   std::size_t column = 0;
   for (const Shape& shape : p.shapes) {
@@ -25,16 +25,17 @@ void check_rests(const CodecParams& p) {
     column += shape.width;
   }
   std::size_t least = 0;
-  for (const Rest& rest : p.rests) {
-    require(rest.whole >= least && rest.whole < rest.column && rest.column < column &&
-                std::binary_search(starts.begin(), starts.end(), rest.whole),
-            "a second byte needs a group of its dimension alone before it");
-    least = rest.whole + std::size_t{1};
+  for (const SecondByte& second : p.second_bytes) {
+    require(second.first_column >= least && second.first_column < second.column &&
+                second.column < column &&
+                std::binary_search(starts.begin(), starts.end(), second.first_column),
+            "second bytes must follow a group of their dimension alone");
+    least = second.first_column + std::size_t{1};
   }
 }
 
 void check(const CodecParams& p) {
-  check_rests(p);
+  check_second_bytes(p);
   std::size_t width = 0;
   for (const Shape& shape : p.shapes) width += shape.width;
   require(!p.shapes.empty() && width == p.weights.size(),
@@ -59,7 +60,7 @@ void add_squares(const float* book, const float* weights, std::size_t width, std
   }
 }
 
-// Four sums, so that additions need not wait for each other.
+// Four independent sums.
 template <class Term>
 float sum_over_groups(std::size_t groups, Term term) {
   float a = 0, b = 0, c = 0, d = 0;
@@ -87,16 +88,17 @@ float length_power(float squares, Alpha alpha) {
 }
 
 std::uint8_t OffsetScale::encode(double offset, double z, double length) const {
-  const double step = z * (z * spread_ + length * reach_);
+  const double step = z * (z * norm_range_ + length * centroid_range_);
   if (!(step > 0)) return 128;
   const double number = (offset - z * (z * middle_)) / step;
   return static_cast<std::uint8_t>(std::clamp(std::round(128 + 127 * number), 1.0, 255.0));
 }
 
-Codec::Codec(CodecParams params)
+Codec::Codec(CodecParams params, Annotations annotations)
     : params_((check(params), std::move(params))),
+      annotations_(std::move(annotations)),
       transform_(params_.mean, params_.basis, params_.weights),
-      fixed_scales_(transform_.stride(), 0.0f),
+      int16_scales_(transform_.stride(), 0.0f),
       squared_lengths_(groups() * kCentroids, 0.0f),
       squared_cells_(groups() * kCells, 0.0f) {
   std::size_t offset = 0;
@@ -104,16 +106,16 @@ Codec::Codec(CodecParams params)
     const std::size_t width = params_.shapes[g].width;
     offsets_.push_back(offset);
     const float* book = params_.codebooks.books.data() + offset * kCentroids;
-    fixed_books_.emplace_back(book, width);
+    int16_books_.emplace_back(book, width);
     for (std::size_t j = offset; j < offset + width; ++j) {
-      fixed_scales_[j] = params_.weights[j] * fixed_books_[g].scale();
+      int16_scales_[j] = params_.weights[j] * int16_books_[g].scale();
     }
     const float* weights = params_.weights.data() + offset;
     for (std::size_t c = 0; c < kCentroids; ++c) {
       for (std::size_t j = 0; j < width; ++j) points_.push_back(book[j * kCentroids + c]);
     }
-    for (const Rest& rest : params_.rests) {
-      if (rest.whole == offset) rest_groups_.push_back(g);
+    for (const SecondByte& second : params_.second_bytes) {
+      if (second.first_column == offset) first_byte_groups_.push_back(g);
     }
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
     add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
@@ -134,6 +136,21 @@ Codec::Codec(CodecParams params)
 
 Codec::~Codec() = default;
 
+Annotations Codec::annotations() const {
+  const std::lock_guard lock(annotations_mutex_);
+  return annotations_;
+}
+
+void Codec::set_manifest(std::string manifest) const {
+  const std::lock_guard lock(annotations_mutex_);
+  annotations_.manifest = std::move(manifest);
+}
+
+void Codec::set_distortion(double distortion) const {
+  const std::lock_guard lock(annotations_mutex_);
+  annotations_.distortion = distortion;
+}
+
 std::size_t Codec::cell_of(const std::uint8_t* code) const {
   const std::uint8_t* number = code + groups() + 1;
   std::size_t cell = 0;
@@ -151,7 +168,7 @@ void Codec::set_cell(std::uint8_t* code, std::size_t cell) const {
 void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho,
                               const std::uint16_t* cells) const {
   std::vector<std::uint16_t> nearest;
-  Origins from{transform_.mean().data()};
+  CodingCenters centers{transform_.mean().data()};
   if (!partition().empty()) {
     if (cells == nullptr) {
       nearest.resize(x.n);
@@ -159,49 +176,48 @@ void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho,
       cells = nearest.data();
     }
     for (std::size_t i = 0; i < x.n; ++i) set_cell(codes + i * code_size(), cells[i]);
-    from = {partition().centroids().data(), cells};
+    centers = {partition().centroids().data(), cells};
   }
-  // At two bits a dimension and less, what short numbers add is under half a percent of the error.
-  const bool brief = transform_.p() >= 4 * groups();
+  // At two bits per dimension or less, int8 products add less than half a percent to the error.
+  const bool use_int8 = transform_.p() >= 4 * groups();
   const std::size_t stride = transform_.stride();
-  std::vector<std::int16_t> y(x.n * stride + 1);  // a group may be read one value on
-  // Where the scale holds the length itself, directions are in units of what it will hold: the
-  // codes make up for its rounding.
+  std::vector<std::int16_t> y(x.n * stride + 1);  // a group of odd width is read one value further
+  // If the scale holds the norm itself (alpha 0), directions are in units of the rounded norm, so
+  // the codes compensate for the rounding.
   const LogScale* lengths = params_.alpha_ip.quarters == 0 ? &params_.scale : nullptr;
-  transform_.fixed_directions(x, from, brief, fixed_scales_.data(), lengths, y.data(), rho);
-  std::size_t left = 0;  // rests that are known
+  transform_.fixed_directions(x, centers, use_int8, int16_scales_.data(), lengths, y.data(), rho);
+  std::size_t s = 0;  // the next second byte
   for (std::size_t g = 0; g < groups(); ++g) {
-    fixed_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_size());
-    for (; left < rest_groups_.size() && rest_groups_[left] == g; ++left) {
-      const Rest& rest = params_.rests[left];
-      const float factor = fixed_scales_[rest.column] / fixed_scales_[rest.whole];
+    int16_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_size());
+    for (; s < first_byte_groups_.size() && first_byte_groups_[s] == g; ++s) {
+      const SecondByte& second = params_.second_bytes[s];
+      const float factor = int16_scales_[second.column] / int16_scales_[second.first_column];
       for (std::size_t i = 0; i < x.n; ++i) {
-        const std::int16_t value = y[i * stride + rest.whole];
-        y[i * stride + rest.column] =
-            fixed_books_[g].rest(value, codes[i * code_size() + g], factor);
+        const std::int16_t value = y[i * stride + second.first_column];
+        y[i * stride + second.column] =
+            int16_books_[g].residual(value, codes[i * code_size() + g], factor);
       }
     }
   }
-  if (joint_) choose_jointly(y.data(), x.n, codes);
+  if (joint_) encode_jointly(y.data(), x.n, codes);
 }
 
-// y: as the books take it.
-void Codec::choose_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const {
+// y: in the coordinates of the codebooks.
+void Codec::encode_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const {
   const std::size_t p = transform_.p(), stride = transform_.stride();
   std::vector<float> u(p);
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j < p; ++j) {
-      u[j] = static_cast<float>(y[i * stride + j]) / fixed_scales_[j];
+      u[j] = static_cast<float>(y[i * stride + j]) / int16_scales_[j];
     }
     joint_->improve(u.data(), codes + i * code_size());
   }
 }
 
 void Codec::encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cells) const {
-  require(x.d == d(),
-          "x has " + std::to_string(x.d) + " dimensions; the codec has " + std::to_string(d()));
+  require_dimensions(x, "x", d());
   for (std::size_t i = 0; cells != nullptr && i < x.n; ++i) {
-    require(cells[i] < lists(), "cells: row " + std::to_string(i) + " is given to cell " +
+    require(cells[i] < lists(), "cells: row " + std::to_string(i) + " names cell " +
                                     std::to_string(cells[i]) + " of " + std::to_string(lists()));
   }
   parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
@@ -246,13 +262,13 @@ void Codec::decode(const std::uint8_t* codes, std::size_t n, Alpha alpha, float*
     transform_.directions_from_codes(y.data(), rows, out);
     for (std::size_t i = 0; i < rows; ++i) {
       const std::uint8_t* code = own + i * code_size();
-      const float rho = distance_from_origin(code[groups()], squared_cell_length(code));
+      const float rho = distance_from_center(code[groups()], squared_cell_length(code));
       const float s = rho / length_power(squared_length(code), alpha);
       const std::size_t cell = cell_of(code);
       require(cell < lists(), "codes: row " + std::to_string(first + i) + " names cell " +
                                   std::to_string(cell) + " of " + std::to_string(lists()));
-      const float* from = origin(cell);
-      for (std::size_t k = 0; k < d(); ++k) out[i * d() + k] = from[k] + s * out[i * d() + k];
+      const float* center = coding_center(cell);
+      for (std::size_t k = 0; k < d(); ++k) out[i * d() + k] = center[k] + s * out[i * d() + k];
     }
   });
 }
@@ -275,7 +291,7 @@ float Codec::centroid_product(const std::uint8_t* code) const {
 float Codec::centroid_product(const std::uint8_t* code, std::size_t cell) const {
   const float* centroid = projected_centroids_.data() + cell * transform_.p();
   const float* points = points_.data();
-  std::array<float, 4> sums{};  // that do not wait for each other
+  std::array<float, 4> sums{};  // independent sums
   for (std::size_t g = 0; g < groups(); ++g) {
     const std::size_t width = params_.shapes[g].width;
     const float* point = points + code[g] * width;
@@ -289,7 +305,7 @@ float Codec::centroid_product(const std::uint8_t* code, std::size_t cell) const 
 }
 
 double Codec::offset(const std::uint8_t* code) const {
-  const double rho = distance_from_origin(code[groups()], squared_cell_length(code));
+  const double rho = distance_from_center(code[groups()], squared_cell_length(code));
   const double s = rho / length_power(squared_length(code), params_.alpha_l2);
   return rho * rho + 2 * s * centroid_product(code);
 }
@@ -297,23 +313,23 @@ double Codec::offset(const std::uint8_t* code) const {
 void Codec::full_tables(std::span<const Projected> queries, float* full) const {
   const std::size_t size = groups() * kCentroids;
   for (std::size_t g = 0; g < groups(); ++g) {
-    for (std::size_t i = 0; i < queries.size(); ++i) {  // the book is near for all of them
+    for (std::size_t i = 0; i < queries.size(); ++i) {  // the codebook is in cache for all queries
       kernels().table(queries[i].values + offsets_[g], params_.shapes[g].width,
                       params_.codebooks.books.data() + offsets_[g] * kCentroids,
                       full + i * size + g * kCentroids);
     }
   }
   for (std::size_t i = 0; params_.pq_multiplier > 0 && i < queries.size(); ++i) {
-    publish(queries[i].values, queries[i].w, full + i * size);
+    apply_published_score(queries[i].values, queries[i].w, full + i * size);
   }
 }
 
 void Codec::cell_tables(const float* projected, float w, float* cells) const {
-  if (params_.pq_multiplier > 0) {  // these scores are not products with a mean
+  if (params_.pq_multiplier > 0) {  // these scores are not products with the mean of a cell
     std::vector<float> full(groups() * kCentroids);
     full_tables(std::array{Projected{projected, w}}, full.data());
     for (std::size_t entry = 0; entry < groups() * kCells; ++entry) {
-      float sum = 0;  // codes of one cell are neighbours in the table
+      float sum = 0;  // the codes of a cell are adjacent in the table
       for (std::size_t i = 0; i < kCells; ++i) sum += full[entry * kCells + i];
       cells[entry] = sum / static_cast<float>(kCells);
     }
@@ -326,9 +342,9 @@ void Codec::cell_tables(const float* projected, float w, float* cells) const {
   }
 }
 
-// Product-quantized part times the multiplier, plus one for every bit whose sign is the query's
-// and minus one for every other, all of it times w.
-void Codec::publish(const float* projected, float w, float* full) const {
+// The published score times w: the product-quantized part times the multiplier, plus one for every
+// bit that has the sign of the query and minus one for every other bit.
+void Codec::apply_published_score(const float* projected, float w, float* full) const {
   for (std::size_t g = 0; g < groups(); ++g) {
     float* table = full + g * kCentroids;
     for (std::size_t c = 0; c < kCentroids; ++c) {

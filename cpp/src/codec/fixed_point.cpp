@@ -8,15 +8,15 @@
 namespace waterfill {
 namespace {
 
-// Largest coordinate of a centroid and largest sum of a centroid's coordinates. Rows are cut off at
-// 32,767, so a score is below 32767 * 48000 + 16383 * 48000 / 2 < 2^31. On a line a row beyond the
-// outermost centroid has that one as its nearest, so no room is needed there.
+// The largest coordinate of a centroid, and the largest sum of its coordinates. Rows are clipped to
+// 32,767, so a score is below 32767 * 48000 + 16383 * 48000 / 2 < 2^31. In one dimension the
+// nearest centroid of a row beyond the outermost one is that one, so no headroom is needed.
 constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
-// Short numbers: those of a direction stay below 7 bits once the offset makes them positive, so
-// that two products with 8 bits add up in 16.
-constexpr int kShortOffset = 64;
-constexpr float kLargestShort = 63, kLargestShortBasis = 127;
+// Rows are quantized to 7 bits, made positive by the offset, so that the sum of two products with
+// 8 bits fits 16 bits.
+constexpr int kRowOffset = 64;
+constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
 
 float largest_of(const float* row, std::size_t d) {
   float largest = 0;
@@ -35,7 +35,7 @@ float scale_for(const float* book, std::size_t width) {
     }
     largest_sum = std::max(largest_sum, sum);
   }
-  constexpr float kSmallest = 1e-30f;  // a book of zeros has no scale of its own
+  constexpr float kSmallest = 1e-30f;  // a codebook of zeros has no scale
   const float limit = width == 1 ? kLargestOnLine : kLargest;
   return std::min(limit / std::max(largest, kSmallest),
                   kLargestSum / std::max(largest_sum, kSmallest));
@@ -43,7 +43,7 @@ float scale_for(const float* book, std::size_t width) {
 
 }  // namespace
 
-FixedMatrix::FixedMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
+Int16Matrix::Int16Matrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
     : size_(d),
       d_((d + 1) / 2 * 2),
       panels_((p + kPanel - 1) / kPanel),
@@ -57,11 +57,11 @@ FixedMatrix::FixedMatrix(const std::vector<float>& matrix, std::size_t p, std::s
   }
 }
 
-std::size_t FixedMatrix::stride() const {
+std::size_t Int16Matrix::stride() const {
   return panels_ * kPanel;
 }
 
-void FixedMatrix::to_fixed(const float* row, float norm, std::int16_t* u) const {
+void Int16Matrix::quantize(const float* row, float norm, std::int16_t* u) const {
   const std::size_t d = size_;
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
   constexpr float kMost = kFixedOne;
@@ -72,15 +72,15 @@ void FixedMatrix::to_fixed(const float* row, float norm, std::int16_t* u) const 
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
 
-void FixedMatrix::multiply(const std::int16_t* u, std::size_t n, const float* scales,
+void Int16Matrix::multiply(const std::int16_t* u, std::size_t n, const float* scales,
                            std::int16_t* y) const {
   constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
   std::vector<float> units(stride());
   for (std::size_t j = 0; j < units.size(); ++j) units[j] = scales[j] * kUnit;
-  kernels().rotate(u, n, d_, values_.data(), units.data(), panels_, y);
+  kernels().rotate_int16(u, n, d_, values_.data(), units.data(), panels_, y);
 }
 
-ShortMatrix::ShortMatrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
+Int8Matrix::Int8Matrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
     : size_(d),
       d_((d + 3) / 4 * 4),
       panels_((p + kPanel - 1) / kPanel),
@@ -91,39 +91,39 @@ ShortMatrix::ShortMatrix(const std::vector<float>& matrix, std::size_t p, std::s
     const float* row = matrix.data() + j * d;
     std::int8_t* own = values_.data() + j / kPanel * d_ * kPanel + j % kPanel * 4;
     const float largest = largest_of(row, d);
-    const float inverse = largest > 0 ? kLargestShortBasis / largest : 0.0f;
-    units_[j] = largest / kLargestShortBasis;
+    const float inverse = largest > 0 ? kLargestMatrixValue / largest : 0.0f;
+    units_[j] = largest / kLargestMatrixValue;
     for (std::size_t k = 0; k < d; ++k) {
       const std::int32_t value = round_small(row[k] * inverse);
       own[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(value);
-      offsets_[j] += kShortOffset * value;
+      offsets_[j] += kRowOffset * value;
     }
   }
 }
 
-std::size_t ShortMatrix::stride() const {
+std::size_t Int8Matrix::stride() const {
   return panels_ * kPanel;
 }
 
-float ShortMatrix::to_short(const float* row, float norm, float largest, std::uint8_t* u) const {
-  const std::size_t d = size_;  // a byte may be written anywhere: the compiler must know it stays
-  const float factor = largest > 0 ? kLargestShort / largest : 0.0f;
+float Int8Matrix::quantize(const float* row, float norm, float largest, std::uint8_t* u) const {
+  const std::size_t d = size_;  // a local: writes through u may alias size_
+  const float factor = largest > 0 ? kLargestRowValue / largest : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
-    u[k] = static_cast<std::uint8_t>(round_small(row[k] * factor) + kShortOffset);
+    u[k] = static_cast<std::uint8_t>(round_small(row[k] * factor) + kRowOffset);
   }
-  std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kShortOffset));
-  return norm > 0 ? largest / kLargestShort / norm : 0.0f;
+  std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kRowOffset));
+  return norm > 0 ? largest / kLargestRowValue / norm : 0.0f;
 }
 
-void ShortMatrix::multiply(const std::uint8_t* u, const float* units, std::size_t n,
-                           const float* scales, std::int16_t* y) const {
+void Int8Matrix::multiply(const std::uint8_t* u, const float* units, std::size_t n,
+                          const float* scales, std::int16_t* y) const {
   std::vector<float> column_units(stride());
   for (std::size_t j = 0; j < stride(); ++j) column_units[j] = scales[j] * units_[j];
-  kernels().rotate_short(u, n, d_, values_.data(), offsets_.data(), column_units.data(), units,
-                         panels_, y);
+  kernels().rotate_int8(u, n, d_, values_.data(), offsets_.data(), column_units.data(), units,
+                        panels_, y);
 }
 
-FixedBook::FixedBook(const float* book, std::size_t width)
+Int16Codebook::Int16Codebook(const float* book, std::size_t width)
     : width_(width),
       even_width_((width + 1) / 2 * 2),
       scale_(scale_for(book, width)),
@@ -140,19 +140,19 @@ FixedBook::FixedBook(const float* book, std::size_t width)
   }
 }
 
-void FixedBook::nearest(const std::int16_t* y, std::size_t n, std::size_t stride,
-                        std::uint8_t* codes, std::size_t code_stride) const {
+void Int16Codebook::nearest(const std::int16_t* y, std::size_t n, std::size_t stride,
+                            std::uint8_t* codes, std::size_t code_stride) const {
   kernels().nearest(y, n, stride, even_width_, negative_.data(), half_norms_.data(), codes,
                     code_stride);
 }
 
-std::int16_t FixedBook::rest(std::int16_t y, std::uint8_t code, float factor) const {
+std::int16_t Int16Codebook::residual(std::int16_t y, std::uint8_t code, float factor) const {
   constexpr float kMost = kFixedOne;
   const float value = static_cast<float>(y + negative_[std::size_t{code} * 2]) * factor;
   return static_cast<std::int16_t>(round_small(std::min(std::max(value, -kMost), kMost)));
 }
 
-void FixedBook::nearest(const Rows& y, std::uint8_t* codes) const {
+void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {
   constexpr std::size_t kRows = 256;
   std::vector<std::int16_t> flat(kRows * width_), padded(kRows * even_width_, std::int16_t{0});
   for (std::size_t first = 0; first < y.n; first += kRows) {

@@ -28,7 +28,7 @@ JointEncoder::JointEncoder(const CodecParams& params, float exponent)
   }
 }
 
-// Without |W u|^2, which no choice changes.
+// Without |W u|^2, which is constant.
 float JointEncoder::State::cost() const {
   constexpr float kLeast = 1e-12f;
   const float squares = std::max(length, kLeast);
@@ -53,8 +53,8 @@ void JointEncoder::improve(const float* u, std::uint8_t* code) const {
   }
 }
 
-// The cost's gradient finds the byte, the cost itself decides: a root and a quotient for each of
-// 256 would cost several times as much.
+// The gradient of the cost proposes a byte, and the cost itself decides. Exact costs of all 256
+// bytes would need a square root and a division each.
 void JointEncoder::improve_group(std::size_t g, const float* products, State& state,
                                  std::uint8_t& byte) const {
   constexpr float kLeast = 1e-12f;
@@ -67,7 +67,7 @@ void JointEncoder::improve_group(std::size_t g, const float* products, State& st
   for (std::size_t c = 0; c < kCentroids; ++c) {
     costs[c] = by_weighted * weighted[c] + by_length * lengths[c] + by_product * products[c];
   }
-  constexpr std::size_t kWays = 16;  // minima that do not wait for each other
+  constexpr std::size_t kWays = 16;  // independent minima
   std::array<float, kWays> least;
   std::copy_n(costs.begin(), kWays, least.begin());
   for (std::size_t c = kWays; c < kCentroids; c += kWays) {
@@ -79,11 +79,11 @@ void JointEncoder::improve_group(std::size_t g, const float* products, State& st
   const auto best =
       static_cast<std::size_t>(std::find(costs.begin(), costs.end(), smallest) - costs.begin());
   if (best == kCentroids || best == byte) return;
-  const State then{state.product + products[best] - products[byte],
-                   state.length + lengths[best] - lengths[byte],
-                   state.weighted + weighted[best] - weighted[byte]};
-  if (!(then.cost() < state.cost())) return;
-  state = then;
+  const State changed{state.product + products[best] - products[byte],
+                      state.length + lengths[best] - lengths[byte],
+                      state.weighted + weighted[best] - weighted[byte]};
+  if (!(changed.cost() < state.cost())) return;
+  state = changed;
   byte = static_cast<std::uint8_t>(best);
 }
 

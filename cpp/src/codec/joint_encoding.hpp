@@ -1,10 +1,12 @@
-// Bytes chosen together. The nearest centroid of each group is the best choice for that group's
-// error; what ranks is the angle between a vector and what it decodes to, since its length is
-// restored. One pass over the groups takes, byte by byte, the one that makes
+// Joint encoding: the bytes of a code are chosen together.
+//
+// The nearest centroid of each group minimizes the error of that group. Rankings depend on the
+// angle between a vector and its decoded direction, since the norm is restored. One pass of
+// coordinate descent over the groups chooses, byte by byte, the value that minimizes
 //
 //   | W (u - u_hat / |u_hat|) |^2,   W = weights^exponent,
 //
-// smallest while the others stay.
+// while the other bytes are fixed.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +18,10 @@ namespace waterfill {
 
 class JointEncoder {
  public:
-  // exponent: of the coordinates' weights.
+  // exponent: of the weights.
   JointEncoder(const CodecParams& params, float exponent);
 
-  // u: a direction's coordinates without weights, in code order; code: the bytes of the groups.
+  // u: unweighted coordinates of a direction, in code order; code: the bytes of the groups.
   void improve(const float* u, std::uint8_t* code) const;
 
  private:
@@ -32,8 +34,8 @@ class JointEncoder {
 
   const CodecParams& params_;
   std::vector<std::size_t> offsets_;
-  std::vector<float> factors_;             // W^2 / weight of each coordinate
-  std::vector<float> lengths_, weighted_;  // of each centroid
+  std::vector<float> factors_;             // W^2 / weight per coordinate
+  std::vector<float> lengths_, weighted_;  // per centroid
 };
 
 }  // namespace waterfill

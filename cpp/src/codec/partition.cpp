@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <limits>
 
 #include "codec/residual.hpp"
-#include "core/random.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
@@ -19,7 +18,7 @@ constexpr float kInt16 = 32767;
 std::size_t best_of(const std::int16_t* products, float unit,
                     const std::vector<float>& half_squares, std::vector<float>& scores) {
   const std::size_t n = half_squares.size();
-  constexpr std::size_t kWays = 16;  // maxima that do not wait for each other
+  constexpr std::size_t kWays = 16;  // independent maxima
   std::array<float, kWays> best;
   best.fill(-std::numeric_limits<float>::infinity());
   for (std::size_t c = 0; c < n; ++c) {
@@ -35,60 +34,6 @@ std::size_t best_of(const std::int16_t* products, float unit,
   for (; c < n; ++c) largest = std::max(largest, scores[c]);
   return static_cast<std::size_t>(std::find(scores.begin(), scores.end(), largest) -
                                   scores.begin());
-}
-
-// Lloyd's steps on some rows.
-class Clusters {
- public:
-  Clusters(const Rows& rows, const std::vector<float>& mean, std::size_t cells, Random& random)
-      : d_(rows.d), mean_(mean), centroids_(cells * rows.d) {
-    std::vector<std::size_t> order(rows.n);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    for (std::size_t c = 0; c < cells; ++c) {  // distinct rows at random
-      std::swap(order[c], order[c + static_cast<std::size_t>(random.next() % (rows.n - c))]);
-      std::copy_n(rows.row(order[c]), d_, at(c));
-    }
-  }
-
-  void step(const Rows& rows) {
-    std::vector<std::uint16_t> cells(rows.n);
-    Partition(centroids_, mean_).assign(rows, cells.data());
-    std::vector<double> sums(centroids_.size(), 0.0);
-    std::vector<std::size_t> counts(centroids_.size() / d_, 0), first(counts.size());
-    for (std::size_t i = 0; i < rows.n; ++i) {
-      double* sum = sums.data() + cells[i] * d_;
-      for (std::size_t k = 0; k < d_; ++k) sum[k] += rows.row(i)[k];
-      if (counts[cells[i]]++ == 0) first[cells[i]] = i;
-    }
-    for (std::size_t c = 0; c < counts.size(); ++c) {
-      for (std::size_t k = 0; k < d_ && counts[c] > 0; ++k) {
-        at(c)[k] = static_cast<float>(sums[c * d_ + k] / static_cast<double>(counts[c]));
-      }
-    }
-    for (std::size_t c = 0; c < counts.size(); ++c) {  // empty ones split the fullest
-      if (counts[c] > 0) continue;
-      const auto fullest =
-          static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
-      std::copy_n(rows.row(first[fullest]), d_, at(c));
-      counts[fullest] /= 2;
-    }
-  }
-
-  Partition take() { return Partition(std::move(centroids_), mean_); }
-
- private:
-  float* at(std::size_t c) { return centroids_.data() + c * d_; }
-
-  std::size_t d_;
-  std::vector<float> mean_, centroids_;
-};
-
-std::vector<float> every(const Rows& rows, std::size_t step) {
-  std::vector<float> part;
-  for (std::size_t i = 0; i < rows.n; i += step) {
-    part.insert(part.end(), rows.row(i), rows.row(i) + rows.d);
-  }
-  return part;
 }
 
 }  // namespace
@@ -111,7 +56,7 @@ Partition::Partition(std::vector<float> centroids, const std::vector<float>& mea
   }
   std::vector<float> unit(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) unit[i] = static_cast<float>(rows[i] * inverse);
-  products_ = ShortMatrix(unit, cells, d);
+  products_ = Int8Matrix(unit, cells, d);
   scales_.assign(products_.stride(), kInt16);
 }
 
@@ -128,27 +73,28 @@ std::vector<float> Partition::from_mean() const {
 void Partition::assign(const Rows& x, std::uint16_t* cells) const {
   parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
-    assign_few({x.row(first), n, x.d}, cells + first);
+    assign_block({x.row(first), n, x.d}, cells + first);
   });
 }
 
-void Partition::assign_few(const Rows& x, std::uint16_t* cells) const {
+void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
   const std::size_t width = products_.width(), stride = products_.stride();
   std::vector<float> row(x.d), units(x.n), relative(x.n, 0.0f), scores(size());
-  std::vector<std::uint8_t> shorts(x.n * width);
+  std::vector<std::uint8_t> int8_rows(x.n * width);
   std::vector<std::int16_t> products(x.n * stride);
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
-    const Centred centred = centre_safely(x.row(i), mean_.data(), factor, row);
-    const float norm = std::sqrt(centred.squares);
-    units[i] = products_.to_short(row.data(), norm, centred.largest, shorts.data() + i * width);
+    const Residual difference = scaled_residual(x.row(i), mean_.data(), factor, row);
+    const float norm = std::sqrt(difference.squares);
+    units[i] =
+        products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
     constexpr double kLargest = 1e30;
     if (largest_ > 0) {
       relative[i] =
           static_cast<float>(std::min(static_cast<double>(norm) / factor / largest_, kLargest));
     }
   }
-  products_.multiply(shorts.data(), units.data(), x.n, scales_.data(), products.data());
+  products_.multiply(int8_rows.data(), units.data(), x.n, scales_.data(), products.data());
   for (std::size_t i = 0; i < x.n; ++i) {
     const float unit = relative[i] / kInt16;
     cells[i] = static_cast<std::uint16_t>(
@@ -159,7 +105,7 @@ void Partition::assign_few(const Rows& x, std::uint16_t* cells) const {
 void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const {
   const std::size_t width = products_.width();
   std::vector<float> units(rows.n), norms(rows.n);
-  std::vector<std::uint8_t> shorts(rows.n * width);
+  std::vector<std::uint8_t> int8_rows(rows.n * width);
   std::vector<std::int16_t> products(rows.n * products_.stride());
   for (std::size_t i = 0; i < rows.n; ++i) {
     double squares = 0;
@@ -170,9 +116,9 @@ void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const
       largest = std::max(largest, std::abs(value));
     }
     norms[i] = static_cast<float>(std::sqrt(squares));
-    units[i] = products_.to_short(rows.row(i), norms[i], largest, shorts.data() + i * width);
+    units[i] = products_.quantize(rows.row(i), norms[i], largest, int8_rows.data() + i * width);
   }
-  products_.multiply(shorts.data(), units.data(), rows.n, scales_.data(), products.data());
+  products_.multiply(int8_rows.data(), units.data(), rows.n, scales_.data(), products.data());
   for (std::size_t i = 0; i < rows.n; ++i) {
     const auto unit = static_cast<float>(norms[i] * (largest_ / kInt16));
     const std::int16_t* own = products.data() + i * products_.stride();
@@ -180,23 +126,6 @@ void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const
       out[i * stride + c] = static_cast<float>(own[c]) * unit;
     }
   }
-}
-
-Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
-                          std::uint64_t seed) {
-  require(sample.n >= 1 && cells >= 1, "a partition needs rows and at least one cell");
-  Random random(seed);
-  Clusters clusters(sample, mean, std::min(cells, sample.n), random);
-  // Most of the way with a part of the rows.
-  constexpr std::size_t kPartRows = 16;  // a cell
-  constexpr int kPartSteps = 8, kSteps = 4;
-  const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
-  const std::vector<float> part = every(sample, step);
-  for (int i = 0; i < kPartSteps; ++i) {
-    clusters.step({part.data(), part.size() / sample.d, sample.d});
-  }
-  for (int i = 0; i < kSteps; ++i) clusters.step(sample);
-  return clusters.take();
 }
 
 }  // namespace waterfill

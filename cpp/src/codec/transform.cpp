@@ -26,8 +26,8 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
   for (const float weight : weights_) {
     require(std::isfinite(weight) && weight > 0, "weights must be finite and positive");
   }
-  fixed_ = FixedMatrix(basis_, p, d);
-  short_ = ShortMatrix(basis_, p, d);
+  int16_basis_ = Int16Matrix(basis_, p, d);
+  int8_basis_ = Int8Matrix(basis_, p, d);
   to_codes_ = PackedMatrix(
       d, p, [&](std::size_t k, std::size_t j) { return weights_[j] * basis_[j * d + k]; });
   to_queries_ = PackedMatrix(
@@ -36,11 +36,13 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
       p, d, [&](std::size_t j, std::size_t k) { return basis_[j * d + k] / weights_[j]; });
 }
 
-void Transform::directions(const Rows& x, const Origins& from, float* y, float* rho) const {
+void Transform::directions(const Rows& x, const CodingCenters& centers, float* y,
+                           float* rho) const {
   std::vector<float> row(d()), u(x.n * d());
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
-    const float norm = std::sqrt(centre_safely(x.row(i), from.of(i, d()), factor, row).squares);
+    const float norm =
+        std::sqrt(scaled_residual(x.row(i), centers.of(i, d()), factor, row).squares);
     rho[i] = norm / factor;
     const float inverse = norm > 0 ? 1 / norm : 0.0f;
     for (std::size_t k = 0; k < d(); ++k) u[i * d() + k] = row[k] * inverse;
@@ -48,27 +50,27 @@ void Transform::directions(const Rows& x, const Origins& from, float* y, float* 
   to_codes_.multiply(u.data(), x.n, y);
 }
 
-void Transform::fixed_directions(const Rows& x, const Origins& from, bool brief,
+void Transform::fixed_directions(const Rows& x, const CodingCenters& centers, bool use_int8,
                                  const float* scales, const LogScale* lengths, std::int16_t* y,
                                  float* rho) const {
   std::vector<float> row(d()), units(x.n);
-  std::vector<std::int16_t> fixed(brief ? 0 : x.n * fixed_.width());
-  std::vector<std::uint8_t> shorts(brief ? x.n * short_.width() : 0);
+  std::vector<std::int16_t> int16_rows(use_int8 ? 0 : x.n * int16_basis_.width());
+  std::vector<std::uint8_t> int8_rows(use_int8 ? x.n * int8_basis_.width() : 0);
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
-    const Centred centred = centre_safely(x.row(i), from.of(i, d()), factor, row);
-    float norm = std::sqrt(centred.squares);
+    const Residual difference = scaled_residual(x.row(i), centers.of(i, d()), factor, row);
+    float norm = std::sqrt(difference.squares);
     rho[i] = norm / factor;
     if (lengths != nullptr) norm = lengths->rounded(rho[i]) * factor;
-    if (brief) {
-      units[i] =
-          short_.to_short(row.data(), norm, centred.largest, shorts.data() + i * short_.width());
+    if (use_int8) {
+      units[i] = int8_basis_.quantize(row.data(), norm, difference.largest,
+                                      int8_rows.data() + i * int8_basis_.width());
     } else {
-      fixed_.to_fixed(row.data(), norm, fixed.data() + i * fixed_.width());
+      int16_basis_.quantize(row.data(), norm, int16_rows.data() + i * int16_basis_.width());
     }
   }
-  if (brief) return short_.multiply(shorts.data(), units.data(), x.n, scales, y);
-  fixed_.multiply(fixed.data(), x.n, scales, y);
+  if (use_int8) return int8_basis_.multiply(int8_rows.data(), units.data(), x.n, scales, y);
+  int16_basis_.multiply(int16_rows.data(), x.n, scales, y);
 }
 
 void Transform::queries(const Rows& q, float* projected) const {

@@ -8,7 +8,7 @@ namespace waterfill {
 
 void prefer_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
 #if defined(__linux__)
-  static_cast<void>(::madvise(data, bytes, MADV_HUGEPAGE));  // a wish: it is fine to be refused
+  static_cast<void>(::madvise(data, bytes, MADV_HUGEPAGE));  // may be refused
 #endif
 }
 

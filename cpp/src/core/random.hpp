@@ -1,5 +1,5 @@
-// A generator whose stream is the same on every platform (std::uniform_* are not): SplitMix64
-// (Steele, Lea & Flood 2014).
+// A random number generator with the same stream on every platform, unlike std::uniform_*:
+// SplitMix64 (Steele, Lea & Flood 2014).
 #pragma once
 
 #include <cstdint>

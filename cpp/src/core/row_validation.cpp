@@ -15,15 +15,15 @@ namespace {
 
 using Product = RowKernels::Score;
 
-constexpr std::size_t kShare = 1024;  // rows that a thread takes at a time
+constexpr std::size_t kTaskRows = 1024;  // rows per task
 
-struct Look {
+struct RowCheck {
   std::uint8_t flaws;
   double squares;
 };
 
-// Value by value, in doubles: what no square of float32 can tell.
-Look look_closely(const float* row, std::size_t d) {
+// Checks value by value, with squares in float64.
+RowCheck check_values(const float* row, std::size_t d) {
   std::uint8_t flaws = 0;
   double squares = 0;
   for (std::size_t k = 0; k < d; ++k) {
@@ -36,13 +36,13 @@ Look look_closely(const float* row, std::size_t d) {
   return {flaws, squares};
 }
 
-// A NaN or an infinity leaves no finite sum of squares, so that one product tells almost all. The
-// sum is not to be trusted where it is beyond float32, or so small that squares were lost below it.
-Look look(Product product, const float* row, std::size_t d) {
+// A row with a NaN or an infinity has no finite sum of squares, so one product is nearly always
+// enough. Sums beyond float32, or so small that squares may have underflowed, need a closer check.
+RowCheck check_row(Product product, const float* row, std::size_t d) {
   constexpr float kLeast = 1e-30f;
   const float squares = product(row, row, d);
   if (squares >= kLeast && squares <= std::numeric_limits<float>::max()) return {0, squares};
-  return look_closely(row, d);
+  return check_values(row, d);
 }
 
 std::uint64_t mix(std::uint64_t h, std::uint64_t word) {
@@ -65,11 +65,11 @@ std::uint64_t hash_row(const float* row, std::size_t d) {
 
 void inspect(const Rows& rows, std::uint8_t* flaws, double* squares, std::uint64_t* hashes) {
   const Product product = kernels().rows.product.float32;
-  parallel_for((rows.n + kShare - 1) / kShare, [&](std::size_t share) {
-    for (std::size_t i = share * kShare; i < std::min(rows.n, (share + 1) * kShare); ++i) {
-      const Look seen = look(product, rows.row(i), rows.d);
-      flaws[i] = seen.flaws;
-      squares[i] = seen.squares;
+  parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    for (std::size_t i = task * kTaskRows; i < std::min(rows.n, (task + 1) * kTaskRows); ++i) {
+      const RowCheck found = check_row(product, rows.row(i), rows.d);
+      flaws[i] = found.flaws;
+      squares[i] = found.squares;
       if (hashes != nullptr) hashes[i] = hash_row(rows.row(i), rows.d);
     }
   });
@@ -78,11 +78,11 @@ void inspect(const Rows& rows, std::uint8_t* flaws, double* squares, std::uint64
 std::size_t first_nonfinite_row(const Rows& rows) {
   const Product product = kernels().rows.product.float32;
   std::atomic<std::size_t> first{rows.n};
-  parallel_for((rows.n + kShare - 1) / kShare, [&](std::size_t share) {
-    std::size_t i = share * kShare;
-    const std::size_t end = std::min(rows.n, i + kShare);
+  parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    std::size_t i = task * kTaskRows;
+    const std::size_t end = std::min(rows.n, i + kTaskRows);
     if (first.load() < i) return;
-    while (i < end && (look(product, rows.row(i), rows.d).flaws & kNonfinite) == 0) ++i;
+    while (i < end && (check_row(product, rows.row(i), rows.d).flaws & kNonfinite) == 0) ++i;
     std::size_t known = first.load();
     while (i < end && i < known && !first.compare_exchange_weak(known, i)) {
     }
@@ -98,18 +98,18 @@ void require_finite(const Rows& rows, const char* argument, std::uint64_t first_
 }
 
 void ConstantDimensions::update(const Rows& rows, const std::uint8_t* flaws) {
-  require(rows.d == d_,
-          "x has " + std::to_string(rows.d) + " dimensions; expected " + std::to_string(d_));
-  for (std::size_t i = 0; i < rows.n && !(begun_ && left_.empty()); ++i) {
+  require_dimensions(rows, "x", d_);
+  for (std::size_t i = 0; i < rows.n && !(has_first_row_ && constant_.empty()); ++i) {
     if ((flaws[i] & kNonfinite) != 0) continue;
     const float* row = rows.row(i);
-    if (!begun_) {
-      begun_ = true;
-      first_.assign(row, row + d_);
-      for (std::size_t k = 0; k < d_; ++k) left_.push_back(static_cast<std::int64_t>(k));
+    if (!has_first_row_) {
+      has_first_row_ = true;
+      first_row_.assign(row, row + d_);
+      for (std::size_t k = 0; k < d_; ++k) constant_.push_back(static_cast<std::int64_t>(k));
     }
-    std::erase_if(left_,
-                  [&](std::int64_t k) { return row[k] != first_[static_cast<std::size_t>(k)]; });
+    std::erase_if(constant_, [&](std::int64_t k) {
+      return row[k] != first_row_[static_cast<std::size_t>(k)];
+    });
   }
 }
 

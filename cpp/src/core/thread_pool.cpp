@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kMaxThreads = 1024;
 
-// One call of parallel_for. Threads take the next index until none is left.
+// One call of parallel_for. Threads take the next index until all are taken.
 struct Job {
   Job(std::size_t n, const std::function<void(std::size_t)>& f) : count(n), task(f) {}
 
@@ -56,7 +56,7 @@ struct Job {
 
 class Pool {
  public:
-  // Asks `helpers` pool threads to join in; starts threads that do not exist yet.
+  // Offers the job to `helpers` pool threads and starts threads that do not exist yet.
   void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -76,8 +76,8 @@ class Pool {
         job = std::move(jobs_.front());
         jobs_.pop_front();
       }
-      // A job whose work is all taken may already be gone from its caller's stack; work() then
-      // finds no index and touches nothing of the caller's.
+      // If all indices are taken, the caller may have returned. work() then takes no index and does
+      // not touch the task of the caller.
       job->work();
     }
   }
@@ -88,10 +88,10 @@ class Pool {
   std::vector<std::thread> threads_;
 };
 
-// Never destroyed: threads may outlive static destructors, and after a fork the parent's pool, of
-// whose threads the child has none, is simply forgotten.
+// Never destroyed: threads may outlive static destructors. After a fork the child drops the pool of
+// the parent, whose threads it does not have.
 std::atomic<Pool*> shared_pool{nullptr};
-std::atomic<std::size_t> wanted_threads{0};
+std::atomic<std::size_t> thread_limit{0};
 
 Pool& pool() {
   Pool* current = shared_pool.load();
@@ -109,7 +109,7 @@ std::size_t default_threads() {
     char* end = nullptr;
     const unsigned long long n = std::strtoull(text, &end, 10);
     require(*end == '\0' && n >= 1 && n <= kMaxThreads,
-            "WATERFILL_NUM_THREADS='" + std::string(text) + "' must be a number from 1 to " +
+            "WATERFILL_NUM_THREADS is '" + std::string(text) + "', expected a number from 1 to " +
                 std::to_string(kMaxThreads));
     return static_cast<std::size_t>(n);
   }
@@ -133,15 +133,15 @@ void parallel_for(std::size_t count, const std::function<void(std::size_t)>& tas
 
 void set_num_threads(std::size_t n) {
   require(n >= 1 && n <= kMaxThreads,
-          "n=" + std::to_string(n) + " must be from 1 to " + std::to_string(kMaxThreads));
-  wanted_threads.store(n);
+          "n is " + std::to_string(n) + ", expected 1 to " + std::to_string(kMaxThreads));
+  thread_limit.store(n);
 }
 
 std::size_t num_threads() {
-  std::size_t n = wanted_threads.load();
+  std::size_t n = thread_limit.load();
   if (n == 0) {
     n = default_threads();
-    wanted_threads.store(n);
+    thread_limit.store(n);
   }
   return n;
 }

@@ -8,12 +8,11 @@
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kTile = 64;  // rows that one thread projects at a time
-constexpr std::size_t kStrip =
-    256;  // rows that are added at a time: what is known of them stays near
+constexpr std::size_t kTile = 64;    // rows per projection task
+constexpr std::size_t kStrip = 256;  // rows per pass; their buffers stay in cache
 
 float squared_distance(const float* a, const float* b, std::size_t d) {
-  float sums[16] = {};  // that do not wait for each other
+  float sums[16] = {};  // independent sums
   std::size_t k = 0;
   for (; k + 16 <= d; k += 16) {
     for (std::size_t l = 0; l < 16; ++l) sums[l] += (a[k + l] - b[k + l]) * (a[k + l] - b[k + l]);
@@ -30,8 +29,8 @@ BlockSums::BlockSums(std::shared_ptr<const Codec> codec, const std::vector<std::
     : codec_(std::move(codec)), leading_(leading.begin(), leading.end()) {
   const CodecParams& p = codec_->params();
   for (std::uint32_t column = 0; column < codec_->transform().p(); ++column) {
-    const auto again = [&](const Rest& rest) { return rest.column == column; };
-    if (std::any_of(p.rests.begin(), p.rests.end(), again)) continue;
+    const auto is_column = [&](const SecondByte& second) { return second.column == column; };
+    if (std::any_of(p.second_bytes.begin(), p.second_bytes.end(), is_column)) continue;
     columns_.push_back(column);
     scales_.push_back(p.weights[column]);
   }
@@ -41,8 +40,7 @@ BlockSums::BlockSums(std::shared_ptr<const Codec> codec, const std::vector<std::
 
 void BlockSums::add(const Rows& x, const std::uint32_t* blocks, float* rows, float* sums,
                     std::uint8_t* codes, const PerRow& out) const {
-  require(x.d == codec_->d(),
-          "x has " + std::to_string(x.d) + " dimensions; expected " + std::to_string(codec_->d()));
+  require_dimensions(x, "x", codec_->d());
   Scratch scratch;
   for (std::size_t first = 0; first < x.n; first += kStrip) {
     const Rows strip{x.row(first), std::min(kStrip, x.n - first), x.d};
@@ -56,9 +54,9 @@ void BlockSums::add(const Rows& x, const std::uint32_t* blocks, float* rows, flo
 void BlockSums::add_strip(const Rows& x, const std::uint32_t* blocks, float* sums,
                           std::uint8_t* codes, const PerRow& out, Scratch& scratch) const {
   const std::size_t d = x.d, stride = codec_->transform().stride();
-  const std::vector<float> origin(d, 0.0f);
+  const std::vector<float> zero(d, 0.0f);
   for (std::size_t i = 0; i < x.n; ++i) {
-    out.norms[i] = std::sqrt(squared_distance(x.row(i), origin.data(), d));
+    out.norms[i] = std::sqrt(squared_distance(x.row(i), zero.data(), d));
   }
   auto& [unit, decoded, z, y] = scratch;
   Rows own = x;
@@ -77,7 +75,7 @@ void BlockSums::add_strip(const Rows& x, const std::uint32_t* blocks, float* sum
   project(own, z.data(), y.data());
   for (std::size_t i = 0; i < x.n; ++i) {
     float* sum = sums + blocks[i] * features();
-    const float length = squared_distance(z.data() + i * d, origin.data(), d);
+    const float length = squared_distance(z.data() + i * d, zero.data(), d);
     const float inside = add_moments(z.data() + i * d, y.data() + i * stride, sum);
     out.outside[i] = length > 0 ? std::clamp(1 - inside / length, 0.0f, 1.0f) : 0.0f;
     float* rest = sum + 2 * d + columns_.size();
@@ -91,7 +89,7 @@ void BlockSums::add_strip(const Rows& x, const std::uint32_t* blocks, float* sum
   }
 }
 
-// z = x - mean, and its products with the basis as of a query.
+// z = x - mean, and its projection as a query.
 void BlockSums::project(const Rows& x, float* z, float* y) const {
   const Transform& transform = codec_->transform();
   const std::size_t d = x.d;

@@ -1,9 +1,10 @@
+#include "waterfill/file/index_file.hpp"
+
 #include <algorithm>
 #include <cmath>
 
 #include "file/sections.hpp"
 #include "kernels.hpp"
-#include "waterfill/file/serialize.hpp"
 
 namespace waterfill {
 namespace {
@@ -23,21 +24,21 @@ struct RefineRecord {
   float k_factor;
 };
 
-// One section from one array of every segment: all of it, or a byte a vector.
-enum class Part { whole, byte_a_vector };
+// A section from one array of every segment: all of it, or one byte per vector.
+enum class Part { all, byte_per_vector };
 template <class Bytes>
 Section segments(const char* tag, const CodeStore& store, Bytes Segment::* array, Part part) {
   return {tag, [&store, array, part](const Emit& emit) {
             for (const List& list : store.lists()) {
               for (const Segment& segment : list.segments) {
                 emit((segment.*array).data(),
-                     part == Part::whole ? (segment.*array).size() : segment.size);
+                     part == Part::all ? (segment.*array).size() : segment.size);
               }
             }
           }};
 }
 
-// The list of each vector, by label: one byte, or two where there are more than 256 lists.
+// The list of each vector by label: one byte, or two for more than 256 lists.
 Section list_numbers(const CodeStore& store, std::size_t width) {
   return {"LISTOF", [&store, width](const Emit& emit) {
             std::vector<std::uint8_t> numbers(store.size() * width);
@@ -66,7 +67,7 @@ std::vector<std::uint16_t> read_lists(const Container& file, std::uint64_t n, co
     list = static_cast<std::uint16_t>(list | bytes[i] << shift);
   }
   for (const std::uint16_t list : lists) {
-    wanted(list < codec.lists(), "section LISTOF names a list that is not there");
+    require_valid(list < codec.lists(), "section LISTOF names a list that does not exist");
   }
   return lists;
 }
@@ -84,7 +85,7 @@ std::uint64_t count_blocks(std::uint64_t n, const std::vector<std::uint16_t>& li
 void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& index) {
   const Codec& codec = *index.codec();
   const Layout layout(codec.groups());
-  // SCALE must have n bytes of the file: no memory is asked for that the file could not fill.
+  // SCALE must have n bytes, so no more memory is allocated than the file can fill.
   SectionReader scale = file.section("SCALE", n);
   const std::vector<std::uint16_t> lists = read_lists(file, n, codec);
   const std::uint64_t blocks = count_blocks(n, lists, codec.lists());
@@ -93,8 +94,8 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
   SectionReader extra = file.section("EXTRA", has_extra ? n : 0);
   const std::vector<std::int64_t> ids =
       file.has("IDS") ? file.array<std::int64_t>("IDS", n) : std::vector<std::int64_t>();
-  wanted(std::find(ids.begin(), ids.end(), -1) == ids.end(), "section IDS has an id of -1");
-  // One list needs no numbers, whatever the file says.
+  require_valid(std::find(ids.begin(), ids.end(), -1) == ids.end(), "section IDS has an id of -1");
+  // A single list needs no list numbers.
   index.load(n, codec.lists() > 1 ? lists.data() : nullptr, file.has("IDS") ? ids.data() : nullptr,
              [&](Segment& segment) {
                high.read(segment.high.data(), segment.high.size());
@@ -102,36 +103,36 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
                scale.read(segment.scale.data(), segment.size);
                extra.read(segment.extra.data(), segment.extra.size());
              });
-  if (file.has("IDS")) index.keep_ids();  // of no vectors, too
+  if (file.has("IDS")) index.keep_ids();  // also without vectors
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
 }
 
-void append_exact(const ExactRows& rows, float k_factor, std::vector<Section>& sections) {
+void append_refine_rows(const RefineRows& rows, float k_factor, std::vector<Section>& sections) {
   sections.push_back(
       record("REFINE", RefineRecord{static_cast<std::uint32_t>(rows.kind()), k_factor}));
   sections.push_back({"ROWS", [&rows](const Emit& emit) { rows.visit_segments(emit); }});
 }
 
-void read_exact(const Container& file, std::uint64_t n, StoredIndex& stored) {
+void read_refine_rows(const Container& file, std::uint64_t n, StoredIndex& stored) {
   if (!file.has("REFINE")) return;
   const RefineRecord r = file.array<RefineRecord>("REFINE", 1)[0];
-  wanted(r.kind <= static_cast<std::uint32_t>(RowKind::int8) && std::isfinite(r.k_factor) &&
-             r.k_factor >= 1,
-         "settings in section REFINE are impossible");
+  require_valid(r.kind <= static_cast<std::uint32_t>(RowKind::int8) && std::isfinite(r.k_factor) &&
+                    r.k_factor >= 1,
+                "settings in section REFINE are invalid");
   const auto kind = static_cast<RowKind>(r.kind);
-  ExactRows rows(kind, stored.index->codec()->d());
+  RefineRows rows(kind, stored.index->codec()->d());
   SectionReader reader = file.section("ROWS", n * row_bytes(kind, rows.d()));
   rows.load(n, [&](std::uint8_t* bytes, std::size_t count) { reader.read(bytes, count); });
   reader.finish();
-  wanted(rows.first_nonfinite() == n, "section ROWS has a value that is not finite");
-  stored.index->keep_exact(std::move(rows));
+  require_valid(rows.first_nonfinite() == n, "section ROWS has a value that is not finite");
+  stored.index->keep_refine_rows(std::move(rows));
   stored.settings.k_factor = r.k_factor;
 }
 
-// Hands the sections of an index to `write`, while it cannot change.
+// Passes the sections of an index to `write`, under the lock of the index.
 template <class Write>
 void write_sections(const Index& index, const IndexSettings& settings, Write write) {
-  index.visit_store([&](const CodeStore& store, const Ids& ids, const ExactRows* exact) {
+  index.visit_store([&](const CodeStore& store, const Ids& ids, const RefineRows* rows) {
     std::vector<Section> sections;
     append_codec(*index.codec(), true, sections);
     sections.push_back(record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
@@ -142,18 +143,20 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
                             emit(settings.quantizer.data(), settings.quantizer.size());
                           }});
     }
-    if (ids.given()) {
+    if (ids.is_explicit()) {
       sections.push_back(
           {"IDS", [&](const Emit& emit) { emit(ids.data(), ids.size() * sizeof(std::int64_t)); }});
     }
     if (index.codec()->cell_bytes() > 0) {
       sections.push_back(list_numbers(store, index.codec()->cell_bytes()));
     }
-    sections.push_back(segments("HIGH", store, &Segment::high, Part::whole));
-    sections.push_back(segments("LOW", store, &Segment::low, Part::whole));
-    sections.push_back(segments("SCALE", store, &Segment::scale, Part::byte_a_vector));
-    sections.push_back(segments("EXTRA", store, &Segment::extra, Part::whole));
-    if (exact != nullptr && !exact->borrowed()) append_exact(*exact, settings.k_factor, sections);
+    sections.push_back(segments("HIGH", store, &Segment::high, Part::all));
+    sections.push_back(segments("LOW", store, &Segment::low, Part::all));
+    sections.push_back(segments("SCALE", store, &Segment::scale, Part::byte_per_vector));
+    sections.push_back(segments("EXTRA", store, &Segment::extra, Part::all));
+    if (rows != nullptr && !rows->borrowed()) {
+      append_refine_rows(*rows, settings.k_factor, sections);
+    }
     write(settings.inverted ? FileKind::ivf_index : FileKind::flat_index, sections);
   });
 }
@@ -161,19 +164,19 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
 StoredIndex read_index(const Container& file) {
   StoredIndex stored;
   const IndexRecord r = file.array<IndexRecord>("INDEX", 1)[0];
-  wanted(r.metric <= 2, "section INDEX names an unknown metric");
+  require_valid(r.metric <= 2, "section INDEX names an unknown metric");
   try {
     stored.index = std::make_unique<Index>(read_codec(file), static_cast<Metric>(r.metric));
   } catch (const InvalidArgument& error) {
     throw FormatError(std::string("damaged: ") + error.what());
   }
-  wanted(stored.index->keeps_extra() == (r.has_extra == 1),
-         "section INDEX contradicts the codec's settings");
-  wanted(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
+  require_valid(stored.index->keeps_extra() == (r.has_extra == 1),
+                "section INDEX contradicts the settings of the codec");
+  require_valid(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
   if (file.kind() == FileKind::ivf_index) {
     const IvfRecord ivf = file.array<IvfRecord>("IVF", 1)[0];
-    wanted(ivf.nprobe >= 1 && !stored.index->codec()->partition().empty(),
-           "section IVF has impossible settings");
+    require_valid(ivf.nprobe >= 1 && !stored.index->codec()->partition().empty(),
+                  "section IVF has invalid settings");
     stored.settings.inverted = true;
     stored.settings.nprobe = ivf.nprobe;
   }
@@ -182,7 +185,7 @@ StoredIndex read_index(const Container& file) {
     stored.settings.quantizer.assign(bytes.begin(), bytes.end());
   }
   read_store(file, r.size, r.has_extra == 1, *stored.index);
-  read_exact(file, r.size, stored);
+  read_refine_rows(file, r.size, stored);
   return stored;
 }
 

@@ -1,4 +1,4 @@
-// What is written and read of codecs and indexes: sections made of arrays and records.
+// Building blocks of codec and index files: sections of arrays and records.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "waterfill/codec/codec.hpp"
+#include "waterfill/core/types.hpp"
 #include "waterfill/file/container.hpp"
 
 namespace waterfill {
@@ -22,11 +23,11 @@ Section record(const char* tag, const T& value) {
   return {tag, [value](const Emit& emit) { emit(&value, sizeof value); }};
 }
 
-inline void wanted(bool holds, const std::string& what) {
+inline void require_valid(bool holds, const std::string& what) {
   if (!holds) throw FormatError("damaged: " + what);
 }
 
-// A codec's sections; the manifest is left out where only what codes depend on is wanted.
+// Appends the sections of a codec. Codes do not depend on the manifest.
 void append_codec(const Codec& codec, bool with_manifest, std::vector<Section>& sections);
 std::shared_ptr<Codec> read_codec(const Container& file);
 

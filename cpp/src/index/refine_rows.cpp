@@ -24,7 +24,7 @@ constexpr std::align_val_t kLine{64};
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
 constexpr std::size_t kWord = 64;
 constexpr float kLargest = std::numeric_limits<float>::max();
-constexpr float kSteps = 127;  // of an int8 row, to either side of its middle
+constexpr float kSteps = 127;  // steps of an int8 row on either side of its middle
 
 template <class T>
 T load(const std::uint8_t* row, std::size_t k) {  // of any alignment
@@ -38,19 +38,19 @@ void store(std::uint8_t* row, std::size_t k, T value) {
   std::memcpy(row + k * sizeof(T), &value, sizeof(T));
 }
 
-void require_halves(const Rows& rows, const char* argument, std::uint64_t first_row) {
+void require_float16_range(const Rows& rows, const char* argument, std::uint64_t first_row) {
   for (std::size_t i = 0; i < rows.n; ++i) {
     float most = 0;
     for (std::size_t k = 0; k < rows.d; ++k) most = std::max(most, std::fabs(rows.row(i)[k]));
-    if (most < kHalfLimit) continue;
+    if (most < kFloat16Limit) continue;
     std::ostringstream message;
     message << argument << ": row " << first_row + i << " has a value of size " << most
-            << ", and float16 rows hold up to 65504; int8 and float32 rows hold it";
+            << ", expected at most 65504 for float16 rows; use int8 or float32 rows";
     throw InvalidArgument(message.str());
   }
 }
 
-// The step of a row between these two values; no byte leads beyond float32.
+// The step of a row with this range, small enough that no byte decodes to an infinity.
 float step_between(float least, float largest, float middle) {
   auto step = static_cast<float>((static_cast<double>(largest) - least) / (2 * kSteps));
   while (!std::isfinite(middle + step * kSteps) || !std::isfinite(middle - step * kSteps)) {
@@ -74,7 +74,7 @@ void encode_int8(const float* values, std::size_t d, std::uint8_t* row) {
     std::memset(bytes, 0, d);
     return;
   }
-  constexpr float kRound = 3 << 22;  // added and taken away: rounds to an integer, even of two
+  constexpr float kRound = 3 << 22;  // adding and subtracting it rounds to an integer, ties to even
   for (std::size_t k = 0; k < d; ++k) {
     const float steps = std::clamp((values[k] - middle) / step, -kSteps, kSteps);
     bytes[k] = static_cast<std::uint8_t>(static_cast<std::int32_t>(steps + kRound - kRound));
@@ -87,7 +87,7 @@ void encode_row(RowKind kind, const float* values, std::size_t d, std::uint8_t* 
       std::memcpy(row, values, d * sizeof(float));
       return;
     case RowKind::float16:
-      for (std::size_t k = 0; k < d; ++k) store(row, k, to_half(values[k]));
+      for (std::size_t k = 0; k < d; ++k) store(row, k, to_float16(values[k]));
       return;
     case RowKind::int8:
       encode_int8(values, d, row);
@@ -100,7 +100,7 @@ void decode_row(RowKind kind, const std::uint8_t* row, std::size_t d, float* val
       std::memcpy(values, row, d * sizeof(float));
       return;
     case RowKind::float16:
-      for (std::size_t k = 0; k < d; ++k) values[k] = from_half(load<std::uint16_t>(row, k));
+      for (std::size_t k = 0; k < d; ++k) values[k] = from_float16(load<std::uint16_t>(row, k));
       return;
     case RowKind::int8:
       const float middle = load<float>(row, 0), step = load<float>(row, 1);
@@ -110,7 +110,7 @@ void decode_row(RowKind kind, const std::uint8_t* row, std::size_t d, float* val
   }
 }
 
-// An exponent of ones is what NaN and the infinities share.
+// NaN and the infinities are the values whose exponent bits are all one.
 template <class T, T kExponent>
 bool values_are_finite(const std::uint8_t* row, std::size_t d) {
   unsigned found = 0;
@@ -131,7 +131,7 @@ bool row_is_finite(RowKind kind, const std::uint8_t* row, std::size_t d) {
   return std::isfinite(middle + furthest) && std::isfinite(middle - furthest);
 }
 
-// Where float32 does not hold the sum, or the row is not finite.
+// The score in float64, for sums beyond float32 and rows that are not finite.
 float careful_score(RowKind kind, const float* query, bool euclidean, const std::uint8_t* row,
                     std::size_t d) {
   std::vector<float> values(d);
@@ -185,61 +185,61 @@ void RowBytes::reallocate(std::size_t capacity, std::size_t used) {
   std::unique_ptr<std::uint8_t, Free> bytes(
       static_cast<std::uint8_t*>(::operator new(capacity, alignment)), Free{alignment});
 #ifdef MADV_HUGEPAGE
-  if (capacity >= kLargePage) madvise(bytes.get(), capacity, MADV_HUGEPAGE);  // a wish
+  if (capacity >= kLargePage) madvise(bytes.get(), capacity, MADV_HUGEPAGE);  // may be refused
 #endif
   if (used > 0) std::memcpy(bytes.get(), data_.get(), used);
   data_ = std::move(bytes);
   capacity_ = capacity;
 }
 
-ExactRows::ExactRows(RowKind kind, std::size_t d)
+RefineRows::RefineRows(RowKind kind, std::size_t d)
     : kind_(kind), d_(d), row_bytes_(row_bytes(kind, d)) {}
 
-ExactRows ExactRows::borrow(RowKind kind, std::size_t d, const BorrowedRows& rows) {
-  ExactRows made(kind, d);
-  made.size_ = rows.n;
-  made.borrowed_ = true;
-  made.borrowed_data_ = static_cast<const std::uint8_t*>(rows.data);
-  made.stride_ = rows.stride;
-  return made;
+RefineRows RefineRows::borrow(RowKind kind, std::size_t d, const BorrowedRows& rows) {
+  RefineRows result(kind, d);
+  result.size_ = rows.n;
+  result.borrowed_ = true;
+  result.borrowed_data_ = static_cast<const std::uint8_t*>(rows.data);
+  result.stride_ = rows.stride;
+  return result;
 }
 
-std::size_t ExactRows::bytes() const {
+std::size_t RefineRows::bytes() const {
   std::size_t sum = segments_.capacity() * sizeof(RowBytes);
   for (const RowBytes& segment : segments_) sum += segment.capacity();
   return sum;
 }
 
-void ExactRows::require_owned() const {
+void RefineRows::require_owned() const {
   if (borrowed_) throw std::logic_error("borrowed rows cannot be changed");
 }
 
-void ExactRows::require_alike(const ExactRows& other) const {
+void RefineRows::require_same_kind(const RefineRows& other) const {
   require_owned();
   other.require_owned();
   require(other.kind_ == kind_ && other.d_ == d_,
           std::string("other has ") + row_kind_name(other.kind_) + " rows of " +
-              std::to_string(other.d_) + " values; " + row_kind_name(kind_) + " rows of " +
-              std::to_string(d_) + " are wanted");
+              std::to_string(other.d_) + " values, expected " + row_kind_name(kind_) + " rows of " +
+              std::to_string(d_));
 }
 
-// Makes room for n rows in all, in the last segment with a sixteenth to spare if wanted.
-void ExactRows::grow(std::size_t n, bool spare) {
+// Reserves memory for n rows in total; with `spare`, a sixteenth more in the last segment.
+void RefineRows::grow(std::size_t n, bool spare) {
   const std::size_t full = kCapacity * row_bytes_;
   for (std::size_t first = size_ / kCapacity * kCapacity; first < n; first += kCapacity) {
     const std::size_t s = first / kCapacity,
                       used = std::min(size_ - std::min(size_, first), kCapacity);
     if (s == segments_.size()) segments_.emplace_back();
-    const std::size_t wanted = std::min(n - first, kCapacity) * row_bytes_;
-    if (wanted <= segments_[s].capacity()) continue;
+    const std::size_t needed = std::min(n - first, kCapacity) * row_bytes_;
+    if (needed <= segments_[s].capacity()) continue;
     const bool growing = spare && used > 0;
-    segments_[s].reallocate(growing ? std::min(wanted + wanted / 16, full) : wanted,
+    segments_[s].reallocate(growing ? std::min(needed + needed / 16, full) : needed,
                             used * row_bytes_);
   }
 }
 
-// Gives back what n rows do not need, and what is to spare beyond a sixteenth.
-void ExactRows::shrink(std::size_t n) noexcept {
+// Frees the memory that n rows do not need, except a spare sixteenth.
+void RefineRows::shrink(std::size_t n) noexcept {
   segments_.resize(std::min(segments_.size(), (n + kCapacity - 1) / kCapacity));
   size_ = n;
   if (n == 0) return;
@@ -247,22 +247,21 @@ void ExactRows::shrink(std::size_t n) noexcept {
   if (segments_.back().capacity() <= used + used / 16) return;
   try {
     segments_.back().reallocate(used, used);
-  } catch (const std::bad_alloc&) {  // then it stays as it is
+  } catch (const std::bad_alloc&) {  // keep the larger memory
   }
 }
 
-void ExactRows::encode(const Rows& rows, std::size_t first, std::size_t n) {
+void RefineRows::encode(const Rows& rows, std::size_t first, std::size_t n) {
   for (std::size_t i = first; i < first + n; ++i) {
     encode_row(kind_, rows.row(i), d_, own(size_ + i));
   }
 }
 
-void ExactRows::append(const Rows& rows, const char* argument, std::uint64_t first_row) {
+void RefineRows::append(const Rows& rows, const char* argument, std::uint64_t first_row) {
   require_owned();
-  require(rows.d == d_, std::string(argument) + " has " + std::to_string(rows.d) +
-                            " values a row; " + std::to_string(d_) + " are wanted");
+  require_dimensions(rows, argument, d_);
   require_finite(rows, argument, first_row);
-  if (kind_ == RowKind::float16) require_halves(rows, argument, first_row);
+  if (kind_ == RowKind::float16) require_float16_range(rows, argument, first_row);
   try {
     grow(size_ + rows.n, true);
     constexpr std::size_t kShare = 1024;
@@ -276,34 +275,24 @@ void ExactRows::append(const Rows& rows, const char* argument, std::uint64_t fir
   size_ += rows.n;
 }
 
-void ExactRows::append(const ExactRows& other) {
-  require_alike(other);
-  const std::size_t n = other.size_;
-  try {
-    grow(size_ + n, true);
-  } catch (...) {
-    shrink(size_);
-    throw;
-  }
-  for (std::size_t i = 0; i < n; ++i) std::memcpy(own(size_ + i), other.at(i), row_bytes_);
-  size_ += n;
-}
-
-// The other's rows move up into the last segment's room, and its segments, each shifted by as much,
-// become this one's.
-void ExactRows::merge(ExactRows&& other) {
-  require_alike(other);
-  segments_.reserve(segments_.size() + other.segments_.size());
+// A few rows are copied into the last segment, which grows with room to spare. Otherwise the rows
+// of the other fill the last segment, and its segments, each shifted by as many rows, follow.
+void RefineRows::merge(RefineRows&& other) {
+  require_same_kind(other);
   const std::size_t used = size_ % kCapacity, room = used == 0 ? 0 : kCapacity - used;
-  if (room > 0) grow(size_ + std::min(room, other.size_), false);
+  const bool fits = other.size_ <= room;
+  segments_.reserve(segments_.size() + other.segments_.size());
+  if (room > 0) grow(size_ + std::min(room, other.size_), fits);
   std::size_t left = other.size_;
   for (RowBytes& segment : other.segments_) {
     const std::size_t rows = std::min(left, kCapacity), up = std::min(rows, room);
     if (up > 0) {
       std::memcpy(segments_.back().data() + used * row_bytes_, segment.data(), up * row_bytes_);
-      std::memmove(segment.data(), segment.data() + up * row_bytes_, (rows - up) * row_bytes_);
     }
-    if (rows > up) segments_.push_back(std::move(segment));
+    if (rows > up) {
+      std::memmove(segment.data(), segment.data() + up * row_bytes_, (rows - up) * row_bytes_);
+      segments_.push_back(std::move(segment));
+    }
     left -= rows;
   }
   shrink(size_ + other.size_);
@@ -311,7 +300,7 @@ void ExactRows::merge(ExactRows&& other) {
   other.size_ = 0;
 }
 
-void ExactRows::remove(const std::vector<std::uint64_t>& drop) {
+void RefineRows::remove(const std::vector<std::uint64_t>& drop) {
   require_owned();
   std::size_t kept = 0;
   for (std::size_t i = 0; i < size_; ++i) {
@@ -322,45 +311,46 @@ void ExactRows::remove(const std::vector<std::uint64_t>& drop) {
   shrink(kept);
 }
 
-void ExactRows::truncate(std::size_t n) noexcept {
+void RefineRows::truncate(std::size_t n) noexcept {
   if (!borrowed_ && n < size_) shrink(n);
 }
 
-void ExactRows::read(std::size_t row, float* out) const {
+void RefineRows::read(std::size_t row, float* out) const {
   decode_row(kind_, at(row), d_, out);
 }
 
-std::size_t ExactRows::first_nonfinite(std::size_t first) const {
+std::size_t RefineRows::first_nonfinite(std::size_t first) const {
   while (first < size_ && row_is_finite(kind_, at(first), d_)) ++first;
   return first;
 }
 
 template <class Number>
-void ExactRows::score_rows(const float* query, bool euclidean, const Number* rows, std::size_t n,
-                           float* out) const {
-  constexpr std::size_t kAhead = 8, kMost = 4096, kStep = 64;  // rows; of each so many bytes
+void RefineRows::score_rows(const float* query, bool euclidean, const Number* rows, std::size_t n,
+                            float* out) const {
+  constexpr std::size_t kAhead = 8;                // rows to prefetch
+  constexpr std::size_t kMost = 4096, kLine = 64;  // bytes of each, line by line
   const RowKernels::Score score = kernel(kind_, euclidean);
   const std::size_t near = std::min(row_bytes_, kMost);
-  const auto bring = [&](std::size_t i) {
+  const auto prefetch = [&](std::size_t i) {
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
-    for (std::size_t b = 0; b < near; b += kStep) __builtin_prefetch(row + b);
+    for (std::size_t b = 0; b < near; b += kLine) __builtin_prefetch(row + b);
   };
-  for (std::size_t i = 0; i < std::min(kAhead, n); ++i) bring(i);
+  for (std::size_t i = 0; i < std::min(kAhead, n); ++i) prefetch(i);
   for (std::size_t i = 0; i < n; ++i) {
-    if (i + kAhead < n) bring(i + kAhead);
+    if (i + kAhead < n) prefetch(i + kAhead);
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
     out[i] = score(query, row, d_);
     if (!std::isfinite(out[i])) out[i] = careful_score(kind_, query, euclidean, row, d_);
   }
 }
 
-void ExactRows::score(const float* query, bool euclidean, const std::uint32_t* rows, std::size_t n,
-                      float* out) const {
+void RefineRows::score(const float* query, bool euclidean, const std::uint32_t* rows, std::size_t n,
+                       float* out) const {
   score_rows(query, euclidean, rows, n, out);
 }
 
-void ExactRows::score(const float* query, bool euclidean, const std::int64_t* rows, std::size_t n,
-                      float* out) const {
+void RefineRows::score(const float* query, bool euclidean, const std::int64_t* rows, std::size_t n,
+                       float* out) const {
   score_rows(query, euclidean, rows, n, out);
 }
 

@@ -28,9 +28,10 @@ void Selector::range(std::int64_t first, std::int64_t end) {
 }
 
 void Selector::set(std::vector<std::int64_t> ascending) {
-  require(std::is_sorted(ascending.begin(), ascending.end()), "sel: ids of a set must ascend");
+  require(std::is_sorted(ascending.begin(), ascending.end()),
+          "selector: the ids of a set must ascend");
   Step step{Kind::set, 0, 0, std::move(ascending), {}};
-  // Where ids lie close together a bit for each of the numbers between them is found sooner.
+  // For dense ids a bitmap is faster than a binary search.
   constexpr std::uint64_t kSpread = 1024;
   if (!step.ids.empty()) {
     const auto span =
@@ -51,29 +52,29 @@ void Selector::bitmap(std::vector<std::uint8_t> bytes) {
   steps_.push_back({Kind::bitmap, 0, 0, {}, std::move(bytes)});
 }
 
-void Selector::everything() {
-  steps_.push_back({Kind::everything, 0, 0, {}, {}});
+void Selector::all() {
+  steps_.push_back({Kind::all, 0, 0, {}, {}});
 }
-void Selector::negate() {
-  steps_.push_back({Kind::negate, 0, 0, {}, {}});
+void Selector::logical_not() {
+  steps_.push_back({Kind::logical_not, 0, 0, {}, {}});
 }
-void Selector::both() {
-  steps_.push_back({Kind::both, 0, 0, {}, {}});
+void Selector::logical_and() {
+  steps_.push_back({Kind::logical_and, 0, 0, {}, {}});
 }
-void Selector::either() {
-  steps_.push_back({Kind::either, 0, 0, {}, {}});
+void Selector::logical_or() {
+  steps_.push_back({Kind::logical_or, 0, 0, {}, {}});
 }
-void Selector::one_of_two() {
-  steps_.push_back({Kind::one_of_two, 0, 0, {}, {}});
+void Selector::logical_xor() {
+  steps_.push_back({Kind::logical_xor, 0, 0, {}, {}});
 }
 
 std::size_t Selector::operands(Kind kind) {
   switch (kind) {
-    case Kind::negate:
+    case Kind::logical_not:
       return 1;
-    case Kind::both:
-    case Kind::either:
-    case Kind::one_of_two:
+    case Kind::logical_and:
+    case Kind::logical_or:
+    case Kind::logical_xor:
       return 2;
     default:
       return 0;
@@ -81,12 +82,12 @@ std::size_t Selector::operands(Kind kind) {
 }
 
 void Selector::check() const {
-  std::size_t there = 0;
+  std::size_t depth = 0;
   for (const Step& step : steps_) {
-    require(there >= operands(step.kind), "sel: an operator lacks what it is applied to");
-    there = there - operands(step.kind) + 1;
+    require(depth >= operands(step.kind), "selector: an operator lacks an operand");
+    depth = depth - operands(step.kind) + 1;
   }
-  require(there == 1, "sel: a program must leave one set of ids");
+  require(depth == 1, "selector: a program must leave one set of ids");
 }
 
 template <class Operand>
@@ -105,13 +106,13 @@ Bits Selector::evaluate(std::size_t n, Operand operand) const {
     Bits& left = stack.back();
     for (std::size_t w = 0; w < left.size(); ++w) {
       switch (step.kind) {
-        case Kind::negate:
+        case Kind::logical_not:
           left[w] = ~left[w];
           break;
-        case Kind::both:
+        case Kind::logical_and:
           left[w] &= right[w];
           break;
-        case Kind::either:
+        case Kind::logical_or:
           left[w] |= right[w];
           break;
         default:
@@ -175,7 +176,7 @@ Bits Selector::of(const std::int64_t* ids, std::size_t n) const {
 }
 
 Bits Selector::of(const Ids& ids) const {
-  if (!ids.given()) return of_labels(ids.size());
+  if (!ids.is_explicit()) return of_labels(ids.size());
   return of(ids.data(), ids.size());
 }
 

@@ -11,8 +11,8 @@ namespace waterfill {
 namespace {
 
 // Mean squared error of a 256-entry quantizer of w unit Gaussian dimensions, as a multiple of
-// Shannon's 2^(-16/w). w = 1 is the Lloyd-Max quantizer (Max 1960); the others were measured with
-// k-means on 100,000 points and tested on 50,000 fresh ones.
+// Shannon's bound 2^(-16/w). w = 1 is the Lloyd-Max quantizer (Max 1960); the others were measured
+// with k-means on 100,000 points and 50,000 test points.
 struct Loss {
   double width, ratio;
 };
@@ -31,19 +31,18 @@ double vector_loss(double width) {
   return lower->ratio + t * (upper->ratio - lower->ratio);
 }
 
-// `weights` are those of all dimensions: k-means sees weighted coordinates, the error is counted in
-// plain ones.
+// k-means sees weighted coordinates, while the error is measured in unweighted ones.
 double group_error(const std::vector<double>& variances, const std::vector<double>& weights,
                    const Group& group) {
-  std::vector<double> own, seen;
+  std::vector<double> own, weighted;
   for (const std::uint32_t dim : group.dims) {
     own.push_back(variances.at(dim));
-    seen.push_back(variances.at(dim) * weights.at(dim) * weights.at(dim));
+    weighted.push_back(variances.at(dim) * weights.at(dim) * weights.at(dim));
   }
   const double energy = std::accumulate(own.begin(), own.end(), 0.0);
   if (group.kind == GroupKind::binary) return kOneBitError * energy;
-  // Eight bits, spent inside the group as well as a quantizer can: water-filling once more.
-  const std::vector<double> rates = reverse_waterfill(seen, kByteBits);
+  // The best use of eight bits within the group is water-filling again.
+  const std::vector<double> rates = reverse_waterfill(weighted, kByteBits);
   double error = 0, active = 0;
   for (std::size_t i = 0; i < own.size(); ++i) {
     error += own[i] * std::exp2(-2 * rates[i]);
@@ -52,22 +51,22 @@ double group_error(const std::vector<double>& variances, const std::vector<doubl
   return std::min(energy, error * vector_loss(std::max(1.0, active)));
 }
 
-// What one group gets of a dimension.
+// The part of a dimension that one group codes.
 struct Share {
   double rate;
   std::uint32_t dim;
 };
 
-// By falling rate. Dimensions of more than eight bits have two, the first of them a byte, which
-// fills its group; next to nothing is not worth a second one.
+// Shares by descending rate. A dimension with more than eight bits has two: a whole byte, which
+// fills its group, and the rest, unless the rest is too small to be worth a second byte.
 std::vector<Share> shares_of(const std::vector<double>& rates) {
-  constexpr double kLeastRest = 0.25;
+  constexpr double kMinSecondRate = 0.25;
   std::vector<Share> shares;
   for (std::uint32_t dim = 0; dim < rates.size(); ++dim) {
     shares.push_back({std::min(rates[dim], kByteBits), dim});
   }
   for (std::uint32_t dim = 0; dim < rates.size(); ++dim) {
-    if (rates[dim] >= kByteBits + kLeastRest) shares.push_back({rates[dim] - kByteBits, dim});
+    if (rates[dim] >= kByteBits + kMinSecondRate) shares.push_back({rates[dim] - kByteBits, dim});
   }
   std::stable_sort(shares.begin(), shares.end(),
                    [](const Share& a, const Share& b) { return a.rate > b.rate; });
@@ -96,8 +95,9 @@ std::vector<double> shrink(const std::vector<double>& eigenvalues, std::uint64_t
   }
   if (sum <= 0) return std::vector<double>(eigenvalues.size(), 1 / d);
   const double spread = squares - sum * sum / d;
-  const double wanted = (1 - 2 / d) * squares + sum * sum;
-  const double share = spread <= 0 ? 1 : std::clamp(wanted / ((n + 1 - 2 / d) * spread), 0.0, 1.0);
+  const double numerator = (1 - 2 / d) * squares + sum * sum;
+  const double share =
+      spread <= 0 ? 1 : std::clamp(numerator / ((n + 1 - 2 / d) * spread), 0.0, 1.0);
   for (double& value : shrunk) value = (1 - share) * value + share * sum / d;
   return shrunk;
 }
@@ -112,10 +112,10 @@ std::vector<double> reverse_waterfill(const std::vector<double>& variances, doub
     high = std::max(high, std::log2(variance));
     low = std::min(low, std::log2(variance));
   }
-  require(bits >= 0, "bits=" + std::to_string(bits) + " must not be negative");
+  require(bits >= 0, "bits is " + std::to_string(bits) + ", expected 0 or more");
   std::vector<double> rates(variances.size(), 0.0);
   if (positive == 0 || bits == 0) return rates;
-  low -= 2 * kMaxRate;  // here every rate is at its cap
+  low -= 2 * kMaxRate;  // at this level every rate is at its maximum
   for (int step = 0; step < 200; ++step) {
     const double middle = (low + high) / 2;
     (rate_sum(variances, middle) > bits ? low : high) = middle;
@@ -130,11 +130,12 @@ std::vector<double> reverse_waterfill(const std::vector<double>& variances, doub
 
 std::vector<Group> waterfill_groups(const std::vector<double>& rates, std::size_t code_bytes) {
   require(code_bytes >= 1 && code_bytes <= rates.size(),
-          "code_bytes=" + std::to_string(code_bytes) +
-              " must be from 1 to the number of dimensions, " + std::to_string(rates.size()));
+          "code_bytes is " + std::to_string(code_bytes) + ", expected 1 to " +
+              std::to_string(rates.size()) + ", the number of dimensions");
   std::vector<Share> shares = shares_of(rates);
   std::vector<Group> groups(code_bytes);
-  using Filled = std::tuple<double, std::size_t, std::size_t>;  // rate and dimensions so far, group
+  using Filled =
+      std::tuple<double, std::size_t, std::size_t>;  // rate so far, dimensions so far, group
   std::priority_queue<Filled, std::vector<Filled>, std::greater<>> emptiest;
   for (std::size_t g = 0; g < code_bytes; ++g) emptiest.emplace(0.0, 0, g);
   for (std::size_t i = 0; i < shares.size(); ++i) {
@@ -167,7 +168,7 @@ Classes classic_classes(const std::vector<double>& eigenvalues, double variance,
     const double total = std::accumulate(eigenvalues.begin(), eigenvalues.end(), 0.0);
     for (std::size_t i = 0; i < d; ++i) {
       const bool by_variance = meaning == Threshold::variance;
-      // A dimension belongs to the leading share if the share is not full without it.
+      // A dimension belongs to the leading share if the dimensions before it do not fill the share.
       const double before =
           by_variance ? held / total : static_cast<double>(i) / static_cast<double>(d);
       constexpr double kRounding = 1e-12;
@@ -176,7 +177,7 @@ Classes classic_classes(const std::vector<double>& eigenvalues, double variance,
       held += eigenvalues[i];
     }
   }
-  require(kept > 0, "th_mid leaves no dimension: every one would be discarded");
+  require(kept > 0, "th_mid drops every dimension; choose a lower threshold");
   return {high, kept - high};
 }
 
@@ -198,14 +199,14 @@ Distortion predict_distortion(const std::vector<double>& variances,
                               const std::vector<Group>& groups) {
   const double total = std::accumulate(variances.begin(), variances.end(), 0.0);
   require(total > 0, "variances must not all be zero");
-  std::vector<double> left(variances);  // of each dimension's variance
+  std::vector<double> left(variances);  // variance that is not coded yet
   std::vector<bool> used(variances.size(), false);
   double expected = 0, bits = 0;
   for (const Group& group : groups) {
     const double error = group_error(left, weights, group);
     expected += error;
     for (const std::uint32_t dim : group.dims) {
-      if (used.at(dim)) expected -= left[dim];  // its first byte's error is what this one codes
+      if (used.at(dim)) expected -= left[dim];  // this byte codes the error of the first one
       used.at(dim) = true;
     }
     if (group.dims.size() == 1) left[group.dims[0]] = error;

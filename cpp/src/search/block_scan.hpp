@@ -1,4 +1,5 @@
-// The coarse stage: blocks of a list through a query's tables, and what passes into a reservoir.
+// The coarse stage of a search: blocks of a list are scored with a query's tables, and the vectors
+// that exceed the threshold enter a reservoir.
 #pragma once
 
 #include <array>
@@ -17,46 +18,46 @@ namespace waterfill {
 
 inline constexpr std::size_t kTileBlocks = 32;  // blocks that all queries of a task pass at a time
 
-// Blocks of one segment of a list.
-struct Range {
+// Blocks [first, last) of one segment of a list.
+struct BlockRange {
   std::size_t list, segment, first, last;
 };
 
-// What a scan keeps of one query.
-struct Selection {
-  Selection(std::size_t wanted, float threshold) : best(wanted, threshold) {}
+// The state of one query's scan.
+struct ScanState {
+  ScanState(std::size_t capacity, float threshold) : best(capacity, threshold) {}
   Reservoir best;
   std::array<std::uint16_t, kLimits> limits{};
-  std::size_t list = ~std::size_t{0};  // that the limits are for
+  std::size_t list = ~std::size_t{0};  // to which the limits apply
 };
 
-class Scanner {
+class BlockScanner {
  public:
-  Scanner(const CodeStore& store, const Scoring& scoring, const CoarsePlan& plan,
-          const Filter& filter)
+  BlockScanner(const CodeStore& store, const Scoring& scoring, const CoarsePlan& plan,
+               const IdFilter& filter)
       : store_(store), scoring_(scoring), plan_(plan), filter_(filter) {}
 
-  // Takes at most kScanQueries queries of a batch through at most kTileBlocks blocks.
-  void scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n, const Range& tile,
-            Selection* const* selections) const;
-  // One query through a whole list.
+  // Scans at most kTileBlocks blocks for at most kScanQueries queries of a batch.
+  void scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
+            const BlockRange& tile, ScanState* const* states) const;
+  // Scans a whole list for one query.
   void scan_list(const QueryBatch& batch, std::size_t query, std::size_t list,
-                 Selection& selection) const;
+                 ScanState& state) const;
 
  private:
   void scan_run(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
-                const Range& run, Selection* const* selections) const;
-  void offer(const Query& query, float base, const Range& tile, const std::uint16_t* sums,
-             Selection& selection) const;
+                const BlockRange& run, ScanState* const* states) const;
+  void offer(const Query& query, float list_term, const BlockRange& tile, const std::uint16_t* sums,
+             ScanState& state) const;
   template <bool kEuclidean>
-  bool push(const Query& query, float base, const Range& tile, const std::uint32_t* masks,
-            std::uint32_t hit, const std::uint16_t* sums, Selection& selection) const;
-  void set_limits(const Query& query, float base, std::size_t list, Selection& selection) const;
+  bool push(const Query& query, float list_term, const BlockRange& tile, const std::uint32_t* masks,
+            std::uint32_t nonempty, const std::uint16_t* sums, ScanState& state) const;
+  void set_limits(const Query& query, float list_term, std::size_t list, ScanState& state) const;
 
   const CodeStore& store_;
   const Scoring& scoring_;
   const CoarsePlan& plan_;
-  const Filter& filter_;
+  const IdFilter& filter_;
 };
 
 }  // namespace waterfill

@@ -10,12 +10,11 @@
 namespace waterfill {
 namespace {
 
-// Sums stay below this, so that a limit of 65,535 lets nothing pass.
+// The largest sum: a limit of 65,535 lets no vector pass.
 constexpr float kMaxSum = 65534;
 
-// Variance of what each group adds to a score, for queries that are spread as the data: the second
-// moments of a dimension follow from its cells. An even number of groups, the last one perhaps
-// empty.
+// Variance of the contribution of each group to a score, for queries distributed like the data. The
+// second moments of a dimension follow from its cells. The number of groups is padded to even.
 std::vector<double> contributions(const Codec& codec) {
   std::vector<double> result((codec.groups() + 1) / 2 * 2, 0.0);
   std::size_t j = 0;
@@ -34,8 +33,8 @@ std::vector<double> contributions(const Codec& codec) {
   return result;
 }
 
-// What a scan of some pairs leaves out of a score's variance whatever its tables: groups that it
-// does not read, and in the others what four bits do not tell (Shannon's share for their width).
+// The variance of a score that a scan of some pairs cannot resolve: that of the groups it does not
+// read, and of the others what four bits leave (Shannon's bound for their width).
 double unresolved(const Codec& codec, const std::vector<double>& variance,
                   const std::vector<std::uint32_t>& pairs) {
   constexpr double kCellBits = 4, kBinaryShare = 0.5;
@@ -84,13 +83,13 @@ CoarsePlan::CoarsePlan(const Codec& codec, std::size_t group_count) : groups(gro
   const std::vector<double> variance = contributions(codec);
   std::vector<std::uint32_t> order = pairs_by_contribution(codec);
   order.resize((groups + 1) / 2);
-  std::sort(order.begin(), order.end());  // memory is read upwards
+  std::sort(order.begin(), order.end());  // read memory in ascending order
   std::vector<std::uint32_t> count(order.size(), 1);
-  const auto spread = [&](std::size_t i) {  // of one copy's entries
+  const auto spread = [&](std::size_t i) {  // of the entries of one copy
     const double widest = std::max(variance[2 * order[i]], variance[2 * order[i] + 1]);
     return std::sqrt(widest) / count[i];
   };
-  // Rounding entries adds a variance of step^2 / 12 a group; a table is some four deviations wide.
+  // Rounding adds a variance of step^2 / 12 per group. A table is about four deviations wide.
   constexpr double kWidth = 4, kTolerated = 0.02;
   const double tolerated = kTolerated * unresolved(codec, variance, order);
   const auto rounding = [&](std::size_t widest) {
@@ -126,12 +125,12 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
     const float width = range.high - range.low;
     unit.step = std::max(unit.step, width / static_cast<float>(kMaxEntry * plan.copies[i / 2]));
     if (plan.copy[i / 2] > 0) continue;
-    unit.base += range.low;
+    unit.bias += range.low;
     total += width;
   }
-  // Rounding may add half a step a group.
+  // Rounding may add half a step per group.
   unit.step = std::max(unit.step, total / (kMaxSum - static_cast<float>(lowest.size())));
-  constexpr float kSmallestStep = 1e-30f;  // below it, tables are as good as constant
+  constexpr float kSmallestStep = 1e-30f;  // below it, tables are effectively constant
   if (unit.step < kSmallestStep) unit.step = 0;
   const float inverse = unit.step > 0 ? 1 / unit.step : 0;
   for (std::size_t i = 0; i < lowest.size(); ++i) {
@@ -141,7 +140,7 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
       std::fill_n(lut, kCells, std::uint8_t{0});
       continue;
     }
-    // Steps above what the copies before hold, rounded: in float32, where whole numbers are exact.
+    // Steps beyond those of the previous copies, rounded. Float32 is exact for these integers.
     const float before = static_cast<float>(kMaxEntry * plan.copy[i / 2]) - 0.5f;
     const float low = lowest[i];
     for (std::size_t h = 0; h < kCells; ++h) {

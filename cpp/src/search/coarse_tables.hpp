@@ -1,4 +1,4 @@
-// The coarse stage: which planes of high nibbles a scan reads, and a query's tables in bytes.
+// Tables of the coarse stage: which groups a scan reads, and a query's lookup tables in bytes.
 #pragma once
 
 #include <cstdint>
@@ -8,28 +8,29 @@
 
 namespace waterfill {
 
-// Pairs of groups by what they add to a score, most first.
+// Pairs of groups by their contribution to the variance of a score, largest first.
 std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec);
 
-// The pairs of groups that a scan reads, those that contribute most. Where rounding a wide
-// pair's tables to bytes would be felt, the pair stands in the list several times, each time with a
-// table of its own: their entries add up, so steps become as many times finer although an entry
-// stays a byte. One step for all keeps sums plain sums, and plans of very unequal groups (the
-// classic one) keep their precision.
+// The pairs of groups that a scan reads: those with the largest contribution.
+//
+// If rounding the tables of a wide pair to bytes would be noticeable, the pair is listed several
+// times with a table of its own each time. The entries add up, so its steps become finer although
+// an entry stays a byte. All tables share one step, so sums remain plain sums, and plans with very
+// unequal groups (such as the classic one) keep their precision.
 struct CoarsePlan {
-  // groups: planes to read, at least 1 and at most codec.groups().
+  // groups: number of groups to read, 1 ... codec.groups().
   CoarsePlan(const Codec& codec, std::size_t groups);
 
   std::size_t groups;
   std::vector<std::uint32_t> pairs;   // a multiple of kPairStep
-  std::vector<std::uint32_t> copy;    // of its pair: 0, 1, ...
-  std::vector<std::uint32_t> copies;  // how many its pair has
+  std::vector<std::uint32_t> copy;    // which copy of its pair: 0, 1, ...
+  std::vector<std::uint32_t> copies;  // the number of copies of its pair
   std::size_t lut_bytes() const { return pairs.size() * 32; }
 };
 
-// What a sum of table entries stands for: base + step * sum.
+// A sum of table entries stands for bias + step * sum.
 struct CoarseUnit {
-  float base = 0, step = 0;
+  float bias = 0, step = 0;
 };
 
 // cells: codec.groups() * 16 values of one query; luts: plan.lut_bytes() bytes.

@@ -1,5 +1,7 @@
-// Which vectors a search may find, list by list. A list's bits are made when it is first looked at:
-// a search that looks at few lists does not pay for the others.
+// The vectors that a search may return, as bit masks per list.
+//
+// The masks of a list are computed on first use, so a search of few lists does not pay for the
+// others.
 #pragma once
 
 #include <cstdint>
@@ -14,32 +16,31 @@
 
 namespace waterfill {
 
-class Filter {
+class IdFilter {
  public:
-  // selector: null for all vectors. Good for as long as the store and the ids do not change.
-  Filter(const CodeStore& store, const Ids& ids, const Selector* selector);
+  // selector: null for all vectors. Valid until the store or the ids change.
+  IdFilter(const CodeStore& store, const Ids& ids, const Selector* selector);
 
   bool everything() const { return !selector_.has_value(); }
-  // Whether it was made for this selector.
   bool is_for(const Selector& selector) const { return selector_ == selector; }
-  // Bits of the vectors of each block of a list; null for all.
+  // One mask per block of a list, bit v for vector v; null for all vectors.
   const std::uint32_t* blocks(std::size_t list) const;
-  // Vectors of a list that may be found.
+  // The number of selected vectors of a list.
   std::size_t count(std::size_t list) const;
 
  private:
-  struct Own {
-    std::once_flag made;
+  struct ListState {
+    std::once_flag computed;
     std::uint32_t count = 0;
   };
-  void make(std::size_t list) const;
+  void compute(std::size_t list) const;
 
   const CodeStore& store_;
   const Ids& ids_;
   std::optional<Selector> selector_;
-  Bits labels_;                      // where ids are labels
-  std::vector<std::size_t> starts_;  // of the lists' blocks
-  std::unique_ptr<Own[]> own_;
+  Bits labels_;                      // if ids equal labels
+  std::vector<std::size_t> starts_;  // first block of each list
+  std::unique_ptr<ListState[]> list_states_;
   std::unique_ptr<std::uint32_t[]> masks_;
 };
 

@@ -1,5 +1,7 @@
-// Which lists a query looks at. It opens with those nearest to it, which show what a candidate must
-// score, and passes by the lists whose vectors cannot.
+// Selection of the lists that a query scans: which lists are probed, and which are skipped.
+//
+// A query first scans the lists nearest to it. Their results give a threshold, and the lists
+// whose vectors cannot exceed it are skipped.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +13,18 @@
 
 namespace waterfill {
 
-// A query's first lists: what they gave, and which lists are left.
-struct Opening {
+// The result of scanning a query's nearest lists.
+struct InitialProbe {
   Candidates found;
   float threshold = -std::numeric_limits<float>::infinity();
-  std::vector<std::uint32_t> lists;  // ascending
+  std::vector<std::uint32_t> lists;  // that remain to be scanned, ascending
 };
 
-// For every list the queries of a batch that want it.
-class Wishes {
+// The queries of a batch that scan each list.
+class QueriesByList {
  public:
-  Wishes(const std::vector<Opening>& openings, std::size_t begin, std::size_t end,
-         std::size_t lists);
+  QueriesByList(const std::vector<InitialProbe>& probes, std::size_t begin, std::size_t end,
+                std::size_t lists);
 
   struct Queries {
     const std::size_t *first, *last;
@@ -36,35 +38,36 @@ class Wishes {
   std::vector<std::size_t> queries_;
 };
 
-class Prober {
+class ListPruner {
  public:
-  // wanted: candidates that a search keeps.
-  Prober(const CodeStore& store, const Scoring& scoring, const Scanner& scanner,
-         const Filter& filter, const SearchParams& params, std::size_t wanted)
+  // num_candidates: candidates that the coarse stage keeps.
+  ListPruner(const CodeStore& store, const Scoring& scoring, const BlockScanner& scanner,
+             const IdFilter& filter, const SearchParams& params, std::size_t num_candidates)
       : store_(store),
         scoring_(scoring),
         scanner_(scanner),
         filter_(filter),
         params_(params),
-        wanted_(wanted) {}
+        num_candidates_(num_candidates) {}
 
-  // Scans the first lists of a query of the batch, whose number in the call is `number`. Alone, so
-  // that what is left does not depend on threads or on other queries.
-  Opening open(QueryBatch& batch, std::size_t q, std::size_t number) const;
-  // The lists that a query looks at, without scanning any.
-  std::vector<std::uint32_t> lists(QueryBatch& batch, std::size_t q, std::size_t number) const;
+  // Scans the nearest lists of query q of the batch, which has the number `number` in the call.
+  // Each query is probed alone, so the result depends neither on threads nor on other queries.
+  InitialProbe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const;
+  // The lists that a query scans, without pruning and without scanning any.
+  std::vector<std::uint32_t> probed_lists(QueryBatch& batch, std::size_t q,
+                                          std::size_t number) const;
 
  private:
-  Candidates ranked(const QueryBatch& batch, std::size_t q, std::size_t number) const;
-  std::size_t enough_of_few() const;
+  Candidates rank_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  std::size_t min_filtered_vectors() const;
   bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
 
   const CodeStore& store_;
   const Scoring& scoring_;
-  const Scanner& scanner_;
-  const Filter& filter_;
+  const BlockScanner& scanner_;
+  const IdFilter& filter_;
   const SearchParams& params_;
-  std::size_t wanted_;
+  std::size_t num_candidates_;
 };
 
 }  // namespace waterfill

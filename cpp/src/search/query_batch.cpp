@@ -10,15 +10,15 @@
 namespace waterfill {
 namespace {
 
-constexpr std::size_t kRotatedRows = 16;  // queries that one pass over the basis rotates
+constexpr std::size_t kTaskQueries = 16;  // queries per pass over the basis
 
-// The row, from the mean if distances are Euclidean, times a power of two that brings the largest
-// number of its scores to 1 or below (and tiny ones nearer to 1).
+// Scales a row (minus the mean for Euclidean distances) by a power of two that brings the largest
+// number in its scores to at most 1, and tiny ones closer to 1.
 void scale(const Codec& codec, const Scoring& scoring, const float* row, Query& query, float* out) {
-  constexpr int kLeast = -60;  // leaves room for what is not of the query's size
+  constexpr int kLeast = -60;  // leaves room for terms that do not scale with the query
   const std::vector<float>& mean = codec.params().mean;
   const bool euclidean = scoring.euclidean();
-  float largest = euclidean ? scoring.largest_rho() : 0;  // w rho^2 must not overflow either
+  float largest = euclidean ? scoring.largest_rho() : 0;  // w rho^2 must not overflow
   for (std::size_t k = 0; k < mean.size(); ++k) {
     largest = std::max({largest, std::abs(row[k]), euclidean ? std::abs(mean[k]) : 0.0f});
   }
@@ -41,9 +41,9 @@ QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarseP
       lists_(codec.lists()),
       queries_(queries.n),
       luts_(queries.n * lut_bytes_),
-      bases_(std::make_unique_for_overwrite<float[]>(queries.n * lists_)) {
-  parallel_for((queries.n + kRotatedRows - 1) / kRotatedRows, [&](std::size_t i) {
-    const std::size_t first = i * kRotatedRows, n = std::min(kRotatedRows, queries.n - first);
+      list_terms_(std::make_unique_for_overwrite<float[]>(queries.n * lists_)) {
+  parallel_for((queries.n + kTaskQueries - 1) / kTaskQueries, [&](std::size_t i) {
+    const std::size_t first = i * kTaskQueries, n = std::min(kTaskQueries, queries.n - first);
     prepare(plan, {queries.row(first), n, queries.d}, probes, first);
   });
 }
@@ -67,30 +67,30 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
     query.scaled.assign(scaled.data() + i * d, scaled.data() + (i + 1) * d);
     query.deviation = scoring_.deviation(own);
   }
-  float* bases = bases_.get() + first * lists_;
+  float* list_terms = list_terms_.get() + first * lists_;
   if (!scoring_.with_cells()) {
-    std::fill_n(bases, n, 0.0f);
+    std::fill_n(list_terms, n, 0.0f);
   } else if (probes.lists == nullptr) {
-    codec_.partition().estimate({scaled.data(), n, d}, bases, lists_);
-    for (std::size_t i = 0; i < n; ++i, bases += lists_) {
-      scoring_.bases(bases, queries_[first + i].w, bases);
+    codec_.partition().estimate({scaled.data(), n, d}, list_terms, lists_);
+    for (std::size_t i = 0; i < n; ++i, list_terms += lists_) {
+      scoring_.list_terms(list_terms, queries_[first + i].w, list_terms);
     }
   } else {
     for (std::size_t i = first; i < first + n; ++i) {
       const std::int64_t* lists = probes.lists + i * probes.count;
       for (std::size_t p = 0; p < probes.count; ++p) {
-        if (lists[p] >= 0) settle(i, static_cast<std::size_t>(lists[p]));
+        if (lists[p] >= 0) compute_list_term(i, static_cast<std::size_t>(lists[p]));
       }
     }
   }
 }
 
-void QueryBatch::settle(std::size_t i, std::size_t list) {
+void QueryBatch::compute_list_term(std::size_t i, std::size_t list) {
   if (!scoring_.with_cells()) return;
   const std::size_t d = codec_.d();
   const float product =
       kernels().rows.product.float32(queries_[i].scaled.data(), centroids_ + list * d, d);
-  bases_[i * lists_ + list] = scoring_.base(list, product, queries_[i].w);
+  list_terms_[i * lists_ + list] = scoring_.list_term(list, product, queries_[i].w);
 }
 
 }  // namespace waterfill

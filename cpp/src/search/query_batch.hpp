@@ -1,4 +1,4 @@
-// Queries as the two stages of a search want them.
+// A batch of queries with the tables that the stages of a search need.
 #pragma once
 
 #include <cstdint>
@@ -13,36 +13,35 @@
 namespace waterfill {
 
 struct Query {
-  int exponent = 0;     // it was divided by 2^exponent
-  float w = 1;          // 2^-exponent: see scoring.hpp
-  float deviation = 0;  // of its products with the vectors of a cell; with cells only
+  int exponent = 0;     // the query was divided by 2^exponent
+  float w = 1;          // 2^-exponent, see scoring.hpp
+  float deviation = 0;  // standard deviation of its products with vectors; with cells only
   CoarseUnit unit;
   std::vector<float> projected;
-  std::vector<float> scaled;  // itself; with cells only
+  std::vector<float> scaled;  // the query itself; with cells only
 };
 
-// Lists that queries look at: so many each (0: all); those that are named, negative numbers for
-// none, or null for the nearest.
+// The lists of a call: `count` per query, negative numbers for none. A null pointer stands for the
+// nearest lists, a count of 0 for all.
 struct Probes {
   const std::int64_t* lists;
   std::size_t count;
 };
 
-// Some queries and their tables.
 class QueryBatch {
  public:
-  // centroids: those of the codec's cells from the mean; scale factors of `scoring` decide what
-  // bases are.
+  // centroids: those of the codec's cells minus the mean.
   QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
              const float* centroids, const Rows& queries, const Probes& probes);
 
   std::size_t size() const { return queries_.size(); }
   const Query& operator[](std::size_t i) const { return queries_[i]; }
   const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
-  // What each list gives to the scores of its vectors: an estimate until the list is settled, which
-  // those are that a query is told to look at.
-  const float* bases(std::size_t i) const { return bases_.get() + i * lists_; }
-  void settle(std::size_t i, std::size_t list);
+  // The term that each list adds to the scores of its vectors. It is an estimate until
+  // `compute_list_term`; for lists that the caller names it is exact from the start.
+  const float* list_terms(std::size_t i) const { return list_terms_.get() + i * lists_; }
+  // Replaces an estimated list term by the exact one.
+  void compute_list_term(std::size_t i, std::size_t list);
 
  private:
   void prepare(const CoarsePlan& plan, const Rows& rows, const Probes& probes, std::size_t first);
@@ -53,7 +52,7 @@ class QueryBatch {
   std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
   Aligned<std::uint8_t> luts_;
-  std::unique_ptr<float[]> bases_;
+  std::unique_ptr<float[]> list_terms_;
 };
 
 }  // namespace waterfill

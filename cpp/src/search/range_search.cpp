@@ -1,7 +1,8 @@
-// Everything within a radius: by full scores, so all vectors that a query looks at are read whole.
+// Index::range_search: all vectors within a radius, by the full scores of the probed lists.
 #include <algorithm>
 #include <mutex>
 
+#include "index/index_view.hpp"
 #include "kernels.hpp"
 #include "search/block_scan.hpp"
 #include "search/coarse_tables.hpp"
@@ -16,7 +17,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kQueryBatch = 16;
-constexpr std::size_t kTaskVectors = 32768;  // scored by one thread at a time
+constexpr std::size_t kTaskVectors = 32768;  // vectors per task
 
 struct Found {
   std::uint32_t label;
@@ -25,7 +26,7 @@ struct Found {
 
 class RangeSearcher {
  public:
-  RangeSearcher(const IndexView& view, const CoarsePlan& plan, const Filter& filter,
+  RangeSearcher(const IndexView& view, const CoarsePlan& plan, const IdFilter& filter,
                 const Rows& queries, float radius, const SearchParams& params)
       : view_(view),
         filter_(filter),
@@ -34,8 +35,8 @@ class RangeSearcher {
         params_(params),
         plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
-        prober_(view.store, view.scoring, scanner_, filter, params, 0),
-        results_(view, params) {}
+        pruner_(view.store, view.scoring, scanner_, filter, params, 0),
+        reranker_(view, params) {}
 
   RangeResult run() {
     RangeResult result;
@@ -47,7 +48,7 @@ class RangeSearcher {
   }
 
  private:
-  // Some slots, to be scored for one query.
+  // Slots to score for one query.
   struct Task {
     std::size_t query;
     std::vector<std::uint32_t> slots;
@@ -61,7 +62,7 @@ class RangeSearcher {
     QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
                      {probes, params_.nprobe});
     for (std::size_t q = 0; q < n; ++q) {
-      std::vector<Task> tasks = share_out(batch, q, begin + q);
+      std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
       parallel_for(tasks.size(), [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
       std::vector<Found> all;
       for (const Task& task : tasks) all.insert(all.end(), task.found.begin(), task.found.end());
@@ -75,9 +76,9 @@ class RangeSearcher {
     }
   }
 
-  std::vector<Task> share_out(QueryBatch& batch, std::size_t q, std::size_t number) const {
+  std::vector<Task> split_into_tasks(QueryBatch& batch, std::size_t q, std::size_t number) const {
     std::vector<Task> tasks;
-    for (const std::uint32_t list : prober_.lists(batch, q, number)) {
+    for (const std::uint32_t list : pruner_.probed_lists(batch, q, number)) {
       const std::size_t start = view_.store.start(list), size = view_.store.lists()[list].size;
       const std::uint32_t* masks = filter_.blocks(list);
       for (std::size_t i = 0; i < size; ++i) {
@@ -94,12 +95,12 @@ class RangeSearcher {
     std::sort(task.slots.begin(), task.slots.end());
     Candidates candidates;
     for (const std::uint32_t slot : task.slots) candidates.emplace_back(0.0f, slot);
-    const auto tables = results_.tables(batch, task.query, 1);
-    results_.score(batch, task.query, tables.get(), candidates);
-    const double offset = results_.score_offset(row);
+    const auto tables = reranker_.tables(batch, task.query, 1);
+    reranker_.score(batch, task.query, tables.get(), candidates);
+    const double offset = reranker_.score_offset(row);
     std::size_t list = 0;
     for (const Candidate& one : candidates) {
-      const float distance = results_.distance(one.score(), batch[task.query].exponent, offset);
+      const float distance = reranker_.distance(one.score(), batch[task.query].exponent, offset);
       if (view_.scoring.euclidean() ? !(distance < radius_) : !(distance > radius_)) continue;
       list = view_.store.locate_from(list, one.position()).list;
       const std::size_t i = one.position() - view_.store.start(list);
@@ -108,14 +109,14 @@ class RangeSearcher {
   }
 
   const IndexView& view_;
-  const Filter& filter_;
+  const IdFilter& filter_;
   Rows queries_;
   float radius_;
   const SearchParams& params_;
   const CoarsePlan& plan_;
-  Scanner scanner_;
-  Prober prober_;
-  Results results_;
+  BlockScanner scanner_;
+  ListPruner pruner_;
+  Reranker reranker_;
 };
 
 }  // namespace
@@ -124,7 +125,7 @@ RangeResult Index::range_search(const Rows& queries, float radius,
                                 const SearchParams& params) const {
   check(queries, params);
   const std::shared_lock lock(mutex_);
-  const std::shared_ptr<const Filter> filter = this->filter(params.selector);
+  const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
   return RangeSearcher(view, *plan, *filter, queries, radius, params).run();

@@ -1,74 +1,54 @@
-// From candidates to what a search gives back: full scores, exact ones where rows are kept, the
-// metric's distances, and ids.
+// Reranking of candidates: full scores from whole codes, exact scores from refine rows, and the
+// conversion to the distances and ids that a search returns.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
+#include "index/index_view.hpp"
 #include "search/query_batch.hpp"
 #include "search/reservoir.hpp"
-#include "search/scoring.hpp"
-#include "waterfill/index/code_store.hpp"
-#include "waterfill/index/ids.hpp"
 #include "waterfill/index/index.hpp"
-#include "waterfill/index/refine_rows.hpp"
 
 namespace waterfill {
 
-// What a search reads of an index, under its lock.
-struct IndexView {
-  const Codec& codec;
-  const CodeStore& store;
-  const Scoring& scoring;
-  const float* centroids;  // from the mean
-  const Ids& ids;
-  const ExactRows* exact;  // or null
-  bool cosine;             // whether vectors count by their direction alone
-
-  // Rows of its own stand as vectors came, borrowed ones by id.
-  std::int64_t row_of(std::size_t label) const {
-    return exact->borrowed() ? ids[label] : static_cast<std::int64_t>(label);
-  }
-};
-
-class Results {
+class Reranker {
  public:
-  Results(const IndexView& view, const SearchParams& params)
+  Reranker(const IndexView& view, const SearchParams& params)
       : view_(view),
         k_(params.k),
-        exact_(params.exact),
-        wanted_(params.wanted()),
-        hopeful_(params.nprobe > 0) {}
+        refine_candidates_(params.refine_candidates),
+        num_candidates_(params.coarse_candidates()),
+        prunes_candidates_(params.nprobe > 0) {}
 
-  // Writes the k best candidates of queries [first, first + n) of the batch, best first and equal
-  // ones by label; missing ones as -1 with the worst possible distance. rows, found, distances and
-  // ids: of the whole batch.
+  // Writes the k best candidates of queries [first, first + n) of the batch, best first and ties by
+  // label. Missing results have id -1 and the worst possible distance. rows, found, distances and
+  // ids are those of the whole batch.
   void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
              Candidates* found, float* distances, std::int64_t* ids) const;
-  // Tables of full scores, one query's after the other's.
+  // Full-score tables, query after query.
   std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
-  // Replaces the scores of candidates by full ones. They ascend by slot, and their lists are
-  // settled.
+  // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
+  // of their lists are exact.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
              Candidates& candidates) const;
-  // The part of a distance that depends on the query alone.
+  // The part of a distance that depends only on the query.
   double score_offset(const float* row) const;
   float distance(float scaled, int exponent, double offset) const;
 
  private:
-  // The lists of candidates, which ascend by slot.
-  void settle(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
+  void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
   template <class Score, class Unit>
-  void score_hopeful(Candidates& candidates, std::size_t wanted, Score score, Unit unit) const;
-  void write_one(const Candidates& best, int exponent, double offset, float* distances,
-                 std::int64_t* ids) const;
-  Candidates labelled(const Candidates& some) const;
-  Candidates by_label(Candidates& all, std::size_t n) const;
-  void rescore(const float* row, Candidates& some) const;
+  void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
+  void write_results(const Candidates& best, int exponent, double offset, float* distances,
+                     std::int64_t* ids) const;
+  Candidates with_labels(const Candidates& candidates) const;
+  Candidates best_by_label(Candidates& candidates, std::size_t n) const;
+  void score_exactly(const float* row, Candidates& candidates) const;
 
   const IndexView& view_;
-  std::size_t k_, exact_, wanted_;
-  bool hopeful_;  // whether to leave out candidates by a guess, as a search leaves out lists
+  std::size_t k_, refine_candidates_, num_candidates_;
+  bool prunes_candidates_;  // may skip unpromising candidates, as nprobe skips lists
 };
 
 }  // namespace waterfill

@@ -1,4 +1,5 @@
-// The best of a stream of scores. A score is "the higher, the better" whatever the metric.
+// A reservoir of the best candidates of a stream of scores. Higher scores are better for all
+// metrics.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +12,8 @@
 
 namespace waterfill {
 
-// A score and a position as one number that sorts as they do: a higher score is greater, of equal
-// scores that with the smaller position. Comparing two is one instruction without a branch.
+// A score and a position packed into one integer: a higher score is greater, and of equal scores
+// the smaller position. A comparison is one instruction without a branch.
 class Candidate {
  public:
   Candidate() = default;
@@ -40,16 +41,16 @@ class Candidate {
 
 using Candidates = std::vector<Candidate>;
 
-// Moves the best `n` of them to the front, the worst of these last and both parts in no order. A
-// quickselect (Hoare 1961) whose partition has no branch that depends on the scores: on a few
-// hundred candidates std::nth_element spends most of its time on mispredicted ones.
+// Moves the best n candidates to the front, the worst of them last; the rest is unordered. This is
+// quickselect (Hoare 1961) with a branchless partition: on a few hundred candidates
+// std::nth_element spends most of its time on mispredicted branches.
 inline void part_best(Candidate* candidates, std::size_t size, std::size_t n) {
   if (size < n || n == 0) return;
   constexpr std::size_t kFew = 16;
   const auto at = [&](std::size_t i) { return candidates + i; };
-  std::size_t begin = 0, end = size;  // the n-th best is among these
+  std::size_t begin = 0, end = size;  // the range of the n-th best
   for (int rounds = 0; end - begin > kFew && rounds < 64; ++rounds) {
-    // The middle one of three: none is equal to another, so both sides get some.
+    // Median of three. No two candidates are equal, so both sides are non-empty.
     const Candidate a = *at(begin), b = *at(begin + (end - begin) / 2), c = *at(end - 1);
     const Candidate pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
     std::size_t front = begin;
@@ -64,41 +65,43 @@ inline void part_best(Candidate* candidates, std::size_t size, std::size_t n) {
   std::nth_element(at(begin), at(n - 1), at(end), std::greater<>());
 }
 
-// Leaves the best `n`, the worst of these last.
+// Keeps the best n, the worst of them last.
 inline void keep_best(Candidates& candidates, std::size_t n) {
   if (candidates.size() <= n) n = candidates.size();
   part_best(candidates.data(), candidates.size(), n);
   candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(n), candidates.end());
 }
 
-// The best `capacity`, without a heap in the inner loop: candidates that beat the threshold pile up
-// in twice the room; when it is full the better half stays. Positions must come in ascending order
-// for ties to be broken by the smaller one: one that equals the threshold is not even looked at.
+// The best `capacity` candidates, without a heap in the inner loop: candidates above the threshold
+// are collected in a buffer of twice the capacity, and when it is full the better half is kept.
+// Positions must ascend for ties to go to the smaller one, since a score equal to the threshold is
+// rejected.
 class Reservoir {
  public:
   static constexpr std::size_t kBurst = 32;  // pushes between two calls of `trim`
 
-  // threshold: what a score must exceed from the start.
+  // threshold: the initial threshold.
   explicit Reservoir(std::size_t capacity,
                      float threshold = -std::numeric_limits<float>::infinity())
       : capacity_(capacity), threshold_(threshold), kept_(2 * capacity + kBurst) {}
 
   float threshold() const { return threshold_; }
 
-  // Takes a score that beats the threshold, without a branch. At most kBurst, then `trim`.
+  // Keeps the score if it exceeds the threshold, without a branch. Call `trim` after at most kBurst
+  // pushes.
   void push(float score, std::uint32_t position) {
     kept_[size_] = Candidate(score, position);
     size_ += score > threshold_ ? 1 : 0;
   }
-  // Makes room if there is little. Returns whether the threshold rose.
+  // Makes room for kBurst pushes. Returns whether the threshold rose.
   bool trim() {
     if (size_ < 2 * capacity_) return false;
-    settle();
+    raise_threshold();
     return true;
   }
 
   // Raises the threshold as far as the candidates allow.
-  void settle() {
+  void raise_threshold() {
     if (size_ < capacity_) return;
     part_best(kept_.data(), size_, capacity_);
     size_ = capacity_;

@@ -9,7 +9,7 @@
 namespace waterfill {
 namespace {
 
-// Codes that are scored side by side: their sums do not wait for each other.
+// Codes that are scored together, so that their sums are independent.
 constexpr std::size_t kLanes = 4;
 using Lanes = std::array<float, kLanes>;
 
@@ -17,7 +17,7 @@ struct Sums {
   Lanes products{}, lengths{}, cells{};
 };
 
-// codes: kLanes of them, `size` bytes apart. A score that restores no length takes no lengths.
+// codes: kLanes codes, `size` bytes apart. kWithLengths: whether the score depends on norms.
 template <bool kWithLengths>
 Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
                  std::size_t size) {
@@ -36,7 +36,7 @@ Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* co
   return sums;
 }
 
-// Mean of |u_cell|^2 if high nibbles were all as frequent.
+// Mean of |u_cell|^2 over uniformly distributed high nibbles.
 double mean_squared_cell(const Codec& codec) {
   double sum = 0;
   for (std::size_t i = 0; i < codec.groups() * kCells; ++i) sum += codec.squared_cells()[i];
@@ -98,8 +98,8 @@ Scoring::Bounds Scoring::bounds_of(const List& list, std::size_t number) const {
   if (with_cells()) {
     const OffsetScale& offset = codec_.params().offset;
     const float e = OffsetScale::number(extras.least);
-    bounds.square = static_cast<float>(offset.middle() + e * offset.spread());
-    bounds.line = static_cast<float>(e * offset.reach()) * lengths_[number];
+    bounds.square = static_cast<float>(offset.middle() + e * offset.norm_range());
+    bounds.line = static_cast<float>(e * offset.centroid_range()) * lengths_[number];
     bounds.least_factor = bounds.largest_factor = mean_factor_;
     return bounds;
   }
@@ -123,8 +123,8 @@ double Scoring::least_offset(const Bounds& bounds) const {
   return std::min({at(low), at(high), at(std::clamp(turn, low, high))});
 }
 
-void Scoring::bases(const float* products, float w, float* bases) const {
-  for (std::size_t l = 0; l < codec_.lists(); ++l) bases[l] = base(l, products[l], w);
+void Scoring::list_terms(const float* products, float w, float* list_terms) const {
+  for (std::size_t l = 0; l < codec_.lists(); ++l) list_terms[l] = list_term(l, products[l], w);
 }
 
 float Scoring::deviation(const float* projected) const {
@@ -135,23 +135,23 @@ float Scoring::deviation(const float* projected) const {
   return std::sqrt(sum);
 }
 
-float Scoring::best_of_list(std::size_t list, float base, float t, float w) const {
-  const float best = base + gains_[list] * t;
+float Scoring::best_of_list(std::size_t list, float list_term, float t, float w) const {
+  const float best = list_term + gains_[list] * t;
   return euclidean_ ? best - static_cast<float>(w * least_offsets_[list]) : best;
 }
 
-void Scoring::best_of_lists(const float* bases, float t, float w, float* best) const {
-  for (std::size_t l = 0; l < gains_.size(); ++l) best[l] = bases[l] + gains_[l] * t;
+void Scoring::best_of_lists(const float* list_terms, float t, float w, float* best) const {
+  for (std::size_t l = 0; l < gains_.size(); ++l) best[l] = list_terms[l] + gains_[l] * t;
   for (std::size_t l = 0; euclidean_ && l < gains_.size(); ++l) {
     best[l] -= static_cast<float>(w * least_offsets_[l]);
   }
 }
 
-void Scoring::limits(std::size_t list, float base, float threshold, const CoarseUnit& unit, float w,
-                     std::uint16_t* limits) const {
+void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
+                     float w, std::uint16_t* limits) const {
   constexpr float kLargest = 65535;
   const Bounds& bounds = bounds_[list];
-  const float above = threshold - base;
+  const float above = threshold - list_term;
   const float step = unit.step > 0 ? 1 / unit.step : 0.0f;
   const float factor = euclidean_ ? 2.0f : 1.0f;
   const float by_largest = 1 / (factor * bounds.largest_factor);
@@ -162,58 +162,58 @@ void Scoring::limits(std::size_t list, float base, float threshold, const Coarse
     float least = infinity;
     const int first = std::max(16 * kind, bounds.first),
               last = std::min(16 * kind + 15, bounds.last);
-    // Without an offset the least product rises or falls with z: the ends tell.
+    // Without an offset the least product is monotonic in z: the ends suffice.
     const int stride = euclidean_ ? 1 : std::max(1, last - first);
     for (int code = first; code <= last; code += stride) {
       const auto byte = static_cast<std::uint8_t>(code);
       const float z = (*scales_)[byte];
-      const float wanted = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
-      const float t = wanted * (wanted > 0 ? by_largest : by_least);
+      const float product = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
+      const float t = product * (product > 0 ? by_largest : by_least);
       least = std::min(least, code > 0 ? t : above < 0 ? -infinity : infinity);
     }
-    // Two steps less, for what float32 rounds here and in `coarse`.
-    const float sum = step > 0 ? std::floor((least - unit.base) * step) - 2 : 0;
+    // Two steps less, for rounding errors here and in `coarse`.
+    const float sum = step > 0 ? std::floor((least - unit.bias) * step) - 2 : 0;
     limits[kind] = static_cast<std::uint16_t>(std::min(std::max(sum, 0.0f), kLargest));
   }
 }
 
-void Scoring::full(const CodeStore& store, const float* tables, const float* bases, float w,
+void Scoring::full(const CodeStore& store, const float* tables, const float* list_terms, float w,
                    Candidates& candidates) const {
   const std::size_t groups = codec_.groups();
   const bool with_lengths =
       euclidean_ || alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
   const std::size_t size = groups + 1;
   std::vector<std::uint8_t> codes(kLanes * size);
-  std::array<Place, 3 * kLanes> places{};  // of candidates to come, too
+  std::array<Location, 3 * kLanes> locations{};  // a ring buffer, ahead of the scores
   std::size_t located = 0, list = 0;
   const auto locate_until = [&](std::size_t end) {
     for (end = std::min(end, candidates.size()); located < end; ++located) {
-      const Place place = store.locate_from(list, candidates[located].position());
-      store.prefetch(place);
-      places[located % places.size()] = place;
-      list = place.list;
+      const Location location = store.locate_from(list, candidates[located].position());
+      store.prefetch(location);
+      locations[located % locations.size()] = location;
+      list = location.list;
     }
   };
   for (std::size_t first = 0; first < candidates.size(); first += kLanes) {
     const std::size_t n = std::min(kLanes, candidates.size() - first);
     locate_until(first + 3 * kLanes);
     for (std::size_t i = 0; i < n; ++i) {
-      store.read(places[(first + i) % places.size()], codes.data() + i * size);
+      store.read(locations[(first + i) % locations.size()], codes.data() + i * size);
     }
     const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes.data(), size)
                                    : sum_entries<false>(codec_, tables, codes.data(), size);
     for (std::size_t i = 0; i < n; ++i) {
-      const Place& place = places[(first + i) % places.size()];
-      const float rho = codec_.distance_from_origin(codes[i * size + groups], sums.cells[i]);
+      const Location& location = locations[(first + i) % locations.size()];
+      const float rho = codec_.distance_from_center(codes[i * size + groups], sums.cells[i]);
       const float t = sums.products[i];
       const float s = rho / length_power(sums.lengths[i], alpha_);
-      const float base = bases != nullptr ? bases[place.list] : 0.0f;
-      float score = base + s * t;
+      const float list_term = list_terms != nullptr ? list_terms[location.list] : 0.0f;
+      float score = list_term + s * t;
       if (euclidean_) {
-        float own = 0;
-        if (with_cells()) own = codec_.centroid_product(codes.data() + i * size, place.list);
-        // The decoded vector's own length, which is rho where alpha restores it.
-        score = base + 2 * s * (t - w * own) - w * s * s * sums.lengths[i];
+        float product = 0;
+        if (with_cells()) product = codec_.centroid_product(codes.data() + i * size, location.list);
+        // The norm of the decoded vector, which is rho if alpha restores it.
+        score = list_term + 2 * s * (t - w * product) - w * s * s * sums.lengths[i];
       }
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }

@@ -9,8 +9,8 @@ namespace waterfill {
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr double kStep = 0.05;  // of the way to where the median should be, at once
-constexpr double kUnknown = 1;  // seconds that a request is taken to need before any has ended
+constexpr double kStep = 0.05;  // gain of the control law
+constexpr double kUnknown = 1;  // assumed latency in seconds before any request has ended
 
 std::int64_t now() {
   using std::chrono::steady_clock, std::chrono::nanoseconds, std::chrono::duration_cast;
@@ -25,7 +25,7 @@ double Adaptation::clamped(double limit) const {
 
 double Adaptation::next(double limit, double median, std::int64_t in_use) const {
   const double ratio = target / median;
-  // Half used at most, a limit says nothing of a higher one.
+  // A limit that is used by half at most gives no evidence for a higher one.
   if (ratio > 1 && 2 * static_cast<double>(in_use) < limit) return limit;
   return clamped(limit * (1 + kStep * (std::clamp(ratio, 0.5, 1.5) - 1)));
 }
@@ -37,24 +37,24 @@ Limiter::Limiter(std::int64_t limit, const std::vector<double>& shares, const Ad
 }
 
 void Limiter::set_limit(std::int64_t limit) {
-  // Whoever holds it needs some nanoseconds.
+  // The lock is held for nanoseconds only.
   while (resizing_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
-  exact_ = law_.clamped(static_cast<double>(limit));
-  resize(law_.moves() ? static_cast<std::int64_t>(exact_) : limit);
+  adaptive_limit_ = law_.clamped(static_cast<double>(limit));
+  apply_limit(law_.is_adaptive() ? static_cast<std::int64_t>(adaptive_limit_) : limit);
   resizing_.store(false, std::memory_order_release);
 }
 
-// Nobody waits: whoever finds the limit being moved leaves it at that.
+// Skipped if another thread is changing the limit.
 void Limiter::adapt() {
-  if (!law_.moves() || resizing_.exchange(true, std::memory_order_acquire)) return;
-  exact_ = law_.next(exact_, latencies_.median(), in_use());
-  resize(static_cast<std::int64_t>(exact_));
+  if (!law_.is_adaptive() || resizing_.exchange(true, std::memory_order_acquire)) return;
+  adaptive_limit_ = law_.next(adaptive_limit_, latencies_.median(), in_use());
+  apply_limit(static_cast<std::int64_t>(adaptive_limit_));
   resizing_.store(false, std::memory_order_release);
 }
 
-void Limiter::resize(std::int64_t limit) {
+void Limiter::apply_limit(std::int64_t limit) {
   for (std::size_t i = 0; i < levels_count_; ++i) {
-    // 0.29 of 100 is 29, whatever the product's last bit says.
+    // 0.29 of 100 must be 29 although the product is slightly less.
     const double allowed = std::floor(levels_[i].share * static_cast<double>(limit) + 1e-6);
     levels_[i].allowed.store(static_cast<std::int64_t>(allowed), kRelaxed);
   }
@@ -71,8 +71,8 @@ Limiter::Answer Limiter::admit(std::uint32_t index, std::int64_t cost, double de
   Level& level = levels_[index];
   std::int64_t in_use = in_use_.load(kRelaxed);
   if (std::isfinite(deadline)) {
-    // Where nothing is in use a request is let in whatever others took before: else a median from
-    // slow times would keep all of them out, and nothing would ever be measured again.
+    // An idle limiter admits a request whatever the median is. Otherwise a median from slow times
+    // would refuse all requests, and no new latency would ever be measured.
     const bool late = in_use > 0 && deadline < latencies_.median();
     if (deadline <= 0 || late) return refuse(level, Refusal::deadline, in_use);
   }
@@ -101,7 +101,7 @@ bool Limiter::release(const Ticket& ticket, bool abandoned) {
 double Limiter::retry_after(std::uint32_t index, std::int64_t cost, const Answer& refused) const {
   const std::int64_t allowed = levels_[index].allowed.load(kRelaxed);
   if (refused.refusal == Refusal::deadline || cost > allowed) return -1;
-  // At the recent pace all that is in use is released within a median.
+  // At the recent pace all current tickets are released within one median.
   const double median = latencies_.median() < 0 ? kUnknown : latencies_.median();
   const auto over = static_cast<double>(std::max<std::int64_t>(0, refused.in_use + cost - allowed));
   return median * over / static_cast<double>(std::max<std::int64_t>(1, refused.in_use));
@@ -124,7 +124,7 @@ void Limiter::reset() {
   }
   latencies_.reset();
   resizing_ = false;
-  if (law_.moves()) set_limit(start_);
+  if (law_.is_adaptive()) set_limit(start_);
 }
 
 }  // namespace waterfill

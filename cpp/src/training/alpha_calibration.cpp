@@ -1,3 +1,4 @@
+// Calibration of alpha, the exponent of the scale.
 #include "training/calibration.hpp"
 
 #include <algorithm>
@@ -11,16 +12,16 @@ namespace {
 
 constexpr std::size_t kAlphas = kMaxQuarters + 1;
 
-// What the scores of every base row need, whatever the query.
-struct Base {
+// Codes of the base rows and their distances from the coding centers.
+struct EncodedRows {
   Rows rows;
   std::vector<std::uint8_t> codes;
   std::vector<float> rho;
 };
 
-Base encode_base(const Codec& codec, const Rows& rows) {
-  Base base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
-            std::vector<float>(rows.n)};
+EncodedRows encode_base(const Codec& codec, const Rows& rows) {
+  EncodedRows base{rows, std::vector<std::uint8_t>(rows.n * codec.code_size()),
+                   std::vector<float>(rows.n)};
   constexpr std::size_t kTaskRows = 64;
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
@@ -30,8 +31,8 @@ Base encode_base(const Codec& codec, const Rows& rows) {
   return base;
 }
 
-// The ten best of one query by its exact scores and by those of every alpha.
-struct Contest {
+// The ten nearest of one query by exact scores and by full scores with each alpha.
+struct Rankings {
   Reservoir true_ip{kNearest}, true_l2{kNearest};
   std::vector<Reservoir> ip{kAlphas, Reservoir(kNearest)}, l2{kAlphas, Reservoir(kNearest)};
 };
@@ -40,12 +41,12 @@ struct Hits {
   std::array<std::size_t, kAlphas> ip{}, l2{};
 };
 
-// A block of base rows: what their scores take beside products with the query.
+// The parts of the scores of a block of base rows that do not depend on the query.
 struct BlockFactors {
-  std::vector<float> squares, rho, lengths;  // squares of the distance from the mean, of u_hat
+  std::vector<float> squares, rho, lengths;  // |x - mean|^2, and |u_hat|^2
   std::array<std::vector<float>, kAlphas> scale;
 
-  BlockFactors(const Codec& codec, const Base& base, std::size_t first, std::size_t n)
+  BlockFactors(const Codec& codec, const EncodedRows& base, std::size_t first, std::size_t n)
       : squares(n),
         rho(base.rho.begin() + static_cast<std::ptrdiff_t>(first),
             base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)),
@@ -63,73 +64,74 @@ struct BlockFactors {
   }
 };
 
-// Products of the centred queries, and last of the mean, with rows and with their decoded
-// directions.
+// Products of the centered queries, and of the mean as the last one, with the base rows and with
+// their decoded directions.
 struct BlockProducts {
   const Products &exact, &decoded;
 };
 
-void compete(const BlockFactors& block, const BlockProducts& products, const OriginTerms& origins,
-             std::size_t q, std::size_t mean, std::size_t first, Contest& contest) {
+void rank_block(const BlockFactors& block, const BlockProducts& products,
+                const CenterTerms& centers, std::size_t q, std::size_t mean, std::size_t first,
+                Rankings& ranking) {
   const std::size_t n = block.rho.size();
   const float *exact = products.exact.of_query(q), *decoded = products.decoded.of_query(q);
   const float *exact_mean = products.exact.of_query(mean),
               *decoded_mean = products.decoded.of_query(mean);
-  const float *inner = origins.inner_products(q), *distances = origins.distances(q);
-  const std::uint16_t* cells = origins.cells() + first;
-  std::array<float, kBlockRows> scores, from_origin, base;
+  const float *inner = centers.inner_products(q), *distances = centers.distances(q);
+  const std::uint16_t* cells = centers.cells() + first;
+  std::array<float, kBlockRows> scores, from_center, center_terms;
   for (std::size_t i = 0; i < n; ++i) scores[i] = exact[i] + exact_mean[i];
-  offer_all(contest.true_ip, scores.data(), n, first);
+  offer_all(ranking.true_ip, scores.data(), n, first);
   for (std::size_t i = 0; i < n; ++i) scores[i] = 2 * exact[i] - block.squares[i];
-  offer_all(contest.true_l2, scores.data(), n, first);
+  offer_all(ranking.true_l2, scores.data(), n, first);
   for (std::size_t i = 0; i < n; ++i) {
-    from_origin[i] = decoded[i] - origins.own(first + i);
-    base[i] = distances[cells[i]];
+    from_center[i] = decoded[i] - centers.center_product(first + i);
+    center_terms[i] = distances[cells[i]];
   }
   for (std::size_t a = 0; a < kAlphas; ++a) {
     const float* scale = block.scale[a].data();
     for (std::size_t i = 0; i < n; ++i) {
       scores[i] = inner[cells[i]] + scale[i] * (decoded[i] + decoded_mean[i]);
     }
-    offer_all(contest.ip[a], scores.data(), n, first);
+    offer_all(ranking.ip[a], scores.data(), n, first);
     for (std::size_t i = 0; i < n; ++i) {
       const float squares = scale[i] * scale[i] * block.lengths[i];
-      scores[i] = base[i] + 2 * scale[i] * from_origin[i] - squares;
+      scores[i] = center_terms[i] + 2 * scale[i] * from_center[i] - squares;
     }
-    offer_all(contest.l2[a], scores.data(), n, first);
+    offer_all(ranking.l2[a], scores.data(), n, first);
   }
 }
 
-Hits hits_of(Contest& contest) {
-  const Top true_ip = top_of(contest.true_ip), true_l2 = top_of(contest.true_l2);
+Hits hits_of(Rankings& ranking) {
+  const Top true_ip = top_of(ranking.true_ip), true_l2 = top_of(ranking.true_l2);
   Hits hits;
   for (std::size_t a = 0; a < kAlphas; ++a) {
-    hits.ip[a] = overlap(top_of(contest.ip[a]), true_ip);
-    hits.l2[a] = overlap(top_of(contest.l2[a]), true_l2);
+    hits.ip[a] = overlap(top_of(ranking.ip[a]), true_ip);
+    hits.l2[a] = overlap(top_of(ranking.l2[a]), true_l2);
   }
   return hits;
 }
 
-// Renormalising is the rule; less of it must find clearly more than chance would.
+// Full renormalization is the default; a smaller alpha must be better by more than noise.
 Alpha best_of(const std::array<std::size_t, kAlphas>& hits) {
   const auto best =
       static_cast<std::uint32_t>(std::max_element(hits.begin(), hits.end()) - hits.begin());
-  constexpr double kClearly = 1.005;
-  const auto usual = static_cast<double>(hits[kMaxQuarters]);
-  const bool clear = static_cast<double>(hits[best]) > kClearly * usual;
-  return Alpha{clear ? best : kMaxQuarters};
+  constexpr double kMinGain = 1.005;
+  const auto standard = static_cast<double>(hits[kMaxQuarters]);
+  const bool better = static_cast<double>(hits[best]) > kMinGain * standard;
+  return Alpha{better ? best : kMaxQuarters};
 }
 
-// Whether decoded directions are as long as directions, to 0.0002 of their energy. There is
-// next to nothing to restore then, and a scale that holds the length itself need not be exact: the
-// codes make up for its rounding (Codec::encode_directions). Only where water-filling gave
-// second bytes: elsewhere one dimension's energy may hide how coarsely the others are coded.
-bool lengths_are_kept(const Codec& codec, const Base& base) {
+// Whether decoded directions keep their norm, to 0.0002 of their energy. Then there is almost
+// nothing to restore, and a scale that holds the norm itself need not be exact: the codes
+// compensate for its rounding (Codec::encode_directions). This applies only to codecs with second
+// bytes: in others the energy of one dimension may hide how coarsely the rest is coded.
+bool norms_are_kept(const Codec& codec, const EncodedRows& base) {
   constexpr double kKept = 0.9998;
-  if (codec.params().rests.empty()) return false;
+  if (codec.params().second_bytes.empty()) return false;
   double sum = 0, rows = 0;
   for (std::size_t i = 0; i < base.rows.n; ++i) {
-    if (!(base.rho[i] > 0)) continue;  // its cell's centroid: no direction
+    if (!(base.rho[i] > 0)) continue;  // a row at its coding center has no direction
     sum += codec.squared_length(base.codes.data() + i * codec.code_size());
     rows += 1;
   }
@@ -139,14 +141,14 @@ bool lengths_are_kept(const Codec& codec, const Base& base) {
 }  // namespace
 
 Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
-  const Base base = encode_base(codec, rows);
-  const bool kept = lengths_are_kept(codec, base);
+  const EncodedRows base = encode_base(codec, rows);
+  const bool kept = norms_are_kept(codec, base);
   const std::size_t p = codec.transform().p();
-  const std::vector<float> exact_queries = centred_queries(codec, queries);
+  const std::vector<float> exact_queries = centered_queries(codec, queries);
   const std::vector<float>& mean = codec.params().mean;
   const std::vector<float> projected = project_queries(codec, queries);
-  const OriginTerms origins(codec, queries, base.codes);
-  std::vector<Contest> contests(queries.n);
+  const CenterTerms centers(codec, queries, base.codes);
+  std::vector<Rankings> rankings(queries.n);
   std::vector<float> directions(kBlockRows * p);
   for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
     codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
@@ -157,21 +159,21 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries
     const Products decoded(projected, p, n,
                            [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
     parallel_for(queries.n, [&](std::size_t q) {
-      compete(block, {exact, decoded}, origins, q, queries.n, first, contests[q]);
+      rank_block(block, {exact, decoded}, centers, q, queries.n, first, rankings[q]);
     });
   });
   Hits total;
-  for (Contest& contest : contests) {
-    const Hits some = hits_of(contest);
+  for (Rankings& ranking : rankings) {
+    const Hits some = hits_of(ranking);
     for (std::size_t a = 0; a < kAlphas; ++a) {
       total.ip[a] += some.ip[a];
       total.l2[a] += some.l2[a];
     }
   }
-  const auto wanted = static_cast<double>(kNearest * queries.n);
+  const auto neighbors = static_cast<double>(kNearest * queries.n);
   const Alpha ip = kept ? Alpha{0} : best_of(total.ip), l2 = kept ? Alpha{0} : best_of(total.l2);
-  return {ip, l2, static_cast<double>(total.ip[ip.quarters]) / wanted,
-          static_cast<double>(total.l2[l2.quarters]) / wanted};
+  return {ip, l2, static_cast<double>(total.ip[ip.quarters]) / neighbors,
+          static_cast<double>(total.l2[l2.quarters]) / neighbors};
 }
 
 }  // namespace waterfill

@@ -1,4 +1,4 @@
-// Choices that only a search on held-out rows can make.
+// Calibration: parameters of a codec that are chosen by searches with held-out rows.
 #pragma once
 
 #include <memory>
@@ -9,20 +9,19 @@ namespace waterfill {
 
 struct Alphas {
   Alpha ip, l2;
-  double recall_ip = 0, recall_l2 = 0;  // of the true ten with them; 0: not measured
+  double recall_ip = 0, recall_l2 = 0;  // recall of the ten nearest; 0: not measured
 };
 
-// The alphas with the best recall of the true ten nearest when `base` is scored in full. The
-// codec's scales are not used.
+// The exponents alpha with the best recall of the true ten nearest by full scores. The scales of
+// the codec are not used.
 Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries);
 
 struct Depths {
   Depth ip, l2;
 };
 
-// How deep a search must go so that 99.8 % of the true neighbours among the full score's ten
-// nearest pass the coarse stage: the cheapest numbers of planes and candidates that do. Metrics
-// that the codec does not serve get those of another.
+// The cheapest search depths at which 99.8 % of the true neighbors among the ten nearest by full
+// score pass the coarse stage. Metrics that the codec does not support get the depth of another.
 Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
                         const Rows& queries);
 

@@ -28,14 +28,15 @@ std::size_t overlap(const Top& a, const Top& b) {
 
 std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
                             bool euclidean) {
-  const std::vector<float> rows = centred_queries(codec, queries);
+  const std::vector<float> rows = centered_queries(codec, queries);
   const std::vector<float>& mean = codec.params().mean;
   std::vector<Reservoir> best(queries.n, Reservoir(kNearest));
   for_blocks(base.n, [&](std::size_t first, std::size_t n) {
     const Products products(rows, base.d, n, [&](std::size_t k, std::size_t i) {
       return base.row(first + i)[k] - mean[k];
     });
-    // What a row's score has beside its product: half of its squared length, or the mean's product.
+    // The part of a score that depends only on the row: half its squared norm, or the mean's
+    // product.
     std::vector<float> own(products.of_query(queries.n), products.of_query(queries.n) + n);
     if (euclidean) {
       for (std::size_t i = 0; i < n; ++i) own[i] = -squared_distance(base.row(first + i), mean) / 2;
@@ -60,23 +61,23 @@ float squared_distance(const float* row, const std::vector<float>& point) {
   return static_cast<float>(squares);
 }
 
-std::vector<float> centred_queries(const Codec& codec, const Rows& queries) {
+std::vector<float> centered_queries(const Codec& codec, const Rows& queries) {
   const std::vector<float>& mean = codec.params().mean;
-  std::vector<float> centred;
-  centred.reserve((queries.n + 1) * queries.d);
+  std::vector<float> centered;
+  centered.reserve((queries.n + 1) * queries.d);
   for (std::size_t q = 0; q < queries.n; ++q) {
-    for (std::size_t k = 0; k < queries.d; ++k) centred.push_back(queries.row(q)[k] - mean[k]);
+    for (std::size_t k = 0; k < queries.d; ++k) centered.push_back(queries.row(q)[k] - mean[k]);
   }
-  centred.insert(centred.end(), mean.begin(), mean.end());
-  return centred;
+  centered.insert(centered.end(), mean.begin(), mean.end());
+  return centered;
 }
 
 std::vector<float> project_queries(const Codec& codec, const Rows& queries) {
   const Transform& transform = codec.transform();
   const std::size_t p = transform.p(), stride = transform.stride(), n = queries.n + 1;
-  const std::vector<float> centred = centred_queries(codec, queries);
+  const std::vector<float> centered = centered_queries(codec, queries);
   std::vector<float> padded(n * stride), projected;
-  transform.queries({centred.data(), n, queries.d}, padded.data());
+  transform.queries({centered.data(), n, queries.d}, padded.data());
   for (std::size_t q = 0; q < n; ++q) {
     const auto row = padded.begin() + static_cast<std::ptrdiff_t>(q * stride);
     projected.insert(projected.end(), row, row + static_cast<std::ptrdiff_t>(p));
@@ -84,17 +85,19 @@ std::vector<float> project_queries(const Codec& codec, const Rows& queries) {
   return projected;
 }
 
-OriginTerms::OriginTerms(const Codec& codec, const Rows& queries,
+CenterTerms::CenterTerms(const Codec& codec, const Rows& queries,
                          const std::vector<std::uint8_t>& codes)
-    : lists_(codec.lists()), cells_(codes.size() / codec.code_size()), own_(cells_.size()) {
+    : lists_(codec.lists()),
+      cells_(codes.size() / codec.code_size()),
+      center_products_(cells_.size()) {
   const std::vector<float>& mean = codec.params().mean;
   const Products products(
-      centred_queries(codec, queries), queries.d, lists_,
-      [&](std::size_t k, std::size_t c) { return codec.origin(c)[k] - mean[k]; });
+      centered_queries(codec, queries), queries.d, lists_,
+      [&](std::size_t k, std::size_t c) { return codec.coding_center(c)[k] - mean[k]; });
   const float* means = products.of_query(queries.n);
   std::vector<float> lengths;
   for (std::size_t c = 0; c < lists_; ++c) {
-    lengths.push_back(squared_distance(codec.origin(c), mean));
+    lengths.push_back(squared_distance(codec.coding_center(c), mean));
   }
   for (std::size_t q = 0; q < queries.n; ++q) {
     const float squares = squared_distance(queries.row(q), mean);
@@ -107,7 +110,7 @@ OriginTerms::OriginTerms(const Codec& codec, const Rows& queries,
   for (std::size_t i = 0; i < cells_.size(); ++i) {
     const std::uint8_t* code = codes.data() + i * codec.code_size();
     cells_[i] = static_cast<std::uint16_t>(codec.cell_of(code));
-    own_[i] = codec.centroid_product(code);
+    center_products_[i] = codec.centroid_product(code);
   }
 }
 

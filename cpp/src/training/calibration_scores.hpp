@@ -1,4 +1,4 @@
-// Scores of many queries against many rows as matrix products, for calibration.
+// Scores of many queries with many rows as matrix products, for calibration.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 namespace waterfill {
 
 inline constexpr std::size_t kBlockRows = 1024;
-inline constexpr std::size_t kNearest = 10;  // calibration asks for the ten nearest
-using Top = std::vector<std::uint32_t>;      // their positions, ascending
+inline constexpr std::size_t kNearest = 10;  // calibration uses recall@10
+using Top = std::vector<std::uint32_t>;      // row numbers, ascending
 
 // Offers the scores of rows first, first + 1, ...
 void offer_all(Reservoir& best, const float* scores, std::size_t n, std::size_t first);
@@ -22,7 +22,7 @@ std::size_t overlap(const Top& a, const Top& b);
 
 float squared_distance(const float* row, const std::vector<float>& point);
 
-// Products of every query with every row of a block: value(q, i).
+// Products of every query with every row of a block.
 class Products {
  public:
   // queries: n rows of d values; entry(k, i) gives value k of row i.
@@ -45,36 +45,36 @@ class Products {
   std::vector<float> values_;
 };
 
-// Queries seen from the mean, and last the mean itself: n + 1 rows. What L2 needs is small then
-// beside what inner products need, which is the sum of a query's products and the mean's.
-std::vector<float> centred_queries(const Codec& codec, const Rows& queries);
-// The same as stored vectors meet them: n + 1 rows of p values.
+// Queries minus the mean, and the mean itself as the last of n + 1 rows. L2 scores use the small
+// products of the centered query; inner products add those of the mean.
+std::vector<float> centered_queries(const Codec& codec, const Rows& queries);
+// The same, projected to the coordinates of codes: n + 1 rows of p values.
 std::vector<float> project_queries(const Codec& codec, const Rows& queries);
 
 // The ten nearest rows of each query, by exact scores.
 std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
                             bool euclidean);
 
-// What scores take from the origins of some rows: the mean, or the centroids of their cells.
-class OriginTerms {
+// The terms of scores that depend on the coding centers: the mean, or the centroids of the cells.
+class CenterTerms {
  public:
-  OriginTerms(const Codec& codec, const Rows& queries, const std::vector<std::uint8_t>& codes);
+  CenterTerms(const Codec& codec, const Rows& queries, const std::vector<std::uint8_t>& codes);
 
-  // Scores of a query with all origins, but for a number that is the query's own; and which is a
-  // row's. <q, origin>, and -|q - origin|^2.
+  // <q, center> and -|q - center|^2 for all centers, up to a constant that depends on the query.
   const float* inner_products(std::size_t q) const { return inner_.data() + q * lists_; }
   const float* distances(std::size_t q) const { return distances_.data() + q * lists_; }
+  // The center of each row.
   const std::uint16_t* cells() const { return cells_.data(); }
-  // <origin - mean, u_hat> of row i.
-  float own(std::size_t i) const { return own_[i]; }
+  // <center - mean, u_hat> of row i.
+  float center_product(std::size_t i) const { return center_products_[i]; }
 
  private:
   std::size_t lists_;
   std::vector<std::uint16_t> cells_;
-  std::vector<float> own_, inner_, distances_;
+  std::vector<float> center_products_, inner_, distances_;
 };
 
-// Calls visit(first, n) for one block of rows after the other.
+// Calls visit(first, n) for each block of rows.
 template <class Visit>
 void for_blocks(std::size_t rows, Visit visit) {
   for (std::size_t first = 0; first < rows; first += kBlockRows) {

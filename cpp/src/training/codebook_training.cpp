@@ -1,4 +1,4 @@
-#include "waterfill/codec/codebooks.hpp"
+#include "training/codebook_training.hpp"
 
 #include <algorithm>
 #include <array>
@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::size_t kCellSize = kCentroids / kCells;
 
-// 256 weighted points in 16 cells of exactly 16, by exchange of pairs: the sum of the weighted
-// squared distances to the cells' means falls with every exchange.
+// Divides 256 weighted points into 16 cells of 16 points by exchanging pairs. Every exchange
+// reduces the weighted sum of squared distances to the means of the cells.
 class BalancedCells {
  public:
   BalancedCells(const std::vector<float>& book, std::size_t width,
@@ -56,7 +56,7 @@ class BalancedCells {
     return weight_[c] * sum;
   }
 
-  // k-means++ seeds; then the points, those with most to lose first, into the best cell with room.
+  // k-means++ seeds, then each point into the best cell with room, in the order of regret.
   void start(std::uint64_t seed) {
     Random random(seed);
     std::array<double, kCentroids> distance;
@@ -127,9 +127,9 @@ class BalancedCells {
     for (std::size_t a = 0; a < kCentroids; ++a) {
       for (std::size_t b = a + 1; b < kCentroids; ++b) {
         if (cell_[a] == cell_[b]) continue;
-        const double now = costs[a * kCells + cell_[a]] + costs[b * kCells + cell_[b]];
-        const double then = costs[a * kCells + cell_[b]] + costs[b * kCells + cell_[a]];
-        if (then < now * (1 - 1e-9)) {
+        const double current = costs[a * kCells + cell_[a]] + costs[b * kCells + cell_[b]];
+        const double exchanged = costs[a * kCells + cell_[b]] + costs[b * kCells + cell_[a]];
+        if (exchanged < current * (1 - 1e-9)) {
           std::swap(cell_[a], cell_[b]);
           changed = true;
         }
@@ -144,8 +144,8 @@ class BalancedCells {
   std::array<std::size_t, kCentroids> cell_{};
 };
 
-// Two centroids a dimension, combined: bit 7 is the group's first dimension, so that the high
-// nibble holds four dimensions and is a coarse code as it stands. Bits without a dimension stay 0.
+// The product of two centroids per dimension. Bit 7 is the first dimension of the group, so the
+// high nibble holds four dimensions and is a coarse code already. Bits without a dimension are 0.
 std::vector<float> binary_book(const Rows& y) {
   std::vector<float> book(y.d * kCentroids);
   for (std::size_t j = 0; j < y.d; ++j) {
@@ -190,18 +190,18 @@ std::vector<float> vector_book(const Rows& y, std::uint64_t seed, int iterations
       book[j * kCentroids + c] = clusters.book[j * kCentroids + order[c]];
     }
   }
-  // Of centroids that are the same, because rows have few values, encoding may take another than
-  // k-means did.
+  // If rows have few distinct values some centroids are equal, and encoding may choose another of
+  // them than k-means did.
   if (std::find(counts.begin(), counts.end(), 0u) != counts.end()) {
     std::vector<std::uint8_t> codes(y.n);
-    FixedBook(book.data(), y.d).nearest(y, codes.data());
+    Int16Codebook(book.data(), y.d).nearest(y, codes.data());
     std::fill(counts.begin(), counts.end(), 0u);
     for (const std::uint8_t code : codes) ++counts[code];
   }
   return book;
 }
 
-// Mean of each cell's centroids, weighted by their rows.
+// Means of the centroids of each cell, weighted by their training rows.
 void cell_means(const std::vector<float>& book, std::size_t width,
                 const std::vector<std::uint64_t>& counts, float* cells) {
   for (std::size_t j = 0; j < width; ++j) {
@@ -224,7 +224,7 @@ std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::siz
   constexpr std::uint64_t kStarts = 3;
   std::vector<std::uint32_t> order(kCentroids);
   std::iota(order.begin(), order.end(), 0u);
-  if (width == 1) {  // on a line, neighbours stand side by side
+  if (width == 1) {  // in one dimension neighbors are adjacent
     std::stable_sort(order.begin(), order.end(),
                      [&](std::uint32_t a, std::uint32_t b) { return book[a] < book[b]; });
     return order;
@@ -232,11 +232,11 @@ std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::siz
   double best = std::numeric_limits<double>::infinity();
   std::array<std::size_t, kCentroids> cells{};
   for (std::uint64_t start = 0; start < kStarts; ++start) {
-    BalancedCells attempt(book, width, counts);
-    attempt.improve(start);
-    if (attempt.cost() < best) {
-      best = attempt.cost();
-      cells = attempt.cells();
+    BalancedCells candidate(book, width, counts);
+    candidate.improve(start);
+    if (candidate.cost() < best) {
+      best = candidate.cost();
+      cells = candidate.cells();
     }
   }
   std::stable_sort(order.begin(), order.end(),
@@ -246,20 +246,22 @@ std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::siz
 
 namespace {
 
-// Takes from each row's coordinate the nearest of 256 centroids on a line.
-void leave_rest(std::vector<float>& y, std::size_t stride, const Rest& rest, const float* book) {
+// Fills the column of a second byte: the coordinate minus the centroid that its first byte chooses.
+void subtract_first_byte(std::vector<float>& y, std::size_t stride, const SecondByte& second,
+                         const float* book) {
   const std::size_t n = y.size() / stride;
   std::vector<float> values(n);
   std::vector<std::uint8_t> codes(n);
-  for (std::size_t i = 0; i < n; ++i) values[i] = y[i * stride + rest.whole];
-  FixedBook(book, 1).nearest({values.data(), n, 1}, codes.data());
-  for (std::size_t i = 0; i < n; ++i) y[i * stride + rest.column] = values[i] - book[codes[i]];
+  for (std::size_t i = 0; i < n; ++i) values[i] = y[i * stride + second.first_column];
+  Int16Codebook(book, 1).nearest({values.data(), n, 1}, codes.data());
+  for (std::size_t i = 0; i < n; ++i) y[i * stride + second.column] = values[i] - book[codes[i]];
 }
 
 }  // namespace
 
 Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shapes,
-                          const std::vector<Rest>& rests, std::uint64_t seed, int iterations) {
+                          const std::vector<SecondByte>& second_bytes, std::uint64_t seed,
+                          int iterations) {
   std::vector<std::size_t> offsets;
   std::size_t total = 0;
   for (const Shape& shape : shapes) {
@@ -279,18 +281,20 @@ Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shape
               result.books.begin() + static_cast<std::ptrdiff_t>(offset * kCentroids));
     cell_means(book, width, counts, result.cells.data() + offset * kCells);
   };
-  // Groups that rests come from, then the others.
-  std::vector<std::size_t> first, second;
+  // Groups with a second byte come first: the others include those of the second bytes.
+  std::vector<std::size_t> first, rest;
   for (std::size_t g = 0; g < shapes.size(); ++g) {
-    const bool whole = std::any_of(rests.begin(), rests.end(),
-                                   [&](const Rest& rest) { return rest.whole == offsets[g]; });
-    (whole ? first : second).push_back(g);
+    const bool has_second =
+        std::any_of(second_bytes.begin(), second_bytes.end(),
+                    [&](const SecondByte& byte) { return byte.first_column == offsets[g]; });
+    (has_second ? first : rest).push_back(g);
   }
   parallel_for(first.size(), [&](std::size_t i) { train(first[i]); });
-  parallel_for(rests.size(), [&](std::size_t i) {
-    leave_rest(y, total, rests[i], result.books.data() + rests[i].whole * kCentroids);
+  parallel_for(second_bytes.size(), [&](std::size_t i) {
+    subtract_first_byte(y, total, second_bytes[i],
+                        result.books.data() + second_bytes[i].first_column * kCentroids);
   });
-  parallel_for(second.size(), [&](std::size_t i) { train(second[i]); });
+  parallel_for(rest.size(), [&](std::size_t i) { train(rest[i]); });
   return result;
 }
 

@@ -6,16 +6,17 @@
 
 #include "kernels.hpp"
 #include "training/calibration.hpp"
+#include "training/codebook_training.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
-constexpr std::size_t kAlphaRows = 32768;  // base rows for the choice of alpha
+constexpr std::size_t kAlphaRows = 32768;  // base rows for the calibration of alpha
 constexpr std::size_t kDepthQueries = 256;
 
-// Every row's coordinates in code order, without padding.
+// The coordinates of every row in code order, without padding.
 std::vector<float> project(const Transform& transform, const Partition& partition,
                            const Rows& rows) {
   const std::size_t p = transform.p();
@@ -25,9 +26,10 @@ std::vector<float> project(const Transform& transform, const Partition& partitio
   parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
     const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
     std::vector<float> padded(n * transform.stride()), rho(n);
-    const Origins from = cells.empty() ? Origins{transform.mean().data()}
-                                       : Origins{partition.centroids().data(), &cells[first]};
-    transform.directions({rows.row(first), n, rows.d}, from, padded.data(), rho.data());
+    const CodingCenters centers = cells.empty()
+                                      ? CodingCenters{transform.mean().data()}
+                                      : CodingCenters{partition.centroids().data(), &cells[first]};
+    transform.directions({rows.row(first), n, rows.d}, centers, padded.data(), rho.data());
     for (std::size_t i = 0; i < n; ++i) {
       std::copy_n(padded.data() + i * transform.stride(), p, result.data() + (first + i) * p);
     }
@@ -35,8 +37,8 @@ std::vector<float> project(const Transform& transform, const Partition& partitio
   return result;
 }
 
-// Of positive values.
-struct Extent {
+// The range and mean of positive values.
+struct PositiveRange {
   double smallest = std::numeric_limits<double>::infinity(), largest = 0, sum = 0, count = 0;
 
   void include(double value) {
@@ -47,10 +49,10 @@ struct Extent {
     ++count;
   }
 
-  // What is tiny beside most: it would take precision from all others.
+  // Values below this would take precision from all others.
   double tiny() const { return count > 0 ? sum / count / 32 : 0; }
 
-  // Covers them from `least` on, with room at both ends.
+  // A scale that covers the values from `least` on, with a margin at both ends.
   LogScale scale(double least) const {
     constexpr double kMargin = 2;
     if (count == 0) return LogScale();
@@ -58,7 +60,7 @@ struct Extent {
   }
 };
 
-// What an offset is made of, in units of z^2 and of z |c - mean|.
+// The two parts of an offset, in units of z^2 and of z |c - mean|.
 struct OffsetParts {
   double square, product;
 };
@@ -72,7 +74,7 @@ OffsetParts offset_parts(const Codec& codec, const std::uint8_t* code) {
   return {static_cast<double>(power) * power, product};
 }
 
-// A scale whose two parts stand to each other as the deviations of what they are for, just wide
+// An offset scale whose ranges are proportional to the deviations of the two parts, just wide
 // enough for the sample.
 OffsetScale fit_offset(const Codec& codec, const std::vector<std::uint8_t>& codes,
                        const std::vector<float>& rho) {
@@ -87,22 +89,22 @@ OffsetScale fit_offset(const Codec& codec, const std::vector<std::uint8_t>& code
   }
   const auto n = static_cast<double>(rho.size());
   mean /= n;
-  const double spread = std::sqrt(std::max(0.0, squares / n - mean * mean));
-  const double reach = std::sqrt(products / n);
+  const double norm_range = std::sqrt(std::max(0.0, squares / n - mean * mean));
+  const double centroid_range = std::sqrt(products / n);
   double widest = 1;
   for (std::size_t i = 0; i < rho.size(); ++i) {
     const double z = rho[i] / std::sqrt(parts[i].square);
     const double length =
         codec.centroid_length(codec.cell_of(codes.data() + i * codec.code_size()));
-    const double step = z * spread + length * reach;
+    const double step = z * norm_range + length * centroid_range;
     const double gap = std::abs(z * (parts[i].square - mean) + length * parts[i].product);
     if (step > 0) widest = std::max(widest, gap / step);
   }
-  return OffsetScale(mean, kMargin * widest * spread, kMargin * widest * reach);
+  return OffsetScale(mean, kMargin * widest * norm_range, kMargin * widest * centroid_range);
 }
 
-// Ranges of the side bytes over the sample, and where there are cells over held-out rows too: those
-// are farther from centroids, which were not made of them.
+// Fits the scales of the side bytes to the sample, and with cells to the held-out rows too: these
+// are farther from the centroids, which were not trained on them.
 void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   const Codec codec(params);
   std::vector<float> rho;
@@ -120,21 +122,21 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   };
   include(sample);
   if (!params.partition.empty()) include(held_out);
-  Extent distances, scales, lengths, lone;
+  PositiveRange distances, scales, lengths, centroids;
   for (const float distance : rho) distances.include(distance);
   for (std::size_t i = 0; i < rho.size(); ++i) {
     const float squares = codec.squared_cell_length(codes.data() + i * codec.code_size());
-    // Not a row that is its cell's centroid but for rounding.
+    // Skip rows that equal the centroid of their cell up to rounding.
     if (rho[i] >= distances.tiny()) {
       scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
     }
     lengths.include(squares);
   }
-  // Every row its own centroid: others lie as far off as centroids do, for all that is known.
+  // If every row is its own centroid, use the distances of the centroids from the mean.
   for (std::size_t c = 0; c < params.partition.size() && scales.count == 0; ++c) {
-    lone.include(params.partition.length(c));
+    centroids.include(params.partition.length(c));
   }
-  params.scale = scales.count == 0 ? lone.scale(lone.tiny()) : scales.scale(0);
+  params.scale = scales.count == 0 ? centroids.scale(centroids.tiny()) : scales.scale(0);
   params.cell_length = lengths.scale(lengths.tiny());
   if (!params.partition.empty()) params.offset = fit_offset(codec, codes, rho);
 }
@@ -143,16 +145,16 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
 
 std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const Rows& held_out,
                                    const TrainParams& train) {
-  require(sample.n >= 1, "x must have at least one row to train on");
+  require(sample.n >= 1, "sample must have at least one row");
   {
     const Transform transform(params.mean, params.basis, params.weights);
     std::vector<float> directions = project(transform, params.partition, sample);
-    params.codebooks =
-        train_codebooks(directions, params.shapes, params.rests, train.seed, train.iterations);
+    params.codebooks = train_codebooks(directions, params.shapes, params.second_bytes, train.seed,
+                                       train.iterations);
   }
-  // Where a dimension has two bytes there is nothing left to gain, and the second follows the
+  // Joint encoding gains nothing if a dimension has two bytes, and the second byte depends on the
   // first.
-  if (!params.rests.empty() || params.pq_multiplier > 0) params.joint = 0;
+  if (!params.second_bytes.empty() || params.pq_multiplier > 0) params.joint = 0;
   const bool calibrate = held_out.n >= kFewestQueries;
   if (train.alpha.has_value()) {
     params.alpha_ip = params.alpha_l2 = *train.alpha;
@@ -171,7 +173,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
     const Depths depths = calibrate_depths(std::make_shared<Codec>(params), sample, queries);
     params.depth_ip = depths.ip;
     params.depth_l2 = depths.l2;
-    if (!params.partition.empty()) params.reach_rows = static_cast<std::uint32_t>(sample.n);
+    if (!params.partition.empty()) params.prune_sigma_rows = static_cast<std::uint32_t>(sample.n);
   }
   return std::make_shared<Codec>(std::move(params));
 }

@@ -1,3 +1,4 @@
+// Calibration of the search depth: refine factor, coarse groups and prune_sigma.
 #include "training/calibration.hpp"
 
 #include <algorithm>
@@ -14,19 +15,18 @@
 namespace waterfill {
 namespace {
 
-// Share of the true neighbours among the full score's ten that must be found. Others among them
-// are no loss.
-constexpr double kWanted = 0.998;
-// What is enough where more would cost more than three times as many candidates.
-constexpr double kEnough = 0.995;
-constexpr std::size_t kMostTimes = 3;
+// The share of the true neighbors among the ten nearest by full score that must be found.
+constexpr double kTarget = 0.998;
+// The share that is enough if the target costs more than kMaxRatio times as many candidates.
+constexpr double kMinimum = 0.995;
+constexpr std::size_t kMaxRatio = 3;
 
-// What turns products into one metric's scores, for every base row.
+// Converts products to the scores of one metric, for every base row.
 class MetricScores {
  public:
   MetricScores(const Codec& codec, Metric metric, const std::vector<std::uint8_t>& codes,
-               const OriginTerms& origins)
-      : metric_(metric), origins_(origins) {
+               const CenterTerms& centers)
+      : metric_(metric), origins_(centers) {
     const bool euclidean = metric == Metric::l2;
     const CodecParams& p = codec.params();
     const Alpha alpha = euclidean ? p.alpha_l2 : p.alpha_ip;
@@ -34,19 +34,19 @@ class MetricScores {
     for (std::size_t i = 0; i < codes.size() / codec.code_size(); ++i) {
       const std::uint8_t* code = codes.data() + i * codec.code_size();
       const float cell = codec.squared_cell_length(code);
-      const float rho = codec.distance_from_origin(code[codec.groups()], cell);
+      const float rho = codec.distance_from_center(code[codec.groups()], cell);
       const float squares = codec.squared_length(code), s = rho / length_power(squares, alpha);
       full_.push_back(times * s);
       coarse_.push_back(times * rho / length_power(cell, alpha));
-      const float own = 2 * s * origins.own(i);
-      less_.push_back(euclidean ? s * s * squares + own : 0);
+      const float center_term = 2 * s * centers.center_product(i);
+      offsets_.push_back(euclidean ? s * s * squares + center_term : 0);
     }
   }
 
   Metric metric() const { return metric_; }
 
-  // Scores of rows [first, first + n) from products of a centred query, and of the mean, with their
-  // decoded directions.
+  // Scores of rows [first, first + n) from the products of their decoded directions with a centered
+  // query and with the mean.
   void full(std::size_t q, const float* products, const float* means, std::size_t first,
             std::size_t n, float* scores) const {
     from_products(full_, q, products, means, first, n, scores);
@@ -59,22 +59,23 @@ class MetricScores {
  private:
   void from_products(const std::vector<float>& scale, std::size_t q, const float* products,
                      const float* means, std::size_t first, std::size_t n, float* scores) const {
-    const float *s = scale.data() + first, *less = less_.data() + first;
+    const float *s = scale.data() + first, *offsets = offsets_.data() + first;
     const bool euclidean = metric_ == Metric::l2;
-    const float* bases = euclidean ? origins_.distances(q) : origins_.inner_products(q);
-    const float of_mean = euclidean ? 0 : 1;  // L2 asks from the mean
+    const float* center_terms = euclidean ? origins_.distances(q) : origins_.inner_products(q);
+    const float mean_factor = euclidean ? 0 : 1;  // L2 queries are relative to the mean
     const std::uint16_t* cells = origins_.cells() + first;
     for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = bases[cells[i]] - less[i] + s[i] * (products[i] + of_mean * means[i]);
+      scores[i] =
+          center_terms[cells[i]] - offsets[i] + s[i] * (products[i] + mean_factor * means[i]);
     }
   }
 
   Metric metric_;
-  const OriginTerms& origins_;
-  std::vector<float> full_, coarse_, less_;
+  const CenterTerms& origins_;
+  std::vector<float> full_, coarse_, offsets_;
 };
 
-// Products of queries with the base rows as they decode, whole and plane by plane.
+// Products of queries with the decoded base rows, by whole codes and by pairs of groups.
 class DepthTrial {
  public:
   DepthTrial(const Codec& codec, const Rows& base, const Rows& queries)
@@ -89,7 +90,7 @@ class DepthTrial {
 
   const std::vector<std::uint8_t>& codes() const { return codes_; }
 
-  // The ten nearest by the full score: for each metric, of each query.
+  // The ten nearest by full score, for each metric and query.
   std::vector<std::vector<Top>> tops(const std::vector<MetricScores>& metrics) const {
     std::vector<Reservoir> best(metrics.size() * queries_, Reservoir(kNearest));
     const std::size_t p = codec_.transform().p();
@@ -111,8 +112,8 @@ class DepthTrial {
     return result;
   }
 
-  // Adds the planes of some pairs of groups to the coarse products.
-  void add_planes(const std::uint32_t* pairs, std::size_t count) {
+  // Adds some pairs of groups to the coarse products.
+  void add_pairs(const std::uint32_t* pairs, std::size_t count) {
     std::vector<std::size_t> dims, groups;
     for (std::size_t i = 0; i < count; ++i) append_dims(pairs[i], dims, groups);
     const std::size_t width = dims.size(), p = codec_.transform().p();
@@ -133,7 +134,7 @@ class DepthTrial {
     });
   }
 
-  // Candidates that the coarse stage must hand on for enough of all tens to survive.
+  // The number of coarse candidates that contain enough of the ten nearest of all queries.
   std::size_t candidates_for(const MetricScores& metric, const std::vector<Top>& tops) const {
     std::vector<std::vector<std::size_t>> found(queries_);
     parallel_for(queries_, [&](std::size_t q) {
@@ -150,11 +151,11 @@ class DepthTrial {
     std::vector<std::size_t> ranks{0};
     for (const auto& own : found) ranks.insert(ranks.end(), own.begin(), own.end());
     std::sort(ranks.begin(), ranks.end());
-    const auto most = [&](double share) {
+    const auto candidates = [&](double share) {
       const double last = std::ceil(share * static_cast<double>(ranks.size())) - 1;
       return ranks[static_cast<std::size_t>(last)] + 1;
     };
-    return std::min(most(kWanted), kMostTimes * most(kEnough));
+    return std::min(candidates(kTarget), kMaxRatio * candidates(kMinimum));
   }
 
  private:
@@ -174,12 +175,12 @@ class DepthTrial {
   std::size_t n_, queries_;
   std::vector<float> projected_;
   std::vector<std::uint8_t> codes_;
-  std::vector<float> coarse_;  // products: rows of n_, the last those of the mean
+  std::vector<float> coarse_;  // products: rows of n_ values, the last row for the mean
 };
 
-// Leaves the true neighbours among the tens.
-void keep_true(const Codec& codec, const Rows& base, const Rows& queries, bool euclidean,
-               std::vector<Top>& tops) {
+// Keeps those of the ten nearest that are true neighbors.
+void keep_true_neighbors(const Codec& codec, const Rows& base, const Rows& queries, bool euclidean,
+                         std::vector<Top>& tops) {
   const std::vector<Top> exact = exact_tops(codec, base, queries, euclidean);
   for (std::size_t q = 0; q < tops.size(); ++q) {
     Top both;
@@ -189,19 +190,21 @@ void keep_true(const Codec& codec, const Rows& base, const Rows& queries, bool e
   }
 }
 
-// Nanoseconds, roughly, of a search in 500,000 vectors; only the proportions matter.
-double cost_of(const Codec& codec, const Depth& depth) {
-  constexpr double kVectors = 5e5, kPlane = 0.014, kCandidate = 150, kGroup = 2;
+// The approximate time of a search in 500,000 vectors, in nanoseconds. Only ratios matter.
+double search_cost(const Codec& codec, const Depth& depth) {
+  constexpr double kVectors = 5e5, kCoarseGroup = 0.014, kCandidate = 150, kGroup = 2;
   const auto groups = static_cast<double>(codec.groups());
-  return kVectors * kPlane * depth.scan_groups +
+  return kVectors * kCoarseGroup * depth.coarse_groups +
          kNearest * depth.refine_factor * (kCandidate + kGroup * groups);
 }
 
-double survivors(const Index& index, const Rows& queries, const Depth& depth,
+// The share of the ten nearest that a search of this depth finds.
+double recall_of(const Index& index, const Rows& queries, const Depth& depth,
                  const std::vector<Top>& tops) {
   std::vector<float> distances(queries.n * kNearest);
   std::vector<std::int64_t> labels(queries.n * kNearest);
-  index.search(queries, {kNearest, kNearest * depth.refine_factor, depth.scan_groups, depth.reach},
+  index.search(queries,
+               {kNearest, kNearest * depth.refine_factor, depth.coarse_groups, depth.prune_sigma},
                distances.data(), labels.data());
   std::size_t hits = 0, all = 0;
   for (std::size_t q = 0; q < queries.n; ++q) {
@@ -217,28 +220,30 @@ double survivors(const Index& index, const Rows& queries, const Depth& depth,
   return all == 0 ? 1 : static_cast<double>(hits) / static_cast<double>(all);
 }
 
-// Raises the refine factor until enough survive.
-Depth deepen(const Index& index, const Rows& queries, const std::vector<Top>& tops, Depth depth) {
+// Raises the refine factor until the recall is sufficient.
+Depth raise_refine_factor(const Index& index, const Rows& queries, const std::vector<Top>& tops,
+                          Depth depth) {
   while (kNearest * depth.refine_factor < index.size() &&
-         survivors(index, queries, depth, tops) < kEnough) {
+         recall_of(index, queries, depth, tops) < kMinimum) {
     depth.refine_factor += (depth.refine_factor + 7) / 8;
   }
   return depth;
 }
 
-// The least reach that loses next to nothing of what a search of all lists finds.
-Depth shorten(const Index& index, const Rows& queries, const std::vector<Top>& tops, Depth depth) {
-  constexpr double kLost = 0.0005;
-  const double all = survivors(index, queries, depth, tops);
-  Depth shorter = depth;
-  for (const float reach : {2.0f, 2.5f, 3.0f, 3.5f, 4.0f, 5.0f, 6.0f}) {
-    shorter.reach = reach;
-    if (survivors(index, queries, shorter, tops) >= all - kLost) return shorter;
+// The smallest prune_sigma with nearly the recall of a search of all lists.
+Depth calibrate_prune_sigma(const Index& index, const Rows& queries, const std::vector<Top>& tops,
+                            Depth depth) {
+  constexpr double kMaxLoss = 0.0005;
+  const double all = recall_of(index, queries, depth, tops);
+  Depth pruned = depth;
+  for (const float sigma : {2.0f, 2.5f, 3.0f, 3.5f, 4.0f, 5.0f, 6.0f}) {
+    pruned.prune_sigma = sigma;
+    if (recall_of(index, queries, pruned, tops) >= all - kMaxLoss) return pruned;
   }
   return depth;
 }
 
-// The ten nearest by the full score alone, for scores that are no products.
+// The ten nearest by full score of a search, for scores that are not products.
 std::vector<Top> searched_tops(const Index& index, const Rows& queries) {
   std::vector<float> distances(queries.n * kNearest);
   std::vector<std::int64_t> labels(queries.n * kNearest);
@@ -251,17 +256,17 @@ std::vector<Top> searched_tops(const Index& index, const Rows& queries) {
   return tops;
 }
 
-// Scores of the published kind are no products: every number of candidates is searched with.
+// The published score is not a product: each number of candidates is tried by a search.
 Depth published_depth(const std::shared_ptr<const Codec>& codec, const Rows& base,
                       const Rows& queries) {
-  constexpr std::size_t kRows = 16384;  // all of them are scored in full
+  constexpr std::size_t kRows = 16384;  // each gets a full score
   const std::size_t n = std::min(kRows, base.n);
   std::vector<std::uint8_t> codes(n * codec->code_size());
   codec->encode({base.data, n, base.d}, codes.data());
   Index index(codec, codec->params().normalize ? Metric::cosine : Metric::inner_product);
   index.append(codes.data(), n);
   const Depth start{5, static_cast<std::uint32_t>(codec->groups())};
-  return deepen(index, queries, searched_tops(index, queries), start);
+  return raise_refine_factor(index, queries, searched_tops(index, queries), start);
 }
 
 }  // namespace
@@ -271,17 +276,17 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   const CodecParams& params = codec->params();
   if (params.pq_multiplier > 0) return {published_depth(codec, base, queries), {}};
   DepthTrial trial(*codec, base, queries);
-  const OriginTerms origins(*codec, queries, trial.codes());
+  const CenterTerms centers(*codec, queries, trial.codes());
   std::vector<MetricScores> metrics;
   metrics.emplace_back(*codec, params.normalize ? Metric::cosine : Metric::inner_product,
-                       trial.codes(), origins);
-  if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), origins);
+                       trial.codes(), centers);
+  if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), centers);
   std::vector<std::vector<Top>> tops = trial.tops(metrics);
   for (std::size_t m = 0; m < metrics.size(); ++m) {
-    keep_true(*codec, base, queries, metrics[m].metric() == Metric::l2, tops[m]);
+    keep_true_neighbors(*codec, base, queries, metrics[m].metric() == Metric::l2, tops[m]);
   }
 
-  // Planes are worth leaving out of long codes only: short ones have no group that tells little.
+  // Only long codes have groups that contribute little enough to leave out.
   constexpr std::size_t kLongCode = 64;
   const std::vector<double> shares =
       codec->groups() < kLongCode ? std::vector{1.0} : std::vector{0.5, 0.75, 1.0};
@@ -292,22 +297,22 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
   for (const double share : shares) {
     const auto end = static_cast<std::size_t>(std::ceil(share * static_cast<double>(pairs.size())));
     if (end == scanned) continue;
-    trial.add_planes(pairs.data() + scanned, end - scanned);
+    trial.add_pairs(pairs.data() + scanned, end - scanned);
     scanned = end;
     for (std::size_t m = 0; m < metrics.size(); ++m) {
       const std::size_t candidates = trial.candidates_for(metrics[m], tops[m]);
       const Depth depth{static_cast<std::uint32_t>((candidates + kNearest - 1) / kNearest),
                         static_cast<std::uint32_t>(std::min(2 * scanned, codec->groups()))};
-      const double cost = cost_of(*codec, depth);
+      const double cost = search_cost(*codec, depth);
       if (cost < least[m]) best[m] = depth;
       least[m] = std::min(least[m], cost);
     }
   }
-  for (std::size_t m = 0; m < metrics.size(); ++m) {  // the scan's tables are bytes
+  for (std::size_t m = 0; m < metrics.size(); ++m) {  // the real scan rounds its tables to bytes
     Index index(codec, metrics[m].metric());
     index.append(trial.codes().data(), base.n);
-    best[m] = deepen(index, queries, tops[m], best[m]);
-    if (codec->lists() > 1) best[m] = shorten(index, queries, tops[m], best[m]);
+    best[m] = raise_refine_factor(index, queries, tops[m], best[m]);
+    if (codec->lists() > 1) best[m] = calibrate_prune_sigma(index, queries, tops[m], best[m]);
   }
   return {best.front(), best.back()};
 }

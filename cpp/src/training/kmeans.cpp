@@ -22,8 +22,8 @@ float squared_distance(const float* a, const float* b, std::size_t width) {
   return sum;
 }
 
-// k-means++ (Arthur & Vassilvitskii 2007) on an evenly spaced part of the rows. Once every row is
-// a centroid the rest repeats the last one: such codes are never chosen.
+// k-means++ seeds (Arthur & Vassilvitskii 2007) from evenly spaced rows. If there are fewer
+// distinct rows than centroids, the last one is repeated; encoding never chooses such copies.
 void start_spread(const Rows& y, Random& random, Clustering& clusters) {
   constexpr std::size_t kStartRows = 4096;
   const std::size_t step = std::max<std::size_t>(1, y.n / kStartRows);
@@ -47,8 +47,9 @@ void start_spread(const Rows& y, Random& random, Clustering& clusters) {
   }
 }
 
-// One dimension: centroids at even steps of the cube root of the density, which is optimal for
-// many levels (Panter & Dite 1951). k-means++ is far from it and Lloyd's steps are slow here.
+// Seeds in one dimension: a point density proportional to the cube root of the density of the data,
+// which is optimal for many levels (Panter & Dite 1951). k-means++ seeds are far from it and
+// Lloyd's algorithm converges slowly.
 void start_companded(const Rows& y, Clustering& clusters) {
   constexpr std::size_t kBins = 1024;
   std::vector<float> sorted(y.data, y.data + y.n);
@@ -73,11 +74,11 @@ void start_companded(const Rows& y, Clustering& clusters) {
 }
 
 void assign(const Rows& y, Clustering& clusters) {
-  FixedBook(clusters.book.data(), y.d).nearest(y, clusters.labels.data());
+  Int16Codebook(clusters.book.data(), y.d).nearest(y, clusters.labels.data());
 }
 
-// Moves every centroid to the mean of its rows. Returns the sum of squared distances to the means,
-// given the rows' sum of squares.
+// Moves every centroid to the mean of its rows and returns the sum of squared distances to the
+// means. squares: sum of squares of the rows.
 double update(const Rows& y, double squares, Clustering& clusters) {
   std::vector<double> sums(kCentroids * y.d, 0.0);
   std::fill(clusters.counts.begin(), clusters.counts.end(), 0u);
@@ -109,7 +110,7 @@ std::vector<float> errors_of(const Rows& y, const Clustering& clusters) {
   return errors;
 }
 
-// Gives centroids without rows to the rows that are worst served. Returns whether any moved.
+// Moves centroids without rows to the rows with the largest errors. Returns whether any moved.
 bool repair_empty(const Rows& y, Clustering& clusters) {
   std::vector<std::size_t> empty;
   for (std::size_t c = 0; c < kCentroids; ++c) {
@@ -119,20 +120,20 @@ bool repair_empty(const Rows& y, Clustering& clusters) {
   const std::vector<float> errors = errors_of(y, clusters);
   std::vector<std::size_t> worst(y.n);
   std::iota(worst.begin(), worst.end(), std::size_t{0});
-  const std::size_t wanted = std::min(empty.size(), y.n);
-  std::partial_sort(worst.begin(), worst.begin() + static_cast<std::ptrdiff_t>(wanted), worst.end(),
+  const std::size_t count = std::min(empty.size(), y.n);
+  std::partial_sort(worst.begin(), worst.begin() + static_cast<std::ptrdiff_t>(count), worst.end(),
                     [&](std::size_t a, std::size_t b) {
                       return errors[a] != errors[b] ? errors[a] > errors[b] : a < b;
                     });
   bool moved = false;
-  for (std::size_t i = 0; i < wanted && errors[worst[i]] > 0; ++i) {
+  for (std::size_t i = 0; i < count && errors[worst[i]] > 0; ++i) {
     set_centroid(clusters, y.d, empty[i], y.row(worst[i]));
     moved = true;
   }
   return moved;
 }
 
-// Lloyd's steps until one gains less than the share `converged` of the error.
+// Lloyd's algorithm until an iteration improves the error by less than the share `converged`.
 void improve(const Rows& y, int iterations, double converged, Clustering& clusters) {
   double squares = 0, last = 0;
   for (std::size_t i = 0; i < y.n * y.d; ++i) squares += static_cast<double>(y.data[i]) * y.data[i];
@@ -157,7 +158,7 @@ Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations) {
   } else {
     start_spread(y, random, clusters);
   }
-  // Most of the way with a part of the rows, which shows it as well as all of them.
+  // The first iterations need only a part of the rows.
   constexpr std::size_t kPartRows = 16384;
   constexpr double kNearlyConverged = 1e-3, kConverged = 3e-4;
   int full_iterations = iterations;

@@ -1,4 +1,4 @@
-// k-means with 256 centroids, for one group.
+// k-means with 256 centroids, for the codebook of one group.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace waterfill {
 
 struct Clustering {
   std::vector<float> book;            // width rows of 256 values
-  std::vector<std::uint64_t> counts;  // rows nearest to each centroid
-  std::vector<std::uint8_t> labels;   // of each row
+  std::vector<std::uint64_t> counts;  // rows of each centroid
+  std::vector<std::uint8_t> labels;   // the centroid of each row
 };
 
 Clustering kmeans(const Rows& y, std::uint64_t seed, int iterations);

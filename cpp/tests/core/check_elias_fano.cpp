@@ -1,4 +1,4 @@
-// Ascending against a plain vector, over random sequences of what it can do.
+// EliasFano compared with a std::vector over random sequences of operations.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -12,30 +12,30 @@ namespace {
 
 using Plain = std::vector<std::uint32_t>;
 
-void compare(const Ascending& values, const Plain& plain, Random& random) {
-  expect(values.size() == plain.size(), "Ascending: a wrong size");
+void compare(const EliasFano& values, const Plain& plain, Random& random) {
+  expect(values.size() == plain.size(), "EliasFano: a wrong size");
   std::size_t i = 0;
   values.each([&](std::uint32_t value) {
-    expect(i < plain.size() && value == plain[i], "Ascending: each differs");
+    expect(i < plain.size() && value == plain[i], "EliasFano: each differs");
     ++i;
   });
-  expect(i == plain.size(), "Ascending: each ends early");
+  expect(i == plain.size(), "EliasFano: each ends early");
   for (int times = 0; times < 20; ++times) {
     if (!plain.empty()) {
       const std::size_t at = random.next() % plain.size();
-      expect(values[at] == plain[at], "Ascending: [] differs");
+      expect(values[at] == plain[at], "EliasFano: [] differs");
     }
     auto value = static_cast<std::uint32_t>(random.next());
     if (!plain.empty() && times % 2 == 0)
       value = plain[random.next() % plain.size()] + static_cast<std::uint32_t>(times / 2) - 5;
     const auto below = std::lower_bound(plain.begin(), plain.end(), value) - plain.begin();
     expect(values.count_below(value) == static_cast<std::size_t>(below),
-           "Ascending: count_below differs");
+           "EliasFano: count_below differs");
   }
 }
 
-// Steps of up to `step`, now and then of a thousand times as much, up to the end of 32 bits.
-void grow(Ascending& values, Plain& plain, std::uint64_t step, Random& random) {
+// Increments of up to `step`, occasionally of 1000 * step, until 32 bits are exhausted.
+void grow(EliasFano& values, Plain& plain, std::uint64_t step, Random& random) {
   const std::size_t count = random.next() % 300;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t most = random.next() % 64 == 0 ? 1000 * step : step;
@@ -48,7 +48,7 @@ void grow(Ascending& values, Plain& plain, std::uint64_t step, Random& random) {
 }
 
 void check_with(unsigned low_bytes, std::uint64_t step, Random& random) {
-  Ascending values(low_bytes);
+  EliasFano values(low_bytes);
   Plain plain;
   for (int times = 0; times < 40; ++times) {
     grow(values, plain, step, random);
@@ -63,19 +63,19 @@ void check_with(unsigned low_bytes, std::uint64_t step, Random& random) {
 
 }  // namespace
 
-void check_ascending() {
+void check_elias_fano() {
   Random random(1);
-  expect_throw<std::invalid_argument>([] { Ascending(3); }, "Ascending: low_bytes=3");
+  expect_throw<std::invalid_argument>([] { EliasFano(3); }, "EliasFano: low_bytes 3");
   for (unsigned low_bytes : {1u, 2u}) {
     for (std::uint64_t step : {1u, 2u, 50u, 300u, 5000u, 70000u, 3000000u}) {
       for (int repeat = 0; repeat < 5; ++repeat) check_with(low_bytes, step, random);
     }
-    // 65,536 lists of 10,000,000 labels, one of them: what it is for.
-    Ascending few(low_bytes);
+    // One of 65,536 lists of 10,000,000 labels.
+    EliasFano few(low_bytes);
     for (std::uint32_t i = 0; i < 152; ++i) few.push_back(i * 65536 + i * 97 % 65536);
-    expect(low_bytes == 1 || few.bytes() < 152 * 4, "Ascending: two low bytes take too much");
+    expect(low_bytes == 1 || few.bytes() < 152 * 4, "EliasFano: two low bytes take too much");
   }
-  std::printf("ascending: agrees with a plain vector\n");
+  std::printf("EliasFano: agrees with std::vector\n");
 }
 
 }  // namespace waterfill

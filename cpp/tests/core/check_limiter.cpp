@@ -1,4 +1,4 @@
-// A limiter among threads without a GIL: never above the limit, nothing lost, all of it counted.
+// The limiter under concurrent threads: never above its limit, no lost permits, complete counts.
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -16,19 +16,21 @@ constexpr int kThreads = 4, kRounds = 20'000;
 constexpr double kForever = std::numeric_limits<double>::infinity();
 
 void check_buckets() {
-  for (std::size_t i = 0; i < Latencies::kBuckets; ++i) {
-    const std::int64_t least = Latencies::least(i);
-    expect(Latencies::bucket(least) == i, "a bucket does not hold its least duration");
-    expect(Latencies::bucket(least - 1) == (i == 0 ? 0 : i - 1), "a bucket begins too early");
+  for (std::size_t i = 0; i < LatencyHistogram::kBuckets; ++i) {
+    const std::int64_t least = LatencyHistogram::least(i);
+    expect(LatencyHistogram::bucket(least) == i, "a bucket does not hold its least duration");
+    expect(LatencyHistogram::bucket(least - 1) == (i == 0 ? 0 : i - 1),
+           "a bucket begins too early");
   }
-  expect(Latencies::bucket(-1) == 0, "a negative duration");
-  expect(Latencies::bucket(std::numeric_limits<std::int64_t>::max()) == Latencies::kBuckets - 1,
+  expect(LatencyHistogram::bucket(-1) == 0, "a negative duration");
+  expect(LatencyHistogram::bucket(std::numeric_limits<std::int64_t>::max()) ==
+             LatencyHistogram::kBuckets - 1,
          "the longest duration");
 }
 
-// The median follows within 128 records, and is as fine as a bucket.
+// The median follows within 128 records, to the width of a bucket.
 void check_median() {
-  Latencies latencies;
+  LatencyHistogram latencies;
   expect(latencies.median() < 0, "a median of nothing");
   for (const std::int64_t ns : {50'000'000, 1'000, 3'000'000}) {
     for (int i = 0; i < 200; ++i) latencies.record(ns);
@@ -69,7 +71,8 @@ void check_threads() {
   expect(asked == std::uint64_t{kThreads} * kRounds, "requests were not counted");
 }
 
-// Moves to where the median is the target, never beyond its bounds, and not up while half is idle.
+// The limit converges to the target median, stays within its bounds, and does not rise while half
+// idle.
 void check_law() {
   const Adaptation law{8, 80, 0.1};
   const auto settled = [&](double from, double median_of_one) {

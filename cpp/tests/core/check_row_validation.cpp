@@ -1,4 +1,4 @@
-// Flaws and norms of rows: by every instruction set as a look at each value tells them.
+// Flaws and norms of rows, by every instruction set, compared with a check value by value.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -18,7 +18,7 @@ struct Row {
   int flaws;
 };
 
-// The last two have squares beyond float32, or below it.
+// The last two have squares that overflow or underflow float32.
 constexpr Row kRows[] = {
     {"plain", 1, -2, 0.5f, 0},
     {"a NaN", 1, kNaN, 0.5f, kNan},
@@ -36,26 +36,27 @@ double squares_of(const std::vector<float>& row) {
   return sum;
 }
 
-void check_row(const Row& wanted, std::size_t d, const std::string& isa) {
-  const std::string name = isa + ", " + wanted.what + " of " + std::to_string(d);
-  std::vector<float> row(d, wanted.others);  // to its end: a sanitizer sees what is read beyond
-  row.front() = wanted.first;
-  row.back() = wanted.last;
+void check_row(const Row& expected, std::size_t d, const std::string& isa) {
+  const std::string name = isa + ", " + expected.what + " of " + std::to_string(d);
+  std::vector<float> row(
+      d, expected.others);  // exact size, so that a sanitizer detects reads beyond it
+  row.front() = expected.first;
+  row.back() = expected.last;
   const Rows rows{row.data(), 1, d};
   std::uint8_t flaws = 0xff;
   double squares = -1;
   std::uint64_t hash = 0;
   inspect(rows, &flaws, &squares, &hash);
-  expect(flaws == wanted.flaws, name + ": other flaws");
+  expect(flaws == expected.flaws, name + ": wrong flaws");
   const bool finite = (flaws & kNonfinite) == 0;
   expect(first_nonfinite_row(rows) == (finite ? 1u : 0u), name + ": first_nonfinite_row differs");
-  expect(hash == hash_row(row.data(), d), name + ": another hash");
+  expect(hash == hash_row(row.data(), d), name + ": wrong hash");
   const double sum = squares_of(row);
   expect(finite ? std::abs(squares - sum) <= 1e-5 * sum : std::isnan(squares),
-         name + ": another norm");
+         name + ": wrong norm");
 }
 
-// Of several bad rows the first, whichever thread comes upon it.
+// The first of several bad rows, whichever thread finds it.
 void check_first(const std::string& isa) {
   constexpr std::size_t kRowsHere = 5000, kWide = 3;
   std::vector<float> values(kRowsHere * kWide, 1.0f);
@@ -63,18 +64,18 @@ void check_first(const std::string& isa) {
   expect(first_nonfinite_row(rows) == kRowsHere, isa + ": finite rows are refused");
   for (const std::size_t bad : {4999, 2048, 2047, 1500, 0}) {
     values[bad * kWide + 1] = kNaN;
-    expect(first_nonfinite_row(rows) == bad, isa + ": another row is the first");
+    expect(first_nonfinite_row(rows) == bad, isa + ": wrong first row");
   }
 }
 
 }  // namespace
 
-void check_inspect(const char* isa) {
+void check_row_validation(const char* isa) {
   for (std::size_t d = 2; d < 100; ++d) {
     for (const Row& row : kRows) check_row(row, d, isa);
   }
   check_first(isa);
-  std::printf("%-8s inspect: the same flaws and norms\n", isa);
+  std::printf("%-8s row validation: correct flaws and norms\n", isa);
 }
 
 void check_constant_dimensions() {
@@ -84,13 +85,14 @@ void check_constant_dimensions() {
   double squares[4];
   inspect(rows, flaws, squares, nullptr);
   ConstantDimensions all(3);
-  expect(all.dimensions().empty(), "ConstantDimensions: some of no rows");
+  expect(all.dimensions().empty(), "ConstantDimensions: dimensions without rows");
   all.update({values.data(), 2, 3}, flaws);
   expect(all.dimensions().size() == 3, "ConstantDimensions: a row with a NaN counts");
   all.update(rows, flaws);
-  expect(all.dimensions() == std::vector<std::int64_t>{0, 2}, "ConstantDimensions: others");
+  expect(all.dimensions() == std::vector<std::int64_t>{0, 2},
+         "ConstantDimensions: wrong dimensions");
   expect_throw<InvalidArgument>([&] { all.update({values.data(), 2, 2}, flaws); }, "another d");
-  std::printf("ConstantDimensions: those of one value\n");
+  std::printf("ConstantDimensions: correct\n");
 }
 
 }  // namespace waterfill

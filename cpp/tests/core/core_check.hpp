@@ -1,4 +1,4 @@
-// What the checks of the core's parts share. Each part throws std::runtime_error at the first
+// Helpers and entry points of core_check. A check throws std::runtime_error at the first
 // difference.
 #pragma once
 
@@ -12,7 +12,7 @@ inline void expect(bool holds, const std::string& what) {
   if (!holds) throw std::runtime_error(what);
 }
 
-// The exception that `act` throws must be of this type; returns its message.
+// Requires that `act` throws this type, and returns the message.
 template <class Error, class Act>
 std::string expect_throw(Act act, const char* what) {
   try {
@@ -23,11 +23,12 @@ std::string expect_throw(Act act, const char* what) {
   throw std::runtime_error(std::string(what) + " was accepted");
 }
 
-void check_ascending();
+void check_append();
+void check_elias_fano();
 void check_constant_dimensions();
-void check_exact_rows();
-void check_exact_scores(const char* isa);  // of the instruction set in use
-void check_inspect(const char* isa);       // likewise
+void check_refine_rows();
+void check_refine_scores(const char* isa);   // of the instruction set in use
+void check_row_validation(const char* isa);  // likewise
 void check_limiter();
 
 }  // namespace waterfill

@@ -1,21 +1,21 @@
-// Kernels that decide about codes: from a row to the numbers of its nearest centroids.
+// Checks of the kernels that decide about codes: residual, rotations and nearest centroid.
 #include <algorithm>
 
 #include "kernel_check.hpp"
 
 namespace waterfill {
 
-void check_centre(const Kernels& scalar, const Kernels& own) {
-  Tally tally(own.isa, "centre");
+void check_residual(const Kernels& scalar, const Kernels& own) {
+  Tally tally(own.isa, "residual");
   Inputs inputs(9);
   for (std::size_t d : {1u, 2u, 3u, 5u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 127u, 384u, 1001u}) {
     for (int repeat = 0; repeat < 8; ++repeat) {
       const auto row = inputs.reals<float>(d), mean = inputs.reals<float>(d);
-      // The shifted row, then the squares, then the largest values.
+      // The difference, then the squares, then the largest values.
       auto expected = blank<float>(d + 2 * kParts), found = expected;
       for (const auto& [kernels, out] : {std::pair{&scalar, &expected}, std::pair{&own, &found}}) {
-        kernels->centre(row.data(), mean.data(), d, out->data(), out->data() + d,
-                        out->data() + d + kParts);
+        kernels->residual(row.data(), mean.data(), d, out->data(), out->data() + d,
+                          out->data() + d + kParts);
       }
       tally.compare(expected, found, {{"d", d}});
     }
@@ -35,7 +35,7 @@ struct Rotation {
   std::vector<float> scales;
 };
 
-// Results of up to twice the largest, so that some are cut off at both ends.
+// Results of up to twice the largest, so that some are clipped at both ends.
 Rotation random_rotation(Inputs& inputs, std::size_t rows, std::size_t d, std::size_t panels,
                          bool wide_x) {
   const std::int64_t most = room(0x7fffffff, d);
@@ -49,8 +49,8 @@ Rotation random_rotation(Inputs& inputs, std::size_t rows, std::size_t d, std::s
   return made;
 }
 
-// Results that lie halfway between two integers: small ones in odd rows, and in even rows (and even
-// columns) those around the cut, by a sum of 4 * x[0] + x[1].
+// Results halfway between two integers: small ones in odd rows, and ones near the clipping limit in
+// even rows and columns, by a sum of 4 * x[0] + x[1].
 Rotation tied_rotation(Inputs& inputs, std::size_t rows, std::size_t d, std::size_t panels) {
   Rotation made;
   made.x = inputs.integers<std::int16_t>(rows * d, -256, 256);
@@ -71,9 +71,9 @@ Rotation tied_rotation(Inputs& inputs, std::size_t rows, std::size_t d, std::siz
 
 }  // namespace
 
-void check_rotate(const Kernels& scalar, const Kernels& own) {
+void check_rotate_int16(const Kernels& scalar, const Kernels& own) {
   enum Kind : std::size_t { kWideX, kWideW, kHighest, kLowest, kTies, kKinds };
-  Tally tally(own.isa, "rotate");
+  Tally tally(own.isa, "rotate_int16");
   Inputs inputs(2);
   for (std::size_t rows : kRowCounts) {
     for (std::size_t d : {2u, 4u, 6u, 34u, 128u}) {
@@ -88,10 +88,10 @@ void check_rotate(const Kernels& scalar, const Kernels& own) {
                           static_cast<std::int16_t>(kind == kHighest ? -most : most));
           }
           auto expected = blank<std::int16_t>(rows * panels * kPanel), found = expected;
-          scalar.rotate(made.x.data(), rows, d, made.w.data(), made.scales.data(), panels,
-                        expected.data());
-          own.rotate(made.x.data(), rows, d, made.w.data(), made.scales.data(), panels,
-                     found.data());
+          scalar.rotate_int16(made.x.data(), rows, d, made.w.data(), made.scales.data(), panels,
+                              expected.data());
+          own.rotate_int16(made.x.data(), rows, d, made.w.data(), made.scales.data(), panels,
+                           found.data());
           tally.compare(expected, found,
                         {{"rows", rows}, {"d", d}, {"panels", panels}, {"kind", kind}});
         }
@@ -103,33 +103,33 @@ void check_rotate(const Kernels& scalar, const Kernels& own) {
 
 namespace {
 
-constexpr std::int64_t kMostShort = 127;
+constexpr std::int64_t kMaxInt8 = 127;
 
-struct ShortRotation {
+struct Int8Rotation {
   std::vector<std::uint8_t> x;
   std::vector<std::int8_t> w;
   std::vector<std::int32_t> offsets;
   std::vector<float> scales, row_scales;
 };
 
-// Offsets are as large as d products can be, and results several times the largest.
-ShortRotation random_short_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
-                                    std::size_t panels) {
-  const std::int64_t most = static_cast<std::int64_t>(d) * kMostShort * kMostShort;
-  ShortRotation made;
-  made.x = inputs.integers<std::uint8_t>(rows * d, 0, kMostShort);
-  made.w = inputs.integers<std::int8_t>(panels * d * kPanel, -kMostShort, kMostShort);
+// Offsets up to the largest sum of d products, and results of several times the largest.
+Int8Rotation random_int8_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
+                                  std::size_t panels) {
+  const std::int64_t most = static_cast<std::int64_t>(d) * kMaxInt8 * kMaxInt8;
+  Int8Rotation made;
+  made.x = inputs.integers<std::uint8_t>(rows * d, 0, kMaxInt8);
+  made.w = inputs.integers<std::int8_t>(panels * d * kPanel, -kMaxInt8, kMaxInt8);
   made.offsets = inputs.integers<std::int32_t>(panels * kPanel, -most, most);
   made.scales = inputs.scales(panels * kPanel, 1.0 / static_cast<double>(most));
   made.row_scales = inputs.scales(rows, 4.0 * static_cast<double>(kLargest));
   return made;
 }
 
-// Results that lie halfway between two integers: small ones in odd columns, and in even columns
-// those around the cut, by the offset; rows that are even too add 0 to 8 to that.
-ShortRotation tied_short_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
-                                  std::size_t panels) {
-  ShortRotation made;
+// Results halfway between two integers: small ones in odd columns, and in even columns ones near
+// the clipping limit, by the offset; even rows add 0 to 8 to it.
+Int8Rotation tied_int8_rotation(Inputs& inputs, std::size_t rows, std::size_t d,
+                                std::size_t panels) {
+  Int8Rotation made;
   made.x = inputs.integers<std::uint8_t>(rows * d, 0, 15);
   made.w = inputs.integers<std::int8_t>(panels * d * kPanel, -15, 15);
   for (std::size_t r = 0; r < rows; ++r) {
@@ -150,26 +150,26 @@ ShortRotation tied_short_rotation(Inputs& inputs, std::size_t rows, std::size_t 
 
 }  // namespace
 
-void check_rotate_short(const Kernels& scalar, const Kernels& own) {
+void check_rotate_int8(const Kernels& scalar, const Kernels& own) {
   enum Kind : std::size_t { kRandom, kHighest, kLowest, kTies, kKinds };
-  Tally tally(own.isa, "rotate_short");
+  Tally tally(own.isa, "rotate_int8");
   Inputs inputs(8);
   for (std::size_t rows : kRowCounts) {
     for (std::size_t d : {4u, 8u, 12u, 36u, 128u, 384u}) {
       for (std::size_t panels : {1u, 2u, 3u}) {
         for (std::size_t kind = 0; kind < kKinds; ++kind) {
-          ShortRotation made = kind == kTies ? tied_short_rotation(inputs, rows, d, panels)
-                                             : random_short_rotation(inputs, rows, d, panels);
+          Int8Rotation made = kind == kTies ? tied_int8_rotation(inputs, rows, d, panels)
+                                            : random_int8_rotation(inputs, rows, d, panels);
           if (kind == kHighest || kind == kLowest) {  // sums of two near the limits of 16 bits
-            made.x.assign(made.x.size(), static_cast<std::uint8_t>(kMostShort));
+            made.x.assign(made.x.size(), static_cast<std::uint8_t>(kMaxInt8));
             made.w.assign(made.w.size(),
-                          static_cast<std::int8_t>(kind == kHighest ? kMostShort : -kMostShort));
+                          static_cast<std::int8_t>(kind == kHighest ? kMaxInt8 : -kMaxInt8));
           }
           auto expected = blank<std::int16_t>(rows * panels * kPanel), found = expected;
-          scalar.rotate_short(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
-                              made.scales.data(), made.row_scales.data(), panels, expected.data());
-          own.rotate_short(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
-                           made.scales.data(), made.row_scales.data(), panels, found.data());
+          scalar.rotate_int8(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
+                             made.scales.data(), made.row_scales.data(), panels, expected.data());
+          own.rotate_int8(made.x.data(), rows, d, made.w.data(), made.offsets.data(),
+                          made.scales.data(), made.row_scales.data(), panels, found.data());
           tally.compare(expected, found,
                         {{"rows", rows}, {"d", d}, {"panels", panels}, {"kind", kind}});
         }
@@ -181,7 +181,7 @@ void check_rotate_short(const Kernels& scalar, const Kernels& own) {
 
 namespace {
 
-// Some centroids again under other numbers; `near` sets them apart by about what a score counts.
+// Copies some centroids to other numbers; with `near` their scores differ by about kScoreUnit.
 void repeat_centroids(Inputs& inputs, std::size_t width, bool near, std::vector<std::int16_t>& book,
                       std::vector<std::int32_t>& half_norms) {
   for (int times = 0; times < 200; ++times) {
@@ -212,7 +212,7 @@ enum SearchKind : std::size_t {
   kSearchKinds
 };
 
-// `values` of y. Products take half of a score's range, norms the other half.
+// values: of y. Products use half of the range of a score, norms the other half.
 Search random_search(Inputs& inputs, std::size_t values, std::size_t width, std::size_t kind) {
   constexpr std::int64_t kHalf = 1 << 30;
   const std::int64_t most = room(kHalf, width);

@@ -1,4 +1,4 @@
-// Scores of full-length rows: of every kind, at any address, up to the end of what is theirs.
+// Checks of refine row scores: every row kind, any alignment, no reads beyond a row.
 #include <cmath>
 
 #include "float16.hpp"
@@ -7,7 +7,7 @@
 namespace waterfill {
 namespace {
 
-// The bytes of a row, at `offset` and exactly to the end of the vector.
+// The bytes of a row at `offset`, exactly to the end of the vector.
 std::vector<std::uint8_t> row_of(Inputs& inputs, std::size_t kind, std::size_t d,
                                  std::size_t offset) {
   const std::size_t sizes[] = {d * sizeof(float), d * sizeof(std::uint16_t), d + kRowHead};
@@ -15,7 +15,7 @@ std::vector<std::uint8_t> row_of(Inputs& inputs, std::size_t kind, std::size_t d
   std::uint8_t* bytes = row.data() + offset;
   if (kind == 0) {
     std::memcpy(bytes, inputs.reals<float>(d).data(), sizes[kind]);
-  } else if (kind == 1) {  // any half that is finite
+  } else if (kind == 1) {  // any finite float16
     auto halves = inputs.integers<std::uint16_t>(d, 0, 0xffff);
     for (auto& half : halves) half = (half & 0x7c00) == 0x7c00 ? half & 0x8fff : half;
     std::memcpy(bytes, halves.data(), sizes[kind]);
@@ -28,7 +28,7 @@ std::vector<std::uint8_t> row_of(Inputs& inputs, std::size_t kind, std::size_t d
 
 }  // namespace
 
-void check_rows(const Kernels& scalar, const Kernels& own) {
+void check_row_scores(const Kernels& scalar, const Kernels& own) {
   const char* const names[] = {"product float32",  "product float16",  "product int8",
                                "distance float32", "distance float16", "distance int8"};
   const auto table = [](const Kernels& kernels) {
@@ -55,26 +55,28 @@ void check_rows(const Kernels& scalar, const Kernels& own) {
   }
 }
 
-void check_halves() {
+void check_float16() {
   for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
-    const float value = from_half(half);
+    const float value = from_float16(half);
     if ((half & 0x7c00) == 0x7c00) {  // an infinity or NaN
-      if (std::isfinite(value)) throw std::runtime_error("a half is not as infinite as it was");
+      if (std::isfinite(value))
+        throw std::runtime_error("a float16 that is not finite becomes finite");
       continue;
     }
-    // The value itself, and what lies halfway to the next one and a bit to either side of that.
-    const float next = (bits & 0x7fff) == 0x7bff ? std::copysign(65536.0f, value)
-                                                 : from_half(static_cast<std::uint16_t>(half + 1));
+    // The value itself, the midpoint to the next value, and the float32 neighbors of the midpoint.
+    const float next = (bits & 0x7fff) == 0x7bff
+                           ? std::copysign(65536.0f, value)
+                           : from_float16(static_cast<std::uint16_t>(half + 1));
     const float middle = value + (next - value) / 2;
     const auto even = static_cast<std::uint16_t>(half + half % 2);
-    if (to_half(value) != half || to_half(middle) != even ||
-        to_half(std::nextafter(middle, value)) != half ||
-        to_half(std::nextafter(middle, next)) != half + 1) {
-      throw std::runtime_error("half " + std::to_string(bits) + " is not rounded to");
+    if (to_float16(value) != half || to_float16(middle) != even ||
+        to_float16(std::nextafter(middle, value)) != half ||
+        to_float16(std::nextafter(middle, next)) != half + 1) {
+      throw std::runtime_error("float16 " + std::to_string(bits) + " is rounded incorrectly");
     }
   }
-  std::printf("halves: all 65536 are converted both ways\n");
+  std::printf("float16: all 65536 values are converted both ways\n");
 }
 
 }  // namespace waterfill

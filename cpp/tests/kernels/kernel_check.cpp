@@ -1,8 +1,10 @@
-// Does every instruction set agree with the scalar kernels, bit for bit? Needs no test framework
-// and no Python, so it also runs under an emulator of another CPU:
-//     kernel_check [name of an instruction set]...
-// checks the named sets (one that the machine lacks is an error), or all that the machine runs.
-// One line per set and kernel; at the first difference a message and exit status 1.
+// kernel_check: compares every instruction set with the scalar kernels, bit for bit.
+//
+//     kernel_check [instruction set]...
+//
+// checks the named sets, or all that the machine supports; a named set that it does not support is
+// an error. Needs neither Python nor a test framework, so it also runs under an emulator. Prints
+// one line per set and kernel; at the first difference it prints a message and exits with 1.
 #include <algorithm>
 #include <array>
 #include <exception>
@@ -101,7 +103,7 @@ void check_select(const Kernels& scalar, const Kernels& own) {
         if (kind == kBoth) {
           for (auto& limit : limits) limit = static_cast<std::uint16_t>(-inputs.integer(0, 1));
         }
-        if (kind != kRandom) {  // each sum at its limit or beside it, wrapping
+        if (kind != kRandom) {  // each sum at its limit or next to it, wrapping
           for (std::size_t v = 0; v < n; ++v) {
             sums[v] = static_cast<std::uint16_t>(limits[scale[v] / 16] + inputs.integer(-1, 1));
           }
@@ -140,8 +142,9 @@ void check(const std::string& isa) {
   select_isa(isa);
   const Kernels& scalar = scalar_kernels();
   const Kernels& own = kernels();
-  for (auto* part : {check_project, check_centre, check_rotate, check_rotate_short, check_nearest,
-                     check_table, check_scan, check_select, check_gram, check_rows}) {
+  for (auto* part :
+       {check_project, check_residual, check_rotate_int16, check_rotate_int8, check_nearest,
+        check_table, check_scan, check_select, check_gram, check_row_scores}) {
     part(scalar, own);
     std::fflush(stdout);
   }
@@ -154,7 +157,7 @@ int main(int count, char** arguments) {
   try {
     std::vector<std::string> isas(arguments + 1, arguments + count);
     if (isas.empty()) isas = waterfill::available_isas();
-    waterfill::check_halves();
+    waterfill::check_float16();
     for (const std::string& isa : isas) waterfill::check(isa);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_check: %s\n", error.what());

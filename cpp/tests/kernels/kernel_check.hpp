@@ -1,8 +1,7 @@
-// What the checks of kernels share: inputs, and a comparison that counts and names cases.
+// Helpers and entry points of kernel_check: random inputs, and a comparison that names the case.
 //
-// Inputs have exactly the size that the contracts in kernels.hpp name, so that a sanitizer sees a
-// kernel read past them; outputs are longer and are compared to the end, so that a write past them
-// is a difference.
+// Inputs have exactly the size that kernels.hpp specifies, so that a sanitizer detects reads beyond
+// them. Outputs are longer and compared to the end, so that writes beyond them are differences.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +20,15 @@ namespace waterfill {
 
 inline constexpr std::size_t kRowCounts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 64};
 inline constexpr std::size_t kBlockCounts[] = {0, 1, 2, 31, 32, 33};
-inline constexpr std::size_t kSlack = 16;  // values behind an output that no kernel may touch
-inline constexpr std::int64_t kLeast = -32768, kLargest = 32767;  // of 16-bit inputs
+inline constexpr std::size_t kSlack = 16;  // values behind an output that kernels must not write
+inline constexpr std::int64_t kLeast = -32768, kLargest = 32767;  // range of 16-bit inputs
 
-// The inputs of one kernel: the same for every instruction set, on every machine.
+// Inputs of one kernel, the same for every instruction set and machine.
 class Inputs {
  public:
   explicit Inputs(std::uint64_t seed) : random_(seed) {}
 
-  std::int64_t integer(std::int64_t low, std::int64_t high) {  // both included
+  std::int64_t integer(std::int64_t low, std::int64_t high) {  // both inclusive
     return low +
            static_cast<std::int64_t>(random_.next() % static_cast<std::uint64_t>(high - low + 1));
   }
@@ -41,8 +40,8 @@ class Inputs {
     return values;
   }
 
-  // Of both signs and very different sizes, so that another order of the terms, or a product that
-  // is not rounded, shows; zeros of both signs and denormal numbers among them.
+  // Values of both signs and very different sizes, including zeros of both signs and denormals. A
+  // different order of the terms or a product that is not rounded changes the result.
   template <typename T>
   std::vector<T> reals(std::size_t n) {
     std::vector<T> values(n);
@@ -56,7 +55,8 @@ class Inputs {
     return values;
   }
 
-  std::vector<float> scales(std::size_t n, double largest) {  // hundredths of it, of both signs
+  std::vector<float> scales(std::size_t n,
+                            double largest) {  // multiples of largest / 100, of both signs
     std::vector<float> values(n);
     for (float& value : values) {
       const auto percent = static_cast<double>(integer(-100, 100));
@@ -69,9 +69,9 @@ class Inputs {
   Random random_;
 };
 
-using Name = std::vector<std::pair<const char*, std::size_t>>;  // of a case: its sizes
+using Name = std::vector<std::pair<const char*, std::size_t>>;  // the sizes of a case
 
-// Counts the cases of one kernel and stops at the first that differs.
+// Counts the cases of one kernel and throws at the first difference.
 class Tally {
  public:
   Tally(const char* isa, const char* kernel) : title_(std::string(isa) + " " + kernel) {}
@@ -101,20 +101,20 @@ class Tally {
   int cases_ = 0;
 };
 
-// An output before a kernel has run: nothing that one writes.
+// The initial contents of an output, which no kernel writes.
 template <typename T>
 std::vector<T> blank(std::size_t n) {
   return std::vector<T>(n + kSlack, static_cast<T>(91));
 }
 
-// What decides about codes: check_encoder.cpp.
-void check_centre(const Kernels& scalar, const Kernels& own);
-void check_rotate(const Kernels& scalar, const Kernels& own);
-void check_rotate_short(const Kernels& scalar, const Kernels& own);
+// Kernels that decide about codes: check_encoding.cpp.
+void check_residual(const Kernels& scalar, const Kernels& own);
+void check_rotate_int16(const Kernels& scalar, const Kernels& own);
+void check_rotate_int8(const Kernels& scalar, const Kernels& own);
 void check_nearest(const Kernels& scalar, const Kernels& own);
 
-// Scores of full-length rows: check_rows.cpp.
-void check_rows(const Kernels& scalar, const Kernels& own);
-void check_halves();
+// Scores of refine rows: check_row_scores.cpp.
+void check_row_scores(const Kernels& scalar, const Kernels& own);
+void check_float16();
 
 }  // namespace waterfill

@@ -1,9 +1,11 @@
-// Statistics of a sample, accumulated in one blocked pass and mergeable.
+// Statistics of a sample: mean, covariance of directions, norms, ranges and duplicate rows.
+//
+// They are accumulated in one blocked pass, and the results of two passes can be merged.
 //
 // Quantization works on directions u = (x - mean) / |x - mean|, so the second moments are those of
-// directions. The mean is known only after the pass: rows are weighted with the distance to a
-// provisional centre instead, and the sums are moved to the true mean at the end. With a centre
-// near the mean the difference is of second order.
+// directions. The mean is known only after the pass: rows are weighted by their distance to a
+// provisional center instead, and the sums are shifted to the true mean at the end. If the center
+// is near the mean the difference is of second order.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +17,9 @@
 
 namespace waterfill {
 
-// Counts rows that are exact copies of another row, in bounded memory: hashes are kept only while
-// they start with `level` zero bits, and every copy of a row has the same hash. Exact up to
-// kCapacity distinct rows, an unbiased estimate beyond.
+// Counts exact copies of rows in bounded memory: it keeps only hashes that start with `level` zero
+// bits, and all copies of a row have the same hash. The count is exact up to kCapacity distinct
+// rows and an unbiased estimate beyond.
 class DuplicateCounter {
  public:
   void add(const float* row, std::size_t d);
@@ -36,14 +38,15 @@ class DuplicateCounter {
 
 class Moments {
  public:
-  // centre: d values, any point near the data (the mean of a few rows). Rows whose squared
-  // distance to it is below `floor` weigh 1 / floor: their direction means little, and without a
-  // bound one row at the centre would outweigh all others.
-  Moments(std::vector<double> centre, double floor);
+  // center: d values, a point near the data such as the mean of a few rows. Rows whose squared
+  // distance to it is below `floor` get the weight 1 / floor: without this bound a single row at
+  // the center would outweigh all others although its direction carries little information.
+  Moments(std::vector<double> center, double floor);
 
-  // Rows with a NaN or an infinity are counted, remembered by number, and otherwise left out.
+  // Rows with a NaN or an infinity are counted, their first numbers are kept, and they enter no
+  // other statistic.
   void update(const Rows& rows);
-  // Adds what another pass saw; its row numbers continue after this one's.
+  // Adds the statistics of another pass. Its row numbers continue after those of this pass.
   void merge(const Moments& other);
 
   std::size_t dim() const { return d_; }
@@ -64,23 +67,23 @@ class Moments {
   std::vector<double> mean() const;
   // Mean squared distance from the mean: the trace of the covariance.
   double variance() const;
-  // E[u u^T], d * d values, trace 1 (all zero where every row is the mean).
+  // E[u u^T], d * d values with trace 1 (all zero if every row equals the mean).
   std::vector<double> direction_covariance() const;
 
  private:
   static constexpr std::size_t kRememberedRows = 10;
   void record_norm(double squares);
-  void note_nonfinite(std::uint64_t row);
+  void record_nonfinite(std::uint64_t row);
 
-  std::size_t d_, stride_;  // stride_: d_ rounded up to a multiple of 4, as the kernel wants it
-  std::vector<double> centre_;
+  std::size_t d_, stride_;  // stride_: d_ rounded up to a multiple of 4, as `gram` requires
+  std::vector<double> center_;
   double floor_;
   std::uint64_t seen_ = 0, count_ = 0, zero_rows_ = 0, nonfinite_ = 0;
   std::vector<std::uint64_t> first_nonfinite_;
   DuplicateCounter duplicates_;
   std::vector<float> minima_, maxima_;
   Norms norms_;
-  // With z = x - centre and w = 1 / max(|z|^2, floor):
+  // With z = x - center and w = 1 / max(|z|^2, floor):
   double z_squares_ = 0, w_sum_ = 0;
   std::vector<double> z_sum_, wz_sum_, wzz_sum_;
 };

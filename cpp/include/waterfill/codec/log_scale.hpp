@@ -1,4 +1,4 @@
-// A byte for lengths: what is kept of a number on a logarithmic scale.
+// A logarithmic scalar quantizer of positive numbers with one byte.
 #pragma once
 
 #include <array>
@@ -6,16 +6,16 @@
 
 namespace waterfill {
 
-// 255 values at even steps of the logarithm, and zero.
+// Code 0 is zero; codes 1 to 255 are spaced evenly in the logarithm.
 class LogScale {
  public:
   LogScale() : LogScale(0.0, 1.0) {}
   LogScale(double low, double step);
-  // Covers [smallest, largest] and `margin` times beyond at both ends.
+  // Covers [smallest / margin, largest * margin].
   static LogScale covering(double smallest, double largest, double margin);
 
-  std::uint8_t encode(double value) const;  // values beyond the ends go to the ends
-  // The value's own code decoded, or the value where that is beyond the ends.
+  std::uint8_t encode(double value) const;  // values outside the range get the nearest end
+  // The decoded value, or the value itself if it is outside the range.
   float rounded(float value) const;
   float operator[](std::uint8_t code) const { return values_[code]; }
   double low() const { return low_; }

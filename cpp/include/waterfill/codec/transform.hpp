@@ -1,10 +1,11 @@
-// From vectors to the coordinates that are quantized, for stored vectors and for queries.
+// The linear transform from vectors to the coordinates that are quantized.
 //
-//   stored:  u = (x - origin) / rho, rho = |x - origin|;   y_i = weight_i * <basis_i, u>
-//   query:   q'_i = <basis_i, q> / weight_i,           so <q', y> = <q, u> on the basis
+//   stored:  u = (x - center) / rho, rho = |x - center|;   y_i = weight_i * <basis_i, u>
+//   query:   q'_i = <basis_i, q> / weight_i,               so <q', y> = <q, u> on the basis
 //
-// Hand-written products instead of BLAS: BLAS chooses its order of summation by the number of rows
-// and threads, and neither a code nor a score may depend on its neighbours in a batch.
+// Products are computed by our own kernels instead of BLAS: the summation order of BLAS depends on
+// the number of rows and threads, and neither a code nor a score may depend on the other rows of a
+// batch.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ namespace waterfill {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // entry(k, j) gives row k, column j.
+  // entry(k, j) returns the value of row k, column j.
   template <class Entry>
   PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
       : rows_(rows),
@@ -33,7 +34,7 @@ class PackedMatrix {
     }
   }
 
-  std::size_t stride() const;  // floats of a product's row: columns, rounded up to panels
+  std::size_t stride() const;  // values of an output row: columns, padded to whole panels
   // y = x * matrix, for n rows of `rows` values; y has n * stride() values.
   void multiply(const float* x, std::size_t n, float* y) const;
 
@@ -43,8 +44,8 @@ class PackedMatrix {
   Aligned<float> data_;
 };
 
-// Where rows are measured from: one point for all, or for each that of its cell.
-struct Origins {
+// The points that rows are measured from: one for all rows, or the centroid of each row's cell.
+struct CodingCenters {
   const float* points;
   const std::uint16_t* cells = nullptr;
 
@@ -55,7 +56,7 @@ struct Origins {
 
 class Transform {
  public:
-  // basis: p rows of d values, orthonormal; weights: p positive values.
+  // basis: p orthonormal rows of d values; weights: p positive values.
   Transform(std::vector<float> mean, std::vector<float> basis, std::vector<float> weights);
 
   std::size_t d() const { return mean_.size(); }
@@ -65,12 +66,14 @@ class Transform {
   const std::vector<float>& basis() const { return basis_; }
   const std::vector<float>& weights() const { return weights_; }
 
-  // y: n * stride() values; rho: n values. A row equal to its origin gives rho 0 and y 0.
-  void directions(const Rows& x, const Origins& from, float* y, float* rho) const;
-  // The same as integers, for codes: y = scales * basis * u, n * stride() values. With `brief`,
-  // from short numbers; with `lengths`, rho is rounded to a value of that scale before it divides.
-  void fixed_directions(const Rows& x, const Origins& from, bool brief, const float* scales,
-                        const LogScale* lengths, std::int16_t* y, float* rho) const;
+  // y: n * stride() values; rho: n values. A row equal to its center gives rho 0 and y 0.
+  void directions(const Rows& x, const CodingCenters& centers, float* y, float* rho) const;
+  // The same in fixed point, for codes: y = scales * basis * u, n * stride() values. use_int8:
+  // whether to take the int8 matrix. lengths: if not null, rho is rounded to this scale before the
+  // division.
+  void fixed_directions(const Rows& x, const CodingCenters& centers, bool use_int8,
+                        const float* scales, const LogScale* lengths, std::int16_t* y,
+                        float* rho) const;
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
@@ -79,8 +82,8 @@ class Transform {
  private:
   std::vector<float> mean_, basis_, weights_;
   PackedMatrix to_codes_, to_queries_, from_codes_;
-  FixedMatrix fixed_;
-  ShortMatrix short_;
+  Int16Matrix int16_basis_;
+  Int8Matrix int8_basis_;
 };
 
 }  // namespace waterfill

@@ -1,6 +1,7 @@
-// Vectors whose elements begin where a cache line does: kernels load whole lines, and a load that
-// crosses from one to the next costs two. Large ones are asked for in huge pages: a scan of more
-// codes than caches hold waits for page tables otherwise (decision 0023).
+// A vector whose memory is aligned for SIMD kernels and backed by huge pages when it is large.
+//
+// Kernels load whole cache lines; a load that crosses two of them costs twice as much. Huge pages
+// save page-table walks when a scan reads more codes than the caches hold (decision 0023).
 #pragma once
 
 #include <cstddef>
@@ -9,9 +10,10 @@
 
 namespace waterfill {
 
-// Tells the system that these bytes are worth huge pages, where it has them.
+// Advises the operating system to back this memory with huge pages, where it has them.
 void prefer_huge_pages(void* data, std::size_t bytes);
 
+// Aligns to a cache line, or to a huge page from the size of one on.
 template <class T>
 struct AlignedAllocator {
   using value_type = T;

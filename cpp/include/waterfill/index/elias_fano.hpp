@@ -1,11 +1,12 @@
-// Ascending numbers in little more than their information: a byte or two each for the low bits, and
-// the steps of the rest as unary numbers in a row of bits (Elias 1974, Fano 1971). What an index
-// that is stored cell by cell needs to know the order in which its vectors came: some 13 bits a
-// vector with 1,024 cells, 10 bits with 256.
+// An ascending sequence of 32-bit numbers in Elias-Fano coding (Elias 1974, Fano 1971): one or two
+// bytes per number for the low bits, and the increments of the high bits in unary.
 //
-// The row of bits has a bit for each value and one for each step of the high part: with a byte of
-// low bits, of 256 numbers. Two bytes pay where values are more than some 2,000 apart, that is,
-// with more cells than that.
+// It holds the labels of an index that is stored list by list, in about 13 bits per vector with
+// 1,024 lists and 10 bits with 256.
+//
+// The unary part has one bit per number plus one bit per increment of the high part, that is, per
+// 256 numbers with one low byte. Two low bytes are smaller if numbers are more than about 2,000
+// apart, that is, with more than 2,000 lists.
 #pragma once
 
 #include <bit>
@@ -16,21 +17,21 @@
 
 namespace waterfill {
 
-class Ascending {
+class EliasFano {
  public:
-  Ascending() = default;
-  explicit Ascending(unsigned low_bytes);  // 1, as by default, or 2
+  EliasFano() = default;
+  explicit EliasFano(unsigned low_bytes);  // 1 (the default) or 2
 
   unsigned low_bytes() const { return low_bytes_; }
   std::size_t size() const { return low_.size() >> (low_bytes_ - 1); }
   std::size_t bytes() const;
-  // value: greater than all before.
+  // value: greater than all values so far.
   void push_back(std::uint32_t value);
   std::uint32_t operator[](std::size_t i) const;
-  // The number of values below this one.
+  // The number of values below `value`.
   std::size_t count_below(std::uint32_t value) const;
   void truncate(std::size_t size);
-  // visit(std::uint32_t value) for all, in order: much faster than one by one.
+  // Calls visit(std::uint32_t value) for all values in order. Much faster than operator[].
   template <class Visit>
   void each(Visit visit) const {
     if (low_bytes_ == 1) {
@@ -43,7 +44,7 @@ class Ascending {
  private:
   static constexpr std::size_t kSample = 64, kWord = 64;
 
-  std::size_t position(std::size_t i) const;  // of the i-th one
+  std::size_t position(std::size_t i) const;  // of the i-th one bit
 
   template <class Low>
   std::uint32_t value(std::size_t high, std::size_t i) const {
@@ -63,7 +64,7 @@ class Ascending {
   }
 
   std::vector<std::uint8_t> low_;
-  std::vector<std::uint64_t> bits_;     // for each value as many zeros as its high part grew, a one
+  std::vector<std::uint64_t> bits_;     // per value: zeros for the increment, then a one
   std::vector<std::uint64_t> samples_;  // positions of the ones 0, kSample, 2 kSample, ...
   unsigned low_bytes_ = 1;
 };

@@ -1,5 +1,7 @@
-// Ids of vectors by label. They are the labels themselves until a caller gives others, or until
-// they are kept: then each vector has its own for good, in eight bytes.
+// The ids of vectors, by label.
+//
+// Ids equal the labels until a caller passes other ids or asks to keep them. From then on each
+// vector has an explicit id of eight bytes.
 #pragma once
 
 #include <cstddef>
@@ -24,25 +26,25 @@ inline void set_bit(Bits& bits, std::size_t i) {
 
 class Ids {
  public:
-  bool given() const { return given_; }
+  bool is_explicit() const { return explicit_; }
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return values_.capacity() * sizeof(std::int64_t); }
-  const std::int64_t* data() const { return values_.data(); }  // where they are given
+  const std::int64_t* data() const { return values_.data(); }  // of explicit ids
   std::int64_t operator[](std::size_t label) const {
-    return given_ ? values_[label] : static_cast<std::int64_t>(label);
+    return explicit_ ? values_[label] : static_cast<std::int64_t>(label);
   }
 
-  // From now on every vector has its own id: those without get their label.
+  // Makes ids explicit: vectors without an id keep their label as id.
   void keep();
-  // ids: n of them, or null for the next labels. Either all are appended or none.
+  // ids: n of them, or null for the next labels. Appends all of them or throws and appends none.
   void append(std::size_t n, const std::int64_t* ids);
-  // Drops the labels whose bit is set; ids that were given stay with their vectors.
+  // Removes the labels whose bit is set. Explicit ids stay with their vectors.
   void remove(const Bits& drop);
-  // Leaves the first n, and forgets given ids where there were none.
-  void truncate(std::size_t n, bool given);
+  // Keeps the first n. Ids become implicit again unless `is_explicit`.
+  void truncate(std::size_t n, bool is_explicit);
   void clear() { truncate(0, false); }
 
-  // Finds labels by id: all of them, ids may repeat.
+  // Finds labels by id. Ids may repeat.
   class Lookup {
    public:
     explicit Lookup(const Ids& ids);
@@ -51,13 +53,13 @@ class Ids {
 
    private:
     const Ids& ids_;
-    std::vector<std::uint32_t> order_;  // labels by id; empty where ids ascend with labels
+    std::vector<std::uint32_t> order_;  // labels by id; empty if ids ascend with labels
   };
 
  private:
-  bool given_ = false;
+  bool explicit_ = false;
   std::size_t size_ = 0;
-  std::vector<std::int64_t> values_;  // where they are given
+  std::vector<std::int64_t> values_;  // of explicit ids
 };
 
 }  // namespace waterfill

@@ -1,19 +1,19 @@
-// Rows at full length, or close to it, for the last stage of a search: the exact score of the few
-// candidates that the codes leave.
+// Rows at full or nearly full precision for the last stage of a search: the exact scores of the few
+// candidates that remain.
 //
-// Rows are either owned, and then stand in segments of a limited capacity, so growing never copies
-// much; or borrowed: an array of the caller (also a memory-mapped one) that is read where it lies.
+// Rows are either owned, in segments of limited capacity so that growth never copies much, or
+// borrowed: an array of the caller, possibly memory-mapped, that is read in place.
 //
-// What a kind of row keeps:
-// - float32: everything; 4 bytes a value.
-// - float16: 11 bits of a value, 2 bytes. Its largest is 65,504: `append` refuses rows with a value
-//   that would be rounded beyond (65,520). Below 6e-5 the precision is absolute, 3e-8: vectors
-//   that are as short as that need another kind.
-// - int8: a byte a value and 8 bytes a row, for its own range: row = middle + step * byte. As each
-//   row brings its range, no value is ever outside, and short and long vectors are as accurate. An
-//   error is at most 1/508 of the difference between the row's largest and least values. The ten
-//   nearest by it are the true ones to 0.993 to 0.997 (embeddings, word vectors, SIFT), those by
-//   float16 to 0.9998 and more.
+// Row kinds:
+// - float32: 4 bytes per value, exact.
+// - float16: 2 bytes per value, 11 significant bits. `append` rejects values that would round
+//   beyond the largest float16, 65,504. Below 6e-5 the absolute precision is 3e-8, so vectors that
+//   are this short need another kind.
+// - int8: 1 byte per value and 8 bytes per row for its own range: value = middle + step * byte. No
+//   value is ever out of range, and the relative precision does not depend on the norm. The error
+//   is at most 1/508 of the difference between the largest and the smallest value of the row. On
+//   embeddings, word vectors and SIFT the ten nearest by int8 rows agree with the true ones to
+//   0.993-0.997, by float16 rows to 0.9998 and more.
 #pragma once
 
 #include <cstddef>
@@ -30,19 +30,19 @@ enum class RowKind : std::uint32_t { float32 = 0, float16 = 1, int8 = 2 };
 
 const char* row_kind_name(RowKind kind);
 
-// Bytes of a row of d values. An int8 row opens with its middle and step (float32).
+// Bytes of a row of d values. An int8 row starts with its middle and step in float32.
 std::size_t row_bytes(RowKind kind, std::size_t d);
 
-// Rows that somebody else owns and keeps alive. No alignment is asked for.
+// Rows that the caller owns and keeps alive. They may have any alignment.
 struct BorrowedRows {
   const void* data;
   std::size_t n;
-  std::ptrdiff_t stride;  // bytes from a row to the next; values of a row stand side by side
+  std::ptrdiff_t stride;  // bytes between rows; the values of a row are contiguous
 };
 
-// Memory of a segment: uninitialised, aligned so that a row spans as few cache lines as it can, and
-// in large pages where the system has them to give: a search reads rows here and there, and would
-// have to look up a page for each.
+// The memory of a segment: uninitialized, aligned so that a row spans as few cache lines as
+// possible, and backed by huge pages where the system has them. A search reads scattered rows and
+// would need a page-table walk for each.
 class RowBytes {
  public:
   std::uint8_t* data() { return data_.get(); }
@@ -60,52 +60,50 @@ class RowBytes {
   std::size_t capacity_ = 0;
 };
 
-class ExactRows {
+class RefineRows {
  public:
-  static constexpr std::size_t kCapacity = 65536;  // rows of a segment
+  static constexpr std::size_t kCapacity = 65536;  // rows per segment
 
-  ExactRows(RowKind kind, std::size_t d);  // owned; no rows yet
-  static ExactRows borrow(RowKind kind, std::size_t d, const BorrowedRows& rows);
+  RefineRows(RowKind kind, std::size_t d);  // owned, empty
+  static RefineRows borrow(RowKind kind, std::size_t d, const BorrowedRows& rows);
 
   RowKind kind() const { return kind_; }
   std::size_t d() const { return d_; }
   std::size_t size() const { return size_; }
   bool borrowed() const { return borrowed_; }
-  std::size_t bytes() const;  // of memory that it owns
+  std::size_t bytes() const;  // of owned memory
 
-  // The methods that change rows are of owned ones; with borrowed rows they throw std::logic_error.
+  // The methods that change rows need owned ones; with borrowed rows they throw std::logic_error.
 
-  // All or nothing. Rows that are not finite, or too large for float16, are InvalidArgument, which
-  // names `argument` and the row, numbered from first_row.
+  // Appends all rows or throws and appends none. Throws InvalidArgument for rows that are not
+  // finite or exceed float16; the message names `argument` and the row, counted from first_row.
   void append(const Rows& rows, const char* argument = "x", std::uint64_t first_row = 0);
-  // All or nothing; of the same kind and d. `merge` leaves the other empty and takes over its
-  // memory: it needs little of its own.
-  void append(const ExactRows& other);
-  void merge(ExactRows&& other);
-  // Drops the rows whose number is set in a row of bits (a word for each 64); the others keep their
-  // order.
+  // Moves all rows of another object of the same kind and d to the end, or throws and moves none.
+  // Whole segments change owner, so this needs little extra memory.
+  void merge(RefineRows&& other);
+  // Removes the rows whose bit is set. The others keep their order.
   void remove(const std::vector<std::uint64_t>& drop);
-  void truncate(std::size_t n) noexcept;  // leaves the first n; nothing for borrowed rows
+  void truncate(std::size_t n) noexcept;  // keeps the first n; no effect on borrowed rows
   void clear() noexcept { truncate(0); }
 
-  // The row's values as a score sees them.
+  // The values of a row as a score sees them.
   void read(std::size_t row, float* out) const;
 
-  // out[i] = <query, row rows[i]>, or |query - row|^2 where `euclidean`. As good as
-  // the score of what `read` gives, in float32 and a fixed order: the same bits on every machine.
-  // Always finite: what is beyond float32 is cut to its largest value, and a row that is not finite
-  // (only borrowed or loaded ones can be) gets the worst score. Numbers are not checked.
+  // out[i] = <query, row rows[i]>, or |query - row|^2 if `euclidean`, for the values that `read`
+  // returns. Sums are float32 in a fixed order: the same bits on every machine. Results are always
+  // finite: sums beyond float32 are clipped, and a row that is not finite (possible only for
+  // borrowed or loaded rows) gets the worst score. Row numbers are not checked.
   void score(const float* query, bool euclidean, const std::uint32_t* rows, std::size_t n,
              float* out) const;
   void score(const float* query, bool euclidean, const std::int64_t* rows, std::size_t n,
              float* out) const;
 
-  // Number of the first row from `first` on with a value that is not finite, or size(): what came
-  // from a file or a caller is not checked otherwise.
+  // The first row from `first` on with a value that is not finite, or size(). Rows from a file or a
+  // caller are not checked otherwise.
   std::size_t first_nonfinite(std::size_t first = 0) const;
 
-  // For files. visit(const std::uint8_t* bytes, std::size_t count) for each segment, in order: rows
-  // one after the other, row_bytes(kind, d) each. Owned rows only.
+  // For files: calls visit(const std::uint8_t* bytes, std::size_t count) for each segment in order.
+  // Rows are contiguous, row_bytes(kind, d) each. Owned rows only.
   template <class Visit>
   void visit_segments(Visit visit) const {
     for (std::size_t done = 0; !borrowed_ && done < size_; done += kCapacity) {
@@ -113,8 +111,8 @@ class ExactRows {
       visit(segments_[done / kCapacity].data(), n * row_bytes_);
     }
   }
-  // Replaces all rows by n others: fill(std::uint8_t* bytes, std::size_t count) for each segment.
-  // If it throws, no rows are left.
+  // Replaces all rows by n others: fill(std::uint8_t* bytes, std::size_t count) fills each segment.
+  // If it throws, no rows remain.
   template <class Fill>
   void load(std::size_t n, Fill fill) {
     clear();
@@ -140,7 +138,7 @@ class ExactRows {
     return segments_[row / kCapacity].data() + row % kCapacity * row_bytes_;
   }
   void require_owned() const;
-  void require_alike(const ExactRows& other) const;
+  void require_same_kind(const RefineRows& other) const;
   void grow(std::size_t n, bool spare);
   void shrink(std::size_t n) noexcept;
   void encode(const Rows& rows, std::size_t first, std::size_t n);

@@ -1,5 +1,5 @@
-// Which ids a call is about, as a program in postfix order over sets of ids: what FAISS's
-// IDSelectors say, evaluated many ids at a time.
+// A set of ids as a postfix program: the counterpart of FAISS's IDSelectors, evaluated for many ids
+// at a time.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@ class Selector {
  public:
   // Operands.
   void range(std::int64_t first, std::int64_t end);  // first <= id < end
-  void set(std::vector<std::int64_t> ascending);     // one of these
+  void set(std::vector<std::int64_t> ascending);     // ids in a sorted array
   void bitmap(std::vector<std::uint8_t> bytes);      // bit id % 8 of byte id / 8
-  void everything();
-  // Operators on what stands before them.
-  void negate();
-  void both();
-  void either();
-  void one_of_two();
+  void all();
+  // Operators on the preceding operands.
+  void logical_not();
+  void logical_and();
+  void logical_or();
+  void logical_xor();
 
   bool operator==(const Selector&) const = default;
 
-  // Throws InvalidArgument unless one operand is left in the end.
+  // Throws InvalidArgument unless the program leaves exactly one operand.
   void check() const;
 
   // Bits of the ids 0 ... n - 1.
@@ -35,12 +35,12 @@ class Selector {
   Bits of(const Ids& ids) const;
 
  private:
-  enum class Kind { range, set, bitmap, everything, negate, both, either, one_of_two };
+  enum class Kind { range, set, bitmap, all, logical_not, logical_and, logical_or, logical_xor };
   struct Step {
     Kind kind;
     std::int64_t first = 0, end = 0;
     std::vector<std::int64_t> ids;
-    std::vector<std::uint8_t> bytes;  // a bitmap from id `first`
+    std::vector<std::uint8_t> bytes;  // a bitmap that starts at id `first`
 
     bool operator==(const Step&) const = default;
   };

@@ -1,4 +1,4 @@
-// How much may be in use at once. Nobody waits: a request is admitted or refused at once.
+// A concurrency limiter that admits or refuses a request at once; no request waits.
 #pragma once
 
 #include <atomic>
@@ -13,7 +13,7 @@ namespace waterfill {
 
 enum class Refusal : std::uint8_t { none, capacity, share, deadline };
 
-// What one admitted request holds.
+// The claim of an admitted request.
 struct Ticket {
   std::int64_t cost = 0;
   std::int64_t start = 0;  // ns of a steady clock
@@ -21,39 +21,40 @@ struct Ticket {
   std::uint32_t epoch = 0;
 };
 
-// By what a limit moves: the seconds that the median permit should be held for, and bounds. A law
-// without a ceiling is none: the limit stays as it is set.
+// The control law of an adaptive limit: a target for the median latency in seconds, and bounds of
+// the limit. Without a ceiling the limit is fixed.
 struct Adaptation {
   std::int64_t floor = 0, ceiling = 0;
   double target = 0;
 
-  bool moves() const { return ceiling > 0; }
+  bool is_adaptive() const { return ceiling > 0; }
   double clamped(double limit) const;
-  // The limit after another median.
+  // The limit after a new median.
   double next(double limit, double median, std::int64_t in_use) const;
 };
 
-// Atomics alone; every function may be called by any thread, but for reset.
+// Lock-free. All functions except reset are thread-safe.
 class Limiter {
  public:
-  // A level for each share: the part of the limit up to which its requests are admitted, in (0, 1].
+  // Creates a priority level per share: requests of a level are admitted up to this part of the
+  // limit, in (0, 1].
   Limiter(std::int64_t limit, const std::vector<double>& shares, const Adaptation& law = {});
 
   struct Answer {
     Refusal refusal;
-    std::int64_t in_use;  // as it was when the request was admitted or refused
+    std::int64_t in_use;  // when the request was admitted or refused
   };
-  // cost is 1 or more. deadline: seconds that the request has left; infinite if it has no deadline.
+  // cost: at least 1. deadline: remaining seconds of the request, infinite without a deadline.
   Answer admit(std::uint32_t level, std::int64_t cost, double deadline, Ticket& ticket);
-  // Gives back what a ticket holds, once a ticket. A ticket from before a reset holds nothing:
-  // false. Work that was abandoned says nothing of how long requests take.
+  // Releases a ticket; call it once per ticket. Returns false for a ticket from before a reset,
+  // which has no effect. An abandoned request does not enter the latencies.
   bool release(const Ticket& ticket, bool abandoned);
-  // Seconds until what is over the share is likely to be released; negative where that will not do.
+  // Estimated seconds until a retry can be admitted; negative if an identical retry cannot succeed.
   double retry_after(std::uint32_t level, std::int64_t cost, const Answer& refused) const;
 
   std::int64_t limit() const { return limit_.load(std::memory_order_relaxed); }
-  // Never revokes: above the new limit nothing is admitted until enough has been released. With a
-  // law the limit is clamped to its bounds, and moves on from there.
+  // Never revokes tickets: above the new limit nothing is admitted until enough has been released.
+  // An adaptive limit is clamped to its bounds and continues from there.
   void set_limit(std::int64_t limit);
   std::int64_t in_use() const { return in_use_.load(std::memory_order_relaxed); }
 
@@ -62,9 +63,9 @@ class Limiter {
   };
   std::size_t levels() const { return levels_count_; }
   Counts counts(std::size_t level) const;
-  const Latencies& latencies() const { return latencies_; }
-  // Forgets all that was admitted and counted, in a forked child, where no other thread is. A limit
-  // that moves begins anew.
+  const LatencyHistogram& latencies() const { return latencies_; }
+  // Clears tickets and counts. Only for a forked child, which has no other thread. An adaptive
+  // limit starts again.
   void reset();
 
  private:
@@ -75,17 +76,17 @@ class Limiter {
   };
   Answer refuse(Level& level, Refusal refusal, std::int64_t in_use);
   void adapt();
-  void resize(std::int64_t limit);  // by whoever holds resizing_
+  void apply_limit(std::int64_t limit);  // requires resizing_
 
   const Adaptation law_;
   const std::int64_t start_;
-  double exact_ = 0;                   // a limit that moves, before it is rounded down
-  std::atomic<bool> resizing_{false};  // guards exact_, and that all of a limit is of one limit
+  double adaptive_limit_ = 0;          // before it is rounded down
+  std::atomic<bool> resizing_{false};  // guards adaptive_limit_ and the limits of all levels
   std::atomic<std::int64_t> limit_{0}, in_use_{0};
   std::atomic<std::uint32_t> epoch_{0};
   std::size_t levels_count_;
   std::unique_ptr<Level[]> levels_;
-  Latencies latencies_;
+  LatencyHistogram latencies_;
 };
 
 }  // namespace waterfill

@@ -1,4 +1,4 @@
-// A codec from a sample: codebooks, then the few numbers that only a search can tell.
+// Training of a codec from a sample.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,20 @@ namespace waterfill {
 struct TrainParams {
   std::uint64_t seed = 0;
   int iterations = 25;
-  std::optional<Alpha> alpha;  // of the scale, for both metrics; chosen if not given
+  std::optional<Alpha> alpha;  // of the scale, for both metrics; calibrated if not set
 };
 
-// params: everything but codebooks, alphas, scales and depths, which training fills in.
-// sample: rows whose directions train the codebooks; held_out: rows that are used as queries
-// against the sample to choose
-//   - alpha of the scale, for inner product and for L2 (recall of the ten nearest),
-//   - depths: enough planes and candidates that 99.5 % of the full score's ten nearest are found.
-// With fewer than kFewestQueries held-out rows the defaults stay.
+// Fewer held-out rows than this leave alphas and search depths at their defaults.
 inline constexpr std::size_t kFewestQueries = 32;
+
+// Trains codebooks, then calibrates alphas, scales and search depths.
+//
+// params: all fields except those that training fills in.
+// sample: rows that train the codebooks.
+// held_out: rows that serve as queries against the sample to choose
+//   - alpha of the scale for inner product and for L2, by recall of the ten nearest,
+//   - search depths: enough coarse groups and candidates to find 99.5 % of the ten nearest by full
+//     score.
 std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const Rows& held_out,
                                    const TrainParams& train);
 
