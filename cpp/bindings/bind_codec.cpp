@@ -101,6 +101,7 @@ py::dict arrays(const Codec& codec) {
     return result;
   };
   std::vector<PyShape> shapes;
+  shapes.reserve(p.shapes.size());
   for (const Shape& shape : p.shapes) {
     shapes.emplace_back(shape.width, shape.kind == GroupKind::vector ? "vector" : "binary");
   }
@@ -112,8 +113,10 @@ py::dict arrays(const Codec& codec) {
   dict["cells"] = matrix(p.codebooks.cells, 16);
   dict["centroids"] = matrix(p.partition.centroids(), codec.d());
   std::vector<std::pair<std::uint32_t, std::uint32_t>> second_bytes;
-  for (const SecondByte& rest : p.second_bytes)
-    second_bytes.emplace_back(rest.column, rest.first_column);
+  second_bytes.reserve(p.second_bytes.size());
+  for (const SecondByte& byte : p.second_bytes) {
+    second_bytes.emplace_back(byte.column, byte.first_column);
+  }
   dict["rests"] = second_bytes;
   dict["shapes"] = shapes;
   return dict;

@@ -11,6 +11,7 @@ using PyGroup = std::pair<std::string, std::vector<std::uint32_t>>;  // kind, di
 
 std::vector<PyGroup> to_python(const std::vector<Group>& groups) {
   std::vector<PyGroup> list;
+  list.reserve(groups.size());
   for (const Group& group : groups) {
     list.emplace_back(group.kind == GroupKind::vector ? "vector" : "binary", group.dims);
   }
@@ -19,6 +20,7 @@ std::vector<PyGroup> to_python(const std::vector<Group>& groups) {
 
 std::vector<Group> from_python(const std::vector<PyGroup>& list) {
   std::vector<Group> groups;
+  groups.reserve(list.size());
   for (const auto& [kind, dims] : list) {
     groups.push_back({dims, kind == "binary" ? GroupKind::binary : GroupKind::vector});
   }

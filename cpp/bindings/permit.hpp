@@ -15,7 +15,7 @@ PyObject* new_permit(const std::shared_ptr<Limiter>& limiter, const Ticket& tick
 py::object new_type(PyType_Spec& spec);
 
 template <class Function>
-PyCFunction method(Function function) {
+PyCFunction method(Function function) noexcept {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 

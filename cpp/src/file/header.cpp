@@ -18,7 +18,7 @@ const char* kind_name(std::uint32_t kind) {
     case FileKind::ivf_index:
       return "an IVF index";
   }
-  return "an unknown kind of object";
+  return "an object of unknown kind";
 }
 
 void check_kind(std::uint32_t kind, const std::vector<FileKind>& expected_kinds) {

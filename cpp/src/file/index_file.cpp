@@ -189,7 +189,9 @@ StoredIndex read_index(const Container& file) {
   return stored;
 }
 
-const std::vector<FileKind> kIndexKinds{FileKind::flat_index, FileKind::ivf_index};
+std::vector<FileKind> index_kinds() {
+  return {FileKind::flat_index, FileKind::ivf_index};
+}
 
 }  // namespace
 
@@ -200,7 +202,7 @@ void write_index(const Index& index, const IndexSettings& settings, const std::s
 }
 
 StoredIndex read_index(const std::string& path) {
-  return read_index(Container(open_file(path), kIndexKinds));
+  return read_index(Container(open_file(path), index_kinds()));
 }
 
 std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
@@ -212,7 +214,7 @@ std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
 }
 
 StoredIndex index_from_bytes(const void* data, std::size_t size) {
-  return read_index(Container(over_bytes(data, size), kIndexKinds));
+  return read_index(Container(over_bytes(data, size), index_kinds()));
 }
 
 }  // namespace waterfill

@@ -62,6 +62,7 @@ struct Share {
 std::vector<Share> shares_of(const std::vector<double>& rates) {
   constexpr double kMinSecondRate = 0.25;
   std::vector<Share> shares;
+  shares.reserve(2 * rates.size());
   for (std::uint32_t dim = 0; dim < rates.size(); ++dim) {
     shares.push_back({std::min(rates[dim], kByteBits), dim});
   }

@@ -18,8 +18,8 @@ std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec);
 // an entry stays a byte. All tables share one step, so sums remain plain sums, and plans with very
 // unequal groups (such as the classic one) keep their precision.
 struct CoarsePlan {
-  // groups: number of groups to read, 1 ... codec.groups().
-  CoarsePlan(const Codec& codec, std::size_t groups);
+  // group_count: number of groups to read, 1 ... codec.groups().
+  CoarsePlan(const Codec& codec, std::size_t group_count);
 
   std::size_t groups;
   std::vector<std::uint32_t> pairs;   // a multiple of kPairStep

@@ -33,6 +33,7 @@ std::size_t IdFilter::count(std::size_t list) const {
 }
 
 void IdFilter::compute(std::size_t list) const {
+  if (!selector_.has_value()) return;
   const std::size_t size = store_.lists()[list].size, blocks = starts_[list + 1] - starts_[list];
   std::uint32_t* masks = masks_.get() + starts_[list];
   std::fill_n(masks, blocks, 0u);

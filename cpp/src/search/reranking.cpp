@@ -197,12 +197,12 @@ void Reranker::score_exactly(const float* row, Candidates& some) const {
   }
 }
 
-double Reranker::score_offset(const float* q) const {
+double Reranker::score_offset(const float* row) const {
   const std::vector<float>& mean = view_.codec.params().mean;
   double product = 0, squares = 0;
   for (std::size_t k = 0; k < mean.size(); ++k) {
-    const double gap = static_cast<double>(q[k]) - mean[k];
-    product += static_cast<double>(q[k]) * mean[k];
+    const double gap = static_cast<double>(row[k]) - mean[k];
+    product += static_cast<double>(row[k]) * mean[k];
     squares += gap * gap;
   }
   if (view_.scoring.euclidean()) return squares;

@@ -42,9 +42,9 @@ class Reranker {
   void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
   void write_results(const Candidates& best, int exponent, double offset, float* distances,
                      std::int64_t* ids) const;
-  Candidates with_labels(const Candidates& candidates) const;
-  Candidates best_by_label(Candidates& candidates, std::size_t n) const;
-  void score_exactly(const float* row, Candidates& candidates) const;
+  Candidates with_labels(const Candidates& some) const;
+  Candidates best_by_label(Candidates& all, std::size_t n) const;
+  void score_exactly(const float* row, Candidates& some) const;
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;

@@ -140,21 +140,21 @@ bool norms_are_kept(const Codec& codec, const EncodedRows& base) {
 
 }  // namespace
 
-Alphas calibrate_alpha(const Codec& codec, const Rows& rows, const Rows& queries) {
-  const EncodedRows base = encode_base(codec, rows);
-  const bool kept = norms_are_kept(codec, base);
+Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries) {
+  const EncodedRows encoded = encode_base(codec, base);
+  const bool kept = norms_are_kept(codec, encoded);
   const std::size_t p = codec.transform().p();
   const std::vector<float> exact_queries = centered_queries(codec, queries);
   const std::vector<float>& mean = codec.params().mean;
   const std::vector<float> projected = project_queries(codec, queries);
-  const CenterTerms centers(codec, queries, base.codes);
+  const CenterTerms centers(codec, queries, encoded.codes);
   std::vector<Rankings> rankings(queries.n);
   std::vector<float> directions(kBlockRows * p);
-  for_blocks(rows.n, [&](std::size_t first, std::size_t n) {
-    codec.decode_directions(base.codes.data() + first * codec.code_size(), n, directions.data());
-    const BlockFactors block(codec, base, first, n);
-    const Products exact(exact_queries, rows.d, n, [&](std::size_t k, std::size_t i) {
-      return rows.row(first + i)[k] - mean[k];
+  for_blocks(base.n, [&](std::size_t first, std::size_t n) {
+    codec.decode_directions(encoded.codes.data() + first * codec.code_size(), n, directions.data());
+    const BlockFactors block(codec, encoded, first, n);
+    const Products exact(exact_queries, base.d, n, [&](std::size_t k, std::size_t i) {
+      return base.row(first + i)[k] - mean[k];
     });
     const Products decoded(projected, p, n,
                            [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });

@@ -48,6 +48,7 @@ std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& qu
     });
   });
   std::vector<Top> tops;
+  tops.reserve(best.size());
   for (Reservoir& one : best) tops.push_back(top_of(one));
   return tops;
 }
@@ -96,6 +97,7 @@ CenterTerms::CenterTerms(const Codec& codec, const Rows& queries,
       [&](std::size_t k, std::size_t c) { return codec.coding_center(c)[k] - mean[k]; });
   const float* means = products.of_query(queries.n);
   std::vector<float> lengths;
+  lengths.reserve(lists_);
   for (std::size_t c = 0; c < lists_; ++c) {
     lengths.push_back(squared_distance(codec.coding_center(c), mean));
   }

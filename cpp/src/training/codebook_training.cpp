@@ -74,7 +74,8 @@ class BalancedCells {
       for (std::size_t c = 0; c < kCentroids; ++c) {
         if (distance[c] <= 0) continue;
         chosen = c;
-        if ((left -= distance[c]) < 0) break;
+        left -= distance[c];
+        if (left < 0) break;
       }
     }
     fill();

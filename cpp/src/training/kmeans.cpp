@@ -42,7 +42,8 @@ void start_spread(const Rows& y, Random& random, Clustering& clusters) {
     for (std::size_t i = 0; i < n && total > 0; ++i) {
       if (distance[i] <= 0) continue;
       chosen = i;
-      if ((left -= distance[i]) < 0) break;
+      left -= distance[i];
+      if (left < 0) break;
     }
   }
 }

@@ -105,7 +105,7 @@ class RefineRows {
   // For files: calls visit(const std::uint8_t* bytes, std::size_t count) for each segment in order.
   // Rows are contiguous, row_bytes(kind, d) each. Owned rows only.
   template <class Visit>
-  void visit_segments(Visit visit) const {
+  void visit_segments(const Visit& visit) const {
     for (std::size_t done = 0; !borrowed_ && done < size_; done += kCapacity) {
       const std::size_t n = size_ - done < kCapacity ? size_ - done : kCapacity;
       visit(segments_[done / kCapacity].data(), n * row_bytes_);

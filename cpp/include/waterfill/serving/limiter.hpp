@@ -44,13 +44,14 @@ class Limiter {
     Refusal refusal;
     std::int64_t in_use;  // when the request was admitted or refused
   };
-  // cost: at least 1. deadline: remaining seconds of the request, infinite without a deadline.
-  Answer admit(std::uint32_t level, std::int64_t cost, double deadline, Ticket& ticket);
+  // index: of the level. cost: at least 1. deadline: remaining seconds of the request, infinite
+  // without a deadline.
+  Answer admit(std::uint32_t index, std::int64_t cost, double deadline, Ticket& ticket);
   // Releases a ticket; call it once per ticket. Returns false for a ticket from before a reset,
   // which has no effect. An abandoned request does not enter the latencies.
   bool release(const Ticket& ticket, bool abandoned);
   // Estimated seconds until a retry can be admitted; negative if an identical retry cannot succeed.
-  double retry_after(std::uint32_t level, std::int64_t cost, const Answer& refused) const;
+  double retry_after(std::uint32_t index, std::int64_t cost, const Answer& refused) const;
 
   std::int64_t limit() const { return limit_.load(std::memory_order_relaxed); }
   // Never revokes tickets: above the new limit nothing is admitted until enough has been released.
@@ -62,7 +63,7 @@ class Limiter {
     std::uint64_t admitted, capacity, share, deadline, released, abandoned;
   };
   std::size_t levels() const { return levels_count_; }
-  Counts counts(std::size_t level) const;
+  Counts counts(std::size_t index) const;
   const LatencyHistogram& latencies() const { return latencies_; }
   // Clears tickets and counts. Only for a forked child, which has no other thread. An adaptive
   // limit starts again.
