@@ -1,8 +1,11 @@
-"""Fixtures: the real sample, trained codecs, and a clean state of threads and kernels."""
+"""Fixtures: the real sample, trained codecs, and a clean state of threads, kernels and signals."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+from support import trained
 
 import waterfill as wf
 from waterfill import _core
@@ -21,6 +25,23 @@ settings.register_profile(
 )
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=5)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what all processes of a run share, and the signals that child processes inherit."""
+    # A shell starts background jobs with SIGINT ignored, and children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not _WORKER:
+        os.environ[trained.DIRECTORY] = tempfile.mkdtemp(prefix="waterfill-codecs-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the codecs of this run."""
+    if not _WORKER:
+        shutil.rmtree(os.environ.pop(trained.DIRECTORY), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +59,30 @@ def queries() -> NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def codec(base: NDArray[np.float32]) -> wf.Codec:
     """48 bytes of MiniLM."""
-    return wf.Codec.train(base, wf.Plan.waterfill(wf.analyze(base), code_bytes=48))
+    return trained.trained(base, 48)
+
+
+@pytest.fixture(scope="session")
+def base_64(base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first 64 dimensions of `base`, unit norm: for mechanics, where recall is not asserted."""
+    return _truncated(base)
+
+
+@pytest.fixture(scope="session")
+def queries_64(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first 64 dimensions of `queries`, unit norm."""
+    return _truncated(queries)
+
+
+@pytest.fixture(scope="session")
+def codec_64(base_64: NDArray[np.float32]) -> wf.Codec:
+    """16 bytes of `base_64`."""
+    return trained.trained(base_64, 16)
+
+
+def _truncated(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    part = x[:, :64]
+    return np.ascontiguousarray(part / np.linalg.norm(part, axis=1, keepdims=True))
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +96,14 @@ def clustered() -> NDArray[np.float32]:
 @pytest.fixture(scope="session", params=[0, 16, 300], ids=["flat", "16 cells", "300 cells"])
 def small_codec(clustered: NDArray[np.float32], request: pytest.FixtureRequest) -> wf.Codec:
     """Seven code bytes: an odd number of groups; without cells, and with them."""
-    plan = wf.Plan.waterfill(wf.analyze(clustered), code_bytes=7)
-    return wf.Codec.train(clustered, plan, cells=request.param)
+    return trained.trained(clustered, 7, cells=request.param)
 
 
 @pytest.fixture(autouse=True)
 def _restore_state() -> Iterator[None]:
     threads, isa = wf.get_num_threads(), _core.isa()
+    if _WORKER:  # processes share the cores
+        wf.set_num_threads(1)
     yield
     wf.set_num_threads(threads)
     _core.select_isa(isa)
