@@ -171,7 +171,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
         (patched(image, 8, b"\2"), r"version 2\.3 is not known"),
         (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
-        (image + b"more", "the header says"),
+        (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
     ):
         with pytest.raises(wf.FormatError, match=message):
