@@ -29,7 +29,7 @@ BAD_USAGE = {
     "too many bytes": (["train", BASE, "--code-bytes", 999, "-o", "x"], "--code-bytes=999 must"),
     "a negative seed": (["train", BASE, "--seed", -1, "-o", "x"], "--seed=-1 must be from 0"),
     "no lists": (["build", BASE, "--nlist", 0, "-o", "x"], "--nlist=0 must be at least 1"),
-    "no threads": (["analyze", BASE, "--threads", 0], "--threads=0 must be from 1"),
+    "no threads": (["analyze", BASE, "--threads", 0], "--threads is 0, expected 1 to"),
     "no such directory": (["train", BASE, "-o", "no/x.wf"], "does not exist; create it"),
     "a directory": (["train", BASE, "-o", "."], "-o . is a directory"),
     "the input": (["build", "own.npy", "-o", "own.npy"], "-o own.npy is an input file"),

@@ -72,7 +72,7 @@ def _explain(error: BaseException, options: Collection[str]) -> tuple[int, str]:
 
 def _explain_argument(message: str, options: Collection[str]) -> tuple[int, str]:
     """Replace the name of the library's argument by that of the command's option."""
-    match = re.match(r"(\w+)(?==)", message)
+    match = re.match(r"(\w+)(?==| is )", message)
     if match is None or match[1] not in options:
         return BAD_DATA, message
     dashes = "-" if len(match[1]) == 1 else "--"

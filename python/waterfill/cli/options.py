@@ -144,7 +144,7 @@ def _use_threads(number: int | None) -> None:
     try:
         wf.set_num_threads(number)
     except ValueError as error:
-        raise UsageError(str(error).replace("n=", "--threads=", 1)) from None
+        raise UsageError(str(error).replace("n is ", "--threads is ", 1)) from None
 
 
 def help_text(function: Callable[..., Any]) -> str:
