@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_STALE = 60.0  # seconds without a publication after which a process counts as dead
-_MAX_INTERVAL = _STALE / 3  # so that one late publication does not count as death
+_QUIET = 5.0  # seconds without a publication after which a process may be dead
+_STALE = 600.0  # the same, after which it is, though another process may have its pid now
+_MAX_INTERVAL = 60.0  # seconds, well below _STALE
 _TICKS = 1 << 20  # in a second. Sums of whole ticks are exact, so their order does not matter
 _NEW = ".new"
 
@@ -47,7 +48,7 @@ class Publisher:
         By default that of the environment variable ``PROMETHEUS_MULTIPROC_DIR``. It must exist, be
         empty when the service starts, and be on a local disk or in memory.
     interval : float, default 1.0
-        Seconds between publications, between 0.01 and 20.
+        Seconds between publications, between 0.01 and 60.
 
     Raises
     ------
@@ -178,11 +179,13 @@ class Publisher:
 
     def _remove_stale(self) -> None:
         """Remove gauges of processes that were killed, where nobody called `mark_process_dead`."""
-        oldest = time.time() - _STALE
+        now, quiet = time.time(), max(_QUIET, 3 * self._interval)
         for pattern in ("gauge_live*_*-*.db", f"*_*-*.db{_NEW}"):
             for path in self._directory.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
-                    if path.stat().st_mtime < oldest:
+                    age = now - path.stat().st_mtime
+                    # A pid says nothing of other containers, but these have published lately.
+                    if age > _STALE or (age > quiet and not _is_running(path)):
                         path.unlink()
 
     def _after_fork(self) -> None:
@@ -211,7 +214,8 @@ def mark_process_dead(pid: int | str, directory: Any = None) -> None:
 
     For a hook of the process that starts the workers, such as gunicorn's ``child_exit``. Calls
     ``prometheus_client.multiprocess.mark_process_dead``, so call only this one. Without it, the
-    gauges of a process that was killed stay for a minute.
+    gauges of a killed process stay for some seconds, or
+    for ten minutes if another process has its pid.
 
     Parameters
     ----------
@@ -230,6 +234,18 @@ def mark_process_dead(pid: int | str, directory: Any = None) -> None:
     path = _as_directory(directory)
     for name in (pid, f"{pid}-*"):  # its own values, and what a Publisher wrote
         client.mark_process_dead(name, str(path))
+
+
+def _is_running(path: Path) -> bool:
+    """Tell whether the process that wrote a file is running."""
+    pid = path.name.rpartition("_")[2].partition("-")[0]
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs as another user
+        return True
+    return True
 
 
 def _as_directory(directory: Any) -> Path:

@@ -15,8 +15,8 @@ from waterfill.metrics.sample import Histogram, Sample
 class Collector:
     """A collector to register in a ``prometheus_client.CollectorRegistry``.
 
-    ``prometheus_client.REGISTRY.register(Collector(metrics))``, once per process. It reads `metrics`
-    at each scrape. prometheus_client's multiprocess mode ignores collectors; use
+    ``prometheus_client.REGISTRY.register(Collector(metrics))``, once per process. It reads
+    `metrics` at each scrape. prometheus_client's multiprocess mode ignores collectors; use
     `waterfill.metrics.multiprocess.Publisher` there.
 
     Parameters
