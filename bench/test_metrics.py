@@ -11,7 +11,7 @@ from corpora import Corpus
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import waterfill as wf
-from waterfill.metrics import Shared
+from waterfill.metrics.multiprocess import Publisher
 
 Record = Callable[[str, Callable[[], Any]], None]
 
@@ -53,14 +53,14 @@ def record(benchmark: BenchmarkFixture) -> Record:
 
 
 @pytest.fixture
-def shared(metrics: wf.Metrics, tmp_path: Path) -> Iterator[Shared]:
-    """Return the same, of four workers."""
-    others = [Shared(metrics, tmp_path, interval=600) for _ in range(3)]
-    for each in others:
-        each.start()
-    with Shared(metrics, tmp_path, interval=600) as own:
-        yield own
-    for each in others:
+def publisher(metrics: wf.Metrics, tmp_path: Path) -> Iterator[Publisher]:
+    """Return the publisher of one of four workers, all of which have published."""
+    pytest.importorskip("prometheus_client")
+    publishers = [Publisher(metrics, tmp_path, interval=60) for _ in range(4)]
+    for each in publishers:
+        each.publish()
+    yield publishers[0]
+    for each in publishers:
         each.close()
 
 
@@ -76,14 +76,18 @@ def test_expose(record: Record, metrics: wf.Metrics) -> None:
     record("expose", lambda: prometheus.expose(metrics))
 
 
-def test_shared_samples(record: Record, shared: Shared) -> None:
-    """Numbers of four workers."""
-    record("samples of four workers", shared.samples)
+def test_merge(record: Record, publisher: Publisher, tmp_path: Path) -> None:
+    """Text for Prometheus of four workers."""
+    client = pytest.importorskip("prometheus_client")
+    multiprocess = pytest.importorskip("prometheus_client.multiprocess")
+    registry = client.CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, path=str(tmp_path))
+    record("merge of four workers", lambda: client.generate_latest(registry))
 
 
-def test_publish(record: Record, shared: Shared) -> None:
+def test_publish(record: Record, publisher: Publisher) -> None:
     """What a worker does once a second."""
-    record("publish", shared.publish)
+    record("publish", publisher.publish)
 
 
 def test_a_busy_limiter(record: Record) -> None:

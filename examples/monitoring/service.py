@@ -1,4 +1,4 @@
-"""A service to look at: searched by its own threads, refusing some, drifting, swapping.
+"""A demo service: searched by its own threads, refusing some, drifting and swapping.
 
 python examples/monitoring/service.py [port]
 """
@@ -36,7 +36,7 @@ metrics = wf.Metrics(
 
 
 def search(seed: int) -> None:
-    """Ask now and then, for ever."""
+    """Search at random times, forever."""
     rng = random.Random(seed)
     while True:
         time.sleep(rng.expovariate(10))
@@ -49,7 +49,7 @@ def search(seed: int) -> None:
 
 
 def look() -> None:
-    """Let vectors drift more and more, look at it, and publish another generation."""
+    """Let vectors drift more and more, report, retrain and swap."""
     for day in range(1_000_000):
         monitor.update(base[3400:] * np.float32(1 + 0.02 * day))
         monitor.report(wf.drift.Canary(queries, base[3400:]))

@@ -1,20 +1,17 @@
-"""A small index of the real sample."""
+"""A small index of 64-dimensional vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import waterfill as wf
 
 
-@pytest.fixture(scope="session")
-def flat_codec(base: np.ndarray) -> wf.Codec:
-    return wf.Recipe(384, 24, effort="fast").train(base[:2000], "ip")
-
-
 @pytest.fixture
-def flat(base, flat_codec) -> wf.IndexFlat:
-    made = wf.IndexFlat(flat_codec)
-    made.add(base[:1500])
-    return made
+def flat(base_64: NDArray[np.float32], codec_64: wf.Codec) -> wf.IndexFlat:
+    """1,500 vectors."""
+    index = wf.IndexFlat(codec_64)
+    index.add(base_64[:1500])
+    return index

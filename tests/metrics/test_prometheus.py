@@ -1,4 +1,4 @@
-"""What prometheus_client makes of it is what was counted, and is valid."""
+"""The text for Prometheus is valid and equals the samples."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_a_registry_takes_it_once_and_reads_at_each_scrape(limiter):
     assert registry.get_sample_value("waterfill_requests_total", labels) == 6
 
 
-def test_other_sources_are_refused():
-    with pytest.raises(TypeError, match="source must be Metrics or Shared, got int"):
+def test_other_types_are_refused():
+    with pytest.raises(TypeError, match=r"metrics: expected wf\.Metrics, got int"):
         Collector(3)
 
 

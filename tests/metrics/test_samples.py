@@ -1,4 +1,4 @@
-"""What is read of each object, and what becomes of one that is gone, fails or is replaced."""
+"""Values read from each kind of object, and from objects deleted, replaced or failing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from support import python_limiter
 from support.metric_values import run, values
 
 import waterfill as wf
-from waterfill.metrics import BOUNDS, FAMILIES, Histogram, Shared
-from waterfill.metrics.sources import folded
+from waterfill.metrics import BOUNDS, FAMILIES, Histogram
+from waterfill.metrics.sources import as_histogram
 
 R = "waterfill_requests_total"
 
@@ -48,14 +48,14 @@ def test_a_limiter_is_read_as_it_counts(kind):
 
 
 @given(st.lists(st.integers(0, 2**38), max_size=60))
-def test_folded_buckets_hold_what_lies_below_their_bounds(durations):
+def test_exported_buckets_hold_what_lies_below_their_bounds(durations):
     latencies = python_limiter.Latencies()
     for ns in durations:
         latencies.record(ns)
-    histogram = folded(latencies.counts, latencies.total)
+    histogram = as_histogram(latencies.counts, latencies.total)
     bounds = [round(bound * 1e9) for bound in BOUNDS]
-    wanted = [sum(ns < bound for ns in durations) for bound in bounds] + [len(durations)]
-    assert [count for _, count in histogram.cumulative()] == wanted
+    expected = [sum(ns < bound for ns in durations) for bound in bounds] + [len(durations)]
+    assert [count for _, count in histogram.cumulative()] == expected
     assert histogram.count == len(durations)
     assert histogram.sum == pytest.approx(sum(durations) * 1e-9)
 
@@ -69,7 +69,8 @@ def test_limiters_of_one_name_are_summed_up():
     assert found["waterfill_request_seconds", "a"].count == 2
 
 
-def test_batchers_and_caches(flat, queries):
+def test_batchers_and_caches(flat, queries_64):
+    queries = queries_64
     cache = wf.CachedSearch(flat, entries=4)
     cache.search(queries[:3], 5), cache.search(queries[:5], 5)
     with wf.Batcher(flat) as batcher:
@@ -86,7 +87,7 @@ def test_batchers_and_caches(flat, queries):
     assert found["waterfill_cache_bytes", "default"] == stats.bytes
 
 
-def test_an_index_and_its_swaps(flat, flat_codec, base):
+def test_an_index_and_its_swaps(flat, codec_64, base_64):
     live = wf.SwapIndex(flat)
     metrics = wf.Metrics(indexes={"texts": live, "plain": flat})
     found = values(metrics)
@@ -94,8 +95,8 @@ def test_an_index_and_its_swaps(flat, flat_codec, base):
     assert found["waterfill_index_vectors", "texts"] == 1500
     assert found["waterfill_index_bytes", "plain"] == flat.nbytes
     assert ("waterfill_index_generation", "plain") not in found
-    other = wf.IndexFlat(flat_codec)
-    other.add(base[:700])
+    other = wf.IndexFlat(codec_64)
+    other.add(base_64[:700])
     live.swap(other, same_ids=False)
     live.rollback()
     found = values(metrics)
@@ -105,19 +106,20 @@ def test_an_index_and_its_swaps(flat, flat_codec, base):
     assert values(metrics)["waterfill_index_swaps_total", "texts", "swap"] == 1
 
 
-def test_a_monitors_last_report(base, queries, flat_codec):
+def test_a_monitors_last_report(base_64, queries_64, codec_64):
+    base, queries = base_64, queries_64
     canary = wf.drift.Canary(queries, base[2000:3000])
     monitor = wf.DriftMonitor.from_codec(
-        flat_codec, base[2000:3400], queries=queries[:100], canary=canary
+        codec_64, base[2000:3400], queries=queries[:100], canary=canary
     )
     metrics = wf.Metrics(monitors={"texts": monitor})
     found = values(metrics)
     assert found["waterfill_drift_rows", "texts", "vectors"] == 0
     assert 0 < found["waterfill_canary_recall_baseline", "texts"] <= 1
     assert not any(key[0] == "waterfill_drift_alarm" for key in found)
-    spoilt = base[3400:].copy()
-    spoilt[:, 7] += 0.5
-    monitor.update(spoilt)
+    drifted = base[3400:].copy()
+    drifted[:, 7] += 0.5
+    monitor.update(drifted)
     monitor.update_queries(queries[100:])
     report = monitor.report(wf.drift.Canary(queries, base[2500:3500]))
     found = values(metrics)
@@ -134,7 +136,7 @@ def test_a_monitors_last_report(base, queries, flat_codec):
     low, mean, high = (found[f"waterfill_canary_recall{e}", "texts"] for e in ("_low", "", "_high"))
     assert low < mean < high
     assert mean == pytest.approx(float(monitor.last.canary.frozen[-1].mean()))
-    metrics.watch(canaries={"texts": monitor.canary})  # beside it: the smaller one of both
+    metrics.watch(canaries={"texts": monitor.canary})  # merged with that of the report: the lower
     assert values(metrics)["waterfill_canary_recall", "texts"] <= mean
 
 
@@ -159,8 +161,8 @@ def test_what_fails_is_left_out_and_counted(flat, monkeypatch):
         assert found["waterfill_limit", "limiter"] == 3
 
 
-def test_another_of_the_same_name_takes_its_place(flat, flat_codec):
-    empty = wf.IndexFlat(flat_codec)
+def test_another_of_the_same_name_takes_its_place(flat, codec_64):
+    empty = wf.IndexFlat(codec_64)
     metrics = wf.Metrics(indexes=flat)
     metrics.watch(indexes=empty)
     assert values(metrics)["waterfill_index_vectors", "default"] == 0
@@ -169,11 +171,11 @@ def test_another_of_the_same_name_takes_its_place(flat, flat_codec):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"limiters": 3}, "limiters must be Limiters, got int"),
-        ({"limiters": ["a"]}, "limiters must be Limiters, got str"),
-        ({"indexes": object()}, "indexes must have an index or SwapIndex, got object"),
-        ({"caches": {1: None}}, "caches must have str as keys, got 1"),
-        ({"canaries": {"a": 1}}, "canaries must have what Canary.measure returns, got int"),
+        ({"limiters": 3}, "limiters: expected a Limiter, got int"),
+        ({"limiters": ["a"]}, "limiters: expected a Limiter, got str"),
+        ({"indexes": object()}, "indexes: expected an index or SwapIndex, got object"),
+        ({"caches": {1: None}}, "caches: expected str keys, got 1"),
+        ({"canaries": {"a": 1}}, r"canaries: expected a result of Canary\.measure, got int"),
     ],
 )
 def test_other_things_are_refused(given, message):
@@ -242,22 +244,22 @@ def test_no_sum_falls_while_one_of_its_name_is_there(steps):
         assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
 
 
-def test_what_fails_for_once_is_not_counted_twice(tmp_path, monkeypatch):
+def test_a_read_that_fails_once_is_not_counted_twice(monkeypatch):
     limiter = python_limiter.PythonLimiter(3, name="a")
     limiter.acquire().release()
     metrics = wf.Metrics(limiters=limiter)
-    with Shared(metrics, tmp_path, interval=60) as shared:
-        for _ in range(2):
-            assert values(shared)[R, "a", "default", "admitted"] == 1
-            with monkeypatch.context() as patch:
-                patch.setattr(limiter, "_counts", lambda: 1 // 0)
-                found = values(shared)
-            assert found[R, "a", "default", "admitted"] == 1
-            assert ("waterfill_limit", "a") not in found
-        assert values(shared)["waterfill_scrape_errors_total", "limiter"] == 2
+    for _ in range(2):
+        assert values(metrics)[R, "a", "default", "admitted"] == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(limiter, "_counts", lambda: 1 // 0)
+            found = values(metrics)
+        assert found[R, "a", "default", "admitted"] == 1
+        assert ("waterfill_limit", "a") not in found
+    assert values(metrics)["waterfill_scrape_errors_total", "limiter"] == 2
 
 
-def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries):
+def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries_64):
+    queries = queries_64
     metrics = wf.Metrics(caches=(cache := wf.CachedSearch(flat)))
     cache.search(queries[:5], 3)
     metrics.watch(caches=(other := wf.CachedSearch(flat)))
@@ -270,8 +272,8 @@ import os
 import numpy as np
 import waterfill as wf
 from support.metric_values import values
-base = np.load("data/base.npy").astype("f4")[:1200]
-index = wf.IndexFlat(wf.Recipe(384, 24, effort="fast").train(base, "ip"))
+base = np.ascontiguousarray(np.load("samples/base.npy")[:1200, :64], "f4")
+index = wf.IndexFlat(wf.Recipe(64, 16, effort="fast").train(base, "ip"))
 live = wf.SwapIndex(index)
 live.add(base)
 cache, limiter = wf.CachedSearch(live), wf.Limiter(3, name="a")

@@ -1,4 +1,4 @@
-"""What the tests of metrics share: samples by name and labels, scripts in other processes."""
+"""Samples by name and labels, of one process or merged, and scripts in other processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from waterfill.metrics import Histogram
+from waterfill.metrics import FAMILIES
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 60  # seconds after which something hangs
@@ -19,16 +19,28 @@ def values(source: Any) -> dict[tuple[str, ...], Any]:
     return {(each.name, *each.labels.values()): each.value for each in source.samples()}
 
 
-def counted(source: Any) -> dict[tuple[str, ...], int]:
-    """Return what can only grow, histograms by bucket and sum."""
+def merged(path: Any) -> dict[tuple[str, ...], float]:
+    """Return what prometheus_client merges of all processes, by name and values of labels."""
+    from prometheus_client.multiprocess import MultiProcessCollector
+
     found = {}
-    for key, value in values(source).items():
-        if isinstance(value, Histogram):
-            found[(*key, "sum")] = value.nanoseconds
-            found |= {(*key, le): count for le, count in value.cumulative()}
-        elif key[0].endswith("_total"):
-            found[key] = value
+    for family in MultiProcessCollector(None, path=str(path)).collect():
+        name = family.name + "_total" * (family.type == "counter")
+        labels = FAMILIES[name].labels
+        assert (family.type, family.documentation) == (FAMILIES[name].kind, FAMILIES[name].meaning)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(labels)
+            le = [sample.labels["le"]] if "le" in sample.labels else []
+            key = (sample.name, *(sample.labels[label] for label in labels), *le)
+            assert key not in found
+            found[key] = sample.value
     return found
+
+
+def counts(found: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    """Return the merged series that never decrease."""
+    ends = ("_total", "_count", "_sum", "_bucket")
+    return {key: value for key, value in found.items() if key[0].endswith(ends)}
 
 
 def run(script: str, *arguments: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is exported: names, types, labels, and how the numbers of several processes become one."""
+"""Families of metrics: name, type, labels, meaning, and how processes are merged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class Family:
     Attributes
     ----------
     name : str
-        As Prometheus has it; that of a counter ends in ``_total``.
+        Name in Prometheus; that of a counter ends in ``_total``.
     kind : {'counter', 'gauge', 'histogram'}
     labels : tuple of str
     meaning : str
+        The help text.
     merge : {'sum', 'max', 'min'}
-        What becomes of the same series of several processes, or of several objects of one name.
+        How the same series of several processes, or of several objects of one name, are merged.
     """
 
     name: str
@@ -48,88 +49,112 @@ _ALL = (
         "limiter priority outcome",
         "Requests: admitted, refused_capacity, refused_share, refused_deadline.",
     ),
-    _counter("requests_released", "limiter priority", "Permits that were released."),
+    _counter("requests_released", "limiter priority", "Permits released."),
     _counter(
         "requests_abandoned",
         "limiter priority",
-        "Permits that their finaliser gave back: each is a mistake in the calling code.",
+        "Permits released by their finaliser: each is a bug in the calling code.",
     ),
     Family(
         "waterfill_request_seconds",
         "histogram",
         ("limiter",),
-        "For how long permits were held, of those released.",
+        "How long released permits were held.",
         "sum",
     ),
-    _gauge("in_flight", "limiter", "sum", "Cost of all permits that are held."),
-    _gauge("limit", "limiter", "sum", "What may be in flight at once."),
-    _counter("batcher_searches", "batcher", "Searches that were answered."),
-    _counter("batcher_batches", "batcher", "Searches of the index that this took."),
-    _counter("batcher_refused", "batcher", "Searches that found the queue full."),
+    _gauge("in_flight", "limiter", "sum", "Cost of all permits held now."),
+    _gauge("limit", "limiter", "sum", "Cost that may be in flight at once."),
+    _counter("batcher_searches", "batcher", "Searches answered."),
+    _counter("batcher_batches", "batcher", "Batches searched to answer them."),
+    _counter("batcher_refused", "batcher", "Searches refused because the queue was full."),
     _gauge("batcher_waiting", "batcher", "sum", "Searches in the queue."),
-    _counter("cache_queries", "cache result", "Queries that were remembered (hit) or not (miss)."),
-    _counter("cache_evictions", "cache", "Results forgotten to stay within the limits."),
-    _gauge("cache_entries", "cache", "sum", "Results that are remembered."),
-    _gauge("cache_bytes", "cache", "sum", "Memory of these."),
+    _counter("cache_queries", "cache result", "Queries found in the cache (hit) or not (miss)."),
+    _counter("cache_evictions", "cache", "Results evicted to stay within the limits."),
+    _gauge("cache_entries", "cache", "sum", "Results in the cache."),
+    _gauge("cache_bytes", "cache", "sum", "Memory of the results."),
     _gauge("index_vectors", "index", "max", "Vectors of the index in use."),
-    _gauge("index_bytes", "index", "sum", "Memory of its vectors, ids and rows to refine with."),
+    _gauge("index_bytes", "index", "sum", "Memory of its codes, ids and refine rows."),
     _gauge(
         "index_info",
         "index codec contents",
         "max",
-        "1; the codec's fingerprint, and the SHA-256 of what was published; twelve digits of each.",
+        "Always 1; labels have 12 digits of the codec's fingerprint and of the index's SHA-256.",
     ),
     _gauge("index_generation", "index", "max", "Number of the generation in use."),
-    _gauge(
-        "index_generation_oldest", "index", "min", "The same, of the worker that is farthest back."
-    ),
+    _gauge("index_generation_oldest", "index", "min", "Lowest generation in use by any worker."),
     _gauge(
         "index_published_timestamp_seconds",
         "index",
         "max",
-        "When that generation was published, since the epoch.",
+        "Time the generation in use was published, since the epoch.",
     ),
-    _counter("index_swaps", "index what", "Generations published: by swap or by rollback."),
+    _counter("index_swaps", "index what", "Generations published, by swap or rollback."),
     _gauge("drift_rows", "monitor stream", "sum", "Rows in the window: vectors or queries."),
     _gauge(
-        "drift_learning", "monitor stream", "max", "1 while rows that come become the baseline."
+        "drift_learning", "monitor stream", "max", "1 while new rows still extend the baseline."
     ),
-    _gauge("drift_alarm", "monitor stream family", "max", "1 if the last report's family alarms."),
+    _gauge(
+        "drift_alarm",
+        "monitor stream family",
+        "max",
+        "1 if this family of tests raised an alarm in the last report.",
+    ),
     _gauge(
         "drift_p_value",
         "monitor stream family",
         "min",
-        "Of that family, over all families and looks.",
+        "P-value of the family, corrected for all families and reports.",
     ),
     _gauge(
         "drift_model_changed",
         "monitor",
         "max",
-        "1 if the last report finds another embedding model, or two.",
+        "1 if the last report found a changed embedding model.",
     ),
     _gauge(
         "drift_error_ratio",
         "monitor",
         "max",
-        "Quantization error of the window, times the baseline's.",
+        "Quantization error of the window divided by that of the baseline.",
+    ),
+    _gauge("drift_recall", "monitor", "min", "Recall in the last report, measured or estimated."),
+    _gauge("drift_recall_gap", "monitor", "max", "Recall that retraining would recover."),
+    _gauge("drift_recall_gap_low", "monitor", "max", "Lower bound of the recall gap."),
+    _gauge("drift_recall_gap_high", "monitor", "max", "Upper bound of the recall gap."),
+    _gauge(
+        "drift_recall_measured",
+        "monitor",
+        "max",
+        "1 if recall and gap were measured, 0 if estimated.",
     ),
     _gauge(
-        "drift_recall", "monitor", "min", "Recall now, by the last report: measured or estimated."
+        "drift_report_timestamp_seconds",
+        "monitor",
+        "max",
+        "Time of the last report, since the epoch.",
     ),
-    _gauge("drift_recall_gap", "monitor", "max", "Recall that retraining would win back."),
-    _gauge("drift_recall_gap_low", "monitor", "max", "Lower end of its interval."),
-    _gauge("drift_recall_gap_high", "monitor", "max", "Upper end of its interval."),
-    _gauge("drift_recall_measured", "monitor", "max", "1 if these were measured, 0 if estimated."),
+    _gauge("canary_recall", "canary", "min", "Recall of the canary with the codec in use."),
+    _gauge("canary_recall_low", "canary", "min", "Lower bound of its 95 % interval over queries."),
+    _gauge("canary_recall_high", "canary", "min", "Upper bound of its 95 % interval over queries."),
     _gauge(
-        "drift_report_timestamp_seconds", "monitor", "max", "Time of the last report, since epoch."
+        "canary_recall_baseline",
+        "canary",
+        "min",
+        "Recall of the canary when the monitor was created.",
     ),
-    _gauge("canary_recall", "canary", "min", "Recall of a canary, by the codec in use."),
-    _gauge("canary_recall_low", "canary", "min", "Lower end of its 95 % interval over queries."),
-    _gauge("canary_recall_high", "canary", "min", "Upper end of its 95 % interval over queries."),
-    _gauge("canary_recall_baseline", "canary", "min", "The same when the monitor was made."),
-    _gauge("build_info", "version isa", "max", "1; the version, and the instruction set in use."),
-    _counter("scrape_errors", "source", "Sources that could not be read, one a scrape."),
-    _gauge("workers", "", "sum", "Processes whose numbers are in this scrape."),
-    _gauge("snapshot_age_seconds", "", "max", "Age of the oldest of these processes' numbers."),
+    _gauge(
+        "build_info",
+        "version isa",
+        "max",
+        "Always 1; labels have the version and the instruction set in use.",
+    ),
+    _counter("scrape_errors", "source", "Reads of a source that failed."),
+    _gauge("workers", "", "sum", "Processes that publish metrics."),
+    _gauge(
+        "snapshot_timestamp_seconds",
+        "",
+        "min",
+        "Time of the oldest publication of a live process, since the epoch.",
+    ),
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}

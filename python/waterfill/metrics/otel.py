@@ -1,8 +1,8 @@
-"""Metrics for OpenTelemetry: observable instruments, which its readers ask when they collect.
+"""Export to OpenTelemetry by observable instruments, which its readers call when they collect.
 
-There is no observable histogram in OpenTelemetry, and one that is recorded into would have to be
-told of each request. So the latency histogram goes out as Prometheus' clients have it: counters of
-what lies below each bound (attribute ``le``), of the seconds, and of the requests.
+OpenTelemetry has no observable histogram, and a recording one would cost time in each request. So
+the latency histogram is exported as in Prometheus: counters of the requests below each bound
+(attribute ``le``), of all requests, and of their seconds.
 """
 
 from __future__ import annotations
@@ -15,48 +15,47 @@ from weakref import ref
 
 from waterfill._util.optional import require
 from waterfill.metrics.families import FAMILIES, Family
-from waterfill.metrics.prometheus import Samples
+from waterfill.metrics.registry import Metrics, as_metrics
 from waterfill.metrics.sample import Histogram, Sample, Value
 
-_AGE = 1.0  # seconds that the numbers of one pass may be used for
+_MAX_AGE = 1.0  # seconds that one reading serves the instruments of a collection
 _UNITS = {"seconds": "s", "bytes": "By"}
 
 Point = tuple[float, dict[str, str]]
 Part = Callable[[Value], Iterable[Point]]
 
 
-def instrument(source: Samples, meter: Any = None) -> None:
-    """Make instruments for all families.
+def instrument(metrics: Metrics, meter: Any = None) -> None:
+    """Create an observable instrument for each family.
 
     Names have dots and no ``_total``: ``waterfill_requests_total`` is ``waterfill.requests``, with
     its labels as attributes. A histogram is three counters: ``.bucket``, ``.sum`` and ``.count``.
-    The source is held weakly: instruments cannot be taken back, but say nothing once it is gone.
+    `metrics` is held weakly: instruments cannot be removed, but report nothing once it is deleted.
 
     Parameters
     ----------
-    source : Metrics or Shared
+    metrics : Metrics
     meter : opentelemetry.metrics.Meter, optional
         By default that of the global provider, named ``waterfill``.
 
     Raises
     ------
     TypeError
-        If `source` is neither.
+        If `metrics` has the wrong type.
     ImportError
         Without opentelemetry-api: the extra ``otel``.
     """
-    if not callable(getattr(source, "samples", None)):
-        raise TypeError(f"source must be Metrics or Shared, got {type(source).__name__}")
+    collection = _Collection(as_metrics(metrics))
     api = require("opentelemetry.metrics", "instrument", "otel")
-    chosen = api.get_meter("waterfill") if meter is None else meter
-    one_pass = _Pass(source)
+    if meter is None:
+        meter = api.get_meter("waterfill")
     for family in FAMILIES.values():
         for suffix, unit, part in _parts(family):
             name = "waterfill." + _short(family).replace("_", ".") + suffix
             gauge = family.kind == "gauge"
-            make = chosen.create_observable_gauge if gauge else chosen.create_observable_counter
-            callback = _callback(one_pass, family.name, suffix, part, api.Observation)
-            make(name, callbacks=[callback], unit=unit, description=family.meaning)
+            create = meter.create_observable_gauge if gauge else meter.create_observable_counter
+            callback = _callback(collection, family.name, suffix, part, api.Observation)
+            create(name, callbacks=[callback], unit=unit, description=family.meaning)
 
 
 def _short(family: Family) -> str:
@@ -64,7 +63,7 @@ def _short(family: Family) -> str:
 
 
 def _parts(family: Family) -> list[tuple[str, str, Part]]:
-    """Return instruments: what is added to the name, the unit, and the numbers of a value."""
+    """Return the instruments of a family: suffix of the name, unit, and points of a value."""
     if family.kind == "histogram":
         return [(".bucket", "1", _buckets), (".sum", "s", _sum), (".count", "1", _count)]
     unit = next((u for word, u in _UNITS.items() if _short(family).endswith(word)), "1")
@@ -92,39 +91,41 @@ def _count(value: Value) -> Iterator[Point]:
     yield value.count, {}
 
 
-def _callback(one_pass: _Pass, name: str, suffix: str, part: Part, made: Any) -> Callable[..., Any]:
+def _callback(
+    collection: _Collection, name: str, suffix: str, part: Part, observation: Any
+) -> Callable[..., Any]:
     def observe(_options: object) -> list[Any]:
         return [
-            made(number, {**sample.labels, **more})
-            for sample in one_pass.samples(name, name + suffix)
+            observation(number, {**sample.labels, **more})
+            for sample in collection.samples(name, name + suffix)
             for number, more in part(sample.value)
         ]
 
     return observe
 
 
-class _Pass:
-    """The numbers of one collection: a reader asks instrument by instrument, and all agree."""
+class _Collection:
+    """The samples of one collection: a reader calls each instrument, and all must agree."""
 
-    def __init__(self, source: Samples) -> None:
-        self._source = ref(source)
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = ref(metrics)
         self._lock = threading.Lock()
-        self._asked: set[str] = set()
-        self._at = -_AGE
-        self._found: dict[str, list[Sample]] = {}
+        self._served: set[str] = set()  # instruments that had the samples
+        self._at = -_MAX_AGE
+        self._samples: dict[str, list[Sample]] = {}
 
     def samples(self, name: str, instrument: str) -> list[Sample]:
-        """Return the samples of a name, new ones if this instrument has had those at hand."""
+        """Return the samples of a family; read again if this instrument had the last ones."""
         with self._lock:
             now = time.monotonic()
-            if instrument in self._asked or now - self._at > _AGE:
+            if instrument in self._served or now - self._at > _MAX_AGE:
                 self._read()
                 self._at = now
-            self._asked.add(instrument)
-            return self._found.get(name, [])
+            self._served.add(instrument)
+            return self._samples.get(name, [])
 
     def _read(self) -> None:
-        source = self._source()
-        self._asked, self._found = set(), {}
-        for sample in () if source is None else source.samples():
-            self._found.setdefault(sample.name, []).append(sample)
+        metrics = self._metrics()
+        self._served, self._samples = set(), {}
+        for sample in () if metrics is None else metrics.samples():
+            self._samples.setdefault(sample.name, []).append(sample)

@@ -1,98 +1,90 @@
-"""Metrics for Prometheus: a collector for its Python client, and the text of one scrape."""
+"""Export to Prometheus: a collector for its Python client, and the text of one scrape."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 from waterfill._util.optional import require
 from waterfill.metrics.families import FAMILIES, Family
+from waterfill.metrics.registry import Metrics, as_metrics
 from waterfill.metrics.sample import Histogram, Sample
 
 
-class Samples(Protocol):
-    """What can be exported: `Metrics`, or `Shared`."""
-
-    def samples(self) -> tuple[Sample, ...]:
-        """Read all numbers now."""
-
-
 class Collector:
-    """What a ``prometheus_client.CollectorRegistry`` registers.
+    """A collector to register in a ``prometheus_client.CollectorRegistry``.
 
-    ``prometheus_client.REGISTRY.register(Collector(metrics))``, once a process. It reads at scrape
-    time. With several processes give it a `Shared`, not the client's own multiprocess mode, which
-    knows no collectors.
+    ``prometheus_client.REGISTRY.register(Collector(metrics))``, once per process. It reads
+    `metrics` at each scrape. prometheus_client's multiprocess mode ignores collectors; use
+    `waterfill.metrics.multiprocess.Publisher` there.
 
     Parameters
     ----------
-    source : Metrics or Shared
+    metrics : Metrics
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it has the wrong type.
     ImportError
         Without prometheus_client: the extra ``prometheus``.
     """
 
-    def __init__(self, source: Samples) -> None:
-        if not callable(getattr(source, "samples", None)):
-            raise TypeError(f"source must be Metrics or Shared, got {type(source).__name__}")
-        self._source = source
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = as_metrics(metrics)
         self._core = require("prometheus_client.core", "Collector", "prometheus")
 
     def describe(self) -> Iterator[Any]:
-        """Yield all families, empty: a registry asks once, which names are taken."""
+        """Yield all families without samples; a registry checks their names for duplicates."""
         return map(self._empty, FAMILIES.values())
 
     def collect(self) -> Iterator[Any]:
-        """Read all numbers, and yield them as families of prometheus_client."""
-        for name, samples in groupby(self._source.samples(), lambda sample: sample.name):
-            made = self._empty(FAMILIES[name])
+        """Read all values and yield them as families of prometheus_client."""
+        for name, samples in groupby(self._metrics.samples(), lambda sample: sample.name):
+            metric = self._empty(FAMILIES[name])
             for sample in samples:
-                _add(made, sample)
-            yield made
+                _add(metric, sample)
+            yield metric
 
     def _empty(self, family: Family) -> Any:
         kind: str = family.kind
-        made = getattr(self._core, f"{kind.capitalize()}MetricFamily")
-        return made(family.name, family.meaning, labels=family.labels)
+        metric_family = getattr(self._core, f"{kind.capitalize()}MetricFamily")
+        return metric_family(family.name, family.meaning, labels=family.labels)
 
 
-def _add(made: Any, sample: Sample) -> None:
-    values, value = list(sample.labels.values()), sample.value
+def _add(metric: Any, sample: Sample) -> None:
+    labels, value = list(sample.labels.values()), sample.value
     if isinstance(value, Histogram):
-        made.add_metric(values, buckets=value.cumulative(), sum_value=value.sum)
+        metric.add_metric(labels, buckets=value.cumulative(), sum_value=value.sum)
     else:
-        made.add_metric(values, value)
+        metric.add_metric(labels, value)
 
 
-def expose(source: Samples, accept: str = "") -> tuple[bytes, str]:
-    """Return one scrape, for an endpoint of your own.
+def expose(metrics: Metrics, accept: str = "") -> tuple[bytes, str]:
+    """Return the text of one scrape, for an endpoint of your own.
 
     Parameters
     ----------
-    source : Metrics or Shared
-    accept : str
-        The request's ``Accept`` header: OpenMetrics where it asks for that.
+    metrics : Metrics
+    accept : str, default ''
+        The request's ``Accept`` header. The format is OpenMetrics if it asks for that.
 
     Returns
     -------
     bytes
-        Text in Prometheus' format.
+        The text.
     str
         Its content type.
 
     Raises
     ------
     TypeError
-        If `source` is neither.
+        If `metrics` has the wrong type.
     ImportError
         Without prometheus_client: the extra ``prometheus``.
     """
-    collector = Collector(source)
+    collector = Collector(metrics)
     exposition = require("prometheus_client.exposition", "expose", "prometheus")
     encode, content_type = exposition.choose_encoder(accept)
     text: bytes = encode(collector)

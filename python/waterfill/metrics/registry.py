@@ -1,4 +1,4 @@
-"""What is exported of one process: objects, and their numbers when somebody asks."""
+"""The registry of one process: which objects are exported, and their current values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from waterfill import _core
-from waterfill.metrics.counting import is_counted, since
-from waterfill.metrics.sample import Histogram, Key, Sample, Table, Value, as_samples, put
+from waterfill.metrics.sample import (
+    Histogram,
+    Key,
+    Sample,
+    Table,
+    Value,
+    add_to,
+    as_samples,
+    counts_in,
+    counts_since,
+)
 from waterfill.metrics.sources import SOURCES, Reader, Source
 
 DEFAULT = "default"
@@ -20,67 +29,66 @@ DEFAULT = "default"
 
 @dataclass
 class _Watched:
-    """One object, under the name that its numbers are exported by."""
+    """One object and the name that it is exported under."""
 
     source: Source
     name: str
     get: Callable[[], Any]  # None once it is gone
     reader: Reader
-    start: Table = field(default_factory=dict)  # counts that a forked child was born with
-    last: Table = field(default_factory=dict)  # counts as they were read
+    start: Table = field(default_factory=dict)  # counts at the fork, in a child
+    last: Table = field(default_factory=dict)  # counts of the last read
 
     def read(self) -> Table:
-        """Return its numbers; none if it is gone."""
-        thing = self.get()
+        """Return the current values; none if the object is gone."""
+        instance = self.get()
         table: Table = {}
-        if thing is not None:
-            put(table, filter(_known, self.reader.read(self.name, thing)))
-        table = since(table, self.start)
-        self.last = {key: value for key, value in table.items() if is_counted(key)}
+        if instance is not None:
+            add_to(table, filter(_is_finite, self.reader.read(self.name, instance)))
+        table = counts_since(table, self.start)
+        self.last = counts_in(table)
         return table
 
-    def begin_anew(self) -> None:
-        """Count from now on, in a forked child."""
-        thing, self.last = self.get(), {}
-        if thing is not None:
-            items = self.reader.begin_anew(self.name, thing)
-            self.start = {key: value for key, value in items if is_counted(key)}
+    def restart(self) -> None:
+        """Count from 0, in a forked child."""
+        instance, self.last = self.get(), {}
+        if instance is not None:
+            self.start = counts_in(dict(self.reader.restart(self.name, instance)))
 
 
-def _known(item: tuple[Key, Value]) -> bool:
+def _is_finite(item: tuple[Key, Value]) -> bool:
     return isinstance(item[1], Histogram) or math.isfinite(item[1])
 
 
 class Metrics:
-    """Numbers of limiters, indexes, monitors, batchers and caches, read when somebody asks.
+    """Metrics of limiters, indexes, drift monitors, batchers and caches of this process.
 
-    Nothing is counted here, so that a request costs nothing more: the objects count, and `samples`
-    reads what they have. They are held weakly, and one that is gone is no longer exported; while
-    another has its name, its counts stay in the sum. One that cannot be read is exported with the
-    counts that it had, and counted in ``waterfill_scrape_errors_total``.
+    The objects count by themselves, and `samples` reads their counts, so a request costs nothing
+    extra. Objects are held weakly: one that is deleted is no longer exported, but its counts stay
+    in the sum while another object has its name. An object that cannot be read is exported with
+    the counts of its last read, and ``waterfill_scrape_errors_total`` goes up by one.
 
-    `waterfill.metrics.prometheus` and `waterfill.metrics.otel` export it; `FAMILIES` says what the
-    names mean. Safe to use from several threads. In a forked child it counts from 0, as limiters
-    do: make it before the fork.
+    `waterfill.metrics.prometheus`, `waterfill.metrics.multiprocess` and `waterfill.metrics.otel`
+    export it; `waterfill.metrics.FAMILIES` describes the families. Safe to use from several
+    threads. A forked child counts from 0; create it before the fork.
 
     Parameters
     ----------
     limiters : Limiter or iterable of Limiter, optional
-        They have names; what has the same name is summed up.
+        Exported by their `name`; limiters of the same name are added up.
     indexes : SwapIndex, IndexFlat, IndexIVF, or mapping of str to these, optional
-        One alone is called ``'default'``, here and below.
+        A single object is named ``'default'``, here and below.
     monitors : DriftMonitor or mapping, optional
-        What the last report of each said; a scrape makes none.
+        Exported from their last report; a scrape does not compute one.
     canaries : CanaryRecall or mapping, optional
-        What `Canary.measure` returned. These are kept. A monitor that was given a canary exports
-        what came of it by itself.
+        Results of `Canary.measure`, held strongly. A monitor with a canary exports its result by
+        itself.
     batchers : Batcher or mapping, optional
     caches : CachedSearch or mapping, optional
 
     Raises
     ------
     TypeError
-        If something is of another kind.
+        If an object has the wrong type.
     """
 
     def __init__(
@@ -94,7 +102,7 @@ class Metrics:
         caches: Any = None,
     ) -> None:
         self._watched: dict[tuple[Any, ...], _Watched] = {}
-        self._ended: Table = {}  # counts of what is gone, while others have its names
+        self._ended: Table = {}  # counts of deleted objects, while others have their names
         self._errors = dict.fromkeys((source.name for source in SOURCES.values()), 0)
         self._lock = threading.Lock()
         self.watch(
@@ -105,7 +113,7 @@ class Metrics:
             batchers=batchers,
             caches=caches,
         )
-        _alive.add(self)
+        _instances.add(self)
 
     def watch(
         self,
@@ -117,139 +125,149 @@ class Metrics:
         batchers: Any = None,
         caches: Any = None,
     ) -> None:
-        """Export these, too; of what is not a limiter, in the place of another of its name.
+        """Export more objects.
+
+        An index, monitor, canary, batcher or cache replaces one of the same name.
 
         Parameters
         ----------
         limiters, indexes, monitors, canaries, batchers, caches
-            As of the class.
+            As for the class.
 
         Raises
         ------
         TypeError
-            If something is of another kind. Nothing has changed then.
+            If an object has the wrong type. Nothing is changed in that case.
         """
-        given = {
+        by_kind = {
             "indexes": indexes,
             "monitors": monitors,
             "canaries": canaries,
             "batchers": batchers,
             "caches": caches,
         }
-        found: list[tuple[tuple[Any, ...], _Watched]] = [
-            ((kind, name), _watched(kind, name, thing))
-            for kind, things in given.items()
-            for name, thing in _named(kind, things)
+        entries: list[tuple[tuple[Any, ...], _Watched]] = [
+            ((kind, name), _watch(kind, name, instance))
+            for kind, objects in by_kind.items()
+            for name, instance in _by_name(kind, objects)
         ]
-        found += [
-            (("limiters", id(limiter)), _watched("limiters", limiter.name, limiter))
-            for limiter in _each_limiter(limiters)
+        entries += [
+            (
+                ("limiters", id(limiter)),
+                _watch("limiters", getattr(limiter, "name", DEFAULT), limiter),
+            )
+            for limiter in _as_limiters(limiters)
         ]
         with self._lock:
-            for key, each in found:
+            for key, entry in entries:
                 if key in self._watched:
                     self._read(self._watched[key])
                     self._retire(key)
-                self._watched[key] = each
+                self._watched[key] = entry
 
     def samples(self) -> tuple[Sample, ...]:
-        """Read all numbers now.
+        """Read all values now.
 
         Returns
         -------
         tuple of Sample
-            Family by family. It never fails for an object that does.
+            In the order of `FAMILIES`. An object that cannot be read does not make this fail.
         """
         return as_samples(self._table())
 
     def _table(self) -> Table:
-        """Read all numbers, by series."""
+        """Read all values, by series."""
         table: Table = {("waterfill_build_info", _version(), _core.isa()): 1}
-        with self._lock:  # readers of swaps count
-            for key, each in list(self._watched.items()):
-                if each.get() is None:
+        with self._lock:  # readers of indexes count swaps
+            for key, entry in list(self._watched.items()):
+                if entry.get() is None:
                     self._retire(key)
                 else:
-                    put(table, self._read(each).items())
-            # Prometheus takes a sum that falls for one that began anew.
+                    add_to(table, self._read(entry).items())
+            # Prometheus takes a sum that decreases for a restart, so keep what is part of one.
             self._ended = {key: value for key, value in self._ended.items() if key in table}
-            put(table, self._ended.items())
+            add_to(table, self._ended.items())
             for name, count in self._errors.items():
                 table["waterfill_scrape_errors_total", name] = count
         return table
 
-    def _read(self, each: _Watched) -> Table:
-        """Read an object; of one that fails the counts as they were, and no gauges."""
+    def _read(self, entry: _Watched) -> Table:
+        """Read an object; if that fails, return the counts of its last read and no gauges."""
         try:
-            return each.read()
-        except Exception:  # whatever it is, the other numbers are wanted all the more
-            self._errors[each.source.name] += 1
-            return each.last
+            return entry.read()
+        except Exception:  # one bad object must not take away the metrics of the others
+            self._errors[entry.source.name] += 1
+            return entry.last
 
     def _retire(self, key: tuple[Any, ...]) -> None:
-        put(self._ended, self._watched.pop(key).last.items())
+        add_to(self._ended, self._watched.pop(key).last.items())
 
-    def _begin_anew(self) -> None:
+    def _after_fork(self) -> None:
         self._ended = {}
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._errors = dict.fromkeys(self._errors, 0)
-        for each in self._watched.values():
+        for entry in self._watched.values():
             try:
-                each.begin_anew()
+                entry.restart()
             except Exception:
-                self._errors[each.source.name] += 1
+                self._errors[entry.source.name] += 1
 
     def __repr__(self) -> str:
         return f"Metrics of {len(self._watched)} objects"
 
     def __reduce__(self) -> Any:
-        raise TypeError("Metrics cannot be copied or pickled: each process has its own")
+        raise TypeError("Metrics cannot be copied or pickled: each process makes its own")
 
 
-def _watched(kind: str, name: str, thing: Any) -> _Watched:
+def as_metrics(metrics: Any) -> Metrics:
+    """Return `metrics`, or raise a TypeError if it has the wrong type."""
+    if not isinstance(metrics, Metrics):
+        raise TypeError(f"metrics: expected wf.Metrics, got {type(metrics).__name__}")
+    return metrics
+
+
+def _watch(kind: str, name: str, instance: Any) -> _Watched:
     source = SOURCES[kind]
-    if not isinstance(thing, source.types):
-        raise TypeError(f"{kind} must have {source.wanted}, got {type(thing).__name__}")
-    return _Watched(source, name, ref(thing) if source.weak else lambda: thing, source.reader())
+    if not isinstance(instance, source.types):
+        raise TypeError(f"{kind}: expected {source.expected}, got {type(instance).__name__}")
+    get = ref(instance) if source.weak else lambda: instance
+    return _Watched(source, name, get, source.reader())
 
 
-def _named(kind: str, things: Any) -> Iterable[tuple[str, Any]]:
-    if things is None:
+def _by_name(kind: str, objects: Any) -> Iterable[tuple[str, Any]]:
+    if objects is None:
         return
-    if not isinstance(things, Mapping):
-        yield DEFAULT, things
+    if not isinstance(objects, Mapping):
+        yield DEFAULT, objects
         return
-    for name, thing in things.items():
+    for name, instance in objects.items():
         if not isinstance(name, str):
-            raise TypeError(f"{kind} must have str as keys, got {name!r}")
-        yield name, thing
+            raise TypeError(f"{kind}: expected str keys, got {name!r}")
+        yield name, instance
 
 
-def _each_limiter(limiters: Any) -> list[Any]:
-    if isinstance(limiters, SOURCES["limiters"].types):
+def _as_limiters(limiters: Any) -> list[Any]:
+    source = SOURCES["limiters"]
+    if isinstance(limiters, source.types):
         return [limiters]
     if not isinstance(limiters, Iterable):
-        raise TypeError(f"limiters must be Limiters, got {type(limiters).__name__}")
-    found = list(limiters)
-    for each in found:
-        if not isinstance(each, SOURCES["limiters"].types):
-            raise TypeError(f"limiters must be Limiters, got {type(each).__name__}")
-    return found
+        raise TypeError(f"limiters: expected {source.expected}, got {type(limiters).__name__}")
+    return list(limiters)
 
 
 def _version() -> str:
-    from waterfill import __version__  # the package is only whole now
+    from waterfill import __version__  # lazily: the package imports this module
 
     return __version__
 
 
-_alive: WeakSet[Metrics] = WeakSet()
+_instances: WeakSet[Metrics] = WeakSet()
 
 
-def _begin_all_anew() -> None:
-    for metrics in list(_alive):
-        metrics._begin_anew()
+def _after_fork_in_child() -> None:
+    for metrics in list(_instances):
+        metrics._after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all_anew)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,4 +1,4 @@
-"""One reader for each kind of object. Whatever waits for a search or a report is not asked."""
+"""Readers of each kind of object. None of them waits for a search or a report."""
 
 from __future__ import annotations
 
@@ -24,59 +24,59 @@ from waterfill.serving.limiter_base import BUCKETS, Surface, least
 Items = Iterator[tuple[Key, Value]]
 
 _OUTCOMES = ("admitted", "refused_capacity", "refused_share", "refused_deadline")
-_DIGITS = 12  # of a hash
-_WIDTH = 1.96  # deviations of a 95 % interval
+_DIGITS = 12  # of a hash, in labels
+_QUANTILE = 1.96  # of the normal distribution, for a 95 % interval
 
 
 class Reader(ABC):
     """Reads one object."""
 
     @abstractmethod
-    def read(self, name: str, thing: Any) -> Items:
-        """Read its numbers now."""
+    def read(self, name: str, instance: Any) -> Items:
+        """Yield the current values of an object."""
 
-    def begin_anew(self, name: str, thing: Any) -> Items:
-        """Return what it has counted, in a forked child, which counts from there on."""
-        return self.read(name, thing)
+    def restart(self, name: str, instance: Any) -> Items:
+        """Return the counts at a fork, which the child subtracts from those that it reads."""
+        return self.read(name, instance)
 
 
-def _folds() -> tuple[int, ...]:
-    """Return for each bucket of a limiter the one of ours that it lies in; bounds are shared."""
+def _exported_buckets() -> tuple[int, ...]:
+    """Return, for each bucket of a limiter, the exported bucket that it lies in."""
     return tuple(
         sum(bound <= least(bucket) * (1 + 1e-12) for bound in BOUNDS) for bucket in range(BUCKETS)
     )
 
 
-_FOLDS = _folds()
+_EXPORTED_BUCKETS = _exported_buckets()
 
 
-def folded(counts: list[int], seconds: float) -> Histogram:
-    """Return a limiter's histogram with our buckets: the sum, and all counts, stay exact."""
-    found = [0] * (len(BOUNDS) + 1)
-    for place, count in zip(_FOLDS, counts, strict=True):
-        found[place] += count
-    return Histogram(tuple(found), round(seconds * 1e9))
+def as_histogram(counts: list[int], seconds: float) -> Histogram:
+    """Return a limiter's histogram in the exported buckets, whose bounds it shares."""
+    exported = [0] * (len(BOUNDS) + 1)
+    for bucket, count in zip(_EXPORTED_BUCKETS, counts, strict=True):
+        exported[bucket] += count
+    return Histogram(tuple(exported), round(seconds * 1e9))
 
 
 class LimiterReader(Reader):
     """Reads a limiter."""
 
     def read(self, name: str, limiter: Any) -> Items:
-        """Read counts as they are: `stats` names them one by one, in seventy times the time."""
+        """Read the counts of the core; `stats`, which names each, takes 70 times as long."""
         _, seconds, buckets, levels = limiter._counts()
-        for priority, (*asked, released, abandoned) in zip(
+        for priority, (*outcomes, released, abandoned) in zip(
             limiter._priorities, levels, strict=True
         ):
-            for outcome, count in zip(_OUTCOMES, asked, strict=True):
+            for outcome, count in zip(_OUTCOMES, outcomes, strict=True):
                 yield ("waterfill_requests_total", name, priority, outcome), count
             yield ("waterfill_requests_released_total", name, priority), released
             yield ("waterfill_requests_abandoned_total", name, priority), abandoned
-        yield ("waterfill_request_seconds", name), folded(buckets, seconds)
+        yield ("waterfill_request_seconds", name), as_histogram(buckets, seconds)
         yield ("waterfill_in_flight", name), limiter.in_use
         yield ("waterfill_limit", name), limiter.limit
 
-    def begin_anew(self, name: str, limiter: Any) -> Items:
-        """Return nothing: a limiter begins at 0 by itself."""
+    def restart(self, name: str, limiter: Any) -> Items:
+        """Return nothing: a limiter restarts at 0 by itself."""
         return iter(())
 
 
@@ -84,7 +84,7 @@ class BatcherReader(Reader):
     """Reads a batcher."""
 
     def read(self, name: str, batcher: Batcher) -> Items:
-        """Read what a batcher has done."""
+        """Yield the counts and the length of the queue."""
         stats = batcher.stats()
         yield ("waterfill_batcher_searches_total", name), stats.calls
         yield ("waterfill_batcher_batches_total", name), stats.batches
@@ -96,7 +96,7 @@ class CacheReader(Reader):
     """Reads a cache."""
 
     def read(self, name: str, cache: CachedSearch) -> Items:
-        """Read what a cache has done."""
+        """Yield the counts and the size."""
         stats = cache.stats()
         yield ("waterfill_cache_queries_total", name, "hit"), stats.hits
         yield ("waterfill_cache_queries_total", name, "miss"), stats.misses
@@ -107,37 +107,37 @@ class CacheReader(Reader):
 
 @dataclass
 class IndexReader(Reader):
-    """Reads an index; of one that is swapped, it counts events that history will forget."""
+    """Reads an index; of a `SwapIndex` it counts swaps, as its history is bounded."""
 
-    _seen: int = 1
-    _codec: tuple[Any, str] = (None, "")  # the last one, and the digits of its fingerprint
+    _last_generation: int = 1
+    _codec: tuple[Any, str] = (None, "")  # the last codec and the digits of its fingerprint
     _counts: dict[str, int] = field(default_factory=lambda: {"swap": 0, "rollback": 0})
 
     def read(self, name: str, index: Any) -> Items:
-        """Read size and generation."""
-        contents = ""  # a hash of an index that nobody published would have to read all of it
+        """Yield size and generation."""
+        contents = ""  # known of published indexes only: hashing takes a pass over the index
         if isinstance(index, SwapIndex):
-            now = index.current()
-            contents = now.event.sha256[:_DIGITS]
-            yield ("waterfill_index_generation", name), now.number
-            yield ("waterfill_index_generation_oldest", name), now.number
-            at = datetime.fromisoformat(now.event.at).timestamp()
+            generation = index.current()
+            contents = generation.event.sha256[:_DIGITS]
+            yield ("waterfill_index_generation", name), generation.number
+            yield ("waterfill_index_generation_oldest", name), generation.number
+            at = datetime.fromisoformat(generation.event.at).timestamp()
             yield ("waterfill_index_published_timestamp_seconds", name), at
-            yield from self.begin_anew(name, index)
-            index = now.index
+            yield from self.restart(name, index)
+            index = generation.index
         yield ("waterfill_index_info", name, self._fingerprint(index), contents), 1
         yield ("waterfill_index_vectors", name), index.ntotal
         yield ("waterfill_index_bytes", name), index.nbytes
 
-    def begin_anew(self, name: str, index: Any) -> Items:
-        """Return swaps, and nothing that the core is asked for: a fork may find it locked."""
+    def restart(self, name: str, index: Any) -> Items:
+        """Yield counts of swaps only: at a fork another thread may hold a lock of the core."""
         if isinstance(index, SwapIndex):
             self._count(index)
             for what, count in self._counts.items():
                 yield ("waterfill_index_swaps_total", name, what), count
 
     def _fingerprint(self, index: Any) -> str:
-        """Return its first digits, which are worked out once a codec."""
+        """Return the first digits of its codec's fingerprint, computed once per codec."""
         codec = index.codec
         if codec is not None and codec is not self._codec[0]:
             self._codec = codec, codec.fingerprint[:_DIGITS]
@@ -145,33 +145,33 @@ class IndexReader(Reader):
 
     def _count(self, index: SwapIndex) -> None:
         for event in index.history:
-            if event.generation > self._seen:
+            if event.generation > self._last_generation:
                 self._counts[event.what] += 1
-                self._seen = event.generation
+                self._last_generation = event.generation
 
 
 @dataclass
 class MonitorReader(Reader):
-    """Reads a monitor: its window, and the last report that somebody asked for, if any."""
+    """Reads a drift monitor: its window and its last report, if any."""
 
-    stale: Look | None = None  # of the process that this one was forked from
+    inherited: Look | None = None  # the last report of the process that this was forked from
 
     def read(self, name: str, monitor: DriftMonitor) -> Items:
-        """Read without the monitor's lock, which is held while it reports."""
+        """Yield values without the monitor's lock, which is held during a report."""
         for stream, seen in (("vectors", monitor._data), ("queries", monitor._queries)):
             yield ("waterfill_drift_rows", name, stream), seen.window.n
             yield ("waterfill_drift_learning", name, stream), int(seen.learns > 0)
         look = monitor.last
-        if look is not None and look is not self.stale:
+        if look is not None and look is not self.inherited:
             yield from _read_look(name, look)
             if look.canary is not None:
                 yield from read_canary(name, look.canary)
         if monitor.canary is not None:
             yield ("waterfill_canary_recall_baseline", name), interval(monitor.canary)[0]
 
-    def begin_anew(self, name: str, monitor: DriftMonitor) -> Items:
-        """Return nothing; the parent's report is the parent's to export."""
-        self.stale = monitor.last
+    def restart(self, name: str, monitor: DriftMonitor) -> Items:
+        """Return nothing; the parent exports its own report."""
+        self.inherited = monitor.last
         return iter(())
 
 
@@ -203,18 +203,15 @@ def _read_cost(name: str, cost: Cost) -> Items:
 
 
 def interval(measured: CanaryRecall) -> tuple[float, float, float]:
-    """Return recall among the most vectors that it was measured with, and a 95 % interval.
-
-    Over queries: what another draw of as many would have given.
-    """
+    """Return recall at the largest measured size, and its 95 % interval over draws of queries."""
     shares = measured.frozen[-1].astype(float)
     mean = float(shares.mean())
-    half = _WIDTH * float(shares.std()) / math.sqrt(max(1, len(shares) - 1))
+    half = _QUANTILE * float(shares.std()) / math.sqrt(max(1, len(shares) - 1))
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
 def read_canary(name: str, measured: CanaryRecall) -> Items:
-    """Read what was measured."""
+    """Yield the recall of a measurement and its interval."""
     mean, low, high = interval(measured)
     yield ("waterfill_canary_recall", name), mean
     yield ("waterfill_canary_recall_low", name), low
@@ -222,33 +219,33 @@ def read_canary(name: str, measured: CanaryRecall) -> Items:
 
 
 class CanaryReader(Reader):
-    """Reads what was measured with a canary, which does not change."""
+    """Reads a canary measurement, which never changes."""
 
     def read(self, name: str, measured: CanaryRecall) -> Items:
-        """Read it."""
+        """Yield recall and its interval."""
         return read_canary(name, measured)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of objects.
+    """A kind of object that can be exported.
 
     Attributes
     ----------
     name : str
-        Of one: the label that tells them apart.
+        The label that distinguishes objects of this kind.
     types : tuple of type
-    wanted : str
-        What these are, for a message.
-    reader : type
-        One of them reads one object.
-    weak : bool
-        Whether an object goes from the export when nobody else holds it.
+    expected : str
+        Description of `types` for error messages.
+    reader : type of Reader
+        One instance reads one object.
+    weak : bool, default True
+        Whether objects are held weakly.
     """
 
     name: str
     types: tuple[type, ...]
-    wanted: str
+    expected: str
     reader: type[Reader]
     weak: bool = True
 
@@ -258,7 +255,7 @@ SOURCES = {
     "indexes": Source("index", (Index, SwapIndex), "an index or SwapIndex", IndexReader),
     "monitors": Source("monitor", (DriftMonitor,), "a DriftMonitor", MonitorReader),
     "canaries": Source(
-        "canary", (CanaryRecall,), "what Canary.measure returns", CanaryReader, weak=False
+        "canary", (CanaryRecall,), "a result of Canary.measure", CanaryReader, weak=False
     ),
     "batchers": Source("batcher", (Batcher,), "a Batcher", BatcherReader),
     "caches": Source("cache", (CachedSearch,), "a CachedSearch", CacheReader),
