@@ -22,9 +22,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
 import numpy as np
-from contenders import Array, Contender, Metric, Waterfill, set_threads
-from entrants import Entrant, Setting, entrants
-from neighbours import recall
+from ground_truth import recall
+from method_sizes import Setting, SizedMethod, sized_methods
+from methods import Array, Method, Metric, Waterfill, set_threads
 from packages import DatasetError
 from results import Result, Results
 
@@ -38,7 +38,7 @@ _UNIT = 1e-2  # norms this near to 1 are 1, rounded to float16
 
 @dataclass(frozen=True)
 class Task:
-    """Vectors and a metric to measure everybody on."""
+    """Vectors and a metric to measure sized_list on."""
 
     corpus: corpora.Corpus
     setting: Setting
@@ -46,34 +46,34 @@ class Task:
     title: str
 
 
-def measure(entrant: Entrant, task: Task, truth: Array) -> Result:
+def measure(sized: SizedMethod, task: Task, truth: Array) -> Result:
     """Train, fill and search an index."""
-    print(f"measuring {entrant.name}", file=sys.stderr, flush=True)
-    contender, corpus = entrant.make(), task.corpus
-    _, train = _timed(lambda: contender.train(corpus.base[: task.train_rows]))
-    _, add = _timed(lambda: contender.add(corpus.base))
-    found, search = _best(lambda: contender.search(corpus.query, K))
+    print(f"measuring {sized.name}", file=sys.stderr, flush=True)
+    method, corpus = sized.make(), task.corpus
+    _, train = _timed(lambda: method.train(corpus.base[: task.train_rows]))
+    _, add = _timed(lambda: method.add(corpus.base))
+    found, search = _best(lambda: method.search(corpus.query, K))
     return Result(
-        name=entrant.name,
-        library=entrant.library,
-        family=entrant.family,
-        size=contender.bytes_per_vector,
+        name=sized.name,
+        library=sized.library,
+        family=sized.family,
+        size=method.bytes_per_vector,
         recall=recall(found, truth),
         train=train,
         add=add,
         search=search,
         qps=len(corpus.query) / search,
-        memory=_memory(contender),
-        remark=_cells(contender) or entrant.remark,
+        memory=_memory(method),
+        remark=_cells(method) or sized.remark,
     )
 
 
-def _memory(contender: Contender) -> float | None:
-    return contender.index.nbytes / len(contender) if isinstance(contender, Waterfill) else None
+def _memory(method: Method) -> float | None:
+    return method.index.nbytes / len(method) if isinstance(method, Waterfill) else None
 
 
-def _cells(contender: Contender) -> str:
-    number = contender.index.codec.cells if isinstance(contender, Waterfill) else 0
+def _cells(method: Method) -> str:
+    number = method.index.codec.cells if isinstance(method, Waterfill) else 0
     return f"{number:,} cells" if number else ""
 
 
@@ -94,21 +94,21 @@ def _best(work: Callable[[], T]) -> tuple[T, float]:
 
 def run(task: Task, results: Results, again: Sequence[str], only: Sequence[str]) -> None:
     """Measure who has no result yet, or is to be measured again; print the table of all."""
-    everybody = list(entrants(task.setting))
+    sized_list = list(sized_methods(task.setting))
     kept = results.section(task.title).results
     wanted = [
         one
-        for one in everybody
+        for one in sized_list
         if (one.name not in kept or one.library in again) and (not only or one.library in only)
     ]
     truth = task.corpus.truth(task.setting.metric) if wanted else np.empty((0, 0))
-    for entrant in wanted:
+    for sized in wanted:
         try:
-            results.keep(task.title, measure(entrant, task, truth))
+            results.keep(task.title, measure(sized, task, truth))
         except (ImportError, RuntimeError) as error:
             reason = str(error).splitlines()[-1]
-            print(f"left out, {entrant.name}: {reason}", file=sys.stderr)
-    names = [one.name for one in everybody]
+            print(f"left out, {sized.name}: {reason}", file=sys.stderr)
+    names = [one.name for one in sized_list]
     print(f"\n{task.title}\n", *results.section(task.title).table(names), sep="\n", flush=True)
 
 
@@ -186,9 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(task, results, given.again, given.only)
         titles.append(task.title)
     if given.picture:
-        import picture  # matplotlib, which a table can do without
+        import accuracy_plot  # needs matplotlib, which a table does not
 
-        picture.draw([results.section(title) for title in titles], given.picture)
+        accuracy_plot.draw([results.section(title) for title in titles], given.picture)
     return 0
 
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
-from contenders import (
-    Contender,
+from corpora import Corpus, find
+from methods import (
     Faiss,
+    Method,
     Waterfill,
     fast_scan,
     product,
     rotated_product,
     set_threads,
 )
-from corpora import Corpus, find
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from waterfill import _core
@@ -96,8 +96,8 @@ def describe(benchmark: BenchmarkFixture, side: str, threads: int) -> Describe:
 
 
 @pytest.fixture
-def untrained(corpus: Corpus, side: str, budget: int) -> Contender:
-    """Return the contender of a side at a budget of bytes."""
+def untrained(corpus: Corpus, side: str, budget: int) -> Method:
+    """Return the method of a side at a budget of bytes."""
     if side not in _FACTORIES:
         return Waterfill(budget, "ip")
     d = corpus.base.shape[1]
@@ -105,14 +105,14 @@ def untrained(corpus: Corpus, side: str, budget: int) -> Contender:
 
 
 @pytest.fixture(scope="session")
-def kept() -> dict[str, Contender]:
+def kept() -> dict[str, Method]:
     """Return what was trained so far, by name."""
     return {}
 
 
 @pytest.fixture
-def trained(corpus: Corpus, untrained: Contender, kept: dict[str, Contender]) -> Contender:
-    """Return the contender trained, once: all instruction sets make the same codes and share it."""
+def trained(corpus: Corpus, untrained: Method, kept: dict[str, Method]) -> Method:
+    """Return the method trained, once: all instruction sets make the same codes and share it."""
     if untrained.name not in kept:
         untrained.train(corpus.base[:TRAIN_ROWS])
         kept[untrained.name] = untrained

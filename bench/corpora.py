@@ -11,7 +11,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-from neighbours import exact_neighbours
+from ground_truth import exact_neighbours
 from numpy.typing import NDArray
 from packages import DatasetError
 

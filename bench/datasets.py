@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from embedders import Array, Embed, MiniLM, MPNet, Tick, wordllama
-from neighbours import exact_neighbours
+from ground_truth import exact_neighbours
 from packages import (
     MIXED_SHA256,
     PACKAGES,

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from contenders import set_threads
 from drift_cases import Array, Drift, Season, Sources, cases
+from methods import set_threads
 
 from waterfill import Codec, IndexFlat, Plan, analyze
 from waterfill.drift.canary import Canary

@@ -18,18 +18,18 @@ from statistics import median
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
-from contenders import (
+from ground_truth import recall
+from interleaved_timing import interleave
+from methods import (
     Array,
-    Contender,
     Faiss,
+    Method,
     Turbovec,
     Waterfill,
     fast_scan,
     rabitq,
     set_threads,
 )
-from interleave import interleave
-from neighbours import recall
 
 K = 10
 BATCH, SINGLES = 100, 100  # queries in a call; queries searched one by one
@@ -38,7 +38,7 @@ _BITS = (2, 4)
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one contender: queries a second by queries in a call."""
+    """What was measured of one method: queries a second by queries in a call."""
 
     name: str
     library: str
@@ -47,11 +47,11 @@ class Result:
     qps: dict[str, float]
 
 
-def contenders(budgets: Sequence[int], d: int) -> Iterator[Contender]:
+def all_methods(budgets: Sequence[int], d: int) -> Iterator[Method]:
     """Yield waterfill, then peers from an eighth of a byte per dimension to half of one."""
     for budget in budgets:
         yield Waterfill(budget, "ip")
-    makers: list[tuple[str, Callable[[], Contender]]] = []
+    makers: list[tuple[str, Callable[[], Method]]] = []
     for share in (8, 4, 2):
         factory = fast_scan(d // share, d)
         makers.append((f"FAISS {factory}", partial(Faiss, factory, d, "ip")))
@@ -67,11 +67,11 @@ def contenders(budgets: Sequence[int], d: int) -> Iterator[Contender]:
             print(f"left out, {name}: {str(error).splitlines()[-1]}", file=sys.stderr)
 
 
-def measure(entrants: Sequence[Contender], corpus: corpora.Corpus, rounds: int) -> list[Result]:
+def measure(methods: Sequence[Method], corpus: corpora.Corpus, rounds: int) -> list[Result]:
     """Train and fill all, then search with each in turn."""
     truth = corpus.truth("ip")
     recalls = []
-    for one in entrants:
+    for one in methods:
         print(f"training and filling {one.name}", file=sys.stderr)
         one.train(corpus.base)
         one.add(corpus.base)
@@ -81,7 +81,7 @@ def measure(entrants: Sequence[Contender], corpus: corpora.Corpus, rounds: int) 
     loads = {"batch": batches, "single": singles}
     works = {
         (one.name, load): partial(_search, one, calls)
-        for one in entrants
+        for one in methods
         for load, calls in loads.items()
     }
     seconds = interleave(works, rounds)
@@ -96,7 +96,7 @@ def measure(entrants: Sequence[Contender], corpus: corpora.Corpus, rounds: int) 
                 for load, calls in loads.items()
             },
         )
-        for one, found in zip(entrants, recalls, strict=True)
+        for one, found in zip(methods, recalls, strict=True)
     ]
 
 
@@ -104,7 +104,7 @@ def _calls(queries: Array, size: int) -> list[Array]:
     return [queries[first : first + size] for first in range(0, len(queries), size)]
 
 
-def _search(one: Contender, calls: Sequence[Array]) -> None:
+def _search(one: Method, calls: Sequence[Array]) -> None:
     for queries in calls:
         one.search(queries, K)
 
@@ -161,8 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_threads(given.threads)
     n, d = corpus.base.shape
     threads = f"{given.threads} thread{'s' if given.threads > 1 else ''}"
-    entrants = list(contenders(given.bytes, d))
-    results = measure(entrants, corpus, given.rounds)
+    methods = list(all_methods(given.bytes, d))
+    results = measure(methods, corpus, given.rounds)
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, {threads}\n")
     print(*table(results), "", *ratios(results, given.tolerance), sep="\n")
     return 0

@@ -21,12 +21,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import corpora
 import faiss
 import numpy as np
-from contenders import set_threads
-from curves import LOADS
-from interleave import interleave
+from ground_truth import exact_neighbours, recall
+from interleaved_timing import interleave
 from ivf import K, calls
-from ivf_contenders import Array, FaissLists, Swept, WaterfillLists, tune_faiss
-from neighbours import exact_neighbours, recall
+from ivf_methods import Array, FaissLists, Swept, WaterfillLists, tune_faiss
+from methods import set_threads
+from recall_curves import LOADS
 
 _SEED = 3
 _ALL = "all ids"
@@ -69,7 +69,7 @@ def filters(rows: int, share: float) -> dict[str, Filter]:
     }
 
 
-def contenders(budget: int, nlist: int, d: int) -> Iterator[Swept]:
+def all_methods(budget: int, nlist: int, d: int) -> Iterator[Swept]:
     """Yield waterfill and its peers."""
     yield WaterfillLists(budget, nlist)
     centroids: dict[int, Array] = {}
@@ -83,14 +83,14 @@ def search(index: Any, queries: Sequence[Array], parameters: Any) -> Array:
 
 
 def measure(
-    entrants: Sequence[Swept], corpus: corpora.Corpus, share: float, probes: int, rounds: int
+    methods: Sequence[Swept], corpus: corpora.Corpus, share: float, probes: int, rounds: int
 ) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     chosen = filters(len(corpus.base), share)
     truths = {name: one.truth(corpus.base, corpus.query) for name, one in chosen.items()}
     recalls: dict[tuple[str, str], float] = {}
     works: dict[tuple[str, str, str], Callable[[], object]] = {}
-    for one in entrants:
+    for one in methods:
         print(f"training and filling {one.name}", file=sys.stderr, flush=True)
         one.fill(corpus.base)
         for name, kept in chosen.items():
@@ -105,7 +105,7 @@ def measure(
     }
     yield f"| index, nprobe {probes} | ids kept | recall@{K} | time, batch | time, single |"
     yield "|---|---|--:|--:|--:|"
-    for one in entrants:
+    for one in methods:
         for name in chosen:
             times = " | ".join(_times(seconds, one.name, name, load) for load in LOADS)
             yield f"| {one.name} | {name} | {recalls[one.name, name]:.3f} | {times} |"
@@ -129,8 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)
-    entrants = list(contenders(given.bytes, given.lists, d))
-    table = list(measure(entrants, corpus, given.share, given.probes, given.rounds))
+    methods = list(all_methods(given.bytes, given.lists, d))
+    table = list(measure(methods, corpus, given.share, given.probes, given.rounds))
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread\n")
     print(*table, sep="\n")
     return 0

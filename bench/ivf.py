@@ -21,8 +21,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
 import numpy as np
-from contenders import set_threads
-from curves import (
+from ground_truth import recall
+from interleaved_timing import interleave
+from ivf_methods import Array, Swept, all_methods, tune_faiss
+from methods import set_threads
+from recall_curves import (
     LOADS,
     Curve,
     Curves,
@@ -33,9 +36,6 @@ from curves import (
     ratio_table,
     speed_table,
 )
-from interleave import interleave
-from ivf_contenders import Array, Swept, contenders, tune_faiss
-from neighbours import recall
 
 K = 10
 TARGETS = (0.80, 0.90, 0.95, 0.99)
@@ -44,7 +44,7 @@ _GAIN = 0.0005  # recall that the next setting of a line must bring for the quic
 
 
 class Key(NamedTuple):
-    """What is timed: a contender, the number of a setting, a load."""
+    """What is timed: a method, the number of a setting, a load."""
 
     name: str
     setting: int
@@ -90,7 +90,7 @@ def _rate(work: Callable[[], Array], some: Sequence[Array]) -> tuple[Array, floa
 
 
 class Finalist(NamedTuple):
-    """A filled contender, the settings that decide its speed by load, its highest recall."""
+    """A filled method, the settings that decide its speed by load, its highest recall."""
 
     one: Swept
     points: Mapping[str, Sequence[Point]]
@@ -100,7 +100,7 @@ class Finalist(NamedTuple):
 def choose(
     one: Swept, corpus: corpora.Corpus, targets: Sequence[float], kept: Curve | None
 ) -> Finalist:
-    """Train and fill a contender; choose settings in a quick pass where none are kept."""
+    """Train and fill a method; choose settings in a quick pass where none are kept."""
     print(f"training and filling {one.name}", file=sys.stderr, flush=True)
     one.fill(corpus.base)
     if kept is not None:
@@ -188,7 +188,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="time the settings of all that is kept once more, beside what is measured",
     )
     parser.add_argument(
-        "--match", default="", metavar="TEXT", help="only contenders whose names have this in them"
+        "--match", default="", metavar="TEXT", help="only methods whose names have this in them"
     )
     parser.add_argument("--settings", action="store_true", help="print the settings measured too")
     return parser.parse_args(arguments)
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store.mkdir(parents=True, exist_ok=True)
     kept = Curves(given.keep)
     everybody = [
-        one for one in contenders(given.bytes, given.lists, d, store) if given.match in one.name
+        one for one in all_methods(given.bytes, given.lists, d, store) if given.match in one.name
     ]
     section = kept.section(title)
     wanted = [

@@ -1,8 +1,8 @@
-"""What limits are worth under overload, in a simulation: answers in time, % of what can be done.
+"""Limiters under overload, simulated: answers in time, as % of the possible ones.
 
-``python bench/limits.py`` tests a simulated service with `CapacityTest`, hands the report to each
-way of limiting, and lets requests come: as many as ever, three times as many, a fifth too many for
-twenty minutes, and as many as ever while the service takes three times as long.
+``python bench/limits.py`` tests a simulated service with `CapacityTest`, gives the report to each
+kind of limiter, and lets requests arrive: at the usual rate, three times that rate, a fifth above
+capacity for twenty minutes, and at the usual rate while the service is three times slower.
 """
 
 from __future__ import annotations

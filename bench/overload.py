@@ -2,7 +2,7 @@
 
 ``python bench/overload.py --base base.npy --queries query.npy --out overload.json``: a service in
 one process, real sockets, and clients in another, who come by chance, send each request once and
-give up after two seconds. Prints a table; ``overload_picture.py`` draws the file.
+give up after two seconds. Prints a table; ``overload_plot.py`` draws the file.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from load import BROKEN, REFUSED_CONNECTION, TIMED_OUT, Outcome, Plan, sent
+from load_generator import BROKEN, REFUSED_CONNECTION, TIMED_OUT, Outcome, Plan, sent
 from results import write_json
-from served import served
+from service_process import served
 
 import waterfill as wf
 

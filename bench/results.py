@@ -14,7 +14,7 @@ _HEAD = ("index", "bytes", "in memory", "recall@10", "train s", "add s", "search
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one contender.
+    """What was measured of one method.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Result:
 
 @dataclass
 class Section:
-    """The results of one set of vectors and metric, by the names of the contenders."""
+    """The results of one set of vectors and metric, by the names of the methods."""
 
     title: str
     results: dict[str, Result] = field(default_factory=dict)

@@ -22,8 +22,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
 import numpy as np
-from contenders import Array, Waterfill
-from interleave import interleave
+from interleaved_timing import interleave
+from methods import Array, Waterfill
 
 import waterfill as wf
 from waterfill import _core
@@ -73,9 +73,9 @@ def make_indices(
     corpus: corpora.Corpus, budget: int, sizes: Sequence[int]
 ) -> dict[int, wf.IndexFlat]:
     """Make an index of each size, all of one codec."""
-    contender = Waterfill(budget, "ip")
-    contender.train(corpus.base[:TRAIN_ROWS])
-    codec = contender.index.codec
+    method = Waterfill(budget, "ip")
+    method.train(corpus.base[:TRAIN_ROWS])
+    codec = method.index.codec
     real = codec.encode(corpus.base[:TRAIN_ROWS])
     rng = np.random.default_rng(0)
     indices = {}

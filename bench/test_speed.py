@@ -10,8 +10,8 @@ import faiss
 import numpy as np
 import pytest
 from conftest import SLOW, TRAIN_ROWS, Describe
-from contenders import Contender
 from corpora import Array, Corpus
+from methods import Method
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import waterfill as wf
@@ -53,7 +53,7 @@ def test_train(
     benchmark: BenchmarkFixture,
     describe: Describe,
     corpus: Corpus,
-    untrained: Contender,
+    untrained: Method,
     budget: int,
 ) -> None:
     """All that comes before the first vector is encoded, analysis and plan included."""
@@ -66,7 +66,7 @@ def test_train(
 @sides(*ISAS, "PQx8")
 @budgets
 def test_add(
-    benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, trained: Contender, budget: int
+    benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, trained: Method, budget: int
 ) -> None:
     """Encode and store."""
     x = corpus.base[:ADD_ROWS]
@@ -81,7 +81,7 @@ def test_search(
     benchmark: BenchmarkFixture,
     describe: Describe,
     corpus: Corpus,
-    trained: Contender,
+    trained: Method,
     count: int,
     budget: int,
 ) -> None:

@@ -1,7 +1,7 @@
-"""Load on an HTTP service from a process of its own: as many clients as it takes, or a fixed few.
+"""Generate load on an HTTP service from a separate process: open loop, or a fixed concurrency.
 
-``python bench/load.py PLAN.json OUT.npz`` sends what the plan says. Light, so that it takes little
-of a core that the service needs too: bare HTTP/1.1 over kept connections, one buffer a request.
+``python bench/load_generator.py PLAN.json OUT.npz`` sends the requests of the plan. It takes little
+of a core that the service also needs: plain HTTP/1.1, persistent connections, one buffer a request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, by blocks, and the share of them that an index finds."""
+"""Exact nearest neighbours, computed in blocks, and recall against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""waterfill and its peers behind one surface: train, add, search, bytes per vector."""
+"""waterfill and its peers behind one interface: train, add, search, bytes per vector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAISS_METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
 _CALIBRATION_ROWS = 1024  # what turbovec's documentation advises
 
 
-class Contender(Protocol):
+class Method(Protocol):
     """What is compared."""
 
     library: str

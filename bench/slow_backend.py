@@ -1,11 +1,11 @@
-"""A slow backend behind a service, three times overloaded, as services in production have met it.
+"""A service over a slow backend at three times its capacity, after a published incident.
 
-The backend takes ten connections and answers 45 requests a minute, however many it works on;
-clients wait three minutes and come 150 a minute. Without a limiter all of them soon wait for
-answers that come too late; with one a part is told so at once, and the others are answered.
+The backend has ten connections and answers 45 requests a minute at any concurrency; clients time
+out after three minutes and send 150 a minute. Without a limiter all of them soon wait for answers
+that come too late; with one, some are refused at once and the rest are answered.
 
-``python bench/published_case.py --faster 20 --minutes 12`` runs it with all times divided by 20
-(``--faster 1``: as it is), over real sockets between three processes: clients, service, backend.
+``python bench/slow_backend.py --faster 20 --minutes 12`` divides all times by 20 (``--faster 1``
+keeps them). Clients, service and backend are three processes over real sockets.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from load import Outcome, Plan, sent
+from load_generator import Outcome, Plan, sent
 from results import write_json
-from served import served
+from service_process import served
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""Curves of recall and speed: what a contender reaches at each setting, and between them."""
+"""Curves of recall against speed, measured at settings and interpolated between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of one contender.
+    """The points of one method.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Family:
-    """The contenders of a method, which differ in their number of lists."""
+    """The curves of one kind of method, which differ in their number of lists."""
 
     name: str
     library: str

@@ -1,4 +1,4 @@
-"""Time things in turns, so that whatever else slows the machine slows all of them."""
+"""Interleaved timing: functions run in turns, so that other load on the machine affects all."""
 
 from __future__ import annotations
 

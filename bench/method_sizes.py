@@ -1,4 +1,4 @@
-"""Who takes part in the accuracy bench: waterfill and its peers about budgets of bytes."""
+"""Methods of the accuracy bench: waterfill and its peers at sizes near each byte budget."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from contenders import (
-    Contender,
+from methods import (
     Faiss,
+    Method,
     Metric,
     Turbovec,
     Waterfill,
@@ -29,7 +29,7 @@ _LARGEST = 2  # times the largest budget: bigger codes of RaBitQ say nothing abo
 
 @dataclass(frozen=True)
 class Setting:
-    """What contenders are made for: dimensions, metric, budgets, and how much time there is.
+    """What methods are made for: dimensions, metric, budgets, and how much time there is.
 
     Attributes
     ----------
@@ -50,17 +50,17 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A contender that can be named before it is made."""
+class SizedMethod:
+    """A method that can be named before it is made."""
 
     library: str
     family: str
     name: str
-    make: Callable[[], Contender]
+    make: Callable[[], Method]
     remark: str = ""
 
 
-def entrants(setting: Setting) -> Iterator[Entrant]:
+def sized_methods(setting: Setting) -> Iterator[SizedMethod]:
     """Yield those that take part, one method after the other; no name comes twice."""
     seen = set()
     for one in _all(setting):
@@ -69,7 +69,7 @@ def entrants(setting: Setting) -> Iterator[Entrant]:
             yield one
 
 
-def _all(setting: Setting) -> Iterator[Entrant]:
+def _all(setting: Setting) -> Iterator[SizedMethod]:
     yield from _waterfill(setting)
     yield from _products(setting)
     yield from _rabitq(setting)
@@ -77,16 +77,16 @@ def _all(setting: Setting) -> Iterator[Entrant]:
     yield from _turbovec(setting)
 
 
-def _waterfill(setting: Setting) -> Iterator[Entrant]:
+def _waterfill(setting: Setting) -> Iterator[SizedMethod]:
     for budget in setting.budgets:
         make = partial(Waterfill, budget, setting.metric)
-        yield Entrant("waterfill", CELLS, f"waterfill {budget}", make)
+        yield SizedMethod("waterfill", CELLS, f"waterfill {budget}", make)
     for budget in setting.budgets:
         make = partial(Waterfill, budget, setting.metric, 0)
-        yield Entrant("waterfill", NO_CELLS, f"waterfill {budget}, no cells", make)
+        yield SizedMethod("waterfill", NO_CELLS, f"waterfill {budget}, no cells", make)
 
 
-def _products(setting: Setting) -> Iterator[Entrant]:
+def _products(setting: Setting) -> Iterator[SizedMethod]:
     d = setting.d
     sizes = sorted({size for budget in setting.budgets for size in _around(d, budget)})
     for family, factory in (("PQ", product), ("PQ 4 bits", fast_scan)):
@@ -107,14 +107,14 @@ def _around(d: int, budget: int) -> Iterator[int]:
     yield min((size for size in sizes if size >= budget), default=sizes[-1])
 
 
-def _rabitq(setting: Setting) -> Iterator[Entrant]:
+def _rabitq(setting: Setting) -> Iterator[SizedMethod]:
     most = _LARGEST * max(setting.budgets)
     for bits in _RABITQ_BITS:
         if bits == 1 or bits * setting.d / 8 <= most:
             yield _faiss("RaBitQ", rabitq(bits, setting.d), setting)
 
 
-def _scalars(setting: Setting) -> Iterator[Entrant]:
+def _scalars(setting: Setting) -> Iterator[SizedMethod]:
     for factory in _SCALARS:
         yield _faiss("SQ", factory, setting)
     if setting.unit:  # TurboQuant's codebook is made for rotated vectors of norm 1
@@ -122,15 +122,15 @@ def _scalars(setting: Setting) -> Iterator[Entrant]:
             yield _faiss("SQ TurboQuant", f"RR{setting.d},SQtqmse{bits}", setting)
 
 
-def _turbovec(setting: Setting) -> Iterator[Entrant]:
+def _turbovec(setting: Setting) -> Iterator[SizedMethod]:
     if setting.metric == "ip" and setting.d % 8 == 0:
         for bits in _TURBO_BITS:
             make = partial(Turbovec, bits, setting.d)
-            yield Entrant("turbovec", "turbovec", f"turbovec {bits} bits", make)
+            yield SizedMethod("turbovec", "turbovec", f"turbovec {bits} bits", make)
 
 
-def _faiss(family: str, factory: str, setting: Setting) -> Entrant:
+def _faiss(family: str, factory: str, setting: Setting) -> SizedMethod:
     rows = setting.rotation_rows if factory.startswith("OPQ") else None
     make = partial(Faiss, factory, setting.d, setting.metric, rows)
     remark = f"rotation learnt from {rows:,} rows" if rows else ""
-    return Entrant("faiss", f"FAISS {family}", f"FAISS {factory}", make, remark)
+    return SizedMethod("faiss", f"FAISS {family}", f"FAISS {factory}", make, remark)

@@ -1,6 +1,6 @@
 """Goodput over time in an overload, with a limiter and without, as a picture.
 
-``python bench/overload_picture.py overload.json overload.png`` draws a file of ``overload.py``.
+``python bench/overload_plot.py overload.json overload.png`` draws a file of ``overload.py``.
 """
 
 from __future__ import annotations

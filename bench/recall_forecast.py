@@ -1,8 +1,8 @@
-"""Recall that is expected from a sample, beside the recall found when the collection has grown.
+"""Recall that a sample forecasts, beside the recall measured in the grown collection.
 
-Run ``python bench/growth.py --data minilm:ip:8000:50000,200000``. A codec is trained on a random
-sample as `waterfill.optimize` does, and its recall extrapolated. Then the rest of the collection is
-added and searched, with the queries that the forecast was made with and with as many others.
+Run ``python bench/recall_forecast.py --data minilm:ip:8000:50000,200000``. It trains a codec on a
+random sample as `waterfill.optimize` does and extrapolates its recall. Then it adds the rest of the
+collection and searches with the queries of the forecast, and with as many others.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
 import numpy as np
-from contenders import Array, set_threads
 from datasets import QUERIES
+from methods import Array, set_threads
 
 from waterfill import IndexFlat, analyze
 from waterfill._util.validation import metric_name

@@ -1,6 +1,6 @@
 """Recall against bytes per vector as a picture: one small plot a set, one line a method.
 
-``accuracy.py --picture`` draws what it measured; ``python bench/picture.py JSON PNG`` draws
+``accuracy.py --picture`` draws what it measured; ``python bench/accuracy_plot.py JSON PNG`` draws
 everything that a file of results holds.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from entrants import CELLS, NO_CELLS
+from method_sizes import CELLS, NO_CELLS
 from results import Results, Section
 
 matplotlib.use("Agg")  # a file, no window
@@ -163,7 +163,7 @@ def _title(title: str) -> str:
 def main() -> int:
     """Draw a file of results; return the exit status."""
     if len(sys.argv) != 3:
-        print("usage: picture.py RESULTS.json PICTURE.png", file=sys.stderr)
+        print("usage: accuracy_plot.py RESULTS.json PICTURE.png", file=sys.stderr)
         return 2
     draw(list(Results(Path(sys.argv[1])).sections.values()), Path(sys.argv[2]))
     return 0

@@ -1,4 +1,4 @@
-"""A service in a process of its own, which ends with the block."""
+"""A context manager that runs a service in a separate process."""
 
 from __future__ import annotations
 

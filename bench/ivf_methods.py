@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import faiss
 import numpy as np
-from curves import Setting
 from numpy.typing import NDArray
+from recall_curves import Setting
 
 import waterfill as wf
 
@@ -215,7 +215,7 @@ class WaterfillReach(WaterfillLists):
             yield [{"prune_sigma": sigma, "refine_factor": factor} for sigma in _REACHES]
 
 
-def contenders(
+def all_methods(
     budgets: Sequence[int], lists: Sequence[int], d: int, store: Path | None
 ) -> Iterator[Swept]:
     """Yield waterfill, then its peers of a byte for eight dimensions and for four."""
