@@ -21,9 +21,7 @@ def nearest(base, queries, metric, k=10):
     return index.search(queries, k)[1]
 
 
-@pytest.mark.parametrize(
-    ("d", "size"), [(64, 16), pytest.param(384, 24, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("d", "size"), [(64, 16), pytest.param(384, 24, marks=pytest.mark.slow)])
 def test_all_types_take_part(base, queries, base_64, queries_64, d, size):
     base, queries = (base, queries) if d == 384 else (base_64, queries_64)
     names = []

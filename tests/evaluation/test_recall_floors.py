@@ -41,9 +41,7 @@ def test_recall_with_spread_norms(base, queries):
     assert waterfill_recall(x, q, 48, "ip") >= 0.80
 
 
-@pytest.mark.parametrize(
-    ("d", "size"), [(64, 16), pytest.param(384, 48, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("d", "size"), [(64, 16), pytest.param(384, 48, marks=pytest.mark.slow)])
 def test_recall_beats_product_quantization_at_equal_bytes(
     base, queries, base_64, queries_64, d, size
 ):

@@ -9,6 +9,7 @@ import threading
 import faiss
 import numpy as np
 import pytest
+from support import trained
 
 import waterfill as wf
 
@@ -17,15 +18,14 @@ NLIST = 24
 
 
 def exhaustive(index: wf.IndexFlat | wf.IndexIVF) -> wf.IndexFlat | wf.IndexIVF:
-    """Every vector that is looked at becomes a candidate."""
+    """Make every vector of the probed lists a candidate."""
     index.refine_factor, index.reach = 10**6, float("inf")
     return index
 
 
 @pytest.fixture(scope="module")
 def ivf_codec(clustered) -> wf.Codec:
-    plan = wf.Plan.waterfill(wf.analyze(clustered), code_bytes=8)
-    return wf.Codec.train(clustered, plan, cells=NLIST)
+    return trained.trained(clustered, 8, cells=NLIST)
 
 
 def filled(codec: wf.Codec, x: np.ndarray, metric: str = "ip", **kwargs) -> wf.IndexIVF:
@@ -320,10 +320,9 @@ def test_what_is_kept_of_a_filter_follows_the_index(ivf_codec, clustered):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_candidates_left_out_are_not_missed(base, queries, metric):
-    plan = wf.Plan.waterfill(wf.analyze(base), code_bytes=24)
-    index = wf.IndexIVF(plan, 16, metric=metric)
-    index.train(base)
+def test_candidates_left_out_are_not_missed(base_64, queries_64, metric):
+    base, queries = base_64, queries_64
+    index = wf.IndexIVF(trained.trained(base, 16, cells=16), 16, metric=metric)
     index.add(base)
     index.nprobe, index.reach, index.refine_factor = 16, float("inf"), 60
     flat = wf.IndexFlat(index.codec, metric)  # which scores all candidates in full

@@ -46,7 +46,9 @@ def test_what_is_said_of_the_codec_is_so(found):
     assert forgiving == pytest.approx(found.best.forgiving_accuracy)
     assert found.best.memory_ratio == pytest.approx(4 * 24 / found.best.bytes_per_vector)
     assert found.best.pq_memory_ratio == pytest.approx(found.best.bytes_per_vector / 24)
-    assert found.expected_recall(len(found.split.base)).recall == pytest.approx(found.best.recall, abs=1e-9)
+    assert found.expected_recall(len(found.split.base)).recall == pytest.approx(
+        found.best.recall, abs=1e-9
+    )
     assert found.expected_recall().recall == found.growth.at(50_000).recall
     measured = found.codec.manifest.measured
     assert measured["recall@10"] == found.best.recall
