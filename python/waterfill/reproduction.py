@@ -8,7 +8,7 @@ from typing import Any
 from waterfill.analysis import Analysis, analyze
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
-from waterfill.evaluation.split import Draw
+from waterfill.evaluation.sample_split import Draw
 from waterfill.plan import Plan
 from waterfill.training.manifest import Manifest
 

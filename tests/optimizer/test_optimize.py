@@ -1,4 +1,4 @@
-"""How small can I go?"""
+"""`optimize`: objectives, budgets, early stops, results and bad arguments."""
 
 from __future__ import annotations
 
@@ -181,8 +181,8 @@ def test_progress_is_printed_when_asked_for(sample, capsys):
         ({"max_bytes": 0.5}, ValueError, "max_bytes=0.5 must be at least 1"),
         ({"objective": "small"}, ValueError, "objective='small' must be a callable or one of"),
         ({"objective": 3}, TypeError, "objective must be a callable"),
-        ({"objective": lambda t: math.nan}, ValueError, "objective returned nan"),
-        ({"objective": lambda t: None}, ValueError, "objective returned None"),
+        ({"objective": lambda t: math.nan}, ValueError, "objective must return a number, got nan"),
+        ({"objective": lambda t: None}, ValueError, "objective must return a number, got None"),
         ({"accuracy": "precision"}, ValueError, "accuracy='precision' must be one of"),
         ({"k": 0}, ValueError, "k=0"),
         ({"k": 2.0}, TypeError, "k must be an int"),
@@ -192,7 +192,7 @@ def test_progress_is_printed_when_asked_for(sample, capsys):
         ({"seed": -1}, ValueError, "seed=-1"),
         ({"time_budget": -1}, ValueError, "time_budget"),
         ({"progress": 3}, TypeError, "progress must be a bool or a callable"),
-        ({"constraints": {"speed": (1, 2)}}, ValueError, "constraints: 'speed' is none of"),
+        ({"constraints": {"speed": (1, 2)}}, ValueError, "constraints: 'speed' must be one of"),
         ({"constraints": 3}, TypeError, "constraints must be a mapping, got 3"),
         ({"constraints": {"recall": 0.9}}, TypeError, r"constraints\['recall'\] must be"),
         ({"constraints": {"recall": (0.9, 0.8)}}, ValueError, "least must not exceed most"),

@@ -25,9 +25,9 @@ from waterfill.cli.options import (
 )
 from waterfill.cli.output import Output, grid, pairs
 from waterfill.evaluation.faiss_peers import measure_peers
-from waterfill.evaluation.split import Split, split_sample
+from waterfill.evaluation.sample_split import Split, split_sample
 from waterfill.io import file_kind
-from waterfill.optimizer.measurement import measure
+from waterfill.optimizer.trial_measurement import measure
 
 _SPECTRUM = (0.5, 0.9, 0.99)
 _PARTS = (16, 8, 4)  # of the dimensions: bytes of codes

@@ -26,8 +26,8 @@ from waterfill.cli.options import (
     out_file,
 )
 from waterfill.cli.output import Output, grid, pairs, size
-from waterfill.optimizer.estimate import Estimate
 from waterfill.optimizer.objective import NAMED
+from waterfill.optimizer.resource_estimate import Estimate
 from waterfill.reporting.page import require_report
 
 _SIZES = (1, 10, 100)  # times the vectors that there will be

@@ -7,7 +7,7 @@ import pytest
 from support import trained
 
 import waterfill as wf
-from waterfill.optimizer.measurement import bytes_per_vector
+from waterfill.optimizer.trial_measurement import bytes_per_vector
 
 
 @pytest.mark.parametrize(
