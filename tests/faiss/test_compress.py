@@ -223,7 +223,7 @@ def with_nan():
             TypeError,
             "got IndexPQ",
         ),
-        (lambda: wf.compress(other_metric(), 2), ValueError, "metric_type=2"),
+        (lambda: wf.compress(other_metric(), 2), ValueError, "got metric_type=2"),
         (lambda: wf.compress(faiss.IndexFlatL2(4), 2), ValueError, "no vectors"),
         (lambda: wf.compress(with_nan(), 2), ValueError, "row 2 "),
         (lambda: wf.compress(flat(np.eye(4, dtype="f4"), "ip"), 5), ValueError, "code_bytes=5"),
@@ -231,7 +231,7 @@ def with_nan():
         (
             lambda: wf.compress(lists(np.eye(4, dtype="f4"), "l2", nlist=1), 2, nlist=3),
             ValueError,
-            "nlist=3: an IndexIVFFlat keeps its 1 lists",
+            "nlist=3: an IndexIVFFlat keeps its 1 lists; leave nlist out",
         ),
         (
             lambda: wf.compress(flat(np.eye(4, dtype="f4"), "ip"), 2, nlist=5),

@@ -333,9 +333,9 @@ class Index(Collection):
         So ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The copy
         belongs to the index and follows it whenever FAISS asks; see `waterfill.to_faiss`.
         """
-        from waterfill.faiss.stock_copy import companion
+        from waterfill.faiss.stock_copy import stock_copy
 
-        return companion(self).this
+        return stock_copy(self).this
 
     # LlamaIndex's FaissMapVectorStore wants isinstance(index, faiss.IndexIDMap2), which an index
     # with ids of its own is in all that it does. isinstance looks at the type first and then asks
