@@ -70,17 +70,16 @@ sanitize: .venv-sanitize/installed
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON
 	cmake --build build/checks --target kernel_check core_check
-	build/checks/kernel_check
-	build/checks/core_check
+	ctest --test-dir build/checks --output-on-failure
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \
 		{ echo "$$tool is missing; Debian has it: cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
 	cmake -S . -B build/arm -DWATERFILL_BUILD_CHECKS=ON -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
-		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static \
+		-DCMAKE_CROSSCOMPILING_EMULATOR=$(ARM_RUN)
 	cmake --build build/arm --target kernel_check core_check
-	$(ARM_RUN) build/arm/kernel_check neon
-	$(ARM_RUN) build/arm/core_check
+	ctest --test-dir build/arm --output-on-failure
 
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .

@@ -50,9 +50,9 @@ class IndexIVF(Index):
         Lists to search per query; the default is ``nlist / 32`` (FAISS's is 1). A search restricted
         to ids skips lists without any of them, and searches more lists where there are few, so that
         it does not find fewer neighbours.
-    refine_factor, scan_groups, reach, k_factor
-        As for `IndexFlat`. `reach` passes by lists among the `nprobe` that cannot matter. There are
-        50 candidates at least, and those that the best of them show to be hopeless are left out.
+    refine_factor, coarse_groups, prune_sigma, k_factor
+        As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
+        There are at least 50 candidates; those that cannot be among the best are dropped.
 
     Raises
     ------
