@@ -25,12 +25,12 @@ from methods import Array, set_threads
 from waterfill import IndexFlat, analyze
 from waterfill._util.validation import metric_name
 from waterfill.evaluation.ground_truth import true_neighbours
-from waterfill.evaluation.recall_forecast import Expected, Growth, measure_growth, optimism_of
-from waterfill.evaluation.split import Split, split_sample
-from waterfill.optimizer.measurement import fill, train
-from waterfill.optimizer.strategy import even
+from waterfill.evaluation.recall_extrapolation import Expected, Growth, measure_growth, optimism_of
+from waterfill.evaluation.sample_split import Split, split_sample
+from waterfill.optimizer.search_strategy import even
 from waterfill.optimizer.trial import TrialSettings
-from waterfill.optimizer.tuner import PARTS
+from waterfill.optimizer.trial_measurement import fill, train
+from waterfill.optimizer.trial_runner import PARTS
 
 K = 10
 DATA = (

@@ -1,4 +1,4 @@
-"""Indexes and codecs on disk."""
+"""Read and write indexes and codecs as files."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _KINDS = {1: "codec", 2: "flat index", 3: "IVF index"}
 def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     """Write an index and its codec to a file, in the format of ``cpp/FORMAT.md``.
 
-    The file appears under its name whole or not at all: a temporary file beside it is written,
-    synced and renamed. An existing file is replaced.
+    The write is atomic: a temporary file in the same directory is written, synced and renamed. An
+    existing file is replaced.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
-        Ids and rows that it keeps to refine with are written, too; an array of your own is not.
+        Its ids and the rows of `refine` are written as well, but not an array of your own.
     path : str or path-like
 
     Raises
     ------
     OSError
-        What the file system says: no such directory, no space, no permission.
+        If the file cannot be written: no such directory, no space, no permission.
     ValueError
         If `path` has a null character.
     TypeError
-        If `index` is not one of them, or `path` is no path.
+        If `index` is not a waterfill index, or `path` is not a path.
     NotTrainedError
-        If it is not trained.
+        If `index` is not trained.
     """
     if not isinstance(index, Index):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
@@ -48,36 +48,35 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
 
 
 def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
-    """Read an index that `write_index` wrote. All checksums are compared.
+    """Read an index written by `write_index`, and verify all checksums.
 
     Parameters
     ----------
     path : str or path-like
     refine : array, shape (m, d), optional
-        Your own rows for the third stage, as `IndexFlat` takes them.
+        Your own rows to refine with, as for `IndexFlat`.
 
     Returns
     -------
     IndexFlat or IndexIVF
-        What was written.
 
     Raises
     ------
     FormatError
-        If the file is not a waterfill index, is damaged, or of a later format.
+        If the file is not a waterfill index, is damaged, or has a later format version.
     OSError
         If it cannot be opened or read.
     ValueError
-        If `path` has a null character; or as `IndexFlat`, for another `refine`.
+        If `path` has a null character, or `refine` is invalid (see `IndexFlat`).
     TypeError
-        If `path` is no path, or `refine` holds other numbers.
+        If `path` is not a path, or `refine` has another dtype than float32 and float16.
     """
     stored = _stored(path)
     return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
 
 
 def write_codec(codec: Codec, path: Path) -> None:
-    """Write a codec to a file: `Codec.to_bytes`, whole or not at all.
+    """Write a codec to a file (see `Codec.to_bytes`); the write is atomic.
 
     Parameters
     ----------
@@ -88,11 +87,11 @@ def write_codec(codec: Codec, path: Path) -> None:
     Raises
     ------
     OSError
-        What the file system says.
+        If the file cannot be written.
     ValueError
         If `path` has a null character.
     TypeError
-        If `codec` is none, or `path` is no path.
+        If `codec` is not a `Codec`, or `path` is not a path.
     """
     if not isinstance(codec, Codec):
         raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
@@ -101,12 +100,12 @@ def write_codec(codec: Codec, path: Path) -> None:
 
 
 def read_codec(path: Path) -> Codec:
-    """Read a codec that `write_codec` wrote, or that of an index which `write_index` wrote.
+    """Read a codec from a file of `write_codec`, or of an index from a file of `write_index`.
 
     Parameters
     ----------
     path : str or path-like
-        All checksums are compared; of an index the whole file is read.
+        All checksums are verified. The file of an index is read completely.
 
     Returns
     -------
@@ -115,13 +114,13 @@ def read_codec(path: Path) -> Codec:
     Raises
     ------
     FormatError
-        If the file is neither, is damaged, or of a later format.
+        If the file is neither, is damaged, or has a later format version.
     OSError
         If it cannot be opened or read.
     ValueError
         If `path` has a null character.
     TypeError
-        If `path` is no path.
+        If `path` is not a path.
     """
     if file_kind(path) not in (None, "codec"):
         return Codec(_stored(path)[0].codec)
@@ -134,7 +133,7 @@ def read_codec(path: Path) -> Codec:
 
 
 def file_kind(path: Path) -> str | None:
-    """Return what a file of ours holds: codec, flat index or IVF index; None of another file."""
+    """Return 'codec', 'flat index' or 'IVF index', or None for other files."""
     with open(as_file_name(path), "rb") as file:
         header = file.read(16)
     if not header.startswith(_MAGIC) or len(header) < 16:

@@ -1,4 +1,4 @@
-"""A codec made again from its record."""
+"""`reproduce`: train a codec again from its manifest, and compare the two."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from waterfill.analysis import Analysis, analyze
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
-from waterfill.evaluation.split import Draw
+from waterfill.evaluation.sample_split import Draw
 from waterfill.plan import Plan
 from waterfill.training.manifest import Manifest
 
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """What came of training once more.
+    """The result of training a codec again.
 
     Attributes
     ----------
     identical : bool
-        Whether the codes of the rows that both were trained on are the same.
+        Whether both codecs encode the training rows identically.
     differences : tuple of str
-        What is not as the manifest says, in words; versions too, which need not matter.
+        Differences from the manifest in words, including versions, which may be harmless.
     codec : Codec
-        The new one.
+        The new codec.
     """
 
     identical: bool
@@ -33,16 +33,16 @@ class Reproduction:
 
 
 def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reproduction:
-    """Train a codec as a manifest says, and compare.
+    """Train a codec again as its manifest says, and compare the two.
 
     Parameters
     ----------
     manifest : Manifest or Codec
-        The record, or a codec that carries it.
+        The manifest, or a codec that has one.
     x : array_like, shape (n, d)
-        The same vectors: those that `Codec.train` got, or the sample that `optimize` got.
+        The same vectors that `Codec.train`, or `optimize`, was called with.
     queries : array_like, shape (m, d), optional
-        The same queries, where there were some.
+        The same queries, if there were any.
 
     Returns
     -------
@@ -51,53 +51,55 @@ def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reprod
     Raises
     ------
     ValueError
-        If what is given is of another shape than the manifest says, or centroids had been given to
-        train with.
+        If `x` or `queries` does not have the shape in the manifest, or the codec was trained with
+        given centroids, which the manifest does not contain.
     TypeError
         If an argument has the wrong type.
     """
     if isinstance(manifest, Codec):
         if manifest.manifest is None:
-            raise ValueError("manifest: the codec has none; it is of a file before format 1.3")
+            raise ValueError("manifest: the codec has none; its file has a format before 1.3")
         manifest = manifest.manifest
     if not isinstance(manifest, Manifest):
         raise TypeError(f"manifest must be a waterfill.Manifest, got {type(manifest).__name__}")
     rows = Rows(x, "x", manifest.d)
-    asked = None if queries is None else Rows(queries, "queries", manifest.d)
+    query_rows = None if queries is None else Rows(queries, "queries", manifest.d)
     if manifest.training["cells"] is None:
-        raise ValueError("manifest: centroids were given to train with, and it has none of them")
-    draw = _draw(manifest)
-    given = manifest.queries_sha256 is not None if draw is None else draw.queries > 0
-    if given != (asked is not None):
         raise ValueError(
-            "queries were given at first: give the same ones"
-            if given
-            else "queries: none were given at first: leave them out"
+            "manifest: the codec was trained with given centroids, which are not in its manifest"
+        )
+    draw = _draw(manifest)
+    had_queries = manifest.queries_sha256 is not None if draw is None else draw.queries > 0
+    if had_queries != (query_rows is not None):
+        raise ValueError(
+            "queries: the codec was trained with queries; pass the same ones"
+            if had_queries
+            else "queries: the codec was trained without queries; leave them out"
         )
     if draw is None:
         _require_rows(rows, manifest.rows)
         codec = _train(manifest, x, queries)
     else:
         _require_rows(rows, draw.rows)
-        if asked is not None and asked.n != draw.queries:
-            raise ValueError(f"queries has {asked.n} rows; the codec was made with {draw.queries}")
-        codec = _train(manifest, draw.stored_rows(rows), draw.training_rows(asked))
-    made = codec.manifest
-    assert made is not None
-    identical = made.codes_sha256 == manifest.codes_sha256
-    return Reproduction(identical, tuple(_differences(manifest, made)), codec)
+        if query_rows is not None and query_rows.n != draw.queries:
+            raise ValueError(f"queries has {query_rows.n} rows, expected {draw.queries}")
+        codec = _train(manifest, draw.stored_rows(rows), draw.training_rows(query_rows))
+    reproduced = codec.manifest
+    assert reproduced is not None
+    identical = reproduced.codes_sha256 == manifest.codes_sha256
+    return Reproduction(identical, tuple(_differences(manifest, reproduced)), codec)
 
 
 def _draw(manifest: Manifest) -> Draw | None:
     try:
         return None if manifest.draw is None else Draw(**manifest.draw)
     except TypeError:
-        raise ValueError(f"manifest: draw={manifest.draw!r} is not one of this release") from None
+        raise ValueError(f"manifest: draw={manifest.draw!r} is unknown to this release") from None
 
 
-def _require_rows(rows: Rows, wanted: int) -> None:
-    if rows.n != wanted:
-        raise ValueError(f"x has {rows.n} rows; the codec was made of {wanted}")
+def _require_rows(rows: Rows, expected: int) -> None:
+    if rows.n != expected:
+        raise ValueError(f"x has {rows.n} rows, expected {expected}")
 
 
 def _train(manifest: Manifest, x: Any, queries: Any) -> Codec:
@@ -107,7 +109,7 @@ def _train(manifest: Manifest, x: Any, queries: Any) -> Codec:
 
 
 def plan_like(plan: dict[str, Any], analysis: Analysis) -> Plan:
-    """Make a plan of other data as a manifest's `plan` says."""
+    """Make a plan for other data with the parameters of a manifest's `plan`."""
     if plan["maker"] == "waterfill":
         return Plan.waterfill(analysis, plan["code_bytes"], plan["weighting"])
     high, kept = plan["high"] / analysis.d, plan["kept"] / analysis.d
@@ -116,11 +118,13 @@ def plan_like(plan: dict[str, Any], analysis: Analysis) -> Plan:
 
 
 def _differences(then: Manifest, now: Manifest) -> list[str]:
-    names = {"data_sha256": "the vectors are others", "queries_sha256": "the queries are others"}
-    found = [words for name, words in names.items() if getattr(then, name) != getattr(now, name)]
+    names = {"data_sha256": "the vectors differ", "queries_sha256": "the queries differ"}
+    differences = [
+        words for name, words in names.items() if getattr(then, name) != getattr(now, name)
+    ]
     for name in ("version", "numpy"):
         before, after = getattr(then, name), getattr(now, name)
         if before != after:
-            what = "waterfill" if name == "version" else "NumPy"
-            found.append(f"{what} was {before} and is {after}")
-    return found
+            package = "waterfill" if name == "version" else "NumPy"
+            differences.append(f"{package} was {before} and is {after}")
+    return differences

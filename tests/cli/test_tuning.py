@@ -95,7 +95,7 @@ def test_reproduce(run, made, base_64):
     assert said == {"identical": True, "differences": []}
     np.save(run.directory / "other.npy", base_64[1:2001])
     done = run("reproduce", made / "codec.wf", "other.npy", code=3)
-    assert "the vectors are others" in " ".join(done.out.split())
+    assert "the vectors differ" in " ".join(done.out.split())
     info = run("info", made / "codec.wf", "--json").document
     for document in (info, info["manifest"]):
         (run.directory / "manifest.json").write_text(json.dumps(document))

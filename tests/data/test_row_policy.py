@@ -236,7 +236,7 @@ def test_all_or_nothing(trained, clustered, kind):
         assert index.quarantine.n == 0
 
     for policy in ("raise", "drop", "quarantine"):
-        with pytest.raises(ValueError, match="ids: 39 of them for 40 vectors"):
+        with pytest.raises(ValueError, match="ids: expected 40 ids, one per vector, got 39"):
             index.add_with_ids(x, np.arange(39), policy=policy)
         unchanged()
     for policy, reads in (("drop", 1), ("quarantine", 2)):

@@ -53,28 +53,32 @@ def test_lists_are_spelt_as_faiss_spells_them(nlist):
 @pytest.mark.parametrize(
     ("text", "why", "at"),
     [
-        ("", "'' where WF and a number of bytes is wanted", 0),
-        ("PQ48", "'PQ48' where WF", 0),
-        ("wf48", "'wf48' where WF", 0),
-        ("WF", "'WF' where WF and a number", 0),
+        ("", "expected WF and a number of bytes, got ''", 0),
+        ("PQ48", "expected WF and a number of bytes, got 'PQ48'", 0),
+        ("wf48", "expected WF and a number of bytes, got 'wf48'", 0),
+        ("WF", "expected WF and a number of bytes, got 'WF'", 0),
         ("WF0", "'WF0' needs at least 1 byte", 0),
-        ("WF-4", "'WF-4' where WF", 0),
-        ("WF48 ", "'WF48 ' where WF", 0),
-        ("WF٤٨", "where WF", 0),  # digits, but not ASCII
-        ("IVF1024", "it ends where WF and a number of bytes is wanted", 7),
-        ("IVF1024,PQ48", "'PQ48' where WF", 8),
+        ("WF-4", "expected WF and a number of bytes, got 'WF-4'", 0),
+        ("WF48 ", "expected WF and a number of bytes, got 'WF48 '", 0),
+        ("WF٤٨", "expected WF and a number of bytes, got 'WF٤٨'", 0),  # digits, but not ASCII
+        ("IVF1024", "expected WF and a number of bytes, got the end", 7),
+        ("IVF1024,PQ48", "expected WF and a number of bytes, got 'PQ48'", 8),
         ("IVF0,WF48", "'IVF0' needs at least 1 list", 0),
         ("IDMap2,IVF8_HNSW1,WF4", "'IVF8_HNSW1' needs at least 2 links", 7),
-        ("WF48,IVF8", "'IVF8' where Refine(fp16), Refine(int8), or the end is wanted", 5),
-        ("WF48,Refine(PQ8)", "'Refine(PQ8)' where Refine(fp16)", 5),
-        ("WF48,RFlat,RFlat", "'RFlat' where the end is wanted", 11),
-        ("IVF8,IDMap,WF4", "'IDMap' where WF", 5),
-        ("WF48,", "'' where Refine", 5),
-        ("OPQ16,WF48", "'OPQ16' where WF", 0),
+        ("WF48,IVF8", "expected Refine(fp16), Refine(int8) or the end, got 'IVF8'", 5),
+        (
+            "WF48,Refine(PQ8)",
+            "expected Refine(fp16), Refine(int8) or the end, got 'Refine(PQ8)'",
+            5,
+        ),
+        ("WF48,RFlat,RFlat", "expected the end, got 'RFlat'", 11),
+        ("IVF8,IDMap,WF4", "expected WF and a number of bytes, got 'IDMap'", 5),
+        ("WF48,", "expected Refine(fp16), Refine(int8) or the end, got ''", 5),
+        ("OPQ16,WF48", "expected WF and a number of bytes, got 'OPQ16'", 0),
     ],
 )
 def test_wrong_strings_are_shown_where_and_how(text, why, at):
-    with pytest.raises(ValueError, match="wanted: ") as caught:
+    with pytest.raises(ValueError, match="\nexpected: ") as caught:
         parse(text)
     lines = str(caught.value).split("\n")
     assert why in lines[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import trained
 
 import waterfill as wf
 
@@ -35,15 +35,15 @@ def x(base: NDArray[np.float32]) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def make(x: NDArray[np.float32]) -> Make:
     """Return an index of some kind with the first n vectors; every kind is trained once."""
-    trained: dict[str, Any] = {}
+    empty: dict[str, Any] = {}
 
     def make(kind: str = "WF16", n: int = 1000) -> Any:
-        if kind not in trained:
-            trained[kind] = wf.index_factory(D, kind)
-            trained[kind].train(x)
-            if isinstance(trained[kind], wf.IndexIVF):
-                trained[kind].nprobe = 8
-        index = copy.deepcopy(trained[kind])
+        if kind not in empty:
+            empty[kind] = wf.index_factory(D, kind)
+            empty[kind].train(x)
+            if isinstance(empty[kind], wf.IndexIVF):
+                empty[kind].nprobe = 8
+        index = copy.deepcopy(empty[kind])
         if kind.startswith("IDMap"):
             index.add_with_ids(x[:n], np.arange(n) + 5000)
         else:
@@ -146,8 +146,7 @@ def test_a_change_is_followed_in_place(make: Make, x: NDArray[np.float32], kind:
 
 def test_ids_of_its_own_and_none_again(x: NDArray[np.float32]) -> None:
     """What FAISS holds stays alive when the copy gets an IndexIDMap2 around it (no cells)."""
-    plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=16)
-    index = wf.IndexFlat(wf.Codec.train(x, plan, cells=0), "l2")
+    index = wf.IndexFlat(trained.trained(x, 16, cells=0), "l2")
     composite = faiss.IndexShards(D)
     composite.add_shard(index)
     index.add_with_ids(x[:300], np.arange(300) + 40)
@@ -240,7 +239,7 @@ def test_an_error_has_its_reason_in_a_warning() -> None:
         _ = index.this
 
 
-# Passing for an IndexIDMap2.
+# An index with its own ids is an IndexIDMap2 for isinstance.
 
 
 @pytest.mark.parametrize("kind", ["IDMap2,WF16", "IDMap,IVF8,WF16"])
@@ -279,24 +278,10 @@ def test_an_empty_id_map_stays_one_in_a_file(make: Make, x: NDArray[np.float32])
         np.testing.assert_array_equal(made.search(x[:5], 1)[1][:, 0], np.arange(5) + 9)
 
 
-# Without FAISS.
-
-WITHOUT = """
-import sys
-sys.modules["faiss"] = None
-import numpy as np
-import waterfill as wf
-index = wf.index_factory(8, "IDMap2,WF4")
-index.train(np.random.default_rng(0).standard_normal((500, 8)))
-assert type(index) is index.__class__ is wf.IndexFlat
-try:
-    index.this
-except ImportError as error:
-    print(error)
-"""
-
-
-def test_without_faiss() -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert 'pip install "waterfill[faiss]"' in done.stdout
+def test_without_faiss(x: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    index = wf.index_factory(D, "IDMap2,WF4")
+    index.train(x)
+    assert type(index) is index.__class__ is wf.IndexFlat
+    with pytest.raises(ImportError, match=r'pip install "waterfill\[faiss\]"'):
+        _ = index.this

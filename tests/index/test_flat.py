@@ -1,3 +1,5 @@
+"""IndexFlat: scores, two-stage search, operations beside FAISS's, and concurrent additions."""
+
 from __future__ import annotations
 
 import copy
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import trained
 from support.numpy_reference import Reference
 
 import waterfill as wf
@@ -17,7 +20,7 @@ METRICS = ("ip", "l2")
 
 
 def exhaustive(index: wf.IndexFlat) -> wf.IndexFlat:
-    """Every vector becomes a candidate."""
+    """Make every vector a candidate."""
     index.refine_factor = 10**6
     return index
 
@@ -46,11 +49,12 @@ def test_search_is_the_documented_score(small_codec, clustered, metric):
     assert (np.diff(distances, axis=1) * (1 if metric == "l2" else -1) >= 0).all()
 
 
-def test_constant_norm_l2_is_the_documented_score(codec, base, queries):
+def test_constant_norm_l2_is_the_documented_score(codec_64, base_64, queries_64):
+    codec, base, queries = codec_64, base_64[:2000], queries_64[:50]
     assert codec.plan.constant_norm == pytest.approx(1, abs=1e-3)
     scores = Reference.of(codec).scores(queries, codec.encode(base), "l2")
     index = filled(codec, base, "l2")
-    assert index.bytes_per_vector == codec.code_size + 1
+    assert index.bytes_per_vector == len(codec.plan.groups) + 2
     distances, labels = exhaustive(index).search(queries, 10)
     np.testing.assert_allclose(distances, np.take_along_axis(scores, labels, axis=1), atol=1e-4)
     np.testing.assert_allclose(distances, np.sort(scores, axis=1)[:, :10], atol=1e-4)
@@ -58,7 +62,7 @@ def test_constant_norm_l2_is_the_documented_score(codec, base, queries):
 
 def test_cosine_is_inner_product_of_normalised_vectors(clustered):
     x, q = clustered[:2000], clustered[2000:2050]
-    c = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x, normalize=True), code_bytes=8))
+    c = trained.trained(x, 8, normalize=True)
     distances, labels = exhaustive(filled(c, x * 7, "cosine")).search(q * 3, 5)
     unit = q / np.linalg.norm(q, axis=1, keepdims=True)
     scores = Reference.of(c).scores(unit, c.encode(x), "ip")
@@ -70,9 +74,8 @@ def test_cosine_is_inner_product_of_normalised_vectors(clustered):
 def test_cosine_needs_unit_vectors_and_l2_needs_lengths(small_codec, clustered):
     with pytest.raises(ValueError, match=r"metric cosine needs.*set normalize"):
         wf.IndexFlat(small_codec, "cosine")
-    plan = wf.Plan.waterfill(wf.analyze(clustered, normalize=True), code_bytes=4)
     with pytest.raises(ValueError, match="needs the metric cosine"):
-        wf.IndexFlat(wf.Codec.train(clustered, plan), "l2")
+        wf.IndexFlat(trained.trained(clustered, 4, normalize=True), "l2")
 
 
 def test_zero_vectors_under_cosine_have_no_similarity(codec, base):
@@ -243,8 +246,8 @@ def test_searches_beside_additions_see_whole_batches(small_codec, clustered):
 
     def search() -> None:
         try:
-            while index.ntotal < 40 * 500:
-                labels = exhaustive(index).search(clustered[:1], 20_000)[1]
+            while index.ntotal < 30 * 200:
+                labels = exhaustive(index).search(clustered[:1], 6000)[1]
                 sizes.append(int((labels >= 0).sum()))
         except Exception as error:
             errors.append(error)
@@ -252,12 +255,12 @@ def test_searches_beside_additions_see_whole_batches(small_codec, clustered):
     workers = [threading.Thread(target=search) for _ in range(3)]
     for worker in workers:
         worker.start()
-    for _ in range(40):
-        index.add(clustered[:500])
+    for _ in range(30):
+        index.add(clustered[:200])
     for worker in workers:
         worker.join(60)
     assert not errors
-    assert all(size % 500 == 0 for size in sizes)
+    assert all(size % 200 == 0 for size in sizes)
 
 
 def test_any_memory_layout_is_read(small_codec, clustered):

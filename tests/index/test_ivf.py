@@ -9,6 +9,7 @@ import threading
 import faiss
 import numpy as np
 import pytest
+from support import trained
 
 import waterfill as wf
 
@@ -17,15 +18,14 @@ NLIST = 24
 
 
 def exhaustive(index: wf.IndexFlat | wf.IndexIVF) -> wf.IndexFlat | wf.IndexIVF:
-    """Every vector that is looked at becomes a candidate."""
+    """Make every vector of the probed lists a candidate."""
     index.refine_factor, index.prune_sigma = 10**6, float("inf")
     return index
 
 
 @pytest.fixture(scope="module")
 def ivf_codec(clustered) -> wf.Codec:
-    plan = wf.Plan.waterfill(wf.analyze(clustered), code_bytes=8)
-    return wf.Codec.train(clustered, plan, cells=NLIST)
+    return trained.trained(clustered, 8, cells=NLIST)
 
 
 def filled(codec: wf.Codec, x: np.ndarray, metric: str = "ip", **kwargs) -> wf.IndexIVF:
@@ -261,9 +261,9 @@ def test_what_is_refused(ivf_codec, clustered):
         (lambda: wf.IndexIVF(recipe, 0), ValueError, "nlist=0"),
         (lambda: wf.IndexIVF(recipe, 70_000), ValueError, "nlist=70000 must be at most 65536"),
         (lambda: wf.IndexIVF(recipe, 2.0), TypeError, "nlist must be an int"),
-        (lambda: wf.IndexIVF(ivf_codec, 5), ValueError, "codec has 24 cells, nlist=5"),
+        (lambda: wf.IndexIVF(ivf_codec, 5), ValueError, "codec has 24 cells, expected nlist=5"),
         (lambda: wf.IndexIVF("PQ", 5), TypeError, "codec must be"),
-        (lambda: wf.IndexIVF(recipe, 6, wrong), ValueError, "quantizer has 5 vectors"),
+        (lambda: wf.IndexIVF(recipe, 6, wrong), ValueError, "quantizer has 5 vectors, expected"),
         (lambda: wf.IndexIVF(recipe, 6, "HNSW"), TypeError, "quantizer must be a faiss.Index"),
         (lambda: wf.IndexIVF(recipe, 6, faiss.IndexFlatL2(4)), ValueError, "4 dimensions"),
         (lambda: wf.IndexIVF(recipe, 6).add(clustered), wf.NotTrainedError, "call train"),
@@ -324,10 +324,9 @@ def test_what_is_kept_of_a_filter_follows_the_index(ivf_codec, clustered):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_candidates_left_out_are_not_missed(base, queries, metric):
-    plan = wf.Plan.waterfill(wf.analyze(base), code_bytes=24)
-    index = wf.IndexIVF(plan, 16, metric=metric)
-    index.train(base)
+def test_candidates_left_out_are_not_missed(base_64, queries_64, metric):
+    base, queries = base_64, queries_64
+    index = wf.IndexIVF(trained.trained(base, 16, cells=16), 16, metric=metric)
     index.add(base)
     index.nprobe, index.prune_sigma, index.refine_factor = 16, float("inf"), 60
     flat = wf.IndexFlat(index.codec, metric)  # which scores all candidates in full

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import trained
 
 import waterfill as wf
 from waterfill import _core
@@ -17,8 +18,8 @@ def gaussian(rng: np.random.Generator, n: int, spread: np.ndarray) -> np.ndarray
     return (rng.standard_normal((n, len(spread))) * spread).astype("f4")
 
 
-def recall(found: np.ndarray, wanted: np.ndarray) -> float:
-    pairs = zip(found, wanted, strict=True)
+def recall(found: np.ndarray, truth: np.ndarray) -> float:
+    pairs = zip(found, truth, strict=True)
     return float(np.mean([len(set(a) & set(b)) / len(b) for a, b in pairs]))
 
 
@@ -36,7 +37,7 @@ def codecs():
     x = gaussian(rng, 2500, np.geomspace(2, 0.2, 40)) + 0.2
     analysis = wf.analyze(x)
     plans = [wf.Plan.waterfill(analysis, code_bytes=m) for m in (1, 2, 3, 8, 9, 16, 33)]
-    return [wf.Codec.train(x, plan) for plan in plans]
+    return [trained.train(x, plan) for plan in plans]
 
 
 @pytest.mark.filterwarnings("ignore:x. .* cut off")

@@ -31,7 +31,7 @@ def run(section: str, names: dict[str, Any]) -> list[Any]:
 
 @pytest.fixture
 def names(base: NDArray[np.float32], vector_of: Vectors) -> dict[str, Any]:
-    return {"wf": wf, "sample": base, "texts": named(range(TEXTS))}
+    return {"wf": wf, "sample": base[:2000], "texts": named(range(TEXTS))}
 
 
 @pytest.mark.filterwarnings("ignore::waterfill.FaissCopyWarning")

@@ -1,4 +1,4 @@
-"""Stock FAISS indexes made by `to_faiss`, taken apart and checked against the documented score."""
+"""Exported indexes, taken apart and checked against the documented score."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from support import trained
 from support.numpy_reference import Reference
 
 import waterfill as wf
@@ -30,7 +31,7 @@ def overlap(found: np.ndarray, exact: np.ndarray) -> float:
 
 def empty(x: np.ndarray, metric: str, code_bytes: int, cells: int = 0) -> wf.IndexFlat:
     plan = wf.Plan.waterfill(wf.analyze(x, normalize=metric == "cosine"), code_bytes=code_bytes)
-    return wf.IndexFlat(wf.Codec.train(x, plan, cells=cells, effort="fast"), metric)
+    return wf.IndexFlat(trained.train(x, plan, cells=cells, effort="fast"), metric)
 
 
 def filled(x: np.ndarray, metric: str, code_bytes: int, cells: int = 0) -> wf.IndexFlat:
@@ -48,14 +49,14 @@ class Parts:
     codes: np.ndarray
 
 
-def place(have: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return where each of the wanted ids stands."""
-    order = np.argsort(have, kind="stable")
-    return order[np.searchsorted(have[order], wanted)]
+def positions(ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the position of each key in `ids`."""
+    order = np.argsort(ids, kind="stable")
+    return order[np.searchsorted(ids[order], keys)]
 
 
 def take_apart(made: object, ids: np.ndarray | None = None) -> Parts:
-    """Without ids, by rising id."""
+    """Return the parts of an export, codes in the order of `ids`, by default ascending."""
     mapped = isinstance(made, faiss.IndexIDMap2)
     inner = faiss.downcast_index((faiss.downcast_index(made.index) if mapped else made).index)
     pq = inner.pq
@@ -73,11 +74,11 @@ def take_apart(made: object, ids: np.ndarray | None = None) -> Parts:
     else:
         stored = faiss.vector_to_array(inner.codes).reshape(made.ntotal, pq.M)
         found = faiss.vector_to_array(made.id_map) if mapped else np.arange(made.ntotal)
-    return Parts(inner, books, stored[place(found, np.sort(found) if ids is None else ids)])
+    return Parts(inner, books, stored[positions(found, np.sort(found) if ids is None else ids)])
 
 
-def everywhere(made: object) -> object:
-    """Let it look at all lists."""
+def probe_all_lists(made: object) -> object:
+    """Set `nprobe` to the number of lists, where there are lists."""
     inner = take_apart(made).inner
     if isinstance(inner, faiss.IndexIVFPQ):
         inner.nprobe = inner.nlist
@@ -85,9 +86,9 @@ def everywhere(made: object) -> object:
 
 
 def documented(index: wf.IndexFlat, parts: Parts, queries: np.ndarray, offsets: bool) -> np.ndarray:
-    """The score of every query and vector, from the codec's arrays and two things of the file.
+    """The score of every query and vector, from the codec's arrays and two parts of the file.
 
-    Those are the one scale of all directions, and what the last byte stands for.
+    These are the common scale of all directions, and the values of the last byte.
     """
     reference = Reference.of(index.codec)
     codes = index.codes()
@@ -105,24 +106,24 @@ def documented(index: wf.IndexFlat, parts: Parts, queries: np.ndarray, offsets: 
 
 
 def common_scale(reference: Reference, parts: Parts) -> float:
-    """What directions are multiplied by: from the book of a group without second bytes."""
+    """The factor of all directions, from the codebook of a group without second bytes."""
     second = {column for rest in reference.rests for column in rest}
-    parted = [second.isdisjoint(range(s.start, s.stop)) for s in reference.slices()]
-    g = parted.index(True)
-    own = reference.slices()[g]
-    have = parts.books[g, :, : own.stop - own.start].astype(np.float64)
-    want = (reference.books[own] / reference.weights[own, None]).T
-    have, want = have - have.mean(axis=0), want - want.mean(axis=0)
-    return float((have * want).sum() / (want * want).sum())
+    without_second = [second.isdisjoint(range(s.start, s.stop)) for s in reference.slices()]
+    g = without_second.index(True)
+    rows = reference.slices()[g]
+    exported = parts.books[g, :, : rows.stop - rows.start].astype(np.float64)
+    native = (reference.books[rows] / reference.weights[rows, None]).T
+    exported, native = exported - exported.mean(axis=0), native - native.mean(axis=0)
+    return float((exported * native).sum() / (native * native).sum())
 
 
 def check_scores(index: wf.IndexFlat, made: object, queries: np.ndarray) -> None:
     ids = index.ids()
-    parts = take_apart(everywhere(made), ids)
+    parts = take_apart(probe_all_lists(made), ids)
     offsets = parts.codes.shape[1] > index.codec._core.groups
     want = documented(index, parts, queries, offsets)
     distances, found = made.search(queries, index.ntotal)
-    got = np.stack([d[place(f, ids)] for d, f in zip(distances, found, strict=True)])
+    got = np.stack([d[positions(f, ids)] for d, f in zip(distances, found, strict=True)])
     # Relative to the score, or where terms cancel out to a twentieth of the largest.
     size = np.abs(want).max(axis=1, keepdims=True)
     assert (np.abs(got - want) <= 1e-4 * np.maximum(np.abs(want), 0.05 * size)).all()

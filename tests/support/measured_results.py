@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import waterfill as wf
-from waterfill.evaluation.recall_forecast import Expected
-from waterfill.optimizer.estimate import Estimate
+from waterfill.evaluation.recall_extrapolation import Expected
+from waterfill.optimizer.resource_estimate import Estimate
 from waterfill.optimizer.result import Result
 from waterfill.optimizer.trial import Trial, TrialSettings
 

@@ -20,8 +20,8 @@ from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.evaluation.ground_truth import true_neighbours
-from waterfill.evaluation.recall_forecast import curve
-from waterfill.evaluation.split import Draw, Split
+from waterfill.evaluation.recall_extrapolation import curve
+from waterfill.evaluation.sample_split import Draw, Split
 from waterfill.index.flat import IndexFlat
 from waterfill.reproduction import plan_like
 from waterfill.training.cells import FEWEST_QUERIES

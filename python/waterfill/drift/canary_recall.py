@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from waterfill._util.validation import Metric, as_positive_int
 from waterfill.drift.policy import Cost
-from waterfill.evaluation.recall_forecast import follow
+from waterfill.evaluation.recall_extrapolation import extrapolate
 
 Shares = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class CanaryRecall:
         gap = float(plain[0] + certain * beyond[0])
         deviations = float(plain[1:].std()), certain * error, _MODEL * gap, _OTHER
         width = _WIDTH * float(np.linalg.norm(deviations))
-        now = float(follow(self.sizes, self.frozen.mean(axis=1, dtype=np.float64), n))
+        now = float(extrapolate(self.sizes, self.frozen.mean(axis=1, dtype=np.float64), n))
         return Cost(
             now, min(max(now + gap, 0.0), 1.0), gap, gap - width, gap + width, n, True,
             _BARE if baseline is None else _FULL,
@@ -114,7 +114,7 @@ class CanaryRecall:
             np.column_stack([shares.mean(axis=1), shares[:, drawn].mean(axis=2)])
             for shares in (self.frozen.astype(np.float64), self.retrained.astype(np.float64))
         ]
-        frozen, retrained = (follow(self.sizes, each, n) for each in means)
+        frozen, retrained = (extrapolate(self.sizes, each, n) for each in means)
         return means[1][-1] - means[0][-1], retrained - frozen
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, found by brute force."""
+"""Ground truth: exact nearest neighbours by brute force."""
 
 from __future__ import annotations
 
@@ -15,7 +15,20 @@ _BLOCK = 4096
 
 
 def true_neighbours(base: FloatRows, queries: FloatRows, metric: Metric, k: int) -> Neighbours:
-    """Find the k nearest rows of `base` for each query, exactly: int64 (m, k), best first."""
+    """Find the k nearest rows of `base` for each query by exact search.
+
+    Parameters
+    ----------
+    base : float32 (n, d)
+    queries : float32 (m, d)
+    metric : {'ip', 'l2', 'cosine'}
+    k : int
+
+    Returns
+    -------
+    int64 (m, min(n, k))
+        Row numbers, nearest first.
+    """
     nearest = Nearest(queries, metric, k)
     for first in range(0, len(base), _BLOCK):
         nearest.add(base[first : first + _BLOCK], first)
@@ -23,7 +36,7 @@ def true_neighbours(base: FloatRows, queries: FloatRows, metric: Metric, k: int)
 
 
 class Nearest:
-    """The k nearest rows of each query, of rows that come block by block."""
+    """Exact search over rows that arrive block by block."""
 
     def __init__(self, queries: FloatRows, metric: Metric, k: int) -> None:
         self._metric, self._k = metric, k
@@ -32,13 +45,13 @@ class Nearest:
         self._ids = np.empty((len(queries), 0), np.int64)
 
     def add(self, block: FloatRows, first: int) -> None:
-        """Look at rows, which are numbered from `first` on."""
+        """Compare a block of rows, numbered from `first`."""
         rows = _core.normalize_rows(block) if self._metric == "cosine" else block
-        own = self._queries @ rows.T
+        products = self._queries @ rows.T
         if self._metric == "l2":
-            own = 2 * own - np.square(rows).sum(axis=1)
-        numbers = np.tile(np.arange(first, first + len(rows)), (len(own), 1))
-        scores, ids = np.hstack([self._scores, own]), np.hstack([self._ids, numbers])
+            products = 2 * products - np.square(rows).sum(axis=1)
+        numbers = np.tile(np.arange(first, first + len(rows)), (len(products), 1))
+        scores, ids = np.hstack([self._scores, products]), np.hstack([self._ids, numbers])
         if scores.shape[1] > self._k:
             best = np.argpartition(-scores, self._k - 1, axis=1)[:, : self._k]
             scores = np.take_along_axis(scores, best, 1)
@@ -46,6 +59,6 @@ class Nearest:
         self._scores, self._ids = scores, ids
 
     def ids(self) -> Neighbours:
-        """Return their numbers, int64 (m, k), best first."""
+        """Return the row numbers, int64 (m, k), nearest first."""
         order = np.argsort(-self._scores, axis=1, kind="stable")
         return np.take_along_axis(self._ids, order, 1)

@@ -1,4 +1,4 @@
-"""The compressed equal of a FAISS index."""
+"""`compress`: make a compressed index from a FAISS index with full vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from waterfill.recipe import Recipe
 from waterfill.training.cells import Cells
 from waterfill.training.train import Effort, Judge
 
-_SAMPLE_ROWS = 65_536 + 256  # what training draws, and holds out
+_SAMPLE_ROWS = 65_536 + 256  # rows that training draws and holds out
 _BLOCK_BYTES = 16 << 20
 _ACCEPTED = "IndexFlat, IndexIVFFlat, IndexHNSWFlat, or IndexIDMap or IndexIDMap2 over one of them"
 
@@ -36,23 +36,24 @@ def compress(
     seed: int = 0,
     effort: Effort = "balanced",
 ) -> IndexFlat | IndexIVF:
-    """Compress a FAISS index that holds whole vectors: same ids, same metric.
+    """Compress a FAISS index that stores full vectors; ids and metric stay the same.
 
-    Vectors are read where they lie, a block at a time; memory beyond the new index is a sample to
-    train on and a block. `index` is not changed, and may be deleted afterwards.
+    The vectors are read block by block, without a copy of all of them: beyond the new index,
+    memory is needed for a training sample and one block. `index` is not changed and may be deleted
+    afterwards.
 
     Parameters
     ----------
     index : faiss.IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexIDMap or IndexIDMap2
-        The last two over one of the others. Of a composite that also keeps whole vectors pass the
-        part that does, such as ``faiss.downcast_index(index.refine_index)``.
+        An IndexIDMap or IndexIDMap2 wraps one of the others. Of another composite, pass the part
+        that stores full vectors, such as ``faiss.downcast_index(index.refine_index)``.
     code_bytes : int
-        Bytes of a code, 1 to d; a byte for the scale comes on top.
+        Bytes per code, 1 to d, without the byte for the scale.
     plan : Plan, optional
-        Instead of `code_bytes`.
+        Used instead of `code_bytes`.
     nlist : int, optional
-        Make an IndexIVF of so many lists. An IndexIVFFlat gives an IndexIVF with its centroids and
-        `nprobe`; its lists cannot be changed.
+        Make an IndexIVF with this number of lists. An IndexIVFFlat always becomes an IndexIVF with
+        the same lists, centroids and `nprobe`.
     refine : optional
         As for `IndexFlat` and `IndexIVF`.
     queries : array_like, shape (m, d), optional
@@ -63,29 +64,31 @@ def compress(
     Returns
     -------
     IndexFlat or IndexIVF
-        Ids are explicit for IndexIDMap and IndexIDMap2, and for an IndexIVFFlat whose ids are not
+        With explicit ids for IndexIDMap and IndexIDMap2, and for an IndexIVFFlat whose ids are not
         0 to n - 1.
 
     Raises
     ------
     TypeError
-        For another kind of index.
+        If `index` is of another kind.
     ValueError
-        For another metric than inner product and L2, an index without vectors, or one with a NaN
-        or an infinity; for more bytes than dimensions, or more lists than vectors.
+        If the metric is neither inner product nor L2, the index has no vectors or one with a NaN
+        or an infinity, or there are more bytes than dimensions or more lists than vectors.
     """
     source = _source(index)
     metric = _metric(index)
-    faiss = loaded_faiss()  # one of its indexes was given
+    faiss = loaded_faiss()  # loaded, as `index` is one of its objects
     if source.n == 0:
-        raise ValueError("index has no vectors; there is nothing to train on")
+        raise ValueError("index has no vectors; add vectors to it before it is compressed")
     if plan is not None and not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
     if plan is not None and plan.d != source.d:
-        raise ValueError(f"plan has {plan.d} dimensions, the index {source.d}")
+        raise ValueError(f"plan has {plan.d} dimensions, expected {source.d} as in the index")
     lists = source.lists
     if lists is not None and nlist is not None:
-        raise ValueError(f"nlist={nlist}: an IndexIVFFlat keeps its {lists.nlist} lists")
+        raise ValueError(
+            f"nlist={nlist}: an IndexIVFFlat keeps its {lists.nlist} lists; leave nlist out"
+        )
     if nlist is not None and as_nlist(nlist) > source.n:
         raise ValueError(f"nlist={nlist} must be at most the {source.n} vectors of the index")
     cells: Cells = "auto" if nlist is None else nlist
@@ -93,7 +96,7 @@ def compress(
     if lists is not None:
         nlist, quantizer = int(lists.nlist), faiss.clone_index(lists.quantizer)
         cells = quantizer.reconstruct_n(0, nlist)
-    codec = _learn(source.sample(seed), code_bytes, plan, seed, cells, queries, metric, effort)
+    codec = _train(source.sample(seed), code_bytes, plan, seed, cells, queries, metric, effort)
     made: IndexFlat | IndexIVF
     if nlist is None:
         made = IndexFlat(codec, metric, refine=refine)
@@ -110,7 +113,7 @@ def compress(
     return made
 
 
-def _learn(
+def _train(
     sample: FloatRows,
     code_bytes: int,
     plan: Plan | None,
@@ -135,14 +138,14 @@ def _metric(index: Any) -> Judge:
     if index.metric_type == faiss.METRIC_L2:
         return "l2"
     raise ValueError(
-        f"index has metric_type={index.metric_type}; waterfill has METRIC_INNER_PRODUCT (0) and "
-        "METRIC_L2 (1)"
+        f"index must have METRIC_INNER_PRODUCT (0) or METRIC_L2 (1), got "
+        f"metric_type={index.metric_type}"
     )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Vectors of a FAISS index, and their ids if it has ids other than positions."""
+    """Vectors of a FAISS index, and their ids unless they are positions."""
 
     n: int
     d: int
@@ -154,7 +157,7 @@ class _Source:
         return self.rows.index if isinstance(self.rows, _Lists) else None
 
     def sample(self, seed: int) -> FloatRows:
-        """Return all rows where they lie in one piece, else as many as training looks at."""
+        """Return all rows if they are contiguous, otherwise a sample for training."""
         return self.rows if isinstance(self.rows, np.ndarray) else self.rows.sample(seed)
 
     def blocks(self) -> Iterator[tuple[Ids | None, FloatRows]]:
@@ -165,7 +168,7 @@ class _Source:
 
 
 class _Lists:
-    """Vectors of an IndexIVFFlat, by label: by id if ids are 0 to n - 1, else list by list."""
+    """Vectors of an IndexIVFFlat, in order of id if ids are 0 to n - 1, else list by list."""
 
     def __init__(self, index: Any) -> None:
         self.index = index
@@ -175,15 +178,15 @@ class _Lists:
         self.n = sum(sizes)
         ids = [self._read_ids(number, size) for number, size in enumerate(sizes) if size]
         stored = np.concatenate([np.empty(0, dtype=np.int64), *ids])
-        # Where a label's vector lies: number of the list, and place in it.
+        # The location of each label's vector: its list, and its position there.
         self._list = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
         starts = np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
-        self._place = np.arange(self.n, dtype=np.int64) - starts
+        self._position = np.arange(self.n, dtype=np.int64) - starts
         self.ids: Ids | None = stored
         order = _inverse(stored)
         if order is not None:
             self.ids = None
-            self._list, self._place = self._list[order], self._place[order]
+            self._list, self._position = self._list[order], self._position[order]
 
     def __getitem__(self, part: slice) -> FloatRows:
         return self._gather(np.arange(self.n)[part])
@@ -201,7 +204,7 @@ class _Lists:
         for start, end in zip([0, *ends], ends, strict=False):
             chosen = order[start:end]
             with _Codes(self._invlists, int(lists[chosen[0]]), self.index.d) as rows:
-                out[chosen] = rows[self._place[labels[chosen]]]
+                out[chosen] = rows[self._position[labels[chosen]]]
         return out
 
     def _read_ids(self, number: int, size: int) -> Ids:
@@ -214,7 +217,7 @@ class _Lists:
 
 
 class _Codes:
-    """The rows of one inverted list, for as long as they are held."""
+    """Context manager for the rows of one inverted list."""
 
     def __init__(self, invlists: Any, number: int, d: int) -> None:
         self._invlists, self._number, self._d = invlists, number, d
@@ -231,21 +234,23 @@ class _Codes:
 
 
 def _inverse(ids: Ids) -> Ids | None:
-    """Return where each of 0 ... n - 1 stands in `ids`, or None if they are other numbers."""
+    """Return the position of each of 0 to n - 1 in `ids`, or None if they hold other numbers."""
     n = len(ids)
     if n and (ids.min() != 0 or ids.max() != n - 1):
         return None
-    place = np.full(n, -1, dtype=np.int64)
-    place[ids] = np.arange(n)
-    return place if (place >= 0).all() else None
+    positions = np.full(n, -1, dtype=np.int64)
+    positions[ids] = np.arange(n)
+    return positions if (positions >= 0).all() else None
 
 
 def _source(index: Any) -> _Source:
     faiss = loaded_faiss()
-    if faiss is None or not issubclass(type(index), faiss.Index):  # ours may pass for one
+    if faiss is None or not issubclass(
+        type(index), faiss.Index
+    ):  # isinstance is also true of our own indexes with ids
         raise TypeError(f"index must be a faiss {_ACCEPTED}, got {type(index).__name__}")
     index = faiss.downcast_index(index)
-    # By exact class: a subclass may lay its vectors out otherwise (Panorama).
+    # Exact classes only: a subclass may have another memory layout (Panorama).
     kind = type(index)
     if kind in (faiss.IndexIDMap, faiss.IndexIDMap2):
         inner = _source(index.index)
@@ -262,7 +267,7 @@ def _source(index: Any) -> _Source:
 
 
 def _flat_rows(index: Any) -> FloatRows:
-    """Return the vectors of a flat index where they lie."""
+    """Return the vectors of a flat index, without a copy."""
     faiss = loaded_faiss()
     n, d = int(index.ntotal), int(index.d)
     if n == 0:

@@ -1,4 +1,4 @@
-"""An index as a file of stock FAISS: the same codes, without FAISS's help."""
+"""`export_faiss`: write an index as a file of stock FAISS, without importing FAISS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from waterfill.training.train import QUARTERS
 _BLOCK_BYTES = 4 << 20
 # FAISS's bytes have a range a dimension, ours one a row.
 _ROW_TYPES = {"float32": "<f4", "float16": "<f2", "int8": "<f2"}
-_ALONE = 4.0  # distance of a centroid that nothing is nearest to, beside all offsets
+_ALONE = 4.0  # moves unused centroids of the offset byte away from every vector
 
 
 def export_faiss(
@@ -29,46 +29,46 @@ def export_faiss(
 ) -> None:
     """Write an index to a file that stock FAISS reads, without importing FAISS.
 
-    Codes are not made anew: an ``IndexPQ`` holds them, or where vectors are coded from the
-    centroids of cells an ``IndexIVFPQ``, behind an ``IndexPreTransform``; an ``IndexIDMap2`` holds
-    explicit ids. ``docs/faiss-export.md`` says what is where, and what FAISS's scores lose.
+    Vectors are not encoded again. The codes are stored in an ``IndexPQ``, or in an ``IndexIVFPQ``
+    if the codec has cells, behind an ``IndexPreTransform``; explicit ids are stored in an
+    ``IndexIDMap2``. ``docs/faiss-export.md`` describes the structure and the loss of recall.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
     path : str or path-like
-        The file appears under its name whole or not at all; an existing one is replaced.
+        The write is atomic; an existing file is replaced.
     offsets : bool
-        Give each code a byte more that makes up for most of what is lost, where that finds more
-        neighbours. Not for an L2 index that FAISS is to add to: it cannot give its own vectors such
-        offsets, and ranks them before the others.
+        Add a byte to each code that restores most of the lost recall, if it finds more neighbours.
+        Pass False for an L2 index that FAISS will add vectors to: FAISS cannot compute offsets, and
+        ranks its own vectors before all others.
     rows : bool
-        Write what `refine` keeps, too, in an ``IndexRefine``: float32 rows as they are, float16 and
-        int8 rows as float16. FAISS neither removes from such an index nor searches it by radius,
-        and its filters go one level deeper. An array of your own is never written.
+        Also write the rows of `refine`, in an ``IndexRefine``: float32 rows unchanged, float16 and
+        int8 rows as float16. FAISS can neither remove vectors from such an index nor search it by
+        radius, and its filters are nested one level deeper. Your own array is never written.
 
     Raises
     ------
     ValueError
-        If the codec has a score that FAISS cannot compute (a classic plan with `pq_multiplier`),
-        `path` has a null character, or an int8 row has values that float16 does not hold.
+        If the plan has a `pq_multiplier`, a score that FAISS cannot compute; if `path` has a null
+        character; or if an int8 row has values beyond the range of float16.
     TypeError
-        If `index` is not an index of waterfill.
+        If `index` is not a waterfill index.
     NotTrainedError
-        If it is not trained.
+        If `index` is not trained.
     OSError
-        What the file system says.
+        If the file cannot be written.
     """
     if not isinstance(index, Index):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
-    with index._writing:  # the codes are gone through more than once
+    with index._writing:  # the codes are read more than once
         source = Source(index, rows=rows)
         with whole_or_nothing(path) as file:
             _Export(source, offsets=offsets).write(Writer(file))
 
 
 class Source:
-    """What an export reads of an index."""
+    """The parts of an index that an export reads."""
 
     def __init__(self, index: Index, *, rows: bool = True) -> None:
         self._core = index._trained()
@@ -97,7 +97,7 @@ class Source:
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
-        """Return the codes of labels first to first + n - 1: in order of arrival, not by list."""
+        """Return the codes of labels first to first + n - 1, in order of insertion."""
         return self._core.codes(first, n)
 
     def ids(self, first: int, n: int) -> NDArray[np.int64]:
@@ -105,7 +105,7 @@ class Source:
         return self._core.ids(first, n)
 
     def rows(self) -> Iterator[NDArray[Any]]:
-        """Go through what is kept to refine with."""
+        """Iterate over the refinement rows in blocks."""
         assert self.row_type is not None
         step = max(1, _BLOCK_BYTES // (4 * self.d))
         for first in range(0, self.n, step):
@@ -121,13 +121,13 @@ class Source:
             yield block
 
     def blocks(self) -> Iterator[tuple[int, Codes]]:
-        """Go through all codes; yield first labels and codes."""
+        """Iterate over all codes in blocks: first label, codes."""
         for first in range(0, self.n, self._block):
             yield first, self.codes(first, min(self._block, self.n - first))
 
 
 class _Export:
-    """One export: what is measured first, and then written."""
+    """One export: measure the score correction, then write the file."""
 
     def __init__(self, source: Source, *, offsets: bool) -> None:
         self._source = source
@@ -152,7 +152,7 @@ class _Export:
         return len(self.space.books)
 
     def _survey(self) -> None:
-        """Count the vectors of each cell, and find all offsets."""
+        """Count the vectors of each cell, and compute all offsets."""
         source, decoder = self._source, self._source.decoder
         leaning = isinstance(self.correction.typical, Line)
         if self.correction.pays:
@@ -176,7 +176,7 @@ class _Export:
         return space
 
     def _stored(self, first: int, codes: Codes) -> Codes:
-        """Return the bytes that FAISS gets of codes."""
+        """Return the bytes that FAISS stores for codes."""
         groups = codes[:, : self._source.decoder.groups]
         if not self.correction.pays:
             return np.ascontiguousarray(groups)

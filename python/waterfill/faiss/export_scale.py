@@ -1,4 +1,4 @@
-"""A vector's scale as something to add: what FAISS's sums can hold of it.
+"""The scale of each vector as an additive offset, which FAISS's sums can hold.
 
 Scores need ``s <q, u_hat>`` with a scale s of each vector; a sum of table entries has one scale for
 all. Near neighbours have products close to a typical one, T, so that

@@ -1,4 +1,4 @@
-"""Indexes from a line of text, in the words of FAISS's ``index_factory``."""
+"""`index_factory`: indexes from a string in the style of FAISS's ``index_factory``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Refine = Literal["fp16", "int8", "flat"]
 
 GRAMMAR = """\
 [IDMap,|IDMap2,][IVF<lists>[_HNSW<links>],]WF<bytes>[,Refine(fp16)|,Refine(int8)|,Refine(flat)]
-  WF48                 48 bytes a vector, and one for its scale
-  WF48,Refine(fp16)    candidates are ranked again by float16 rows
+  WF48                 48 bytes per vector, and one for its scale
+  WF48,Refine(fp16)    candidates are re-ranked by float16 rows
   IVF1024,WF48         1,024 lists
   IVF65536_HNSW32,WF32 65,536 lists, found through a graph of 32 links (needs FAISS)
-  IDMap2,WF48          as FAISS spells an index with ids of your own"""
+  IDMap2,WF48          an index with explicit ids"""
 
 _REFINE: dict[str, Refine] = {
     "RFlat": "flat",
@@ -37,20 +37,20 @@ _HNSW_LINKS = 32
 
 @dataclass(frozen=True)
 class Description:
-    """What a factory string says.
+    """The content of a factory string.
 
     Attributes
     ----------
     code_bytes : int
         Bytes of a code, without the scale's.
     id_map : {'IDMap', 'IDMap2'} or None
-        Every waterfill index takes ids; with these they stay with their vectors from the first on.
+        Every waterfill index accepts ids; with these it has explicit ids from the start.
     nlist : int or None
-        Lists of an IndexIVF; None is an IndexFlat.
+        Number of lists of an IndexIVF; None for an IndexFlat.
     hnsw : int or None
-        Links of the graph that finds the lists.
+        Links of the HNSW graph that finds the lists.
     refine : {'fp16', 'int8', 'flat'} or None
-        Rows that are kept for ranking candidates again.
+        Rows that are kept for re-ranking candidates.
     """
 
     code_bytes: int
@@ -61,34 +61,34 @@ class Description:
 
 
 def parse(description: str) -> Description:
-    """Read a factory string.
+    """Parse a factory string.
 
     Raises
     ------
     TypeError
-        If it is no string.
+        If `description` is not a string.
     ValueError
-        If it is not of the grammar; the message shows where, and the grammar.
+        If it does not match the grammar; the message shows the position and the grammar.
     """
     if not isinstance(description, str):
         raise TypeError(f"description must be a str, got {type(description).__name__}")
-    left = _Parts(description)
-    id_map = left.take("IDMap2?")
-    cells = left.take(r"IVF(?P<lists>\d+)(?P<unit>[kM]?)(?P<graph>_HNSW(?P<links>\d*))?")
+    parts = _Parts(description)
+    id_map = parts.take("IDMap2?")
+    cells = parts.take(r"IVF(?P<lists>\d+)(?P<unit>[kM]?)(?P<graph>_HNSW(?P<links>\d*))?")
     nlist = None if cells is None else int(cells["lists"]) * _THOUSANDS[cells["unit"]]
     if cells is not None and nlist == 0:
-        raise left.wrong(cells[0], "needs at least 1 list")
+        raise parts.wrong(cells[0], "needs at least 1 list")
     hnsw = int(cells["links"] or _HNSW_LINKS) if cells is not None and cells["graph"] else None
     if cells is not None and hnsw is not None and hnsw < 2:
-        raise left.wrong(cells[0], "needs at least 2 links")
-    code = left.take(r"WF(?P<bytes>\d+)")
+        raise parts.wrong(cells[0], "needs at least 2 links")
+    code = parts.take(r"WF(?P<bytes>\d+)")
     if code is None:
-        raise left.unexpected("WF and a number of bytes")
+        raise parts.unexpected("WF and a number of bytes")
     if int(code["bytes"]) == 0:
-        raise left.wrong(code[0], "needs at least 1 byte")
-    refine = left.take("|".join(re.escape(name) for name in _REFINE))
-    if not left.done:
-        raise left.unexpected("the end" if refine else "Refine(fp16), Refine(int8), or the end")
+        raise parts.wrong(code[0], "needs at least 1 byte")
+    refine = parts.take("|".join(re.escape(name) for name in _REFINE))
+    if not parts.done:
+        raise parts.unexpected("the end" if refine else "Refine(fp16), Refine(int8) or the end")
     return Description(
         code_bytes=int(code["bytes"]),
         id_map=None if id_map is None else id_map[0],
@@ -99,7 +99,7 @@ def parse(description: str) -> Description:
 
 
 def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFlat | IndexIVF:
-    """Make an untrained index from a line of text: call its `train`, then `add`.
+    """Make an untrained index from a factory string: call its `train`, then `add`.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
         ``[IDMap,|IDMap2,][IVF<lists>[_HNSW<links>],]WF<bytes>[,Refine(fp16|int8|flat)]``, such as
         ``WF48``, ``WF48,Refine(fp16)``, ``IVF1024,WF48``, ``IVF65536_HNSW32,WF32`` or
         ``IDMap2,WF48``. FAISS's own spellings ``RFlat``, ``Refine(SQfp16)``, ``Refine(SQ8)`` and
-        ``IVF64k`` (times 1,024) are understood. ``WF48`` is 48 bytes of code, as ``PQ48`` is
-        FAISS's; a byte for the scale comes on top, and a byte more for L2 unless norms are equal.
+        ``IVF64k`` (64 times 1,024) are accepted. ``WF48`` means codes of 48 bytes, as ``PQ48``
+        does in FAISS. The scale adds a byte, and L2 another one unless norms are equal.
     metric : {'ip', 'l2', 'cosine'} or int
-        Or FAISS's numbers: METRIC_INNER_PRODUCT (0), METRIC_L2 (1), which is the default as it is
-        FAISS's.
+        A name, or FAISS's METRIC_INNER_PRODUCT (0) or METRIC_L2 (1). As in FAISS, the default is
+        L2.
 
     Returns
     -------
@@ -122,23 +122,23 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
     Raises
     ------
     ValueError
-        For a string outside the grammar (the message shows where, and the grammar), another
-        metric, or more bytes than dimensions.
+        If the string does not match the grammar (the message shows the position and the grammar),
+        the metric is unknown, or there are more bytes than dimensions.
     TypeError
         If an argument has the wrong type.
     ImportError
-        If a graph is asked for and FAISS is not installed.
+        If the string has an HNSW graph and FAISS is not installed.
     """
-    what = parse(description)
+    parsed = parse(description)
     name = metric_name(metric)
-    recipe = Recipe(d, what.code_bytes)
+    recipe = Recipe(d, parsed.code_bytes)
     index: IndexFlat | IndexIVF
-    if what.nlist is None:
-        index = IndexFlat(recipe, name, refine=what.refine)
+    if parsed.nlist is None:
+        index = IndexFlat(recipe, name, refine=parsed.refine)
     else:
-        graph = None if what.hnsw is None else _graph(d, what.hnsw, name)
-        index = IndexIVF(recipe, what.nlist, graph, metric=name, refine=what.refine)
-    if what.id_map is not None:
+        graph = None if parsed.hnsw is None else _graph(d, parsed.hnsw, name)
+        index = IndexIVF(recipe, parsed.nlist, graph, metric=name, refine=parsed.refine)
+    if parsed.id_map is not None:
         index._keep_ids()
     return index
 
@@ -151,7 +151,7 @@ def _graph(d: int, links: int, metric: Metric) -> Any:
 
 
 class _Parts:
-    """The parts of a description between commas, from the left."""
+    """The parts of a description between commas, consumed from the left."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -163,21 +163,21 @@ class _Parts:
         return not self._parts
 
     def take(self, pattern: str) -> re.Match[str] | None:
-        """Take the next part off if it is of a pattern."""
+        """Consume the next part if it matches a pattern."""
         match = re.fullmatch(pattern, self._parts[0], re.ASCII) if self._parts else None
         if match:
             self._at += len(self._parts.pop(0)) + 1
         return match
 
-    def unexpected(self, wanted: str) -> ValueError:
+    def unexpected(self, expected: str) -> ValueError:
         if self.done:
-            return self._error(f"it ends where {wanted} is wanted", len(self._text))
-        return self._error(f"{self._parts[0]!r} where {wanted} is wanted", self._at)
+            return self._error(f"expected {expected}, got the end", len(self._text))
+        return self._error(f"expected {expected}, got {self._parts[0]!r}", self._at)
 
     def wrong(self, part: str, why: str) -> ValueError:
         return self._error(f"{part!r} {why}", self._text.index(part))
 
     def _error(self, why: str, at: int) -> ValueError:
         return ValueError(
-            f"description={self._text!r}: {why}\n  {self._text}\n  {' ' * at}^\nwanted: {GRAMMAR}"
+            f"description={self._text!r}: {why}\n  {self._text}\n  {' ' * at}^\nexpected: {GRAMMAR}"
         )

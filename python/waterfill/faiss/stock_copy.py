@@ -1,4 +1,4 @@
-"""Copies of an index as objects of stock FAISS: `to_faiss` and the copy behind `Index.this`."""
+"""Stock FAISS copies of an index: `to_faiss`, and the copy that FAISS gets by `Index.this`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waterfill.faiss.export import export_faiss
 
 
 def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
-    """Make a stock FAISS index of the same codes: what `export_faiss` writes, in memory.
+    """Return a stock FAISS index with the same codes: the file of `export_faiss`, in memory.
 
     Parameters
     ----------
@@ -26,8 +26,7 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     Returns
     -------
     faiss.IndexPreTransform, IndexRefine or IndexIDMap2
-        As it says in ``docs/faiss-export.md``. A copy: later changes of either do not change the
-        other.
+        An independent copy; ``docs/faiss-export.md`` describes its structure.
 
     Raises
     ------
@@ -37,15 +36,15 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
         As `export_faiss`.
     """
     faiss = require_faiss("to_faiss")
-    # By way of a file, because deserialize_index wants all bytes in memory beside the index.
+    # Through a file: deserialize_index would need all bytes in memory together with the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"
         export_faiss(index, path, offsets=offsets, rows=rows)
         return faiss.read_index(str(path))
 
 
-_companions: weakref.WeakKeyDictionary[Any, _Companion] = weakref.WeakKeyDictionary()
-_guard = threading.Lock()
+_copies: weakref.WeakKeyDictionary[Any, _StockCopy] = weakref.WeakKeyDictionary()
+_copies_lock = threading.Lock()
 
 _PARTS = {
     "IndexPreTransform": ["index"],
@@ -55,25 +54,25 @@ _PARTS = {
 _READ = "See docs/faiss-export.md."
 _MESSAGES = {
     "stale": (
-        "This index has changed since FAISS got its copy of it, which has now been made anew: what "
-        "FAISS built on the copy before (an IndexRefineFlat, say) has other vectors now, and does "
-        f"not know. {_READ}"
+        "This index has changed since FAISS got its copy of it, and the copy has been updated: "
+        "composites that FAISS built on it before (an IndexRefineFlat, for example) have other "
+        f"vectors now and are not told. {_READ}"
     ),
     "taken": (
-        "FAISS has added to its copy of this index, or removed from it. That does not reach the "
-        "index, of which FAISS now gets another copy; what was built on the first keeps it. "
+        "FAISS has added vectors to its copy of this index, or removed some. That does not reach "
+        "the index. FAISS now gets another copy; composites built on the first one keep it. "
         f"{_READ}"
     ),
 }
 
 
-def companion(index: Any) -> Any:
-    """Return the stock FAISS equal of an index, as the index is now.
+def stock_copy(index: Any) -> Any:
+    """Return the stock FAISS copy that belongs to an index, updated to its current state.
 
-    It belongs to the index and lives as long: composites of FAISS (``IndexRefineFlat(index)``) keep
-    its address, and in Python the index itself. After a change of the index the next call fills the
-    same object anew; nothing may search in it meanwhile, as in any index of FAISS that changes.
-    One that FAISS has changed is left to those who did, and others get a new one.
+    The copy lives as long as the index: composites of FAISS (``IndexRefineFlat(index)``) keep its
+    address, and in Python a reference to the index. After a change of the index, the next call
+    refills the same object; no search may run in it meanwhile, as in any FAISS index that changes.
+    A copy that FAISS has changed is kept for the composites that use it, and a new one is made.
 
     Parameters
     ----------
@@ -94,58 +93,58 @@ def companion(index: Any) -> Any:
     Warns
     -----
     FaissCopyWarning
-        Once for an index that has vectors, as the copy loses something of them; once when the copy
-        was older than the index, and once when FAISS has changed it. And with every error: FAISS's
-        functions turn it into a TypeError that does not say why.
+        Once per index with vectors, because the copy loses part of them; once when the copy was
+        older than the index; once when FAISS has changed it. Also with every error, because FAISS's
+        functions turn it into a TypeError without a reason.
     """
-    with _guard:
-        kept = _companions.get(index)
-        if kept is None:
-            kept = _companions[index] = _Companion()
+    with _copies_lock:
+        copy = _copies.get(index)
+        if copy is None:
+            copy = _copies[index] = _StockCopy()
     try:
-        found, unsaid = kept.get(index)
+        made, unreported = copy.get(index)
     except (ValueError, RuntimeError, OSError) as error:
         _warn(f"FAISS cannot take this index: {error}")
         raise
-    for state in unsaid:
+    for state in unreported:
         _warn(_MESSAGES.get(state) or _lossy(index))
-        kept.said.add(state)  # not before, as FAISS asks again where a warning is an error
-    return found
+        copy.reported.add(state)  # after the warning: it may be an error, and FAISS then asks again
+    return made
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, FaissCopyWarning, stacklevel=4)  # where somebody asks for index.this
+    warnings.warn(message, FaissCopyWarning, stacklevel=4)  # the line with index.this
 
 
-class _Companion:
-    """What FAISS has of one index.
+class _StockCopy:
+    """The stock copy of one index.
 
-    Two objects that never move: an IndexPreTransform or IndexRefine, whose parts are exchanged, and
-    as soon as ids are explicit an IndexIDMap2 over it.
+    It consists of objects that keep their addresses: an IndexPreTransform or IndexRefine, whose
+    parts are exchanged, and an IndexIDMap2 over it once ids are explicit.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._body: Any = None
         self._map: Any = None
-        self._owned: list[Any] = []  # those of the two that Python deletes
-        self._key: tuple[Any, ...] = ()  # what it was made of
+        self._owned: list[Any] = []  # the ones that Python deletes
+        self._key: tuple[Any, ...] = ()  # the state of the index that it was made from
         self._ntotal = 0
-        self._retired: list[Any] = []  # those that FAISS has changed: composites may hold them
-        self._states: dict[str, None] = {}  # what there is to say, in this order
-        self.said: set[str] = set()
+        self._retired: list[Any] = []  # changed by FAISS; composites may use them
+        self._states: dict[str, None] = {}  # warnings due, in this order
+        self.reported: set[str] = set()
 
     def get(self, index: Any) -> tuple[Any, list[str]]:
-        """Return the object, up to date, and what has not yet been said about it."""
-        with self._lock, index._writing:  # codes are read: nobody adds or removes
+        """Return the updated copy, and the warnings that are still due."""
+        with self._lock, index._writing:  # nothing is added or removed meanwhile
             self._update(index)
-            unsaid = [state for state in self._states if state not in self.said]
-            return self._body if self._map is None else self._map, unsaid
+            unreported = [state for state in self._states if state not in self.reported]
+            return self._body if self._map is None else self._map, unreported
 
     def _update(self, index: Any) -> None:
         core = index._trained()
         if self._body is not None:
-            self._check_hands()
+            self._retire_if_changed()
         key = core.version, getattr(index, "nprobe", None), index.k_factor
         if self._body is None or self._key != key:
             if self._body is not None and self._key[0] != core.version:
@@ -155,9 +154,9 @@ class _Companion:
         if self._ntotal:
             self._states["lossy"] = None
 
-    def _check_hands(self) -> None:
+    def _retire_if_changed(self) -> None:
         """Retire a copy that FAISS has changed, or deletes itself (``own_fields``)."""
-        owned = all(part.this.own() for part in self._owned)  # if not, they may be gone
+        owned = all(part.this.own() for part in self._owned)  # if FAISS owns one, it may be deleted
         if owned and all(part.ntotal == self._ntotal for part in (self._body, *self._owned)):
             return
         if owned:
@@ -170,12 +169,12 @@ class _Companion:
         mapped = isinstance(fresh, faiss.IndexIDMap2)
         body = faiss.downcast_index(fresh.index) if mapped else fresh
         if self._body is None:
-            # What the map owns it deletes. Python may not own it instead: SWIG's acquire() counts
-            # a reference too few, and after some objects all of FAISS's classes are gone.
+            # The map deletes the index that it owns. Python must not own that index as well: SWIG's
+            # acquire() counts one reference too few, which in the end deletes FAISS's classes.
             self._owned = [fresh]
             self._body, self._map = body, fresh if mapped else None
             return
-        # The fresh one takes the old parts with it.
+        # The old parts go to `fresh`, which deletes them.
         if hasattr(body, "chain"):
             self._body.chain.swap(body.chain)
         for part in _PARTS[type(body).__name__]:
@@ -183,11 +182,11 @@ class _Companion:
             setattr(self._body, part, new)
             setattr(body, part, old)
         if mapped and self._map is None:
-            self._body.ntotal = 0  # as IndexIDMap2 demands
+            self._body.ntotal = 0  # IndexIDMap2 requires it
             self._map = faiss.IndexIDMap2(self._body)
             self._owned.append(self._map)
         self._body.ntotal = body.ntotal
-        if self._map is not None:  # it stays when ids are positions again
+        if self._map is not None:  # also if ids are positions again
             faiss.copy_array_to_vector(index.ids(), self._map.id_map)
             self._map.ntotal = body.ntotal
             self._map.construct_rev_map()
@@ -200,6 +199,6 @@ def _lossy(index: Any) -> str:
     if index.refine is not None and not isinstance(index.refine, str):
         lost += ", and the array to refine with"
     return (
-        f"FAISS gets a copy of this index that has its codes and ids, but loses {lost}: it may "
+        f"FAISS gets a copy of this index with its codes and ids. The copy loses {lost}, and may "
         f"find fewer neighbours. waterfill.write_index keeps everything. {_READ}"
     )

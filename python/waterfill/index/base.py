@@ -1,4 +1,4 @@
-"""What flat and inverted indexes have in common: how they search."""
+"""Base of flat and inverted indexes: search, range search, and copies of an index."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Index(Collection):
         self._chosen: dict[str, Any] = {}  # the codec's
         self.k_factor = k_factor
 
-    # How deep a search goes.
+    # Search depth.
 
     def _setting(self, name: str) -> Any:
         """Return what was set, or else what training chose."""
@@ -113,7 +113,7 @@ class Index(Collection):
     def k_factor(self, value: float) -> None:
         self._k_factor = as_number("k_factor", value, 1, finite=True)
 
-    # Looking things up.
+    # Search.
 
     def search(
         self,
@@ -135,33 +135,33 @@ class Index(Collection):
         k : int
             At least 1; may exceed `ntotal`.
         params : SearchParameters, optional
-            Ours or FAISS's: ``sel`` restricts the search to ids; ``nprobe`` and ``k_factor`` stand
-            for the index's in this search.
+            Waterfill's or FAISS's. ``sel`` restricts the search to ids; ``nprobe`` and ``k_factor``
+            replace those of the index in this search.
         D : float32 (n, k), optional
         I : int64 (n, k), optional
             Arrays for the results.
         numeric_type : int
-            Changes nothing here: FAISS has it, and `x` has a dtype.
+            Ignored, because `x` has a dtype; for compatibility with FAISS.
         policy : {'raise', 'drop', 'quarantine'}
-            What is done about queries with a NaN or an infinity. ``drop``: they find nothing, -1
-            with the worst distance there is. ``quarantine``: that, and `quarantine` keeps them.
+            What to do with queries that hold a NaN or an infinity. With ``drop`` their results are
+            -1 with the worst distance. ``quarantine`` also keeps them in `quarantine`.
 
         Returns
         -------
         D : float32 (n, k)
             Best first: falling for ``ip`` and ``cosine``, rising for ``l2``.
         I : int64 (n, k)
-            Ids; of equal distances that which came first. -1 where there are fewer than k vectors,
-            with the worst distance there is.
+            Ids; vectors at equal distances come in order of insertion. If there are fewer than k
+            vectors, the rest is -1 with the worst distance.
 
         Raises
         ------
         ValueError
-            For another number of dimensions, k below 1, or a NaN or an infinity in a query.
+            If `x` has another number of dimensions, a NaN or an infinity, or k is below 1.
         TypeError
-            If `x` is not an array of real numbers on the CPU, or `k` no int.
+            If `x` is not an array of real numbers on the CPU, or `k` is not an int.
         NotTrainedError
-            Before training.
+            If the index is not trained.
 
         Warns
         -----
@@ -180,8 +180,8 @@ class Index(Collection):
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
         candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
         selector = self._program(chosen)
-        came = admit(given, as_policy(policy))
-        for first, block in came.rows.blocks():
+        admitted = admit(given, as_policy(policy))
+        for first, block in admitted.rows.blocks():
             queries = self._prepare(block)
             found = core.search(
                 queries,
@@ -193,11 +193,11 @@ class Index(Collection):
                 selector,
                 exact,
             )
-            numbers = came.numbers(first, len(block))
+            numbers = admitted.numbers(first, len(block))
             distances[numbers], labels[numbers] = found
-        distances[came.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
-        labels[came.refused] = -1
-        self._quarantine._take("search", came)
+        distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
+        labels[admitted.refused] = -1
+        self._quarantine._take("search", admitted)
         return distances, labels
 
     def search_and_reconstruct(
@@ -210,7 +210,7 @@ class Index(Collection):
         I: Labels | None = None,  # noqa: N803, E741
         R: NDArray[np.float32] | None = None,  # noqa: N803
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
-        """Search, and decode what is found.
+        """Search, and decode the results.
 
         Returns
         -------
@@ -239,16 +239,16 @@ class Index(Collection):
     def range_search(
         self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        """Find all vectors nearer than a radius, by the full score.
+        """Find all vectors within a radius, by the full score.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
         thresh : float
-            Inner products above it are found, squared distances below it.
+            The radius: results have inner products above it, or squared distances below it.
         params : SearchParameters, optional
         policy : {'raise', 'drop', 'quarantine'}
-            As for `search`; queries that are left out find nothing.
+            As for `search`; queries that are left out have no results.
 
         Returns
         -------
@@ -256,7 +256,7 @@ class Index(Collection):
             The results of query i are those from ``lims[i]`` up to ``lims[i + 1]``.
         D : float32 (lims[n],)
         I : int64 (lims[n],)
-            Those of a query in the order in which vectors were added.
+            The results of a query are in order of insertion.
 
         Raises
         ------
@@ -268,15 +268,15 @@ class Index(Collection):
         radius = as_number("thresh", thresh, -np.inf)
         chosen = read_parameters(params)
         selector = self._program(chosen)
-        came = admit(given, as_policy(policy))
+        admitted = admit(given, as_policy(policy))
         limits, distances, ids = np.zeros(given.n + 1, np.uint64), [], []
-        for first, block in came.rows.blocks():
+        for first, block in admitted.rows.blocks():
             queries = self._prepare(block)
             found = core.range_search(queries, radius, self._probes(queries, chosen), selector)
-            limits[1:][came.numbers(first, len(block))] = np.diff(found[0])
+            limits[1:][admitted.numbers(first, len(block))] = np.diff(found[0])
             distances.append(found[1])
             ids.append(found[2])
-        self._quarantine._take("range_search", came)
+        self._quarantine._take("range_search", admitted)
         empty: tuple[Any, Any] = (np.empty(0, np.float32), np.empty(0, np.int64))
         return (
             np.cumsum(limits, dtype=np.uint64),
@@ -288,18 +288,18 @@ class Index(Collection):
         return None if chosen.sel is None else program(chosen.sel, self._universe())
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
-        """Return the lists that queries look at, a number of them, or None for all."""
+        """Return the lists to search per query, the number of nearest lists, or None for all."""
         return None
 
     # Copies and files.
 
     def _settings(self) -> dict[str, Any]:
-        """Return what a file keeps beside the vectors, as the core takes it."""
+        """Return the settings that are stored with the vectors, as arguments of the core."""
         return {"inverted": False, "nprobe": 0, "k_factor": self._k_factor, "quantizer": b""}
 
     @classmethod
     def _from_stored(cls, stored: Stored, refine: Any = None) -> Self:
-        """Make an index of what a file or a byte string held."""
+        """Make an index from the content of a file or a byte string."""
         core, _, _, k_factor, _ = stored
         index = cls.__new__(cls)
         kept = core.refine_row_kind
@@ -328,22 +328,23 @@ class Index(Collection):
 
     @property
     def this(self) -> Any:
-        """What FAISS's own functions take this index by: a stock copy of it, as it is now.
+        """The SWIG object of a stock FAISS copy of this index, updated to its current state.
 
-        So ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The copy
-        belongs to the index and follows it whenever FAISS asks; see `waterfill.to_faiss`.
+        It makes ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The
+        copy belongs to the index and is updated whenever FAISS reads this attribute; see
+        `waterfill.to_faiss`.
         """
-        from waterfill.faiss.stock_copy import companion
+        from waterfill.faiss.stock_copy import stock_copy
 
-        return companion(self).this
+        return stock_copy(self).this
 
-    # LlamaIndex's FaissMapVectorStore wants isinstance(index, faiss.IndexIDMap2), which an index
-    # with ids of its own is in all that it does. isinstance looks at the type first and then asks
-    # for __class__, so that an answer is enough. Not a subclass: FAISS would be imported by
-    # waterfill, and those of its methods that an index lacks would work on the copy behind `this`.
+    # LlamaIndex's FaissMapVectorStore requires isinstance(index, faiss.IndexIDMap2), and an index
+    # with explicit ids behaves like one. isinstance compares the type first and then __class__, so
+    # that this property suffices. A subclass would import FAISS with waterfill, and methods that an
+    # index lacks would work on the copy behind `this`.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        passes = self._keeps_ids or self.has_ids  # who asks about FAISS's class has imported FAISS
+        passes = self._keeps_ids or self.has_ids
         faiss = loaded_faiss() if passes else None
         return getattr(faiss, "IndexIDMap2", type(self))
 
@@ -361,5 +362,5 @@ def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any])
     index = kind._from_stored(_core.index_from_bytes(data), refine)
     index.__dict__.update(state)
     if index._keeps_ids:
-        index._keep_ids()  # bytes do not say so of an empty one
+        index._keep_ids()  # not stored for an empty index
     return index

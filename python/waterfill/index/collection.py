@@ -1,4 +1,4 @@
-"""Codes with ids, under the methods of a ``faiss.Index``: all but search."""
+"""A collection of codes with ids: adding, merging, removing and decoding vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from waterfill.training.train import QUARTERS
 
 Labels = NDArray[np.int64]
 
-_NEAR = 64  # labels so far apart are read together, with those between
+_NEAR = 64  # labels at most this far apart are read in one run
 
 
 class Collection(Trainable):
@@ -29,7 +29,7 @@ class Collection(Trainable):
     # Filling it.
 
     def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
-        """Encode vectors and append them. All of them are added, or none if there is an error.
+        """Encode vectors and append them. After an error no vector is added.
 
         Their ids are the positions from `ntotal` on.
 
@@ -37,55 +37,55 @@ class Collection(Trainable):
         ----------
         x : array_like, shape (n, d)
         numeric_type : int
-            Changes nothing here: FAISS has it, and `x` has a dtype.
+            Ignored, because `x` has a dtype; for compatibility with FAISS.
         policy : {'raise', 'drop', 'quarantine'}
-            What is done about rows with a NaN or an infinity, or with a value that the float16 rows
-            of `refine` do not hold. ``drop``: they are left out, and where ids are positions, those
-            of the rows after them are lower. ``quarantine``: that, and `quarantine` keeps them. For
-            both, all rows are read once more, and first. `waterfill.check` has stricter reasons.
+            What to do with rows that hold a NaN or an infinity, or a value beyond the float16 rows
+            of `refine`. ``drop`` leaves them out; where ids are positions, later rows then have
+            lower ids. ``quarantine`` also keeps them in `quarantine`. Both read all rows twice.
+            `waterfill.check` finds more kinds of suspicious rows.
 
         Raises
         ------
         ValueError
-            For another number of dimensions, or a NaN or an infinity (with the row's number).
+            If `x` has another number of dimensions, or a NaN or an infinity (with its row number).
         TypeError
             If `x` is not an array of real numbers on the CPU.
         NotTrainedError
-            Before training.
+            If the index is not trained.
 
         Warns
         -----
         RuntimeWarning
-            If rows are left out: how many, the first numbers, and why.
+            If rows are left out: their number, the first of them, and the reasons.
         """
         self._append(x, None, "add", policy)
 
     def add_with_ids(
         self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
     ) -> None:
-        """Append vectors with ids of their own; otherwise as `add`.
+        """Append vectors with explicit ids; otherwise like `add`.
 
-        From then on every vector keeps its id when others are removed; vectors that had none keep
-        their position as id.
+        From then on every vector keeps its id when others are removed. The ids of vectors that were
+        added without ids are their positions.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
         ids : array_like of int, shape (n,)
-            Any but -1, which stands for "none" in results; repeated ones are allowed.
+            Any but -1, which means "no result". Duplicates are allowed.
         numeric_type : int
             As for `add`.
         policy : {'raise', 'drop', 'quarantine'}
-            As for `add`; the ids of rows that are left out are left out, too.
+            As for `add`; the ids of rows that are left out are left out as well.
 
         Raises
         ------
         ValueError
-            As `add`; or if there are not as many ids as vectors, or one is -1.
+            As `add`; or if the numbers of ids and vectors differ, or an id is -1.
         TypeError
             As `add`; or if ids are not integers.
         NotTrainedError
-            Before training.
+            If the index is not trained.
         """
         self._append(x, _as_new_ids(ids), "add_with_ids", policy)
 
@@ -102,7 +102,7 @@ class Collection(Trainable):
     @property
     def _holds_halves(self) -> bool:
         halves = isinstance(self._refine, str) and self._refine == "float16"
-        return halves and self._metric != "cosine"  # unit vectors fit
+        return halves and self._metric != "cosine"  # float16 holds all unit vectors
 
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None
@@ -121,36 +121,36 @@ class Collection(Trainable):
         return _core.normalize_rows(block) if self._metric == "cosine" else block
 
     def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
-        """Take all vectors of an index with the same codec, which is left empty.
+        """Move all vectors of an index with the same codec into this one.
 
-        Shards built apart, each with a copy of one trained index, become one without encoding
-        anything again.
+        Shards that were filled separately, as copies of one trained index, are merged without
+        encoding again.
 
         Parameters
         ----------
         otherIndex : IndexFlat or IndexIVF
             Of the same kind, metric and codec, and with the same `refine`.
         add_id : int
-            Added to the other's ids, where vectors have ids of their own. Where neither index has,
-            the vectors' ids are their new positions.
+            Added to explicit ids of the other index. If neither index has explicit ids, the ids of
+            the vectors are their new positions.
 
         Raises
         ------
         ValueError
-            If the indexes do not go together.
+            If the indexes are incompatible.
         TypeError
-            If the other one is no index of this kind, or `add_id` no int.
+            If `otherIndex` is not an index of the same class, or `add_id` is not an int.
         NotTrainedError
-            If one of them is not trained.
+            If one of the indexes is not trained.
         """
         shift = as_int64("add_id", add_id)
         self.check_compatible_for_merge(otherIndex)
-        first, second = sorted((self, otherIndex), key=id)  # two merges must not wait in a circle
+        first, second = sorted((self, otherIndex), key=id)  # a fixed order prevents deadlocks
         with first._writing, second._writing:
             self._trained().merge(otherIndex._trained(), shift)
 
     def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
-        """Raise what `merge_from` would if the indexes do not go together.
+        """Raise the error of `merge_from` if the indexes are incompatible.
 
         Raises
         ------
@@ -164,11 +164,13 @@ class Collection(Trainable):
             )
         core, other = self._trained(), otherIndex._trained()
         if core is other:
-            raise ValueError("otherIndex is the index itself")
+            raise ValueError("otherIndex must be another index, got the index itself")
         if self._metric != otherIndex._metric:
-            raise ValueError(f"otherIndex has metric {otherIndex.metric!r}, this {self.metric!r}")
+            raise ValueError(
+                f"otherIndex has metric {otherIndex.metric!r}, expected {self.metric!r}"
+            )
         if core.codec is not other.codec and core.codec.to_bytes() != other.codec.to_bytes():
-            raise ValueError("otherIndex has another codec: train one index, and fill copies of it")
+            raise ValueError("otherIndex has another codec: train one index and fill copies of it")
 
     def _universe(self) -> Universe:
         core = self._trained()
@@ -177,14 +179,15 @@ class Collection(Trainable):
     # Getting vectors back.
 
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:
-        """Return the ids of `ni` vectors from the n0-th that was added on, int64 (ni,).
+        """Return the ids of `ni` vectors in order of insertion, starting at the n0-th, int64 (ni,).
 
-        -1 is all the others. Raises MissingIdError if some of them are not in the index.
+        ``ni=-1`` stands for all remaining ones. Raises MissingIdError if the range exceeds the
+        index.
         """
         return self._trained().ids(*self._span(n0, ni))
 
     def codes(self, n0: int = 0, ni: int = -1) -> Codes:
-        """Return codes, uint8 (ni, codec.code_size), as `ids` does ids."""
+        """Return the codes of the same vectors as `ids`, uint8 (ni, codec.code_size)."""
         return self._trained().codes(*self._span(n0, ni))
 
     def _span(self, n0: int, ni: int) -> tuple[int, int]:
@@ -195,7 +198,7 @@ class Collection(Trainable):
         return n0, ni
 
     def reconstruct(self, key: int, x: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Decode the vector with an id, float32 (d,); into `x`, if given.
+        """Decode the vector with an id, float32 (d,), into `x` if given.
 
         Its inner product with a query is the query's score (``ip``, ``cosine``); see `Codec.decode`
         for the vector of least squared error.
@@ -203,9 +206,9 @@ class Collection(Trainable):
         Raises
         ------
         MissingIdError
-            If there is no vector with this id (an IndexError, and a RuntimeError as FAISS's).
+            If there is no vector with this id (an IndexError, and a RuntimeError as in FAISS).
         TypeError
-            If `key` is no int.
+            If `key` is not an int.
         """
         vector = output("x", x, (self.d,), np.float32)
         vector[:] = self.reconstruct_batch([as_int("key", key)])[0]
@@ -214,7 +217,7 @@ class Collection(Trainable):
     def reconstruct_batch(
         self, key: Any, x: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Decode the vectors with some ids, float32 (n, d), into `x`, if given.
+        """Decode the vectors with given ids, float32 (n, d), into `x` if given.
 
         Raises
         ------
@@ -232,16 +235,16 @@ class Collection(Trainable):
             raise MissingIdError(f"key={missing} is not in an index of {self.ntotal} vectors")
         order = np.argsort(labels, kind="stable")
         for run in _runs(labels[order]):
-            wanted = order[run]
-            first, last = int(labels[wanted[0]]), int(labels[wanted[-1]])
+            rows = order[run]
+            first, last = int(labels[rows[0]]), int(labels[rows[-1]])
             codes = core.codes(first, last - first + 1)
-            vectors[wanted] = self._decode(codes[labels[wanted] - first])
+            vectors[rows] = self._decode(codes[labels[rows] - first])
         return vectors
 
     def reconstruct_n(
         self, n0: int = 0, ni: int = -1, x: NDArray[np.float32] | None = None
     ) -> FloatRows:
-        """Decode `ni` vectors from the n0-th that was added on; -1: all the others.
+        """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
 
         Returns
         -------
@@ -251,9 +254,9 @@ class Collection(Trainable):
         Raises
         ------
         MissingIdError
-            If some of them are not in the index.
+            If the range exceeds the index.
         TypeError
-            If `n0` or `ni` is no int.
+            If `n0` or `ni` is not an int.
         """
         n0, ni = self._span(n0, ni)
         vectors = output("x", x, (ni, self.d), np.float32)
@@ -269,13 +272,12 @@ class Collection(Trainable):
     def remove_ids(self, x: Any) -> int:
         """Remove vectors by id; the others keep their order.
 
-        Vectors with ids of their own keep them; otherwise ids are positions, and the survivors are
-        numbered anew.
+        Explicit ids stay. Otherwise ids are positions, and the remaining vectors are renumbered.
 
         Parameters
         ----------
         x : array_like of int, shape (m,), or IDSelector
-            Ids that are not in the index are ignored, repeated ones count once.
+            Ids that are not in the index are ignored, and duplicates count once.
 
         Returns
         -------
@@ -285,7 +287,7 @@ class Collection(Trainable):
         Raises
         ------
         TypeError
-            If `x` holds no integers and is no selector.
+            If `x` is neither an array of integers nor a selector.
         """
         core = self._trained()
         steps = (
@@ -305,10 +307,10 @@ class Collection(Trainable):
                 if self._keeps_ids:
                     self._core.keep_ids()
 
-    # Codes without an index: FAISS's standalone codec.
+    # FAISS's standalone codec interface.
 
     def sa_code_size(self) -> int:
-        """Bytes of a code that `sa_encode` gives."""
+        """Size of a code of `sa_encode` in bytes."""
         self._trained()
         assert self._codec is not None
         return self._codec.code_size
@@ -343,20 +345,22 @@ class Collection(Trainable):
         return out
 
     def add_sa_codes(self, codes: Any, ids: Any = None) -> None:
-        """Append vectors by the codes that `sa_encode` gave, with ids of their own if given.
+        """Append codes of `sa_encode`, with explicit ids if given.
 
         Raises
         ------
         ValueError
-            For codes of another size, or ids as `add_with_ids` refuses them; and where exact rows
-            are kept, which codes do not bring.
+            If codes have another size, ids are invalid for `add_with_ids`, or `refine` keeps rows,
+            which need the vectors.
         TypeError
             If codes are not uint8, or ids not integers.
         """
         core = self._trained()
         given = _as_codes(codes, self.sa_code_size())
         if isinstance(self._refine, str):
-            raise ValueError(f"codes: an index with refine={self._refine!r} needs the vectors; add")
+            raise ValueError(
+                f"codes: an index with refine={self._refine!r} needs the vectors; call add(x)"
+            )
         numbers = None if ids is None else _as_new_ids(ids)
         _require_as_many(numbers, len(given))
         with self._writing:
@@ -364,7 +368,7 @@ class Collection(Trainable):
 
 
 def _as_new_ids(ids: Any) -> Labels:
-    """Return ids that vectors may have."""
+    """Return ids that are valid for new vectors."""
     numbers = as_ids(ids)
     if (numbers == -1).any():
         raise ValueError(
@@ -375,7 +379,7 @@ def _as_new_ids(ids: Any) -> Labels:
 
 def _require_as_many(ids: Labels | None, n: int) -> None:
     if ids is not None and len(ids) != n:
-        raise ArgumentError(f"ids: {len(ids)} of them for {n} vectors")
+        raise ArgumentError(f"ids: expected {n} ids, one per vector, got {len(ids)}")
 
 
 def _as_codes(codes: Any, size: int) -> Codes:
@@ -388,7 +392,7 @@ def _as_codes(codes: Any, size: int) -> Codes:
 
 
 def _runs(labels: Labels) -> Iterator[slice]:
-    """Yield stretches of ascending labels that lie near enough to be read at once."""
+    """Yield runs of ascending labels that are close enough to be read at once."""
     if len(labels) == 0:
         return
     ends = np.flatnonzero(np.diff(labels) > _NEAR) + 1

@@ -1,4 +1,4 @@
-"""All vectors searched: the drop-in for a flat FAISS index."""
+"""`IndexFlat`: exhaustive search, the replacement for a flat FAISS index."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from waterfill.recipe import Recipe
 
 
 class IndexFlat(Index):
-    """All vectors compressed, searched exhaustively in two stages or three.
+    """Compressed vectors, searched exhaustively in two or three stages.
 
     The coarse stage reads half of every code, or less; the best ``refine_factor * k`` vectors (at
     least 100) get the full score. With `refine` the best ``k_factor * k`` of these are scored by
-    exact rows. Ids are positions, as in FAISS: the first vector added is 0, and after `remove_ids`
-    the survivors are numbered anew, unless vectors were added with ids of their own.
+    exact rows. Ids are positions, as in FAISS: the first vector has id 0, and `remove_ids`
+    renumbers the remaining vectors, unless vectors were added with explicit ids.
 
     Parameters
     ----------
@@ -25,21 +25,21 @@ class IndexFlat(Index):
         A plan or a recipe is trained by `train`, as FAISS's indexes are.
     metric : {'ip', 'l2', 'cosine'} or int
         ``ip``: inner product, higher is nearer. ``l2``: squared Euclidean distance, lower is
-        nearer. ``cosine``: vectors and queries are divided by their norm, then inner product; zero
-        vectors stay zero. FAISS's numbers are understood: METRIC_INNER_PRODUCT (0), METRIC_L2 (1).
+        nearer. ``cosine``: inner product of vectors and queries divided by their norms; zero
+        vectors stay zero. FAISS's numbers are accepted: METRIC_INNER_PRODUCT (0), METRIC_L2 (1).
     refine : {'float16', 'int8', 'float32'} or array, optional
-        Keep vectors in this form, in memory (2, 1 or 4 bytes a dimension), for a third stage. Or
-        an array of float32 or float16, shape (m, d), of your own, such as a memory map: it is read
-        where it lies and must not change. Row i is the vector with id i.
+        Rows for re-ranking: kept in memory in this type (2, 1 or 4 bytes per dimension), or your
+        own array of float32 or float16, shape (m, d), such as a memory map. Your array is not
+        copied and must not change; its row i is the vector with id i.
     k_factor : float
-        Candidates per requested neighbour that the third stage scores. From `refine_factor` on it
-        scores them all, and the second stage, which then decides nothing, is left out.
+        Candidates per requested neighbour that the third stage scores. At `refine_factor` or above,
+        it scores all candidates, and the second stage is skipped.
 
     Attributes
     ----------
     refine_factor : int
-        The codec's choice at first; may be set, at least 1. More is slower and nearer to an
-        exhaustive full score.
+        At least 1; by default the codec's choice. A higher value is slower and finds more of what
+        the full score would find.
     coarse_groups : int
         Groups that the coarse stage reads, those that contribute most first: the codec's choice at
         first; may be set, from 1 to the number of groups (code bytes).
@@ -49,7 +49,7 @@ class IndexFlat(Index):
         are `prune_sigma` standard deviations above zero. The codec's choice at first; may be set,
         at least 0; ``float("inf")`` scans every cell.
     k_factor : float
-        May be set, at least 1.
+        At least 1; can be changed.
 
     Raises
     ------

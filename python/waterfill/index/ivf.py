@@ -1,4 +1,4 @@
-"""An inverted file: each query looks at the few lists that are nearest to it."""
+"""`IndexIVF`: an inverted file, of which a query searches the nearest lists."""
 
 from __future__ import annotations
 
@@ -22,35 +22,34 @@ from waterfill.training.cells import MOST_CELLS
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_PROBED = 32  # one list in so many is looked at, until nprobe is set
+_PROBED = 32  # by default nprobe is nlist / 32
 
 
 class IndexIVF(Index):
-    """Compressed vectors in lists, of which a search looks at the `nprobe` nearest.
+    """Compressed vectors in inverted lists, of which a query searches the `nprobe` nearest.
 
-    Vectors are coded from the centroid of their list, and queries get one set of tables for all
-    lists. Ids are int64 and stay with their vectors when others are removed; `add` numbers vectors
-    from `ntotal` on, as FAISS does.
+    Codes are relative to the centroid of their list; one set of tables per query serves all lists.
+    Ids are int64 and stay when other vectors are removed; `add` numbers vectors from `ntotal` on,
+    as FAISS does.
 
     Parameters
     ----------
     codec : Plan, Recipe or Codec
         A plan or a recipe is trained by `train`; a codec must have `nlist` cells.
     nlist : int
-        Number of lists, 1 to 65,536; some ``4 * sqrt(n)`` to ``16 * sqrt(n)`` are usual.
+        Number of lists, 1 to 65,536; usually ``4 * sqrt(n)`` to ``16 * sqrt(n)``.
     quantizer : faiss.Index, optional
-        Finds the lists, instead of an exhaustive search of our own: an IndexHNSWFlat, say, for many
-        lists. One with `nlist` vectors gives the centroids; an empty one is given those that
-        `train` learns.
+        Finds the lists instead of an exhaustive search, such as an IndexHNSWFlat for many lists. A
+        quantizer with `nlist` vectors defines the centroids; an empty one is filled by `train`.
     metric, refine, k_factor
         As for `IndexFlat`.
 
     Attributes
     ----------
     nprobe : int
-        Lists that each query looks at: a 32nd of all at first (FAISS's default is 1). A search
-        restricted to ids does not count lists without any of these, and where they are few looks
-        at more lists, so that no fewer neighbours are found than without.
+        Lists to search per query; the default is ``nlist / 32`` (FAISS's is 1). A search restricted
+        to ids skips lists without any of them, and searches more lists where there are few, so that
+        it does not find fewer neighbours.
     refine_factor, coarse_groups, prune_sigma, k_factor
         As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
         There are at least 50 candidates; those that cannot be among the best are dropped.
@@ -58,7 +57,7 @@ class IndexIVF(Index):
     Raises
     ------
     ValueError, TypeError
-        As `IndexFlat`; if `nlist` is out of range, or a codec or quantizer has other lists.
+        As `IndexFlat`; or if `nlist` is out of range, or does not match the codec or quantizer.
     """
 
     _least_candidates = 50
@@ -76,7 +75,7 @@ class IndexIVF(Index):
         self._nlist = as_nlist(nlist)
         if isinstance(codec, Codec) and codec.cells != self._nlist:
             raise ValueError(
-                f"codec has {codec.cells} cells, nlist={nlist} lists; give codec.plan, and train"
+                f"codec has {codec.cells} cells, expected nlist={nlist}; pass codec.plan and train"
             )
         super().__init__(codec, metric, refine, k_factor)
         self._quantizer = quantizer
@@ -85,9 +84,9 @@ class IndexIVF(Index):
         if quantizer is not None:
             _check_quantizer(quantizer, self.d, self._nlist)
             if isinstance(codec, Codec):
-                _fill(quantizer, codec._core.arrays["centroids"])
+                _add_centroids(quantizer, codec._core.arrays["centroids"])
 
-    own_fields = False  # FAISS's way to say who deletes the quantizer; Python counts references
+    own_fields = False  # whether a FAISS index deletes its quantizer; Python counts references
 
     @property
     def nlist(self) -> int:
@@ -96,7 +95,7 @@ class IndexIVF(Index):
 
     @property
     def nprobe(self) -> int:
-        """Lists that each query looks at."""
+        """Number of lists to search per query."""
         return self._nprobe
 
     @nprobe.setter
@@ -125,17 +124,17 @@ class IndexIVF(Index):
         return np.asarray(self._trained().list_sizes, dtype=np.int64)
 
     def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
-        """Do nothing: `reconstruct` needs no map. FAISS's indexes want it called."""
+        """Do nothing: `reconstruct` needs no map. For compatibility with FAISS."""
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
         quantizer, cells = self._quantizer, self._nlist
         if quantizer is not None and quantizer.ntotal:
             cells = quantizer.reconstruct_n(0, self._nlist)
         codec = learn(source, x, self.metric, cells=cells, queries=queries)
-        if codec.cells != self._nlist:  # as many as there are rows
+        if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
-            _fill(quantizer, codec._core.arrays["centroids"])
+            _add_centroids(quantizer, codec._core.arrays["centroids"])
         return codec
 
     def _encode(self, rows: Rows) -> Codes:
@@ -159,11 +158,11 @@ class IndexIVF(Index):
         return np.ascontiguousarray(lists, dtype=np.int64)
 
     def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
-        """Take all vectors of an index with the same codec, which is left empty.
+        """Move all vectors of an index with the same codec into this one.
 
-        As `IndexFlat.merge_from`, but that any `add_id` other than 0 is added to the other's ids.
-        With 0, vectors that were added without ids get their new positions (FAISS would give
-        ids twice). Errors are the same.
+        Like `IndexFlat.merge_from`, but an `add_id` other than 0 is always added to the ids of the
+        other index. With 0, vectors that were added without ids get their new positions as ids;
+        FAISS would create duplicates.
         """
         self.check_compatible_for_merge(otherIndex)
         if as_int("add_id", add_id) not in (0, self.ntotal):
@@ -202,7 +201,7 @@ class IndexIVF(Index):
 
 
 def as_nlist(nlist: Any) -> int:
-    """Return a number of lists that an index can have."""
+    """Validate a number of lists."""
     number = as_positive_int("nlist", nlist)
     if number > MOST_CELLS:
         raise ValueError(f"nlist={number} must be at most {MOST_CELLS}")
@@ -216,11 +215,11 @@ def _check_quantizer(quantizer: Any, d: int, nlist: int) -> None:
     if quantizer.d != d:
         raise ValueError(f"quantizer has {quantizer.d} dimensions, expected {d}")
     if quantizer.ntotal not in (0, nlist):
-        raise ValueError(f"quantizer has {quantizer.ntotal} vectors; wanted are nlist={nlist} or 0")
+        raise ValueError(f"quantizer has {quantizer.ntotal} vectors, expected nlist={nlist} or 0")
 
 
-def _fill(quantizer: Any, centroids: FloatRows) -> None:
-    """Give the centroids to a quantizer that has none."""
+def _add_centroids(quantizer: Any, centroids: FloatRows) -> None:
+    """Add the centroids to an empty quantizer; compare those of another one."""
     if quantizer.ntotal == 0:
         if not quantizer.is_trained:
             quantizer.train(centroids)

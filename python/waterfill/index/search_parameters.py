@@ -1,4 +1,4 @@
-"""Parameters of one search, given as ours or as FAISS's, and keys to compare them by."""
+"""Search parameters: the class, reading those of FAISS, and keys for caches and batches."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ from waterfill.index.selectors import (
     IDSelectorRange,
     IDSelectorXOr,
     is_selector,
-    whole,
+    typed_field,
 )
 
 
 @dataclass(frozen=True)
 class SearchParameters:
-    """Parameters of one search; what is None is the index's own. Also named SearchParametersIVF.
+    """Parameters of one search. `SearchParametersIVF` is the same class.
+
+    None stands for the setting of the index.
 
     Parameters
     ----------
     sel : IDSelector or faiss.IDSelector, optional
-        Only these ids are found.
+        Restricts the results to these ids.
     nprobe : int, optional
-        Lists that each query looks at, at least 1 (IVF).
+        Lists to search per query, at least 1 (IVF).
     k_factor : float, optional
-        Candidates for each neighbour asked for that are re-ranked by exact rows, at least 1.
+        Candidates per requested neighbour that are re-ranked by exact rows, at least 1.
     quantizer_params : faiss.SearchParameters, optional
-        Handed on to a coarse quantizer of FAISS's.
+        Parameters for a FAISS coarse quantizer.
 
     Raises
     ------
     TypeError, ValueError
-        For a value of the wrong type or out of range.
+        If a value has the wrong type or is out of range.
     """
 
     sel: Any = None
@@ -59,24 +61,24 @@ class SearchParameters:
             as_number("k_factor", self.k_factor, 1, finite=True)
 
 
-SearchParametersIVF = SearchParameters  # FAISS's name of those with nprobe
+SearchParametersIVF = SearchParameters  # FAISS's name of parameters with nprobe
 
 
 def read_parameters(params: Any) -> SearchParameters:
-    """Read the parameters of a search.
+    """Convert search parameters, ours or FAISS's, to `SearchParameters`.
 
     Parameters
     ----------
     params : SearchParameters, faiss.SearchParameters or None
-        Of FAISS's: SearchParameters, SearchParametersIVF, IndexRefineSearchParameters and
-        SearchParametersPreTransform, one inside the other too.
+        Supported classes of FAISS: SearchParameters, SearchParametersIVF,
+        IndexRefineSearchParameters and SearchParametersPreTransform, also nested.
 
     Raises
     ------
     TypeError
-        For anything else.
+        If `params` is anything else.
     ValueError
-        If it asks for what there is not (`max_codes`), or a value is out of range.
+        If a limit is set that waterfill does not have (`max_codes`), or a value is out of range.
     """
     if params is None:
         return SearchParameters()
@@ -86,46 +88,46 @@ def read_parameters(params: Any) -> SearchParameters:
     if faiss is None or not isinstance(params, faiss.SearchParameters):
         raise TypeError(
             "params must be a waterfill or FAISS SearchParameters, "
-            f"got {type(params).__name__}" + ("; say sel=" if is_selector(params) else "")
+            f"got {type(params).__name__}"
+            + ("; pass SearchParameters(sel=...)" if is_selector(params) else "")
         )
     if isinstance(params, faiss.SearchParametersPreTransform):
-        return read_parameters(whole(params, "index_params"))
+        return read_parameters(typed_field(params, "index_params"))
     if isinstance(params, faiss.IndexRefineSearchParameters):
-        base = read_parameters(whole(params, "base_index_params"))
+        base = read_parameters(typed_field(params, "base_index_params"))
         return replace(base, k_factor=float(params.k_factor))
     if isinstance(params, faiss.SearchParametersIVF):
         return _read_ivf(params)
     if type(params) is not faiss.SearchParameters:
         raise TypeError(
-            f"params: {type(params).__name__} is for another kind of index; wanted is "
-            "SearchParameters, SearchParametersIVF, IndexRefineSearchParameters or "
-            "SearchParametersPreTransform"
+            "params must be SearchParameters, SearchParametersIVF, IndexRefineSearchParameters or "
+            f"SearchParametersPreTransform, got {type(params).__name__}"
         )
-    return SearchParameters(sel=whole(params, "sel"))
+    return SearchParameters(sel=typed_field(params, "sel"))
 
 
 def _read_ivf(params: Any) -> SearchParameters:
     for limit in ("max_codes", "max_lists_num"):
         value = getattr(params, limit, 0)
         if value:
-            raise ValueError(f"{limit}={value}: waterfill has no such limit; use nprobe")
+            raise ValueError(f"params: {limit}={value} is not supported; use nprobe")
     return SearchParameters(
-        sel=whole(params, "sel"),
+        sel=typed_field(params, "sel"),
         nprobe=int(params.nprobe),
-        quantizer_params=whole(params, "quantizer_params"),
+        quantizer_params=typed_field(params, "quantizer_params"),
     )
 
 
 _LEAVES = (IDSelectorAll, IDSelectorArray, IDSelectorBitmap, IDSelectorRange)
 _PAIRS = (IDSelectorAnd, IDSelectorOr, IDSelectorXOr)
-_DEEPEST = 8  # levels of a selector that are compared; hashing goes down all of them, recursively
+_MOST_LEVELS = 8  # deeper selectors are not compared: hashing them is recursive
 
 
-def is_fixed(sel: Any, levels: int = _DEEPEST) -> bool:
-    """Tell whether a selector will select the same ids tomorrow: none, or ours through and through.
+def is_fixed(sel: Any, levels: int = _MOST_LEVELS) -> bool:
+    """Return whether a selector is immutable: None, or built of waterfill's classes only.
 
-    What a selector of FAISS points to may change under it. The exact types: a subclass of ours may
-    be anything.
+    The data that a FAISS selector points to may change. Types are compared exactly, because a
+    subclass may be mutable.
     """
     if sel is None or type(sel) in _LEAVES:
         return True
@@ -139,14 +141,14 @@ def is_fixed(sel: Any, levels: int = _DEEPEST) -> bool:
 
 
 def lasting_key(params: SearchParameters) -> Hashable | None:
-    """Return what stands for parameters for good, or None: what they mean may change."""
+    """Return a key that is valid forever, or None if the parameters are mutable."""
     if params.quantizer_params is not None or not is_fixed(params.sel):
         return None
     return params.sel, params.nprobe, params.k_factor
 
 
 def passing_key(params: SearchParameters) -> Hashable:
-    """Return what stands for parameters for as long as they are held: objects by identity."""
+    """Return a key that is valid while the parameters are referenced: it compares identities."""
     lasting = lasting_key(params)
     if lasting is not None:
         return lasting

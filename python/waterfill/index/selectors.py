@@ -1,7 +1,8 @@
-"""Which ids a search or a removal is about: selectors of our own, and any of FAISS's.
+"""Id selectors, waterfill's and FAISS's, and their translation for the core.
 
-`program` turns a selector into what the core evaluates inside the scan: a list of steps in postfix
-order. FAISS is never imported here: an object can only be one of its selectors if it is loaded.
+`program` translates a selector into a list of steps in postfix order, which the core evaluates
+inside the scan. FAISS is never imported here: if it is not loaded, no object is one of its
+selectors.
 """
 
 from __future__ import annotations
@@ -21,36 +22,36 @@ from waterfill.errors import ArgumentError
 
 Ids = NDArray[np.int64]
 Step = tuple[Any, ...]
-"""A step of a program, its operands before it.
+"""A step of a program in postfix order.
 
-``('range', imin, imax)``, ``('set', ids)`` with ids int64, rising and unique, ``('bitmap', bytes)``
-with bit i of byte i // 8 from the lowest, ``('all',)``, ``('not',)``, ``('and',)``, ``('or',)``,
-``('xor',)``.
+``('range', imin, imax)``, ``('set', ids)`` with int64 ids, ascending and unique,
+``('bitmap', bytes)`` with the least significant bit first, ``('all',)``, ``('not',)``,
+``('and',)``, ``('or',)``, ``('xor',)``.
 """
 
 
 class IDSelector:
-    """Base of the selectors below, which have the names and arguments of FAISS's.
+    """Base class of the selectors, which have the names and arguments of FAISS's.
 
-    They need no FAISS. A selector of FAISS may stand inside one of ours, not the other way round.
+    They work without FAISS. A FAISS selector may be nested in one of these, but not the reverse.
     """
 
 
 @dataclass(frozen=True)
 class IDSelectorRange(IDSelector):
-    """Ids from `imin` up to, and without, `imax`.
+    """Ids in the half-open range [imin, imax).
 
     Parameters
     ----------
     imin, imax : int
         Within int64.
     assume_sorted : bool
-        Changes nothing here: FAISS has it.
+        Ignored; for compatibility with FAISS.
 
     Raises
     ------
     TypeError, ValueError
-        If a border is no int, or not within int64.
+        If a bound is not an int within int64.
     """
 
     imin: int
@@ -64,25 +65,25 @@ class IDSelectorRange(IDSelector):
 
 @dataclass(frozen=True, eq=False)
 class IDSelectorArray(IDSelector):
-    """The ids of an array, in any order; repeated ones count once. Also named IDSelectorBatch.
+    """The ids of an array, in any order. `IDSelectorBatch` is the same class.
 
     Parameters
     ----------
     ids : array_like of int, shape (n,)
-        Copied.
+        The array is copied. Duplicates are allowed.
 
     Raises
     ------
     TypeError
         If `ids` are not integers.
     ValueError
-        For another shape, or ids that are not within int64.
+        If the shape is not (n,), or an id is not within int64.
     """
 
     ids: Ids
 
     def __post_init__(self) -> None:
-        ids = np.array(_rising(as_ids(self.ids)))
+        ids = np.array(_sorted_unique(as_ids(self.ids)))
         ids.setflags(write=False)
         object.__setattr__(self, "ids", ids)
 
@@ -92,21 +93,22 @@ IDSelectorBatch = IDSelectorArray
 
 @dataclass(frozen=True, eq=False)
 class IDSelectorBitmap(IDSelector):
-    """Ids whose bit is set: bit ``i % 8`` (0 the lowest) of byte ``i // 8``.
+    """Ids i whose bit ``i % 8``, counted from the least significant, of byte ``i // 8`` is set.
 
-    ``np.packbits(mask, bitorder="little")`` makes one of a mask. Ids beyond it are not selected.
+    ``np.packbits(mask, bitorder="little")`` makes a bitmap from a mask. Ids beyond the bitmap are
+    not selected.
 
     Parameters
     ----------
     bitmap : uint8 (n,)
-        Copied.
+        The array is copied.
 
     Raises
     ------
     TypeError
-        If `bitmap` is no array of uint8.
+        If `bitmap` is not an array of uint8.
     ValueError
-        For another shape.
+        If the shape is not (n,).
     """
 
     bitmap: NDArray[np.uint8]
@@ -125,12 +127,12 @@ class IDSelectorBitmap(IDSelector):
 
 @dataclass(frozen=True)
 class IDSelectorAll(IDSelector):
-    """Every id."""
+    """All ids."""
 
 
 @dataclass(frozen=True)
 class IDSelectorNot(IDSelector):
-    """Ids that `sel` does not select."""
+    """Ids that are not in `sel`."""
 
     sel: Any
 
@@ -149,30 +151,30 @@ class _Pair(IDSelector):
 
 
 class IDSelectorAnd(_Pair):
-    """Ids that both `lhs` and `rhs` select."""
+    """Ids that are in both `lhs` and `rhs`."""
 
 
 class IDSelectorOr(_Pair):
-    """Ids that `lhs` or `rhs` selects, or both."""
+    """Ids that are in `lhs` or `rhs` or both."""
 
 
 class IDSelectorXOr(_Pair):
-    """Ids that one of `lhs` and `rhs` selects, not both."""
+    """Ids that are in exactly one of `lhs` and `rhs`."""
 
 
 @dataclass(frozen=True)
 class Universe:
-    """The ids of an index: what an opaque selector is asked about.
+    """The ids of an index, for selectors whose members have to be enumerated.
 
     Attributes
     ----------
     n : int
-        How many there are.
+        Number of ids.
     ids : callable
-        ``ids(first, count)`` gives them as int64, in any order.
+        ``ids(first, count)`` returns int64 ids, in any order.
     version : hashable, optional
-        Changes whenever they do. With it, the members of an IDSelectorBatch (which cannot change)
-        are remembered from one search to the next.
+        Changes when the ids do. With a version, the members of an IDSelectorBatch, which is
+        immutable, are cached between searches.
     """
 
     n: int
@@ -181,7 +183,7 @@ class Universe:
 
 
 def is_selector(value: object) -> bool:
-    """Tell whether it is a selector, ours or one of FAISS's."""
+    """Return whether a value is a waterfill or FAISS selector."""
     faiss = loaded_faiss()
     theirs = getattr(faiss, "IDSelector", None)
     return isinstance(value, IDSelector) or (theirs is not None and isinstance(value, theirs))
@@ -194,9 +196,9 @@ def program(sel: Any, universe: Universe) -> list[Step]:
     ----------
     sel : IDSelector or faiss.IDSelector
     universe : Universe
-        FAISS's Range, Array, Bitmap, All, Not, And, Or and XOr are read. What cannot be (Batch, a
-        Python callback, a class that we do not know) is asked about each of these ids, by FAISS's
-        C++, and becomes a ``set``.
+        FAISS's Range, Array, Bitmap, All, Not, And, Or and XOr are translated directly. Any other
+        selector (Batch, a Python callback, an unknown class) is evaluated by FAISS for each of
+        these ids, and becomes a ``set``.
 
     Returns
     -------
@@ -206,9 +208,9 @@ def program(sel: Any, universe: Universe) -> list[Step]:
     Raises
     ------
     TypeError
-        If `sel` is no selector.
+        If `sel` is not a selector.
     ValueError
-        If one inside it is missing (a null pointer).
+        If a nested selector is a null pointer.
     """
     _require_selector(sel, "sel")
     steps: list[Step] = []
@@ -220,12 +222,12 @@ def program(sel: Any, universe: Universe) -> list[Step]:
             _require_selector(child, f"a selector inside {type(node).__name__}")
         steps.append(step)
         waiting.extend(children)
-    steps.reverse()  # from a node before its operands to the operands before it
+    steps.reverse()  # from prefix to postfix order
     return steps
 
 
 def as_ids(ids: Any, name: str = "ids") -> Ids:
-    """Return `ids` as int64 (n,), or say by name what is wrong with them."""
+    """Return `ids` as int64 (n,); errors name them."""
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ArgumentError(f"{name} must have shape (n,), got shape {array.shape}")
@@ -259,68 +261,68 @@ def _read_ours(sel: IDSelector) -> tuple[Step, tuple[Any, ...]]:
     for kind, name in _OPERATORS.items():
         if isinstance(sel, kind):
             return (name,), (sel.lhs, sel.rhs)
-    raise TypeError(f"sel: {type(sel).__name__} is no selector that waterfill knows")
+    raise TypeError(f"sel must be one of waterfill's selectors, got {type(sel).__name__}")
 
 
 def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
-    """Read a selector of FAISS; the proxy's class is the class of the C++ object, or a base."""
+    """Translate a FAISS selector; its proxy has the class of the C++ object or a base class."""
     faiss = loaded_faiss()
     if isinstance(sel, faiss.IDSelectorRange):
         return ("range", int(sel.imin), int(sel.imax)), ()
     if isinstance(sel, faiss.IDSelectorArray):
-        return ("set", _rising(_view(sel.ids, sel.n, np.int64))), ()
+        return ("set", _sorted_unique(_copied(sel.ids, sel.n, np.int64))), ()
     if isinstance(sel, faiss.IDSelectorBitmap):
-        return ("bitmap", _view(sel.bitmap, sel.n, np.uint8)), ()
+        return ("bitmap", _copied(sel.bitmap, sel.n, np.uint8)), ()
     if isinstance(sel, faiss.IDSelectorAll):
         return ("all",), ()
     if isinstance(sel, faiss.IDSelectorNot):
-        return ("not",), (whole(sel, "sel"),)
+        return ("not",), (typed_field(sel, "sel"),)
     for name in ("And", "Or", "XOr"):
         if isinstance(sel, getattr(faiss, f"IDSelector{name}")):
-            return (name.lower(),), (whole(sel, "lhs"), whole(sel, "rhs"))
+            return (name.lower(),), (typed_field(sel, "lhs"), typed_field(sel, "rhs"))
     return ("set", _members(sel, universe)), ()
 
 
-def whole(owner: Any, field: str) -> Any:
-    """Return a field of a FAISS object as what it is, not as its base class.
+def typed_field(owner: Any, field: str) -> Any:
+    """Return a field of a FAISS object with its dynamic type instead of its declared one.
 
-    SWIG gives a proxy of the class that the field was declared with. FAISS's Python keeps the
-    proxies that it was given beside the object: the one with the same address is the whole one.
+    SWIG returns a proxy of the declared class. FAISS's Python layer keeps the original proxies with
+    the object: the one with the same address has the dynamic type.
     """
     part = getattr(owner, field)
     if part is None:
         return None
-    kept = [*getattr(owner, "referenced_objects", ())]
-    kept += getattr(owner, "_sp_field_refs", {}).values()
-    flat = [x for item in kept for x in (item if isinstance(item, tuple) else (item,))]
+    proxies = [*getattr(owner, "referenced_objects", ())]
+    proxies += getattr(owner, "_sp_field_refs", {}).values()
+    flat = [x for item in proxies for x in (item if isinstance(item, tuple) else (item,))]
     for proxy in flat:
         if isinstance(proxy, type(part)) and int(proxy.this) == int(part.this):
             return proxy
     return part
 
 
-def _view(pointer: Any, n: int, dtype: Any) -> NDArray[Any]:
-    """Copy n numbers from a pointer of SWIG's."""
+def _copied(pointer: Any, n: int, dtype: Any) -> NDArray[Any]:
+    """Copy n numbers from a SWIG pointer."""
     if n == 0:
         return np.empty(0, dtype=dtype)
     faiss = loaded_faiss()
     return np.array(faiss.rev_swig_ptr(pointer, int(n)), dtype=dtype)
 
 
-def _rising(ids: Ids) -> Ids:
+def _sorted_unique(ids: Ids) -> Ids:
     return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)
 
 
 _BLOCK = 1 << 16
-_remembered: weakref.WeakKeyDictionary[Any, tuple[Hashable, Ids]] = weakref.WeakKeyDictionary()
-_guard = threading.Lock()
+_batch_members: weakref.WeakKeyDictionary[Any, tuple[Hashable, Ids]] = weakref.WeakKeyDictionary()
+_batch_lock = threading.Lock()
 
 
 def _members(sel: Any, universe: Universe) -> Ids:
     faiss = loaded_faiss()
     batch = isinstance(sel, faiss.IDSelectorBatch)
-    with _guard:
-        version, members = _remembered.get(sel, (None, None)) if batch else (None, None)
+    with _batch_lock:
+        version, members = _batch_members.get(sel, (None, None)) if batch else (None, None)
     if members is not None and version is not None and version == universe.version:
         return members
     ask = _ask_by_search if batch else _ask_by_removal
@@ -329,15 +331,15 @@ def _members(sel: Any, universe: Universe) -> Ids:
         count = min(_BLOCK, universe.n - first)
         ids = np.ascontiguousarray(universe.ids(first, count), dtype=np.int64)
         parts.append(ids[ask(sel, ids)])
-    members = _rising(np.concatenate(parts))
+    members = _sorted_unique(np.concatenate(parts))
     if batch and universe.version is not None:
-        with _guard:
-            _remembered[sel] = universe.version, members
+        with _batch_lock:
+            _batch_members[sel] = universe.version, members
     return members
 
 
 def _translated(sel: Any, ids: Ids) -> tuple[Any, Any]:
-    """Return a selector of positions in `ids`, and what it points to."""
+    """Return a selector of positions in `ids`, and the vector that it points to."""
     faiss = loaded_faiss()
     held = faiss.Int64Vector()
     faiss.copy_array_to_vector(ids, held)
@@ -345,7 +347,7 @@ def _translated(sel: Any, ids: Ids) -> tuple[Any, Any]:
 
 
 def _ask_by_search(sel: Any, ids: Ids) -> NDArray[np.int64]:
-    """Let a range search say which positions are members: the fastest way there is from Python."""
+    """Return the positions of members by a range search, the fastest way from Python."""
     faiss = loaded_faiss()
     flat = faiss.IndexFlat(1, faiss.METRIC_L2)
     flat.add(np.zeros((len(ids), 1), dtype=np.float32))
@@ -356,10 +358,10 @@ def _ask_by_search(sel: Any, ids: Ids) -> NDArray[np.int64]:
 
 
 def _ask_by_removal(sel: Any, ids: Ids) -> NDArray[np.int64]:
-    """Remove the members from an index of positions and see which are left.
+    """Return the positions of members by removing them from an index of positions.
 
-    Slower than a search, but it asks once for each id, on this thread, and an error in a Python
-    callback comes back as such; in a search it would end the process.
+    Slower than a search, but FAISS calls a Python callback once per id on this thread and passes
+    its exception on; in a search an exception would end the process.
     """
     faiss = loaded_faiss()
     flat = faiss.IndexFlat(1, faiss.METRIC_L2)

@@ -1,4 +1,4 @@
-"""What an index is before and after training, under the names of a ``faiss.Index``."""
+"""Base of all indexes: training, the codec, and the properties of a ``faiss.Index``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
 
 
 class Trainable:
-    """A codec, or a plan or recipe until `train` makes one; and what can be said of either."""
+    """A codec, or the plan or recipe that `train` makes one from, and its properties."""
 
     def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
         if not isinstance(source, Codec | Plan | Recipe):
@@ -38,7 +38,7 @@ class Trainable:
         self._core: _core.Index | None = None
         self._codec: Codec | None = None
         self._source: Plan | Recipe | None = None
-        self._writing = threading.RLock()  # an export holds it while it reads codes, in one too
+        self._writing = threading.RLock()  # reentrant: an export holds it while it reads codes
         self._keeps_ids = False
         self._quarantine = Quarantine()
         self.verbose = False
@@ -49,7 +49,7 @@ class Trainable:
             self._source = source
 
     def _keep_ids(self) -> None:
-        """Let vectors keep their ids from the first on, as FAISS's IndexIDMap2 does."""
+        """Store explicit ids from the first vector on, like FAISS's IndexIDMap2."""
         self._keeps_ids = True
         if self._core:
             self._core.keep_ids()
@@ -66,27 +66,27 @@ class Trainable:
 
     @property
     def codec(self) -> Codec | None:
-        """What encodes its vectors; None before training."""
+        """The codec of its vectors; None before training."""
         return self._codec
 
     @property
     def manifest(self) -> Manifest | None:
-        """What its codec was made of and how: see `Codec.manifest`."""
+        """The record of how its codec was trained: see `Codec.manifest`."""
         return self._codec.manifest if self._codec else None
 
     @property
     def metric(self) -> Metric:
-        """One of ``ip``, ``l2``, ``cosine``."""
+        """The metric: ``ip``, ``l2`` or ``cosine``."""
         return self._metric
 
     @property
     def metric_type(self) -> int:
-        """FAISS's number of the metric: 0 for inner products (``cosine`` too), 1 for L2."""
+        """FAISS's number of the metric: 0 for inner product and ``cosine``, 1 for L2."""
         return METRIC_TYPES[self._metric]
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is a codec, so that vectors can be added."""
+        """Whether the index has a codec, so that vectors can be added."""
         return self._core is not None
 
     @property
@@ -103,39 +103,39 @@ class Trainable:
 
     @property
     def has_ids(self) -> bool:
-        """Whether vectors have ids of their own; otherwise their ids are their positions."""
+        """Whether vectors have explicit ids; otherwise ids are positions."""
         return self._core.has_ids if self._core else False
 
     @property
     def bytes_per_vector(self) -> int:
-        """What is stored of one vector's code: a byte a group, the scale, and a byte more for L2.
+        """Bytes of one stored code: one per group, one for the scale, and one more for L2.
 
-        Not counted: the order in which vectors came, where there are cells (1.3 to 2.7 bytes), ids
-        of their own (8), and what `refine` keeps. `nbytes` counts all.
+        Not counted are the order of insertion where there are cells (1.3 to 2.7 bytes), explicit
+        ids (8), and the rows of `refine`. `nbytes` counts all of them.
         """
         core = self._trained()
         return core.codec.groups + 1 + int(core.keeps_extra)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory of the stored vectors, ids and rows to refine with; not the codec."""
+        """Memory of the stored codes, ids and refinement rows in bytes, without the codec."""
         return self._core.nbytes if self._core else 0
 
     @property
     def quarantine(self) -> Quarantine:
-        """Rows that were left out and kept under ``policy="quarantine"``, call by call."""
+        """Rows that calls with ``policy="quarantine"`` left out."""
         return self._quarantine
 
     @property
     def refine(self) -> Any:
-        """What the third stage reads: 'float16', 'int8', 'float32', an array, or None."""
+        """The rows for re-ranking: 'float16', 'int8', 'float32', an array, or None."""
         return self._refine
 
     def __len__(self) -> int:
         return self.ntotal
 
     def __bool__(self) -> bool:
-        return True  # as any FAISS index, full or empty
+        return True  # also if empty, as any FAISS index
 
     def train(
         self,
@@ -145,31 +145,31 @@ class Trainable:
         xq_train: Any = None,
         policy: Policy = "raise",
     ) -> None:
-        """Learn the codec from vectors, unless the index has one.
+        """Train the codec, unless the index has one.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
-            At least 1 row; thousands are better. Blocks of it are read, never all at once.
+            At least 1 row; thousands are better. It is read in blocks.
         numeric_type : int
-            Changes nothing here: FAISS has it, and `x` has a dtype.
+            Ignored, because `x` has a dtype; for compatibility with FAISS.
         xq_train : array_like, shape (m, d), optional
-            Queries like those to come: the `queries` of `Codec.train`.
+            Typical queries: the `queries` of `Codec.train`.
         policy : {'raise', 'drop', 'quarantine'}
-            What is done about rows with a NaN or an infinity, as in `add`. Rows are left out as if
-            they had not been there; all are read for that.
+            What to do with rows that hold a NaN or an infinity: see `add`. Any but ``raise`` reads
+            all rows.
 
         Raises
         ------
         ValueError
-            For another number of dimensions, no rows, or a NaN or an infinity.
+            If `x` has no rows, another number of dimensions, or a NaN or an infinity.
         TypeError
             If `x` or `xq_train` is not an array of real numbers on the CPU.
 
         Warns
         -----
         RuntimeWarning
-            If rows are left out, with their numbers and why.
+            If rows are left out, with their numbers and the reasons.
         """
         policy = as_policy(policy)
         rows = Rows(x, "x", self.d)
@@ -177,13 +177,13 @@ class Trainable:
             raise ValueError("x has no rows; at least 1 is needed to train")
         with self._writing:
             if self._source is not None:
-                came = admit(rows, policy)
-                asked = None if xq_train is None else admit(Rows(xq_train, "queries"), policy)
-                queries = asked and asked.rows.source
-                codec = self._learn(self._source, came.rows.source, queries)
+                admitted = admit(rows, policy)
+                queries = None if xq_train is None else admit(Rows(xq_train, "queries"), policy)
+                query_rows = queries and queries.rows.source
+                codec = self._learn(self._source, admitted.rows.source, query_rows)
                 self._attach(_core.Index(codec._core, METRICS[self._metric]), codec)
                 self._source = None
-                for part in (came, asked) if asked else (came,):
+                for part in (admitted, queries) if queries else (admitted,):
                     self._quarantine._take("train", part)
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
@@ -196,7 +196,7 @@ class Trainable:
 
 
 def check_refine(refine: Any) -> Any:
-    """Return what a third stage is asked to keep, in our own words."""
+    """Return `refine` with FAISS's names replaced by ours."""
     refine = _ROW_NAMES.get(refine, refine) if isinstance(refine, str) else refine
     if refine is None or isinstance(refine, np.ndarray):
         return refine

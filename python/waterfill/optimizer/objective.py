@@ -1,4 +1,4 @@
-"""What is wanted of a codec, as a score of trials."""
+"""Objectives: scores that trials are compared by, and constraints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import get_args
 
-from waterfill.evaluation.split import Accuracy
+from waterfill.evaluation.sample_split import Accuracy
 from waterfill.optimizer.trial import Trial
 
 Score = Callable[[Trial], float]
@@ -15,17 +15,18 @@ Limits = Mapping[str, tuple[float | None, float | None]]
 
 @dataclass(frozen=True)
 class Objective:
-    """A score, greater is better, and what it is in words.
+    """A score of trials; greater is better.
 
     Attributes
     ----------
     words : str
+        Description for people.
     score : callable
         Takes a `Trial`, returns a float.
     target_recall : float or None
-        Where the fewest bytes with this recall are wanted.
+        Set if the objective is the fewest bytes with this recall.
     max_bytes : float or None
-        Where the best recall within these bytes is wanted.
+        Set if the objective is the best recall within these bytes.
     """
 
     words: str
@@ -35,7 +36,7 @@ class Objective:
 
 
 def smallest_for(target: float, counted: Accuracy) -> Objective:
-    """Want the fewest bytes that reach an accuracy; below it, the best accuracy."""
+    """Prefer the fewest bytes that reach an accuracy; below it, the best accuracy."""
 
     def score(trial: Trial) -> float:
         if trial.expected_accuracy < target:
@@ -47,12 +48,12 @@ def smallest_for(target: float, counted: Accuracy) -> Objective:
 
 
 def in_words(counted: Accuracy) -> str:
-    """Return an accuracy's name for people."""
+    """Return the name of an accuracy in words."""
     return counted.replace("_", " ")
 
 
 def best_within_bytes(most: float, counted: Accuracy) -> Objective:
-    """Want the best accuracy that bytes allow; beyond them, the fewest bytes."""
+    """Prefer the best accuracy within a number of bytes; beyond it, the fewest bytes."""
 
     def score(trial: Trial) -> float:
         if trial.bytes_per_vector > most:
@@ -64,16 +65,16 @@ def best_within_bytes(most: float, counted: Accuracy) -> Objective:
 
 
 def accuracy_cubed_per_memory(trial: Trial) -> float:
-    """Return the score that JECQ (Janea Systems 2025) published.
+    """Return the score published with JECQ (Janea Systems 2025).
 
-    The cube of the forgiving accuracy over the memory, as a share of product quantization's with 8
-    bits a dimension.
+    The cube of the forgiving accuracy, divided by the memory relative to product quantization with
+    8 bits per dimension.
     """
     return trial.forgiving_accuracy**3 / trial.pq_memory_ratio
 
 
 def recall_cubed_per_memory(trial: Trial) -> float:
-    """Return the same with plain recall."""
+    """Return the score of `accuracy_cubed_per_memory` with recall instead."""
     return trial.recall**3 / trial.pq_memory_ratio
 
 
@@ -89,23 +90,23 @@ def read_objective(
     objective: Score | str | None,
     counted: Accuracy,
 ) -> Objective:
-    """Return the one thing that was asked for: a recall of 0.95 if nothing was.
+    """Return the objective of the arguments of `optimize`: by default a recall of 0.95.
 
     Raises
     ------
     ValueError
-        If it is more than one, out of range, or an unknown name.
+        If more than one is given, one is out of range, or its name is unknown.
     TypeError
-        If it is neither a number, a callable nor a name.
+        If an argument has the wrong type.
     """
     if counted not in get_args(Accuracy):
         raise ValueError(f"accuracy={counted!r} must be one of {list(get_args(Accuracy))}")
-    wanted = {"target_recall": target_recall, "max_bytes": max_bytes, "objective": objective}
-    given = [name for name, value in wanted.items() if value is not None]
+    options = {"target_recall": target_recall, "max_bytes": max_bytes, "objective": objective}
+    given = [name for name, value in options.items() if value is not None]
     if len(given) > 1:
         name = given[0]
         others = " and ".join(given[1:])
-        raise ValueError(f"{name}={wanted[name]!r} does not go with {others}; give one of them")
+        raise ValueError(f"{name}={options[name]!r} does not go with {others}; give one of them")
     if objective is not None:
         return _custom(objective)
     for name, value in (("target_recall", target_recall), ("max_bytes", max_bytes)):
@@ -133,14 +134,14 @@ def _custom(objective: Score | str) -> Objective:
 
 
 def check_constraints(constraints: Limits | None) -> dict[str, tuple[float, float]]:
-    """Return limits of a trial's figures, none as an infinity.
+    """Return the limits of a trial's attributes; None becomes an infinity.
 
     Raises
     ------
     ValueError
-        For a name that a trial does not have, or limits out of order.
+        If a trial has no such attribute, or limits are out of order.
     TypeError
-        For anything but pairs of numbers or None.
+        If limits are not pairs of numbers or None.
     """
     if not isinstance(constraints, Mapping | None):
         raise TypeError(f"constraints must be a mapping, got {constraints!r}")
@@ -148,7 +149,7 @@ def check_constraints(constraints: Limits | None) -> dict[str, tuple[float, floa
     checked = {}
     for name, limits in (constraints or {}).items():
         if name not in names:
-            raise ValueError(f"constraints: {name!r} is none of {names}")
+            raise ValueError(f"constraints: {name!r} must be one of {names}")
         try:
             least, most = limits
             low = float("-inf") if least is None else float(least)
@@ -164,5 +165,5 @@ def check_constraints(constraints: Limits | None) -> dict[str, tuple[float, floa
 
 
 def allowed(trial: Trial, constraints: dict[str, tuple[float, float]]) -> bool:
-    """Whether a trial is within all limits."""
+    """Return whether a trial is within all limits."""
     return all(low <= getattr(trial, name) <= high for name, (low, high) in constraints.items())

@@ -1,4 +1,4 @@
-"""How small can I go? One call."""
+"""`optimize`: find the settings that serve an objective best."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.analysis import analyze
 from waterfill.codec import Codec
-from waterfill.evaluation.split import Accuracy, split_sample
-from waterfill.optimizer.estimate import measure_rates
+from waterfill.evaluation.sample_split import Accuracy, split_sample
 from waterfill.optimizer.objective import Limits, Score, check_constraints, in_words, read_objective
+from waterfill.optimizer.resource_estimate import measure_rates
 from waterfill.optimizer.result import Result
-from waterfill.optimizer.strategy import search
+from waterfill.optimizer.search_strategy import search
 from waterfill.optimizer.trial import Trial
-from waterfill.optimizer.tuner import OutOfTime, Tuner
+from waterfill.optimizer.trial_runner import OutOfTime, TrialRunner
 
 Progress = Callable[[Trial, float], None]
 
@@ -39,71 +39,71 @@ def optimize(
     time_budget: float | None = None,
     progress: bool | Progress | None = None,
 ) -> Result:
-    """Find the settings that an objective likes best, and train a codec with them.
+    """Find the settings that serve an objective best, and train a codec with them.
 
-    Some rows of the sample are held out as queries; every trial trains a codec on the others,
-    searches them, and is judged by the neighbours found. Code bytes are searched first: upwards
-    until the objective is met, then between two trials by the line through their recalls. At that
-    size other weightings, no cells, joint codes (``effort="best"``) and the classic plan are tried,
-    and with a target of recall that codes alone do not reach, rows to refine with.
+    Some rows of the sample are held out as queries. Every trial trains a codec on the other rows,
+    searches them, and is judged by the neighbours found. The number of code bytes is searched
+    first: upwards until the objective is met, then by interpolation between two trials. At that
+    size the search tries other weightings, no cells, joint codes (``effort="best"``) and the
+    classic plan. If codes alone do not reach a target recall, it tries rows to refine with.
 
-    Recall among few vectors is better than among many: trials are judged by the recall to expect
-    among `ntotal`, which is extrapolated from parts of the sample.
+    Recall is higher among few vectors than among many. Trials are therefore judged by the recall
+    expected among `ntotal` vectors, extrapolated from parts of the sample.
 
     Parameters
     ----------
     sample : array_like, shape (n, d)
-        Vectors like those to be stored; at most 50,000 rows are drawn. A few thousand say
-        something, 20,000 say it well.
+        Vectors like those to be stored; at most 50,000 rows are drawn. Use 20,000 rows or more
+        for a reliable result; a few thousand give a rough one.
     queries : array_like, shape (m, d), optional
-        Queries like those to come, where they do not resemble the data. Half of them train, up to
-        500 others are searched with; fewer than 64 are only searched with. By default queries are
-        rows of the sample.
+        Typical queries, if they do not resemble the data. Half of them train the codec and up to
+        500 of the others measure recall; fewer than 64 are used for measuring only. By default,
+        rows of the sample are the queries.
     target_recall : float, optional
-        Want the fewest bytes with this recall@k: above 0, at most 1.
+        Find the fewest bytes with this recall@k: above 0, at most 1.
     max_bytes : float, optional
-        Want the best recall@k in so many bytes a vector, all in: in memory, where an odd number of
-        code bytes takes as much as the next even one.
+        Find the best recall@k within this many bytes of memory per vector, everything included.
+        An odd number of code bytes takes as much memory as the next even number.
     objective : callable or str, optional
-        Want the greatest value of a function of a `Trial`; by name ``accuracy_cubed_per_memory``
-        (what JECQ published) or ``recall_cubed_per_memory``. Without any of these three,
+        Maximize a function of a `Trial`, or a named one: ``accuracy_cubed_per_memory`` (published
+        with JECQ, 2025) or ``recall_cubed_per_memory``. The default of these three arguments is
         ``target_recall=0.95``.
     accuracy : {'recall', 'forgiving_accuracy'}
-        What a target counts, and what is best within bytes: see `Trial`.
+        The accuracy that `target_recall` and `max_bytes` refer to: see `Trial`.
     k : int
-        Neighbours that recall counts.
+        Number of neighbours of recall@k.
     metric : {'ip', 'l2', 'cosine'} or int
         See `IndexFlat`.
     constraints : mapping, optional
-        Limits of a trial's figures, such as ``{"encode_rate": (100_000, None)}``. A trial outside
-        is never chosen.
+        Limits ``(least, most)`` of attributes of a `Trial`, such as
+        ``{"encode_rate": (100_000, None)}``. A trial outside them is never chosen.
     ntotal : int, optional
-        Vectors that the codec is meant for; by default as many as the sample has.
+        Number of vectors that the codec is meant for; by default the rows of the sample.
     seed : int
-        Of all draws. The same seed gives the same result, but for an objective or constraints that
-        ask for measured rates, and for a search that was stopped early.
+        Seed of all random draws. The same seed gives the same result, unless the objective or the
+        constraints use measured rates, or the search is stopped early.
     time_budget : float, optional
-        Seconds after which no new trial is begun. The one that runs is ended, and what the best one
-        promises is measured: a few trials' time.
+        Seconds after which no new trial starts. The running trial is finished, and the expected
+        recall of the best one is measured, which takes as long as a few trials.
     progress : bool or callable, optional
-        Print a line for each trial to stderr; by default where that is a terminal. Or call a
-        function with the trial and its seconds.
+        True prints a line per trial to stderr; the default is True if that is a terminal. A
+        callable is called with the trial and its seconds.
 
     Returns
     -------
     Result
-        Interrupted by Ctrl-C, the best so far, if there was a trial; ``complete`` is False.
+        After Ctrl-C the best result so far, if there is a trial; ``complete`` is False.
 
     Raises
     ------
     ValueError
-        For too few rows, a NaN or an infinity among those drawn, arguments out of range, more than
-        one objective, or an objective that returns no number.
+        If there are too few rows, a drawn row holds a NaN or an infinity, an argument is out of
+        range, more than one objective is given, or the objective does not return a number.
     TypeError
-        For arguments of the wrong type.
+        If an argument has the wrong type.
     """
     start = time.perf_counter()
-    wanted = read_objective(target_recall, max_bytes, objective, accuracy)
+    goal = read_objective(target_recall, max_bytes, objective, accuracy)
     limits = check_constraints(constraints)
     k = as_positive_int("k", k)
     seed = as_int("seed", seed)
@@ -111,52 +111,52 @@ def optimize(
         raise ValueError(f"seed={seed} must be from 0 to 2**63 - 1")
     budget = math.inf if time_budget is None else as_number("time_budget", time_budget, 0)
     name = metric_name(metric)
-    asked = None if ntotal is None else as_positive_int("ntotal", ntotal)
+    collection = None if ntotal is None else as_positive_int("ntotal", ntotal)
     split = split_sample(sample, queries, name, k, seed)
-    tuner = Tuner(
+    runner = TrialRunner(
         split,
         analyze(split.base, normalize=name == "cosine"),
-        wanted,
+        goal,
         limits,
-        ntotal=split.draw.rows if asked is None else asked,
+        ntotal=split.draw.rows if collection is None else collection,
         deadline=start + budget,
         report=_reporter(progress, len(split.base)),
         counted=accuracy,
     )
     complete = True
     try:
-        search(tuner)
+        search(runner)
     except OutOfTime:
         complete = False
     except KeyboardInterrupt:
-        if not tuner.trials:
+        if not runner.trials:
             raise
         complete = False
-    return _result(tuner, complete, start)
+    return _result(runner, complete, start)
 
 
-def _result(tuner: Tuner, complete: bool, start: float) -> Result:
-    # After a search that was stopped early, too: without it promises would flatter.
-    tuner.learn_optimism(tuner.best().settings)
-    best, split = tuner.best(), tuner.split
-    codec = tuner.codec(best.settings)
-    growth = tuner.growth(best.settings, codec)
-    trials = tuple(tuner.trials.values())
-    _sign(codec, tuner, best)
+def _result(runner: TrialRunner, complete: bool, start: float) -> Result:
+    # Also after an early stop: without it the expected recall would be too high.
+    runner.learn_optimism(runner.best().settings)
+    best, split = runner.best(), runner.split
+    codec = runner.codec(best.settings)
+    growth = runner.growth(best.settings, codec)
+    trials = tuple(runner.trials.values())
+    _sign(codec, runner, best)
     return Result(
         codec=codec,
         best=best,
-        reason=_reason(tuner, best),
-        objective=tuner.objective.words,
+        reason=_reason(runner, best),
+        objective=runner.objective.words,
         trials=trials,
-        reached=_reached(tuner, best),
+        reached=_reached(runner, best),
         complete=complete,
         metric=split.metric,
         k=split.k,
         seed=split.draw.seed,
-        accuracy=tuner.counted,
-        ntotal=tuner.ntotal,
-        analysis=tuner.analysis,
+        accuracy=runner.counted,
+        ntotal=runner.ntotal,
+        analysis=runner.analysis,
         growth=growth,
         rates=measure_rates(codec, best.settings, split, best.bytes_per_vector),
         seconds=time.perf_counter() - start,
@@ -164,9 +164,9 @@ def _result(tuner: Tuner, complete: bool, start: float) -> Result:
     )
 
 
-def _sign(codec: Codec, tuner: Tuner, best: Trial) -> None:
-    """Write into the codec's manifest what it was chosen for, and what was found."""
-    split, manifest = tuner.split, codec.manifest
+def _sign(codec: Codec, runner: TrialRunner, best: Trial) -> None:
+    """Add the objective, the measurements and the draw to the codec's manifest."""
+    split, manifest = runner.split, codec.manifest
     assert manifest is not None
     measured = {
         f"recall@{split.k}": best.recall,
@@ -176,16 +176,16 @@ def _sign(codec: Codec, tuner: Tuner, best: Trial) -> None:
         "vectors": len(split.base),
         "queries": len(split.queries),
         "bytes_per_vector": best.bytes_per_vector,
-        f"expected_{tuner.counted}": best.expected_accuracy,
-        "expected_among": tuner.ntotal,
+        f"expected_{runner.counted}": best.expected_accuracy,
+        "expected_among": runner.ntotal,
     }
     codec.manifest = dataclasses.replace(
-        manifest, objective=tuner.objective.words, measured=measured, draw=split.draw.to_dict()
+        manifest, objective=runner.objective.words, measured=measured, draw=split.draw.to_dict()
     )
 
 
-def _reached(tuner: Tuner, best: Trial) -> bool:
-    target, most = tuner.objective.target_recall, tuner.objective.max_bytes
+def _reached(runner: TrialRunner, best: Trial) -> bool:
+    target, most = runner.objective.target_recall, runner.objective.max_bytes
     return (
         best.score > -math.inf
         and (target is None or best.expected_accuracy >= target)
@@ -193,16 +193,16 @@ def _reached(tuner: Tuner, best: Trial) -> bool:
     )
 
 
-def _reason(tuner: Tuner, best: Trial) -> str:
-    """Say why a trial was chosen."""
-    objective, trials = tuner.objective, tuner.trials.values()
+def _reason(runner: TrialRunner, best: Trial) -> str:
+    """Explain why a trial was chosen."""
+    objective, trials = runner.objective, runner.trials.values()
     if best.score == -math.inf:
         return "no trial is within the constraints; this is one of them"
-    among = f"among {tuner.ntotal:,} vectors"
+    among = f"among {runner.ntotal:,} vectors"
     target = objective.target_recall
     if target is not None and best.expected_accuracy < target:
         return (
-            f"nothing tried reaches a {in_words(tuner.counted)} of {target:g} {among}; this comes "
+            f"nothing tried reaches a {in_words(runner.counted)} of {target:g} {among}; this comes "
             f"nearest, with {best.expected_accuracy:.4f}"
         )
     if target is not None:
@@ -218,7 +218,7 @@ def _reason(tuner: Tuner, best: Trial) -> str:
         return f"nothing tried fits in {objective.max_bytes:g} bytes; this is the smallest"
     if objective.max_bytes is not None:
         return (
-            f"the best {in_words(tuner.counted)} tried in {objective.max_bytes:g} bytes: "
+            f"the best {in_words(runner.counted)} tried in {objective.max_bytes:g} bytes: "
             f"{best.expected_accuracy:.3f} {among}"
         )
     others = sorted((t.score for t in trials if t is not best), reverse=True)

@@ -1,4 +1,4 @@
-"""What `optimize` found, and what follows from it."""
+"""The result of `optimize`, and the extrapolations that it offers."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any
 from waterfill._util.validation import Metric, as_number, as_positive_int
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
-from waterfill.evaluation.recall_forecast import Expected, Growth
-from waterfill.evaluation.split import Accuracy, Split
-from waterfill.optimizer.estimate import Estimate, Rates
+from waterfill.evaluation.recall_extrapolation import Expected, Growth
+from waterfill.evaluation.sample_split import Accuracy, Split
+from waterfill.optimizer.resource_estimate import Estimate, Rates
 from waterfill.optimizer.trial import Frontier, Trial
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """The codec that an objective chose, and what led there. Made by `optimize`.
+    """The best codec for an objective, and all trials. Returned by `optimize`.
 
     Attributes
     ----------
     codec : Codec
-        Trained on the sample.
+        Trained on the sample with the best settings.
     best : Trial
-        What was measured of it.
+        Its measurements.
     reason : str
         Why it was chosen.
     objective : str
-        What was asked for, in words.
+        The objective in words.
     trials : tuple of Trial
-        All that was tried, in order.
+        All trials, in order.
     reached : bool
-        Whether it is what was asked for: the target, within the bytes, within the constraints.
+        Whether the codec reaches the target, and is within the bytes and the constraints.
     complete : bool
-        Whether the search ended by itself: not stopped by Ctrl-C or the time budget.
+        False if Ctrl-C or the time budget stopped the search.
     metric : {'ip', 'l2', 'cosine'}
     k : int
-        Neighbours that recall counts.
+        Number of neighbours of recall@k.
     seed : int
     accuracy : {'recall', 'forgiving_accuracy'}
-        What `Trial.expected_accuracy` is.
+        The meaning of `Trial.expected_accuracy`.
     ntotal : int
-        Vectors that the codec is meant for.
+        Number of vectors that the codec is meant for.
     analysis : Analysis
-        Of the stored part of the sample.
+        Analysis of the stored part of the sample.
     growth : Growth
-        How recall falls as a collection grows.
+        How recall falls as the collection grows.
     rates : Rates
-        What this machine takes for a vector.
+        Measured times and bytes per vector.
     seconds : float
-        That the search took.
+        Duration of the search.
     split : Split
-        The sample as it was used.
+        Stored vectors, queries and true neighbours.
     """
 
     codec: Codec
@@ -74,7 +74,7 @@ class Result:
 
     @property
     def frontier(self) -> Frontier:
-        """Trials that no other beats in both bytes and recall."""
+        """The trials that no other one beats in both bytes and accuracy."""
         return Frontier(self.trials)
 
     def expected_recall(self, n: int | None = None) -> Expected:
@@ -88,24 +88,24 @@ class Result:
         Returns
         -------
         Expected
-            ``recall``, and ``low`` and ``high`` between which it lies in 95 % of cases.
+            ``recall``, and its 95 % interval from ``low`` to ``high``.
 
         Raises
         ------
         ValueError, TypeError
-            If `n` is no int of 1 or more.
+            If `n` is not an int of at least 1.
         """
         return self.growth.at(self.ntotal if n is None else as_positive_int("n", n))
 
     def estimate(self, n: int | None = None, *, price_per_gb: float | None = None) -> Estimate:
-        """Say what a flat index of n vectors takes on this machine.
+        """Estimate the memory, file size, time and cost of a flat index of n vectors.
 
         Parameters
         ----------
         n : int, optional
             By default `ntotal`.
         price_per_gb : float, optional
-            Of 10**9 bytes of memory for a month, in your currency.
+            Price of 10**9 bytes of memory for a month, in any currency.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class Result:
         Raises
         ------
         ValueError, TypeError
-            If `n` is no int of 1 or more, or the price no number of 0 or more.
+            If `n` is not an int of at least 1, or the price is not a number of at least 0.
         """
         n = self.ntotal if n is None else as_positive_int("n", n)
         price = None if price_per_gb is None else as_number("price_per_gb", price_per_gb, 0)

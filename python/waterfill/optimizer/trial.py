@@ -1,4 +1,4 @@
-"""What is tried, and what was measured of it."""
+"""Trials: their settings, their measurements, and the frontier of the best ones."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class TrialSettings:
     Attributes
     ----------
     code_bytes : int
-        A byte a group; for a classic plan what its thresholds make.
+        One byte per group. A classic plan determines it by its thresholds.
     plan : {'waterfill', 'classic'}
     weighting : float
-        Of a waterfill plan: see `Plan.waterfill`.
+        For a waterfill plan: see `Plan.waterfill`.
     dimensions : (int, int) or None
-        Of a classic plan: how many leading dimensions are high, and how many high or medium.
+        For a classic plan: the number of high dimensions, and of high and medium ones.
     effort : {'fast', 'balanced', 'best'}
         See `Codec.train`.
     refine : {'int8', 'float16'} or None
-        Rows that the index keeps for a third stage.
+        Rows that the index keeps for exact re-ranking.
     cells : 'auto' or int
         See `Codec.train`.
     """
@@ -60,7 +60,7 @@ class TrialSettings:
 
 @dataclass(frozen=True)
 class Trial:
-    """What real searches of the sample found with some settings.
+    """Measurements of some settings: a codec was trained, and the sample searched.
 
     Attributes
     ----------
@@ -70,25 +70,26 @@ class Trial:
     recall_at_1 : float
         The share of queries whose first answer was the nearest neighbour.
     forgiving_accuracy : float
-        The accuracy that JECQ published: a query counts as 1 if half of its true neighbours or more
-        were found, else as the share of them that was.
+        The accuracy published with JECQ (Janea Systems 2025): 1 for a query that finds at least
+        half of its true neighbours, otherwise the share that it finds.
     bytes_per_vector : float
-        What one vector more takes in memory, all in: code, scale, the second byte of L2, the order
-        of arrival where there are cells, and rows to refine with. Ids of one's own (8) not counted.
+        Memory of one more vector: code, scale, the second byte of L2, the order of insertion where
+        there are cells, and rows to refine with. Explicit ids (8 bytes) are not counted.
     memory_ratio : float
-        Times smaller than float32.
+        Size of a float32 vector divided by `bytes_per_vector`.
     pq_memory_ratio : float
-        `bytes_per_vector` as a share of product quantization with 8 bits a dimension.
+        `bytes_per_vector` divided by the size of product quantization with 8 bits per dimension.
     queries_per_second : float
-        All queries in one call, on this machine with the threads that were set. Not repeatable.
+        All queries in one call, on this machine with the number of threads that is set. Not
+        repeatable.
     encode_rate : float
-        Vectors a second, likewise.
+        Vectors encoded per second, likewise.
     train_seconds : float
     score : float
-        The objective's, greater is better.
+        The objective's score; greater is better.
     expected_accuracy : float
-        The recall to expect among as many vectors as the codec is meant for, or the accuracy that
-        `optimize` was told to count instead.
+        Expected recall among the number of vectors that the codec is meant for, or the expected
+        forgiving accuracy if `optimize` was called with it.
     """
 
     settings: TrialSettings
@@ -105,16 +106,15 @@ class Trial:
     expected_accuracy: float = float("nan")
 
     def row(self) -> dict[str, Any]:
-        """Return it flat: settings first, then what was measured."""
+        """Return settings and measurements as one dict."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"}
         return {**asdict(self.settings), **own}
 
 
 class Frontier(Sequence[Trial]):
-    """Trials that no other beats in both bytes and accuracy, by rising bytes.
+    """The Pareto frontier: trials that no other one beats in bytes and accuracy, by rising bytes.
 
-    The accuracy is the expected one, by which trials are judged, or plain recall where there is
-    none.
+    The accuracy is `Trial.expected_accuracy`, or `Trial.recall` where that is NaN.
     """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
@@ -138,7 +138,7 @@ class Frontier(Sequence[Trial]):
         return iter(self._trials)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a dict for each trial: see `Trial.row`."""
+        """Return `Trial.row` of each trial."""
         return [trial.row() for trial in self]
 
     def to_pandas(self) -> Any:

@@ -16,7 +16,7 @@ from waterfill.plan import Plan
 
 if TYPE_CHECKING:
     from waterfill.codec import Codec
-    from waterfill.evaluation.recall_forecast import Expected, Growth
+    from waterfill.evaluation.recall_extrapolation import Expected, Growth
 
 Relevance = Literal["high", "medium", "low"]
 

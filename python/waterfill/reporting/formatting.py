@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from waterfill.evaluation.recall_forecast import Expected
+    from waterfill.evaluation.recall_extrapolation import Expected
     from waterfill.optimizer.result import Result
 
 METRICS = {"ip": "inner product", "l2": "Euclidean distance", "cosine": "cosine similarity"}

@@ -18,8 +18,8 @@ from waterfill.reporting.notebook import trial_row
 if TYPE_CHECKING:
     from waterfill.codec import Codec
     from waterfill.evaluation.faiss_peers import Peer
-    from waterfill.evaluation.recall_forecast import Expected
-    from waterfill.optimizer.estimate import Estimate
+    from waterfill.evaluation.recall_extrapolation import Expected
+    from waterfill.optimizer.resource_estimate import Estimate
     from waterfill.optimizer.result import Result
 
 _MAX_ROWS = 24  # of a table for a chart with many points

@@ -17,7 +17,7 @@ from waterfill.reporting import formatting as fmt
 if TYPE_CHECKING:
     from waterfill.codec import DistortionReport
     from waterfill.evaluation.faiss_peers import Peer
-    from waterfill.evaluation.recall_forecast import Expected
+    from waterfill.evaluation.recall_extrapolation import Expected
     from waterfill.optimizer.result import Result
     from waterfill.optimizer.trial import Trial
     from waterfill.plan import Plan

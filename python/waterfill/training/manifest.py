@@ -63,7 +63,7 @@ class Manifest:
     objective : str or None
         What the optimizer was asked for.
     draw : dict or None
-        How the optimizer drew the rows to train on: see `waterfill.evaluation.split.Draw`.
+        How the optimizer drew the rows to train on: see `waterfill.evaluation.sample_split.Draw`.
     parent : str or None
         The fingerprint of the codec that this one replaces.
     """

@@ -47,7 +47,7 @@ CASES = [
         "ids",
         lambda i: i.add_with_ids(X[:2], np.array([1, 2, 3])),
         AssertionError,
-        error(AssertionError, "ids: 3 of them for 2 vectors"),
+        error(AssertionError, "ids: expected 2 ids, one per vector, got 3"),
     ),
     Case(
         "ids of two dimensions",

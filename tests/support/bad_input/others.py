@@ -26,7 +26,7 @@ CASES = [
         "flat",
         lambda i: then(i, lambda j: j.merge_from(j), lambda j: j.ntotal),
         returns(0),
-        error(ValueError, "otherIndex is the index itself"),
+        error(ValueError, "otherIndex must be another index"),
     ),
     Case(
         "codes of another dtype",
@@ -47,7 +47,7 @@ CASES = [
         "ids",
         lambda i: add_codes(i, [1, 2]),
         AssertionError,
-        error(AssertionError, "ids: 2 of them for 1 vectors"),
+        error(AssertionError, "ids: expected 1 ids, one per vector, got 2"),
     ),
     Case(
         "codes of another size",

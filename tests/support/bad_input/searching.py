@@ -86,7 +86,7 @@ CASES = [
         "flat",
         lambda i: i.search(X[:2], 3, params=faiss.IDSelectorRange(0, 3)),
         TypeError,
-        error(TypeError, "params must be .* got IDSelectorRange; say sel="),
+        error(TypeError, r"params must be .* got IDSelectorRange; pass SearchParameters\(sel="),
     ),
     Case(
         "a Range or an Array beyond the ids there are",

@@ -22,8 +22,8 @@ from waterfill.cli.options import (
 )
 from waterfill.cli.output import Output, grid
 from waterfill.evaluation.faiss_peers import measure_peers
-from waterfill.evaluation.split import Split, split_sample
-from waterfill.optimizer.measurement import measure
+from waterfill.evaluation.sample_split import Split, split_sample
+from waterfill.optimizer.trial_measurement import measure
 
 _DIMS_PER_BYTE = (16, 8, 4)  # the default sizes of codes
 _FIGURES = (

@@ -32,7 +32,7 @@ from waterfill.cli.options import (
     out_file,
 )
 from waterfill.cli.output import Output, grid, pairs, size
-from waterfill.optimizer.estimate import Estimate
+from waterfill.optimizer.resource_estimate import Estimate
 
 _SIZES = (1, 10, 100)  # times ntotal
 

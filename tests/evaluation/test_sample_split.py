@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from waterfill.data.rows import Rows
 from waterfill.evaluation.ground_truth import true_neighbours
-from waterfill.evaluation.split import Draw, accuracy, split_sample
+from waterfill.evaluation.sample_split import Draw, accuracy, split_sample
 
 METRICS = ("ip", "l2", "cosine")
 

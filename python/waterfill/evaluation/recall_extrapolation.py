@@ -1,10 +1,10 @@
-"""How recall falls as a collection grows beyond the sample.
+"""Extrapolation of recall from a sample to a larger collection.
 
-Two things make a sample flatter. Among few vectors neighbours are far apart, so that errors seldom
-change their order: recall is measured at several sizes and follows a line in log-odds against the
-logarithm of the size. And the sample's vectors are those that codebooks were trained on, which fit
-them better than others: a second codec, trained on half of the sample, tells how much lower the
-line of new vectors lies, and how it falls.
+Recall on a sample is too high for two reasons. Among few vectors, neighbours are far apart, so that
+errors seldom change their order: recall is measured at several sizes, where its log-odds follow a
+line against the logarithm of the size. And the codebooks were trained on the sample's vectors and
+fit them better than new ones: a second codec, trained on half of the sample, measures how much
+lower the line of new vectors lies, and its slope. docs/decisions/0018 has the measurements.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.evaluation.split import Accuracy, Split, accuracy
+from waterfill.evaluation.sample_split import Accuracy, Split, accuracy
 from waterfill.index.flat import IndexFlat
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import IDSelectorRange
@@ -23,13 +23,13 @@ from waterfill.index.selectors import IDSelectorRange
 Shares = NDArray[np.float64]
 
 _HALVINGS = 4  # sizes are a half, a quarter ... of the sample
-_FEWEST_TIMES = 20  # vectors of the smallest size, times k
-_HALF_TO_WHOLE = 0.5  # of the gap that half of the rows show; these three: docs/decisions/0018
-_NEW_SLOPE = 0.7  # how far the slope of new vectors counts, and not that of trained-on ones
-_ERROR_A_DOUBLING = 0.004  # of recall: what lines have been off by
-_GAP_ERROR = 0.35  # one deviation, as a share of the gap
+_FEWEST_TIMES = 20  # the smallest size is at least 20 k
+_HALF_TO_WHOLE = 0.5  # gap of a codec trained on all rows, as a share of that of half of them
+_NEW_SLOPE = 0.7  # weight of the slope of new vectors; the rest is that of training vectors
+_ERROR_PER_DOUBLING = 0.004  # standard deviation of recall
+_GAP_ERROR = 0.35  # standard deviation of the gap, as a share of it
 _LEAST_GAP_ERROR = 0.03  # in log-odds
-_GAP_SIZES = 2  # the largest ones, which tell the gap
+_GAP_SIZES = 2  # the gap is the mean at the two largest sizes
 _LEAST_SHARE = 1e-4  # keeps log-odds finite
 _DRAWS = 400
 _INTERVAL = (2.5, 97.5)
@@ -37,13 +37,13 @@ _INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Expected:
-    """A recall that was not measured.
+    """An extrapolated recall and its 95 % interval.
 
     Attributes
     ----------
     recall : float
     low, high : float
-        It lies between them in 95 % of cases.
+        Bounds of the interval.
     """
 
     recall: float
@@ -56,14 +56,14 @@ class Expected:
 
 @dataclass(frozen=True)
 class Optimism:
-    """How recall among new vectors differs from that among those that were trained on.
+    """The difference in recall between training vectors and new ones.
 
     Attributes
     ----------
     gap : float
-        By how much its log-odds are lower, among as many as the sample has.
+        Log-odds of recall among training vectors, less those among as many new vectors.
     slope : float
-        How they change with each doubling of the collection.
+        Change of the log-odds among new vectors per doubling of the collection.
     """
 
     gap: float
@@ -72,25 +72,25 @@ class Optimism:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """Recall at several sizes of a collection, and where they lead.
+    """Recall measured at several collection sizes, and its extrapolation.
 
     Attributes
     ----------
     sizes : tuple of int
         Ascending; the last one is all stored vectors of the sample.
     recalls : tuple of float
-        Measured among so many of them: means over as many parts of the sample.
+        Recall at each size, averaged over parts of the sample.
     optimism : Optimism or None
-        None where it is not known: then new vectors are taken to be as well found.
+        None if unknown: new vectors then count as training vectors.
     """
 
     sizes: tuple[int, ...]
     recalls: tuple[float, ...]
     optimism: Optimism | None
-    _shares: Shares = field(repr=False)  # (sizes, queries): of true neighbours that were found
+    _shares: Shares = field(repr=False)  # (sizes, queries): share of true neighbours found
 
     def at(self, n: int) -> Expected:
-        """Return the recall to expect among n vectors, the sample's among them."""
+        """Return the expected recall among n vectors, which include those of the sample."""
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
         recall = float(self._extrapolated(self._shares.mean(axis=1), n, np.zeros(())))
@@ -100,32 +100,32 @@ class Growth:
         means = self._shares[:, drawn].mean(axis=2)
         values = self._extrapolated(means, n, rng.standard_normal(_DRAWS))
         beyond = max(0.0, float(np.log2(n / self.sizes[-1])))
-        values = values + _ERROR_A_DOUBLING * beyond * rng.standard_normal(_DRAWS)
+        values = values + _ERROR_PER_DOUBLING * beyond * rng.standard_normal(_DRAWS)
         low, high = np.clip(np.percentile(values, _INTERVAL), 0, 1)
         return Expected(recall, float(min(low, recall)), float(max(high, recall)))
 
     def _extrapolated(self, recalls: Shares, n: int, deviations: Shares) -> Shares:
-        """Follow the lines of recalls, (sizes,) or (sizes, draws), to n vectors.
+        """Extrapolate recalls, (sizes,) or (sizes, draws), to n vectors.
 
-        deviations : () or (draws,), of the gap from what is expected of it.
+        `deviations`, () or (draws,), are those of the gap, in standard deviations.
         """
         size, doublings = self.sizes[-1], float(np.log2(n / self.sizes[-1]))
         odds = _log_odds(recalls)
-        own = follow(self.sizes, recalls, n)
+        training = extrapolate(self.sizes, recalls, n)
         if n <= size or self.optimism is None:
-            return own
-        likely = _HALF_TO_WHOLE * self.optimism.gap
-        gap = likely + (_GAP_ERROR * likely + _LEAST_GAP_ERROR) * deviations
-        both = _NEW_SLOPE * self.optimism.slope + (1 - _NEW_SLOPE) * _slope(self.sizes, odds)
-        new = np.minimum(_share(odds[-1] - gap + np.minimum(both, 0) * doublings), own)
-        result: Shares = new + size / n * (own - new)
+            return training
+        mean_gap = _HALF_TO_WHOLE * self.optimism.gap
+        gap = mean_gap + (_GAP_ERROR * mean_gap + _LEAST_GAP_ERROR) * deviations
+        slope = _NEW_SLOPE * self.optimism.slope + (1 - _NEW_SLOPE) * _slope(self.sizes, odds)
+        new = np.minimum(_share(odds[-1] - gap + np.minimum(slope, 0) * doublings), training)
+        result: Shares = new + size / n * (training - new)
         return result
 
 
-def follow(sizes: Sequence[int], recalls: Shares, n: int) -> Shares:
-    """Follow the line of recalls, (sizes,) or (sizes, draws), in log-odds to n vectors."""
+def extrapolate(sizes: Sequence[int], recalls: Shares, n: int) -> Shares:
+    """Extrapolate recalls, (sizes,) or (sizes, draws), to n vectors: linear in log-odds."""
     odds = _log_odds(recalls)
-    # Recall does not rise with more vectors; a sample may have it otherwise by chance.
+    # Recall does not rise with the size; a rise in the sample is noise.
     return _share(odds[-1] + np.minimum(_slope(sizes, odds), 0) * float(np.log2(n / sizes[-1])))
 
 
@@ -141,10 +141,10 @@ def _share(odds: Shares) -> Shares:
 
 
 def _slope(sizes: Sequence[int], odds: Shares) -> Shares:
-    """Fit a line to log-odds, (sizes,) or (sizes, draws): its rise with each doubling."""
+    """Fit a line to log-odds, (sizes,) or (sizes, draws); return its slope per doubling."""
     steps = np.log2(np.array(sizes, dtype=np.float64))
     centred = steps - steps.mean()
-    spread = max(float((centred**2).sum()), 1e-9)  # of one size: no slope
+    spread = max(float((centred**2).sum()), 1e-9)  # slope 0 for a single size
     slope: Shares = np.tensordot(centred, odds, 1) / spread
     return slope
 
@@ -156,7 +156,7 @@ def measure_growth(
     optimism: Optimism | None,
     counted: Accuracy = "recall",
 ) -> Growth:
-    """Search parts of the sample, at most so many of each size."""
+    """Measure recall on parts of the sample, at most `parts` per size."""
     sizes, table = curve(index, split, (0, len(split.base)), parts, counted)
     return Growth(sizes, tuple(map(float, table.mean(axis=1))), optimism, table)
 
@@ -164,13 +164,13 @@ def measure_growth(
 def optimism_of(
     index: IndexFlat, split: Split, parts: int, counted: Accuracy = "recall"
 ) -> Optimism:
-    """Return the optimism of a codec that half of the sample trained.
+    """Measure the optimism of a codec trained on the first half of the sample.
 
-    index : with all of the sample's vectors, of which the first half was trained on.
+    `index` holds all vectors of the sample.
     """
     half = len(split.base) // 2
-    own, new = (curve(index, split, (first, first + half), parts, counted) for first in (0, half))
-    gaps = _log_odds(own[1].mean(axis=1)) - _log_odds(new[1].mean(axis=1))
+    old, new = (curve(index, split, (first, first + half), parts, counted) for first in (0, half))
+    gaps = _log_odds(old[1].mean(axis=1)) - _log_odds(new[1].mean(axis=1))
     slope = _slope(new[0], _log_odds(new[1].mean(axis=1)))
     return Optimism(max(0.0, float(gaps[-_GAP_SIZES:].mean())), float(slope))
 
@@ -178,7 +178,7 @@ def optimism_of(
 def curve(
     index: IndexFlat, split: Split, rows: tuple[int, int], parts: int, counted: Accuracy
 ) -> tuple[tuple[int, ...], Shares]:
-    """Return sizes, and each query's accuracy among so many of some rows: (sizes, queries)."""
+    """Return sizes, and the accuracy of each query among that many rows, (sizes, queries)."""
     (begin, end), shares, sizes = rows, [], []
     for halving in range(_HALVINGS, -1, -1):
         size = (end - begin) >> halving
@@ -192,7 +192,7 @@ def curve(
 
 
 def _part(index: IndexFlat, split: Split, first: int, size: int, counted: Accuracy) -> Shares:
-    """Return each query's accuracy among some rows."""
+    """Return the accuracy of each query among rows [first, first + size)."""
     k = min(split.k, size)
     part = SearchParameters(sel=IDSelectorRange(first, first + size))
     found = index.search(split.queries, k, params=part)[1]

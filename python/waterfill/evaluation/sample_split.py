@@ -1,4 +1,4 @@
-"""A sample, parted into stored vectors and queries, with the true neighbours."""
+"""Split a sample into stored vectors and queries, and find the true neighbours."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ Accuracy = Literal["recall", "forgiving_accuracy"]
 MOST_ROWS = 50_000
 _MOST_BYTES = 512 << 20
 _MOST_QUERIES = 500
-_SHARE = 10  # of a sample, one row in so many is a query, and no more
-_FEWEST_TIMES = 3  # stored vectors are so many times k at least
+_SHARE = 10  # at most one row in ten of the sample becomes a query
+_FEWEST_TIMES = 3  # there are at least 3 k stored vectors
 
 
 @dataclass(frozen=True)
 class Draw:
-    """How vectors were drawn; the same draw of the same arrays gives the same split.
+    """A reproducible random draw: the same draw of the same arrays gives the same split.
 
     Attributes
     ----------
     rows : int
-        Of the sample.
+        Rows of the sample.
     stored, held_out : int
-        Rows of the sample that were drawn to be stored, and to be queries.
+        Rows of the sample drawn as stored vectors, and as queries.
     queries, asked, training : int
-        Queries that came apart from the sample (0 if none did), and of these those that were drawn
-        to search with, and to train with.
+        Separate queries (0 without any), and the numbers of them drawn for searching and training.
     seed : int
     """
 
@@ -48,14 +47,15 @@ class Draw:
 
     @classmethod
     def plan(cls, sample: Rows, queries: Rows | None, seed: int, most: int) -> Draw:
-        """Decide how many are drawn, at most so many to be stored."""
-        given = 0 if queries is None else queries.n
-        held_out = 0 if given else min(_MOST_QUERIES, sample.n // _SHARE)
+        """Choose the sizes of a draw, with at most `most` stored vectors."""
+        n_queries = 0 if queries is None else queries.n
+        held_out = 0 if n_queries else min(_MOST_QUERIES, sample.n // _SHARE)
         stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
         # Recall must not be measured with queries that the codec was fitted to.
-        asked = min(_MOST_QUERIES, given if given < 2 * FEWEST_QUERIES else given // 2)
-        training = given - asked if given >= 2 * FEWEST_QUERIES else 0
-        return cls(sample.n, stored, held_out, given, asked, training, seed)
+        enough = n_queries >= 2 * FEWEST_QUERIES
+        asked = min(_MOST_QUERIES, n_queries // 2 if enough else n_queries)
+        training = n_queries - asked if enough else 0
+        return cls(sample.n, stored, held_out, n_queries, asked, training, seed)
 
     def stored_rows(self, sample: Rows) -> FloatRows:
         """Return the rows to store, in random order."""
@@ -82,22 +82,22 @@ class Draw:
         return np.random.default_rng(self.seed).permutation(self.queries)
 
     def to_dict(self) -> dict[str, int]:
-        """Return its attributes."""
+        """Return the attributes, as a manifest records them."""
         return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Stored vectors, queries, and which vectors each query should find.
+    """Stored vectors, queries, and the true neighbours of each query.
 
     Attributes
     ----------
     draw : Draw
     base : float32 (n, d)
-        In random order, so that any stretch of them is a random sample.
+        In random order, so that any slice of them is a random sample.
     queries : float32 (m, d)
     training_queries : float32 (l, d) or None
-        Others, to train with.
+        Other queries, for training.
     truth : int64 (m, k)
         The nearest rows of `base`, best first, by exact search.
     metric : {'ip', 'l2', 'cosine'}
@@ -126,9 +126,9 @@ class Split:
         return self._truths[part]
 
     def hits(self, found: Neighbours, truth: Neighbours | None = None) -> Neighbours:
-        """Count, for each query, the found vectors that are as near as its k-th true neighbour.
+        """Count the found vectors of each query that are as near as its k-th true neighbour.
 
-        Of vectors that are equally near any will do: copies are no reason to miss a target.
+        Ties count as hits: a duplicate of a neighbour is as good as the neighbour.
         """
         truth = self.truth if truth is None else truth
         least = self._scores(truth).min(axis=1, keepdims=True)
@@ -150,7 +150,7 @@ class Split:
 
 
 def accuracy(hits: Neighbours, k: int, name: Accuracy = "recall") -> NDArray[np.float64]:
-    """Turn the true neighbours that each query found into its accuracy."""
+    """Return the accuracy of each query from its number of true neighbours found."""
     shares: NDArray[np.float64] = hits / k
     return shares if name == "recall" else np.where(2 * hits >= k, 1.0, shares)
 
@@ -158,27 +158,27 @@ def accuracy(hits: Neighbours, k: int, name: Accuracy = "recall") -> NDArray[np.
 def split_sample(
     sample: Any, queries: Any, metric: Metric, k: int, seed: int, *, most: int = MOST_ROWS
 ) -> Split:
-    """Draw stored vectors, at most so many, and queries, and find the true neighbours.
+    """Draw queries and at most `most` stored vectors, and find the true neighbours.
 
     Raises
     ------
     ValueError
-        If the sample has too few rows, queries another number of dimensions, or a row that was
-        drawn a NaN or an infinity.
+        If the sample has too few rows, the queries have another number of dimensions, or a drawn
+        row holds a NaN or an infinity.
     TypeError
         If either is not an array of real numbers on the CPU.
     """
     rows = Rows(sample, "sample")
-    asked = None if queries is None else Rows(queries, "queries", rows.d)
-    if asked is not None and asked.n == 0:
+    separate = None if queries is None else Rows(queries, "queries", rows.d)
+    if separate is not None and separate.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
-    draw = Draw.plan(rows, asked, seed, most)
+    draw = Draw.plan(rows, separate, seed, most)
     least = max(_FEWEST_TIMES * k, _SHARE)
     if draw.stored < least:
         raise ValueError(
             f"sample has {rows.n} rows; at least {least + draw.held_out} are needed for k={k}, and "
-            "thousands to rely on"
+            "thousands for a reliable result"
         )
-    base, own = draw.stored_rows(rows), draw.asked_rows(rows, asked)
-    truth = true_neighbours(base, own, metric, k)
-    return Split(draw, base, own, draw.training_rows(asked), truth, metric, k)
+    base, searched = draw.stored_rows(rows), draw.asked_rows(rows, separate)
+    truth = true_neighbours(base, searched, metric, k)
+    return Split(draw, base, searched, draw.training_rows(separate), truth, metric, k)

@@ -1,4 +1,4 @@
-"""Trials of settings, remembered; and the order in which they are made."""
+"""Runs trials of settings, keeps their results, and judges them by the objective."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import get_args
 
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
-from waterfill.evaluation.recall_forecast import Growth, Optimism, measure_growth, optimism_of
-from waterfill.evaluation.split import Accuracy, Split
-from waterfill.optimizer.measurement import fill, measure, train
+from waterfill.evaluation.recall_extrapolation import Growth, Optimism, measure_growth, optimism_of
+from waterfill.evaluation.sample_split import Accuracy, Split
 from waterfill.optimizer.objective import Objective, allowed
 from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
+from waterfill.optimizer.trial_measurement import fill, measure, train
 
 Report = Callable[[Trial, float], None]
 
-PARTS = 8  # of the sample that each size of a trial's growth is measured on
+PARTS = 8  # parts of the sample per size, when the growth of a trial is measured
 
 
-class OutOfTime(Exception):  # noqa: N818  (no error: a search ends early)
-    """The time budget is spent."""
+class OutOfTime(Exception):  # noqa: N818  (not an error: it ends a search early)
+    """The time budget is used up."""
 
 
 @dataclass(eq=False)
-class Tuner:
-    """Makes trials, each of them once.
+class TrialRunner:
+    """Runs each trial once and keeps its result.
 
     Attributes
     ----------
     ntotal : int
-        Vectors that the codec is meant for.
+        Number of vectors that the codec is meant for.
     deadline : float
-        Of `time.perf_counter`; infinite for none.
+        A time of `time.perf_counter`; infinite without a time budget.
     report : callable
-        Is told each new trial, and the seconds that it took.
+        Called with each new trial and the seconds that it took.
     counted : {'recall', 'forgiving_accuracy'}
-        What growth is measured of.
+        The accuracy that trials are judged by.
     optimism : dict
-        By the rows to refine with and the accuracy, see `Growth`; filled by `learn_optimism`.
+        `Optimism` by kind of refinement rows and accuracy; filled by `learn_optimism`.
     """
 
     split: Split
@@ -56,15 +56,15 @@ class Tuner:
     trials: dict[TrialSettings, Trial] = field(default_factory=dict)
     growths: dict[TrialSettings, Growth] = field(default_factory=dict)
     _kept: tuple[TrialSettings, Codec] | None = None
-    _cells: dict[int, int] = field(default_factory=dict)  # that were chosen, by code bytes
+    _cells: dict[int, int] = field(default_factory=dict)  # cells chosen, by code bytes
 
     def attempt(self, settings: TrialSettings) -> Trial:
-        """Make a trial, unless it was made before.
+        """Run a trial, or return its result if it has run before.
 
         Raises
         ------
         OutOfTime
-            If there is one trial at least, and the time is up.
+            If the deadline has passed and at least one trial has run.
         """
         if settings in self.trials:
             return self.trials[settings]
@@ -85,7 +85,7 @@ class Tuner:
         return trial
 
     def _known_cells(self, settings: TrialSettings) -> int | None:
-        """Return the cells that both a smaller and a larger code chose: so will this one."""
+        """Return the number of cells if a smaller and a larger code chose the same one."""
         if settings.plan != "waterfill" or settings.cells != "auto":
             return None
         below = max((b for b in self._cells if b <= settings.code_bytes), default=None)
@@ -98,23 +98,21 @@ class Tuner:
         trial = replace(trial, expected_accuracy=growth.at(self.ntotal).recall)
         score = self.objective.score(trial)
         if not isinstance(score, Real) or math.isnan(score):
-            raise ValueError(
-                f"objective returned {score!r} for {trial.settings}; a number is wanted"
-            )
+            raise ValueError(f"objective must return a number, got {score!r} for {trial.settings}")
         within = allowed(trial, self.constraints)
         return replace(trial, score=float(score) if within else -math.inf)
 
     def learn_optimism(self, settings: TrialSettings) -> None:
-        """Measure how much better vectors are found that were trained on.
+        """Measure how much better the vectors of the training sample are found than new ones.
 
-        Trials with such rows to refine with are judged anew; nothing if it was done for one of
-        them before.
+        Trials with the same kind of refinement rows are judged again. Does nothing if the optimism
+        of that kind is known.
         """
         if (settings.refine, self.counted) in self.optimism:
             return
         half = self.split.base[: len(self.split.base) // 2]
-        # As many cells as all rows chose: half of them would choose fewer, or none, and a codec of
-        # another kind tells little.
+        # Half of the rows alone would choose fewer cells or none, and the optimism of such a codec
+        # says little about this one.
         auto = settings.plan == "waterfill" and settings.cells == "auto"
         cells = self._cells.get(settings.code_bytes) if auto else None
         codec = train(settings, self.split, self.analysis, rows=half, cells=cells)
@@ -122,23 +120,23 @@ class Tuner:
         for name in get_args(Accuracy):
             self.optimism[settings.refine, name] = optimism_of(index, self.split, PARTS, name)
         optimism = self.optimism[settings.refine, self.counted]
-        for each in [each for each in self.trials if each.refine == settings.refine]:
-            self.growths[each] = replace(self.growths[each], optimism=optimism)
-            self.trials[each] = self._judged(self.trials[each], self.growths[each])
+        for same in [tried for tried in self.trials if tried.refine == settings.refine]:
+            self.growths[same] = replace(self.growths[same], optimism=optimism)
+            self.trials[same] = self._judged(self.trials[same], self.growths[same])
 
     def best(self) -> Trial:
-        """Return the trial with the best score; of equals the one that finds more."""
+        """Return the trial with the best score; ties go to the higher expected accuracy."""
         return max(self.trials.values(), key=lambda t: (t.score, t.expected_accuracy))
 
     def growth(self, settings: TrialSettings, codec: Codec) -> Growth:
-        """Return how recall falls with a trial's codec, whatever accuracy trials are judged by."""
+        """Return how recall falls with a trial's codec, whichever accuracy judges trials."""
         if self.counted == "recall":
             return self.growths[settings]
         optimism = self.optimism.get((settings.refine, "recall"))
         return measure_growth(fill(codec, settings, self.split), self.split, PARTS, optimism)
 
     def codec(self, settings: TrialSettings) -> Codec:
-        """Return the codec of a trial; the same settings make the same one again."""
+        """Return the codec of a trial, retrained if it is not the best: training is repeatable."""
         if self._kept is None or self._kept[0] != settings:
             cells = self._known_cells(settings)
             self._kept = settings, train(settings, self.split, self.analysis, cells=cells)

@@ -1,19 +1,31 @@
-"""What is foretold of memory and files, against memory and files."""
+"""Estimated sizes against those of real indexes and files."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from support import trained
 
 import waterfill as wf
-from waterfill.optimizer.measurement import bytes_per_vector
+from waterfill.optimizer.trial_measurement import bytes_per_vector
 
 
-@pytest.mark.parametrize("refine", [None, "int8", "float16"])
-@pytest.mark.parametrize("cells", [0, 16, 300])
-@pytest.mark.parametrize("metric", ["ip", "l2"])
+@pytest.mark.parametrize(
+    ("metric", "cells", "refine"),
+    [  # every pair of two of them
+        ("ip", 0, None),
+        ("l2", 0, "int8"),
+        ("ip", 0, "float16"),
+        ("l2", 16, None),
+        ("ip", 16, "int8"),
+        ("l2", 16, "float16"),
+        ("ip", 300, None),
+        ("l2", 300, "int8"),
+        ("ip", 300, "float16"),
+    ],
+)
 def test_bytes_of_a_vector_are_what_an_index_takes(clustered, metric, cells, refine):
-    codec = wf.Codec.train(clustered, wf.Plan.waterfill(wf.analyze(clustered), 7), cells=cells)
+    codec = trained.trained(clustered, 7, cells=cells)
     index = wf.IndexFlat(codec, metric, refine=refine)
     index.add(np.tile(clustered, (200, 1)))
     taken = index.nbytes / index.ntotal
@@ -23,7 +35,7 @@ def test_bytes_of_a_vector_are_what_an_index_takes(clustered, metric, cells, ref
 def test_an_estimate_is_near_the_truth(found, sample, tmp_path):
     n = 120_000
     index = wf.IndexFlat(found.codec, "l2", refine=found.best.settings.refine)
-    index.add(np.tile(sample, (30, 1)))
+    index.add(np.tile(sample, (75, 1)))
     wf.write_index(index, tmp_path / "index.wf")
     said = found.estimate(n, price_per_gb=2.5)
     assert said.memory_bytes == pytest.approx(index.nbytes + len(found.codec.to_bytes()), rel=0.1)
@@ -37,7 +49,7 @@ def test_an_estimate_is_near_the_truth(found, sample, tmp_path):
 
 
 @pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-5, ValueError), (1.5, TypeError)])
-def test_an_estimate_is_of_so_many_vectors(found, n, error):
+def test_wrong_numbers_of_vectors_are_named(found, n, error):
     for call in (found.estimate, found.expected_recall):
         with pytest.raises(error, match="n"):
             call(n)

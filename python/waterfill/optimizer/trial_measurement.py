@@ -1,4 +1,4 @@
-"""Train a codec with some settings, and search the sample with it."""
+"""One trial: train a codec with given settings, search the sample with it, and measure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
-from waterfill.evaluation.split import Split, accuracy
+from waterfill.evaluation.sample_split import Split, accuracy
 from waterfill.index.flat import IndexFlat
 from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
 
-_SEARCHES = 3  # of all queries, for the rate: the best one counts
-_FLOAT = 4
+_SEARCHES = 3  # the fastest one gives the rate
+_FLOAT = 4  # bytes
 
 
 def plan_of(settings: TrialSettings, analysis: Analysis) -> Plan:
-    """Make the plan that settings ask for."""
+    """Make the plan of some settings."""
     if settings.dimensions is None:
         return Plan.waterfill(analysis, settings.code_bytes, settings.weighting)
     high, kept = settings.dimensions
@@ -35,7 +35,7 @@ def train(
     cells: Cells | None = None,
     rows: Any = None,
 ) -> Codec:
-    """Train on the stored vectors, or on some; with so many cells if it is known what is best."""
+    """Train on the stored vectors, or on `rows`; `cells` stands for the cells of the settings."""
     return Codec.train(
         split.base if rows is None else rows,
         plan_of(settings, analysis),
@@ -48,7 +48,7 @@ def train(
 
 
 def fill(codec: Codec, settings: TrialSettings, split: Split) -> IndexFlat:
-    """Index the stored vectors."""
+    """Return an index with the stored vectors of the split."""
     index = IndexFlat(codec, split.metric, refine=settings.refine)
     index.add(split.base)
     return index
@@ -57,7 +57,7 @@ def fill(codec: Codec, settings: TrialSettings, split: Split) -> IndexFlat:
 def measure(
     settings: TrialSettings, split: Split, analysis: Analysis, cells: Cells | None = None
 ) -> tuple[Trial, IndexFlat]:
-    """Try settings with real searches; the trial has no score yet."""
+    """Train and search with some settings; the trial has no score yet."""
     start = time.perf_counter()
     codec = train(settings, split, analysis, cells=cells)
     trained = time.perf_counter()
@@ -86,9 +86,9 @@ def measure(
 
 
 def bytes_per_vector(index: IndexFlat) -> float:
-    """Return what one vector more takes in memory, all in but for ids of its own.
+    """Return the memory of one more vector; explicit ids (8 bytes) are not counted.
 
-    Groups stand in pairs: an odd number of code bytes takes as much as the next even one.
+    Groups are stored in pairs: an odd number of code bytes takes as much as the next even one.
     """
     assert index.codec is not None
     odd = len(index.codec.plan.groups) % 2
@@ -101,15 +101,15 @@ def bytes_per_vector(index: IndexFlat) -> float:
 
 
 def row_bytes(refine: RefineName | None, d: int) -> int:
-    """Return the bytes of a row to refine with: int8 ones begin with their middle and step."""
+    """Return the bytes of a refinement row; an int8 row starts with its center and step."""
     return {None: 0, "int8": d + 8, "float16": 2 * d}[refine]
 
 
 def order_bytes(cells: int) -> float:
-    """Return what the order of arrival takes where vectors stand cell by cell.
+    """Return the bytes that the order of insertion takes where vectors are stored by cell.
 
-    Ascending numbers (Elias 1974): a byte or two of each, a bit, and a bit for each step of the
-    rest; eight bytes for every 64 of them; and a sixteenth to grow, on average.
+    Ascending numbers in Elias-Fano code (Elias 1974): one or two low bytes each, the high part in
+    unary, eight bytes of directory for every 64 numbers, and on average a sixteenth of spare room.
     """
     if cells <= 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""What an index of many vectors would take."""
+"""Estimates of the memory, file size, time and cost of an index of n vectors."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from pathlib import Path
 import numpy as np
 
 from waterfill.codec import Codec
-from waterfill.evaluation.recall_forecast import Expected
-from waterfill.evaluation.split import Split
+from waterfill.evaluation.recall_extrapolation import Expected
+from waterfill.evaluation.sample_split import Split
 from waterfill.io import read_index, write_index
-from waterfill.optimizer.measurement import fill
 from waterfill.optimizer.trial import TrialSettings
+from waterfill.optimizer.trial_measurement import fill
 
-_VECTORS = 400_000  # that rates are measured with: what a cache does not hold
-_BYTES = 256 << 20
+_VECTORS = 400_000  # rates are measured beyond the size of a CPU cache
+_BYTES = 256 << 20  # at most
 _QUERIES = 64
-_SEARCHES = 3
+_SEARCHES = 3  # the fastest one counts
 _GB = 1e9
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a flat index of many vectors takes on this machine.
+    """Estimated resources of a flat index on this machine.
 
     Attributes
     ----------
     n : int
+        Number of vectors.
     recall : Expected
-        Recall@k to expect.
+        Expected recall@k.
     memory_bytes, file_bytes : int
-        Codec and vectors, ids of one's own not counted.
+        Codec and vectors; explicit ids are not counted.
     load_seconds : float
-        To read the file where the system has it in memory.
+        Time to read the file if it is in the page cache.
     query_seconds : float
-        Of one query among many, on as many threads as are set.
+        Time per query in a batch, with the number of threads that is set.
     cost_per_month : float or None
-        Of the memory, for the price that was given.
+        Cost of the memory; None without a price.
     """
 
     n: int
@@ -74,16 +75,16 @@ def _size(count: int) -> str:
 
 @dataclass(frozen=True)
 class Rates:
-    """What was measured of an index of many vectors: the sample's, again and again.
+    """Rates measured with an index that holds the sample many times over.
 
     Attributes
     ----------
     codec_bytes : int
-        That a file has beside vectors.
+        Size of the codec in a file.
     memory_per_vector, file_per_vector : float
         Bytes.
     query_seconds, query_seconds_per_vector : float
-        Of a query: at any size, and a vector more.
+        Time per query: the constant part, and the part per vector.
     load_seconds_per_byte : float
     """
 
@@ -95,7 +96,7 @@ class Rates:
     load_seconds_per_byte: float
 
     def estimate(self, n: int, recall: Expected, price_per_gb: float | None) -> Estimate:
-        """Say what n vectors take."""
+        """Estimate the resources of n vectors."""
         memory = round(self.codec_bytes + n * self.memory_per_vector)
         file = round(self.codec_bytes + n * self.file_per_vector)
         return Estimate(
@@ -112,7 +113,7 @@ class Rates:
 def measure_rates(
     codec: Codec, settings: TrialSettings, split: Split, memory_per_vector: float
 ) -> Rates:
-    """Time searches of the sample, and of the sample many times over, and a file's reading."""
+    """Time searches of the sample and of many copies of it, and the reading of a file."""
     index = fill(codec, settings, split)
     queries = split.queries[:_QUERIES]
     n = len(split.base)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.evaluation.recall_forecast import Growth, Optimism, measure_growth, optimism_of
-from waterfill.evaluation.split import split_sample
+from waterfill.evaluation.recall_extrapolation import Growth, Optimism, measure_growth, optimism_of
+from waterfill.evaluation.sample_split import split_sample
 
 tables = st.lists(
     st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=1, max_size=5
