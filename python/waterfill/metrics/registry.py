@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from waterfill import _core
+from waterfill._util.version import installed_version
 from waterfill.metrics.counting import is_counted, since
 from waterfill.metrics.sample import Histogram, Key, Sample, Table, Value, as_samples, put
 from waterfill.metrics.sources import SOURCES, Reader, Source
@@ -164,7 +165,7 @@ class Metrics:
 
     def _table(self) -> Table:
         """Read all numbers, by series."""
-        table: Table = {("waterfill_build_info", _version(), _core.isa()): 1}
+        table: Table = {("waterfill_build_info", installed_version(), _core.isa()): 1}
         with self._lock:  # readers of swaps count
             for key, each in list(self._watched.items()):
                 if each.get() is None:
@@ -235,12 +236,6 @@ def _each_limiter(limiters: Any) -> list[Any]:
         if not isinstance(each, SOURCES["limiters"].types):
             raise TypeError(f"limiters must be Limiters, got {type(each).__name__}")
     return found
-
-
-def _version() -> str:
-    from waterfill import __version__  # the package is only whole now
-
-    return __version__
 
 
 _alive: WeakSet[Metrics] = WeakSet()

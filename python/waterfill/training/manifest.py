@@ -7,12 +7,12 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.version import installed_version
 
 if TYPE_CHECKING:
     from waterfill.data.rows import FloatRows
@@ -189,7 +189,7 @@ def new_manifest(
 ) -> Manifest:
     """Write down what has just been trained."""
     return Manifest(
-        version=version("waterfill"),
+        version=installed_version(),
         numpy=np.__version__,
         isa=_core.isa(),
         created=utc_now(),

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 import waterfill as wf
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.description import (
     Index,
     codec_words,
@@ -92,7 +92,7 @@ def encode(
     with (
         out.progress("encoding", vectors.n) as vectors.advance,
         _one_warning(vectors),
-        whole_or_nothing(output) as target,
+        atomic_write(output) as target,
     ):
         np.lib.format.write_array_header_1_0(
             target, {"descr": "|u1", "fortran_order": False, "shape": shape}

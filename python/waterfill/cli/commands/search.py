@@ -12,7 +12,7 @@ from rich.table import Table
 
 import waterfill as wf
 from waterfill._core import FormatError
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.description import codec_words, describe_codec, describe_index, index_words
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import check_output, read_queries
@@ -84,7 +84,7 @@ def search(
     with out.progress("searching", asked.n) as asked.advance:
         distances, ids = searched.search(asked, k)
     if output is not None:
-        with whole_or_nothing(output) as target:
+        with atomic_write(output) as target:
             np.savez(target, ids=ids, distances=distances)
     document = {
         "queries": asked.n,
