@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from waterfill.cli.errors import UsageError
 from waterfill.cli.output import Advance
-from waterfill.data.block_source import FileSource, Joined
+from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.rows import as_source
-from waterfill.data.vector_files import ASKED, STORED, open_file
+from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
 
 
 class Vectors(FileSource):
@@ -56,7 +56,7 @@ class Vectors(FileSource):
 
 def read_stored(path: Path, key: str | None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
-    return Vectors(open_file(path, key, STORED), str(path))
+    return Vectors(open_file(path, key, BASE_DATASETS), str(path))
 
 
 def read_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
@@ -65,7 +65,7 @@ def read_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
         if key is not None:
             raise UsageError(f"--queries-key {key} needs --queries, the file that has it")
         return None
-    queries = Vectors(open_file(path, key, (*ASKED, *STORED)), str(path))
+    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS)), str(path))
     if queries.d != d:
         raise ValueError(f"{path}: queries of {queries.d} dimensions, wanted are {d}")
     return queries
@@ -75,7 +75,7 @@ def joined(parts: Sequence[Vectors]) -> Vectors:
     """Return several files as one."""
     if len(parts) == 1:
         return parts[0]
-    whole = Joined(parts, [part.name for part in parts])
+    whole = ConcatenatedSource(parts, [part.name for part in parts])
     return Vectors(whole, whole.name)
 
 

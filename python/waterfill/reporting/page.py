@@ -13,8 +13,8 @@ from typing import Any
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
 from waterfill._util.optional import require
-from waterfill._util.version import installed_version
 from waterfill._util.validation import as_file_name, as_number, as_positive_int
+from waterfill._util.version import installed_version
 from waterfill.analysis import Analysis
 from waterfill.evaluation.faiss_peers import Peer, measure_peers
 from waterfill.optimizer.result import Result

@@ -14,7 +14,7 @@ from waterfill._util.optional import require
 from waterfill.cli.errors import UsageError, say
 from waterfill.cli.inputs import Vectors
 from waterfill.cli.output import Output
-from waterfill.data.vector_files import ASKED, STORED, open_file
+from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
 from waterfill.io import file_kind
 
 _TOKEN = "WATERFILL_TOKEN"
@@ -188,7 +188,7 @@ def _gate(
         return None
     if recall_drop is None and overlap is None:
         raise UsageError("--canary: give --overlap, or --recall-drop, or both")
-    queries = Vectors(open_file(canary, None, (*ASKED, *STORED)), str(canary))
+    queries = Vectors(open_file(canary, None, (*QUERY_DATASETS, *BASE_DATASETS)), str(canary))
     asked = queries.read(0, queries.n).astype(np.float32)
     return wf.lifecycle.Gate(asked, recall_drop=recall_drop, overlap=overlap)
 
