@@ -272,7 +272,7 @@ def test_what_training_refuses(patchy, given, error, message):
 
 
 def test_classic_plans_have_no_cells(patchy):
-    with pytest.raises(ValueError, match="a classic plan codes vectors from the mean"):
+    with pytest.raises(ValueError, match=r"cells=\d+ must be 0 for a classic plan"):
         wf.Codec.train(patchy, wf.Plan.classic(wf.analyze(patchy), 4, 1), cells=8)
 
 
@@ -293,5 +293,5 @@ def test_report_is_near_what_can_be(base, queries, celled):
     assert codec.report(queries).distortion == pytest.approx(told.distortion, rel=0.15)
     assert wf.Codec.from_bytes(codec.to_bytes()).report() == told
     assert "gap" in str(told)
-    with pytest.raises(ValueError, match="x must be given"):
+    with pytest.raises(ValueError, match="x: training held no rows out"):
         train(base[:5], 2).report()

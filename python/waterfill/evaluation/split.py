@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from waterfill._util.validation import Metric
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Neighbours, true_neighbours
-from waterfill.training.cells import FEWEST_QUERIES
+from waterfill.training.cells import MIN_QUERIES
 
 Accuracy = Literal["recall", "forgiving_accuracy"]
 
@@ -53,8 +53,8 @@ class Draw:
         held_out = 0 if given else min(_MOST_QUERIES, sample.n // _SHARE)
         stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
         # Recall must not be measured with queries that the codec was fitted to.
-        asked = min(_MOST_QUERIES, given if given < 2 * FEWEST_QUERIES else given // 2)
-        training = given - asked if given >= 2 * FEWEST_QUERIES else 0
+        asked = min(_MOST_QUERIES, given if given < 2 * MIN_QUERIES else given // 2)
+        training = given - asked if given >= 2 * MIN_QUERIES else 0
         return cls(sample.n, stored, held_out, given, asked, training, seed)
 
     def stored_rows(self, sample: Rows) -> FloatRows:
