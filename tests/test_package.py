@@ -54,13 +54,13 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch):
     assert scope["labels"][:, 0].tolist() == list(range(5))
 
 
-def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base):
+def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base_64):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (block,) = (block for block in blocks if "wf.optimize(" in block)
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"wf": wf, "vectors": base[:800]}
+    scope: dict[str, object] = {"wf": wf, "vectors": base_64[:800]}
     exec(block, scope)
-    assert scope["index"].d == 384
+    assert scope["index"].d == 64
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 

@@ -130,7 +130,7 @@ def test_what_is_asked_for_in_vain_is_an_error(base, codec):
     for wrong, text in (
         (
             {"refuse": ["nought"]},
-            "refuse: unknown reason '.'; expected some of 'nonfinite', 'nan'",
+            "refuse: unknown reason 'nought'; expected some of 'nonfinite', 'nan'",
         ),
         ({"refuse": ["norm"]}, "refuse: reason 'norm' needs norms="),
         ({"refuse": ["beyond the codec"]}, "'beyond the codec' needs codec="),
