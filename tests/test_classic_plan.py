@@ -141,7 +141,15 @@ def test_the_published_score(analysis, clustered):
         wf.IndexFlat(codec, "l2")
 
 
-def test_centroid_scores_rank_better_than_the_published_ones(base, queries):
+@pytest.mark.parametrize(
+    ("vectors", "asked"),
+    [
+        pytest.param("base_64", "queries_64", id="64"),
+        pytest.param("base", "queries", id="384", marks=pytest.mark.slow),
+    ],
+)
+def test_centroid_scores_rank_better_than_the_published_ones(vectors, asked, request):
+    base, queries = map(request.getfixturevalue, (vectors, asked))
     analysis = wf.analyze(base)
     truth = np.argsort(-(queries @ base.T), axis=1)[:, :10]
 

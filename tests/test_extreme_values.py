@@ -107,7 +107,7 @@ def test_l2_holds_for_norms_that_training_did_not_see(base, queries, codec):
 
 
 def test_vectors_too_near_to_the_mean_are_warned_of(codec, base):
-    """As those too far from it are: their distance is cut off just the same."""
+    """As those too far from it are: their distance is clipped just the same."""
     origins = Reference.of(codec).origins(codec.encode(base[:50]))
     x = base[:50].copy()
     x[[4, 7]] = origins[[4, 7]] + (x[[4, 7]] - origins[[4, 7]]) * 1e-3

@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,68 @@ from waterfill import _core
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", wf.__all__)
+PACKAGE = Path(wf.__file__).parent
+SUB_PACKAGES = sorted(set(re.findall(r"`waterfill\.(\w+)`", wf.__doc__)))
+PUBLIC = {name: getattr(wf, name) for name in wf.__all__}
+IN_SUB_PACKAGES = {
+    f"{package}.{name}": getattr(import_module(f"waterfill.{package}"), name)
+    for package in SUB_PACKAGES
+    for name in getattr(import_module(f"waterfill.{package}"), "__all__", ())
+}
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, *IN_SUB_PACKAGES])
 def test_public_names_are_documented(name):
-    thing = getattr(wf, name)
+    thing = {**PUBLIC, **IN_SUB_PACKAGES}[name]
+    if not (inspect.isclass(thing) or callable(thing)):
+        return  # a constant, which the module documents
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
         for attribute, value in vars(thing).items():
             if not attribute.startswith("_") and (callable(value) or isinstance(value, property)):
                 assert inspect.getdoc(value), f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("package", SUB_PACKAGES)
+def test_sub_packages_list_their_public_names(package):
+    assert import_module(f"waterfill.{package}").__all__
+
+
+def test_a_name_is_public_in_one_place():
+    assert len(SUB_PACKAGES) >= 9
+    public = [*PUBLIC, *(name.partition(".")[2] for name in IN_SUB_PACKAGES)]
+    assert sorted(public) == sorted(set(public))
+    counted = {"IDSelector" if name.startswith("IDSelector") else name for name in wf.__all__}
+    assert len(counted) <= 40
+    assert sorted(wf.__all__) == list(wf.__all__)
+
+
+def imported_from_the_root(path: Path) -> set[str]:
+    """Names that a module of the package imports from `waterfill` itself."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "waterfill" and node.level == 0:
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.Import) and any(a.name == "waterfill" for a in node.names):
+            names.add("*")
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            names.add("a relative import")
+    return names
+
+
+def test_only_commands_import_the_root_package():
+    """import-linter cannot tell the compiled core from the root package; this test can."""
+    modules = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"_core"}
+    packages |= {path.stem for path in PACKAGE.glob("*.py")}
+    assert len(modules) > 100
+    for path in modules:
+        if path.relative_to(PACKAGE).parts[0] == "cli":
+            continue
+        # Of sub-packages and modules (`from waterfill import drift`) import-linter takes care.
+        others = imported_from_the_root(path) - packages
+        assert not others, f"{path.relative_to(PACKAGE)} imports {others} from waterfill"
+    assert imported_from_the_root(PACKAGE / "cli" / "app.py") == {"*"}
 
 
 def test_the_stub_names_what_the_core_has():
@@ -54,13 +109,13 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch):
     assert scope["labels"][:, 0].tolist() == list(range(5))
 
 
-def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base):
+def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base_64):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (block,) = (block for block in blocks if "wf.optimize(" in block)
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"wf": wf, "vectors": base[:800]}
+    scope: dict[str, object] = {"wf": wf, "vectors": base_64[:800]}
     exec(block, scope)
-    assert scope["index"].d == 384
+    assert scope["index"].d == 64
     assert (tmp_path / "report.html").stat().st_size > 100_000
 
 
@@ -75,14 +130,25 @@ def test_the_readmes_monitor_and_swap_run(base, codec):
     assert not scope["report"].drift
 
 
-def test_importing_needs_numpy_alone():
-    program = "import sys, waterfill; print(*{name.partition('.')[0] for name in sys.modules})"
+LATE = {"drift", "lifecycle", "loadtest", "metrics", "optimizer", "reporting", "server", "serving"}
+
+
+def modules_after(statement: str) -> set[str]:
+    """Names of the modules that a new interpreter has loaded after a statement."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {statement}; print(*sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
     )
-    bare = subprocess.run(
-        [sys.executable, "-I", "-c", program.replace("waterfill", "numpy")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    foreign = set(done.stdout.split()) - set(bare.stdout.split()) - set(sys.stdlib_module_names)
-    assert foreign == {"waterfill"}
+    return set(done.stdout.split())
+
+
+def test_importing_needs_numpy_alone():
+    loaded = modules_after("import waterfill")
+    roots = {name.partition(".")[0] for name in loaded}
+    bare = {name.partition(".")[0] for name in modules_after("import numpy")}
+    assert roots - bare - set(sys.stdlib_module_names) == {"waterfill"}
+    assert not loaded & {f"waterfill.{name}" for name in LATE | {"cli"}}
+    assert "importlib.metadata" not in loaded  # takes longer than all of waterfill
+    assert {"waterfill.codec", "waterfill.index.flat"} <= loaded

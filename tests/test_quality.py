@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.bad_rows import spoilt
+from support.bad_rows import rows_with_flaws
 
 import waterfill as wf
 from waterfill import _core
@@ -48,7 +48,7 @@ def oracle(x: np.ndarray, norms: tuple[float, float]) -> dict[str, list[int]]:
 @given(st.lists(st.sampled_from(KINDS), max_size=40), st.integers(2, 70), st.integers(0, 99))
 def test_the_answer_is_numpys(isa, kinds, d, seed):
     _core.select_isa(isa)
-    x, norms = spoilt(kinds, d, seed), (1e-3, 1e6)
+    x, norms = rows_with_flaws(kinds, d, seed), (1e-3, 1e6)
     wanted = oracle(x, norms)
     refuse = ("nan", "norm", "duplicate")
     got = wf.check(x, policy="quarantine", refuse=refuse, norms=norms)
@@ -80,7 +80,7 @@ def test_nothing_is_wrong_with_good_rows(base):
     assert found.constant == (127, 223)  # this model's
     assert "2 dimensions never change: 127, 223" in found.summary()
     assert "4,800 rows of 384 dimensions, float32" in repr(found)
-    assert "nothing is wrong" in wf.check(base[:, :100], duplicates=False).summary()
+    assert "no findings" in wf.check(base[:, :100], duplicates=False).summary()
     assert "duplicate" not in wf.check(base, duplicates=False).found
     empty = wf.check(base[:0])
     assert (empty.n, empty.ok, empty.norms, empty.constant) == (0, True, None, ())
@@ -128,10 +128,13 @@ def test_beyond_the_codec_is_what_encoding_warns_of(clustered, small_codec):
 
 def test_what_is_asked_for_in_vain_is_an_error(base, codec):
     for wrong, text in (
-        ({"refuse": ["nought"]}, "refuse has 'nought'; it may have 'nonfinite', 'nan'"),
-        ({"refuse": ["norm"]}, "refuse has 'norm', which needs norms="),
-        ({"refuse": ["beyond the codec"]}, "which needs codec="),
-        ({"refuse": ["duplicate"], "duplicates": False}, "which needs duplicates=True"),
+        (
+            {"refuse": ["nought"]},
+            "refuse: unknown reason 'nought'; expected some of 'nonfinite', 'nan'",
+        ),
+        ({"refuse": ["norm"]}, "refuse: reason 'norm' needs norms="),
+        ({"refuse": ["beyond the codec"]}, "'beyond the codec' needs codec="),
+        ({"refuse": ["duplicate"], "duplicates": False}, "'duplicate' needs duplicates=True"),
         ({"policy": "ignore"}, "policy='ignore' must be 'raise', 'drop' or 'quarantine'"),
         ({"norms": (2, 1)}, r"norms\[1\]=1 must be at least 2"),
     ):

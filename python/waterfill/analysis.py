@@ -1,4 +1,4 @@
-"""Statistics of a sample: what a plan is made from."""
+"""Statistics of vectors that plans are made from: mean, spectrum, norms and findings."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill.data.rows import Rows
 
+__all__ = ["Analysis", "Finding", "Norms"]
+
 _CENTRE_ROWS = 1024
-_FLOOR = 0.01  # of the mean squared distance: nearer rows do not weigh more
+_FLOOR = 0.01  # of the mean squared distance: caps the weight of rows near the mean
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation about the data that a user should know.
+    """An observation about the data that may need attention.
 
     Attributes
     ----------
     kind : str
-        ``nonfinite``, ``zero``, ``constant``, ``duplicate`` or ``few_rows``.
+        From `waterfill.analyze`: ``nonfinite``, ``zero``, ``constant``, ``duplicate`` or
+        ``few_rows``. From `waterfill.check`: a reason to refuse rows, or ``constant``.
     count : int
-        Rows (or dimensions, for ``constant``) concerned.
+        Number of rows, or of dimensions for ``constant``.
     message : str
-        What was found and what it means.
+        Description in words.
     where : tuple of int
-        Numbers of the rows or dimensions: all of them for ``constant``, the first ten for
-        ``nonfinite``, none otherwise.
+        Numbers of the rows or dimensions: all for ``constant``; the first ten rows for
+        ``nonfinite`` and for every reason of `waterfill.check`; otherwise empty.
     """
 
     kind: str
@@ -40,7 +43,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Norms:
-    """Spread of the vectors' Euclidean norms."""
+    """Minimum, maximum, mean and standard deviation of the Euclidean norms of vectors."""
 
     min: float
     max: float
@@ -49,33 +52,33 @@ class Norms:
 
     @property
     def constant(self) -> bool:
-        """Whether all norms are the same up to half a percent of spread."""
+        """Whether the standard deviation is at most 0.5 % of the mean."""
         return self.mean > 0 and self.std <= 0.005 * self.mean
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Analysis:
-    """Mean, spectrum and findings of a sample.
+    """Mean, spectrum, norms and findings of vectors; made by `waterfill.analyze`.
 
-    The spectrum is that of directions ``u = (x - mean) / |x - mean|``, since a scale per vector is
-    stored anyway: eigenvalues of ``E[u u^T]``, which sum to 1 and are shares of the variance.
+    The spectrum is that of the directions ``u = (x - mean) / |x - mean|``, since codes store a
+    scale per vector anyway: the eigenvalues of ``E[u u^T]``, which sum to 1.
 
     Attributes
     ----------
     n, d : int
-        Finite rows seen, and dimensions.
+        Number of finite rows, and number of dimensions.
     mean : float64 (d,)
     variance : float
         Mean squared distance from the mean (the trace of the covariance), in squared units of the
-        data. ``eigenvalues * variance`` is the scale of the covariance's own eigenvalues, equal to
-        them where all rows are equally far from the mean.
+        data. ``eigenvalues * variance`` has the scale of the covariance's eigenvalues, and equals
+        them if all rows are equally far from the mean.
     eigenvalues : float64 (d,)
-        Descending, not negative.
+        Descending and not negative.
     eigenvectors : float64 (d, d)
-        Column i belongs to ``eigenvalues[i]``; its largest component is positive.
+        Column i belongs to ``eigenvalues[i]``; its component of largest magnitude is positive.
     norms : Norms
     normalized : bool
-        Whether rows were divided by their norm first.
+        Whether rows were divided by their norms first.
     findings : tuple of Finding
     """
 
@@ -91,12 +94,12 @@ class Analysis:
 
     @property
     def effective_rank(self) -> float:
-        """Exponential of the spectrum's entropy (Roy & Vetterli 2007): 1 to d."""
+        """Exponential of the entropy of the spectrum (Roy & Vetterli 2007), 1 to d."""
         shares = self.eigenvalues[self.eigenvalues > 0]
         return float(np.exp(-np.sum(shares * np.log(shares))))
 
     def dims_for(self, share: float) -> int:
-        """Leading eigen-dimensions that hold this share of the variance."""
+        """Return how many leading eigen-dimensions hold a share (0 to 1) of the variance."""
         return int(np.searchsorted(np.cumsum(self.eigenvalues), share - 1e-12) + 1)
 
     def __eq__(self, other: object) -> bool:
@@ -134,17 +137,17 @@ class Analysis:
 
 
 def analyze(x: Any, *, normalize: bool = False) -> Analysis:
-    """Analyze a sample of vectors, in one blocked pass.
+    """Compute the statistics of vectors in one blocked pass.
 
     Parameters
     ----------
     x : array_like, shape (n, d)
-        NumPy arrays, memory maps, torch tensors on the CPU, or anything else that
-        `waterfill.data.rows.Rows` reads. Rows with a NaN or an
-        infinity are reported as a finding and left out.
+        A NumPy array or memory map of real numbers, a torch tensor on the CPU, an object with
+        ``__dlpack__`` or ``__array__``, or the result of `open_vectors`. Rows with a NaN or an
+        infinity are left out and reported as a finding.
     normalize : bool
-        Divide rows by their Euclidean norm first, for cosine similarity. Plans and codecs made
-        from the result do the same to whatever they encode.
+        Divide rows by their Euclidean norms first, for cosine similarity. Codecs trained from the
+        result normalise the vectors that they encode.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     Raises
     ------
     ValueError
-        If there is no row, or none that is finite.
+        If `x` has no rows, or no finite ones.
     TypeError
         If `x` is not an array of real numbers on the CPU.
     """
@@ -165,12 +168,14 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     for _, block in rows.blocks(finite=False):
         moments.update(_core.normalize_rows(block) if normalize else block)
     if moments.count == 0:
-        raise ValueError(f"x: all {rows.n} rows have a NaN or an infinity")
+        raise ValueError(
+            f"x: all {rows.n} rows have a NaN or an infinity; at least 1 finite is needed"
+        )
     return from_moments(moments, normalized=normalize)
 
 
 def from_moments(moments: _core.Moments, *, normalized: bool = False) -> Analysis:
-    """Finish accumulated moments: eigenvalues by LAPACK (NumPy's `eigh`), findings in words."""
+    """Make an analysis of accumulated moments; eigenvalues come from LAPACK (NumPy's `eigh`)."""
     values, vectors = np.linalg.eigh(moments.direction_covariance())
     order = np.argsort(-values, kind="stable")
     values, vectors = np.maximum(values[order], 0), vectors[:, order]
@@ -193,9 +198,9 @@ def from_moments(moments: _core.Moments, *, normalized: bool = False) -> Analysi
 
 
 def _provisional_centre(rows: Rows, normalize: bool) -> tuple[NDArray[np.float64], float]:
-    """Mean of a few evenly spaced rows, and the squared distance below which none weighs more."""
-    some = np.unique(np.linspace(0, rows.n - 1, min(rows.n, _CENTRE_ROWS)).astype(np.int64))
-    sample = rows.take(some, finite=False)
+    """Return the mean of evenly spaced rows, and the squared distance that caps weights."""
+    numbers = np.unique(np.linspace(0, rows.n - 1, min(rows.n, _CENTRE_ROWS)).astype(np.int64))
+    sample = rows.take(numbers, finite=False)
     sample = sample[np.isfinite(sample).all(axis=1)]
     if len(sample) == 0:
         return np.zeros(rows.d), 0.0
@@ -206,28 +211,28 @@ def _provisional_centre(rows: Rows, normalize: bool) -> tuple[NDArray[np.float64
 
 
 def _findings(moments: _core.Moments) -> list[Finding]:
-    found = []
+    findings = []
     if moments.nonfinite_rows:
         where = tuple(moments.first_nonfinite)
         listed = ", ".join(map(str, where)) + (", ..." if moments.nonfinite_rows > 10 else "")
         message = f"{moments.nonfinite_rows} rows have a NaN or an infinity: {listed}"
-        found.append(Finding("nonfinite", moments.nonfinite_rows, message, where))
+        findings.append(Finding("nonfinite", moments.nonfinite_rows, message, where))
     if moments.zero_rows:
         message = f"{moments.zero_rows} vectors are zero and have no direction"
-        found.append(Finding("zero", moments.zero_rows, message))
+        findings.append(Finding("zero", moments.zero_rows, message))
     constant = tuple(int(i) for i in np.flatnonzero(moments.minima == moments.maxima))
     if constant and moments.count > 1:
         listed = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
         message = f"{len(constant)} dimensions never change: {listed}"
-        found.append(Finding("constant", len(constant), message, constant))
+        findings.append(Finding("constant", len(constant), message, constant))
     if moments.duplicates:
         about = "" if moments.duplicates_exact else "about "
         message = f"{about}{round(moments.duplicates):,} vectors are exact copies of another"
-        found.append(Finding("duplicate", round(moments.duplicates), message))
+        findings.append(Finding("duplicate", round(moments.duplicates), message))
     if moments.count < moments.dim:
         message = (
             f"{moments.count} vectors are fewer than {moments.dim} dimensions: "
-            "the spectrum is a guess; give more"
+            "the spectrum is unreliable; pass more vectors"
         )
-        found.append(Finding("few_rows", moments.count, message))
-    return found
+        findings.append(Finding("few_rows", moments.count, message))
+    return findings

@@ -1,4 +1,4 @@
-"""Trained codecs: encode vectors to codes and decode them. A codec knows nothing of ids."""
+"""Trained codecs, which encode vectors to codes and decode them, and their distortion."""
 
 from __future__ import annotations
 
@@ -13,32 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.validation import Metric
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
 from waterfill.training.manifest import CODED_ROWS, Manifest, new_manifest
-from waterfill.training.train import QUARTERS, Effort, Judge, to_quarters, train
+from waterfill.training.train import QUARTERS, Effort, to_quarters, train
+
+__all__ = ["DistortionReport"]
+
+Codes = NDArray[np.uint8]
+
+_SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
+_WIDE_RANGE = 128  # ratio of the scale's ends from which clipping small distances is negligible
 
 
 @dataclass(frozen=True)
 class DistortionReport:
-    """Error of decoded directions, and the least that any code of as many bits could have.
+    """Distortion of a codec, beside the prediction of its plan and the Shannon bound.
 
     Attributes
     ----------
     bits : float
-        Per dimension of the vectors, the scale and the cell's number not counted.
+        Bits per dimension, without the scale and the number of the cell.
     cells : int
-        Cells whose centroids vectors are coded from; what they take off is not in `distortion`.
+        Number of cells. With cells, distortion is relative to the energy of the residuals.
     distortion : float
-        Mean squared error of decoded directions as a share of their energy, on rows that were held
-        out of training; with the least expected error (alpha 0).
+        Mean squared error of decoded directions (alpha 0) relative to their energy, on rows that
+        were held out of training.
     expected : float
-        What the plan predicted.
+        Distortion that the plan predicts.
     bound : float
-        Shannon's for Gaussian dimensions with the plan's variances: reverse water-filling (Cover &
-        Thomas, Elements of Information Theory, 10.3.3).
+        Shannon bound for Gaussian dimensions with the plan's variances, by reverse water-filling
+        (Cover & Thomas, Elements of Information Theory, 2006, 10.3.3).
     """
 
     bits: float
@@ -49,27 +57,21 @@ class DistortionReport:
 
     @property
     def gap_db(self) -> float:
-        """Distortion above the bound, in decibels; 6.02 of them are a bit a dimension."""
+        """Distortion above the bound in decibels; 6.02 dB are one bit per dimension."""
         return 10 * math.log10(self.distortion / self.bound) if self.distortion > 0 else -math.inf
 
     def __str__(self) -> str:
         return (
-            f"{self.bits:.2f} bits a dimension: distortion {self.distortion:.3%} (expected "
+            f"{self.bits:.2f} bits per dimension: distortion {self.distortion:.3%} (expected "
             f"{self.expected:.3%}), Shannon bound {self.bound:.3%}, gap {self.gap_db:.2f} dB"
         )
 
 
-Codes = NDArray[np.uint8]
-
-_SCALE_ENDS = (1, 255)
-_WIDE_SCALE = 128  # its ends' ratio; what is cut off below is tiny beside most vectors then
-
-
 class Codec:
-    """Turns vectors into codes of `code_size` bytes and back. Made by `train`.
+    """Encoder and decoder of vectors, with codes of `code_size` bytes; made by `train`.
 
-    The same data, plan and seed give the same codes, on any number of threads and with any
-    instruction set; a vector's code depends on nothing but the vector.
+    Training is deterministic: the same data, plan and seed give the same codes, with any number of
+    threads and on any instruction set.
     """
 
     def __init__(self, core: _core.Codec) -> None:
@@ -85,50 +87,50 @@ class Codec:
         *,
         cells: Cells = "auto",
         queries: Any = None,
-        metric: Judge | None = None,
+        metric: Metric | None = None,
         effort: Effort = "balanced",
         alpha: float | None = None,
         policy: Policy = "raise",
     ) -> Codec:
-        """Train codebooks on a sample of rows, and choose what only a search can tell.
+        """Train codebooks on a sample of rows and calibrate the search on held-out rows.
 
-        Codebooks come from k-means (Lloyd 1982; k-means++ start, Arthur & Vassilvitskii 2007) and
-        are renumbered so that the high nibble of each byte is a coarse code (product quantization:
-        Jegou, Douze & Schmid 2011). Rows that are held out as queries decide the exponent of the
-        scale, how many groups the coarse stage reads, and how many candidates it hands on.
+        Codebooks come from k-means (Lloyd 1982) with k-means++ initialisation (Arthur &
+        Vassilvitskii 2007) and are renumbered so that the high nibble of each byte is a coarse code
+        (product quantization: Jegou, Douze & Schmid 2011). Held-out rows serve as queries to choose
+        the exponent of the scale, the number of groups that the coarse stage reads, and the number
+        of candidates that it passes on.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
-            Vectors like those to be coded. At most 65,536 rows are used, drawn without replacement;
-            the others are not read.
+            Vectors from the distribution to be encoded. At most 65,536 rows are drawn without
+            replacement; the others are not read.
         plan : Plan
         seed : int
-            Of the draw and of k-means: 0 to 2**64 - 1.
+            Seed of sampling and k-means, 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
-            Code vectors from the nearest of so many centroids (k-means, at most 65,536) instead of
-            from the mean, or from centroids that are given; 0 codes them from the mean. An index
-            keeps vectors cell by cell and needs not store which one it is. The plan's basis and
-            groups are made anew for what is left of the vectors; its number of bytes stays.
-            ``auto``: up to 1,024 cells of 48 rows or more, where they make the expected error
-            smaller by a twentieth and a trial finds no fewer neighbours; classic plans get none.
+            Number of cells, at most 65,536, or their centroids. Vectors are coded relative to the
+            nearest centroid (k-means) instead of the mean; 0: to the mean. The plan is refitted to
+            the residuals, with the same number of bytes. An index stores vectors cell by cell, so
+            that the number of the cell takes no space. ``auto``: up to 1,024 cells of 48 rows or
+            more, if they reduce the expected error by 5 % or more and lose no recall in a trial;
+            none for classic plans.
         queries : array_like, shape (m, d), optional
-            Queries like those to come, for data that queries do not resemble (words that ask for
-            texts, say). The basis is turned and weighted to where they look (not for classic
-            plans), and 32 or more of them are what alpha and the depth of searches are chosen
-            with. At most 65,536 are used; fewer than some d of them count as if others were spread
-            as the data.
+            Training queries, for queries that are not distributed like the data. The basis and the
+            weights are fitted to them (not for classic plans). With 32 or more, they replace the
+            held-out rows in calibration. At most 65,536 are used. With fewer than about d, the fit
+            leans towards the distribution of the data.
         metric : {'ip', 'l2', 'cosine'}, optional
-            Judge cells by this metric alone; by default they must serve inner product and L2.
+            Metric by which ``auto`` compares recall; by default both inner product and L2.
         effort : {'fast', 'balanced', 'best'}
-            ``fast``: fewer steps of k-means, and no cells unless asked for. ``best``: every byte of
-            a code is chosen with regard to the others, so that the decoded direction is nearer to
-            the vector's, not each group's part to its own: encoding takes some four times as long.
+            ``fast``: fewer iterations of k-means, and no cells for ``auto``. ``best``: the bytes of
+            a code are chosen jointly, which reduces the distortion; encoding takes about four times
+            as long.
         alpha : {0, 0.25, 0.5, 0.75, 1}, optional
-            Exponent of the scale for both metrics, instead of the one that finds most neighbours.
+            Exponent of the scale for both metrics; by default the one with the best recall.
         policy : {'raise', 'drop'}
-            What is done about rows of `x` and `queries` with a NaN or an infinity. ``drop``: all
-            rows are read, and the codec, manifest included, is the one that the others alone give.
+            Handling of rows of `x` and `queries` with a NaN or an infinity. ``drop``: all rows are
+            read, and codec and manifest are those of training on the finite rows.
 
         Returns
         -------
@@ -137,17 +139,17 @@ class Codec:
         Raises
         ------
         ValueError
-            If `x` has no rows, another number of dimensions than the plan, or a row with a NaN or
-            an infinity among those used.
+            If `x` has no rows, if its number of dimensions is not the plan's, or if a row that is
+            used has a NaN or an infinity.
         TypeError
             If an argument has the wrong type.
 
         Warns
         -----
         RuntimeWarning
-            Under ``drop``, if rows are left out, with their numbers.
+            If ``drop`` leaves rows out, with their numbers.
         """
-        made = train(
+        result = train(
             x,
             plan,
             seed,
@@ -158,14 +160,14 @@ class Codec:
             alpha=alpha,
             policy=as_policy(policy, WITHOUT_QUARANTINE),
         )
-        codec = cls(made.core)
-        if len(made.held_out):
-            made.core.distortion = codec._distortion(made.held_out)
+        codec = cls(result.core)
+        if len(result.held_out):
+            result.core.distortion = codec._distortion(result.held_out)
         codec.manifest = new_manifest(
-            shape=(made.rows.n, made.rows.d),
-            dtype=str(made.rows.dtype),
-            drawn=(made.sample, made.held_out),
-            queries=made.queries,
+            shape=(result.rows.n, result.rows.d),
+            dtype=str(result.rows.dtype),
+            drawn=(result.sample, result.held_out),
+            queries=result.queries,
             plan=plan,
             training={
                 "seed": seed,
@@ -174,39 +176,39 @@ class Codec:
                 "effort": effort,
                 "alpha": None if alpha is None else float(alpha),
             },
-            codes=codec._coded(made.sample[:CODED_ROWS]),
+            codes=codec._encode_block(result.sample[:CODED_ROWS]),
         )
         return codec
 
     @property
     def d(self) -> int:
-        """Dimensions of the vectors."""
+        """Number of dimensions of the vectors."""
         return self._core.d
 
     @property
     def code_size(self) -> int:
-        """Bytes of a code: the groups', the scale, and the number of the cell.
+        """Bytes per code: those of the groups, the scale, and the number of the cell.
 
-        An index does not store the last: see `IndexFlat.bytes_per_vector`.
+        An index does not store the number of the cell: see `IndexFlat.bytes_per_vector`.
         """
         return self._core.code_size
 
     @property
     def plan(self) -> Plan:
-        """The plan it was trained with."""
+        """The plan of the codes; refitted to residuals and queries if there are any."""
         if self._plan is None:
             self._plan = Plan.from_json(self._core.plan)
         return self._plan
 
     @property
     def alpha(self) -> dict[str, float]:
-        """Exponent of the scale for ``ip`` and ``l2``: 0 keeps decoded lengths, 1 restores them."""
+        """Exponent of the scale for ``ip`` and ``l2``: see `decode`."""
         settings = self._core.settings
         return {m: settings[f"alpha_{m}"] / QUARTERS for m in ("ip", "l2")}
 
     @property
     def refine_factor(self) -> dict[str, int]:
-        """Candidates per requested neighbour that get the full score, for ``ip`` and ``l2``."""
+        """Candidates per neighbour that get the full score, for ``ip`` and ``l2``."""
         return {m: self._core.settings[f"depth_{m}"][0] for m in ("ip", "l2")}
 
     @property
@@ -217,7 +219,7 @@ class Codec:
 
     @property
     def cells(self) -> int:
-        """Cells whose centroids vectors are coded from; 0 if they are coded from the mean."""
+        """Number of cells; 0 if vectors are coded relative to the mean."""
         return self._core.cells
 
     @property
@@ -227,7 +229,7 @@ class Codec:
 
     @property
     def manifest(self) -> Manifest | None:
-        """What it was made of and how; None for codecs of files before format 1.3."""
+        """The record of training; None for codecs of files before format 1.3."""
         text = self._core.manifest
         return Manifest.from_json(text) if text else None
 
@@ -237,23 +239,22 @@ class Codec:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all but the manifest: codecs with the same one give the same codes."""
+        """SHA-256 of all but the manifest: codecs with equal fingerprints give equal codes."""
         return hashlib.sha256(self._core.to_bytes(manifest=False)).hexdigest()
 
     def report(self, x: Any = None) -> DistortionReport:
-        """Compare the error of decoded directions with Shannon's bound.
+        """Compare the error of decoded directions with the Shannon bound.
 
         Parameters
         ----------
         x : array_like, shape (n, d), optional
-            Vectors that were not trained on. By default what training measured on up to 256 rows
-            that it held out.
+            Vectors that were not trained on. By default the result is that of training, on up to
+            256 held-out rows.
 
         Raises
         ------
         ValueError
-            If `x` is not given and training had no rows to hold out, or for rows that `encode`
-            would refuse.
+            If `x` is None and training held no rows out, or for rows that `encode` refuses.
         TypeError
             If `x` is not an array of real numbers on the CPU.
         """
@@ -266,7 +267,7 @@ class Codec:
         else:
             distortion = self._core.distortion
             if distortion == 0:
-                raise ValueError("x must be given: training had no rows to measure on")
+                raise ValueError("x: training held no rows out; pass vectors to measure on")
         return DistortionReport(
             bits=8 * self._core.groups / self.d,
             cells=self.cells,
@@ -278,19 +279,16 @@ class Codec:
     def _distortion(self, x: FloatRows) -> float:
         if self.plan.normalize:
             x = _core.normalize_rows(x)
-        codes = self._coded(x)
-        points = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
-        left = _core.residuals(x, self.plan.mean, points).astype(np.float64)
-        error = self._core.decode(codes, 0).astype(np.float64) - x
-        energy = np.square(left).sum(axis=1)
-        there = energy > 0
-        return (
-            float((np.square(error).sum(axis=1)[there] / energy[there]).mean())
-            if there.any()
-            else 0.0
-        )
+        centroids = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
+        residuals = _core.residuals(x, self.plan.mean, centroids).astype(np.float64)
+        errors = self._core.decode(self._encode_block(x), 0).astype(np.float64) - x
+        energy = np.square(residuals).sum(axis=1)
+        nonzero = energy > 0
+        if not nonzero.any():
+            return 0.0
+        return float((np.square(errors).sum(axis=1)[nonzero] / energy[nonzero]).mean())
 
-    def _coded(self, x: FloatRows) -> Codes:
+    def _encode_block(self, x: FloatRows) -> Codes:
         codes = np.empty((len(x), self.code_size), dtype=np.uint8)
         self._core.encode(x, codes)
         return codes
@@ -302,19 +300,19 @@ class Codec:
         ----------
         x : array_like, shape (n, d)
         policy : {'raise', 'drop'}
-            What is done about rows with a NaN or an infinity. ``drop``: they have no codes; which
-            the others are, the ``kept`` of `waterfill.check` says.
+            Handling of rows with a NaN or an infinity. ``drop`` leaves them out; ``kept`` of the
+            result of `waterfill.check` has the numbers of the others.
 
         Returns
         -------
         uint8 (n, code_size)
-            A byte a group, then the byte of the scale, then the number of the cell if there are
-            cells: one byte, or two (little-endian) for more than 256 of them.
+            One byte per group, the byte of the scale, and the number of the cell if there are
+            cells: one byte, or two (little-endian) for more than 256 cells.
 
         Raises
         ------
         ValueError
-            For another number of dimensions, or a NaN or an infinity (with the row's number).
+            For another number of dimensions, or, with the row's number, for a NaN or an infinity.
         TypeError
             If `x` is not an array of real numbers on the CPU.
 
@@ -322,11 +320,11 @@ class Codec:
         -----
         RuntimeWarning
             If vectors are so much farther from the mean (or the centroid of their cell) than the
-            training sample's, or so much nearer, that their distance is cut off.
-            And under ``drop``, if rows are left out, with their numbers.
+            training sample, or so much nearer, that the scale byte clips their distance; and if
+            ``drop`` leaves rows out, with their numbers.
         """
-        allowed = as_policy(policy, WITHOUT_QUARANTINE)
-        return self._encode(admit(Rows(x, "x", self.d), allowed).rows)
+        policy = as_policy(policy, WITHOUT_QUARANTINE)
+        return self._encode(admit(Rows(x, "x", self.d), policy).rows)
 
     def _encode(
         self,
@@ -334,40 +332,40 @@ class Codec:
         prepare: Callable[[FloatRows], FloatRows] = lambda block: block,
         assign: Callable[[FloatRows], NDArray[np.uint16]] | None = None,
     ) -> Codes:
-        """Encode rows as `prepare` makes them, in the cells that `assign` gives them."""
+        """Encode rows after `prepare`, in the cells of `assign` (default: the nearest)."""
         codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
         for first, block in rows.blocks():
-            ready = prepare(block)
-            cells = None if assign is None else assign(ready)
-            self._core.encode(ready, codes[first : first + len(block)], cells)
-        beyond = int(self._cut_off(codes).sum())
-        if beyond:
+            prepared = prepare(block)
+            cells = None if assign is None else assign(prepared)
+            self._core.encode(prepared, codes[first : first + len(block)], cells)
+        clipped = int(self._clipped(codes).sum())
+        if clipped:
             warnings.warn(
-                f"{rows.name}: {beyond} of {rows.n} vectors are more than twice as far from the "
+                f"{rows.name}: {clipped} of {rows.n} vectors are more than twice as far from the "
                 f"{'centroid of their cell' if self.cells else 'mean'} as any in the training "
-                "sample, or less than half as far; their distance is cut off. Train on vectors "
+                "sample, or less than half as far; their distance is clipped. Train on vectors "
                 "like these, or normalise them",
                 RuntimeWarning,
                 stacklevel=3,
             )
         return codes
 
-    def _cut_off(self, codes: Codes) -> NDArray[np.bool_]:
-        """Tell whose distance is beyond what the scale byte holds."""
-        wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_SCALE)
+    def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
+        """Return which codes have a distance outside the range of the scale byte."""
+        wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_RANGE)
         ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
         return np.isin(codes[:, self._core.groups], ends)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
-        """Decode to the vectors with the least expected squared error.
+        """Decode codes to vectors.
 
         Parameters
         ----------
         codes : uint8 (n, code_size)
         alpha : {0, 0.25, 0.5, 0.75, 1}
-            Exponent of the scale. 0 has the least squared error; 1 gives decoded vectors their
-            distance from the mean back, which ranks better under most data. An index uses its own:
-            `IndexFlat.reconstruct` returns vectors whose scores are those of `search`.
+            Exponent of the scale. 0 minimises the expected squared error; 1 restores the distance
+            from the mean, which ranks better on most data. An index uses its own exponent:
+            `IndexFlat.reconstruct` returns the vectors that `search` scores.
 
         Returns
         -------
@@ -376,22 +374,22 @@ class Codec:
         Raises
         ------
         ValueError, TypeError
-            For codes of another shape or dtype, or another alpha.
+            For another shape or dtype of `codes`, or another `alpha`.
         """
         return self._core.decode(np.ascontiguousarray(codes), to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
-        """Serialise in the format of waterfill's files (``cpp/FORMAT.md``)."""
+        """Serialise the codec in the file format (``cpp/FORMAT.md``)."""
         return self._core.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Codec:
-        """Read what `to_bytes` wrote.
+        """Read the result of `to_bytes`.
 
         Raises
         ------
         waterfill.FormatError
-            If `data` is something else, or damaged.
+            If `data` is not a codec, or damaged.
         """
         return cls(_core.Codec.from_bytes(data))
 
@@ -399,9 +397,9 @@ class Codec:
         return Codec.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        each = ", ".join(
+        settings = ", ".join(
             f"{name}: alpha {self.alpha[m]:g}, coarse score of {self.coarse_groups[m]} groups, "
             f"refine factor {self.refine_factor[m]}"
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
-        return f"Codec: {self.d} dimensions in {self.code_size} bytes; {each}"
+        return f"Codec: {self.d} dimensions in {self.code_size} bytes; {settings}"

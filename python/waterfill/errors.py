@@ -1,7 +1,7 @@
 """Errors and warnings that waterfill raises.
 
-Some have two base classes: the exception that Python code expects, and the one that FAISS raises in
-the same place, so that pipelines written for FAISS catch them.
+Some have several base classes: the exception that Python code expects, and the one that FAISS
+raises in the same case, so that pipelines written for FAISS catch them.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ _TOO_LATE = "at capacity, there is not enough time left for an answer"
 
 
 class NotTrainedError(RuntimeError):
-    """The index has no codec yet: call `train` first."""
+    """The index is not trained: call `train` first."""
 
 
 class ArgumentError(ValueError, AssertionError):
-    """An argument has a value that is not possible, where FAISS has an assertion."""
+    """An argument has an invalid value, in a case where FAISS fails an assertion."""
 
 
 class MissingIdError(IndexError, ValueError, RuntimeError):
-    """There is no vector with this id, or at this position."""
+    """No vector has this id, or this position."""
 
 
 class FaissCopyWarning(UserWarning):
-    """FAISS works on a copy of an index that loses something of it, or did not follow it."""
+    """FAISS uses a copy of an index that is lossy or out of date."""
 
 
 class AtCapacity(RuntimeError):  # noqa: N818 - it names a state, as TimeoutError's kin do
-    """A request was not admitted. Its message may be shown to users.
+    """A limiter refused a request. The message is fit to be shown to end users.
 
     Attributes
     ----------
     limit : int
-        What may be in use at once.
+        Total cost that may be in use at once.
     in_use : int
-        What was in use when the request was refused.
+        Total cost in use when the request was refused.
     retry_after : float or None
-        Seconds until enough is likely to be released. The same for all that are refused at the
-        same time, so add some chance to it. None where the same request will not do later either:
-        it costs more than its priority's share, or its deadline is too near.
+        Estimated seconds until enough capacity is free. Requests that are refused together get the
+        same estimate, so add jitter. None if an identical retry cannot succeed: the request costs
+        more than the share of its priority, or its deadline is too near.
     reason : {'capacity', 'share', 'deadline'}
-        What it was refused for: the limit, the share of its priority, or its deadline.
+        The limit that refused it: the total, the share of its priority, or its deadline.
     name : str
-        Of the limiter.
+        Name of the limiter.
     priority : str
-        Of the request.
+        Priority of the request.
     """
 
     def __init__(

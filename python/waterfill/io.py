@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from waterfill import _core
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill._util.validation import as_file_name
 from waterfill.codec import Codec
 from waterfill.index.base import Index, Stored
@@ -95,7 +95,7 @@ def write_codec(codec: Codec, path: Path) -> None:
     """
     if not isinstance(codec, Codec):
         raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
-    with whole_or_nothing(path) as file:
+    with atomic_write(path) as file:
         file.write(codec.to_bytes())
 
 

@@ -1,4 +1,4 @@
-"""What is decided before training: basis, classes, groups, bytes per vector."""
+"""Plans: the basis, the groups of dimensions and the bytes of a code, chosen before training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from waterfill.analysis import Analysis
 Kind = Literal["vector", "binary"]
 Threshold = Literal["eigenvalue", "variance", "dimensions"]
 
+__all__ = ["Group"]
+
 _FORMAT = "waterfill-plan"
 _VERSION = 1
-_SIDE_BYTES = 1
+_SCALE_BYTES = 1
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,15 @@ class Group:
     Attributes
     ----------
     dims : tuple of int
-        Numbers of eigen-dimensions, 0 being the one with the largest eigenvalue.
+        Numbers of eigen-dimensions; 0 has the largest eigenvalue.
     kind : {'vector', 'binary'}
-        ``vector``: 256 centroids over all of them (product quantization). ``binary``: one bit and
-        two centroids for each of at most eight.
+        ``vector``: 256 centroids over all dimensions (product quantization). ``binary``: one bit
+        and two centroids for each of at most eight dimensions.
 
-    A dimension of more than eight bits stands in two groups: alone in the first; the second codes
-    what the first leaves of it.
+    Notes
+    -----
+    A dimension of more than eight bits is in two groups: alone in the first; the second quantizes
+    the residual of the first.
     """
 
     dims: tuple[int, ...]
@@ -46,31 +50,32 @@ class Group:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Plan:
-    """How vectors will be coded. Immutable; make one with `waterfill` or `classic`.
+    """Immutable specification of a code; made by `waterfill` or `classic`.
 
     Attributes
     ----------
     maker : str
         ``waterfill`` or ``classic``.
     mean : float32 (d,)
-        Taken from every vector.
+        Subtracted from every vector.
     basis : float32 (p, d)
-        The leading eigenvectors, as rows; p dimensions are kept.
+        The p leading eigenvectors, as rows.
     variances : float64 (d,)
-        Eigenvalues, shrunk where rows were few; they sum to 1.
+        Eigenvalues, shrunk if rows were few; they sum to 1.
     groups : tuple of Group
-        One code byte each, in the order of the code.
+        One per code byte, in the order of the code.
     weighting : float
         Exponent a of ``weights = variances ** a``.
     constant_norm : float
-        The norm of the vectors where it is the same for all, else 0.
+        The norm of the vectors if it is the same for all, else 0.
     normalize : bool
-        Whether vectors are divided by their norm before they are coded.
+        Whether vectors are divided by their norms before they are encoded.
     pq_multiplier : float or None
-        If not None, the published score of the classic plan: see `classic`.
+        Parameter of the published score of classic plans; None for the default score. See
+        `classic`.
     query_variances : float64 (d,) or None
-        Second moments of queries along the basis, where queries were given; they sum to 1. Weights
-        are powers of them then.
+        Second moments of training queries along the basis, which sum to 1. If not None, they
+        replace `variances` in `weights`.
     """
 
     maker: str
@@ -92,20 +97,21 @@ class Plan:
 
     @classmethod
     def waterfill(cls, analysis: Analysis, code_bytes: int = 48, weighting: float = 0.2) -> Plan:
-        """Spend a number of bytes by reverse water-filling.
+        """Allocate a number of bytes by reverse water-filling.
 
         Every eigen-dimension gets ``max(0, 1/2 log2(variance / theta))`` bits (Cover & Thomas,
-        Elements of Information Theory, 10.3.3), and dimensions are gathered in groups of about
-        eight bits, a product-quantized byte each.
+        Elements of Information Theory, 2006, 10.3.3). Dimensions are grouped into groups of about
+        eight bits, one product-quantized byte each.
 
         Parameters
         ----------
         analysis : Analysis
         code_bytes : int
-            Bytes per vector, 1 to d; a byte for the scale comes on top.
+            Bytes per vector, 1 to d, without the byte for the scale.
         weighting : float
-            Exponent a, 0 to 1: 0 minimises the reconstruction error, 1/2 the error of inner
-            products with queries that are spread like the data; 0.15 to 0.25 measured best.
+            Exponent a, 0 to 1. 0 minimises the reconstruction error; 1/2 minimises the error of
+            inner products with queries that are distributed like the data. Recall is best at 0.15
+            to 0.25.
 
         Raises
         ------
@@ -132,32 +138,32 @@ class Plan:
         by: Threshold = "eigenvalue",
         pq_multiplier: float | None = None,
     ) -> Plan:
-        """Three classes by thresholds: a byte, a bit, or nothing per dimension.
+        """Divide dimensions into three classes by thresholds: 8 bits, 1 bit, or discarded.
 
-        The scheme that JECQ (Janea Systems 2025) published, in the eigenbasis: dimensions of high
-        relevance are product-quantized with 8 bits each, those of medium relevance get one bit
-        after an ITQ rotation (Gong & Lazebnik 2011) of their class, the rest is discarded.
+        The scheme of JECQ (Janea Systems 2025) in the eigenbasis: dimensions of high relevance are
+        quantized to 8 bits each, those of medium relevance to one bit after an ITQ rotation (Gong &
+        Lazebnik 2011) of their class, and the others are discarded.
 
         Parameters
         ----------
         analysis : Analysis
         th_high, th_mid : float
-            The borders of the classes, in the meaning of `by`.
+            Thresholds of the classes; `by` defines their meaning.
         by : {'eigenvalue', 'variance', 'dimensions'}
-            ``eigenvalue``: dimensions with an eigenvalue (times the data's variance, as the
-            covariance has it) above `th_high` are high, above `th_mid` medium. ``variance``: the
-            leading dimensions that hold the share `th_high` of the variance are high, those up to
-            the share `th_mid` medium. ``dimensions``: likewise by their number.
+            ``eigenvalue``: dimensions with an eigenvalue above `th_high` (in the scale of the
+            covariance: ``eigenvalues * variance``) are high, above `th_mid` medium. ``variance``:
+            the leading dimensions that hold the share `th_high` of the variance are high, those up
+            to the share `th_mid` medium. ``dimensions``: the same by share of the dimensions.
         pq_multiplier : float, optional
-            Use the published score: product-quantized part times this, plus one for each bit whose
-            sign agrees with the query's and minus one for each other. By default bits are scored
-            by the query's value against the bit's two centroids, which is more accurate and needs
-            no multiplier. Inner product and cosine only.
+            Use the published score: the product-quantized part times `pq_multiplier`, plus one for
+            each bit that has the sign of the query's value, minus one for each other bit. Inner
+            product and cosine only. By default the two centroids of each bit are scored, which is
+            more accurate.
 
         Raises
         ------
         ValueError
-            For thresholds out of order or range, or that keep no dimension.
+            If the thresholds are out of order or range, or keep no dimension.
         """
         variances = _core.shrink(analysis.eigenvalues, analysis.n)
         groups = _core.classic_groups(
@@ -175,14 +181,14 @@ class Plan:
         weighting: float,
         pq_multiplier: float | None,
     ) -> Plan:
-        made = tuple(Group(tuple(dims), _kind(kind)) for kind, dims in groups)
-        kept = 1 + max(max(group.dims) for group in made)
+        plan_groups = tuple(Group(tuple(dims), _kind(kind)) for kind, dims in groups)
+        kept = 1 + max(max(group.dims) for group in plan_groups)
         return cls(
             maker=maker,
             mean=analysis.mean.astype(np.float32),
             basis=np.ascontiguousarray(analysis.eigenvectors[:, :kept].T, dtype=np.float32),
             variances=variances,
-            groups=made,
+            groups=plan_groups,
             weighting=float(weighting),
             constant_norm=_constant_norm(analysis),
             normalize=analysis.normalized,
@@ -191,19 +197,19 @@ class Plan:
 
     @property
     def d(self) -> int:
-        """Dimensions of the vectors."""
+        """Number of dimensions of the vectors."""
         return len(self.mean)
 
     @property
     def code_size(self) -> int:
-        """Bytes per vector, the scale included."""
-        return len(self.groups) + _SIDE_BYTES
+        """Bytes per vector, including the scale."""
+        return len(self.groups) + _SCALE_BYTES
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """Factors of the kept dimensions, (p,); binary ones are not weighted."""
-        spread = self.variances if self.query_variances is None else self.query_variances
-        weights = spread[: len(self.basis)] ** self.weighting
+        """Weights of the p coded dimensions, (p,); 1 for binary ones."""
+        variances = self.variances if self.query_variances is None else self.query_variances
+        weights = variances[: len(self.basis)] ** self.weighting
         for group in self.groups:
             if group.kind == "binary":
                 weights[list(group.dims)] = 1
@@ -213,24 +219,24 @@ class Plan:
     def classes(self) -> dict[str, int]:
         """Number of dimensions of high, medium and low relevance."""
         kinds = {dim: group.kind for group in self.groups for dim in group.dims}
-        count = Counter({"high": 0, "medium": 0})
-        count.update("high" if kind == "vector" else "medium" for kind in kinds.values())
-        return {**count, "low": self.d - sum(count.values())}
+        counts = Counter({"high": 0, "medium": 0})
+        counts.update("high" if kind == "vector" else "medium" for kind in kinds.values())
+        return {**counts, "low": self.d - sum(counts.values())}
 
     @property
     def predicted_distortion(self) -> float:
-        """Expected squared error of decoded directions, as a share of their energy.
+        """Expected squared error of decoded directions, relative to their energy.
 
-        For Gaussian dimensions, from the measured loss of 256-entry vector quantizers.
+        For Gaussian dimensions, from the measured distortion of vector quantizers of 256 entries.
         """
         return self._distortion()[0]
 
     @property
     def shannon_bound(self) -> float:
-        """Least distortion that any code of so many bits can have on a Gaussian source.
+        """Lower bound of the distortion of any code of as many bits, on a Gaussian source.
 
-        Directions have a dimension less than vectors, and the scale byte holds the length: with few
-        dimensions the codec can be a little better than this.
+        Directions have one degree of freedom less than vectors, and the scale byte stores the
+        length: with few dimensions a codec can be slightly below the bound.
         """
         return self._distortion()[1]
 
@@ -242,7 +248,7 @@ class Plan:
         )
 
     def to_json(self) -> str:
-        """Everything as JSON text; arrays as base64 of little-endian numbers."""
+        """Return the plan as JSON text; arrays are base64 of little-endian numbers."""
         queries = self.query_variances
         return json.dumps(
             {
@@ -263,17 +269,20 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """Read what `to_json` wrote.
+        """Read the result of `to_json`.
 
         Raises
         ------
         ValueError
-            If the text is not such a plan.
+            If `text` is not the JSON of a plan.
         """
         try:
             data = json.loads(text)
             if data["format"] != _FORMAT or data["version"] != _VERSION:
-                raise ValueError(f"format {data['format']!r}, version {data['version']!r}")
+                raise ValueError(
+                    f"expected format {_FORMAT!r}, version {_VERSION}; "
+                    f"got {data['format']!r}, {data['version']!r}"
+                )
             multiplier = data["pq_multiplier"]
             return cls(
                 maker=str(data["maker"]),
@@ -305,11 +314,11 @@ class Plan:
         classes = self.classes
         bits = {"high": 8 * sum(g.kind == "vector" for g in self.groups)}
         bits["medium"] = classes["medium"]
-        what = {"high": "product-quantized", "medium": "one bit each", "low": "discarded"}
+        coding = {"high": "product-quantized", "medium": "one bit each", "low": "discarded"}
         energy = _class_energy(self)
         lines = [
             f"Plan ({self.maker}): {self.d} dimensions in {self.code_size} bytes "
-            f"({len(self.groups)} + {_SIDE_BYTES} for the scale), "
+            f"({len(self.groups)} + {_SCALE_BYTES} for the scale), "
             f"{4 * self.d / self.code_size:.1f} times smaller than float32",
             f"  {'class':<8}{'dimensions':>11}{'bits':>7}{'bits each':>11}{'variance':>10}",
         ]
@@ -317,7 +326,7 @@ class Plan:
             total = bits.get(name, 0)
             each = f"{total / count:.2f}" if count else "-"
             lines.append(
-                f"  {name:<8}{count:>11}{total:>7}{each:>11}{energy[name]:>10.1%}  {what[name]}"
+                f"  {name:<8}{count:>11}{total:>7}{each:>11}{energy[name]:>10.1%}  {coding[name]}"
             )
         lines.append(
             f"  expected distortion {self.predicted_distortion:.1%} "
@@ -332,6 +341,7 @@ class Plan:
 
 
 def _class_energy(plan: Plan) -> dict[str, float]:
+    """Return the share of the variance in each class."""
     share = {"high": 0.0, "medium": 0.0}
     for kind, dim in {(group.kind, dim) for group in plan.groups for dim in group.dims}:
         share["high" if kind == "vector" else "medium"] += float(plan.variances[dim])
@@ -351,12 +361,12 @@ def _kind(kind: str) -> Kind:
         return "vector"
     if kind == "binary":
         return "binary"
-    raise ValueError(f"kind of group {kind!r} must be 'vector' or 'binary'")
+    raise ValueError(f"groups: kind={kind!r} must be 'vector' or 'binary'")
 
 
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r} must be true or false")
+        raise ValueError(f"{name}={value!r} must be a bool")
     return value
 
 
@@ -374,7 +384,7 @@ def _check(plan: Plan) -> None:
     if queries is not None and not (
         queries.shape == plan.variances.shape and np.isfinite(queries).all() and (queries > 0).all()
     ):
-        raise ValueError("query_variances must be as many as variances, finite and positive")
+        raise ValueError("query_variances must have shape (d,) and be finite and positive")
     if not 0 <= plan.weighting <= 1:
         raise ValueError(f"weighting={plan.weighting!r} must be from 0 to 1")
     if not 0 <= plan.constant_norm < float("inf"):
@@ -384,19 +394,19 @@ def _check(plan: Plan) -> None:
 
 
 def _check_groups(groups: tuple[Group, ...], p: int) -> None:
-    alone: set[int] = set()
+    single: set[int] = set()  # dimensions that had a group of their own, and may return once
     used: set[int] = set()
     for group in groups:
-        again = used.intersection(group.dims)
-        if again - alone or len(set(group.dims)) < len(group.dims):
+        repeated = used.intersection(group.dims)
+        if repeated - single or len(set(group.dims)) < len(group.dims):
             raise ValueError(
                 f"groups must use each of the {p} kept dimensions exactly once, or once in a group "
-                f"of its own and once later; dimension {min(again or group.dims)} is not"
+                f"of its own and once later; dimension {min(repeated or group.dims)} is not"
             )
-        alone -= again
+        single -= repeated
         used.update(group.dims)
-        if len(group.dims) == 1 and group.kind == "vector" and not again:
-            alone.add(group.dims[0])
+        if len(group.dims) == 1 and group.kind == "vector" and not repeated:
+            single.add(group.dims[0])
     if used != set(range(p)):
         raise ValueError(f"groups must use each of the {p} kept dimensions exactly once")
 
@@ -409,6 +419,6 @@ def _encode_array(array: NDArray[Any]) -> dict[str, Any]:
 
 def _decode_array(data: dict[str, Any], dtype: type[np.generic]) -> NDArray[Any]:
     if data["dtype"] != np.dtype(dtype).newbyteorder("<").str:
-        raise ValueError(f"dtype {data['dtype']!r}, expected {np.dtype(dtype).str!r}")
+        raise ValueError(f"expected dtype {np.dtype(dtype).str!r}, got {data['dtype']!r}")
     flat = np.frombuffer(base64.b64decode(data["base64"], validate=True), dtype=data["dtype"])
     return flat.reshape([int(n) for n in data["shape"]]).astype(dtype)

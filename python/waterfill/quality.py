@@ -22,123 +22,69 @@ from waterfill.data.row_policy import (
     RowNumbers,
     as_policy,
     bit,
-    gathered,
-    in_words,
-    listed,
+    describe_rows,
+    quarantine_rows,
+    reasons_of,
 )
 from waterfill.data.rows import FloatRows, Rows
 
+__all__ = ["Check"]
+
 Bounds = tuple[float, float]
 
-
-class Inspection:
-    """One look at all rows: flaws uint8 (n,), norms, and dimensions that never change."""
-
-    def __init__(
-        self, rows: Rows, codec: Codec | None, bounds: Bounds | None, duplicates: bool
-    ) -> None:
-        self._codec, self._bounds = codec, bounds
-        self.flaws = np.zeros(rows.n, dtype=np.uint8)
-        hashes = np.zeros(rows.n if duplicates else 0, dtype=np.uint64)
-        dimensions = _core.ConstantDimensions(rows.d)
-        self._n, self._total, self._squares = 0, 0.0, 0.0
-        self._least, self._largest = np.inf, 0.0
-        for first, block in rows.blocks(finite=False):
-            here = slice(first, first + len(block))
-            flaws, squares, own = _core.inspect(block, duplicates)
-            dimensions.update(block, flaws)
-            finite = np.flatnonzero(np.isfinite(squares))
-            whole = len(finite) == len(block)
-            flaws[finite] |= self._others(block if whole else block[finite], squares[finite])
-            self.flaws[here] = flaws
-            if own is not None:
-                hashes[here] = own
-        if duplicates:
-            self.flaws[_copies(hashes, self.flaws)] |= bit("duplicate")
-        self.constant = tuple(dimensions.dimensions.tolist()) if self._n > 1 else ()
-
-    def _others(self, finite: FloatRows, squares: NDArray[np.float64]) -> Flaws:
-        """Return what else is wrong with finite rows, and remember their norms."""
-        flaws = np.zeros(len(squares), dtype=np.uint8)
-        if len(squares) == 0:
-            return flaws
-        norms = np.sqrt(squares)
-        self._n += len(norms)
-        self._total += float(norms.sum())
-        self._squares += float(squares.sum())
-        self._least = min(self._least, float(norms.min()))
-        self._largest = max(self._largest, float(norms.max()))
-        if self._bounds is not None:
-            flaws[(norms < self._bounds[0]) | (norms > self._bounds[1])] |= bit("norm")
-        if self._codec is not None:
-            flaws[self._codec._cut_off(self._codec._coded(finite))] |= bit("beyond the codec")
-        return flaws
-
-    @property
-    def norms(self) -> Norms | None:
-        """Of the finite rows."""
-        if self._n == 0:
-            return None
-        mean = self._total / self._n
-        std = float(np.sqrt(max(0.0, self._squares / self._n - mean**2)))
-        return Norms(self._least, self._largest, mean, std)
-
-
-def _copies(hashes: NDArray[np.uint64], flaws: Flaws) -> RowNumbers:
-    """Return the numbers of finite rows that equal an earlier one."""
-    numbers = np.flatnonzero((flaws & NONFINITE) == 0)
-    first = np.unique(hashes[numbers], return_index=True)[1]
-    return np.delete(numbers, first)
-
-
-_LOOKED_FOR = REASONS[: REASONS.index("beyond the codec") + 1]
-_GROUPS = {"nonfinite": ("nan", "infinite")}
-_WORDS = {  # of one row, and of more
+_REASONS = REASONS[: REASONS.index("beyond the codec") + 1]
+_REASON_GROUPS = {"nonfinite": ("nan", "infinite")}
+_REQUIRED_ARGUMENTS = {
+    "norm": "norms=",
+    "duplicate": "duplicates=True",
+    "beyond the codec": "codec=",
+}
+_MESSAGES = {  # singular, plural
     "nan": ("has a NaN", "have a NaN"),
     "infinite": ("has an infinity in float32", "have an infinity in float32"),
     "zero": ("is zero and has no direction", "are zero and have no direction"),
     "norm": ("has a norm outside {:g} to {:g}", "have a norm outside {:g} to {:g}"),
     "duplicate": ("is an exact copy of an earlier one", "are exact copies of an earlier one"),
     "beyond the codec": (
-        "is too far from the codec's training sample, or too near to an origin: its distance would "
-        "be cut off",
-        "are too far from the codec's training sample, or too near to an origin: their distance "
-        "would be cut off",
+        "is too far from the codec's training sample, or too near to the mean or centroid: the "
+        "codec would clip its distance",
+        "are too far from the codec's training sample, or too near to the mean or centroid: the "
+        "codec would clip their distance",
     ),
     "constant": ("never changes", "never change"),
 }
-_WHERE = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Check:
-    """What `check` found.
+    """The result of `waterfill.check`.
 
     Attributes
     ----------
     name : str
-        What the vectors are called.
+        Name of the vectors in messages.
     n, d : int
-        Rows and dimensions looked at.
+        Number of rows and of dimensions.
     dtype : str
-        Of the values as they came.
+        Dtype of the values before conversion to float32.
     policy : str
     refuse : tuple of str
         Reasons for which rows are refused.
     refused : int64 (m,)
-        Numbers of the rows that are, ascending.
+        Numbers of the refused rows, ascending.
     reasons : list of tuple of str
-        All that is wrong with each of them, whether refused for it or not.
+        All reasons found for each refused row, including those that are only reported.
     found : dict of str to int64 (l,)
-        Numbers of the rows by reason, refused or not, for each reason that was looked for.
+        Numbers of the rows for each reason that was checked, refused or not.
     constant : tuple of int
-        Dimensions that have the same value in all finite rows, if these are two or more.
+        Dimensions that have the same value in all finite rows, if there are two such rows or more.
     norms : Norms or None
         Of the finite rows, computed in float32; None if there are none.
     findings : tuple of Finding
         The same in words; `where` has the first ten rows.
     quarantined : Quarantined or None
-        The refused rows, under ``quarantine``.
+        A copy of the refused rows under ``quarantine``.
     """
 
     name: str
@@ -154,7 +100,7 @@ class Check:
     norms: Norms | None
     findings: tuple[Finding, ...]
     quarantined: Quarantined | None
-    _given: Any
+    _x: Any
     _rows: Rows
 
     @property
@@ -169,30 +115,30 @@ class Check:
 
     @property
     def clean(self) -> Any:
-        """The rows that are not refused, for whatever takes vectors.
+        """The rows that are not refused, for any function that takes vectors.
 
-        What was checked itself where none is refused; otherwise a view, from which blocks are read
-        when they are asked for, and which `numpy.asarray` makes an array of.
+        If none is refused, the argument of `waterfill.check` itself; otherwise a view that is read
+        in blocks, on demand. `numpy.asarray` makes an array of it.
         """
-        return self._given if self.ok else self._rows.without(self.refused).source
+        return self._x if self.ok else self._rows.without(self.refused).source
 
     def summary(self) -> str:
-        """Say in plain words what was found."""
+        """Describe the result in words."""
         lines = [f"{self.name}: {_count(self.n, 'row')} of {self.d} dimensions, {self.dtype}"]
         if self.norms is not None:
             low, high = self.norms.min, self.norms.max
             lines.append(f"  norms: {low:.4g} to {high:.4g}, mean {self.norms.mean:.4g}")
         for finding in self.findings:
-            mark = "refused" if finding.kind in self.refuse else "reported"
-            lines.append(f"  {mark}: {finding.message}")
+            action = "refused" if finding.kind in self.refuse else "reported"
+            lines.append(f"  {action}: {finding.message}")
         if not self.findings:
-            lines.append("  nothing is wrong with them")
+            lines.append("  no findings")
         elif not self.ok:
             lines.append(f"  {self.n - len(self.refused):,} rows are left")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold of it: counts, findings, and the refused rows with reasons."""
+        """Return a JSON-serialisable dict of counts, findings, and refused rows with reasons."""
         return {
             "name": self.name,
             "rows": self.n,
@@ -201,7 +147,7 @@ class Check:
             "policy": self.policy,
             "refuse": list(self.refuse),
             "refused": self.refused.tolist(),
-            "reasons": [list(why) for why in self.reasons],
+            "reasons": [list(reasons) for reasons in self.reasons],
             "counts": {reason: len(numbers) for reason, numbers in self.found.items()},
             "constant": list(self.constant),
             "norms": None if self.norms is None else asdict(self.norms),
@@ -224,30 +170,31 @@ def check(
     duplicates: bool = True,
     name: str = "x",
 ) -> Check:
-    """Look at vectors before anything is made of them, in one blocked pass.
+    """Check the quality of vectors in one blocked pass.
 
     Parameters
     ----------
     x : array_like, shape (n, d)
-        Any input that `waterfill.data.rows.Rows` reads. One that does not fit in memory is read in
-        blocks, too; up to 9 bytes a row are kept, and 16 more while duplicates are sorted out.
+        Vectors, as for `analyze`. Input larger than memory is read in blocks; up to 9 bytes per row
+        are kept, and 16 more while duplicates are sorted.
     codec : Codec, optional
-        Look for rows, too, whose distance it would cut off; they are encoded for that, which takes
-        longer than all the rest.
+        Also find rows whose distance this codec would clip. Rows are encoded for that, which takes
+        longer than all other checks.
     policy : {'raise', 'drop', 'quarantine'}
-        What is done about rows that are refused. ``drop``: the result names them, and `clean` is
-        without them. ``quarantine``: that, and `quarantined` has a copy of them.
+        Handling of refused rows. ``drop``: `Check.refused` has their numbers, and `Check.clean` is
+        a view without them. ``quarantine``: the same, and `Check.quarantined` has a copy of them.
     refuse : iterable of str
         Reasons to refuse a row: ``nan``, ``infinite``, ``nonfinite`` (both), ``zero``, ``norm``,
-        ``duplicate`` (all but the first of equal rows), ``beyond the codec``. Others are reported.
+        ``duplicate`` (all but the first of equal rows), ``beyond the codec``. Other reasons are
+        reported.
     norms : (float, float), optional
-        The least and the largest Euclidean norm that is right. Leave room for rounding: norms are
-        computed in float32.
+        Smallest and largest acceptable Euclidean norm. Leave room for rounding: norms are computed
+        in float32.
     duplicates : bool
-        Whether to look for exact copies: rows, as float32, with the same hash of 64 bits. It takes
-        some three times as long as what is always looked for.
+        Whether to find exact copies: rows with the same 64-bit hash, as float32. It takes about
+        three times as long as the checks that are always made.
     name : str
-        What messages call `x`, if it has no name of its own.
+        Name for messages if `x` has no attribute ``name``.
 
     Returns
     -------
@@ -256,88 +203,155 @@ def check(
     Raises
     ------
     ValueError
-        If rows are refused under ``raise``, with the first ten numbers; for another number of
-        dimensions than the codec's; for an unknown policy or reason, or one that lacks its
-        argument.
+        If rows are refused under ``raise``, with the first ten numbers; if the number of dimensions
+        is not the codec's; for an unknown policy or reason, or a reason without its argument.
     TypeError
-        If `x` is not an array of real numbers on the CPU, or `codec` no Codec.
+        If `x` is not an array of real numbers on the CPU, or `codec` not a Codec.
     """
     policy = as_policy(policy)
     if codec is not None and not isinstance(codec, Codec):
         raise TypeError(f"codec must be a waterfill.Codec or None, got {type(codec).__name__}")
     bounds = None if norms is None else _as_bounds(norms)
-    absent = {"norm": bounds is None, "duplicate": not duplicates, "beyond the codec": not codec}
-    looked = tuple(reason for reason in _LOOKED_FOR if not absent.get(reason))
-    wanted = _as_reasons(refuse, looked)
+    skipped = {"norm": bounds is None, "duplicate": not duplicates, "beyond the codec": not codec}
+    checked = tuple(reason for reason in _REASONS if not skipped.get(reason))
+    refusals = _as_reasons(refuse, checked)
     rows = Rows(x, name, None if codec is None else codec.d)
-    seen = Inspection(rows, codec, bounds, duplicates)
-    refused = np.flatnonzero(seen.flaws & sum(map(bit, wanted)))
-    flaws = seen.flaws[refused]
+    scan = _RowScan(rows, codec, bounds, duplicates)
+    refused = np.flatnonzero(scan.flaws & sum(map(bit, refusals)))
+    flaws = scan.flaws[refused]
     if policy == "raise" and len(refused):
         raise ValueError(
-            f"{rows.name}: {len(refused)} of {rows.n} rows are refused: {listed(refused, flaws)}"
+            f"{rows.name}: {len(refused)} of {rows.n} rows are refused: "
+            f"{describe_rows(refused, flaws)}"
         )
-    kept = policy == "quarantine" and len(refused) > 0
-    found = {reason: np.flatnonzero(seen.flaws & bit(reason)) for reason in looked}
+    found = {reason: np.flatnonzero(scan.flaws & bit(reason)) for reason in checked}
+    copied = policy == "quarantine" and len(refused) > 0
     return Check(
         name=rows.name,
         n=rows.n,
         d=rows.d,
         dtype=str(rows.dtype),
         policy=policy,
-        refuse=wanted,
+        refuse=refusals,
         refused=refused,
-        reasons=in_words(flaws),
+        reasons=reasons_of(flaws),
         found=found,
-        constant=seen.constant,
-        norms=seen.norms,
-        findings=tuple(_findings(found, seen.constant, bounds)),
-        quarantined=gathered(rows, refused, flaws) if kept else None,
-        _given=x,
+        constant=scan.constant,
+        norms=scan.norms,
+        findings=tuple(_findings(found, scan.constant, bounds)),
+        quarantined=quarantine_rows(rows, refused, flaws) if copied else None,
+        _x=x,
         _rows=rows,
     )
 
 
-def _as_reasons(refuse: Iterable[str], looked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return reasons to refuse rows, each once, in our order."""
-    wanted: set[str] = set()
+class _RowScan:
+    """One pass over all rows.
+
+    Attributes
+    ----------
+    flaws : uint8 (n,)
+        Bits of `waterfill.data.row_policy.REASONS` for each row.
+    constant : tuple of int
+        Dimensions that never change.
+    """
+
+    def __init__(
+        self, rows: Rows, codec: Codec | None, bounds: Bounds | None, duplicates: bool
+    ) -> None:
+        self._codec, self._bounds = codec, bounds
+        self.flaws = np.zeros(rows.n, dtype=np.uint8)
+        hashes = np.zeros(rows.n if duplicates else 0, dtype=np.uint64)
+        dimensions = _core.ConstantDimensions(rows.d)
+        self._n, self._sum, self._sum_of_squares = 0, 0.0, 0.0
+        self._min, self._max = np.inf, 0.0
+        for first, block in rows.blocks(finite=False):
+            span = slice(first, first + len(block))
+            flaws, squares, block_hashes = _core.inspect(block, duplicates)
+            dimensions.update(block, flaws)
+            finite = np.flatnonzero(np.isfinite(squares))
+            finite_rows = block if len(finite) == len(block) else block[finite]
+            flaws[finite] |= self._check_finite(finite_rows, squares[finite])
+            self.flaws[span] = flaws
+            if block_hashes is not None:
+                hashes[span] = block_hashes
+        if duplicates:
+            self.flaws[_duplicates(hashes, self.flaws)] |= bit("duplicate")
+        self.constant = tuple(dimensions.dimensions.tolist()) if self._n > 1 else ()
+
+    def _check_finite(self, rows: FloatRows, squares: NDArray[np.float64]) -> Flaws:
+        """Return the flaws of finite rows other than those of the core; accumulate norms."""
+        flaws = np.zeros(len(squares), dtype=np.uint8)
+        if len(squares) == 0:
+            return flaws
+        norms = np.sqrt(squares)
+        self._n += len(norms)
+        self._sum += float(norms.sum())
+        self._sum_of_squares += float(squares.sum())
+        self._min = min(self._min, float(norms.min()))
+        self._max = max(self._max, float(norms.max()))
+        if self._bounds is not None:
+            flaws[(norms < self._bounds[0]) | (norms > self._bounds[1])] |= bit("norm")
+        if self._codec is not None:
+            flaws[self._codec._clipped(self._codec._encode_block(rows))] |= bit("beyond the codec")
+        return flaws
+
+    @property
+    def norms(self) -> Norms | None:
+        """Norms of the finite rows; None if there are none."""
+        if self._n == 0:
+            return None
+        mean = self._sum / self._n
+        std = float(np.sqrt(max(0.0, self._sum_of_squares / self._n - mean**2)))
+        return Norms(self._min, self._max, mean, std)
+
+
+def _duplicates(hashes: NDArray[np.uint64], flaws: Flaws) -> RowNumbers:
+    """Return the numbers of finite rows that equal an earlier one."""
+    numbers = np.flatnonzero((flaws & NONFINITE) == 0)
+    first = np.unique(hashes[numbers], return_index=True)[1]
+    return np.delete(numbers, first)
+
+
+def _as_reasons(refuse: Iterable[str], checked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the reasons in `refuse`, without groups and repetitions, in the order of checks."""
+    reasons: set[str] = set()
     for reason in [refuse] if isinstance(refuse, str) else refuse:
-        if reason not in (*_LOOKED_FOR, *_GROUPS):
-            known = ", ".join(map(repr, (*_GROUPS, *_LOOKED_FOR)))
-            raise ValueError(f"refuse has {reason!r}; it may have {known}")
-        wanted.update(_GROUPS.get(reason, (reason,)))
-    needs = {"norm": "norms=", "duplicate": "duplicates=True", "beyond the codec": "codec="}
-    for reason in sorted(wanted - set(looked)):
-        raise ValueError(f"refuse has {reason!r}, which needs {needs[reason]}")
-    return tuple(reason for reason in looked if reason in wanted)
+        if reason not in (*_REASONS, *_REASON_GROUPS):
+            known = ", ".join(map(repr, (*_REASON_GROUPS, *_REASONS)))
+            raise ValueError(f"refuse: unknown reason {reason!r}; expected some of {known}")
+        reasons.update(_REASON_GROUPS.get(reason, (reason,)))
+    for reason in sorted(reasons - set(checked)):
+        raise ValueError(f"refuse: reason {reason!r} needs {_REQUIRED_ARGUMENTS[reason]}")
+    return tuple(reason for reason in checked if reason in reasons)
 
 
 def _as_bounds(norms: Any) -> Bounds:
-    """Return the least and the largest norm that is right."""
+    """Return the smallest and the largest acceptable norm."""
     if not isinstance(norms, tuple | list) or len(norms) != 2:
-        raise TypeError(f"norms must be two numbers, the least and the largest; got {norms!r}")
-    least = as_number("norms[0]", norms[0], 0)
-    return least, as_number("norms[1]", norms[1], least)
+        raise TypeError(f"norms must be two numbers (smallest, largest), got {norms!r}")
+    smallest = as_number("norms[0]", norms[0], 0)
+    return smallest, as_number("norms[1]", norms[1], smallest)
 
 
 def _findings(
     found: dict[str, RowNumbers], constant: tuple[int, ...], bounds: Bounds | None
 ) -> Iterable[Finding]:
     for reason, numbers in found.items():
-        where = tuple(numbers[:_WHERE].tolist())
+        where = tuple(numbers[:_MAX_LISTED].tolist())
         if where:
-            words = _in_words(reason, "row", len(numbers), where, *(bounds or ()))
-            yield Finding(reason, len(numbers), words, where)
+            message = _message(reason, "row", len(numbers), where, *(bounds or ()))
+            yield Finding(reason, len(numbers), message, where)
     if constant:
-        words = _in_words("constant", "dimension", len(constant), constant[:_WHERE])
-        yield Finding("constant", len(constant), words, constant)
+        message = _message("constant", "dimension", len(constant), constant[:_MAX_LISTED])
+        yield Finding("constant", len(constant), message, constant)
 
 
-def _in_words(kind: str, what: str, n: int, where: tuple[int, ...], *values: float) -> str:
+def _message(kind: str, unit: str, n: int, where: tuple[int, ...], *values: float) -> str:
     more = ", ..." if n > len(where) else ""
-    words = _WORDS[kind][n != 1].format(*values)
-    return f"{_count(n, what)} {words}: {', '.join(map(str, where))}{more}"
+    predicate = _MESSAGES[kind][n != 1].format(*values)
+    return f"{_count(n, unit)} {predicate}: {', '.join(map(str, where))}{more}"
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
+def _count(n: int, unit: str) -> str:
+    return f"{n:,} {unit}" + ("" if n == 1 else "s")

@@ -1,28 +1,28 @@
-"""How to come from vectors to a codec: what an index holds until it is trained."""
+"""Recipes: the parameters of analysis, plan and training, for indexes that train a codec."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from waterfill._util.validation import as_int
+from waterfill._util.validation import Metric, as_int
 from waterfill.analysis import analyze
 from waterfill.codec import Codec
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
-from waterfill.training.train import Effort, Judge
+from waterfill.training.train import Effort
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Analysis, plan and training in one, for an index that learns from the data it is given.
+    """Parameters of analysis, plan and training, for an index that trains its own codec.
 
     Parameters
     ----------
     d : int
-        Dimensions of the vectors.
+        Number of dimensions of the vectors.
     code_bytes : int
-        Bytes of a code, 1 to d; a byte for the scale comes on top. See `Plan.waterfill`.
+        Bytes per code, 1 to d, without the byte for the scale. See `Plan.waterfill`.
     weighting : float
         See `Plan.waterfill`.
     seed : int
@@ -32,7 +32,7 @@ class Recipe:
     Raises
     ------
     TypeError, ValueError
-        If `d` or `code_bytes` is no int, or out of range.
+        If `d` or `code_bytes` is not an int, or out of range.
     """
 
     d: int
@@ -51,15 +51,15 @@ class Recipe:
                 f"code_bytes={self.code_bytes} must be from 1 to the number of dimensions, {self.d}"
             )
 
-    def train(self, x: Any, metric: Judge, *, cells: Cells = "auto", queries: Any = None) -> Codec:
-        """Train a codec for one metric.
+    def train(self, x: Any, metric: Metric, *, cells: Cells = "auto", queries: Any = None) -> Codec:
+        """Analyze vectors, make a water-filling plan and train a codec for one metric.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
-            All of it is analysed; codebooks are trained on a sample.
+            All rows are analysed; codebooks are trained on a sample.
         metric : {'ip', 'l2', 'cosine'}
-            ``cosine``: vectors are divided by their norm.
+            ``cosine``: vectors are divided by their norms.
         cells, queries
             See `Codec.train`.
 
@@ -70,7 +70,7 @@ class Recipe:
         Raises
         ------
         ValueError, TypeError
-            For what `analyze` and `Codec.train` refuse.
+            As `analyze` and `Codec.train`.
         """
         analysis = analyze(x, normalize=metric == "cosine")
         if analysis.d != self.d:
@@ -81,10 +81,10 @@ class Recipe:
         )
 
 
-def learn(
-    source: Plan | Recipe, x: Any, metric: Judge, *, cells: Cells = "auto", queries: Any = None
+def train_codec(
+    source: Plan | Recipe, x: Any, metric: Metric, *, cells: Cells = "auto", queries: Any = None
 ) -> Codec:
-    """Train what an index was made with."""
+    """Train a codec from the plan or recipe that an index was created with."""
     if isinstance(source, Recipe):
         return source.train(x, metric, cells=cells, queries=queries)
     return Codec.train(x, source, cells=cells, queries=queries, metric=metric)

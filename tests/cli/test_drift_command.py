@@ -165,7 +165,7 @@ BAD_DATA = {
     "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary in few.npy"),
     "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
     "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
-    "no vectors": (["codec.wf", "new.npy"], "ending '.wf' is not known"),
+    "no vectors": (["codec.wf", "new.npy"], "unknown extension '.wf'"),
 }
 BAD_USAGE = {
     "alpha": (["old.npy", "new.npy", "--alpha", 0.5], "--alpha=0.5 must be above 0"),

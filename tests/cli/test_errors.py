@@ -54,7 +54,7 @@ BAD_USAGE = {
 }
 BAD_DATA = {
     "no such file": (["analyze", "none.npy"], "none.npy: No such file"),
-    "another ending": (["analyze", "x.csv"], "x.csv: ending '.csv' is not known"),
+    "another ending": (["analyze", "x.csv"], "x.csv: unknown extension '.csv'"),
     "damaged": (["analyze", "damaged.npy"], "damaged.npy: not an array"),
     "no rows": (["analyze", "empty.npy"], "empty.npy: expected at least 1 row, got 0"),
     "NaN": (["build", "nan.npy", "-o", "x"], "nan.npy: row 3700 "),

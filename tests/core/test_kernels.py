@@ -27,7 +27,7 @@ def by_isa(compute: Callable[[], bytes]) -> set[bytes]:
 
 
 @needs_another
-@pytest.mark.filterwarnings("ignore:x. .* cut off")  # one dimension: some row is at the mean
+@pytest.mark.filterwarnings("ignore:x. .* clipped")  # one dimension: some row is at the mean
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**16), n=st.integers(1, 80), d=st.integers(1, 70), share=st.floats(0, 1)
@@ -60,7 +60,7 @@ def test_moments_of_any_size(seed, n, d):
 
 
 @needs_another
-@pytest.mark.filterwarnings("ignore:x. .* cut off")
+@pytest.mark.filterwarnings("ignore:x. .* clipped")
 def test_values_at_the_ends_of_float32_agree(small_codec, clustered):
     signs = np.sign(clustered[:40])
     for magnitude in (1e-42, 1e-30, 1e30, 3e38):

@@ -16,7 +16,7 @@ import re, resource, sys
 import numpy as np, waterfill as wf
 x = np.load(sys.argv[1], mmap_mode="r")
 plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=8)
-index = wf.IndexFlat(wf.Codec.train(x, plan))
+index = wf.IndexFlat(wf.Codec.train(x, plan, effort="fast"))
 index.add(x)
 if sys.platform == "darwin":
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
@@ -41,11 +41,13 @@ def generate(path: Path, rows: int) -> Path:
 
 
 @pytest.mark.memory
-def test_peak_memory_does_not_grow_with_rows(tmp_path):
-    few, many = 100_000, 900_000
+@pytest.mark.parametrize(
+    ("few", "many"), [(80_000, 280_000), pytest.param(100_000, 900_000, marks=pytest.mark.slow)]
+)
+def test_peak_memory_does_not_grow_with_rows(tmp_path, few, many):
     small = peak_kib(generate(tmp_path / "few.npy", few))
     large = peak_kib(generate(tmp_path / "many.npy", many))
-    file_kib = (many - few) * D * 4 / 1024  # 400 MB
+    file_kib = (many - few) * D * 4 / 1024  # 100 or 400 MB
     codes_kib = 2 * (many - few) * 9 / 1024  # twice: a call's codes are appended in one piece
-    assert file_kib > 390_000
+    assert file_kib > 100_000
     assert large - small <= codes_kib + 20_000

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.bad_rows import spoilt
+from support.bad_rows import rows_with_flaws
 
 import waterfill as wf
 
@@ -67,7 +67,7 @@ def same(index: Any, expected: Any, queries: np.ndarray) -> None:
     st.lists(st.sampled_from(["nan", "infinite", "both", "zero"]), max_size=6), st.integers(0, 9)
 )
 def test_adding_is_adding_the_clean_rows(trained, clustered, kind, policy, with_ids, flaws, seed):
-    bad = spoilt(flaws, 20, seed)
+    bad = rows_with_flaws(flaws, 20, seed)
     rng = np.random.default_rng(seed)
     order = rng.permutation(60 + len(bad))
     x = np.concatenate([clustered[:60], bad])[order]
@@ -75,7 +75,7 @@ def test_adding_is_adding_the_clean_rows(trained, clustered, kind, policy, with_
     keep = np.isfinite(x).all(axis=1)
     index, expected = copy.deepcopy(trained[kind]), copy.deepcopy(trained[kind])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of zeros, too, whose distance is cut off
+        warnings.simplefilter("ignore")  # of zeros, too, whose distance is clipped
         if with_ids:
             index.add_with_ids(x, ids, policy=policy)
             expected.add_with_ids(x[keep], ids[keep])
@@ -184,7 +184,7 @@ def test_a_codec_drops_or_raises(clustered):
         lambda: codec.encode(x, policy="quarantine"),
         lambda: wf.Codec.train(x, plan, policy="quarantine"),
     ):
-        with pytest.raises(ValueError, match="must be 'raise' or 'drop'; an index has a quarant"):
+        with pytest.raises(ValueError, match="must be 'raise' or 'drop'; only an index has"):
             call()
     with pytest.raises(ValueError, match="x: row 2 has a NaN or an infinity"):
         codec.encode(x)
@@ -194,7 +194,7 @@ def test_float16_rows_are_refused_with_what_they_do_not_hold(trained, clustered)
     x = clustered[:20].copy()
     x[4, 3], x[5, 3], x[6, 3] = 65519, 65520, np.nan
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*cut off")
+        warnings.filterwarnings("ignore", message=".*clipped")
         for kind, n in (("refined", 18), ("refined lists", 19), ("flat", 19)):
             index = copy.deepcopy(trained[kind])
             with pytest.warns(RuntimeWarning, match="left out"):

@@ -59,7 +59,7 @@ def test_sums_are_those_of_numpy(any_codec, clustered):
     assert np.allclose(norms, lengths, rtol=1e-5)
     assert np.allclose(outside, beyond, atol=1e-4)
     unit = _core.normalize_rows(x) if any_codec.plan.normalize else x
-    assert np.array_equal(codes, any_codec._coded(unit))
+    assert np.array_equal(codes, any_codec._encode_block(unit))
 
 
 def test_errors_are_left_out(any_codec, clustered):

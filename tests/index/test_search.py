@@ -40,7 +40,7 @@ def codecs():
     return [trained.train(x, plan) for plan in plans]
 
 
-@pytest.mark.filterwarnings("ignore:x. .* cut off")
+@pytest.mark.filterwarnings("ignore:x. .* clipped")
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**16),

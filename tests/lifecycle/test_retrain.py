@@ -134,9 +134,9 @@ def test_the_loss_of_decoding_is_stated_and_right(old, fresh):
     x = fresh  # under 4,096 rows: all are measured
     spread = np.square(x - x.mean(axis=0)).sum()
     once = made.codec.decode(made.codec.encode(x))
-    codes = old.codec._coded(x)
+    codes = old.codec._encode_block(x)
     first = old.codec.decode(codes, alpha=old.codec.alpha["ip"])
-    twice = made.codec.decode(made.codec._coded(first))
+    twice = made.codec.decode(made.codec._encode_block(first))
     before = old.codec.decode(codes)
     for name, vectors in (("before", before), ("once", once), ("twice", twice)):
         error = np.square(vectors - x).sum() / spread
@@ -144,7 +144,7 @@ def test_the_loss_of_decoding_is_stated_and_right(old, fresh):
     assert measured["relative_error_once"] < measured["relative_error_twice"]
     assert f"{measured['relative_error_twice']:.1%}" in str(caught[0].message)
     assert caught[0].filename == __file__
-    expected = made.codec._coded(old.reconstruct_n())
+    expected = made.codec._encode_block(old.reconstruct_n())
     np.testing.assert_array_equal(made.codes(), expected)
     again = wf.Codec.from_bytes(made.codec.to_bytes()).manifest
     assert again.measured == measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def spoilt(kinds: list[str], d: int, seed: int) -> np.ndarray:
+def rows_with_flaws(kinds: list[str], d: int, seed: int) -> np.ndarray:
     """Rows of these kinds."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((len(kinds), d)).astype(np.float32)

@@ -191,12 +191,13 @@ def objective(ref: Reference, u: np.ndarray, codes: np.ndarray, exponent: float)
     return ((ref.weights**exponent * gap) ** 2).sum(axis=1)
 
 
-def test_joint_codes_are_better_than_the_nearest(base):
-    codec = train(base, 24, effort="best")
+def test_joint_codes_are_better_than_the_nearest(base_64):
+    base = base_64[:2400]
+    codec = train(base, 12, effort="best", cells=0)
     ref, codes = Reference.of(codec), codec.encode(base[:400])
     y, _ = ref.directions(base[:400], ref.origins(codes))
     alone = codes.copy()
-    alone[:, :24] = ref.errors(y).argmin(axis=2)
+    alone[:, :12] = ref.errors(y).argmin(axis=2)
     exponent = ref.settings["joint"]
     assert exponent == pytest.approx(0.35 / 0.2)
     together, apart = (objective(ref, y / ref.weights, c, exponent) for c in (codes, alone))
@@ -272,7 +273,7 @@ def test_what_training_refuses(patchy, given, error, message):
 
 
 def test_classic_plans_have_no_cells(patchy):
-    with pytest.raises(ValueError, match="a classic plan codes vectors from the mean"):
+    with pytest.raises(ValueError, match=r"cells=\d+ must be 0 for a classic plan"):
         wf.Codec.train(patchy, wf.Plan.classic(wf.analyze(patchy), 4, 1), cells=8)
 
 
@@ -293,5 +294,5 @@ def test_report_is_near_what_can_be(base, queries, celled):
     assert codec.report(queries).distortion == pytest.approx(told.distortion, rel=0.15)
     assert wf.Codec.from_bytes(codec.to_bytes()).report() == told
     assert "gap" in str(told)
-    with pytest.raises(ValueError, match="x must be given"):
+    with pytest.raises(ValueError, match="x: training held no rows out"):
         train(base[:5], 2).report()

@@ -163,7 +163,7 @@ def test_a_clock_that_is_none_is_named(clustered, monkeypatch, epoch):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "3", '{"version": 1}'])
 def test_other_text_is_refused(text):
-    with pytest.raises(ValueError, match="no manifest"):
+    with pytest.raises(ValueError, match="not the JSON of a manifest"):
         wf.training.Manifest.from_json(text)
 
 

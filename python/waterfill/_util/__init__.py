@@ -1,1 +1,1 @@
-"""Helpers that know nothing of vectors: argument validation, files, optional packages."""
+"""Helpers that do not depend on vectors: argument validation, files, optional packages."""

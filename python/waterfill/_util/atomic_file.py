@@ -1,4 +1,4 @@
-"""Files that appear under their name whole, or not at all."""
+"""Atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from waterfill._util.validation import as_file_name
 
 
 @contextlib.contextmanager
-def whole_or_nothing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only once the block has ended without an error.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears at `path` only if the block ends without an error.
 
-    It is written under a temporary name beside its own, synced and renamed.
+    The data go to a temporary file in the same directory, which is synced and then renamed.
     """
     target = Path(os.fsdecode(as_file_name(path)))
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""Which addresses are this machine's own."""
+"""Detection of loopback addresses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import ipaddress
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is reached from this machine alone, IPv4 written as IPv6 too.
+    """Return whether an IP address is a loopback address, IPv4-mapped IPv6 included.
 
     Raises
     ------
     ValueError
-        If it is no address.
+        If `address` is not an IP address.
     """
     parsed = ipaddress.ip_address(address)
     mapped = getattr(parsed, "ipv4_mapped", None)

@@ -1,44 +1,51 @@
-"""How much memory is left, where the system says so."""
+"""Available memory of the machine and of its container."""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-_MEMINFO = Path("/proc/meminfo")
-_GROUP = Path("/sys/fs/cgroup")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int | None:
-    """Return what can still be used: of the machine, or of the container if that is less.
+    """Return how much more memory this process can use without swapping.
 
-    None where the system does not say (other than Linux).
+    The minimum of two figures: the available memory of the machine, which needs psutil (extras
+    ``retrain`` and ``serve``), and what is left of the container's limit (cgroup v2), which psutil
+    does not see. Without psutil only the limit of a container is known.
+
+    Returns
+    -------
+    int or None
+        None if neither is known.
     """
-    found = [value for value in (_machine(), _container()) if value is not None]
-    return min(found) if found else None
+    known = [value for value in (_machine_bytes(), _container_bytes()) if value is not None]
+    return min(known) if known else None
 
 
-def require_memory(wanted: int, what: str) -> None:
-    """Raise MemoryError if so many bytes are not there."""
-    left = available_bytes()
-    if left is not None and wanted > left:
-        raise MemoryError(f"{what} takes about {wanted:,} bytes, and {left:,} are available")
+def require_memory(required: int, purpose: str) -> None:
+    """Raise MemoryError if fewer than `required` bytes are known to be available."""
+    available = available_bytes()
+    if available is not None and required > available:
+        raise MemoryError(
+            f"{purpose} takes about {required:,} bytes, and {available:,} are available"
+        )
 
 
-def _machine() -> int | None:
+def _machine_bytes() -> int | None:
     try:
-        for line in _MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    return None
+        psutil = importlib.import_module("psutil")
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
 
 
-def _container() -> int | None:
+def _container_bytes() -> int | None:
     try:
-        most, used = ((_GROUP / f"memory.{name}").read_text() for name in ("max", "current"))
-        stat = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
-        # Pages of files are counted as used, and given back when they are wanted.
-        return int(most) - int(used) + int(stat.get("inactive_file", 0))
-    except (OSError, ValueError):  # 'max': no limit
+        limit, used = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        # `current` includes the page cache; the kernel drops inactive file pages when needed.
+        return int(limit) - int(used) + int(stat.get("inactive_file", 0))
+    except (OSError, ValueError):  # not cgroup v2, or 'max': no limit
         return None

@@ -1,4 +1,4 @@
-"""Packages that waterfill works with and does not need."""
+"""Imports of optional packages."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import importlib
 import sys
 from typing import Any
 
-_NAMES = {  # of packages, where another name than the module's is better known
+_DISPLAY_NAMES = {  # where they differ from the name of the module
     "faiss": "FAISS",
     "matplotlib": "Matplotlib",
 }
 
 
 def require(module: str, what: str, extra: str) -> Any:
-    """Import a module, or say what needs it and how to install it."""
+    """Import a module; the ImportError says what needs it and which extra installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        name = _NAMES.get(module.partition(".")[0], module.partition(".")[0])
+        package = module.partition(".")[0]
+        name = _DISPLAY_NAMES.get(package, package)
         raise ImportError(f'{what} needs {name}: pip install "waterfill[{extra}]"') from error
 
 
 def require_faiss(what: str) -> Any:
-    """Return the module, or say what needs it."""
+    """Import FAISS, as `require`."""
     return require("faiss", what, "faiss")
 
 
 def loaded_faiss() -> Any:
-    """Return the module if it was imported, else None; only then can objects of FAISS come."""
+    """Return FAISS if it is imported, else None; without it no argument can be a FAISS object."""
     return sys.modules.get("faiss")

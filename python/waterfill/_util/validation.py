@@ -1,4 +1,4 @@
-"""What callers hand over, checked by name."""
+"""Validation of scalar arguments, paths and output arrays."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ METRICS: dict[Metric, _core.Metric] = {
     "l2": _core.Metric.l2,
     "cosine": _core.Metric.cosine,
 }
-METRIC_TYPES: dict[Metric, int] = {"ip": 0, "l2": 1, "cosine": 0}  # FAISS's numbers
+METRIC_TYPES: dict[Metric, int] = {"ip": 0, "l2": 1, "cosine": 0}  # FAISS's MetricType
 
 
 def metric_name(metric: Any) -> Metric:
-    """Return the name of a metric: ours, or FAISS's number for inner product (0) or L2 (1)."""
+    """Return the name of a metric given by its name or by FAISS's number (0 or 1)."""
     if isinstance(metric, str) and metric in METRICS:
         return metric
     if isinstance(metric, int | np.integer) and not isinstance(metric, bool) and metric in (0, 1):
@@ -35,19 +35,19 @@ def metric_name(metric: Any) -> Metric:
 
 
 def metric_of(metric: _core.Metric) -> Metric:
-    """Return the name of one of the core's metrics."""
+    """Return the name of a metric of the core."""
     return next(name for name, value in METRICS.items() if value == metric)
 
 
 def as_int(name: str, value: Any) -> int:
-    """Return an int, or say that it is none."""
+    """Return `value` as an int; TypeError unless it is an integer."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an int, got {value!r}")
     return int(value)
 
 
 def as_int64(name: str, value: Any) -> int:
-    """Return an int that an id may be."""
+    """Return `value` as an int in the range of int64, such as an id."""
     number = as_int(name, value)
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"{name}={number} must be within int64")
@@ -55,43 +55,43 @@ def as_int64(name: str, value: Any) -> int:
 
 
 def as_positive_int(name: str, value: Any) -> int:
-    """Return an int of 1 or more."""
+    """Return `value` as an int of at least 1."""
     number = as_int(name, value)
     if number < 1:
         raise ArgumentError(f"{name}={number} must be at least 1")
     return number
 
 
-def as_number(name: str, value: Any, least: float, *, finite: bool = False) -> float:
-    """Return a float that is not below `least`."""
+def as_number(name: str, value: Any, minimum: float, *, finite: bool = False) -> float:
+    """Return `value` as a float of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not value >= least:
-        raise ValueError(f"{name}={value} must be at least {least:g}")
+    if not value >= minimum:
+        raise ValueError(f"{name}={value} must be at least {minimum:g}")
     if finite and math.isinf(value):
         raise ValueError(f"{name}={value} must be finite")
     return float(value)
 
 
 def as_file_name(path: Any) -> bytes:
-    """Return the bytes that the operating system knows a file by."""
+    """Return a path in the encoding of the file system."""
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(f"path must be a str or path-like, got {type(path).__name__}")
     name = os.fsencode(path)
     if b"\0" in name:
-        raise ValueError(f"path={path!r} has a null character")
+        raise ValueError(f"path={path!r} contains a null character")
     return name
 
 
-def output(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return the array that results go to: the caller's, which must fit, or a new one."""
-    if given is None:
+def output(name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return the caller's array for results after checking it, or a new array if it is None."""
+    if out is None:
         return np.empty(shape, dtype=dtype)
-    if not isinstance(given, np.ndarray) or given.dtype != dtype:
-        what = f"dtype {given.dtype}" if isinstance(given, np.ndarray) else type(given).__name__
-        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {what}")
-    if given.shape != shape:
-        raise ArgumentError(f"{name} must have shape {shape}, got {given.shape}")
-    if not given.flags.writeable:
-        raise ValueError(f"{name} cannot be written to")
-    return given
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        actual = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {actual}")
+    if out.shape != shape:
+        raise ArgumentError(f"{name} must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only; pass a writeable array")
+    return out

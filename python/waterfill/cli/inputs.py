@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from waterfill.cli.errors import UsageError
 from waterfill.cli.output import Advance
-from waterfill.data.block_source import FileSource, Joined
+from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.rows import as_source
-from waterfill.data.vector_files import ASKED, STORED, open_file
+from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
 
 
 class Vectors(FileSource):
@@ -59,7 +59,7 @@ class Vectors(FileSource):
 
 def open_stored(path: Path, key: str | None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
-    return Vectors(open_file(path, key, STORED), str(path))
+    return Vectors(open_file(path, key, BASE_DATASETS), str(path))
 
 
 def open_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
@@ -68,7 +68,7 @@ def open_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
         if key is not None:
             raise UsageError(f"--queries-key {key} needs --queries FILE")
         return None
-    queries = Vectors(open_file(path, key, (*ASKED, *STORED)), str(path))
+    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS)), str(path))
     if queries.d != d:
         raise ValueError(f"{path}: expected queries of {d} dimensions, got {queries.d}")
     return queries
@@ -78,7 +78,7 @@ def concatenated(parts: Sequence[Vectors]) -> Vectors:
     """Return several files as one."""
     if len(parts) == 1:
         return parts[0]
-    joined = Joined(parts, [part.name for part in parts])
+    joined = ConcatenatedSource(parts, [part.name for part in parts])
     return Vectors(joined, joined.name)
 
 

@@ -1,6 +1,7 @@
-"""Vectors as input: rows in memory or in files, and what happens to rows that cannot be used."""
+"""Vectors as input: arrays and files in blocks, and policies for rows that cannot be used."""
 
 from waterfill.data.block_source import FileSource
 from waterfill.data.row_policy import Quarantine, Quarantined
+from waterfill.data.rows import BlockSource
 
-__all__ = ["FileSource", "Quarantine", "Quarantined"]
+__all__ = ["BlockSource", "FileSource", "Quarantine", "Quarantined"]

@@ -1,4 +1,4 @@
-"""What files that cannot be mapped have in common, and several files as one."""
+"""Base class of files that are read block by block, and concatenation of several files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from waterfill.data.rows import BlockSource
 
 RowNumbers = NDArray[np.int64]
 
-_LONGEST_RUN = 4096  # rows that are read at once to take some of them
-# What libraries raise over files that are damaged, or others than their names say.
-_DAMAGE: tuple[type[Exception], ...] = (
+_MAX_RUN = 4096  # rows that `take_by_runs` reads at once
+# What libraries raise for files that are damaged or of another format.
+_DAMAGE_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     EOFError,
     KeyError,
@@ -33,17 +33,17 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class FileSource(ABC):
-    """Vectors of a file, read when they are asked for.
+    """Vectors of a file, read on demand.
 
-    Every function of waterfill that takes an array takes it, too. ``x[first:last]`` and
-    ``np.asarray(x)`` read rows into memory.
+    Accepted wherever waterfill accepts an array. ``x[first:last]`` and ``np.asarray(x)`` read rows
+    into memory.
 
     Attributes
     ----------
     name : str
-        The file, and what of it.
+        The file, and the dataset or column in it.
     shape : (int, int)
-        Rows and dimensions.
+        Numbers of rows and dimensions.
     dtype : numpy.dtype
     """
 
@@ -51,7 +51,7 @@ class FileSource(ABC):
 
     def __init__(self, name: str, shape: tuple[int, int], dtype: Any) -> None:
         if min(shape) < 0:
-            raise FormatError(f"{name}: shape {shape} cannot be; the file is damaged")
+            raise FormatError(f"{name}: invalid shape {shape}; the file is damaged")
         self.name = name
         self.shape = shape
         self.dtype: np.dtype[Any] = np.dtype(dtype)
@@ -69,7 +69,7 @@ class FileSource(ABC):
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         if not isinstance(key, slice):
-            raise TypeError(f"{self.name}: rows are read by slices such as x[0:1000], got {key!r}")
+            raise TypeError(f"{self.name}: expected a slice such as x[0:1000], got {key!r}")
         rows = range(len(self))[key]
         if rows.step == 1:
             return self.read(rows.start, len(rows))
@@ -84,15 +84,15 @@ class FileSource(ABC):
         return f"{self.name}: {self.shape[0]:,} vectors of {self.shape[1]} dimensions, {self.dtype}"
 
 
-class Joined(FileSource):
-    """Several sources, the rows of each after those of the one before."""
+class ConcatenatedSource(FileSource):
+    """Several sources, concatenated along the rows."""
 
     def __init__(self, parts: Sequence[BlockSource], names: Sequence[str]) -> None:
         for part, name in zip(parts, names, strict=True):
             if part.shape[1] != parts[0].shape[1]:
                 raise ValueError(
-                    f"{name} has {part.shape[1]} dimensions, {names[0]} {parts[0].shape[1]}; "
-                    "files that are read together must have the same"
+                    f"{name} has {part.shape[1]} dimensions, but {names[0]} has "
+                    f"{parts[0].shape[1]}; files that are opened together must agree"
                 )
         self._parts = parts
         self._starts = np.cumsum([0, *(part.shape[0] for part in parts)])
@@ -102,80 +102,80 @@ class Joined(FileSource):
 
     def read(self, first: int, n: int) -> NDArray[Any]:
         """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
-        found = []
+        chunks = []
         for part, start, stop in self._spans():
             a, b = max(first, start), min(first + n, stop)
             if a < b:
-                found.append(part.read(a - start, b - a))
-        return self._together(found)
+                chunks.append(part.read(a - start, b - a))
+        return self._concatenate(chunks)
 
     def take(self, rows: RowNumbers) -> NDArray[Any]:
         """Return the rows with these ascending numbers, shape (len(rows), d)."""
-        found = []
+        chunks = []
         for part, start, stop in self._spans():
             a, b = np.searchsorted(rows, [start, stop])
             if a < b:
-                found.append(part.take(rows[a:b] - start))
-        return self._together(found)
+                chunks.append(part.take(rows[a:b] - start))
+        return self._concatenate(chunks)
 
     def _spans(self) -> Iterator[tuple[BlockSource, int, int]]:
         for part, start, stop in zip(self._parts, self._starts, self._starts[1:], strict=False):
             yield part, int(start), int(stop)
 
-    def _together(self, found: list[NDArray[Any]]) -> NDArray[Any]:
-        if len(found) == 1:
-            return found[0]
+    def _concatenate(self, chunks: list[NDArray[Any]]) -> NDArray[Any]:
+        if len(chunks) == 1:
+            return chunks[0]
         empty = np.empty((0, self.shape[1]), dtype=self.dtype)
-        return np.concatenate([empty, *found])
+        return np.concatenate([empty, *chunks])
 
 
 def take_by_runs(
     read: Callable[[int, int], NDArray[Any]], rows: RowNumbers, gap: int
 ) -> list[NDArray[Any]]:
-    """Gather ascending rows by reading those that lie near to each other, with what is between.
+    """Gather ascending rows by reading runs of nearby rows.
 
     Parameters
     ----------
     read : callable
-        Returns n rows from the first.
+        ``read(first, n)`` returns n consecutive rows.
     rows : int64 (m,)
+        Ascending row numbers.
     gap : int
-        Rows so far apart are read together.
+        Rows at most this far apart belong to the same run; the rows between them are read, too.
 
     Returns
     -------
     list of arrays
-        The wanted rows of each run.
+        The requested rows of each run.
     """
     if len(rows) == 0:
         return []
-    longest = max(gap, _LONGEST_RUN)
-    apart = (np.diff(rows) > gap) | (np.diff((rows - rows[0]) // longest) > 0)
-    ends = np.flatnonzero(apart) + 1
+    max_run = max(gap, _MAX_RUN)
+    starts_run = (np.diff(rows) > gap) | (np.diff((rows - rows[0]) // max_run) > 0)
     parts = []
-    for chosen in np.split(rows, ends):
-        first = int(chosen[0])
-        parts.append(read(first, int(chosen[-1]) - first + 1)[chosen - first])
+    for run in np.split(rows, np.flatnonzero(starts_run) + 1):
+        first = int(run[0])
+        parts.append(read(first, int(run[-1]) - first + 1)[run - first])
     return parts
 
 
 @contextmanager
-def naming(name: str, what: str, *more: type[Exception]) -> Iterator[None]:
-    """Turn what libraries raise over a damaged file into a FormatError of one line.
+def raising_format_errors(name: str, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the exceptions of libraries that read a damaged file into a one-line FormatError.
 
     Parameters
     ----------
     name : str
-        The file, which could be opened.
-    what : str
-        What it should be.
-    *more : exceptions
-        That are the library's own.
+        The file, which exists.
+    kind : str
+        Its expected kind, such as ``an HDF5 file``.
+    *errors : exception types
+        The library's own exceptions.
     """
     try:
         yield
-    except _DAMAGE + more as error:
-        if str(error).startswith(name):  # ours
+    except _DAMAGE_ERRORS + errors as error:
+        if str(error).startswith(name):  # raised by waterfill
             raise
         reason = str(error.args[0] if isinstance(error, KeyError) else error).partition("\n")[0]
-        raise FormatError(f"{name}: not {what}, or damaged: {reason}") from None
+        raise FormatError(f"{name}: not {kind}, or damaged: {reason}") from None

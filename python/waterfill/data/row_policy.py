@@ -1,8 +1,8 @@
-"""Which rows come in: what is wrong with each, and what `policy` makes of those that only harm.
+"""Policies for rows that cannot be used: raise, drop, quarantine.
 
-An index and a codec take rows through `admit`. Under ``raise`` rows are looked at while they are
-read, block by block; the other policies look at all of them first, so that nothing has happened yet
-when rows are left out.
+Indexes and codecs take rows through `admit`. Under ``raise`` rows are checked while they are read,
+block by block. The other policies check all rows first, so that a call changes nothing before it is
+known which rows it leaves out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.data.rows import FloatRows, Remaining, Rows
+from waterfill.data.rows import FilteredSource, FloatRows, Rows
 
 Policy = Literal["raise", "drop", "quarantine"]
 RowNumbers = NDArray[np.int64]
@@ -27,11 +27,11 @@ POLICIES: tuple[Policy, ...] = ("raise", "drop", "quarantine")
 WITHOUT_QUARANTINE: tuple[Policy, ...] = ("raise", "drop")
 
 REASONS = ("nan", "infinite", "zero", "norm", "duplicate", "beyond the codec", "beyond float16")
-"""What bits of `Flaws` say, the lowest first: those of `_core.Flaw`, and ours."""
+"""Meanings of the bits of `Flaws`, lowest first: those of `_core.Flaw`, then this package's."""
 
-_LISTED = 10
-_MOST_HALF = 65504.0
-_NOTHING: RowNumbers = np.empty(0, dtype=np.int64)
+_MAX_LISTED = 10
+_MAX_FLOAT16 = 65504.0
+_NO_ROWS: RowNumbers = np.empty(0, dtype=np.int64)
 
 
 def bit(reason: str) -> int:
@@ -42,38 +42,40 @@ def bit(reason: str) -> int:
 NONFINITE = bit("nan") | bit("infinite")
 
 
-def in_words(flaws: Flaws) -> list[tuple[str, ...]]:
-    """Return the reasons of each row."""
+def reasons_of(flaws: Flaws) -> list[tuple[str, ...]]:
+    """Return the reasons for each row."""
     return [tuple(r for i, r in enumerate(REASONS) if value >> i & 1) for value in flaws.tolist()]
 
 
-def listed(numbers: RowNumbers, flaws: Flaws) -> str:
-    """Name the first ten rows, with reasons."""
-    reasons = in_words(flaws[:_LISTED])
+def describe_rows(numbers: RowNumbers, flaws: Flaws) -> str:
+    """Return the numbers and reasons of the first ten rows as text."""
     parts = [
-        f"row {number} ({', '.join(why)})"
-        for number, why in zip(numbers[:_LISTED].tolist(), reasons, strict=True)
+        f"row {number} ({', '.join(reasons)})"
+        for number, reasons in zip(
+            numbers[:_MAX_LISTED].tolist(), reasons_of(flaws[:_MAX_LISTED]), strict=True
+        )
     ]
-    return ", ".join(parts) + (", ..." if len(numbers) > _LISTED else "")
+    return ", ".join(parts) + (", ..." if len(numbers) > _MAX_LISTED else "")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Quarantined:
-    """Rows of one call that were left out and kept.
+    """Rows that one call left out, with copies of the vectors.
 
     Attributes
     ----------
     call : str
-        What was called: ``add``, ``train``, ``search``, ``range_search`` or ``check``.
+        The method or function: ``add``, ``train``, ``search``, ``range_search``, ``check``, ...
     argument : str
-        Which argument they are from.
+        The argument that the rows are from.
     rows : int64 (m,)
-        Their numbers in it, ascending.
+        Their numbers in the argument, ascending.
     reasons : list of tuple of str
-        Why, a tuple a row: ``nan``, ``infinite``, ``beyond float16``; `waterfill.check` has more.
+        The reasons for each row: ``nan``, ``infinite``, ``beyond float16``, and those of
+        `waterfill.check`.
     vectors : float32 (m, d)
     ids : int64 (m,) or None
-        Those that they were given with.
+        Their ids, if the call had ids.
     """
 
     call: str
@@ -87,16 +89,16 @@ class Quarantined:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"row {number}" for number in self.rows[:_LISTED])
-        more = ", ..." if len(self) > _LISTED else ""
+        numbers = ", ".join(f"row {number}" for number in self.rows[:_MAX_LISTED])
+        more = ", ..." if len(self) > _MAX_LISTED else ""
         return f"Quarantined: {numbers}{more} of {self.argument} in {self.call}"
 
 
 class Quarantine(Sequence[Quarantined]):
-    """Rows that an index left out under ``policy="quarantine"``, call by call.
+    """Rows that an index left out under ``policy="quarantine"``: a sequence with an item per call.
 
-    They stay in memory until `clear`, are part of pickles and copies of the index, and not of files
-    that `write_index` writes.
+    They stay in memory until `clear`. Pickles and copies of the index include them; files of
+    `write_index` do not.
     """
 
     def __init__(self, calls: Sequence[Quarantined] = ()) -> None:
@@ -104,11 +106,11 @@ class Quarantine(Sequence[Quarantined]):
 
     @property
     def n(self) -> int:
-        """Rows of all calls together."""
+        """Total number of rows."""
         return sum(len(call) for call in self._calls)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Remove all rows."""
         self._calls.clear()
 
     def __len__(self) -> int:
@@ -126,90 +128,92 @@ class Quarantine(Sequence[Quarantined]):
         return "\n".join([f"Quarantine, {counts}", *(f"  {call!r}" for call in self._calls)])
 
     def _take(self, call: str, admission: Admission, ids: NDArray[np.int64] | None = None) -> None:
-        kept = admission.quarantined
-        if kept is not None:
-            own = None if ids is None else ids[kept.rows]
-            self._calls.append(replace(kept, call=call, ids=own))
+        rows = admission.quarantined
+        if rows is not None:
+            self._calls.append(
+                replace(rows, call=call, ids=None if ids is None else ids[rows.rows])
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Admission:
-    """Rows that come in, and numbers of those that do not."""
+    """The rows of an argument that are used, and the numbers of those that are not."""
 
     rows: Rows
     refused: RowNumbers
     quarantined: Quarantined | None = None
 
     def numbers(self, first: int, n: int) -> slice | RowNumbers:
-        """Return what the caller's numbers of rows `first` to ``first + n - 1`` are."""
+        """Return the numbers in the argument of the used rows `first` to ``first + n - 1``."""
         if len(self.refused) == 0:
             return slice(first, first + n)
-        assert isinstance(self.rows.source, Remaining)
+        assert isinstance(self.rows.source, FilteredSource)
         return self.rows.source.numbers(np.arange(first, first + n))
 
     def left(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return those of the values, one a row, whose rows come in."""
+        """Return the values, given one per row of the argument, of the rows that are used."""
         return np.delete(values, self.refused) if len(self.refused) else values
 
 
 def as_policy(policy: Any, allowed: tuple[Policy, ...] = POLICIES) -> Policy:
-    """Return what is to be done with bad rows."""
+    """Return `policy` if it is one of those allowed."""
     if isinstance(policy, str) and policy in allowed:
         return policy
     names = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
-    hint = "; an index has a quarantine" if policy == "quarantine" else ""
+    hint = "; only an index has a quarantine" if policy == "quarantine" else ""
     raise ValueError(f"policy={policy!r} must be {names}{hint}")
 
 
-def admit(rows: Rows, policy: Policy, *, halves: bool = False) -> Admission:
-    """Leave out rows that only harm, with a warning, unless the policy is to raise.
+def admit(rows: Rows, policy: Policy, *, float16: bool = False) -> Admission:
+    """Leave out rows that cannot be used, with a warning, unless the policy is to raise.
 
     Parameters
     ----------
     rows : Rows
     policy : {'raise', 'drop', 'quarantine'}
-        ``raise``: nothing is looked at here; `Rows.blocks` and `Rows.take` raise.
-    halves : bool
-        Whether values beyond float16 harm, too.
+        ``raise``: no row is checked here; `Rows.blocks` and `Rows.take` raise.
+    float16 : bool
+        Whether rows with a value that overflows float16 are left out, too.
     """
     if policy == "raise":
-        return Admission(rows, _NOTHING)
-    numbers, flaws = _harmful(rows, halves)
+        return Admission(rows, _NO_ROWS)
+    numbers, flaws = _unusable(rows, float16)
     if len(numbers) == 0:
-        return Admission(rows, _NOTHING)
-    kept = gathered(rows, numbers, flaws) if policy == "quarantine" else None
+        return Admission(rows, _NO_ROWS)
+    quarantined = quarantine_rows(rows, numbers, flaws) if policy == "quarantine" else None
     warnings.warn(
-        f"{rows.name}: {len(numbers)} of {rows.n} rows are left out: {listed(numbers, flaws)}",
+        f"{rows.name}: {len(numbers)} of {rows.n} rows are left out: "
+        f"{describe_rows(numbers, flaws)}",
         RuntimeWarning,
-        stacklevel=_outside(),
+        stacklevel=_caller_stacklevel(),
     )
-    return Admission(rows.without(numbers), numbers, kept)
+    return Admission(rows.without(numbers), numbers, quarantined)
 
 
-def gathered(rows: Rows, numbers: RowNumbers, flaws: Flaws) -> Quarantined:
-    """Copy rows for the user."""
+def quarantine_rows(rows: Rows, numbers: RowNumbers, flaws: Flaws) -> Quarantined:
+    """Copy the rows with these ascending numbers."""
     vectors = rows.take(numbers, finite=False)
-    return Quarantined("check", rows.name, numbers, in_words(flaws), vectors)
+    return Quarantined("check", rows.name, numbers, reasons_of(flaws), vectors)
 
 
-def _harmful(rows: Rows, halves: bool) -> tuple[RowNumbers, Flaws]:
-    """Return the numbers of the rows that come in nowhere, and what is wrong with each."""
-    numbers, flaws = [_NOTHING], [np.empty(0, dtype=np.uint8)]
+def _unusable(rows: Rows, float16: bool) -> tuple[RowNumbers, Flaws]:
+    """Return the numbers and flaws of the rows that no index and no codec can use."""
+    numbers, flaws = [_NO_ROWS], [np.empty(0, dtype=np.uint8)]
     for first, block in rows.blocks(finite=False):
-        found, squares, _ = _core.inspect(block)
-        found &= NONFINITE
-        for i in np.flatnonzero(squares > _MOST_HALF**2) if halves else ():
+        block_flaws, squares, _ = _core.inspect(block)
+        block_flaws &= NONFINITE
+        for i in np.flatnonzero(squares > _MAX_FLOAT16**2) if float16 else ():
             with np.errstate(over="ignore"):
                 if np.isinf(block[i].astype(np.float16)).any():
-                    found[i] |= bit("beyond float16")
-        bad = np.flatnonzero(found)
+                    block_flaws[i] |= bit("beyond float16")
+        bad = np.flatnonzero(block_flaws)
         numbers.append(first + bad)
-        flaws.append(found[bad])
+        flaws.append(block_flaws[bad])
     return np.concatenate(numbers), np.concatenate(flaws)
 
 
-def _outside() -> int:
-    """Return the level, counted from who calls this, of the line that called waterfill."""
+def _caller_stacklevel() -> int:
+    """Return the stack level, seen from the caller of this, of the line that called waterfill."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "waterfill":
         level, frame = level + 1, frame.f_back

@@ -1,8 +1,7 @@
-"""Rows of vectors from whatever holds them, a float32 block at a time.
+"""Rows of vectors from arrays, tensors and files, in blocks of float32.
 
-Nothing here copies the whole input: blocks are converted as they are asked for, and pages of a
-memory-mapped file are given back once they have been read. What is no array, but can be read in
-blocks, is a `BlockSource`.
+Nothing here copies the whole input: blocks are converted on demand, and pages of a memory-mapped
+file are released once they have been read.
 """
 
 from __future__ import annotations
@@ -25,29 +24,29 @@ _DLPACK_CPU = 1
 
 @runtime_checkable
 class BlockSource(Protocol):
-    """Vectors that are read in blocks, of a file that need not fit in memory.
+    """Protocol of vectors that are read in blocks and need not fit in memory.
 
-    What `waterfill.open_vectors` returns for formats that cannot be mapped; an object of any other
-    class with these attributes and methods is read in the same way. If it has a ``name``, error
-    messages call it so.
+    `waterfill.open_vectors` returns one for formats that cannot be mapped. Objects of any class
+    with these attributes and methods are accepted as vectors. Error messages use the attribute
+    ``name`` if there is one.
     """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows and dimensions."""
+        """Numbers of rows and dimensions."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What `read` and `take` return."""
+        """Of the arrays that `read` and `take` return."""
         ...
 
     def read(self, first: int, n: int) -> NDArray[Any]:
-        """Return the rows from `first` to ``first + n - 1``, which exist."""
+        """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
         ...
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the rows with these ascending numbers."""
+        """Return the rows with these ascending numbers, shape (len(rows), d)."""
         ...
 
 
@@ -58,16 +57,16 @@ class Rows:
     ----------
     x : array_like or BlockSource, shape (n, d)
         NumPy array or memory map of any real dtype, an object with ``__dlpack__`` on the CPU (such
-        as a torch tensor) or with ``__array__``, a nested sequence, or what is read in blocks.
+        as a torch tensor) or with ``__array__``, a nested sequence, or a `BlockSource`.
     name : str
-        What error messages call it, if it has no name of its own.
+        Name for error messages if `x` has no attribute ``name``.
     d : int, optional
-        The number of dimensions that is wanted.
+        Expected number of dimensions.
 
     Raises
     ------
     TypeError
-        If `x` cannot be read as an array of real numbers, or lies on another device.
+        If `x` cannot be read as an array of real numbers, or is not on the CPU.
     ValueError
         If `x` is not two-dimensional or has another number of dimensions than `d`.
     """
@@ -90,17 +89,17 @@ class Rows:
 
     @property
     def source(self) -> BlockSource:
-        """What the rows are read from."""
+        """The source that rows are read from."""
         return self._source
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values as they came."""
+        """Of the source, before conversion to float32."""
         return np.dtype(self._source.dtype)
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block: about 8 MiB of float32."""
+        """Rows per block: about 8 MiB of float32."""
         return max(64, _BLOCK_BYTES // (4 * self.d))
 
     def blocks(self, *, finite: bool = True) -> Iterator[tuple[int, FloatRows]]:
@@ -110,7 +109,7 @@ class Rows:
         """
         for first in range(0, self.n, self.block_rows):
             n = min(self.block_rows, self.n - first)
-            part = self._fitting(self._source.read(first, n), n)
+            part = self._checked(self._source.read(first, n), n)
             block = _to_float32(part)
             if finite:
                 _core.require_finite(block, self.name, first)
@@ -121,32 +120,34 @@ class Rows:
         """Gather the rows with these ascending numbers; `finite` as for `blocks`."""
         out = np.empty((len(rows), self.d), dtype=np.float32)
         # Reading one row of a map may make megabytes around it resident, so rows are gathered
-        # from one stretch of the input after the other.
-        stretches = np.flatnonzero(np.diff(rows // self.block_rows)) + 1
-        for start, stop in zip([0, *stretches], [*stretches, len(rows)], strict=True):
-            chosen = rows[start:stop]
-            if len(chosen) == 0:
+        # block by block.
+        splits = np.flatnonzero(np.diff(rows // self.block_rows)) + 1
+        for start, stop in zip([0, *splits], [*splits, len(rows)], strict=True):
+            numbers = rows[start:stop]
+            if len(numbers) == 0:
                 continue
-            block = _to_float32(self._fitting(self._source.take(chosen), len(chosen)))
+            block = _to_float32(self._checked(self._source.take(numbers), len(numbers)))
             bad = _core.first_nonfinite(block) if finite else len(block)
             if bad < len(block):
-                _core.require_finite(block[bad : bad + 1], self.name, int(chosen[bad]))
+                _core.require_finite(block[bad : bad + 1], self.name, int(numbers[bad]))
             out[start:stop] = block
         return out
 
     def without(self, numbers: NDArray[np.int64]) -> Rows:
-        """Return these rows but those with some ascending numbers; nothing is copied."""
-        return Rows(Remaining(self._source, numbers, self.name)) if len(numbers) else self
+        """Return a view without the rows of these ascending numbers."""
+        return Rows(FilteredSource(self._source, numbers, self.name)) if len(numbers) else self
 
-    def _fitting(self, part: NDArray[Any], n: int) -> NDArray[Any]:
-        """Return what a source gave, which is not to be trusted."""
+    def _checked(self, part: NDArray[Any], n: int) -> NDArray[Any]:
+        """Return rows of a source after checking their shape: a user may have written it."""
         if part.shape != (n, self.d):
-            raise ValueError(f"{self.name} gave rows of shape {part.shape}, not {(n, self.d)}")
+            raise ValueError(
+                f"{self.name}: expected the source to return shape {(n, self.d)}, got {part.shape}"
+            )
         return part
 
 
-class _Held:
-    """An array, in memory or mapped, as a source of blocks."""
+class _ArraySource:
+    """An array, in memory or mapped, as a block source."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
@@ -157,29 +158,29 @@ class _Held:
         return self._array[first : first + n]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        chosen: NDArray[Any] = self._array[rows]
+        taken: NDArray[Any] = self._array[rows]
         if len(rows):
             _release(self._array[rows[0] : rows[-1] + 1])
-        return chosen
+        return taken
 
 
-class Remaining:
-    """A source of blocks without some of its rows; the others are read where they lie.
+class FilteredSource:
+    """A view of a block source without some of its rows.
 
     Parameters
     ----------
     source : BlockSource
-    left_out : int64 (m,)
-        Ascending numbers of rows.
+    excluded : int64 (m,)
+        Ascending numbers of the rows to leave out.
     name : str
-        What error messages call it.
+        Name for error messages.
     """
 
-    def __init__(self, source: BlockSource, left_out: NDArray[np.int64], name: str) -> None:
+    def __init__(self, source: BlockSource, excluded: NDArray[np.int64], name: str) -> None:
         self._source = source
-        self._before = left_out - np.arange(len(left_out))  # rows that remain before each
+        self._before = excluded - np.arange(len(excluded))  # remaining rows before each of them
         self.name = name
-        self.shape = (int(source.shape[0]) - len(left_out), int(source.shape[1]))
+        self.shape = (int(source.shape[0]) - len(excluded), int(source.shape[1]))
         self.dtype = source.dtype
 
     def __len__(self) -> int:
@@ -187,15 +188,15 @@ class Remaining:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError(f"{self.name}: rows that remain of others are gathered in a copy")
+            raise ValueError(f"{self.name}: some rows are left out, so copy=False is not possible")
         return self.read(0, len(self)).astype(self.dtype if dtype is None else dtype, copy=False)
 
     def numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what rows are numbered in the source."""
+        """Return the numbers in the source of rows of this view."""
         return rows + np.searchsorted(self._before, rows, side="right")
 
     def read(self, first: int, n: int) -> NDArray[Any]:
-        """Return rows; as the source does where none between them is left out."""
+        """Return the rows from `first` to ``first + n - 1``; a slice of the source if possible."""
         numbers = self.numbers(np.arange(first, first + n))
         if n == 0 or numbers[-1] - numbers[0] == n - 1:
             return self._source.read(int(numbers[0]) if n else 0, n)
@@ -207,8 +208,8 @@ class Remaining:
 
 
 def as_source(x: Any, name: str = "x") -> BlockSource:
-    """Return anything that `Rows` reads as a source of blocks; TypeError if it is none."""
-    source = x if isinstance(x, BlockSource) else _Held(_as_array(x, name))
+    """Return any input that `Rows` accepts as a block source; TypeError for other objects."""
+    source = x if isinstance(x, BlockSource) else _ArraySource(_as_array(x, name))
     if source.dtype.kind not in "fiub":
         name = getattr(source, "name", name)
         raise TypeError(f"{name} must hold real numbers, got dtype {source.dtype}")
@@ -216,9 +217,9 @@ def as_source(x: Any, name: str = "x") -> BlockSource:
 
 
 def _release(part: NDArray[Any]) -> None:
-    """Give back the pages under rows that have been read, if nothing is lost with them.
+    """Release the pages of a memory map under rows that have been read, if it is safe.
 
-    They are those of a memory map, one after the other, with or without gaps between them.
+    The rows are consecutive, with or without gaps between them.
     """
     mapping = _mapping(part)
     if mapping is None or part.ndim != 2 or part.size == 0:
@@ -234,11 +235,11 @@ def _release(part: NDArray[Any]) -> None:
 
 
 def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
-    """Return the memory map under an array, if it is one whose pages can be dropped."""
+    """Return the memory map under an array if its pages can be dropped without loss."""
     base: Any = array
     shared = False
     while isinstance(base, np.ndarray):
-        # Dropping pages of a copy-on-write map (mode 'c') would lose what was written to it.
+        # Dropping pages of a copy-on-write map (mode 'c') would lose its changes.
         shared = shared or getattr(base, "mode", "c") in ("r", "r+", "w+")
         base = base.base
     usable = isinstance(base, mmap.mmap) and shared and hasattr(base, "madvise")
@@ -254,7 +255,7 @@ def _import_array(x: Any, name: str) -> NDArray[Any]:
         device = int(x.__dlpack_device__()[0])
         if device != _DLPACK_CPU:
             raise TypeError(
-                f"{name} lies on a device (DLPack type {device}); move it to the CPU first, "
+                f"{name} is on a device (DLPack type {device}), expected the CPU; move it there, "
                 "for example with x.cpu()"
             )
         try:
@@ -268,5 +269,5 @@ def _import_array(x: Any, name: str) -> NDArray[Any]:
 
 
 def _to_float32(block: NDArray[Any]) -> FloatRows:
-    with np.errstate(over="ignore"):  # what does not fit becomes inf, which is then reported
+    with np.errstate(over="ignore"):  # overflow becomes inf, which is then reported
         return np.ascontiguousarray(block, dtype=np.float32)

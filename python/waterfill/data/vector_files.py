@@ -1,4 +1,4 @@
-"""Files of vectors, opened so that blocks of them can be read."""
+"""Opening files of vectors: `open_vectors`, and the formats by file extension."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from waterfill.data.block_source import FileSource, Joined
+from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.formats.hdf5 import Hdf5Source
 from waterfill.data.formats.mapped import read_bin, read_npy, read_npz, read_vecs
 from waterfill.data.formats.parquet import ArrowSource, ParquetSource
@@ -17,25 +17,25 @@ from waterfill.data.rows import as_source
 
 Vectors = NDArray[Any] | FileSource
 
-# The names that ann-benchmarks gives to what is stored and to what is asked.
-STORED = ("train",)
-ASKED = ("test", "queries", "query")
+# Names of HDF5 datasets in the layout of ann-benchmarks, in order of preference.
+BASE_DATASETS = ("train",)
+QUERY_DATASETS = ("test", "queries", "query")
 
 _Opener = Callable[[Path, str | None, tuple[str, ...]], Vectors]
 _FORMATS: dict[str, _Opener] = {
-    ".npy": lambda path, key, usual: read_npy(path),
-    ".npz": lambda path, key, usual: read_npz(path, key),
-    ".fvecs": lambda path, key, usual: read_vecs(path, "<f4"),
-    ".ivecs": lambda path, key, usual: read_vecs(path, "<i4"),
-    ".bvecs": lambda path, key, usual: read_vecs(path, "u1"),
-    ".fbin": lambda path, key, usual: read_bin(path, "<f4"),
-    ".u8bin": lambda path, key, usual: read_bin(path, "u1"),
-    ".i8bin": lambda path, key, usual: read_bin(path, "i1"),
+    ".npy": lambda path, key, datasets: read_npy(path),
+    ".npz": lambda path, key, datasets: read_npz(path, key),
+    ".fvecs": lambda path, key, datasets: read_vecs(path, "<f4"),
+    ".ivecs": lambda path, key, datasets: read_vecs(path, "<i4"),
+    ".bvecs": lambda path, key, datasets: read_vecs(path, "u1"),
+    ".fbin": lambda path, key, datasets: read_bin(path, "<f4"),
+    ".u8bin": lambda path, key, datasets: read_bin(path, "u1"),
+    ".i8bin": lambda path, key, datasets: read_bin(path, "i1"),
     ".h5": Hdf5Source,
     ".hdf5": Hdf5Source,
-    ".parquet": lambda path, key, usual: ParquetSource(path, key),
-    ".arrow": lambda path, key, usual: ArrowSource(path, key),
-    ".feather": lambda path, key, usual: ArrowSource(path, key),
+    ".parquet": lambda path, key, datasets: ParquetSource(path, key),
+    ".arrow": lambda path, key, datasets: ArrowSource(path, key),
+    ".feather": lambda path, key, datasets: ArrowSource(path, key),
 }
 _KEYED = (".npz", ".h5", ".hdf5", ".parquet", ".arrow", ".feather")
 
@@ -43,70 +43,70 @@ _KEYED = (".npz", ".h5", ".hdf5", ".parquet", ".arrow", ".feather")
 def open_vectors(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, key: str | None = None
 ) -> Vectors:
-    """Open a file of vectors, larger than memory if need be.
+    """Open one or more files of vectors, which may be larger than memory.
 
-    What is returned goes wherever waterfill takes vectors: ``wf.analyze(wf.open_vectors(path))``.
-    Rows are read a block at a time when they are asked for.
+    Every function that takes vectors accepts the result: ``wf.analyze(wf.open_vectors(path))``.
+    Rows are read on demand, a block at a time.
 
     Parameters
     ----------
     path : str, path-like, or a sequence of them
-        The ending names the format: ``.npy``; ``.npz``; ``.fvecs``, ``.bvecs``, ``.ivecs``;
+        The extension selects the format: ``.npy``; ``.npz``; ``.fvecs``, ``.bvecs``, ``.ivecs``;
         ``.fbin``, ``.u8bin``, ``.i8bin``; ``.h5``, ``.hdf5`` (``pip install "waterfill[hdf5]"``);
-        ``.parquet``, ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). Of several files the rows
-        of each follow those of the one before.
+        ``.parquet``, ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). Several files
+        are concatenated.
     key : str, optional
         Array of an ``.npz``, dataset of an HDF5 file, or column of a table. By default the dataset
-        ``train`` of HDF5, and otherwise the only one that holds vectors: an array of shape (n, d),
-        a column of lists of numbers, all as long.
+        ``train`` of HDF5, otherwise the only array of shape (n, d) or the only column of
+        equal-length lists of numbers.
 
     Returns
     -------
     numpy.memmap or FileSource, shape (n, d)
-        A read-only memory map, where the format allows it; a compressed array of an ``.npz`` in
-        memory. Of HDF5, Parquet and Arrow a `waterfill.data.FileSource`, which has ``shape`` and
-        ``dtype``, and whose slices are arrays.
+        A read-only memory map where the format allows it, an array in memory for a compressed
+        ``.npz``, and a `waterfill.data.FileSource` for HDF5, Parquet, Arrow and several files: it
+        has ``shape`` and ``dtype``, and its slices are arrays.
 
     Raises
     ------
     FormatError
-        If the file is damaged, or not of the format that its name says.
+        If the file is damaged, or not of the format of its extension.
     ValueError
-        For an unknown ending, a key that is not there, or none where one is needed; for vectors
-        that are not of shape (n, d), or of another number of dimensions in another file.
+        If the extension or the key is unknown, if a key is needed and missing, if the vectors do
+        not have shape (n, d), or if several files differ in d.
     ImportError
-        If the format needs a package that is not installed; it says which.
+        If the format needs a package that is not installed.
     OSError
         If the file cannot be opened.
     """
     if isinstance(path, str | os.PathLike):
-        return open_file(path, key, STORED)
-    opened = [open_file(each, key, STORED) for each in path]
+        return open_file(path, key, BASE_DATASETS)
+    opened = [open_file(each, key, BASE_DATASETS) for each in path]
     if not opened:
         raise ValueError("path is an empty sequence; at least 1 file is needed")
     if len(opened) == 1:
         return opened[0]
-    return Joined([as_source(each) for each in opened], [os.fspath(each) for each in path])
+    return ConcatenatedSource(
+        [as_source(each) for each in opened], [os.fspath(each) for each in path]
+    )
 
 
-def open_file(path: str | os.PathLike[str], key: str | None, usual: tuple[str, ...]) -> Vectors:
-    """Open one file; of an HDF5 file the first of the usual datasets that it has."""
-    where = Path(path)
-    suffix = where.suffix.lower()
+def open_file(path: str | os.PathLike[str], key: str | None, datasets: tuple[str, ...]) -> Vectors:
+    """Open one file; without a key, an HDF5 file's first dataset among `datasets`."""
+    file = Path(path)
+    suffix = file.suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(
-            f"{where}: ending {suffix!r} is not known; wanted is one of {', '.join(_FORMATS)}"
+            f"{file}: unknown extension {suffix!r}; expected one of {', '.join(_FORMATS)}"
         )
     if key is not None and suffix not in _KEYED:
-        raise ValueError(
-            f"{where}: a {suffix} file has one array and no names; leave out key={key!r}"
-        )
-    with open(where, "rb"):  # so that a file that is not there gets Python's own error
+        raise ValueError(f"{file}: a {suffix} file has one unnamed array; leave out key={key!r}")
+    with open(file, "rb"):  # a missing file raises FileNotFoundError, whatever the format
         pass
-    vectors = _FORMATS[suffix](where, key, usual)
+    vectors = _FORMATS[suffix](file, key, datasets)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
         raise ValueError(
-            f"{where}: shape {vectors.shape} of {vectors.dtype}, wanted are real numbers of shape "
-            "(n, d)"
+            f"{file}: expected real numbers of shape (n, d), got {vectors.dtype} of shape "
+            f"{vectors.shape}"
         )
     return vectors

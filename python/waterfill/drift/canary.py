@@ -24,7 +24,7 @@ from waterfill.evaluation.recall_extrapolation import curve
 from waterfill.evaluation.sample_split import Draw, Split
 from waterfill.index.flat import IndexFlat
 from waterfill.reproduction import plan_like
-from waterfill.training.cells import FEWEST_QUERIES
+from waterfill.training.cells import MIN_QUERIES
 from waterfill.training.manifest import describe_plan
 
 _FEWEST_VECTORS = 1000  # half of them train 256 centroids a group
@@ -67,7 +67,7 @@ class Canary:
         k = as_positive_int("k", self.k)
         vectors = Rows(self.vectors, "vectors")
         queries = Rows(self.queries, "queries", vectors.d)
-        least = {"vectors": max(_FEWEST_VECTORS, _FEWEST_TIMES * k), "queries": 2 * FEWEST_QUERIES}
+        least = {"vectors": max(_FEWEST_VECTORS, _FEWEST_TIMES * k), "queries": 2 * MIN_QUERIES}
         for rows in (vectors, queries):
             if rows.n < least[rows.name]:
                 raise ValueError(

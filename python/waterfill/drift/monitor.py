@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill._util.validation import Metric, as_int, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
@@ -383,7 +383,7 @@ class DriftMonitor:
 
     def save(self, path: Any) -> None:
         """Write `to_bytes` to a file, whole or not at all; OSError as the file system says."""
-        with whole_or_nothing(path) as file:
+        with atomic_write(path) as file:
             file.write(self.to_bytes())
 
     @classmethod

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from waterfill._util.validation import Metric
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Neighbours, true_neighbours
-from waterfill.training.cells import FEWEST_QUERIES
+from waterfill.training.cells import MIN_QUERIES
 
 Accuracy = Literal["recall", "forgiving_accuracy"]
 
@@ -52,7 +52,7 @@ class Draw:
         held_out = 0 if n_queries else min(_MOST_QUERIES, sample.n // _SHARE)
         stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
         # Recall must not be measured with queries that the codec was fitted to.
-        enough = n_queries >= 2 * FEWEST_QUERIES
+        enough = n_queries >= 2 * MIN_QUERIES
         asked = min(_MOST_QUERIES, n_queries // 2 if enough else n_queries)
         training = n_queries - asked if enough else 0
         return cls(sample.n, stored, held_out, n_queries, asked, training, seed)

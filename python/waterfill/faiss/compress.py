@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.optional import loaded_faiss
+from waterfill._util.validation import Metric
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows
 from waterfill.index.flat import IndexFlat
@@ -18,7 +19,7 @@ from waterfill.index.selectors import Ids
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.training.cells import Cells
-from waterfill.training.train import Effort, Judge
+from waterfill.training.train import Effort
 
 _SAMPLE_ROWS = 65_536 + 256  # rows that training draws and holds out
 _BLOCK_BYTES = 16 << 20
@@ -120,7 +121,7 @@ def _train(
     seed: int,
     cells: Cells,
     queries: Any,
-    metric: Judge,
+    metric: Metric,
     effort: Effort,
 ) -> Codec:
     if plan is None:
@@ -131,7 +132,7 @@ def _train(
     )
 
 
-def _metric(index: Any) -> Judge:
+def _metric(index: Any) -> Metric:
     faiss = loaded_faiss()
     if index.metric_type == faiss.METRIC_INNER_PRODUCT:
         return "ip"

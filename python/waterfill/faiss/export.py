@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill.codec import Codes
 from waterfill.faiss.export_scale import Facts, Levels, Line, measure
 from waterfill.faiss.export_space import Decoder, Space, build_space
@@ -63,7 +63,7 @@ def export_faiss(
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
     with index._writing:  # the codes are read more than once
         source = Source(index, rows=rows)
-        with whole_or_nothing(path) as file:
+        with atomic_write(path) as file:
             _Export(source, offsets=offsets).write(Writer(file))
 
 

@@ -93,7 +93,7 @@ class Collection(Trainable):
         core = self._trained()
         given = Rows(x, "x", self.d)
         _require_as_many(ids, given.n)
-        came = admit(given, as_policy(policy), halves=self._holds_halves)
+        came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
         with self._writing:
             core.append(self._encode(rows), own, self._refine_rows(rows))

@@ -16,8 +16,8 @@ from waterfill.index.base import Index, Stored
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import Step
 from waterfill.plan import Plan
-from waterfill.recipe import Recipe, learn
-from waterfill.training.cells import MOST_CELLS
+from waterfill.recipe import Recipe, train_codec
+from waterfill.training.cells import MAX_CELLS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -130,7 +130,7 @@ class IndexIVF(Index):
         quantizer, cells = self._quantizer, self._nlist
         if quantizer is not None and quantizer.ntotal:
             cells = quantizer.reconstruct_n(0, self._nlist)
-        codec = learn(source, x, self.metric, cells=cells, queries=queries)
+        codec = train_codec(source, x, self.metric, cells=cells, queries=queries)
         if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
@@ -203,8 +203,8 @@ class IndexIVF(Index):
 def as_nlist(nlist: Any) -> int:
     """Validate a number of lists."""
     number = as_positive_int("nlist", nlist)
-    if number > MOST_CELLS:
-        raise ValueError(f"nlist={number} must be at most {MOST_CELLS}")
+    if number > MAX_CELLS:
+        raise ValueError(f"nlist={number} must be at most {MAX_CELLS}")
     return number
 
 

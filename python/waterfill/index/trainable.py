@@ -14,7 +14,7 @@ from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
 from waterfill.data.rows import Rows
 from waterfill.errors import NotTrainedError
 from waterfill.plan import Plan
-from waterfill.recipe import Recipe, learn
+from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
 
 _ROW_KINDS: dict[str, _core.RowKind] = {
@@ -187,7 +187,7 @@ class Trainable:
                     self._quarantine._take("train", part)
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
-        return learn(source, x, self._metric, queries=queries)
+        return train_codec(source, x, self._metric, queries=queries)
 
     def _trained(self) -> _core.Index:
         if self._core is None:

@@ -190,13 +190,13 @@ def _errors(old: Index, new: Index, sample: Rows, *, twice: bool) -> dict[str, f
     first, second = old.codec, new.codec
     assert first is not None
     assert second is not None
-    codes = first._coded(x)  # without a word about rows that are far out
+    codes = first._encode_block(x)  # without a word about rows that are far out
     found = {
         "relative_error_before": error(first.decode(codes)),
-        "relative_error_once": error(second.decode(second._coded(x))),
+        "relative_error_once": error(second.decode(second._encode_block(x))),
     }
     if twice:
-        again = second._coded(old._prepare(old._decode(codes)))
+        again = second._encode_block(old._prepare(old._decode(codes)))
         found["relative_error_twice"] = error(second.decode(again))
         found["relative_error_added"] = _added(old, new)
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from waterfill._core import FormatError
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill._util.validation import as_file_name
 from waterfill.loadtest.figures import Step
 from waterfill.loadtest.slo import Slo
@@ -109,7 +109,7 @@ class CapacityReport:
             If it cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        with whole_or_nothing(path) as file:
+        with atomic_write(path) as file:
             file.write(text.encode() + b"\n")
 
     @classmethod

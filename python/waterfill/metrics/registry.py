@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from waterfill import _core
+from waterfill._util.version import installed_version
 from waterfill.metrics.sample import (
     Histogram,
     Key,
@@ -177,7 +178,7 @@ class Metrics:
 
     def _table(self) -> Table:
         """Read all values, by series."""
-        table: Table = {("waterfill_build_info", _version(), _core.isa()): 1}
+        table: Table = {("waterfill_build_info", installed_version(), _core.isa()): 1}
         with self._lock:  # readers of indexes count swaps
             for key, entry in list(self._watched.items()):
                 if entry.get() is None:
@@ -253,12 +254,6 @@ def _as_limiters(limiters: Any) -> list[Any]:
     if not isinstance(limiters, Iterable):
         raise TypeError(f"limiters: expected {source.expected}, got {type(limiters).__name__}")
     return list(limiters)
-
-
-def _version() -> str:
-    from waterfill import __version__  # lazily: the package imports this module
-
-    return __version__
 
 
 _instances: WeakSet[Metrics] = WeakSet()

@@ -11,9 +11,10 @@ from string import Template
 from typing import Any
 
 from waterfill import _core
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill._util.optional import require
 from waterfill._util.validation import as_file_name, as_number, as_positive_int
+from waterfill._util.version import installed_version
 from waterfill.analysis import Analysis
 from waterfill.evaluation.faiss_peers import Peer, measure_peers
 from waterfill.optimizer.result import Result
@@ -79,7 +80,7 @@ def report(
     if price_per_gb is not None:
         price_per_gb = as_number("price_per_gb", price_per_gb, 0, finite=True)
     script = _library()
-    with whole_or_nothing(path) as file:
+    with atomic_write(path) as file:
         measured, notes = _peers(result, peers, progress)
         page = _page(result, measured, notes, size, price_per_gb, script)
         file.write(page.encode("utf-8"))
@@ -182,7 +183,7 @@ def _page(
         plan=scrolled(plan_html(result.codec.plan), "Plan"),
         recipe=text(page_sections.recipe(result)),
         manifest=_manifest(result),
-        version=text(_version()),
+        version=text(installed_version()),
         charts=json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
         library=script,
         script=_resource("page.js"),
@@ -191,12 +192,6 @@ def _page(
 
 def _resource(name: str) -> str:
     return files("waterfill.reporting").joinpath(name).read_text(encoding="utf-8")
-
-
-def _version() -> str:
-    from waterfill import __version__
-
-    return __version__
 
 
 def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:

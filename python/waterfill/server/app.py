@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-import waterfill as wf
+from waterfill._util.version import installed_version
 from waterfill.errors import AtCapacity
 from waterfill.metrics.prometheus import expose
 from waterfill.server import openapi_schema as schema
@@ -59,7 +59,11 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
         await service.stop()
 
     app = FastAPI(
-        title="waterfill", version=wf.__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="waterfill",
+        version=installed_version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
     )
     app.state.service = service
     _add_probes(app, service)

@@ -1,4 +1,4 @@
-"""Training: from a plan and a sample of vectors to codebooks, with a manifest of how."""
+"""Training of codebooks from a plan and a sample of vectors, and its record, the manifest."""
 
 from waterfill.training.manifest import Manifest
 

@@ -1,4 +1,7 @@
-"""A plan made anew for what training finds: cells that vectors are coded from, and real queries."""
+"""Cells: centroids that vectors are coded relative to, and the plan for the residuals.
+
+The plan is refitted to the residuals of the cells and to the second moments of queries.
+"""
 
 from __future__ import annotations
 
@@ -17,80 +20,80 @@ from waterfill.plan import Plan
 Cells = int | Literal["auto"] | FloatRows
 Trial = Callable[[Plan, FloatRows, FloatRows], tuple[float, float]]
 
-MOST_CELLS = 65_536
-_AUTO_MOST = 1024
-_AUTO_LEAST = 16
-_ROWS_PER_CELL = 48  # fewer, and centroids would be the training rows' own
-FEWEST_QUERIES = 32  # that calibration says anything with
-_PAYS = 0.95  # of the error without cells
+MAX_CELLS = 65_536
+MIN_QUERIES = 32  # fewer make calibration meaningless
+_AUTO_MAX_CELLS = 1024
+_AUTO_MIN_CELLS = 16
+_AUTO_ROWS_PER_CELL = 48  # with fewer rows, centroids would overfit the sample
+_MAX_ERROR_RATIO = 0.95  # expected error with cells to that without, for `auto` to use them
+_MAX_RECALL_LOSS = 0.01  # within the noise of a trial
 _TRIAL_ROWS = 16_384
-_TOLERATED = 0.01  # loss of recall in the trial: chance
-_MOMENT_ROWS = 40  # a dimension
-_FLOOR = 0.01  # of the mean squared distance: nearer rows do not weigh more
-_BLOCK = 4096
+_MOMENT_ROWS_PER_DIMENSION = 40
+_FLOOR = 0.01  # of the mean squared distance: caps the weight of rows near the mean
+_BLOCK_ROWS = 4096
 
 
 def choose_cells(
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
-    rows: int,
-    crowd: Callable[[], FloatRows],
-    wanted: Cells,
+    n: int,
+    cell_sample: Callable[[], FloatRows],
+    cells: Cells,
     queries: FloatRows | None,
     seed: int,
     trial: Trial,
 ) -> tuple[Plan, FloatRows]:
-    """Train cells and make the plan for what they leave, or return one without cells.
+    """Train cells and fit the plan to their residuals, or return a plan without cells.
 
     Parameters
     ----------
     plan : Plan
         For directions from the mean.
-    sample : float32 (n, d)
+    sample : float32 (s, d)
         Rows to train on.
     held_out : float32 (m, d)
-        Others, which tell whether cells pay.
-    rows : int
-        How many there were to draw the sample from.
-    crowd : callable
-        Gives rows to learn the cells from: more than the sample, where many cells are wanted.
-    wanted : int, 'auto' or float32 (cells, d)
-        The number of cells, 0 for none; or their centroids. ``auto``: as many as there are rows
-        for, if that makes the expected error smaller by a twentieth or more and a trial on some
-        rows finds no fewer neighbours. (Inner products with data in far clumps can lose: the scale
-        of a vector that is coded from the mean keeps its length, which ranks there.)
+        Other rows, on which ``auto`` compares plans with and without cells.
+    n : int
+        Number of rows that the sample was drawn from.
+    cell_sample : callable
+        Returns the rows for k-means: more than `sample` if there are many cells.
+    cells : int, 'auto' or float32 (c, d)
+        The number of cells, 0 for none; or their centroids. ``auto``: up to 1,024 cells of 48 rows
+        or more, if they reduce the expected error by 5 % or more and lose no recall in a trial on
+        part of the sample. (Inner products can lose recall on data in distant clusters: the scale
+        of a vector that is coded from the mean preserves its length, which dominates the ranking.)
     queries : float32 (k, d) or None
         Queries to fit the basis to.
     seed : int
     trial : callable
-        Trains a codec with a plan, centroids and rows, and returns its recall on held-out rows, for
+        ``trial(plan, centroids, rows)`` trains a codec and returns its recall on held-out rows, for
         inner product and for L2.
 
     Returns
     -------
     plan : Plan
         Basis and groups for directions from the centroids.
-    centroids : float32 (cells, d)
-        Of no rows where there are no cells.
+    centroids : float32 (c, d)
+        Shape (0, d) if there are no cells.
     """
-    if isinstance(wanted, np.ndarray):
-        return _refit(plan, sample, wanted, queries), wanted
+    if isinstance(cells, np.ndarray):
+        return _refit(plan, sample, cells, queries), cells
     none = np.empty((0, plan.d), dtype=np.float32)
     if plan.maker != "waterfill":
         return plan, none
     without = plan if queries is None else _refit(plan, sample, plan.mean[None], queries)
-    auto = wanted == "auto"
-    number = _affordable(rows) if wanted == "auto" else min(wanted, rows)
-    if number == 0 or (auto and len(held_out) < FEWEST_QUERIES):
+    auto = cells == "auto"
+    count = _auto_cells(n) if cells == "auto" else min(cells, n)
+    if count == 0 or (auto and len(held_out) < MIN_QUERIES):
         return without, none
-    if auto and not _pays(without, sample, held_out, queries, seed, trial):
+    if auto and not _cells_help(without, sample, held_out, queries, seed, trial):
         return without, none
-    centroids = _core.train_partition(crowd(), plan.mean, number, seed)
+    centroids = _core.train_partition(cell_sample(), plan.mean, count, seed)
     return _refit(plan, sample, centroids, queries), centroids
 
 
-def _pays(
+def _cells_help(
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
@@ -98,77 +101,79 @@ def _pays(
     seed: int,
     trial: Trial,
 ) -> bool:
-    """Try both ways on some of the rows."""
+    """Compare the plan without cells to one with cells, on part of the sample."""
     rows = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIAL_ROWS)])
-    centroids = _core.train_partition(rows, plan.mean, max(_affordable(len(rows)), 1), seed)
+    centroids = _core.train_partition(rows, plan.mean, max(_auto_cells(len(rows)), 1), seed)
     with_cells = _refit(plan, rows, centroids, queries)
-    left = _energy(_core.residuals(held_out, plan.mean, centroids))
-    before = _energy(held_out - plan.mean)
-    if not with_cells.predicted_distortion * left < _PAYS * plan.predicted_distortion * before:
+    energy_with = _energy(_core.residuals(held_out, plan.mean, centroids))
+    error_with = with_cells.predicted_distortion * energy_with
+    error_without = plan.predicted_distortion * _energy(held_out - plan.mean)
+    if not error_with < _MAX_ERROR_RATIO * error_without:
         return False
     gains = np.subtract(trial(with_cells, centroids, rows), trial(plan, centroids[:0], rows))
-    return bool(gains.min() > -_TOLERATED)
+    return bool(gains.min() > -_MAX_RECALL_LOSS)
 
 
-def _affordable(rows: int) -> int:
-    number = _AUTO_MOST
-    while number * _ROWS_PER_CELL > rows:
-        number //= 2
-    return number if number >= _AUTO_LEAST else 0
+def _auto_cells(n: int) -> int:
+    """Return the number of cells that n rows suffice for; 0 if it is too small."""
+    count = _AUTO_MAX_CELLS
+    while count * _AUTO_ROWS_PER_CELL > n:
+        count //= 2
+    return count if count >= _AUTO_MIN_CELLS else 0
 
 
 def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows, queries: FloatRows | None) -> Plan:
-    """Make a plan of as many bytes for what is left of the rows once their centroid is taken."""
-    step = max(1, len(sample) // (_MOMENT_ROWS * plan.d))
+    """Make a plan of as many bytes for the residuals of the rows."""
+    step = max(1, len(sample) // (_MOMENT_ROWS_PER_DIMENSION * plan.d))
     rows = sample[::step]
-    first = _core.residuals(np.ascontiguousarray(rows[:_BLOCK]), plan.mean, centroids)
+    first = _core.residuals(np.ascontiguousarray(rows[:_BLOCK_ROWS]), plan.mean, centroids)
     moments = _core.Moments(np.zeros(plan.d), _FLOOR * _energy(first))
-    for start in range(0, len(rows), _BLOCK):
-        block = np.ascontiguousarray(rows[start : start + _BLOCK])
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = np.ascontiguousarray(rows[start : start + _BLOCK_ROWS])
         moments.update(_core.residuals(block, plan.mean, centroids))
-    analysis, spread = from_moments(moments), None
+    analysis, query_variances = from_moments(moments), None
     if queries is not None:
-        analysis, spread = _turn_to_queries(analysis, _second_moment(queries, plan), len(queries))
-    made = Plan.waterfill(analysis, len(plan.groups), plan.weighting)
+        query_moment = _second_moment(queries, plan)
+        analysis, query_variances = _fit_to_queries(analysis, query_moment, len(queries))
     return replace(
-        made,
+        Plan.waterfill(analysis, len(plan.groups), plan.weighting),
         mean=plan.mean,
         constant_norm=plan.constant_norm,
         normalize=plan.normalize,
-        query_variances=spread,
+        query_variances=query_variances,
     )
 
 
 def _second_moment(queries: FloatRows, plan: Plan) -> NDArray[np.float64]:
-    """Take it about the data's mean, a block of queries at a time."""
+    """Return the second moment of queries about the mean of the data, (d, d)."""
     moment = np.zeros((plan.d, plan.d))
-    for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK].astype(np.float64) - plan.mean
+    for start in range(0, len(queries), _BLOCK_ROWS):
+        block = queries[start : start + _BLOCK_ROWS].astype(np.float64) - plan.mean
         moment += block.T @ block
     return moment / len(queries)
 
 
-def _turn_to_queries(
-    analysis: Analysis, asked: NDArray[np.float64], count: int
+def _fit_to_queries(
+    analysis: Analysis, query_moment: NDArray[np.float64], count: int
 ) -> tuple[Analysis, NDArray[np.float64]]:
-    """Take a basis between those of the data and of the queries, and their spreads along it.
+    """Return the analysis in a basis between data and queries, and the queries' variances in it.
 
-    Weights act along the basis: one in which both second moments are nearly diagonal lets them act
-    where queries look. The queries' moment is shrunk towards the data's as if there were d queries
-    more, spread as the data.
+    Weights act along the basis, so it should nearly diagonalise both second moments. That of the
+    queries is shrunk towards that of the data, as if d more queries were distributed as the data.
     """
     vectors = analysis.eigenvectors
     data = (vectors * analysis.eigenvalues) @ vectors.T
-    trace = np.trace(asked)
+    trace = np.trace(query_moment)
     share = count / (count + analysis.d) if trace > 0 else 0.0
-    mixed = share * asked / (trace or 1.0) + (1 - share) * data
+    mixed = share * query_moment / (trace or 1.0) + (1 - share) * data
     basis = np.linalg.eigh(data + mixed)[1]
     values = np.maximum(((data @ basis) * basis).sum(axis=0), 0)
     order = np.argsort(-values, kind="stable")
     basis, values = basis[:, order], values[order] / (values.sum() or 1.0)
-    spread = np.maximum(((mixed @ basis) * basis).sum(axis=0), 1e-9)
-    return replace(analysis, eigenvalues=values, eigenvectors=basis), spread / spread.sum()
+    variances = np.maximum(((mixed @ basis) * basis).sum(axis=0), 1e-9)
+    return replace(analysis, eigenvalues=values, eigenvectors=basis), variances / variances.sum()
 
 
 def _energy(x: FloatRows) -> float:
+    """Return the mean squared norm of rows."""
     return float(np.square(x, dtype=np.float64).sum(axis=1).mean())

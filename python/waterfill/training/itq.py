@@ -1,4 +1,4 @@
-"""Iterative quantization: the rotation that makes one bit a dimension cost least."""
+"""Iterative quantization (ITQ): the rotation of the dimensions that get one bit each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _ITERATIONS = 50
 
 
 def itq_rotation(y: NDArray[np.float32], iterations: int = _ITERATIONS) -> NDArray[np.float64]:
-    """Find the rotation R for which ``sign(y R)`` is nearest to ``y R``.
+    """Find a rotation R that minimises the distance of ``y R`` from ``sign(y R)``.
 
     Gong & Lazebnik, Iterative quantization: a Procrustean approach to learning binary codes,
-    CVPR 2011. Starts from the identity rather than at random: the result is reproducible.
+    CVPR 2011. It starts from the identity and not at random, so that the result is reproducible.
 
     Parameters
     ----------
     y : float32 (n, m)
         Centred coordinates.
     iterations : int
-        Alternations between signs and rotation.
+        Number of alternations between signs and rotation.
 
     Returns
     -------
@@ -45,10 +45,10 @@ def rotated_basis(plan: Plan, sample: FloatRows) -> FloatRows:
     if not medium:
         return plan.basis
     basis = np.array(plan.basis)
-    part = np.ascontiguousarray(basis[medium])
+    medium_basis = np.ascontiguousarray(basis[medium])
     y, _, used = _core.project_directions(
-        plan.mean, part, np.ones(len(medium), dtype=np.float32), sample
+        plan.mean, medium_basis, np.ones(len(medium), dtype=np.float32), sample
     )
     rotation = itq_rotation(y[:, :used])
-    basis[medium] = (rotation.T @ part.astype(np.float64)).astype(np.float32)
+    basis[medium] = (rotation.T @ medium_basis.astype(np.float64)).astype(np.float32)
     return basis

@@ -1,4 +1,4 @@
-"""What a codec was made of and how, so that it can be made again."""
+"""Manifests: the record of a codec's training, from which `reproduce` trains it again."""
 
 from __future__ import annotations
 
@@ -7,65 +7,64 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.version import installed_version
 
 if TYPE_CHECKING:
     from waterfill.data.rows import FloatRows
     from waterfill.plan import Plan
 
-_PLAN = ("maker", "code_bytes", "weighting", "high", "kept", "pq_multiplier", "normalize")
-_TRAINING = ("seed", "cells", "metric", "effort", "alpha")
+_PLAN_FIELDS = ("maker", "code_bytes", "weighting", "high", "kept", "pq_multiplier", "normalize")
+_TRAINING_FIELDS = ("seed", "cells", "metric", "effort", "alpha")
 
 CODED_ROWS = 4096
-"""Of the rows that were drawn, those whose codes a manifest has the hash of."""
+"""Number of training rows whose codes a manifest has the hash of."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The record that a codec carries, in files and pickles too.
+    """The record of a codec's training. Codecs carry it, in files and pickles, too.
 
     Attributes
     ----------
     version : str
-        Of waterfill.
+        Version of waterfill.
     numpy : str
-        Version of NumPy, whose LAPACK finds the eigenvectors.
+        Version of NumPy, whose LAPACK computes the eigenvectors.
     isa : str
-        Instruction set of the machine that trained; codes do not depend on it.
+        Instruction set of the kernels that trained it; codes do not depend on it.
     created : str
-        Time of training, UTC. The environment variable SOURCE_DATE_EPOCH (seconds) stands for the
-        clock where it is set.
+        Time of training, UTC; from the environment variable SOURCE_DATE_EPOCH (seconds) if set.
     rows, d : int
-        Vectors that were given to train on.
+        Shape of the vectors passed to `Codec.train`.
     dtype : str
-        Their dtype, as they came.
+        Their dtype before conversion to float32.
     trained_rows : int
-        Of these, the ones that were drawn.
+        Number of rows drawn from them, held-out rows included.
     data_sha256 : str
-        Of the rows that were drawn, as float32.
+        Hash of the drawn rows, as float32.
     queries_sha256 : str or None
-        Likewise of queries, where some were given.
+        Hash of the drawn queries, if there were any.
     plan : dict
         ``maker``, ``code_bytes``, ``weighting``, ``high`` and ``kept`` dimensions (of a classic
         plan), ``pq_multiplier``, ``normalize``.
     training : dict
-        ``seed``, ``cells`` ('auto', a number, or None for centroids that were given), ``metric``,
-        ``effort`` and ``alpha``, as `Codec.train` takes them.
+        Arguments of `Codec.train`: ``seed``, ``cells`` (None for an array of centroids),
+        ``metric``, ``effort`` and ``alpha``.
     codes_sha256 : str
-        Of the codes of the first 4,096 rows that were drawn.
+        Hash of the codes of the first 4,096 training rows.
     measured : dict
-        What was measured of the codec, by name. Empty unless an optimizer chose it.
+        Measurements of the optimizer by name; empty without one.
     objective : str or None
-        What the optimizer was asked for.
+        Objective of the optimizer.
     draw : dict or None
-        How the optimizer drew the rows to train on: see `waterfill.evaluation.sample_split.Draw`.
+        Split of the optimizer: the fields of `waterfill.evaluation.sample_split.Draw`.
     parent : str or None
-        The fingerprint of the codec that this one replaces.
+        Fingerprint of the codec that this one replaces.
     """
 
     version: str
@@ -87,33 +86,33 @@ class Manifest:
     parent: str | None = None
 
     def to_json(self) -> str:
-        """Return it as JSON text."""
+        """Return the manifest as JSON text."""
         return json.dumps(asdict(self), indent=2, default=_as_number)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read what `to_json` wrote; what later versions add is left out.
+        """Read the result of `to_json`; unknown fields of later versions are ignored.
 
         Raises
         ------
         ValueError
-            If `text` is something else.
+            If `text` is not the JSON of a manifest.
         """
         try:
             data = json.loads(text)
             names = {f.name for f in fields(cls)}
             known = {name: value for name, value in data.items() if name in names}
-            for part, wanted in (("plan", _PLAN), ("training", _TRAINING)):
-                missing = [name for name in wanted if name not in known.get(part, ())]
+            for part, required in (("plan", _PLAN_FIELDS), ("training", _TRAINING_FIELDS)):
+                missing = [name for name in required if name not in known.get(part, ())]
                 if missing:
-                    raise ValueError(f"its {part} lacks {', '.join(missing)}")
-                known[part] = {name: known[part][name] for name in wanted}
+                    raise ValueError(f"{part} lacks {', '.join(missing)}")
+                known[part] = {name: known[part][name] for name in required}
             return cls(**known)
         except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"text is no manifest of a codec: {error}") from None
+            raise ValueError(f"text is not the JSON of a manifest: {error}") from None
 
     def words(self) -> dict[str, str]:
-        """Return it for people, line by line."""
+        """Return the lines of a human-readable description, by heading."""
         plan = self.plan
         words = {
             "made": f"{self.created}, waterfill {self.version}, NumPy {self.numpy}, {self.isa}",
@@ -139,24 +138,24 @@ class Manifest:
 
 
 def _as_number(value: Any) -> Any:
-    """Turn NumPy's numbers into Python's."""
+    """Convert a NumPy scalar for JSON."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{value!r} cannot stand in a manifest")
+    raise TypeError(f"{value!r} cannot be stored in a manifest")
 
 
 def utc_now() -> str:
-    """Return the time, UTC, as records have it."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
+    """Return the time as ISO 8601 in UTC; SOURCE_DATE_EPOCH overrides the clock."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
-        seconds = time.time() if given is None else float(given)
+        seconds = time.time() if epoch is None else float(epoch)
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"SOURCE_DATE_EPOCH={given!r} must be seconds since 1970") from None
+        raise ValueError(f"SOURCE_DATE_EPOCH={epoch!r} must be seconds since 1970") from None
 
 
 def digest(*arrays: Any) -> str:
-    """Return the SHA-256 of the bytes of arrays, one after the other."""
+    """Return the SHA-256 of the concatenated bytes of arrays."""
     state = hashlib.sha256()
     for array in arrays:
         state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
@@ -164,7 +163,7 @@ def digest(*arrays: Any) -> str:
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
-    """Return what makes a plan anew from an analysis."""
+    """Return the parameters that make the same plan from an analysis."""
     classes, classic = plan.classes, plan.maker == "classic"
     return {
         "maker": plan.maker,
@@ -187,9 +186,9 @@ def new_manifest(
     training: dict[str, Any],
     codes: Any,
 ) -> Manifest:
-    """Write down what has just been trained."""
+    """Make the manifest of a codec that has just been trained."""
     return Manifest(
-        version=version("waterfill"),
+        version=installed_version(),
         numpy=np.__version__,
         isa=_core.isa(),
         created=utc_now(),

@@ -14,46 +14,46 @@ from waterfill.plan import Plan
 
 Labels = NDArray[np.int64]
 
-MOST_HELD_OUT = 256
+MAX_HELD_OUT = 256
 ROWS_PER_CELL = 40
 _SAMPLE_ROWS = 65_536  # 256 rows for each of 256 centroids
 _SAMPLE_BYTES = 256 << 20
-_CROWD_BYTES = 1 << 30
+_CELL_SAMPLE_BYTES = 1 << 30
 
 
 def drawn_rows(n: int, d: int, seed: int) -> tuple[Labels, Labels]:
-    """Return which of n rows are trained on, and which are held out as queries; both ascending."""
-    held = min(MOST_HELD_OUT, n // 8)
+    """Return the ascending numbers of the rows to train on and of those held out as queries."""
+    held = min(MAX_HELD_OUT, n // 8)
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(n, size=min(n, _most_rows(d) + held), replace=False)
+    chosen = rng.choice(n, size=min(n, _max_rows(d) + held), replace=False)
     return np.sort(chosen[held:]), np.sort(chosen[:held])
 
 
 def draw_training_rows(rows: Rows, seed: int, normalize: bool) -> tuple[FloatRows, FloatRows]:
-    """Draw rows to train on, and others that calibration uses as queries."""
+    """Draw rows to train on, and held-out rows that calibration uses as queries."""
     train, queries = drawn_rows(rows.n, rows.d, seed)
     drawn = rows.take(train), rows.take(queries)
     return (_core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])) if normalize else drawn
 
 
 def draw_queries(queries: Any, plan: Plan, seed: int, policy: Policy) -> FloatRows:
-    """Draw from the queries that were given, in random order."""
+    """Draw a sample of queries, in random order."""
     rows = admit(Rows(queries, "queries", plan.d), policy).rows
     if rows.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(rows.n, size=min(rows.n, _most_rows(rows.d)), replace=False))
+    chosen = np.sort(rng.choice(rows.n, size=min(rows.n, _max_rows(rows.d)), replace=False))
     drawn = rows.take(chosen)[rng.permutation(len(chosen))]
     return _core.normalize_rows(drawn) if plan.normalize else drawn
 
 
 def draw_cell_rows(rows: Rows, cells: int, seed: int, normalize: bool) -> FloatRows:
-    """Draw rows for k-means with many cells: `ROWS_PER_CELL` each, as far as memory is for them."""
-    most = max(_most_rows(rows.d), _CROWD_BYTES // (4 * rows.d), cells)
-    count = min(rows.n, ROWS_PER_CELL * cells, most)
+    """Draw rows for k-means with many cells: `ROWS_PER_CELL` each, up to a limit of memory."""
+    limit = max(_max_rows(rows.d), _CELL_SAMPLE_BYTES // (4 * rows.d), cells)
+    count = min(rows.n, ROWS_PER_CELL * cells, limit)
     drawn = rows.take(np.sort(np.random.default_rng(seed).choice(rows.n, count, replace=False)))
     return _core.normalize_rows(drawn) if normalize else drawn
 
 
-def _most_rows(d: int) -> int:
+def _max_rows(d: int) -> int:
     return min(_SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * d)))

@@ -1,4 +1,4 @@
-"""From rows and a plan to a trained core: what is drawn, tried and learnt."""
+"""Training of a codec: samples, cells, codebooks and calibration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from waterfill import _core
-from waterfill._util.validation import as_int
+from waterfill._util.validation import METRICS, Metric, as_int
 from waterfill.data.row_policy import Policy, admit
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
-from waterfill.training.cells import FEWEST_QUERIES, MOST_CELLS, Cells, choose_cells
+from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, choose_cells
 from waterfill.training.itq import rotated_basis
 from waterfill.training.sampling import (
-    MOST_HELD_OUT,
+    MAX_HELD_OUT,
     ROWS_PER_CELL,
     draw_cell_rows,
     draw_queries,
@@ -23,17 +23,16 @@ from waterfill.training.sampling import (
 )
 
 Effort = Literal["fast", "balanced", "best"]
-Judge = Literal["ip", "l2", "cosine"]
 
-QUARTERS = 4  # alpha is counted in them
-_ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}
-_TRIAL_STEPS = 8
-_JOINT_WEIGHTING = 0.35  # exponent of the variances that errors are weighted with
+QUARTERS = 4  # alpha is a multiple of 1/4
+_ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}  # of k-means
+_TRIAL_ITERATIONS = 8
+_JOINT_WEIGHTING = 0.35  # exponent of the variances that weight errors in joint encoding
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The core, and what it was made of."""
+    """A trained core and the rows that it was trained on."""
 
     core: _core.Codec
     rows: Rows
@@ -49,12 +48,12 @@ def train(
     *,
     cells: Cells,
     queries: Any,
-    metric: Judge | None,
+    metric: Metric | None,
     effort: Effort,
     alpha: float | None,
     policy: Policy,
 ) -> Trained:
-    """Do what `Codec.train` says."""
+    """Train the core of a codec; see `Codec.train` for the parameters."""
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
     seed = as_int("seed", seed)
@@ -63,29 +62,31 @@ def train(
     cells = _checked_cells(cells, plan)
     if effort not in _ITERATIONS:
         raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
-    if metric not in (None, "ip", "l2", "cosine"):
+    if metric is not None and metric not in METRICS:
         raise ValueError(f"metric={metric!r} must be 'ip', 'l2', 'cosine' or None")
     if alpha is not None and plan.pq_multiplier is not None:
-        raise ValueError(f"alpha={alpha!r}: a plan with pq_multiplier has a score of its own")
+        raise ValueError(f"alpha={alpha!r} must be None for a plan with pq_multiplier")
     quarters = None if alpha is None else to_quarters(alpha)
     rows = admit(Rows(x, "x", plan.d), policy).rows
     if rows.n == 0:
         raise ValueError("x has no rows; at least 1 is needed to train")
     sample, held_out = draw_training_rows(rows, seed, plan.normalize)
-    asked = None if queries is None else draw_queries(queries, plan, seed, policy)
+    drawn_queries = None if queries is None else draw_queries(queries, plan, seed, policy)
     if effort == "fast" and isinstance(cells, str):
         cells = 0
-    # Fewer queries than calibration wants leave it to rows that were held out.
-    judges = held_out if asked is None or len(asked) < FEWEST_QUERIES else asked[:MOST_HELD_OUT]
+    if drawn_queries is None or len(drawn_queries) < MIN_QUERIES:
+        calibration = held_out
+    else:
+        calibration = drawn_queries[:MAX_HELD_OUT]
     joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0.0
 
     def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
-        # With the alpha that is best for it: what was asked for is not measured.
-        core = _learn(plan, centroids, rows, judges, seed, _TRIAL_STEPS, None, joint)
+        # Each plan is tried with its best alpha: recall with a fixed one is not measured.
+        core = _train_core(plan, centroids, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint)
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
-    def crowd() -> FloatRows:
+    def cell_sample() -> FloatRows:
         if (
             not isinstance(cells, int)
             or rows.n <= len(sample)
@@ -94,13 +95,17 @@ def train(
             return sample
         return draw_cell_rows(rows, cells, seed, plan.normalize)
 
-    plan, centroids = choose_cells(plan, sample, held_out, rows.n, crowd, cells, asked, seed, trial)
-    core = _learn(plan, centroids, sample, judges, seed, _ITERATIONS[effort], quarters, joint)
-    return Trained(core, rows, sample, held_out, asked)
+    plan, centroids = choose_cells(
+        plan, sample, held_out, rows.n, cell_sample, cells, drawn_queries, seed, trial
+    )
+    core = _train_core(
+        plan, centroids, sample, calibration, seed, _ITERATIONS[effort], quarters, joint
+    )
+    return Trained(core, rows, sample, held_out, drawn_queries)
 
 
 def to_quarters(alpha: float) -> int:
-    """Return alpha in quarters; ValueError if it is none of them."""
+    """Return alpha in quarters; ValueError unless it is 0, 0.25, 0.5, 0.75 or 1."""
     quarters = alpha * QUARTERS
     if quarters not in range(QUARTERS + 1):
         raise ValueError(f"alpha={alpha!r} must be 0, 0.25, 0.5, 0.75 or 1")
@@ -108,26 +113,26 @@ def to_quarters(alpha: float) -> int:
 
 
 def _checked_cells(cells: Cells, plan: Plan) -> Cells:
-    """Return them as a number, 'auto' or centroids."""
+    """Return `cells` as an int, 'auto' or float32 centroids."""
     if isinstance(cells, str) and cells == "auto":
         return cells
     if not isinstance(cells, int | np.integer | np.ndarray) or isinstance(cells, bool):
         raise TypeError(f"cells must be an int, 'auto' or an array of centroids, got {cells!r}")
     count = len(cells) if isinstance(cells, np.ndarray) else int(cells)
-    if not 0 <= count <= MOST_CELLS:
-        raise ValueError(f"cells={count} must be from 0 to {MOST_CELLS}")
+    if not 0 <= count <= MAX_CELLS:
+        raise ValueError(f"cells={count} must be from 0 to {MAX_CELLS}")
     if count and plan.maker != "waterfill":
-        raise ValueError(f"cells={count}: a {plan.maker} plan codes vectors from the mean; use 0")
+        raise ValueError(f"cells={count} must be 0 for a {plan.maker} plan")
     if not isinstance(cells, np.ndarray):
         return count
     return Rows(cells, "cells", plan.d).take(np.arange(count))
 
 
-def _learn(
+def _train_core(
     plan: Plan,
     centroids: FloatRows,
     sample: FloatRows,
-    queries: FloatRows,
+    held_out: FloatRows,
     seed: int,
     iterations: int,
     quarters: int | None,
@@ -142,7 +147,7 @@ def _learn(
         rests=_rests(order),
         centroids=centroids,
         sample=sample,
-        held_out=queries,
+        held_out=held_out,
         seed=seed,
         iterations=iterations,
         alpha=quarters,
@@ -155,7 +160,7 @@ def _learn(
 
 
 def _rests(order: list[int]) -> list[tuple[int, int]]:
-    """Pair the columns of dimensions that stand twice, by the first of them."""
+    """Return (second, first) column of each dimension that is in two groups, by the first."""
     first = {dim: column for column, dim in reversed(list(enumerate(order)))}
     pairs = [(column, first[dim]) for column, dim in enumerate(order) if first[dim] != column]
     return sorted(pairs, key=lambda pair: pair[1])

@@ -72,7 +72,7 @@ CASES = [
         "flat",
         lambda i: i.search(X[:2], 3, D=np.frombuffer(bytes(24), np.float32).reshape(2, 3)),
         None,
-        error(ValueError, "D cannot be written to"),
+        error(ValueError, "D is read-only"),
     ),
     Case(
         "D or I by position",

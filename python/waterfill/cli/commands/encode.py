@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 import waterfill as wf
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.inputs import check_output, open_stored, sum_warnings
 from waterfill.cli.options import Key, VectorFile, out_file
 from waterfill.cli.output import Output, size
@@ -38,7 +38,7 @@ def encode(
     with (
         out.progress("encoding", vectors.n) as vectors.advance,
         sum_warnings(vectors),
-        whole_or_nothing(output) as target,
+        atomic_write(output) as target,
     ):
         np.lib.format.write_array_header_1_0(
             target, {"descr": "|u1", "fortran_order": False, "shape": shape}

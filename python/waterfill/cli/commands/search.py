@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import waterfill as wf
-from waterfill._util.atomic_file import whole_or_nothing
+from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import IndexFile, Neighbours, out_file
@@ -81,7 +81,7 @@ def search(
         document |= {"ids": ids, "distances": distances}
         out.show(document, *_tables(ids, distances, searched.metric))
         return
-    with whole_or_nothing(output) as target:
+    with atomic_write(output) as target:
         np.savez(target, ids=ids, distances=distances)
     document["output"] = str(output)
     out.show(document, f"{output}: {k} neighbours of {query_rows.n:,} queries")

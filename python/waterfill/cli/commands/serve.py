@@ -15,7 +15,7 @@ from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.inputs import Vectors
 from waterfill.cli.options import IndexFile
 from waterfill.cli.output import Output
-from waterfill.data.vector_files import ASKED, STORED, open_file
+from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
 from waterfill.io import file_kind
 
 _TOKEN = "WATERFILL_TOKEN"
@@ -181,7 +181,7 @@ def _gate(
         return None
     if recall_drop is None and overlap is None:
         raise UsageError("--canary needs --overlap, --recall-drop, or both")
-    queries = Vectors(open_file(canary, None, (*ASKED, *STORED)), str(canary))
+    queries = Vectors(open_file(canary, None, (*QUERY_DATASETS, *BASE_DATASETS)), str(canary))
     rows = queries.read(0, queries.n).astype(np.float32)
     return wf.lifecycle.Gate(rows, recall_drop=recall_drop, overlap=overlap)
 

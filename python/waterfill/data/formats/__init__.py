@@ -1,1 +1,1 @@
-"""Readers of vector files, one module for each family of formats."""
+"""Readers of vector files, one module per family of formats."""

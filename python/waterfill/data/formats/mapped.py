@@ -1,4 +1,4 @@
-"""Formats that hold rows as memory would: read through a memory map, whatever their size."""
+"""Formats that are read through a memory map: .npy, .npz, .fvecs, .fbin and their kin."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._core import FormatError
-from waterfill.data.block_source import naming
+from waterfill.data.block_source import raising_format_errors
 
-_MOST_DIMENSIONS = 1 << 20
-_LOOKED_AT = 64  # rows whose number of dimensions is compared, the first and the last among them
-_ZIP_HEADER = 30  # bytes of a member's own header, before its name
+_MAX_DIMENSIONS = 1 << 20
+_CHECKED_ROWS = 64  # evenly spaced, the first and the last included
+_ZIP_HEADER_BYTES = 30  # of a member's local header, before its name
 _HEADER_ERRORS = (ValueError, SyntaxError, TypeError, tokenize.TokenError, EOFError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an array in NumPy's format says.
+    """The header of an array in NumPy's format.
 
     Attributes
     ----------
     shape : tuple of int
     fortran : bool
-        Whether columns lie together.
+        Whether the values are in column-major order.
     dtype : numpy.dtype
     size : int
-        Of the header: where numbers begin.
+        Bytes of the header: the offset of the values.
     """
 
     shape: tuple[int, ...]
@@ -42,15 +42,15 @@ class Header:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Map a file of NumPy's format."""
+    """Map a .npy file."""
     with open(path, "rb") as file:
         header = _npy_header(file, str(path))
     return _map_npy(path, header, 0, str(path))
 
 
 def read_npz(path: Path, key: str | None) -> NDArray[Any]:
-    """Map an array of NumPy's archive, or read it into memory if it is compressed."""
-    with naming(str(path), "an archive of NumPy"), zipfile.ZipFile(path) as archive:
+    """Map an array of a .npz archive, or read it into memory if it is compressed."""
+    with raising_format_errors(str(path), "a NumPy archive"), zipfile.ZipFile(path) as archive:
         members = {
             info.filename.removesuffix(".npy"): info
             for info in archive.infolist()
@@ -61,69 +61,72 @@ def read_npz(path: Path, key: str | None) -> NDArray[Any]:
             with archive.open(info) as file:
                 headers[name] = _npy_header(cast(BinaryIO, file), f"{path}, array {name}")
         shapes = {name: header.shape for name, header in headers.items()}
-        chosen = choose_array(path, shapes, key, ())
-        name, info = f"{path}, array {chosen}", members[chosen]
+        key = choose_array(path, shapes, key, ())
+        name, info = f"{path}, array {key}", members[key]
         if info.compress_type == zipfile.ZIP_STORED:
-            return _map_npy(path, headers[chosen], _member_at(path, info), name)
+            return _map_npy(path, headers[key], _member_offset(path, info), name)
         with archive.open(info) as file:
             return _read_npy_stream(file, name)
 
 
 def read_vecs(path: Path, dtype: str) -> NDArray[Any]:
-    """Map .fvecs, .bvecs or .ivecs: each row its number of dimensions (int32), then the values."""
+    """Map .fvecs, .bvecs or .ivecs: each row is an int32, its dimensions, and then its values."""
     size = os.path.getsize(path)
     item = np.dtype(dtype).itemsize
     if size == 0:
-        raise FormatError(f"{path}: the file is empty; wanted are rows of a number d and d values")
-    d = int.from_bytes(_start(path, 4), "little", signed=True)
-    if size < 4 or not 1 <= d <= _MOST_DIMENSIONS:
-        raise FormatError(f"{path}: begins with {d}, wanted is the number of dimensions of a row")
+        raise FormatError(f"{path}: the file is empty")
+    d = int.from_bytes(_read_start(path, 4), "little", signed=True)
+    if size < 4 or not 1 <= d <= _MAX_DIMENSIONS:
+        raise FormatError(
+            f"{path}: expected the number of dimensions (1 to {_MAX_DIMENSIONS}) at the start, "
+            f"got {d}"
+        )
     row = 4 + d * item
     if size % row:
         raise FormatError(
-            f"{path}: {size} bytes, wanted is a multiple of the {row} of a row with {d} dimensions"
+            f"{path}: expected a multiple of {row} bytes, a row of {d} dimensions, got {size}"
         )
     values = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // row, row))
-    looked_at = np.unique(np.linspace(0, len(values) - 1, _LOOKED_AT).astype(np.int64))
-    for number in looked_at:
-        found = int.from_bytes(values[number, :4].tobytes(), "little", signed=True)
-        if found != d:
-            raise FormatError(f"{path}: row {number} has {found} dimensions, wanted are {d}")
+    checked = np.unique(np.linspace(0, len(values) - 1, _CHECKED_ROWS).astype(np.int64))
+    for number in checked:
+        row_d = int.from_bytes(values[number, :4].tobytes(), "little", signed=True)
+        if row_d != d:
+            raise FormatError(f"{path}: row {number}: expected {d} dimensions, got {row_d}")
     return values[:, 4:].view(dtype)
 
 
 def read_bin(path: Path, dtype: str) -> NDArray[Any]:
-    """Map .fbin, .u8bin or .i8bin: numbers of rows and of dimensions (uint32), then the values."""
+    """Map .fbin, .u8bin or .i8bin: rows and dimensions as uint32, and then the values."""
     size = os.path.getsize(path)
     if size < 8:
-        raise FormatError(f"{path}: {size} bytes, wanted are 8 of a header and the values")
-    n, d = np.frombuffer(_start(path, 8), dtype="<u4").tolist()
-    wanted = 8 + n * d * np.dtype(dtype).itemsize
-    if size != wanted:
+        raise FormatError(f"{path}: expected a header of 8 bytes, got {size}")
+    n, d = np.frombuffer(_read_start(path, 8), dtype="<u4").tolist()
+    expected = 8 + n * d * np.dtype(dtype).itemsize
+    if size != expected:
         raise FormatError(
-            f"{path}: {size} bytes, wanted are {wanted} for {n} rows of {d} dimensions, as the "
-            "header says"
+            f"{path}: expected {expected} bytes for {n} rows of {d} dimensions, as in the header, "
+            f"got {size}"
         )
     return _map(path, dtype, (n, d), 8)
 
 
 def choose_array(
-    path: Path, shapes: dict[str, tuple[int, ...]], key: str | None, usual: tuple[str, ...]
+    path: Path, shapes: dict[str, tuple[int, ...]], key: str | None, preferred: tuple[str, ...]
 ) -> str:
-    """Return the name of the array to read: what was asked for, a usual one, or the only matrix."""
-    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+    """Return the name of the array to read: `key`, the first preferred one, or the only matrix."""
+    available = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
     if key is not None:
         if key not in shapes:
-            raise ValueError(f"{path}: has no array {key!r}; there are: {listed}")
+            raise ValueError(f"{path}: no array {key!r}; available: {available}")
         return key
-    for name in usual:
+    for name in preferred:
         if name in shapes:
             return name
     matrices = [name for name, shape in shapes.items() if len(shape) == 2]
     if len(matrices) != 1:
         raise ValueError(
-            f"{path}: {len(matrices)} arrays of shape (n, d), wanted is 1, or a key that names "
-            f"one; there are: {listed}"
+            f"{path}: expected one array of shape (n, d), got {len(matrices)}; choose one by key; "
+            f"available: {available}"
         )
     return matrices[0]
 
@@ -132,17 +135,17 @@ def _npy_header(file: BinaryIO, name: str) -> Header:
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
-            found = np.lib.format.read_array_header_1_0(file)
+            fields = np.lib.format.read_array_header_1_0(file)
         elif version == (2, 0):
-            found = np.lib.format.read_array_header_2_0(file)
+            fields = np.lib.format.read_array_header_2_0(file)
         else:
-            raise ValueError(f"version {version} is not known")
+            raise ValueError(f"unknown version {version}")
     except _HEADER_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise FormatError(f"{name}: not an array in NumPy's format: {reason}") from None
-    shape, fortran, dtype = found
+    shape, fortran, dtype = fields
     if dtype.hasobject or min(shape, default=0) < 0:
-        raise FormatError(f"{name}: holds {dtype} of shape {shape}, wanted are real numbers")
+        raise FormatError(f"{name}: expected real numbers, got {dtype} of shape {shape}")
     return Header(shape, fortran, dtype, file.tell())
 
 
@@ -155,12 +158,12 @@ def _read_npy_stream(file: Any, name: str) -> NDArray[Any]:
 
 def _map_npy(path: Path, header: Header, offset: int, name: str) -> NDArray[Any]:
     offset += header.size
-    there = os.path.getsize(path) - offset
-    wanted = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
-    if there < wanted:
+    available = os.path.getsize(path) - offset
+    expected = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
+    if available < expected:
         raise FormatError(
-            f"{name}: {max(0, there)} bytes of values, wanted are {wanted} for shape "
-            f"{header.shape} of {header.dtype}; the file is cut off"
+            f"{name}: expected {expected} bytes of values for {header.dtype} of shape "
+            f"{header.shape}, got {max(0, available)}; the file is truncated"
         )
     return _map(path, header.dtype, header.shape, offset, "F" if header.fortran else "C")
 
@@ -168,20 +171,20 @@ def _map_npy(path: Path, header: Header, offset: int, name: str) -> NDArray[Any]
 def _map(
     path: Path, dtype: Any, shape: tuple[int, ...], offset: int, order: Any = "C"
 ) -> NDArray[Any]:
-    if 0 in shape:  # nothing can be mapped
+    if 0 in shape:  # an empty file cannot be mapped
         return np.empty(shape, dtype=dtype)
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
 
 
-def _member_at(path: Path, info: zipfile.ZipInfo) -> int:
-    """Return where the bytes of an archive's member begin."""
+def _member_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Return the offset of the content of an uncompressed member."""
     with open(path, "rb") as file:
         file.seek(info.header_offset)
-        header = file.read(_ZIP_HEADER)
+        header = file.read(_ZIP_HEADER_BYTES)
     lengths = np.frombuffer(header[26:30], dtype="<u2")
-    return info.header_offset + _ZIP_HEADER + int(lengths.sum())
+    return info.header_offset + _ZIP_HEADER_BYTES + int(lengths.sum())
 
 
-def _start(path: Path, n: int) -> bytes:
+def _read_start(path: Path, n: int) -> bytes:
     with open(path, "rb") as file:
         return file.read(n)

@@ -1,4 +1,4 @@
-"""Parquet and Arrow: a column whose values are lists of the same length."""
+"""Parquet and Arrow files: a column of equal-length lists of numbers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 
 from waterfill._core import FormatError
 from waterfill._util.optional import require
-from waterfill.data.block_source import FileSource, RowNumbers, naming
+from waterfill.data.block_source import FileSource, RowNumbers, raising_format_errors
 
 _BATCH_BYTES = 8 << 20
-_BUFFER_BYTES = 1 << 20  # of a column that are read at once
+_BUFFER_BYTES = 1 << 20  # of a column chunk
 
 
 class ColumnSource(FileSource):
-    """A column that comes in batches, of which one is kept."""
+    """A column that is decoded in batches; the last batch is cached."""
 
     def __init__(self, name: str, shape: tuple[int, int], dtype: Any) -> None:
         super().__init__(name, shape, dtype)
         self._lock = threading.Lock()
-        self._first = 0  # the number of the batch's first row
+        self._first = 0  # number of the first row of the batch
         self._batch: NDArray[Any] = np.empty((0, shape[1]), dtype=self.dtype)
 
     @abstractmethod
-    def _go_to(self, row: int) -> None:
-        """Make the batch one that has this row."""
+    def _load_batch(self, row: int) -> None:
+        """Make the cached batch one that contains `row`."""
 
     def take(self, rows: RowNumbers) -> NDArray[Any]:
         """Return the rows with these ascending numbers, shape (len(rows), d)."""
@@ -40,7 +40,7 @@ class ColumnSource(FileSource):
         done = 0
         with self._lock, _reading(self.name):
             while done < len(rows):
-                self._go_to(int(rows[done]))
+                self._load_batch(int(rows[done]))
                 stop = int(np.searchsorted(rows, self._first + len(self._batch)))
                 out[done:stop] = self._batch[rows[done:stop] - self._first]
                 done = stop
@@ -48,7 +48,7 @@ class ColumnSource(FileSource):
 
 
 class ParquetSource(ColumnSource):
-    """A column of a Parquet file. Row groups without a wanted row are not read."""
+    """A column of a Parquet file. Row groups without a requested row are not read."""
 
     def __init__(self, path: Path, key: str | None) -> None:
         parquet = require("pyarrow.parquet", f"reading {path.name}", "parquet")
@@ -65,39 +65,39 @@ class ParquetSource(ColumnSource):
                 d = _length_of_first(next(self._batches(0, 1), None), name)
             super().__init__(name, (int(self._starts[-1]), d), _dtype(field.type))
         self._size = min(max(64, _BATCH_BYTES // max(1, d * self.dtype.itemsize)), 1 << 16)
-        self._coming: Iterator[Any] = iter(())
+        self._upcoming: Iterator[Any] = iter(())
 
     def _batches(self, group: int, size: int) -> Iterator[Any]:
-        """Yield the column from a row group on."""
+        """Yield the column in batches, starting with a row group."""
         for number in range(group, len(self._starts) - 1):
-            # One by one: a batch that spans groups would read more of them than are wanted.
+            # A batch that spanned row groups would decode more of them than requested.
             batches = self._file.iter_batches(size, row_groups=[number], columns=[self._column])
             yield from (batch.column(0) for batch in batches)
 
-    def _go_to(self, row: int) -> None:
+    def _load_batch(self, row: int) -> None:
         end = self._first + len(self._batch)
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if row < self._first or self._starts[group] > end or end == 0:
-            self._coming = self._batches(group, self._size)
+            self._upcoming = self._batches(group, self._size)
             self._first, end = int(self._starts[group]), int(self._starts[group])
         while row >= end:
-            self._first, self._batch = 0, self._batch[:0]  # after an error one begins anew
-            column = next(self._coming, None)
+            self._first, self._batch = 0, self._batch[:0]  # after an error, start again
+            column = next(self._upcoming, None)
             if column is None:
-                raise FormatError(f"{self.name}: ends before row {row}, which its footer promises")
+                raise FormatError(f"{self.name}: ends before row {row}, which the footer declares")
             batch = _matrix(column, self.shape[1], self.name, end)
             self._first, self._batch, end = end, batch, end + len(column)
 
 
 class ArrowSource(ColumnSource):
-    """A column of an Arrow file (Feather) or stream. Where it is not compressed, it is mapped."""
+    """A column of an Arrow file (Feather) or stream, mapped where it is not compressed."""
 
     def __init__(self, path: Path, key: str | None) -> None:
         arrow = require("pyarrow", f"reading {path.name}", "parquet")
         ipc = require("pyarrow.ipc", f"reading {path.name}", "parquet")
         with open(path, "rb") as file:
             if file.read(1) == b"":
-                raise FormatError(f"{path}: the file is empty; wanted is an Arrow file")
+                raise FormatError(f"{path}: the file is empty")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with _reading(str(path)):
             schema, self._get, count = _batches_of(arrow, ipc, self._map)
@@ -111,9 +111,9 @@ class ArrowSource(ColumnSource):
                 d = _length_of_first(next((c for c in columns if len(c)), None), name)
             super().__init__(name, (int(self._starts[-1]), d), _dtype(field.type))
             if len(self):
-                self._go_to(0)  # a number of dimensions that cannot be is found here
+                self._load_batch(0)  # detects an impossible number of dimensions
 
-    def _go_to(self, row: int) -> None:
+    def _load_batch(self, row: int) -> None:
         if self._first <= row < self._first + len(self._batch):
             return
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -126,12 +126,12 @@ class ArrowSource(ColumnSource):
         """Return the rows with these ascending numbers, shape (len(rows), d)."""
         taken = super().take(rows)
         if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)  # what was read is not needed again
+            self._map.madvise(mmap.MADV_DONTNEED)  # pages that were read are not needed again
         return taken
 
 
 def _batches_of(arrow: Any, ipc: Any, data: Any) -> tuple[Any, Callable[[int], Any], int]:
-    """Return the schema, what gives a batch by its number, and their number."""
+    """Return the schema, a function that returns a batch by number, and the number of batches."""
     buffer = arrow.py_buffer(data)
     if data[:6] == b"ARROW1":
         reader = ipc.open_file(buffer)
@@ -142,22 +142,22 @@ def _batches_of(arrow: Any, ipc: Any, data: Any) -> tuple[Any, Callable[[int], A
 
 
 def _choose_column(path: Path, schema: Any, key: str | None) -> Any:
-    """Return the field to read: what was asked for, or the only one that holds vectors."""
-    listed = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
+    """Return the field to read: `key`, or the only one that holds vectors."""
+    available = ", ".join(f"{field.name} ({field.type})" for field in schema) or "none"
     if key is not None:
         if schema.names.count(key) != 1:
-            raise ValueError(f"{path}: has no column {key!r}; there are: {listed}")
+            raise ValueError(f"{path}: no column {key!r}; available: {available}")
         field = schema.field(key)
         if not _holds_vectors(field.type):
             raise ValueError(
-                f"{path}: column {key} is {field.type}, wanted are lists of numbers, all as long"
+                f"{path}, column {key}: expected equal-length lists of numbers, got {field.type}"
             )
         return field
     fields = [field for field in schema if _holds_vectors(field.type)]
     if len(fields) != 1:
         raise ValueError(
-            f"{path}: {len(fields)} columns of vectors, wanted is 1, or a key that names one; "
-            f"there are: {listed}"
+            f"{path}: expected one column of vectors, got {len(fields)}; choose one by key; "
+            f"available: {available}"
         )
     return fields[0]
 
@@ -172,22 +172,24 @@ def _holds_vectors(kind: Any) -> bool:
 
 
 def _list_size(kind: Any) -> int | None:
-    """Return how long its lists are, if the type says so."""
+    """Return the length of its lists if the type fixes it, else None."""
     size = getattr(kind, "list_size", None)
     return None if size is None else int(size)
 
 
 def _dtype(kind: Any) -> np.dtype[Any]:
-    found: np.dtype[Any] = np.dtype(kind.value_type.to_pandas_dtype())
-    return found
+    dtype: np.dtype[Any] = np.dtype(kind.value_type.to_pandas_dtype())
+    return dtype
 
 
 def _length_of_first(column: Any, name: str) -> int:
     if column is None or len(column) == 0:
-        raise ValueError(f"{name}: no rows, and the type does not say how long vectors are")
-    column.validate(full=True)  # wrong offsets would end the process
+        raise ValueError(
+            f"{name}: the column is empty, and its type does not fix the number of dimensions"
+        )
+    column.validate(full=True)  # invalid offsets would crash the process
     if not column[0].is_valid:
-        raise FormatError(f"{name}: row 0 is null, wanted is a list of numbers")
+        raise FormatError(f"{name}: row 0: expected a list of numbers, got null")
     return len(column[0])
 
 
@@ -196,21 +198,23 @@ def _matrix(column: Any, d: int, name: str, first: int) -> NDArray[Any]:
     column.validate(full=True)
     if column.null_count:
         row = first + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise FormatError(f"{name}: row {row} is null, wanted are {d} numbers")
+        raise FormatError(f"{name}: row {row}: expected {d} numbers, got null")
     if _list_size(column.type) is None:
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)
         for row in np.flatnonzero(lengths != d)[:1]:
             raise FormatError(
-                f"{name}: row {first + row} has {lengths[row]} numbers, wanted are {d}"
+                f"{name}: row {first + row}: expected {d} numbers, got {lengths[row]}"
             )
     numbers = column.flatten()
     if numbers.null_count:
         place = int(np.argmax(numbers.is_null().to_numpy(zero_copy_only=False)))
-        raise FormatError(f"{name}: row {first + place // d} has a null, wanted are {d} numbers")
+        raise FormatError(f"{name}: row {first + place // d}: expected {d} numbers, got a null")
     values: NDArray[Any] = numbers.to_numpy(zero_copy_only=False)
     return values.reshape(-1, d)
 
 
 def _reading(name: str) -> AbstractContextManager[None]:
-    """Let errors of the library name the file."""
-    return naming(name, "a file of its format", require("pyarrow", name, "parquet").ArrowException)
+    """Turn errors of the library into a FormatError that names the file."""
+    return raising_format_errors(
+        name, "a file of its format", require("pyarrow", name, "parquet").ArrowException
+    )
