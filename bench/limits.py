@@ -19,7 +19,7 @@ from support.python_limiter import Latencies
 from support.simulated_service import SimulatedService, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, finished
+from waterfill.loadtest.capacity_test import CapacityTest, final_report
 from waterfill.serving.adaptation import anchored
 
 SERVERS, MEAN, SIGMA = 8, 0.05, 0.5
@@ -186,7 +186,7 @@ def tested() -> wf.loadtest.CapacityReport:
     """Return the report of the service as ever."""
     test = CapacityTest(settings(0, slo=SLO))
     test.run(SimulatedService(SERVERS, lognormal(MEAN, SIGMA), seed=1))
-    return finished(test)
+    return final_report(test)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def test_an_index_is_ramped(run, made, queries):
     report = wf.loadtest.CapacityReport.load(run.directory / "report.json")
     assert report.rate == 20
     assert wf.Limiter.from_report(run.directory / "report.json").limit == report.limit
-    assert done.out.startswith("20 requests a second (99 % within 20000 ms")
+    assert done.out.startswith("20 requests per second (99 % within 20000 ms")
     assert (run.directory / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -79,7 +79,7 @@ def test_a_service_that_is_not_there(run, server):
     port = server.server_port
     server.server_close()
     done = run("ramp", "--url", f"http://127.0.0.1:{port}/", "--step-seconds", 0.1, code=1)
-    assert "no request had an answer: ClientConnectorError" in done.err
+    assert "the target answered no request: ClientConnectorError" in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")

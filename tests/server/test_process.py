@@ -152,7 +152,7 @@ def test_the_limit_of_a_report_and_the_gate_of_a_canary(files, rows, tmp_path):
         time.sleep(0.001)
 
     report = wf.capacity_test(
-        search, [20], 0.2, wf.loadtest.Slo(1, 0.2), most_rate=20, most_in_flight=3, tolerance=1
+        search, [20], 0.2, wf.loadtest.Slo(1, 0.2), max_rate=20, max_in_flight=3, tolerance=1
     )
     report.save(tmp_path / "report.json")
     np.save(tmp_path / "asked.npy", rows[:50])

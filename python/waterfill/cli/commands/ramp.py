@@ -17,7 +17,13 @@ from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, say
 from waterfill.cli.inputs import check_output, read_queries
 from waterfill.cli.options import Queries, QueriesKey
 from waterfill.cli.output import Output
-from waterfill.loadtest.capacity_test import RATES, CapacityTest, driver_of, finished, read_settings
+from waterfill.loadtest.capacity_test import (
+    RATES,
+    CapacityTest,
+    final_report,
+    make_driver,
+    read_settings,
+)
 from waterfill.loadtest.http_target import NotAllowedError, Url
 from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
@@ -104,8 +110,8 @@ def ramp(
         slo=wf.loadtest.Slo(p99, errors),
         max_seconds=max_seconds,
         max_requests=max_requests,
-        most_rate=most_rate,
-        most_in_flight=most_in_flight,
+        max_rate=most_rate,
+        max_in_flight=most_in_flight,
         seed=seed,
     )
     for option, path in (("--out", report), ("--picture", picture)):
@@ -130,7 +136,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
     code = 0
     with out.narrated("ramping") as tell:
         test = CapacityTest(settings, lambda step: tell(line_of(step)))
-        driver = driver_of(target)
+        driver = make_driver(target)
         try:
             test.run(driver)
         except NotAllowedError as error:
@@ -149,7 +155,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
     if code == BAD_DATA and test.report() is None:
         return code
     try:
-        found = finished(test)
+        found = final_report(test)
     except CapacityError as error:
         say(str(error))
         return BAD_DATA
