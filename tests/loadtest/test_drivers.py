@@ -115,9 +115,8 @@ def test_so_many_are_kept_in_flight(driven, kind):
 
 
 def test_refused_callers_pause(driven):
-    trace = driven(plain(0, wf.AtCapacity(1, 1, None, "capacity"))).run(
-        ClosedLoop(2, 0.3, 10**6, 30)
-    )
+    refusing = driven(plain(0, wf.AtCapacity(1, 1, None, "capacity")))
+    trace = refusing.run(ClosedLoop(2, 0.3, 10**6, 30))
     assert len(trace.due) <= 70
 
 

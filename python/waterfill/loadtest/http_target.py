@@ -64,9 +64,7 @@ class Url:
             raise TypeError(f"url must be a str, got {self.url!r}")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(
-                f"url={self.url!r} must begin with http:// or https:// and name a host"
-            )
+            raise ValueError(f"url={self.url!r} must be an http:// or https:// URL with a host")
         if self.body is not None and not isinstance(self.body, bytes):
             raise TypeError(f"body must be bytes, got {type(self.body).__name__}")
         if as_number("timeout", self.timeout, 0, finite=True) == 0:
