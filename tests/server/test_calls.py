@@ -270,8 +270,8 @@ def test_at_capacity(client, rows):
 
 
 def test_a_full_batcher_refuses_as_the_limiter_does(client, rows, monkeypatch):
-    gatherer = client.service._batcher(client.service.index.current())._gatherer
-    monkeypatch.setattr(gatherer, "_bound", 0)
+    queue = client.service._batcher(client.service.index.current())._queue
+    monkeypatch.setattr(queue, "_max_waiting", 0)
     answer = client.post("/search", json={"vector": rows[0].tolist()})
     assert_refused(answer.status_code, answer.headers, answer.content)
 

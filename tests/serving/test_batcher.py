@@ -33,7 +33,7 @@ SHARED = settings(
 def test_any_mix_of_callers_gets_what_single_searches_find(index, queries, calls, window, most):
     wanted = [index.search(queries[at : at + n], k, params=p) for at, n, k, p in calls]
     with (
-        wf.Batcher(index, window=window, most=most) as batcher,
+        wf.Batcher(index, window=window, max_batch=most) as batcher,
         ThreadPoolExecutor(8) as pool,
     ):
         asked = [pool.submit(batcher.search, queries[at : at + n], k, p) for at, n, k, p in calls]
@@ -165,9 +165,9 @@ def test_every_answer_is_of_one_generation(flat, base, queries):
         ({"window": -1}, ValueError),
         ({"window": np.inf}, ValueError),
         ({"window": "1"}, TypeError),
-        ({"most": 0}, ValueError),
-        ({"most": 1.5}, TypeError),
-        ({"waiting": 0}, ValueError),
+        ({"max_batch": 0}, ValueError),
+        ({"max_batch": 1.5}, TypeError),
+        ({"max_waiting": 0}, ValueError),
         ({"limiter": 5}, TypeError),
     ],
 )

@@ -43,7 +43,7 @@ class Slot:
 
 def test_a_full_queue_refuses_at_once(flat, queries, monkeypatch):
     gate = Gate(flat, monkeypatch)
-    with wf.Batcher(flat, waiting=2) as batcher, ThreadPoolExecutor(3) as pool:
+    with wf.Batcher(flat, max_waiting=2) as batcher, ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(batcher.search, queries[:1], 5)]
         assert gate.begun.wait(PATIENCE)
         asked += [pool.submit(batcher.search, queries[:1], 5) for _ in range(2)]
@@ -68,7 +68,7 @@ def test_close_answers_what_waits_and_refuses_the_rest(flat, queries, monkeypatc
         asked += [pool.submit(batcher.search, queries[:1], k) for k in (5, 6)]
         until(lambda: batcher.stats().waiting == 2)
         closing = pool.submit(batcher.close)
-        until(lambda: batcher._gatherer._closed)
+        until(lambda: batcher._queue._closed)
         with pytest.raises(RuntimeError, match="closed"):
             batcher.search(queries[:1], 5)
         assert not closing.done()
@@ -124,12 +124,12 @@ def test_the_thread_ends_when_idle_and_comes_back(flat, queries, monkeypatch):
     with wf.Batcher(flat) as batcher:
         for _ in range(3):
             asyncio.run(batcher.asearch(queries[:1], 5))
-            until(lambda: batcher._gatherer._thread is None)
+            until(lambda: batcher._queue._thread is None)
 
 
 def test_a_thread_that_died_is_replaced(flat, queries, monkeypatch):
     with wf.Batcher(flat) as batcher:
-        batcher._gatherer._thread = threading.Thread()
+        batcher._queue._thread = threading.Thread()
         wanted = flat.search(queries[:1], 5)
         assert_same(asyncio.run(batcher.asearch(queries[:1], 5)), wanted)
 

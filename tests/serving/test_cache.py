@@ -65,7 +65,7 @@ def change(index, step, base):
 def test_never_anything_but_what_the_index_finds(
     index, base, queries, steps, entries, batched, awaited
 ):
-    cache = wf.CachedSearch(wf.Batcher(index) if batched else index, entries=entries)
+    cache = wf.CachedSearch(wf.Batcher(index) if batched else index, max_entries=entries)
     for step in steps:
         if step[0] == "search":
             x, k, params = queries[step[1]], step[2], step[3]
@@ -111,7 +111,7 @@ def test_what_a_caller_does_to_results_changes_nothing(flat, queries):
 
 
 def test_the_least_recently_asked_goes_first(flat, queries):
-    cache = wf.CachedSearch(flat, entries=2)
+    cache = wf.CachedSearch(flat, max_entries=2)
     for row in (0, 1, 0, 2, 0, 1):  # 2 drives out 1, and 1 drives out 2
         cache.search(queries[row : row + 1], 5)
     stats = cache.stats()
@@ -119,12 +119,12 @@ def test_the_least_recently_asked_goes_first(flat, queries):
 
 
 def test_bytes_are_bounded_and_counted(flat, queries):
-    cache = wf.CachedSearch(flat, bytes=20_000)
+    cache = wf.CachedSearch(flat, max_bytes=20_000)
     cache.search(queries, 10)
     stats = cache.stats()
     assert 0 < stats.bytes <= 20_000
     assert stats.evictions == 200 - stats.entries
-    tiny = wf.CachedSearch(flat, bytes=100)
+    tiny = wf.CachedSearch(flat, max_bytes=100)
     tiny.search(queries[:3], 10)
     assert (tiny.stats().entries, tiny.stats().bytes) == (0, 0)
     cache.clear()
@@ -200,7 +200,7 @@ def test_threads_that_search_while_another_changes_the_index(flat, queries, batc
         return made
 
     live = wf.SwapIndex(numbered(1))
-    cache = wf.CachedSearch(wf.Batcher(live) if batched else live, entries=64)
+    cache = wf.CachedSearch(wf.Batcher(live) if batched else live, max_entries=64)
     begun, published, done = [1], [1], threading.Event()
 
     def searching(seed):
@@ -254,7 +254,7 @@ def test_threads_that_search_while_vectors_come_and_go(flat, base, queries):
             each.result(60)
 
 
-@pytest.mark.parametrize("options", [{"entries": 0}, {"bytes": 0}, {"entries": 1.5}])
+@pytest.mark.parametrize("options", [{"max_entries": 0}, {"max_bytes": 0}, {"max_entries": 1.5}])
 def test_cache_arguments(flat, options):
     with pytest.raises((ValueError, TypeError), match=next(iter(options))):
         wf.CachedSearch(flat, **options)
@@ -286,7 +286,7 @@ def test_errors_are_those_of_the_index(flat, queries):
 def test_a_child_that_is_forked_during_a_search_can_search(flat, queries):
     cache = wf.CachedSearch(flat)
     wanted = cache.search(queries[:2], 5)
-    with cache._guard:  # as another thread's search holds it now and then
+    with cache._lock:  # as another thread's search holds it now and then
         child = os.fork()
         if child == 0:
             try:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 
 from waterfill.server.settings import LOOPBACK
-from waterfill.serving.asgi import App, Message, Receive, Scope, Send, below_root
+from waterfill.serving.asgi import App, Message, Receive, Scope, Send, path_below_root
 
 OPEN = ("/healthz", "/readyz")  # without a token
 
@@ -49,7 +49,7 @@ class Guard:
         return len(hosts) == 1 and host_name(hosts[0].decode("latin-1")) in self._names
 
     def _has_token(self, scope: Scope) -> bool:
-        if below_root(scope) in OPEN:
+        if path_below_root(scope) in OPEN:
             return True
         assert self._token is not None
         given = [value for name, value in scope["headers"] if name == b"authorization"]
