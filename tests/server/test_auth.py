@@ -1,4 +1,4 @@
-"""Who may ask: tokens, hosts, and services that do not start without."""
+"""Access control: tokens, hosts, and options that would leave a service open."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_beyond_this_machine_a_token_is_needed(files):
     assert "--host 0.0.0.0 is reached from other machines: give --token-file" in found.stderr
     found = run(files / "one.wf", "--host", "0.0.0.0", WATERFILL_TOKEN="short")
     assert found.returncode == 2
-    assert "WATERFILL_TOKEN has 5 characters, wanted are 16 or more" in found.stderr
+    assert "WATERFILL_TOKEN must have at least 16 characters, got 5" in found.stderr
     assert "short" not in found.stderr
 
 
@@ -113,7 +113,7 @@ def test_beyond_this_machine_a_token_is_needed(files):
         (["--adaptive"], "--adaptive needs --report"),
         (["--overlap", "0.5"], "need --canary"),
         (["--canary", "asked.npy"], "give --overlap, or --recall-drop"),
-        (["--swap-folder", "nowhere"], "is no directory"),
+        (["--swap-folder", "nowhere"], "is not a directory"),
     ],
 )
 def test_options_that_do_not_go_together(files, options, words):
@@ -130,5 +130,5 @@ def test_a_file_that_is_no_index(files):
 
 @pytest.mark.parametrize("token", ["x" * 15, "a b" * 9, "é" * 20, ""])
 def test_tokens_that_are_none(token):
-    with pytest.raises(ValueError, match="token has"):
+    with pytest.raises(ValueError, match="token must have"):
         ServerSettings(token=token)
