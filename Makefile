@@ -1,21 +1,28 @@
 # make demo   build, install and compress real embeddings beside FAISS
-# make test   build, install and run the whole test suite
-# Each makes its own virtual environment and goes on where it stopped. More: make help
+# make test   build, install and run the test suite
+# Each creates its own virtual environment and resumes when run again. More: make help
 
 PYTHON ?= python3
 ARM_CXX ?= aarch64-linux-gnu-g++
 ARM_RUN ?= qemu-aarch64
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
+CTEST = $(or $(shell command -v ctest),.venv-test/bin/ctest)
 PIP = bin/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint sanitize checks kernels-arm bench bench-accuracy wheel clean
+# The tests run in one process per core, so each process gets one thread.
+TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+WORKERS ?= auto
+PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
+
+.PHONY: help demo test test-slow lint sanitize checks kernels-arm bench bench-accuracy wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 help:
 	@echo "make demo      compress the sample in tests/samples beside FAISS and print a table"
-	@echo "make test      the whole test suite"
-	@echo "make lint      ruff, mypy and clang-format, changing nothing"
+	@echo "make test      the C++ checks and the Python tests, except those marked slow"
+	@echo "make test-slow the tests marked slow: millions of rows, slow training"
+	@echo "make lint      ruff, mypy, import-linter, codespell, clang-format and clang-tidy; changes nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
@@ -27,14 +34,20 @@ help:
 demo: .venv-demo/installed
 	.venv-demo/bin/python examples/demo.py
 
-# Here the vector stores must be there: without the variable their tests would be skipped.
+# WATERFILL_REQUIRE_STORES: fail instead of skipping where a vector store is missing.
 test: .venv-test/installed .venv-test/stores
-	WATERFILL_REQUIRE_STORES=1 .venv-test/bin/python -m pytest tests
+	$(CTEST) --test-dir build/test --output-on-failure
+	$(TEST_ENV) WATERFILL_REQUIRE_STORES=1 $(PYTEST) -m "not slow"
+
+test-slow: .venv-test/installed .venv-test/stores
+	$(TEST_ENV) WATERFILL_REQUIRE_STORES=1 $(PYTEST) -m slow
 
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
 	.venv-lint/bin/mypy
+	PYTHONPATH=python .venv-lint/bin/lint-imports
+	.venv-lint/bin/codespell
 	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
 
 bench: .venv-bench/installed
@@ -57,17 +70,16 @@ sanitize: .venv-sanitize/installed
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON
 	cmake --build build/checks --target kernel_check core_check
-	build/checks/kernel_check
-	build/checks/core_check
+	ctest --test-dir build/checks --output-on-failure
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \
 		{ echo "$$tool is missing; Debian has it: cmake g++-aarch64-linux-gnu qemu-user"; exit 1; }; done
 	cmake -S . -B build/arm -DWATERFILL_BUILD_CHECKS=ON -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
-		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_EXE_LINKER_FLAGS=-static \
+		-DCMAKE_CROSSCOMPILING_EMULATOR=$(ARM_RUN)
 	cmake --build build/arm --target kernel_check core_check
-	$(ARM_RUN) build/arm/kernel_check neon
-	$(ARM_RUN) build/arm/core_check
+	ctest --test-dir build/arm --output-on-failure
 
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -92,6 +104,7 @@ clean:
 .venv-%/ready: .venv-%/created
 	@echo "== installing what $* needs"
 	.venv-$*/$(PIP) -r $(filter %.txt,$^)
+	@command -v ctest > /dev/null || [ $* != test ] || .venv-test/$(PIP) cmake
 	touch $@
 
 .venv-test/stores: .venv-test/ready tests/requirements-stores.txt tests/requirements-no-deps.txt
@@ -104,6 +117,14 @@ clean:
 	@echo "== building and installing waterfill with sanitizers"
 	.venv-sanitize/$(PIP) --force-reinstall --no-deps -C build-dir=build/sanitize \
 		-C cmake.define.WATERFILL_SANITIZE=ON -C cmake.build-type=RelWithDebInfo .
+	touch $@
+
+# One build makes the extension and the C++ checks that `make test` runs.
+.venv-test/installed: .venv-test/ready $(SOURCES)
+	@echo "== building and installing waterfill with its C++ checks into .venv-test"
+	.venv-test/$(PIP) --force-reinstall --no-deps -C build-dir=build/test \
+		-C cmake.define.WATERFILL_BUILD_CHECKS=ON .
+	.venv-test/$(PIP) "numpy>=1.24"
 	touch $@
 
 .venv-%/installed: .venv-%/ready $(SOURCES)

@@ -27,7 +27,7 @@ _IMPLEMENTATIONS = (0, 10)
 _BLAS_QUERIES = 4
 _FAISS_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _REFINE_FACTORS = (5, 6, 8, 10, 14, 20, 30, 40)
-_DEPTHS = (2.5, 3.0, 4.0)  # reach of lists among those that nprobe allows
+_DEPTHS = (2.5, 3.0, 4.0)  # prune_sigma for the lists that nprobe allows
 _REACHES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 
 
@@ -179,8 +179,8 @@ class WaterfillLists:
 
     def settings(self) -> Iterator[list[Setting]]:
         """Yield lists to look at, for each depth of the stages after."""
-        for factor, reach in product(_REFINE_FACTORS, _DEPTHS):
-            depth: Setting = {"refine_factor": factor, "reach": reach}
+        for factor, sigma in product(_REFINE_FACTORS, _DEPTHS):
+            depth: Setting = {"refine_factor": factor, "prune_sigma": sigma}
             if self.refined:  # as many rows as candidates: none needs a full score
                 depth = {**depth, "k_factor": factor}
             yield [{"nprobe": probes, **depth} for probes in _probes(self._nlist)]
@@ -196,7 +196,7 @@ class WaterfillLists:
 
 
 class WaterfillReach(WaterfillLists):
-    """``IndexFlat`` with as many cells, which looks at those that its reach decides."""
+    """``IndexFlat`` with as many cells, which scans those that prune_sigma leaves."""
 
     def __init__(self, budget: int, nlist: int) -> None:
         super().__init__(budget, nlist)
@@ -212,7 +212,7 @@ class WaterfillReach(WaterfillLists):
     def settings(self) -> Iterator[list[Setting]]:
         """Yield reaches for each depth of the stage after."""
         for factor in _REFINE_FACTORS:
-            yield [{"reach": reach, "refine_factor": factor} for reach in _REACHES]
+            yield [{"prune_sigma": sigma, "refine_factor": factor} for sigma in _REACHES]
 
 
 def contenders(

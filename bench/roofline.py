@@ -91,7 +91,7 @@ def make_indices(
 
 def bytes_read(index: wf.IndexFlat) -> int:
     """Return the bytes of a vector that its coarse score reads: nibbles, and the scale."""
-    return (index.scan_groups + 1) // 2 + 1
+    return (index.coarse_groups + 1) // 2 + 1
 
 
 @contextmanager

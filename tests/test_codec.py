@@ -154,7 +154,7 @@ def test_environment_forces_an_isa(isa):
 def test_unknown_isa_is_an_error_that_names_the_choices():
     done = run_python("import waterfill", WATERFILL_ISA="mmx")
     assert done.returncode != 0
-    assert "WATERFILL_ISA='mmx'" in done.stderr
+    assert "WATERFILL_ISA is 'mmx'" in done.stderr
     assert "scalar" in done.stderr
 
 

@@ -113,7 +113,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         np.testing.assert_array_equal(lists, numbers)
         assert struct.unpack_from("<2I", image, table["CELLSPEC"][0]) == (
             cells,
-            index.codec._core.reach_rows,
+            index.codec._core.prune_sigma_rows,
         )
         assert table["CENTROID"][1] == cells * 20 * 4
     high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)
@@ -171,7 +171,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
         (patched(image, 8, b"\2"), r"version 2\.3 is not known"),
         (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
-        (image + b"more", "the header says"),
+        (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
     ):
         with pytest.raises(wf.FormatError, match=message):

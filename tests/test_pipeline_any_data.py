@@ -105,7 +105,7 @@ def go_all_the_way(x, q, metric, codec, tmp_path):
     again = wf.read_index(tmp_path / "index.wf").search(q, k)
     np.testing.assert_array_equal(again[0], distances)
     np.testing.assert_array_equal(again[1], labels)
-    index.refine_factor, index.reach = 10**6, float("inf")
+    index.refine_factor, index.prune_sigma = 10**6, float("inf")
     all_of_them = check_search(index, q, k)[1]
     found = recall(x, q, metric, labels)
     assert found >= recall(x, q, metric, all_of_them) - 0.05

@@ -1,5 +1,7 @@
-// The one place where arrays cross the border. Python hands over float32, C-contiguous blocks
-// (python/waterfill/data/rows.py makes them); anything else is refused here by name.
+// Conversion between NumPy arrays and the types of the core.
+//
+// Python passes C-contiguous arrays of the required type (python/waterfill/data/rows.py makes the
+// float32 blocks); anything else is a TypeError that names the argument.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -9,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "waterfill/types.hpp"
+#include "waterfill/core/types.hpp"
 
 namespace waterfill {
 
@@ -24,20 +26,21 @@ inline std::string describe(const py::array& array) {
 }
 
 template <class T>
-Array<T> checked(const py::handle& value, const char* name, py::ssize_t ndim, const char* wanted) {
+Array<T> checked(const py::handle& value, const char* name, py::ssize_t ndim,
+                 const char* expected) {
   if (!py::isinstance<py::array>(value)) {
-    throw py::type_error(std::string(name) + " must be a NumPy array (" + wanted + "), got " +
+    throw py::type_error(std::string(name) + " must be a NumPy array (" + expected + "), got " +
                          py::str(py::type::of(value)).cast<std::string>());
   }
   const auto array = py::reinterpret_borrow<py::array>(value);
   if (!py::isinstance<Array<T>>(value) || array.ndim() != ndim) {
-    throw py::type_error(std::string(name) + " must be " + wanted + " and C-contiguous, got " +
+    throw py::type_error(std::string(name) + " must be " + expected + " and C-contiguous, got " +
                          describe(array));
   }
   return py::reinterpret_borrow<Array<T>>(value);
 }
 
-// A matrix that stays alive as long as the object does.
+// A matrix of rows, kept alive by this object.
 class RowsArgument {
  public:
   RowsArgument(const py::handle& value, const char* name)
@@ -54,7 +57,7 @@ class RowsArgument {
 inline Array<std::uint8_t> codes_argument(const py::handle& value, std::size_t code_size) {
   auto codes = checked<std::uint8_t>(value, "codes", 2, "uint8 (n, code_size)");
   require(static_cast<std::size_t>(codes.shape(1)) == code_size,
-          "codes have " + std::to_string(codes.shape(1)) + " bytes a vector; expected " +
+          "codes have " + std::to_string(codes.shape(1)) + " bytes per vector, expected " +
               std::to_string(code_size));
   return codes;
 }
@@ -75,7 +78,7 @@ Array<T> new_matrix(std::size_t rows, std::size_t columns) {
   return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
 }
 
-// Runs the work with the GIL released. It must not touch Python objects.
+// Runs `work` without the GIL. It must not touch Python objects.
 template <class Work>
 auto unlocked(Work work) {
   const py::gil_scoped_release release;

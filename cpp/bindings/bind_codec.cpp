@@ -1,24 +1,26 @@
+// Bindings of the codec, its training, and the transforms that training uses.
 #include <pybind11/stl.h>
 
 #include <optional>
 
 #include "arrays.hpp"
-#include "waterfill/codec.hpp"
-#include "waterfill/serialize.hpp"
-#include "waterfill/train.hpp"
+#include "waterfill/codec/codec.hpp"
+#include "waterfill/file/codec_file.hpp"
+#include "waterfill/training/codec_training.hpp"
+#include "waterfill/training/partition_training.hpp"
 
 namespace waterfill {
 namespace {
 
 using PyShape = std::pair<std::uint32_t, std::string>;  // width, kind
 
-std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
-                             const py::object& weights, const std::vector<PyShape>& shapes,
-                             const std::vector<std::pair<std::uint32_t, std::uint32_t>>& rests,
-                             const py::object& centroids, const py::object& sample,
-                             const py::object& held_out, std::uint64_t seed, int iterations,
-                             std::optional<std::uint32_t> alpha, float joint, double constant_norm,
-                             double pq_multiplier, bool normalize, const std::string& plan) {
+std::shared_ptr<Codec> train(
+    const py::object& mean, const py::object& basis, const py::object& weights,
+    const std::vector<PyShape>& shapes,
+    const std::vector<std::pair<std::uint32_t, std::uint32_t>>& second_bytes,
+    const py::object& centroids, const py::object& sample, const py::object& held_out,
+    std::uint64_t seed, int iterations, std::optional<std::uint32_t> alpha, float joint,
+    double constant_norm, double pq_multiplier, bool normalize, const std::string& plan) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -26,9 +28,10 @@ std::shared_ptr<Codec> train(const py::object& mean, const py::object& basis,
   for (const auto& [width, kind] : shapes) {
     params.shapes.push_back({width, kind == "binary" ? GroupKind::binary : GroupKind::vector});
   }
-  for (const auto& [column, whole] : rests) params.rests.push_back({column, whole});
-  std::vector<float> rows_of_cells = vector_argument<float>(centroids, "centroids", 2);
-  if (!rows_of_cells.empty()) params.partition = Partition(std::move(rows_of_cells), params.mean);
+  for (const auto& [column, first_column] : second_bytes)
+    params.second_bytes.push_back({column, first_column});
+  std::vector<float> cells = vector_argument<float>(centroids, "centroids", 2);
+  if (!cells.empty()) params.partition = Partition(std::move(cells), params.mean);
   params.joint = joint;
   params.constant_norm = constant_norm;
   params.pq_multiplier = pq_multiplier;
@@ -48,11 +51,11 @@ void encode(const Codec& codec, const py::object& x, const py::object& value,
   const Rows rows = argument.rows();
   auto codes = codes_argument(value, codec.code_size());
   require(static_cast<std::size_t>(codes.shape(0)) == rows.n,
-          "codes must have a row for each of x");
+          "codes must have one row per row of x");
   std::vector<std::uint16_t> cells;
   if (!cells_value.is_none()) {
     cells = vector_argument<std::uint16_t>(cells_value, "cells");
-    require(cells.size() == rows.n, "cells must have a value for each row of x");
+    require(cells.size() == rows.n, "cells must have one value per row of x");
   }
   std::uint8_t* out = codes.mutable_data();
   unlocked([&] { codec.encode(rows, out, cells_value.is_none() ? nullptr : cells.data()); });
@@ -74,10 +77,11 @@ py::dict settings(const Codec& codec) {
   py::dict dict;
   dict["alpha_ip"] = p.alpha_ip.quarters;
   dict["alpha_l2"] = p.alpha_l2.quarters;
-  dict["depth_ip"] = py::make_tuple(p.depth_ip.refine_factor, p.depth_ip.scan_groups);
-  dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.scan_groups);
-  dict["reach"] = py::make_tuple(p.depth_ip.reach, p.depth_l2.reach);
-  dict["offset"] = py::make_tuple(p.offset.middle(), p.offset.spread(), p.offset.reach());
+  dict["depth_ip"] = py::make_tuple(p.depth_ip.refine_factor, p.depth_ip.coarse_groups);
+  dict["depth_l2"] = py::make_tuple(p.depth_l2.refine_factor, p.depth_l2.coarse_groups);
+  dict["prune_sigma"] = py::make_tuple(p.depth_ip.prune_sigma, p.depth_l2.prune_sigma);
+  dict["offset"] =
+      py::make_tuple(p.offset.middle(), p.offset.norm_range(), p.offset.centroid_range());
   dict["recall"] = py::make_tuple(p.recall_ip, p.recall_l2);
   dict["joint"] = p.joint;
   dict["constant_norm"] = p.constant_norm;
@@ -88,7 +92,7 @@ py::dict settings(const Codec& codec) {
   return dict;
 }
 
-// The trained arrays, copied, for those who want to look or to compute a score by hand.
+// Copies of the trained arrays, for inspection and for scores computed elsewhere.
 py::dict arrays(const Codec& codec) {
   const CodecParams& p = codec.params();
   const auto matrix = [](const auto& values, std::size_t columns) {
@@ -97,6 +101,7 @@ py::dict arrays(const Codec& codec) {
     return result;
   };
   std::vector<PyShape> shapes;
+  shapes.reserve(p.shapes.size());
   for (const Shape& shape : p.shapes) {
     shapes.emplace_back(shape.width, shape.kind == GroupKind::vector ? "vector" : "binary");
   }
@@ -107,104 +112,120 @@ py::dict arrays(const Codec& codec) {
   dict["books"] = matrix(p.codebooks.books, 256);
   dict["cells"] = matrix(p.codebooks.cells, 16);
   dict["centroids"] = matrix(p.partition.centroids(), codec.d());
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> rests;
-  for (const Rest& rest : p.rests) rests.emplace_back(rest.column, rest.whole);
-  dict["rests"] = rests;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> second_bytes;
+  second_bytes.reserve(p.second_bytes.size());
+  for (const SecondByte& byte : p.second_bytes) {
+    second_bytes.emplace_back(byte.column, byte.first_column);
+  }
+  dict["rests"] = second_bytes;
   dict["shapes"] = shapes;
   return dict;
+}
+
+py::tuple project_directions(const py::object& mean, const py::object& basis,
+                             const py::object& weights, const py::object& x) {
+  const Transform transform(vector_argument<float>(mean, "mean"),
+                            vector_argument<float>(basis, "basis", 2),
+                            vector_argument<float>(weights, "weights"));
+  const RowsArgument argument(x, "x");
+  const Rows rows = argument.rows();
+  require_dimensions(rows, "x", transform.d());
+  auto y = new_matrix<float>(rows.n, transform.stride());
+  std::vector<float> rho(rows.n);
+  float* out = y.mutable_data();
+  unlocked(
+      [&] { transform.directions(rows, CodingCenters{transform.mean().data()}, out, rho.data()); });
+  return py::make_tuple(y, to_array(rho), transform.p());
+}
+
+Array<float> partition_centroids(const py::object& sample, const py::object& mean,
+                                 std::size_t cells, std::uint64_t seed) {
+  const RowsArgument argument(sample, "sample");
+  const Rows rows = argument.rows();
+  const auto center = vector_argument<float>(mean, "mean");
+  require_dimensions(rows, "sample", center.size());
+  const Partition made = unlocked([&] { return train_partition(rows, center, cells, seed); });
+  auto result = new_matrix<float>(made.size(), made.dim());
+  std::copy(made.centroids().begin(), made.centroids().end(), result.mutable_data());
+  return result;
+}
+
+Array<float> residuals(const py::object& x, const py::object& mean, const py::object& centroids) {
+  const RowsArgument argument(x, "x");
+  const Rows rows = argument.rows();
+  const Partition cells(vector_argument<float>(centroids, "centroids", 2),
+                        vector_argument<float>(mean, "mean"));
+  require_dimensions(rows, "x", cells.dim());
+  auto result = new_matrix<float>(rows.n, rows.d);
+  float* out = result.mutable_data();
+  unlocked([&] {
+    std::vector<std::uint16_t> numbers(rows.n);
+    cells.assign(rows, numbers.data());
+    for (std::size_t i = 0; i < rows.n; ++i) {
+      const float* centroid = cells.centroid(numbers[i]);
+      for (std::size_t k = 0; k < rows.d; ++k) out[i * rows.d + k] = rows.row(i)[k] - centroid[k];
+    }
+  });
+  return result;
 }
 
 }  // namespace
 
 void bind_codec(py::module_& m) {
-  m.def(
-      "project_directions",
-      [](const py::object& mean, const py::object& basis, const py::object& weights,
-         const py::object& x) {
-        const Transform transform(vector_argument<float>(mean, "mean"),
-                                  vector_argument<float>(basis, "basis", 2),
-                                  vector_argument<float>(weights, "weights"));
-        const RowsArgument argument(x, "x");
-        const Rows rows = argument.rows();
-        require(rows.d == transform.d(), "x and mean must have the same number of dimensions");
-        auto y = new_matrix<float>(rows.n, transform.stride());
-        std::vector<float> rho(rows.n);
-        float* out = y.mutable_data();
-        unlocked(
-            [&] { transform.directions(rows, Origins{transform.mean().data()}, out, rho.data()); });
-        return py::make_tuple(y, to_array(rho), transform.p());
-      },
-      py::arg("mean"), py::arg("basis"), py::arg("weights"), py::arg("x"));
+  m.def("project_directions", &project_directions, py::arg("mean"), py::arg("basis"),
+        py::arg("weights"), py::arg("x"),
+        "Return the padded coordinates of directions from the mean, the distances from it, and the "
+        "number of coordinates.");
+  m.def("train_partition", &partition_centroids, py::arg("sample"), py::arg("mean"),
+        py::arg("cells"), py::arg("seed"), "Return k-means centroids of a sample.");
+  m.def("residuals", &residuals, py::arg("x"), py::arg("mean"), py::arg("centroids"),
+        "Return the rows minus the centroids of their cells.");
 
-  m.def(
-      "train_partition",
-      [](const py::object& sample, const py::object& mean, std::size_t cells, std::uint64_t seed) {
-        const RowsArgument argument(sample, "sample");
-        const Rows rows = argument.rows();
-        const auto origin = vector_argument<float>(mean, "mean");
-        require(origin.size() == rows.d, "sample and mean must have the same number of dimensions");
-        const Partition made = unlocked([&] { return train_partition(rows, origin, cells, seed); });
-        auto result = new_matrix<float>(made.size(), made.dim());
-        std::copy(made.centroids().begin(), made.centroids().end(), result.mutable_data());
-        return result;
-      },
-      py::arg("sample"), py::arg("mean"), py::arg("cells"), py::arg("seed"));
-  m.def(
-      "residuals",
-      [](const py::object& x, const py::object& mean, const py::object& centroids) {
-        const RowsArgument argument(x, "x");
-        const Rows rows = argument.rows();
-        const Partition cells(vector_argument<float>(centroids, "centroids", 2),
-                              vector_argument<float>(mean, "mean"));
-        require(rows.d == cells.dim(), "x and mean must have the same number of dimensions");
-        auto result = new_matrix<float>(rows.n, rows.d);
-        float* out = result.mutable_data();
-        unlocked([&] {
-          std::vector<std::uint16_t> numbers(rows.n);
-          cells.assign(rows, numbers.data());
-          for (std::size_t i = 0; i < rows.n; ++i) {
-            const float* centroid = cells.centroid(numbers[i]);
-            for (std::size_t k = 0; k < rows.d; ++k)
-              out[i * rows.d + k] = rows.row(i)[k] - centroid[k];
-          }
-        });
-        return result;
-      },
-      py::arg("x"), py::arg("mean"), py::arg("centroids"));
-
-  py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec")
+  py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec", "A trained codec.")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
                   py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"),
                   py::arg("sample"), py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
                   py::arg("alpha"), py::arg("joint"), py::arg("constant_norm"),
-                  py::arg("pq_multiplier"), py::arg("normalize"), py::arg("plan"))
-      .def_property_readonly("d", &Codec::d)
-      .def_property_readonly("code_size", &Codec::code_size)
-      .def_property_readonly("groups", &Codec::groups)
-      .def_property_readonly("cells", [](const Codec& self) { return self.partition().size(); })
-      .def_property_readonly("reach_rows",
-                             [](const Codec& self) { return self.params().reach_rows; })
-      .def_property_readonly("plan", [](const Codec& self) { return self.params().plan; })
+                  py::arg("pq_multiplier"), py::arg("normalize"), py::arg("plan"),
+                  "Train codebooks and calibrate alphas, scales and search depths.")
+      .def_property_readonly("d", &Codec::d, "Number of dimensions.")
+      .def_property_readonly("code_size", &Codec::code_size, "Bytes per code.")
+      .def_property_readonly("groups", &Codec::groups, "Number of groups.")
+      .def_property_readonly(
+          "cells", [](const Codec& self) { return self.partition().size(); },
+          "Number of cells; 0 without a partition.")
+      .def_property_readonly(
+          "prune_sigma_rows", [](const Codec& self) { return self.params().prune_sigma_rows; },
+          "Collection size for which prune_sigma was calibrated; 0 if unknown.")
+      .def_property_readonly(
+          "plan", [](const Codec& self) { return self.params().plan; }, "The plan as JSON.")
       .def_property(
-          "manifest", [](const Codec& self) { return self.params().manifest; },
-          &Codec::set_manifest)
+          "manifest", [](const Codec& self) { return self.annotations().manifest; },
+          [](const Codec& self, std::string text) { self.set_manifest(std::move(text)); },
+          "The manifest as JSON; empty if there is none.")
       .def_property(
-          "distortion", [](const Codec& self) { return self.params().distortion; },
-          &Codec::set_distortion)
-      .def_property_readonly("settings", &settings)
-      .def_property_readonly("arrays", &arrays)
-      .def("encode", &encode, py::arg("x"), py::arg("codes"), py::arg("cells") = py::none())
-      .def("decode", &decode, py::arg("codes"), py::arg("quarters"))
+          "distortion", [](const Codec& self) { return self.annotations().distortion; },
+          [](const Codec& self, double value) { self.set_distortion(value); },
+          "Mean squared error of held-out directions; 0 if unknown.")
+      .def_property_readonly("settings", &settings, "Scalar parameters by name.")
+      .def_property_readonly("arrays", &arrays, "Copies of the trained arrays by name.")
+      .def("encode", &encode, py::arg("x"), py::arg("codes"), py::arg("cells") = py::none(),
+           "Encode rows into a preallocated array, with given or with the nearest cells.")
+      .def("decode", &decode, py::arg("codes"), py::arg("quarters"),
+           "Return the decoded vectors for alpha in quarters.")
       .def(
           "to_bytes",
           [](const Codec& self, bool manifest) {
             return py::bytes(codec_to_bytes(self, manifest));
           },
-          py::arg("manifest") = true)
-      .def_static("from_bytes", [](const py::bytes& data) {
-        const std::string_view view = data;
-        return codec_from_bytes(view.data(), view.size());
-      });
+          py::arg("manifest") = true, "Return the codec in the file format.")
+      .def_static(
+          "from_bytes",
+          [](const py::bytes& data) {
+            const std::string_view view = data;
+            return codec_from_bytes(view.data(), view.size());
+          },
+          py::arg("data"), "Read a codec from bytes of the file format.");
 }
 
 }  // namespace waterfill

@@ -1,32 +1,33 @@
+// Bindings of the index: search, changes, and files.
 #include <pybind11/stl.h>
 
 #include <optional>
 
 #include "arrays.hpp"
-#include "waterfill/index.hpp"
-#include "waterfill/serialize.hpp"
+#include "waterfill/file/index_file.hpp"
+#include "waterfill/index/index.hpp"
 
 namespace waterfill {
 namespace {
 
-// What a search is told, out of Python objects that it keeps alive.
+// The parameters of a search, with the Python objects that they refer to.
 class SearchArguments {
  public:
-  // probes: int64 (n, nprobe), a number of lists, or None; program: see `selector`.
+  // probes: int64 (n, nprobe), a number of lists, or None. program: see `selector`.
   SearchArguments(const Rows& queries, std::size_t k, std::size_t candidates,
-                  std::size_t scan_groups, float reach, const py::object& probes,
-                  const py::object& program, std::size_t exact) {
+                  std::size_t coarse_groups, float prune_sigma, const py::object& probes,
+                  const py::object& program, std::size_t refine_candidates) {
     params_.k = k;
     params_.candidates = candidates;
-    params_.scan_groups = scan_groups;
-    params_.reach = reach;
-    params_.exact = exact;
+    params_.coarse_groups = coarse_groups;
+    params_.prune_sigma = prune_sigma;
+    params_.refine_candidates = refine_candidates;
     if (py::isinstance<py::int_>(probes)) {
       params_.nprobe = probes.cast<std::size_t>();
     } else if (!probes.is_none()) {
       const auto lists = checked<std::int64_t>(probes, "probes", 2, "int64 (n, nprobe)");
       require(static_cast<std::size_t>(lists.shape(0)) == queries.n && lists.shape(1) > 0,
-              "probes must have a row for each query");
+              "probes must have one row per query");
       params_.nprobe = static_cast<std::size_t>(lists.shape(1));
       params_.probes = lists.data();
       probes_ = lists;
@@ -54,17 +55,17 @@ class SearchArguments {
       } else if (kind == "bitmap") {
         result.bitmap(vector_argument<std::uint8_t>(step[1], "sel"));
       } else if (kind == "all") {
-        result.everything();
+        result.all();
       } else if (kind == "not") {
-        result.negate();
+        result.logical_not();
       } else if (kind == "and") {
-        result.both();
+        result.logical_and();
       } else if (kind == "or") {
-        result.either();
+        result.logical_or();
       } else if (kind == "xor") {
-        result.one_of_two();
+        result.logical_xor();
       } else {
-        throw InvalidArgument("sel: no such step: " + kind);
+        throw InvalidArgument("sel: step '" + kind + "' does not exist");
       }
     }
     result.check();
@@ -78,12 +79,12 @@ class SearchArguments {
 };
 
 py::tuple search(const Index& index, const py::object& x, std::size_t k, std::size_t candidates,
-                 std::size_t scan_groups, float reach, const py::object& probes,
-                 const py::object& selector, std::size_t exact) {
+                 std::size_t coarse_groups, float prune_sigma, const py::object& probes,
+                 const py::object& selector, std::size_t refine_candidates) {
   const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
-  const SearchArguments arguments(queries, k, candidates, scan_groups, reach, probes, selector,
-                                  exact);
+  const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
+                                  selector, refine_candidates);
   auto distances = new_matrix<float>(queries.n, k);
   auto ids = new_matrix<std::int64_t>(queries.n, k);
   float* d = distances.mutable_data();
@@ -104,21 +105,22 @@ py::tuple range_search(const Index& index, const py::object& x, float radius,
 
 Array<std::uint8_t> codes(const Index& index, std::size_t first, std::size_t n) {
   const std::size_t size = index.size();
-  require(first <= size && n <= size - first, "rows beyond the end of the index");
+  require(first <= size && n <= size - first, "rows exceed the index");
   auto result = new_matrix<std::uint8_t>(n, index.codec()->code_size());
   std::uint8_t* out = result.mutable_data();
   unlocked([&] { index.codes(first, n, out); });
   return result;
 }
 
-Array<float> exact(const Index& index, std::size_t first, std::size_t n) {
+Array<float> refine_rows(const Index& index, std::size_t first, std::size_t n) {
   auto result = new_matrix<float>(n, index.codec()->d());
   float* out = result.mutable_data();
-  unlocked([&] { index.exact(first, n, out); });
+  unlocked([&] { index.refine_rows(first, n, out); });
   return result;
 }
 
-void append(Index& index, const py::object& codes_value, const py::object& ids_value) {
+void append(Index& index, const py::object& codes_value, const py::object& ids_value,
+            RefineRows* rows) {
   const auto codes = codes_argument(codes_value, index.codec()->code_size());
   const auto n = static_cast<std::size_t>(codes.shape(0));
   std::vector<std::int64_t> ids;
@@ -128,7 +130,7 @@ void append(Index& index, const py::object& codes_value, const py::object& ids_v
             "ids: " + std::to_string(ids.size()) + " for " + std::to_string(n) + " vectors");
   }
   const std::uint8_t* in = codes.data();
-  unlocked([&] { index.append(in, n, ids_value.is_none() ? nullptr : ids.data()); });
+  unlocked([&] { index.append(in, n, ids_value.is_none() ? nullptr : ids.data(), rows); });
 }
 
 RowKind row_kind(const py::array& array) {
@@ -137,13 +139,13 @@ RowKind row_kind(const py::array& array) {
   throw py::type_error("refine must be float32 or float16, got " + describe(array));
 }
 
-// Rows of an array of the caller's, which must outlive the index.
-void borrow_exact(Index& index, const py::array& array) {
+// The array must outlive the index.
+void borrow_refine_rows(Index& index, const py::array& array) {
   require(array.ndim() == 2 && array.strides(1) == array.itemsize(),
-          "refine must be rows of values side by side, got " + describe(array));
+          "refine must be a matrix with contiguous rows, got " + describe(array));
   const BorrowedRows rows{array.data(), static_cast<std::size_t>(array.shape(0)), array.strides(0)};
-  index.keep_exact(
-      ExactRows::borrow(row_kind(array), static_cast<std::size_t>(array.shape(1)), rows));
+  index.keep_refine_rows(
+      RefineRows::borrow(row_kind(array), static_cast<std::size_t>(array.shape(1)), rows));
 }
 
 py::tuple settings_of(StoredIndex stored) {
@@ -152,74 +154,97 @@ py::tuple settings_of(StoredIndex stored) {
                         settings.k_factor, py::bytes(settings.quantizer));
 }
 
+Array<std::int64_t> ids(const Index& index, std::size_t first, std::size_t n) {
+  Array<std::int64_t> result(static_cast<py::ssize_t>(n));
+  index.ids(first, n, result.mutable_data());
+  return result;
+}
+
+Array<std::int64_t> find(const Index& index, const py::object& value) {
+  const auto ids = vector_argument<std::int64_t>(value, "ids");
+  std::vector<std::int64_t> labels(ids.size());
+  unlocked([&] { index.find(ids.data(), ids.size(), labels.data()); });
+  return to_array(labels);
+}
+
+std::size_t remove(Index& index, const py::object& program) {
+  const Selector selector = SearchArguments::selector(program);
+  return unlocked([&] { return index.remove(selector); });
+}
+
 }  // namespace
 
 void bind_index(py::module_& m) {
-  py::enum_<Metric>(m, "Metric")
+  py::enum_<Metric>(m, "Metric", "The metric of an index.")
       .value("inner_product", Metric::inner_product)
       .value("l2", Metric::l2)
       .value("cosine", Metric::cosine);
-  py::enum_<RowKind>(m, "RowKind")
+  py::enum_<RowKind>(m, "RowKind", "The number format of refine rows.")
       .value("float32", RowKind::float32)
       .value("float16", RowKind::float16)
       .value("int8", RowKind::int8);
 
-  py::class_<Index>(m, "Index")
-      .def(py::init([](const std::shared_ptr<Codec>& codec, Metric metric) {
-             return std::make_unique<Index>(codec, metric);
-           }),
-           py::arg("codec"), py::arg("metric"))
-      .def_property_readonly("size", &Index::size)
-      .def_property_readonly("version", &Index::version)
-      .def_property_readonly("metric", &Index::metric)
-      .def_property_readonly("alpha", [](const Index& self) { return self.alpha().quarters; })
-      .def_property_readonly("keeps_extra", &Index::keeps_extra)
-      .def_property_readonly("nbytes", &Index::bytes)
-      .def_property_readonly("has_ids", &Index::has_ids)
-      .def_property_readonly("exact_kind", &Index::exact_kind)
-      .def_property_readonly("list_sizes", &Index::list_sizes)
+  py::class_<RefineRows>(m, "RefineRows", "Rows for exact scores, to be appended to an index.")
+      .def(py::init<RowKind, std::size_t>(), py::arg("kind"), py::arg("d"))
+      .def(
+          "append",
+          [](RefineRows& self, const py::object& x, std::uint64_t first_row) {
+            const RowsArgument argument(x, "x");
+            const Rows rows = argument.rows();
+            unlocked([&] { self.append(rows, "x", first_row); });
+          },
+          py::arg("x"), py::arg("first_row"),
+          "Append rows; error messages count them from first_row.");
+
+  py::class_<Index>(m, "Index", "Codes, ids and refine rows, with search.")
+      .def(py::init<std::shared_ptr<const Codec>, Metric>(), py::arg("codec"), py::arg("metric"))
+      .def_property_readonly("size", &Index::size, "Number of vectors.")
+      .def_property_readonly("version", &Index::version, "Increases with every change.")
+      .def_property_readonly("metric", &Index::metric, "The metric.")
       .def_property_readonly(
-          "codec", [](const Index& self) { return std::const_pointer_cast<Codec>(self.codec()); })
-      .def("append", &append, py::arg("codes"), py::arg("ids") = py::none())
-      .def("codes", &codes, py::arg("first"), py::arg("n"))
-      .def("ids",
-           [](const Index& self, std::size_t first, std::size_t n) {
-             Array<std::int64_t> ids(static_cast<py::ssize_t>(n));
-             self.ids(first, n, ids.mutable_data());
-             return ids;
-           })
-      .def("find",
-           [](const Index& self, const py::object& value) {
-             const auto ids = vector_argument<std::int64_t>(value, "ids");
-             std::vector<std::int64_t> labels(ids.size());
-             unlocked([&] { self.find(ids.data(), ids.size(), labels.data()); });
-             return to_array(labels);
-           })
-      .def("keep_ids", &Index::keep_ids)
-      .def("keep_exact",
-           [](Index& self, RowKind kind) { self.keep_exact(ExactRows(kind, self.codec()->d())); })
-      .def("borrow_exact", &borrow_exact)
-      .def("append_exact",
-           [](Index& self, const py::object& x, std::uint64_t first_row) {
-             const RowsArgument argument(x, "x");
-             const Rows rows = argument.rows();
-             unlocked([&] { self.append_exact(rows, first_row); });
-           })
-      .def("drop_exact", &Index::drop_exact)
-      .def("exact", &exact, py::arg("first"), py::arg("n"))
-      .def("merge", [](Index& self, Index& other,
-                       std::int64_t shift) { unlocked([&] { self.merge(other, shift); }); })
-      .def("remove",
-           [](Index& self, const py::object& program) {
-             const Selector selector = SearchArguments::selector(program);
-             return unlocked([&] { return self.remove(selector); });
-           })
-      .def("reset", [](Index& self) { unlocked([&] { self.reset(); }); })
+          "alpha", [](const Index& self) { return self.alpha().quarters; },
+          "Alpha of the full score, in quarters.")
+      .def_property_readonly("keeps_extra", &Index::keeps_extra,
+                             "Whether there is a second byte per vector.")
+      .def_property_readonly("nbytes", &Index::bytes, "Memory of vectors, ids and refine rows.")
+      .def_property_readonly("has_ids", &Index::has_ids, "Whether ids are explicit.")
+      .def_property_readonly("refine_row_kind", &Index::refine_row_kind,
+                             "Format of the refine rows, or None without any.")
+      .def_property_readonly("list_sizes", &Index::list_sizes, "Vectors per list.")
+      .def_property_readonly("codec", &Index::codec, "The codec.")
+      .def("append", &append, py::arg("codes"), py::arg("ids") = py::none(),
+           py::arg("rows") = py::none(),
+           "Append vectors, moving their refine rows; on an exception nothing changes.")
+      .def("codes", &codes, py::arg("first"), py::arg("n"), "Return codes by label.")
+      .def("ids", &ids, py::arg("first"), py::arg("n"), "Return ids by label.")
+      .def("find", &find, py::arg("ids"), "Return the last label of each id, or -1.")
+      .def("keep_ids", &Index::keep_ids, "Make ids explicit.")
+      .def(
+          "keep_refine_rows",
+          [](Index& self, RowKind kind) {
+            self.keep_refine_rows(RefineRows(kind, self.codec()->d()));
+          },
+          py::arg("kind"), "Keep refine rows from now on; the index must be empty.")
+      .def("borrow_refine_rows", &borrow_refine_rows, py::arg("rows"),
+           "Use rows of an array, found by id; it must outlive the index.")
+      .def("refine_rows", &refine_rows, py::arg("first"), py::arg("n"),
+           "Return refine rows by label.")
+      .def(
+          "merge",
+          [](Index& self, Index& other, std::int64_t add_id) {
+            unlocked([&] { self.merge(other, add_id); });
+          },
+          py::arg("other"), py::arg("add_id"), "Take all vectors of another index.")
+      .def("remove", &remove, py::arg("program"), "Remove the selected ids; return their number.")
+      .def(
+          "reset", [](Index& self) { unlocked([&] { self.reset(); }); }, "Remove all vectors.")
       .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
-           py::arg("scan_groups"), py::arg("reach"), py::arg("probes") = py::none(),
-           py::arg("selector") = py::none(), py::arg("exact") = 0)
+           py::arg("coarse_groups"), py::arg("prune_sigma"), py::arg("probes") = py::none(),
+           py::arg("selector") = py::none(), py::arg("refine_candidates") = 0,
+           "Return distances and ids of the k nearest vectors of each query.")
       .def("range_search", &range_search, py::arg("x"), py::arg("radius"),
-           py::arg("probes") = py::none(), py::arg("selector") = py::none())
+           py::arg("probes") = py::none(), py::arg("selector") = py::none(),
+           "Return limits, distances and ids of all vectors within a radius.")
       .def(
           "write",
           [](const Index& self, const std::string& path, bool inverted, std::uint32_t nprobe,
@@ -227,7 +252,7 @@ void bind_index(py::module_& m) {
             unlocked([&] { write_index(self, {inverted, nprobe, k_factor, quantizer}, path); });
           },
           py::arg("path"), py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"),
-          py::arg("quantizer"))
+          py::arg("quantizer"), "Write the index to a file.")
       .def(
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,
@@ -235,15 +260,23 @@ void bind_index(py::module_& m) {
             return py::bytes(unlocked(
                 [&] { return index_to_bytes(self, {inverted, nprobe, k_factor, quantizer}); }));
           },
-          py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"), py::arg("quantizer"));
+          py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"), py::arg("quantizer"),
+          "Return the index in the file format.");
 
-  m.def("read_index", [](const std::string& path) {
-    return settings_of(unlocked([&] { return read_index(path); }));
-  });
-  m.def("index_from_bytes", [](const py::bytes& data) {
-    const std::string_view view = data;
-    return settings_of(unlocked([&] { return index_from_bytes(view.data(), view.size()); }));
-  });
+  m.def(
+      "read_index",
+      [](const std::string& path) {
+        return settings_of(unlocked([&] { return read_index(path); }));
+      },
+      py::arg("path"),
+      "Read an index file; return the index, inverted, nprobe, k_factor and quantizer.");
+  m.def(
+      "index_from_bytes",
+      [](const py::bytes& data) {
+        const std::string_view view = data;
+        return settings_of(unlocked([&] { return index_from_bytes(view.data(), view.size()); }));
+      },
+      py::arg("data"), "Read an index from bytes, as `read_index` does from a file.");
 }
 
 }  // namespace waterfill

@@ -1,4 +1,4 @@
-// Errors, threads, instruction sets, and the checks that every stage makes.
+// Bindings of errors, threads, instruction sets, and the validation of rows.
 #include <pybind11/stl.h>
 
 #include <system_error>
@@ -6,14 +6,14 @@
 #include "arrays.hpp"
 #include "dispatch.hpp"
 #include "kernels.hpp"
-#include "waterfill/format.hpp"
-#include "waterfill/inspect.hpp"
-#include "waterfill/parallel.hpp"
+#include "waterfill/core/row_validation.hpp"
+#include "waterfill/core/thread_pool.hpp"
+#include "waterfill/file/byte_io.hpp"
 
 namespace waterfill {
 namespace {
 
-// OSError picks its own subclass (FileNotFoundError, PermissionError, ...) by the number.
+// OSError selects its subclass (FileNotFoundError, PermissionError, ...) by the error number.
 void translate_system_error(std::exception_ptr error) {
   try {
     if (error) std::rethrow_exception(error);
@@ -26,7 +26,7 @@ void translate_system_error(std::exception_ptr error) {
   }
 }
 
-// (flaws, squared norms, hashes or None), a value a row.
+// (flaws, squared norms, hashes or None), one value per row.
 py::tuple inspected(const py::object& x, bool hashes) {
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
@@ -45,7 +45,8 @@ void update_constant(ConstantDimensions& self, const py::object& x, const py::ob
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
   const auto flaws = checked<std::uint8_t>(value, "flaws", 1, "uint8 (n,)");
-  require(static_cast<std::size_t>(flaws.shape(0)) == rows.n, "flaws must have one value a row");
+  require(static_cast<std::size_t>(flaws.shape(0)) == rows.n,
+          "flaws must have one value per row of x");
   unlocked([&] { self.update(rows, flaws.data()); });
 }
 
@@ -57,17 +58,22 @@ void bind_runtime(py::module_& m) {
   format_error.doc() = "A file or byte string is not what the waterfill format describes.";
   py::register_exception_translator(&translate_system_error);
 
-  kernels();  // an unknown WATERFILL_ISA is an error at import, not at the first search
+  kernels();  // so that an invalid WATERFILL_ISA fails at import, not at the first search
   num_threads();
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
-  m.def("get_num_threads", &num_threads);
-  m.def("isa", [] { return std::string(kernels().isa); });
-  m.def("available_isas", &available_isas);
-  m.def("select_isa", &select_isa, py::arg("isa"));
-  m.def("crc32c", [](const py::bytes& data) {
-    const std::string_view view = data;
-    return crc32c(view.data(), view.size());
-  });
+  m.def("set_num_threads", &set_num_threads, py::arg("n"),
+        "Let calls use at most n threads, including the calling one.");
+  m.def("get_num_threads", &num_threads, "Return how many threads a call may use.");
+  m.def("isa", [] { return std::string(kernels().isa); }, "Return the instruction set in use.");
+  m.def("available_isas", &available_isas,
+        "Return the instruction sets that this machine supports, the best last.");
+  m.def("select_isa", &select_isa, py::arg("isa"), "Use an instruction set from now on.");
+  m.def(
+      "crc32c",
+      [](const py::bytes& data) {
+        const std::string_view view = data;
+        return crc32c(view.data(), view.size());
+      },
+      py::arg("data"), "Return the CRC-32C checksum.");
 
   m.def(
       "require_finite",
@@ -75,24 +81,28 @@ void bind_runtime(py::module_& m) {
         const RowsArgument rows(x, argument);
         unlocked([&] { require_finite(rows.rows(), argument, first_row); });
       },
-      py::arg("x"), py::arg("argument"), py::arg("first_row"));
+      py::arg("x"), py::arg("argument"), py::arg("first_row"),
+      "Raise ValueError for a row with a NaN or an infinity, counted from first_row.");
   m.def(
       "first_nonfinite",
       [](const py::object& x) {
         const RowsArgument rows(x, "x");
         return unlocked([&] { return first_nonfinite_row(rows.rows()); });
       },
-      py::arg("x"));
-  py::enum_<Flaw>(m, "Flaw", py::arithmetic())
+      py::arg("x"), "Return the first row with a NaN or an infinity, or the number of rows.");
+  py::enum_<Flaw>(m, "Flaw", py::arithmetic(), "Defects of a row, as bits.")
       .value("nan", kNan)
       .value("infinite", kInfinite)
       .value("zero", kZero);
-  m.def("inspect", &inspected, py::arg("x"), py::arg("hashes") = false);
-  py::class_<ConstantDimensions>(m, "ConstantDimensions")
+  m.def("inspect", &inspected, py::arg("x"), py::arg("hashes") = false,
+        "Return flaws, squared norms and, if requested, hashes of rows.");
+  py::class_<ConstantDimensions>(m, "ConstantDimensions",
+                                 "Dimensions with one value in all rows so far.")
       .def(py::init<std::size_t>(), py::arg("d"))
-      .def("update", &update_constant, py::arg("x"), py::arg("flaws"))
+      .def("update", &update_constant, py::arg("x"), py::arg("flaws"), "Add rows.")
       .def_property_readonly(
-          "dimensions", [](const ConstantDimensions& self) { return to_array(self.dimensions()); });
+          "dimensions", [](const ConstantDimensions& self) { return to_array(self.dimensions()); },
+          "Their numbers, ascending.");
   m.def(
       "normalize_rows",
       [](const py::object& x) {
@@ -105,7 +115,7 @@ void bind_runtime(py::module_& m) {
         });
         return result;
       },
-      py::arg("x"));
+      py::arg("x"), "Return the rows divided by their norms.");
 }
 
 }  // namespace waterfill

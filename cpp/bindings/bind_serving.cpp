@@ -1,4 +1,5 @@
-// The limiter, as types of CPython's own: a call through pybind11 costs more than all that it does.
+// Bindings of the limiter as a CPython type: a call through pybind11 would cost more than the
+// limiter itself.
 #include <pybind11/stl.h>
 
 #include <cmath>
@@ -13,7 +14,7 @@ namespace {
 struct LimiterObject {
   PyObject head;
   std::shared_ptr<Limiter> limiter;  // null until __init__
-  PyObject* priorities;              // tuple of str, a name a level
+  PyObject* priorities;              // tuple of str, one name per level
 };
 
 PyObject *priority_name, *deadline_name, *cost_name;  // interned
@@ -48,7 +49,7 @@ bool read_priority(const LimiterObject* self, PyObject* value, Request& request)
   return false;
 }
 
-// An int of 1 or more; what is beyond int64 is as good as the largest.
+// An int of at least 1; values beyond int64 are clipped.
 bool read_count(const char* name, PyObject* value, std::int64_t& count) {
   if (PyBool_Check(value) || !PyIndex_Check(value)) {
     PyErr_Format(PyExc_TypeError, "%s must be an int, got %R", name, value);
@@ -74,7 +75,7 @@ bool read_deadline(PyObject* value, Request& request) {
     PyErr_SetString(PyExc_ValueError, "deadline=nan must be a number of seconds or None");
     return false;
   }
-  // That there is no time left at all is a deadline, too.
+  // Minus infinity is a deadline that has passed.
   request.deadline = std::isinf(deadline) && deadline < 0 ? -1 : deadline;
   return true;
 }
@@ -91,7 +92,7 @@ bool read(const LimiterObject* self, PyObject* const* args, Py_ssize_t given, Py
   }
   if (given != 0) {
     PyErr_SetString(PyExc_TypeError,
-                    "acquire takes keyword arguments alone: priority, deadline, cost");
+                    "acquire takes only keyword arguments: priority, deadline, cost");
     return false;
   }
   const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
@@ -147,7 +148,7 @@ bool read_law(PyObject* bounds, Adaptation& law) {
   return false;
 }
 
-// (limit, priorities, shares, law or None), which Python has checked.
+// Arguments: (limit, priorities, shares, law or None), validated by Python.
 int limiter_init(PyObject* object, PyObject* args, PyObject*) {
   LimiterObject* self = as_limiter(object);
   PyObject *limit, *priorities, *shares, *bounds = Py_None;
@@ -165,7 +166,7 @@ int limiter_init(PyObject* object, PyObject* args, PyObject*) {
     if (PyErr_Occurred()) return -1;
   }
   if (parts.empty() || PyTuple_GET_SIZE(priorities) != PyTuple_GET_SIZE(shares)) {
-    PyErr_SetString(PyExc_ValueError, "there must be a share for each priority");
+    PyErr_SetString(PyExc_ValueError, "shares must have one value per priority");
     return -1;
   }
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(priorities); ++i) {
@@ -180,7 +181,7 @@ int limiter_init(PyObject* object, PyObject* args, PyObject*) {
   return 0;
 }
 
-// A permit, or null: with an error, or without one where `answer` is a refusal.
+// A permit, or null: without a Python error if `answer` is a refusal, else with one.
 PyObject* admit(LimiterObject* self, const Request& request, Limiter::Answer& answer) {
   Ticket ticket;
   answer = self->limiter->admit(request.level, request.cost, request.deadline, ticket);
@@ -202,7 +203,7 @@ PyObject* seconds(double value) {
   return value < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(value);
 }
 
-// Raises what Python makes of a refusal (_refusal of the class).
+// Raises the exception that the method _refusal of the class returns.
 void raise(PyObject* object, const Request& request, const Limiter::Answer& answer) {
   static const char* const reasons[] = {"", "capacity", "share", "deadline"};
   LimiterObject* self = as_limiter(object);
@@ -239,11 +240,11 @@ PyObject* limiter_reset(PyObject* object, PyObject*) {
   Py_RETURN_NONE;
 }
 
-// (median or None, seconds in all, counts of the buckets, [counts of a level by outcome])
+// (median or None, total seconds, counts per bucket, [counts per level by outcome])
 PyObject* limiter_counts(PyObject* object, PyObject*) {
   if (!ready(object)) return nullptr;
   const Limiter& limiter = *as_limiter(object)->limiter;
-  const Latencies& latencies = limiter.latencies();
+  const LatencyHistogram& latencies = limiter.latencies();
   try {
     const auto buckets = latencies.counts();
     py::list levels;
@@ -285,12 +286,13 @@ PyMethodDef limiter_methods[] = {
     {"try_acquire", method(limiter_try_acquire), METH_FASTCALL | METH_KEYWORDS,
      "try_acquire(*, priority='default', deadline=None, cost=1)\n--\n\n"
      "Return a permit, or None where `acquire` would raise `AtCapacity`."},
-    {"_reset", limiter_reset, METH_NOARGS, nullptr},
-    {"_counts", limiter_counts, METH_NOARGS, nullptr},
+    {"_reset", limiter_reset, METH_NOARGS, "Clear permits and counts, in a forked child."},
+    {"_counts", limiter_counts, METH_NOARGS, "Return latencies and counts per level."},
     {}};
 PyGetSetDef limiter_attributes[] = {
-    {"limit", limiter_limit, limiter_set_limit, "What may be in use at once.", nullptr},
-    {"in_use", limiter_in_use, nullptr, "The cost of all permits that are held.", nullptr},
+    {"limit", limiter_limit, limiter_set_limit, "The largest cost that may be in use at once.",
+     nullptr},
+    {"in_use", limiter_in_use, nullptr, "The cost of all permits in use.", nullptr},
     {}};
 PyType_Slot limiter_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(limiter_new)},

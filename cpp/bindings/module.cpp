@@ -1,3 +1,4 @@
+// The Python module of the core.
 #include "arrays.hpp"
 
 PYBIND11_MODULE(_core, m) {

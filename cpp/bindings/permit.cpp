@@ -6,7 +6,7 @@
 namespace waterfill {
 namespace {
 
-// Keeps the limiter itself alive, not its object: no cycle can keep a permit from its end.
+// Owns the limiter of the core, not its Python object, so a permit is never part of a cycle.
 struct PermitObject {
   PyObject head;
   std::shared_ptr<Limiter> limiter;
@@ -61,19 +61,19 @@ PyObject* permit_cost(PyObject* object, void*) {
 
 PyMethodDef permit_methods[] = {
     {"release", permit_release, METH_NOARGS,
-     "release()\n--\n\nGive back what is held; return whether anything was."},
+     "release()\n--\n\nRelease the permit; return whether it was held."},
     {"__enter__", permit_enter, METH_NOARGS, nullptr},
     {"__exit__", method(permit_exit), METH_FASTCALL, nullptr},
     {}};
 PyGetSetDef permit_attributes[] = {
-    {"held", permit_held, nullptr, "Whether it has not been released yet.", nullptr},
-    {"cost", permit_cost, nullptr, "What it counts for.", nullptr},
+    {"held", permit_held, nullptr, "Whether the permit has not been released.", nullptr},
+    {"cost", permit_cost, nullptr, "The cost that it holds.", nullptr},
     {}};
 PyType_Slot permit_slots[] = {
     {Py_tp_dealloc, reinterpret_cast<void*>(permit_dealloc)},
     {Py_tp_methods, permit_methods},
     {Py_tp_getset, permit_attributes},
-    {Py_tp_doc, const_cast<char*>("What one admitted request holds, until it is released.")},
+    {Py_tp_doc, const_cast<char*>("The permit of an admitted request, until it is released.")},
     {}};
 PyType_Spec permit_spec = {"waterfill._core.Permit", sizeof(PermitObject), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, permit_slots};
@@ -101,7 +101,8 @@ py::object new_type(PyType_Spec& spec) {
 
 py::object make_permit_type() {
   py::object type = new_type(permit_spec);
-  permit_type = reinterpret_cast<PyTypeObject*>(py::object(type).release().ptr());  // for good
+  permit_type =
+      reinterpret_cast<PyTypeObject*>(py::object(type).release().ptr());  // never released
   return type;
 }
 

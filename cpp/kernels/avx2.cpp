@@ -1,15 +1,17 @@
-// AVX2. Products and sums are separate instructions (no FMA), as in scalar.cpp, so that codes and
-// scores do not depend on the machine. Everything but the table has internal linkage, and no
-// standard header with inline code is used: none of it may be linked in for another CPU.
+// The AVX2 kernels.
+//
+// Products and sums are separate instructions (no FMA), as in scalar.cpp, so that codes and scores
+// do not depend on the machine. Everything except the table has internal linkage, and no standard
+// header with inline code is used: the linker must not pick AVX2 code for another CPU.
 #include <immintrin.h>
 
+#include "gram.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
 namespace {
 
-// kRows rows by one panel of 16 columns: the panel stays in the first-level cache, the sums in
-// registers.
+// kRows rows by one panel of 16 columns. The panel stays in the L1 cache, the sums in registers.
 template <int kRows>
 void project_tile(const float* x, std::size_t d, const float* columns, float* y,
                   std::size_t stride) {
@@ -42,8 +44,8 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
-void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
-            float* largest) {
+void residual(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+              float* largest) {
   const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   __m256 square[2], most[2];
   for (int part = 0; part < 2; ++part) square[part] = most[part] = _mm256_setzero_ps();
@@ -69,7 +71,7 @@ void centre(const float* row, const float* mean, std::size_t d, float* out, floa
   }
 }
 
-// Two 16-bit values that stand side by side, in every 32-bit lane.
+// Two adjacent 16-bit values in every 32-bit lane.
 __m256i broadcast_pair(const std::int16_t* pair) {
   return _mm256_castps_si256(_mm256_broadcast_ss(reinterpret_cast<const float*>(pair)));
 }
@@ -88,10 +90,10 @@ void store_row(__m256i left, __m256i right, std::int16_t* y) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), both);
 }
 
-// kRows rows by one panel: sums of pairs of products stay in registers.
+// kRows rows by one panel. The sums stay in registers.
 template <int kRows>
-void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
-                 const float* scales, std::int16_t* y, std::size_t stride) {
+void rotate_int16_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
+                       const float* scales, std::int16_t* y, std::size_t stride) {
   __m256i left[kRows], right[kRows];
   for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_si256();
   const auto* w = reinterpret_cast<const __m256i*>(columns);
@@ -111,8 +113,8 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* colum
   }
 }
 
-void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-            const float* scales, std::size_t panels, std::int16_t* y) {
+void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+                  const float* scales, std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   for (std::size_t panel = 0; panel < panels; ++panel) {
     const std::int16_t* columns = w + panel * d * kPanel;
@@ -120,17 +122,18 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
     std::int16_t* out = y + panel * kPanel;
     std::size_t r = 0;
     for (; r + 4 <= rows; r += 4) {
-      rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
+      rotate_int16_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
     }
-    for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+    for (; r < rows; ++r)
+      rotate_int16_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
   }
 }
 
-// Products of 7 by 8 bits: sums of two fit 16 bits, and a product with ones adds two of those up.
+// Products of 7 by 8 bits: the sum of two fits 16 bits, and a product with ones adds two of these.
 template <int kRows>
-void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
-                       const std::int32_t* offsets, const float* scales, const float* row_scales,
-                       std::int16_t* y, std::size_t stride) {
+void rotate_int8_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
+                      const std::int32_t* offsets, const float* scales, const float* row_scales,
+                      std::int16_t* y, std::size_t stride) {
   const auto* offset = reinterpret_cast<const __m256i*>(offsets);
   __m256i left[kRows], right[kRows];
   for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_si256();
@@ -156,21 +159,21 @@ void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* 
   }
 }
 
-void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
-                  const std::int32_t* offsets, const float* scales, const float* row_scales,
-                  std::size_t panels, std::int16_t* y) {
+void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                 const std::int32_t* offsets, const float* scales, const float* row_scales,
+                 std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   for (std::size_t p = 0; p < panels; ++p) {
     const std::int8_t* columns = w + p * d * kPanel;
     const std::int32_t* own = offsets + p * kPanel;
     std::size_t r = 0;
     for (; r + 4 <= rows; r += 4) {
-      rotate_short_tile<4>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
-                           y + r * stride + p * kPanel, stride);
+      rotate_int8_tile<4>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
+                          y + r * stride + p * kPanel, stride);
     }
     for (; r < rows; ++r) {
-      rotate_short_tile<1>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
-                           y + r * stride + p * kPanel, stride);
+      rotate_int8_tile<1>(x + r * d, d, columns, own, scales + p * kPanel, row_scales + r,
+                          y + r * stride + p * kPanel, stride);
     }
   }
 }
@@ -182,8 +185,8 @@ std::uint8_t number_of_least(__m256i keys) {
   return static_cast<std::uint8_t>(_mm_cvtsi128_si32(least));
 }
 
-// kRows rows against 16 centroids at a time: a loaded piece of the book serves all rows. The number
-// of a centroid takes the low byte of its score, so one minimum finds both.
+// kRows rows against 16 centroids at a time, so that each load of the codebook serves all rows. The
+// number of a centroid replaces the low byte of its score, so one minimum finds both.
 template <int kRows>
 void nearest_rows(const std::int16_t* y, std::size_t stride, std::size_t width,
                   const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
@@ -249,9 +252,9 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
   }
 }
 
-// Two groups a step: the lower 128 bits look up group g, the upper ones group g + 1. Bytes are
-// added as 16-bit numbers: `even` takes whole pairs (even byte plus 256 times the odd one), `odd`
-// the odd bytes alone, which are taken out of `even` at the end; both wrap without harm.
+// Two groups per step: the lower 128 bits look up group g, the upper ones group g + 1. Bytes are
+// added as 16-bit numbers: `even` sums whole pairs (the even byte plus 256 times the odd one),
+// `odd` the odd bytes alone, which are subtracted from `even` at the end. Both may wrap.
 struct Sums {
   __m256i even, odd;
 
@@ -275,14 +278,14 @@ __m256i load(const std::uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
 }
 
-// One block for kQueries queries: nibbles are loaded and taken apart once for all of them. Entries
-// of two pairs add up in a byte before they are widened.
+// One block for kQueries queries: nibbles are loaded and separated once for all queries. Entries of
+// two pairs are added as bytes before they are widened.
 template <int kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
                 std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                 std::size_t sum_stride) {
   const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
-  // All lines, also of pairs that are left out: memory is fast where nothing is skipped.
+  // All lines, including those of skipped pairs: memory is fastest without gaps.
   const std::size_t share = block_stride * 2 / count;
   const std::size_t advance = share < kMostAhead ? share : kMostAhead;
   const __m256i nibble = _mm256_set1_epi8(15);
@@ -333,8 +336,8 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
   }
 }
 
-// The limits' low and high bytes are looked up apart and interleaved; the two halves of the result
-// then lie as the sums do.
+// The low and high bytes of the limits are looked up separately and interleaved. The halves of the
+// result are then in the order of the sums.
 void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
             const std::uint16_t* limits, std::uint32_t* masks) {
   const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(limits));
@@ -360,41 +363,41 @@ void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t bl
   }
 }
 
-template <int kRows>
-void gram_tile(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
-               std::size_t j, double* sums) {
-  __m256d sum[kRows];
-  for (int l = 0; l < kRows; ++l) sum[l] = _mm256_setzero_pd();
-  for (std::size_t r = 0; r < rows; ++r) {
-    const __m256d right = _mm256_loadu_pd(b + r * d + j);
+struct GramTile {
+  template <int kRows>
+  static void add(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
+                  std::size_t j, double* sums) {
+    __m256d sum[kRows];
+    for (int l = 0; l < kRows; ++l) sum[l] = _mm256_setzero_pd();
+    for (std::size_t r = 0; r < rows; ++r) {
+      const __m256d right = _mm256_loadu_pd(b + r * d + j);
+      for (int l = 0; l < kRows; ++l) {
+        const __m256d left = _mm256_broadcast_sd(a + r * d + i + l);
+        sum[l] = _mm256_add_pd(sum[l], _mm256_mul_pd(left, right));
+      }
+    }
     for (int l = 0; l < kRows; ++l) {
-      const __m256d left = _mm256_broadcast_sd(a + r * d + i + l);
-      sum[l] = _mm256_add_pd(sum[l], _mm256_mul_pd(left, right));
+      double* out = sums + (i + l) * d + j;
+      _mm256_storeu_pd(out, _mm256_add_pd(_mm256_loadu_pd(out), sum[l]));
     }
   }
-  for (int l = 0; l < kRows; ++l) {
-    double* out = sums + (i + l) * d + j;
-    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_loadu_pd(out), sum[l]));
-  }
-}
-
-void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
-          std::size_t last, double* sums) {
-  std::size_t i = first;
-  for (; i + 4 <= last && i % 4 == 0; i += 4) {
-    for (std::size_t j = i; j < d; j += 4) gram_tile<4>(a, b, rows, d, i, j, sums);
-  }
-  for (; i < last; ++i) {
-    for (std::size_t j = i / 4 * 4; j < d; j += 4) gram_tile<1>(a, b, rows, d, i, j, sums);
-  }
-}
+};
 
 }  // namespace
 
 const Kernels& avx2_kernels() {
-  static const Kernels table_{"avx2", project, centre, rotate, rotate_short,      nearest,
-                              table,  scan,    select, gram,   avx2_row_kernels()};
-  return table_;
+  static const Kernels kernels{.isa = "avx2",
+                               .project = project,
+                               .residual = residual,
+                               .rotate_int16 = rotate_int16,
+                               .rotate_int8 = rotate_int8,
+                               .nearest = nearest,
+                               .table = table,
+                               .scan = scan,
+                               .select = select,
+                               .gram = gram_by<GramTile>,
+                               .rows = avx2_row_kernels()};
+  return kernels;
 }
 
 }  // namespace waterfill

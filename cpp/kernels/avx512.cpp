@@ -1,6 +1,5 @@
-// AVX-512 (F, BW, VL, VNNI): the integer kernels at 64 bytes a step. The others are AVX2's. As
-// there, everything but the table has internal linkage and no standard header with inline code is
-// used.
+// The AVX-512 kernels (F, BW, VL, VNNI), 64 bytes per step; `residual` and `gram` are those of
+// AVX2. The rules of avx2.cpp apply.
 #include <immintrin.h>
 
 #include "avx512_scan.hpp"
@@ -26,10 +25,10 @@ void store_panel(__m512 values, std::int16_t* y) {
                       _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(cut)));
 }
 
-// kRows rows by kPanels panels of 16 columns: sums of pairs of products stay in registers.
+// kRows rows by kPanels panels of 16 columns. The sums stay in registers.
 template <int kRows, int kPanels>
-void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* w, const float* scales,
-                 std::int16_t* y, std::size_t stride) {
+void rotate_int16_tile(const std::int16_t* x, std::size_t d, const std::int16_t* w,
+                       const float* scales, std::int16_t* y, std::size_t stride) {
   __m512i sum[kRows][kPanels];
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_setzero_si512();
@@ -52,34 +51,35 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* w, co
 }
 
 template <int kPanels>
-void rotate_panels(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-                   const float* scales, std::int16_t* y, std::size_t stride) {
+void rotate_int16_panels(const std::int16_t* x, std::size_t rows, std::size_t d,
+                         const std::int16_t* w, const float* scales, std::int16_t* y,
+                         std::size_t stride) {
   std::size_t r = 0;
   for (; r + 8 <= rows; r += 8) {
-    rotate_tile<8, kPanels>(x + r * d, d, w, scales, y + r * stride, stride);
+    rotate_int16_tile<8, kPanels>(x + r * d, d, w, scales, y + r * stride, stride);
   }
   for (; r < rows; ++r) {
-    rotate_tile<1, kPanels>(x + r * d, d, w, scales, y + r * stride, stride);
+    rotate_int16_tile<1, kPanels>(x + r * d, d, w, scales, y + r * stride, stride);
   }
 }
 
-void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-            const float* scales, std::size_t panels, std::int16_t* y) {
+void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+                  const float* scales, std::size_t panels, std::int16_t* y) {
   std::size_t p = 0;
   for (; p + 2 <= panels; p += 2) {
-    rotate_panels<2>(x, rows, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
-                     panels * kPanel);
+    rotate_int16_panels<2>(x, rows, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
+                           panels * kPanel);
   }
   if (p < panels) {
-    rotate_panels<1>(x, rows, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
-                     panels * kPanel);
+    rotate_int16_panels<1>(x, rows, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
+                           panels * kPanel);
   }
 }
 
 template <int kRows, int kPanels>
-void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* w,
-                       const std::int32_t* offsets, const float* scales, const float* row_scales,
-                       std::int16_t* y, std::size_t stride) {
+void rotate_int8_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* w,
+                      const std::int32_t* offsets, const float* scales, const float* row_scales,
+                      std::int16_t* y, std::size_t stride) {
   __m512i sum[kRows][kPanels];
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_setzero_si512();
@@ -105,32 +105,32 @@ void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* 
 }
 
 template <int kPanels>
-void rotate_short_panels(const std::uint8_t* x, std::size_t rows, std::size_t d,
-                         const std::int8_t* w, const std::int32_t* offsets, const float* scales,
-                         const float* row_scales, std::int16_t* y, std::size_t stride) {
+void rotate_int8_panels(const std::uint8_t* x, std::size_t rows, std::size_t d,
+                        const std::int8_t* w, const std::int32_t* offsets, const float* scales,
+                        const float* row_scales, std::int16_t* y, std::size_t stride) {
   std::size_t r = 0;
   for (; r + 8 <= rows; r += 8) {
-    rotate_short_tile<8, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
-                                  stride);
+    rotate_int8_tile<8, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
+                                 stride);
   }
   for (; r < rows; ++r) {
-    rotate_short_tile<1, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
-                                  stride);
+    rotate_int8_tile<1, kPanels>(x + r * d, d, w, offsets, scales, row_scales + r, y + r * stride,
+                                 stride);
   }
 }
 
-void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
-                  const std::int32_t* offsets, const float* scales, const float* row_scales,
-                  std::size_t panels, std::int16_t* y) {
+void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                 const std::int32_t* offsets, const float* scales, const float* row_scales,
+                 std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   std::size_t p = 0;
   for (; p + 2 <= panels; p += 2) {
-    rotate_short_panels<2>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel,
-                           scales + p * kPanel, row_scales, y + p * kPanel, stride);
+    rotate_int8_panels<2>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel, scales + p * kPanel,
+                          row_scales, y + p * kPanel, stride);
   }
   if (p < panels) {
-    rotate_short_panels<1>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel,
-                           scales + p * kPanel, row_scales, y + p * kPanel, stride);
+    rotate_int8_panels<1>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel, scales + p * kPanel,
+                          row_scales, y + p * kPanel, stride);
   }
 }
 
@@ -180,7 +180,7 @@ void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::s
   }
 }
 
-// As in avx2.cpp, four groups a step: one in each 128-bit lane.
+// As in avx2.cpp, but four groups per step, one in each 128-bit lane.
 struct Sums {
   __m512i even, odd;
 
@@ -191,7 +191,7 @@ struct Sums {
     odd = _mm512_add_epi16(odd, _mm512_srli_epi16(bytes, 8));
   }
 
-  // Its even and odd bytes' sums, lanes 0 and 2, 1 and 3 added up: even, even, odd, odd.
+  // The sums of even and odd bytes, with lanes 0 and 2, and 1 and 3 added: even, even, odd, odd.
   __m512i halves() const {
     const __m512i low = _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8));
     return _mm512_add_epi16(_mm512_shuffle_i64x2(low, odd, 0x44),
@@ -199,12 +199,12 @@ struct Sums {
   }
 };
 
-// A block's sums in the order of its vectors.
+// The sums of a block in the order of its vectors.
 __m512i in_order(const Sums& front, const Sums& back) {
   const __m512i f = front.halves(), b = back.halves();
   const __m512i all =
       _mm512_add_epi16(_mm512_shuffle_i64x2(f, b, 0x88), _mm512_shuffle_i64x2(f, b, 0xdd));
-  // Eight even ones of the front, eight odd ones, then the back's: even and odd by turns.
+  // Eight even and eight odd sums of the front, then of the back: interleave even and odd.
   const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24,
                                          16, 15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
   return _mm512_permutexvar_epi16(order, all);
@@ -215,7 +215,7 @@ struct Shuffles {
   static void sum(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
                   std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                   std::size_t sum_stride) {
-    Ahead ahead(block, block_stride, count);
+    Prefetcher prefetcher(block, block_stride, count);
     const __m512i nibble = _mm512_set1_epi8(15);
     Sums front[kQueries], back[kQueries];
     for (int q = 0; q < kQueries; ++q) {
@@ -223,7 +223,7 @@ struct Shuffles {
       back[q].clear();
     }
     for (std::size_t i = 0; i < count; i += 4) {
-      ahead.step();
+      prefetcher.step();
       const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
       const __m512i low0 = _mm512_and_si512(first, nibble);
       const __m512i low1 = _mm512_and_si512(second, nibble);
@@ -256,7 +256,7 @@ void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t bl
   }
 }
 
-// kRows rows by one panel: sums stay in registers.
+// kRows rows by one panel. The sums stay in registers.
 template <int kRows>
 void project_tile(const float* x, std::size_t d, const float* columns, float* y,
                   std::size_t stride) {
@@ -271,7 +271,7 @@ void project_tile(const float* x, std::size_t d, const float* columns, float* y,
   for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(y + r * stride, sums[r]);
 }
 
-// One row by four panels, whose sums do not wait for each other.
+// One row by four panels with independent sums.
 void project_row(const float* x, std::size_t d, const float* columns, float* y) {
   constexpr int kPanels = 4;
   __m512 sums[kPanels];
@@ -328,8 +328,8 @@ const Kernels& avx512_kernels() {
     table.isa = "avx512";
     table.project = project;
     table.table = waterfill::table;
-    table.rotate = rotate;
-    table.rotate_short = rotate_short;
+    table.rotate_int16 = rotate_int16;
+    table.rotate_int8 = rotate_int8;
     table.nearest = nearest;
     table.scan = scan_by<Shuffles>;
     table.select = select;

@@ -1,4 +1,4 @@
-// What the scans of AVX-512 have in common. For their files alone: all of it has internal linkage.
+// Common parts of the AVX-512 scans. Only for their files: everything here has internal linkage.
 #pragma once
 
 #include <immintrin.h>
@@ -16,11 +16,11 @@ inline __m512i load_pairs(const std::uint8_t* block, const std::uint32_t* pairs)
                             _mm256_loadu_si256(second), 1);
 }
 
-// Asks for the block some blocks ahead, a share of it with each kPairStep pairs. All its lines,
-// also of pairs that are left out: memory is fast where nothing is skipped.
-class Ahead {
+// Prefetches the block kPrefetchBlocks ahead, a share of it with every kPairStep pairs. It fetches
+// all lines, including those of skipped pairs: memory is fastest without gaps.
+class Prefetcher {
  public:
-  Ahead(const std::uint8_t* block, std::size_t block_stride, std::size_t pairs)
+  Prefetcher(const std::uint8_t* block, std::size_t block_stride, std::size_t pairs)
       : next_(block + kPrefetchBlocks * block_stride) {
     const std::size_t share = block_stride * kPairStep / pairs;
     share_ = share < kMostAhead ? share : kMostAhead;
@@ -38,7 +38,7 @@ class Ahead {
   std::size_t share_;
 };
 
-// Kernels::scan by Block::sum<queries>, which takes one block.
+// Kernels::scan with Block::sum<queries>, which scans one block.
 template <class Block, int kQueries>
 void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
                  const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,

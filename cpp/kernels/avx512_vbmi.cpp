@@ -1,4 +1,5 @@
-// AVX-512 with VBMI: the scan by permutations of whole registers. The others are AVX-512's.
+// The AVX-512 VBMI kernels: a scan by permutations of whole registers; the others are those of
+// AVX-512.
 #include <immintrin.h>
 
 #include "avx512_scan.hpp"
@@ -7,8 +8,9 @@
 namespace waterfill {
 namespace {
 
-// A register holds four groups' nibbles of 16 vectors, a vector's four side by side, and is an
-// index into the four groups' tables, which are one register too: bits 4 and 5 say which table.
+// A register with the nibbles of four groups for 16 vectors, the four of a vector side by side. It
+// indexes the tables of the four groups, which fill one register too: bits 4 and 5 select the
+// table.
 struct Index {
   __m512i low, high;  // of a block's vectors 0 to 15, and 16 to 31
 
@@ -21,7 +23,7 @@ struct Index {
   }
 };
 
-// Two entries add up in a byte, and the bytes of a vector in its 32 bits.
+// Two entries are added as bytes, then the four bytes of a vector in its 32 bits.
 __m512i add(__m512i sums, __m512i lut0, __m512i index0, __m512i lut1, __m512i index1) {
   const __m512i entries =
       _mm512_add_epi8(_mm512_permutexvar_epi8(index0, lut0), _mm512_permutexvar_epi8(index1, lut1));
@@ -33,7 +35,7 @@ struct Permutations {
   static void sum(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
                   std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
                   std::size_t sum_stride) {
-    Ahead ahead(block, block_stride, count);
+    Prefetcher prefetcher(block, block_stride, count);
     const __m512i table = _mm512_set1_epi32(0x30201000);
     const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     // Byte 4 v + g is byte v of group g.
@@ -42,7 +44,7 @@ struct Permutations {
     __m512i front[kQueries], back[kQueries];
     for (int q = 0; q < kQueries; ++q) front[q] = back[q] = _mm512_setzero_si512();
     for (std::size_t i = 0; i < count; i += 4) {
-      ahead.step();
+      prefetcher.step();
       const Index first(load_pairs(block, pairs + i), side_by_side, table);
       const Index second(load_pairs(block, pairs + i + 2), side_by_side, table);
       for (int q = 0; q < kQueries; ++q) {

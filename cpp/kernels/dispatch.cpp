@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "kernels.hpp"
-#include "waterfill/types.hpp"
+#include "waterfill/core/types.hpp"
 
 #if defined(WATERFILL_X86)
 #include <cpuid.h>
@@ -14,8 +14,8 @@ namespace waterfill {
 namespace {
 
 #if defined(WATERFILL_X86)
-// A CPU may have wide registers that the operating system (or a hypervisor) does not save: XCR0
-// says whether it does.
+// Instruction sets that the CPU has and the operating system (or hypervisor) enables: XCR0 says
+// which registers are saved.
 struct Cpu {
   bool avx2 = false, avx512 = false, avx512_vbmi = false;
 
@@ -31,7 +31,7 @@ struct Cpu {
     if ((saved & kAvxState) != kAvxState || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     constexpr unsigned kAvx2 = 1u << 5;
     constexpr unsigned kAvx512 = 1u << 16 | 1u << 30 | 1u << 31;  // F, BW and VL
-    constexpr unsigned kVnni = 1u << 11;  // the first CPUs without it slow down for 512 bits
+    constexpr unsigned kVnni = 1u << 11;  // CPUs without it lower their clock for 512-bit code
     avx2 = (b & kAvx2) != 0;
     avx512 = avx2 && (saved & kAvx512State) == kAvx512State && (b & kAvx512) == kAvx512 &&
              (c & kVnni) != 0;
@@ -50,7 +50,7 @@ std::vector<const Kernels*> runnable() {
   if (cpu.avx512_vbmi) list.push_back(&avx512_vbmi_kernels());
 #endif
 #if defined(WATERFILL_ARM64)
-  list.push_back(&neon_kernels());  // a part of the architecture: nothing to ask
+  list.push_back(&neon_kernels());  // part of every 64-bit ARM
 #endif
   return list;
 }
@@ -61,13 +61,13 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
-const Kernels& find(const std::string& name, const char* origin) {
+const Kernels& find(const std::string& name, const char* argument) {
   for (const Kernels* table : runnable()) {
     if (name == table->isa) return *table;
   }
   throw InvalidArgument(
-      std::string(origin) + "='" + name +
-      "' is not an instruction set that this machine runs; available: " + join(available_isas()));
+      std::string(argument) + " is '" + name +
+      "', expected an instruction set that this machine supports: " + join(available_isas()));
 }
 
 std::atomic<const Kernels*> in_use{nullptr};
@@ -87,8 +87,9 @@ void select_isa(const std::string& name) {
 const Kernels& kernels() {
   const Kernels* table = in_use.load(std::memory_order_acquire);
   if (table != nullptr) return *table;
-  const char* wanted = std::getenv("WATERFILL_ISA");
-  table = wanted != nullptr && *wanted != '\0' ? &find(wanted, "WATERFILL_ISA") : runnable().back();
+  const char* requested = std::getenv("WATERFILL_ISA");
+  table = requested != nullptr && *requested != '\0' ? &find(requested, "WATERFILL_ISA")
+                                                     : runnable().back();
   in_use.store(table, std::memory_order_release);
   return *table;
 }

@@ -1,6 +1,8 @@
-// Which kernels this machine runs, and which are in use: the best, or the set that WATERFILL_ISA
-// names when the library is first used. Apart from kernels.hpp because files that are compiled for
-// one instruction set must not include standard headers with inline code.
+// Run-time dispatch: the instruction sets that this machine supports, and the choice of one.
+//
+// The default is the best one, or the one that WATERFILL_ISA names when the library is first used.
+// This is separate from kernels.hpp because files compiled for one instruction set must not include
+// standard headers with inline code.
 #pragma once
 
 #include <string>
@@ -8,11 +10,12 @@
 
 namespace waterfill {
 
-// Uses the named set from now on. Throws InvalidArgument for a name that is unknown or a set that
-// the machine (or its operating system) lacks; so does the first use, for WATERFILL_ISA.
+// Selects an instruction set. Throws InvalidArgument if the name is unknown or the machine (or its
+// operating system) does not support the set. The first use of the library throws likewise for
+// WATERFILL_ISA.
 void select_isa(const std::string& name);
 
-// Names of the sets that this machine runs, the best last.
+// Names of the supported sets, the best last.
 std::vector<std::string> available_isas();
 
 }  // namespace waterfill

@@ -1,9 +1,9 @@
-// The inner loops, as one table of function pointers per instruction set.
+// The kernels: inner loops as one table of function pointers per instruction set.
 //
-// Kernels see raw pointers and sizes only. scalar.cpp defines every result, and the other
-// instruction sets agree with it bit for bit: what decides about codes and candidates is integer
-// arithmetic, and floating-point loops do the same operations in the same order (a product is
-// rounded before it is added, terms are added by rising index).
+// Kernels take raw pointers and sizes. scalar.cpp defines every result, and the other instruction
+// sets agree with it bit for bit: codes and candidates depend on integer arithmetic, and
+// floating-point loops do the same operations in the same order (products are rounded before they
+// are added, terms are added by ascending index).
 #pragma once
 
 #include <cstddef>
@@ -11,26 +11,26 @@
 
 namespace waterfill {
 
-inline constexpr std::size_t kPanel = 16;          // columns of a packed matrix that go together
-inline constexpr std::size_t kParts = 16;          // sums that a row's squares go to in turn
-inline constexpr std::size_t kBlock = 32;          // vectors whose nibbles are interleaved
-inline constexpr std::size_t kCentroids = 256;     // values of a code byte
-inline constexpr int kScoreUnit = 256;             // below it lies the centroid's number
-inline constexpr std::size_t kCells = 16;          // values of its high nibble
-inline constexpr std::size_t kPairBytes = 32;      // nibbles of two groups in a block
-inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes at a time
-inline constexpr int kMaxEntry = 127;              // of a scan's tables: two add up in a byte
-inline constexpr std::size_t kPrefetchBlocks = 4;  // that a scan asks for ahead
-inline constexpr std::size_t kMostAhead = 256;     // bytes that a step of it asks for at most
-inline constexpr std::size_t kScanQueries = 4;     // queries that one pass over a block serves
+inline constexpr std::size_t kPanel = 16;       // columns per panel of a packed matrix
+inline constexpr std::size_t kParts = 16;       // partial sums of a row's squares
+inline constexpr std::size_t kBlock = 32;       // vectors per block, with interleaved nibbles
+inline constexpr std::size_t kCentroids = 256;  // values of a code byte
+inline constexpr int kScoreUnit = 256;     // scores are multiples; the centroid's number is below
+inline constexpr std::size_t kCells = 16;  // values of a high nibble
+inline constexpr std::size_t kPairBytes = 32;      // bytes of two groups in a block
+inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes per step
+inline constexpr int kMaxEntry = 127;              // of a scan's tables: the sum of two fits a byte
+inline constexpr std::size_t kPrefetchBlocks = 4;  // prefetch distance of a scan
+inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step at most
+inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
-inline constexpr std::size_t kRowLanes = 32;       // sums that a row's terms go to in turn
+inline constexpr std::size_t kRowLanes = 32;       // partial sums of a row score
 inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
 
-// Scores of a full-length row of d values: <query, row>, or |query - row|^2. A row has any
-// alignment. An int8 row opens with two floats, its middle and step, and its values are
-// middle + step * byte. The terms of k go to lane k % kRowLanes by rising k; then the lanes' upper
-// half is added to the lower one until one is left.
+// Scores of a refine row of d values: <query, row>, or |query - row|^2. Rows may have any
+// alignment. An int8 row starts with two floats, its middle and step, and its values are middle +
+// step * byte. Term k is added to lane k % kRowLanes by ascending k; then the upper half of the
+// lanes is added to the lower half until one is left.
 struct RowKernels {
   using Score = float (*)(const float* query, const void* row, std::size_t d);
   struct Kinds {
@@ -48,28 +48,30 @@ struct Kernels {
   void (*project)(const float* x, std::size_t rows, std::size_t d, const float* w,
                   std::size_t panels, float* y);
 
-  // out[k] = row[k] - mean[k]; squares[k % kParts] sums out[k]^2 and largest[k % kParts] is the
-  // largest |out[k]|, over the whole kParts of d; what is left over counts to part 0.
-  void (*centre)(const float* row, const float* mean, std::size_t d, float* out, float* squares,
-                 float* largest);
+  // out[k] = row[k] - mean[k]; squares[k % kParts] is the sum of out[k]^2 and largest[k % kParts]
+  // the largest |out[k]|. The values beyond the last multiple of kParts count to part 0.
+  void (*residual)(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+                   float* largest);
 
   // y[r * panels * kPanel + j] = scales[j] * sum_k x[r * d + k] * w[k][j], rounded to the nearest
-  // integer (even of two) and cut off at +-32767. d is even and sums fit 32 bits. w is packed by
+  // integer (ties to even) and clipped to +-32767. d is even and sums fit 32 bits. w is packed by
   // panels of columns and pairs of rows: w[((panel * d / 2 + k / 2) * kPanel + column) * 2 + k %
   // 2].
-  void (*rotate)(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-                 const float* scales, std::size_t panels, std::int16_t* y);
+  void (*rotate_int16)(const std::int16_t* x, std::size_t rows, std::size_t d,
+                       const std::int16_t* w, const float* scales, std::size_t panels,
+                       std::int16_t* y);
 
-  // The same for short numbers: x has values of 0 to 127 that stand for x - 64, w of -127 to 127,
-  // packed by fours of rows: w[((panel * d / 4 + k / 4) * kPanel + column) * 4 + k % 4]; d is a
+  // The same for int8: x has values of 0 to 127 that stand for x - 64, w of -127 to 127, packed by
+  // fours of rows: w[((panel * d / 4 + k / 4) * kPanel + column) * 4 + k % 4]; d is a
   // multiple of 4, offsets[j] = 64 * sum_k w[k][j], and a row's results are also multiplied by
   // row_scales[r] (after scales[j]).
-  void (*rotate_short)(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
-                       const std::int32_t* offsets, const float* scales, const float* row_scales,
-                       std::size_t panels, std::int16_t* y);
+  void (*rotate_int8)(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                      const std::int32_t* offsets, const float* scales, const float* row_scales,
+                      std::size_t panels, std::int16_t* y);
 
-  // codes[r * code_stride] = the c with the least floor(score / kScoreUnit), the smallest of equal
-  // ones:  score = half_norms[c] + sum_j y[r * stride + j] * book[j][c]
+  // codes[r * code_stride] = the c with the least floor(score / kScoreUnit), the smallest c of
+  // ties:
+  //  score = half_norms[c] + sum_j y[r * stride + j] * book[j][c]
   // The book holds negative centroids, packed by pairs of dimensions: book[(j / 2 * kCentroids + c)
   // * 2 + j % 2]. `width` is even (so y may be read one value past a group) and scores fit 32 bits.
   void (*nearest)(const std::int16_t* y, std::size_t rows, std::size_t stride, std::size_t width,
@@ -82,10 +84,10 @@ struct Kernels {
   // For `queries` (1 to kScanQueries) queries and `blocks` blocks:
   //   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
   //       luts[q][(2 * i + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
-  // Block b starts at planes + b * block_stride; a group of it is 16 bytes: byte j holds the
-  // nibble of vector j in its low half and that of vector j + 16 in its high half. Groups are
-  // named in pairs, a pair as often as the caller likes. `count` is a multiple of kPairStep,
-  // entries are at most kMaxEntry, and no sum exceeds 16 bits.
+  // Block b starts at planes + b * block_stride. A group has 16 bytes in it: byte j holds the
+  // nibble of vector j in its low half and that of vector j + 16 in its high half. A pair of groups
+  // may be named any number of times. `count` is a multiple of kPairStep, entries are at most
+  // kMaxEntry, and no sum exceeds 16 bits.
   void (*scan)(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
                const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
                std::size_t queries, std::uint16_t* sums);
@@ -116,7 +118,7 @@ const Kernels& neon_kernels();
 RowKernels neon_row_kernels();
 #endif
 
-// The table in use; dispatch.hpp says which that is.
+// The table in use; see dispatch.hpp.
 const Kernels& kernels();
 
 }  // namespace waterfill

@@ -1,16 +1,17 @@
-// NEON, as every 64-bit ARM has it. Products and sums are separate instructions, as in scalar.cpp;
-// -ffp-contract=off matters here too, since arm_neon.h writes them as * and +, which a compiler
-// may otherwise fuse. As in avx2.cpp, everything but the table has internal linkage and no standard
-// header with inline code is used.
+// The NEON kernels, for every 64-bit ARM.
+//
+// Products and sums are separate instructions, as in scalar.cpp. This needs -ffp-contract=off,
+// since arm_neon.h writes them as * and +, which a compiler may fuse. As in avx2.cpp, everything
+// except the table has internal linkage and no standard header with inline code is used.
 #include <arm_neon.h>
 
+#include "gram.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
 namespace {
 
-// kRows rows by one panel of 16 columns: the panel stays in the first-level cache, the sums in
-// registers.
+// kRows rows by one panel of 16 columns. The panel stays in the L1 cache, the sums in registers.
 template <std::size_t kRows>
 void project_tile(const float* x, std::size_t d, const float* columns, float* y,
                   std::size_t stride) {
@@ -45,8 +46,8 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
-void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
-            float* largest) {
+void residual(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+              float* largest) {
   constexpr std::size_t kVectors = kParts / 4;
   float32x4_t square[kVectors], most[kVectors];
   for (std::size_t v = 0; v < kVectors; ++v) square[v] = most[v] = vdupq_n_f32(0);
@@ -78,8 +79,8 @@ int16x4_t load_pair(const std::int16_t* pair) {
   return vreinterpret_s16_s32(vdup_n_s32(both));
 }
 
-// Eight sums gain pair[0] * w[0] + pair[1] * w[1]. Matrix and book hold two rows interleaved; their
-// loads (vld2q) take the rows apart, for one widening multiply-add a value.
+// Adds pair[0] * w[0] + pair[1] * w[1] to eight sums. Matrix and codebook interleave two rows;
+// their loads (vld2q) separate them, for one widening multiply-add per value.
 void add_products(int32x4_t* sum, int16x4_t pair, int16x8x2_t w) {
   sum[0] = vmlal_lane_s16(sum[0], vget_low_s16(w.val[0]), pair, 0);
   sum[1] = vmlal_high_lane_s16(sum[1], w.val[0], pair, 0);
@@ -91,16 +92,16 @@ float32x4_t scaled(int32x4_t sum, const float* scales) {
   return vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(scales));
 }
 
-// Conversion and narrowing saturate, at -32768 too, which the last step takes back.
+// Conversion and narrowing saturate at -32768, which the last step raises to -32767.
 int16x8_t to_integers(float32x4_t low, float32x4_t high) {
   const int16x4_t narrow = vqmovn_s32(vcvtnq_s32_f32(low));
   return vmaxq_s16(vqmovn_high_s32(narrow, vcvtnq_s32_f32(high)), vdupq_n_s16(-32767));
 }
 
-// kRows rows by one panel: sums stay in registers.
+// kRows rows by one panel. The sums stay in registers.
 template <std::size_t kRows>
-void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
-                 const float* scales, std::int16_t* y, std::size_t stride) {
+void rotate_int16_tile(const std::int16_t* x, std::size_t d, const std::int16_t* columns,
+                       const float* scales, std::int16_t* y, std::size_t stride) {
   constexpr std::size_t kParts = kPanel / 4;
   int32x4_t sum[kRows][kParts];
   for (std::size_t r = 0; r < kRows; ++r) {
@@ -124,8 +125,8 @@ void rotate_tile(const std::int16_t* x, std::size_t d, const std::int16_t* colum
   }
 }
 
-void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-            const float* scales, std::size_t panels, std::int16_t* y) {
+void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+                  const float* scales, std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   for (std::size_t panel = 0; panel < panels; ++panel) {
     const std::int16_t* columns = w + panel * d * kPanel;
@@ -133,9 +134,10 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
     std::int16_t* out = y + panel * kPanel;
     std::size_t r = 0;
     for (; r + 4 <= rows; r += 4) {
-      rotate_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
+      rotate_int16_tile<4>(x + r * d, d, columns, own, out + r * stride, stride);
     }
-    for (; r < rows; ++r) rotate_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
+    for (; r < rows; ++r)
+      rotate_int16_tile<1>(x + r * d, d, columns, own, out + r * stride, stride);
   }
 }
 
@@ -145,17 +147,17 @@ int8x16_t load_four(const std::uint8_t* four) {
   return vreinterpretq_s8_s32(vdupq_n_s32(all));
 }
 
-// The sums of four columns gain four products each, of 7 by 8 bits: two fit 16 bits, and neighbours
-// add up, first at that width and then into 32 bits.
+// Adds four products to each of four sums. Products have 7 by 8 bits, so the sum of two fits 16
+// bits: neighbors are added at that width first, then into 32 bits.
 int32x4_t add_fours(int32x4_t sum, int8x16_t four, int8x16_t w) {
   const int16x8_t low = vmull_s8(vget_low_s8(four), vget_low_s8(w));
   return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(four, w)));
 }
 
 template <std::size_t kRows>
-void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
-                       const std::int32_t* offsets, const float* scales, const float* row_scales,
-                       std::int16_t* y, std::size_t stride) {
+void rotate_int8_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* columns,
+                      const std::int32_t* offsets, const float* scales, const float* row_scales,
+                      std::int16_t* y, std::size_t stride) {
   constexpr std::size_t kParts = kPanel / 4;
   int32x4_t sum[kRows][kParts];
   for (std::size_t r = 0; r < kRows; ++r) {
@@ -179,9 +181,9 @@ void rotate_short_tile(const std::uint8_t* x, std::size_t d, const std::int8_t* 
   }
 }
 
-void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
-                  const std::int32_t* offsets, const float* scales, const float* row_scales,
-                  std::size_t panels, std::int16_t* y) {
+void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                 const std::int32_t* offsets, const float* scales, const float* row_scales,
+                 std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   for (std::size_t panel = 0; panel < panels; ++panel) {
     const std::int8_t* columns = w + panel * d * kPanel;
@@ -190,18 +192,18 @@ void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const 
     std::int16_t* out = y + panel * kPanel;
     std::size_t r = 0;
     for (; r + 4 <= rows; r += 4) {
-      rotate_short_tile<4>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
-                           stride);
+      rotate_int8_tile<4>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
+                          stride);
     }
     for (; r < rows; ++r) {
-      rotate_short_tile<1>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
-                           stride);
+      rotate_int8_tile<1>(x + r * d, d, columns, own, units, row_scales + r, out + r * stride,
+                          stride);
     }
   }
 }
 
-// kRows rows against 16 centroids at a time: a loaded piece of the book serves all rows. The number
-// of a centroid takes the low byte of its score, so one minimum finds both.
+// kRows rows against 16 centroids at a time, so that each load of the codebook serves all rows. The
+// number of a centroid replaces the low byte of its score, so one minimum finds both.
 template <std::size_t kRows>
 void nearest_rows(const std::int16_t* y, std::size_t stride, std::size_t width,
                   const std::int16_t* book, const std::int32_t* half_norms, std::uint8_t* codes,
@@ -269,7 +271,7 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
   }
 }
 
-// Sums of 16 vectors, in their order.
+// Sums of 16 vectors in their order.
 struct Sums {
   uint16x8_t low, high;
 
@@ -286,8 +288,8 @@ struct Sums {
   }
 };
 
-// One block for kQueries queries, whose sums all stay in registers: nibbles are loaded and taken
-// apart once for all of them. Entries of a pair's two groups add up in a byte before they are
+// One block for kQueries queries, with all sums in registers: nibbles are loaded and separated once
+// for all queries. The entries of the two groups of a pair are added as bytes before they are
 // widened.
 template <std::size_t kQueries>
 void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
@@ -345,8 +347,8 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
   }
 }
 
-// For 16 vectors: bytes that are all ones where the sum reaches the limit of its kind. The limits'
-// low and high bytes are looked up apart and interleaved.
+// For 16 vectors, a byte of ones if the sum reaches its limit. The low and high bytes of the limits
+// are looked up separately and interleaved.
 uint8x16_t reaches(const std::uint16_t* sums, const std::uint8_t* scale, uint8x16x2_t limits) {
   const uint8x16_t kind = vshrq_n_u8(vld1q_u8(scale), 4);
   const uint8x16_t low = vqtbl1q_u8(limits.val[0], kind), high = vqtbl1q_u8(limits.val[1], kind);
@@ -357,8 +359,7 @@ uint8x16_t reaches(const std::uint16_t* sums, const std::uint8_t* scale, uint8x1
   return vmovn_high_u16(vmovn_u16(pass0), pass1);
 }
 
-// Each vector keeps its own bit of eight; three rounds of adding neighbours gather 32 of them in
-// order.
+// Each vector keeps one bit of its byte; three pairwise additions gather 32 bits in order.
 void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
             const std::uint16_t* limits, std::uint32_t* masks) {
   const uint8x16x2_t parts = vld2q_u8(reinterpret_cast<const std::uint8_t*>(limits));
@@ -373,43 +374,43 @@ void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t bl
   }
 }
 
-template <std::size_t kRows>
-void gram_tile(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
-               std::size_t j, double* sums) {
-  float64x2_t sum[kRows][2];
-  for (std::size_t l = 0; l < kRows; ++l) sum[l][0] = sum[l][1] = vdupq_n_f64(0);
-  for (std::size_t r = 0; r < rows; ++r) {
-    const float64x2_t right0 = vld1q_f64(b + r * d + j), right1 = vld1q_f64(b + r * d + j + 2);
+struct GramTile {
+  template <std::size_t kRows>
+  static void add(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t i,
+                  std::size_t j, double* sums) {
+    float64x2_t sum[kRows][2];
+    for (std::size_t l = 0; l < kRows; ++l) sum[l][0] = sum[l][1] = vdupq_n_f64(0);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float64x2_t right0 = vld1q_f64(b + r * d + j), right1 = vld1q_f64(b + r * d + j + 2);
+      for (std::size_t l = 0; l < kRows; ++l) {
+        const float64x2_t left = vdupq_n_f64(a[r * d + i + l]);
+        sum[l][0] = vaddq_f64(sum[l][0], vmulq_f64(left, right0));
+        sum[l][1] = vaddq_f64(sum[l][1], vmulq_f64(left, right1));
+      }
+    }
     for (std::size_t l = 0; l < kRows; ++l) {
-      const float64x2_t left = vdupq_n_f64(a[r * d + i + l]);
-      sum[l][0] = vaddq_f64(sum[l][0], vmulq_f64(left, right0));
-      sum[l][1] = vaddq_f64(sum[l][1], vmulq_f64(left, right1));
+      double* out = sums + (i + l) * d + j;
+      vst1q_f64(out, vaddq_f64(vld1q_f64(out), sum[l][0]));
+      vst1q_f64(out + 2, vaddq_f64(vld1q_f64(out + 2), sum[l][1]));
     }
   }
-  for (std::size_t l = 0; l < kRows; ++l) {
-    double* out = sums + (i + l) * d + j;
-    vst1q_f64(out, vaddq_f64(vld1q_f64(out), sum[l][0]));
-    vst1q_f64(out + 2, vaddq_f64(vld1q_f64(out + 2), sum[l][1]));
-  }
-}
-
-void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
-          std::size_t last, double* sums) {
-  std::size_t i = first;
-  for (; i + 4 <= last && i % 4 == 0; i += 4) {
-    for (std::size_t j = i; j < d; j += 4) gram_tile<4>(a, b, rows, d, i, j, sums);
-  }
-  for (; i < last; ++i) {
-    for (std::size_t j = i / 4 * 4; j < d; j += 4) gram_tile<1>(a, b, rows, d, i, j, sums);
-  }
-}
+};
 
 }  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels table_{"neon", project, centre, rotate, rotate_short,      nearest,
-                              table,  scan,    select, gram,   neon_row_kernels()};
-  return table_;
+  static const Kernels kernels{.isa = "neon",
+                               .project = project,
+                               .residual = residual,
+                               .rotate_int16 = rotate_int16,
+                               .rotate_int8 = rotate_int8,
+                               .nearest = nearest,
+                               .table = table,
+                               .scan = scan,
+                               .select = select,
+                               .gram = gram_by<GramTile>,
+                               .rows = neon_row_kernels()};
+  return kernels;
 }
 
 }  // namespace waterfill

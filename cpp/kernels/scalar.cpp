@@ -1,4 +1,4 @@
-// The truth: every other instruction set is tested against these loops.
+// The scalar kernels: the reference that every other instruction set is tested against.
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -20,8 +20,8 @@ void project(const float* x, std::size_t rows, std::size_t d, const float* w, st
   }
 }
 
-void centre(const float* row, const float* mean, std::size_t d, float* out, float* squares,
-            float* largest) {
+void residual(const float* row, const float* mean, std::size_t d, float* out, float* squares,
+              float* largest) {
   for (std::size_t part = 0; part < kParts; ++part) squares[part] = largest[part] = 0;
   for (std::size_t k = 0; k < d; ++k) {
     const std::size_t part = k < d / kParts * kParts ? k % kParts : 0;
@@ -38,8 +38,8 @@ std::int16_t to_int16(float value) {
   return static_cast<std::int16_t>(__builtin_nearbyintf(cut));
 }
 
-void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
-            const float* scales, std::size_t panels, std::int16_t* y) {
+void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
+                  const float* scales, std::size_t panels, std::int16_t* y) {
   for (std::size_t j = 0; j < panels * kPanel; ++j) {
     const std::int16_t* column = w + (j / kPanel * (d / 2) * kPanel + j % kPanel) * 2;
     for (std::size_t r = 0; r < rows; ++r) {
@@ -52,9 +52,9 @@ void rotate(const std::int16_t* x, std::size_t rows, std::size_t d, const std::i
   }
 }
 
-void rotate_short(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
-                  const std::int32_t* offsets, const float* scales, const float* row_scales,
-                  std::size_t panels, std::int16_t* y) {
+void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const std::int8_t* w,
+                 const std::int32_t* offsets, const float* scales, const float* row_scales,
+                 std::size_t panels, std::int16_t* y) {
   for (std::size_t j = 0; j < panels * kPanel; ++j) {
     const std::int8_t* column = w + (j / kPanel * (d / 4) * kPanel + j % kPanel) * 4;
     for (std::size_t r = 0; r < rows; ++r) {
@@ -139,9 +139,18 @@ void gram(const double* a, const double* b, std::size_t rows, std::size_t d, std
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table_{"scalar", project, centre, rotate, rotate_short,        nearest,
-                              table,    scan,    select, gram,   scalar_row_kernels()};
-  return table_;
+  static const Kernels kernels{.isa = "scalar",
+                               .project = project,
+                               .residual = residual,
+                               .rotate_int16 = rotate_int16,
+                               .rotate_int8 = rotate_int8,
+                               .nearest = nearest,
+                               .table = table,
+                               .scan = scan,
+                               .select = select,
+                               .gram = gram,
+                               .rows = scalar_row_kernels()};
+  return kernels;
 }
 
 }  // namespace waterfill

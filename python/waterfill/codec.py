@@ -210,7 +210,7 @@ class Codec:
         return {m: self._core.settings[f"depth_{m}"][0] for m in ("ip", "l2")}
 
     @property
-    def scan_groups(self) -> dict[str, int]:
+    def coarse_groups(self) -> dict[str, int]:
         """Groups whose high nibbles the coarse score reads, for ``ip`` and ``l2``."""
         settings, groups = self._core.settings, self._core.groups
         return {m: settings[f"depth_{m}"][1] or groups for m in ("ip", "l2")}
@@ -221,9 +221,9 @@ class Codec:
         return self._core.cells
 
     @property
-    def reach(self) -> dict[str, float]:
-        """How unlikely a cell must be to be passed by, for ``ip`` and ``l2``: see `IndexFlat`."""
-        return dict(zip(("ip", "l2"), self._core.settings["reach"], strict=True))
+    def prune_sigma(self) -> dict[str, float]:
+        """Deviations beyond which a cell is skipped, for ``ip`` and ``l2``: see `IndexFlat`."""
+        return dict(zip(("ip", "l2"), self._core.settings["prune_sigma"], strict=True))
 
     @property
     def manifest(self) -> Manifest | None:
@@ -400,7 +400,7 @@ class Codec:
 
     def __repr__(self) -> str:
         each = ", ".join(
-            f"{name}: alpha {self.alpha[m]:g}, coarse score of {self.scan_groups[m]} groups, "
+            f"{name}: alpha {self.alpha[m]:g}, coarse score of {self.coarse_groups[m]} groups, "
             f"refine factor {self.refine_factor[m]}"
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )

@@ -54,7 +54,7 @@ def test_environment_sets_the_number_of_threads():
 def test_a_wrong_environment_is_an_error_that_names_it(setting):
     done = threads_of_a_new_process(setting)
     assert done.returncode != 0
-    assert f"WATERFILL_NUM_THREADS='{setting}' must be a number from 1 to 1024" in done.stderr
+    assert f"WATERFILL_NUM_THREADS is '{setting}', expected a number from 1 to 1024" in done.stderr
 
 
 def test_one_codec_encodes_for_several_callers(codec, base):

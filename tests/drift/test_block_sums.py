@@ -91,7 +91,7 @@ def test_arrays_that_do_not_fit_are_refused(codec, base):
     features = Features(codec)
     rows, sums = np.zeros(4, np.float32), np.zeros((4, len(features)), np.float32)
     good = np.zeros(9, np.uint32)
-    with pytest.raises(ValueError, match="blocks: no such block"):
+    with pytest.raises(ValueError, match="blocks: block 4 of 4 does not exist"):
         features.sums.add(base[:9], good + 4, rows, sums, True)
     with pytest.raises(ValueError, match="a value for each row"):
         features.sums.add(base[:9], good[:8], rows, sums, True)

@@ -1,4 +1,4 @@
-"""The example in examples/rag, run for real over pages of docs/ as they once were."""
+"""The example in examples/rag, run for real over the pages in docs/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rag"
-PAGES = Path(__file__).parents[1] / "samples" / "pages"
+DOCS = Path(__file__).parents[2] / "docs"
 PATIENCE = 120
 
 pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="an installed package has no examples")
@@ -49,7 +49,7 @@ def run(*arguments: object, given: str = "", status: int = 0) -> str:
 def made(tmp_path_factory):
     """What `index` wrote and said."""
     out = tmp_path_factory.mktemp("rag") / "docs.rag"
-    return out, run("index", PAGES, "--out", out)
+    return out, run("index", DOCS, "--out", out)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_named_line_has_the_sentence(made):
     folder, _ = made
     sentence, place = run("ask", folder, "--most", 1, next(iter(KNOWN))).splitlines()
     file, line = place.split()[0].split(":")
-    assert (PAGES / file).read_text(encoding="utf-8").splitlines()[int(line) - 1] in sentence
+    assert (DOCS / file).read_text(encoding="utf-8").splitlines()[int(line) - 1] in sentence
 
 
 def test_nothing_relevant_is_said_to_be_so(made):

@@ -18,7 +18,7 @@ NLIST = 24
 
 def exhaustive(index: wf.IndexFlat | wf.IndexIVF) -> wf.IndexFlat | wf.IndexIVF:
     """Every vector that is looked at becomes a candidate."""
-    index.refine_factor, index.reach = 10**6, float("inf")
+    index.refine_factor, index.prune_sigma = 10**6, float("inf")
     return index
 
 
@@ -288,8 +288,12 @@ def test_a_quantizer_with_other_centroids_is_refused(ivf_codec):
 @pytest.mark.parametrize(
     ("number", "add_id", "message"),
     [
-        (2**63 - 5, 10, r"add_id=10 makes id 9223372036854775803 of otherIndex one beyond int64"),
-        (7, -8, r"add_id=-8 makes id 7 of otherIndex -1, which stands for a missing result"),
+        (2**63 - 5, 10, r"add_id 10 takes id 9223372036854775803 of the other index beyond int64"),
+        (
+            7,
+            -8,
+            r"add_id -8 takes id 7 of the other index to -1, which stands for a missing result",
+        ),
     ],
 )
 def test_a_merge_makes_no_ids_that_cannot_be(ivf_codec, clustered, number, add_id, message):
@@ -325,10 +329,10 @@ def test_candidates_left_out_are_not_missed(base, queries, metric):
     index = wf.IndexIVF(plan, 16, metric=metric)
     index.train(base)
     index.add(base)
-    index.nprobe, index.reach, index.refine_factor = 16, float("inf"), 60
+    index.nprobe, index.prune_sigma, index.refine_factor = 16, float("inf"), 60
     flat = wf.IndexFlat(index.codec, metric)  # which scores all candidates in full
     flat.add(base)
-    flat.reach, flat.refine_factor = float("inf"), 60
+    flat.prune_sigma, flat.refine_factor = float("inf"), 60
     found, expected = index.search(queries, 10)[1], flat.search(queries, 10)[1]
     shared = sum(len(set(a) & set(b)) for a, b in zip(found, expected, strict=True))
     assert shared >= 0.99 * found.size

@@ -154,8 +154,16 @@ def test_what_is_refused(codecs, clustered, tmp_path):
         (lambda: wf.IndexFlat(codec, refine="fp8"), ValueError, "refine='fp8' must be"),
         (lambda: wf.IndexFlat(codec, refine=3), ValueError, "refine=3 must be"),
         (lambda: wf.IndexFlat(codec, refine=rows[:, :5]), ValueError, "refine has 5 dimensions"),
-        (lambda: wf.IndexFlat(codec, refine=rows.T), ValueError, "refine must be rows"),
-        (lambda: wf.IndexFlat(codec, refine=rows[0]), ValueError, "refine must be rows"),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows.T),
+            ValueError,
+            "refine must be a matrix with contiguous rows",
+        ),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows[0]),
+            ValueError,
+            "refine must be a matrix with contiguous rows",
+        ),
         (lambda: wf.IndexFlat(codec, refine=rows.astype(int)), TypeError, "refine must be float"),
         (lambda: wf.IndexFlat(codec, refine=rows, k_factor=0.5), ValueError, "k_factor=0.5"),
         (lambda: wf.IndexFlat(codec, k_factor=np.inf), ValueError, "k_factor=inf must be finite"),
@@ -170,10 +178,10 @@ def test_what_is_refused(codecs, clustered, tmp_path):
             call()
     own = wf.IndexFlat(codec, refine=rows)
     own.add(rows)
-    with pytest.raises(ValueError, match="removal would number vectors anew"):
+    with pytest.raises(ValueError, match="removal would renumber the vectors"):
         own.remove_ids([1])
     kept = wf.IndexFlat(codec, refine="int8")
     with pytest.raises(ValueError, match="refine='int8' needs the vectors"):
         kept.add_sa_codes(kept.sa_encode(rows))
-    with pytest.raises(ValueError, match="other rows to refine with"):
+    with pytest.raises(ValueError, match="refine rows of another kind"):
         kept.merge_from(own)

@@ -56,7 +56,7 @@ def test_every_isa_scans_as_the_scalar_one(codecs, seed, which, n, queries, metr
     index = wf.IndexFlat(codec, metric)
     index.add(x[:n])
     index.refine_factor = 1
-    index.scan_groups = data.draw(st.integers(1, len(codec.plan.groups)))
+    index.coarse_groups = data.draw(st.integers(1, len(codec.plan.groups)))
     results = set()
     for isa in _core.available_isas():
         _core.select_isa(isa)
@@ -95,7 +95,7 @@ def test_one_wide_dimension_does_not_blur_the_others(lead, metric):
         wf.Codec.train(x, wf.Plan.classic(wf.analyze(x), 1, 1, by="dimensions")), metric
     )
     index.add(x)
-    index.scan_groups = 32
+    index.coarse_groups = 32
     index.refine_factor = 10
     # The coarse score of L2 knows distances as the side bytes round them, a percent of the widest.
     least = 0.92 if metric == "l2" and lead == 30 else 0.97
@@ -107,7 +107,7 @@ def test_the_codecs_depth_finds_nearly_all(codec, base, queries, metric):
     index = wf.IndexFlat(codec, metric)
     index.add(base)
     assert index.refine_factor == codec.refine_factor[metric]
-    assert index.scan_groups == codec.scan_groups[metric]
+    assert index.coarse_groups == codec.coarse_groups[metric]
     assert recall(index.search(queries, 10)[1], full_score_alone(index, queries, 10)) >= 0.99
 
 
@@ -118,7 +118,7 @@ def test_fewer_planes_find_less_with_as_many_candidates(codec, base, queries):
     full = full_score_alone(index, queries, 10)
     found = []
     for groups in (2, 12, 24, 48):
-        index.scan_groups = groups
+        index.coarse_groups = groups
         found.append(recall(index.search(queries, 10)[1], full))
     assert found == sorted(found)
     assert found[0] < 0.8
@@ -133,24 +133,24 @@ def test_planes_of_many_bytes_are_not_all_scanned():
     codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=96))
     index = wf.IndexFlat(codec)
     index.add(x)
-    assert index.scan_groups < 96
+    assert index.coarse_groups < 96
     assert recall(index.search(q, 10)[1], full_score_alone(index, q, 10)) >= 0.99
 
 
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (0, ValueError, "scan_groups=0 must be at least 1"),
-        (8, ValueError, "scan_groups=8 must be at most the 7 groups"),
-        (2.0, TypeError, "scan_groups must be an int"),
+        (0, ValueError, "coarse_groups=0 must be at least 1"),
+        (8, ValueError, "coarse_groups=8 must be at most the 7 groups"),
+        (2.0, TypeError, "coarse_groups must be an int"),
     ],
 )
-def test_impossible_scan_groups_are_refused(small_codec, value, error, message):
+def test_invalid_coarse_groups_are_refused(small_codec, value, error, message):
     index = wf.IndexFlat(small_codec)
-    before = index.scan_groups
+    before = index.coarse_groups
     with pytest.raises(error, match=message):
-        index.scan_groups = value
-    assert index.scan_groups == before
+        index.coarse_groups = value
+    assert index.coarse_groups == before
 
 
 def test_removal_keeps_the_range_of_cell_lengths(clustered):

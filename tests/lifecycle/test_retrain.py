@@ -58,12 +58,12 @@ def test_from_vectors_it_is_what_building_anew_gives(kind, metric, drifted, stor
 def test_kept_rows_are_encoded(kind, refine, metric, drifted, stored, fresh, queries):
     index = filled(kind, drifted, stored, metric, refine=refine)
     made = wf.retrain(index, fresh)
-    rows = index._core.exact(0, len(stored))
+    rows = index._core.refine_rows(0, len(stored))
     anew = filled(kind, fresh, rows, metric, refine=refine)
     assert made.refine == refine
     same(made, anew, queries)
     again = 5e-4 if metric == "cosine" else 2e-6  # rounded rows get the norm 1 once more
-    np.testing.assert_allclose(made._core.exact(0, len(stored)), rows, rtol=0, atol=again)
+    np.testing.assert_allclose(made._core.refine_rows(0, len(stored)), rows, rtol=0, atol=again)
     assert made.manifest.measured["retrained_from"] == f"kept {refine} rows"
     assert "relative_error_twice" not in made.manifest.measured
 
@@ -89,15 +89,15 @@ def test_ids_order_and_settings_stay(kind, drifted, stored, fresh):
     index = filled(kind, drifted, stored[:0], "l2", refine="float16", k_factor=3.0)
     index.add_with_ids(stored, 7 * np.arange(len(stored)) + 5)
     index.remove_ids([5, 12, 705])
-    index.reach, index.refine_factor, index.scan_groups = 2.5, 17, 9
+    index.prune_sigma, index.refine_factor, index.coarse_groups = 2.5, 17, 9
     if kind == "ivf":
         index.nprobe = 7
     made = wf.retrain(index, fresh)
     np.testing.assert_array_equal(made.ids(), index.ids())
     np.testing.assert_array_equal(
-        made._core.exact(0, made.ntotal), index._core.exact(0, index.ntotal)
+        made._core.refine_rows(0, made.ntotal), index._core.refine_rows(0, index.ntotal)
     )
-    for name in ("reach", "refine_factor", "scan_groups", "k_factor", "nprobe", "nlist"):
+    for name in ("prune_sigma", "refine_factor", "coarse_groups", "k_factor", "nprobe", "nlist"):
         assert getattr(made, name, None) == getattr(index, name, None)
 
 

@@ -60,7 +60,7 @@ def new_pair(kind: str, metric: str):
 
 def exhaustive(index):
     index.refine_factor = 10**6
-    index.reach = float("inf")
+    index.prune_sigma = float("inf")
     return index
 
 

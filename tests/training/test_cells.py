@@ -103,33 +103,33 @@ def test_cells_find_more_at_the_same_bytes(patchy, metric):
 @pytest.mark.parametrize("metric", ["ip", "l2"])
 def test_a_short_reach_loses_next_to_nothing(base, queries, celled, metric):
     index = index_of(celled, base, metric)
-    assert np.isfinite(index.reach)
+    assert np.isfinite(index.prune_sigma)
     found = index.search(queries, 10)[1]
-    index.reach = float("inf")
+    index.prune_sigma = float("inf")
     assert overlap(found, index.search(queries, 10)[1]) > 0.985
-    index.reach = 0.0
+    index.prune_sigma = 0.0
     assert 0.5 < overlap(found, index.search(queries, 10)[1]) <= 1
 
 
 def test_reach_grows_with_the_index(base, celled):
     index = wf.IndexFlat(celled)
-    measured, rows = celled.reach["ip"], celled._core.reach_rows
+    measured, rows = celled.prune_sigma["ip"], celled._core.prune_sigma_rows
     assert 4000 < rows < 4800
     index.add(base[:1000])
-    assert index.reach == measured  # among fewer it is enough, too
+    assert index.prune_sigma == measured  # among fewer it is enough, too
     for _ in range(4):
         index.add(base)
     beyond = np.log(index.ntotal / rows)
-    assert index.reach == pytest.approx(np.sqrt(measured**2 + 1.5 * beyond))
-    assert wf.Codec.from_bytes(celled.to_bytes())._core.reach_rows == rows
-    index.reach = 2.25
-    assert index.reach == 2.25
+    assert index.prune_sigma == pytest.approx(np.sqrt(measured**2 + 1.5 * beyond))
+    assert wf.Codec.from_bytes(celled.to_bytes())._core.prune_sigma_rows == rows
+    index.prune_sigma = 2.25
+    assert index.prune_sigma == 2.25
 
 
-@pytest.mark.parametrize("reach", [0.5, 3.0, float("inf")])
-def test_reach_and_threads_do_not_depend_on_each_other(base, queries, celled, reach):
+@pytest.mark.parametrize("prune_sigma", [0.5, 3.0, float("inf")])
+def test_prune_sigma_and_threads_do_not_depend_on_each_other(base, queries, celled, prune_sigma):
     index = index_of(celled, np.tile(base, (3, 1)))
-    index.reach = reach
+    index.prune_sigma = prune_sigma
     expected = index.search(queries[:9], 10)
     for threads in (1, 3, 16):
         wf.set_num_threads(threads)
@@ -279,8 +279,8 @@ def test_classic_plans_have_no_cells(patchy):
 def test_reach_must_be_a_number_from_0(patchy):
     index = wf.IndexFlat(train(patchy))
     for value, error in ((-1, ValueError), (float("nan"), ValueError), ("far", TypeError)):
-        with pytest.raises(error, match="reach"):
-            index.reach = value
+        with pytest.raises(error, match="prune_sigma"):
+            index.prune_sigma = value
 
 
 def test_report_is_near_what_can_be(base, queries, celled):

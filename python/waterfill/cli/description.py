@@ -50,7 +50,7 @@ def describe_codec(codec: wf.Codec) -> dict[str, Any]:
         "code_size": codec.code_size,
         "cells": codec.cells,
         "alpha": codec.alpha,
-        "scan_groups": codec.scan_groups,
+        "coarse_groups": codec.coarse_groups,
         "refine_factor": codec.refine_factor,
         "plan": {
             "maker": plan.maker,

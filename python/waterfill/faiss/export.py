@@ -110,7 +110,9 @@ class Source:
         step = max(1, _BLOCK_BYTES // (4 * self.d))
         for first in range(0, self.n, step):
             with np.errstate(over="ignore"):
-                block = self._core.exact(first, min(step, self.n - first)).astype(self.row_type)
+                block = self._core.refine_rows(first, min(step, self.n - first)).astype(
+                    self.row_type
+                )
             if not np.isfinite(block).all():
                 raise ValueError(
                     "index: its int8 rows have values beyond 65504, which float16 does not hold; "

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Stored = tuple[_core.Index, bool, int, float, bytes]
 """The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
 
-_REACH_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
+_SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
 _MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 _LARGEST = np.finfo(np.float32).max
 
@@ -64,36 +64,36 @@ class Index(Collection):
         return self._chosen[name]
 
     @property
-    def reach(self) -> float:
-        """Deviations of a product that decide whether a cell is passed by.
+    def prune_sigma(self) -> float:
+        """Standard deviations of a product beyond which a cell is skipped.
 
         What training chose holds for as many vectors as it saw. The best of more are farther out in
         the tail of a normal distribution: its square rises with the logarithm of their ratio.
         """
-        if "reach" in self._given:
-            return float(self._given["reach"])
-        reach, rows = float(self._setting("reach")), self._trained().codec.reach_rows
+        if "prune_sigma" in self._given:
+            return float(self._given["prune_sigma"])
+        sigma, rows = float(self._setting("prune_sigma")), self._trained().codec.prune_sigma_rows
         beyond = max(0.0, math.log(max(self.ntotal, 1) / rows)) if rows else 0.0
-        return math.sqrt(reach * reach + _REACH_GROWTH * beyond)
+        return math.sqrt(sigma * sigma + _SIGMA_GROWTH * beyond)
 
-    @reach.setter
-    def reach(self, value: float) -> None:
-        self._given["reach"] = as_number("reach", value, 0)
+    @prune_sigma.setter
+    def prune_sigma(self, value: float) -> None:
+        self._given["prune_sigma"] = as_number("prune_sigma", value, 0)
 
     @property
-    def scan_groups(self) -> int:
+    def coarse_groups(self) -> int:
         """Groups whose high nibbles the coarse score reads."""
-        return int(self._setting("scan_groups"))
+        return int(self._setting("coarse_groups"))
 
-    @scan_groups.setter
-    def scan_groups(self, value: int) -> None:
-        number = as_positive_int("scan_groups", value)
+    @coarse_groups.setter
+    def coarse_groups(self, value: int) -> None:
+        number = as_positive_int("coarse_groups", value)
         groups = self._trained().codec.groups
         if number > groups:
             raise ValueError(
-                f"scan_groups={number} must be at most the {groups} groups of the codec"
+                f"coarse_groups={number} must be at most the {groups} groups of the codec"
             )
-        self._given["scan_groups"] = number
+        self._given["coarse_groups"] = number
 
     @property
     def refine_factor(self) -> int:
@@ -175,7 +175,7 @@ class Index(Collection):
         distances = output("D", D, (given.n, k), np.float32)
         labels = output("I", I, (given.n, k), np.int64)
         exact = 0
-        if core.exact_kind is not None:
+        if core.refine_row_kind is not None:
             factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
         candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
@@ -187,8 +187,8 @@ class Index(Collection):
                 queries,
                 k,
                 candidates,
-                self.scan_groups,
-                self.reach,
+                self.coarse_groups,
+                self.prune_sigma,
                 self._probes(queries, chosen),
                 selector,
                 exact,
@@ -302,7 +302,7 @@ class Index(Collection):
         """Make an index of what a file or a byte string held."""
         core, _, _, k_factor, _ = stored
         index = cls.__new__(cls)
-        kept = core.exact_kind
+        kept = core.refine_row_kind
         if kept is not None:
             refine = kept.name
         source = Codec(core.codec)

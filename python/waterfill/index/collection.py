@@ -96,15 +96,7 @@ class Collection(Trainable):
         came = admit(given, as_policy(policy), halves=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
         with self._writing:
-            codes = self._encode(rows)
-            try:
-                if isinstance(self._refine, str):
-                    for first, block in rows.blocks():
-                        core.append_exact(self._prepare(block), first)
-                core.append(codes, own)
-            except BaseException:
-                core.drop_exact()
-                raise
+            core.append(self._encode(rows), own, self._refine_rows(rows))
             self._quarantine._take(call, came, ids)
 
     @property
@@ -115,6 +107,15 @@ class Collection(Trainable):
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None
         return self._codec._encode(rows, self._prepare)
+
+    def _refine_rows(self, rows: Rows) -> _core.RefineRows | None:
+        kind = self._trained().refine_row_kind
+        if kind is None or not isinstance(self._refine, str):
+            return None
+        kept = _core.RefineRows(kind, self.d)
+        for first, block in rows.blocks():
+            kept.append(self._prepare(block), first)
+        return kept
 
     def _prepare(self, block: FloatRows) -> FloatRows:
         return _core.normalize_rows(block) if self._metric == "cosine" else block

@@ -40,14 +40,14 @@ class IndexFlat(Index):
     refine_factor : int
         The codec's choice at first; may be set, at least 1. More is slower and nearer to an
         exhaustive full score.
-    scan_groups : int
+    coarse_groups : int
         Groups that the coarse stage reads, those that contribute most first: the codec's choice at
         first; may be set, from 1 to the number of groups (code bytes).
-    reach : float
-        With cells: a search opens with the cells nearest to the query and passes by those whose
-        vectors would score less than what these gave even if their products with the query were so
-        many standard deviations above zero. The codec's choice at first; may be set, at least 0;
-        ``float("inf")`` scans every cell.
+    prune_sigma : float
+        With cells: a search scans the cells nearest to the query first, and skips a cell if its
+        vectors would score less than the results so far even with products with the query that
+        are `prune_sigma` standard deviations above zero. The codec's choice at first; may be set,
+        at least 0; ``float("inf")`` scans every cell.
     k_factor : float
         May be set, at least 1.
 

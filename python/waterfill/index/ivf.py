@@ -51,9 +51,9 @@ class IndexIVF(Index):
         Lists that each query looks at: a 32nd of all at first (FAISS's default is 1). A search
         restricted to ids does not count lists without any of these, and where they are few looks
         at more lists, so that no fewer neighbours are found than without.
-    refine_factor, scan_groups, reach, k_factor
-        As for `IndexFlat`. `reach` passes by lists among the `nprobe` that cannot matter. There are
-        50 candidates at least, and those that the best of them show to be hopeless are left out.
+    refine_factor, coarse_groups, prune_sigma, k_factor
+        As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
+        There are at least 50 candidates; those that cannot be among the best are dropped.
 
     Raises
     ------

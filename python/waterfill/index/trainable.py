@@ -56,10 +56,10 @@ class Trainable:
 
     def _attach(self, core: _core.Index, codec: Codec) -> None:
         if isinstance(self._refine, str):
-            if core.exact_kind is None:
-                core.keep_exact(_ROW_KINDS[self._refine])
+            if core.refine_row_kind is None:
+                core.keep_refine_rows(_ROW_KINDS[self._refine])
         elif self._refine is not None:
-            core.borrow_exact(self._refine)
+            core.borrow_refine_rows(self._refine)
         if self._keeps_ids:
             core.keep_ids()
         self._core, self._codec = core, codec

@@ -33,7 +33,7 @@ def true_ids(
         check_order(old, rows)
         return _named(old, _nearest(rows, queries, old, k)), "vectors that were given"
     for index, name in ((old, "old"), (new, "new")):
-        kind = index._trained().exact_kind
+        kind = index._trained().refine_row_kind
         if kind is not None and kind.name != INT8:
             stored = Stored(index)
             found = _nearest(Rows(stored, stored.name), queries, index, k)

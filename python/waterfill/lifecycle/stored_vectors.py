@@ -25,14 +25,14 @@ class Stored:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._core = index._trained()
-        self.kept = self._core.exact_kind is not None
+        self.kept = self._core.refine_row_kind is not None
         self.name = what_is_kept(index) or DECODED
         self.shape = (self._core.size, index.d)
         self.dtype = np.dtype(np.float32)
 
     def read(self, first: int, n: int) -> FloatRows:
         """Return rows at full length, or else decoded."""
-        return self._core.exact(first, n) if self.kept else decoded(self._index, first, n)
+        return self._core.refine_rows(first, n) if self.kept else decoded(self._index, first, n)
 
     def take(self, rows: NDArray[np.int64]) -> FloatRows:
         """Return the rows with these ascending numbers."""
@@ -42,7 +42,7 @@ class Stored:
 
 def what_is_kept(index: Index) -> str | None:
     """Return in words which rows an index has to refine with; None without any."""
-    kind = index._trained().exact_kind
+    kind = index._trained().refine_row_kind
     if kind is None:
         return None
     if isinstance(index.refine, str):

@@ -1,0 +1,89 @@
+// The linear transform from vectors to the coordinates that are quantized.
+//
+//   stored:  u = (x - center) / rho, rho = |x - center|;   y_i = weight_i * <basis_i, u>
+//   query:   q'_i = <basis_i, q> / weight_i,               so <q', y> = <q, u> on the basis
+//
+// Products are computed by our own kernels instead of BLAS: the summation order of BLAS depends on
+// the number of rows and threads, and neither a code nor a score may depend on the other rows of a
+// batch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "waterfill/codec/fixed_point.hpp"
+#include "waterfill/codec/log_scale.hpp"
+#include "waterfill/core/aligned_vector.hpp"
+#include "waterfill/core/types.hpp"
+
+namespace waterfill {
+
+// A d * p matrix packed in panels of columns, as the projection kernel reads it.
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  // entry(k, j) returns the value of row k, column j.
+  template <class Entry>
+  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
+      : rows_(rows),
+        panels_((columns + kColumns - 1) / kColumns),
+        data_(panels_ * rows * kColumns, 0.0f) {
+    for (std::size_t j = 0; j < columns; ++j) {
+      float* panel = data_.data() + (j / kColumns) * rows * kColumns + j % kColumns;
+      for (std::size_t k = 0; k < rows; ++k) panel[k * kColumns] = entry(k, j);
+    }
+  }
+
+  std::size_t stride() const;  // values of an output row: columns, padded to whole panels
+  // y = x * matrix, for n rows of `rows` values; y has n * stride() values.
+  void multiply(const float* x, std::size_t n, float* y) const;
+
+ private:
+  static constexpr std::size_t kColumns = 16;  // of a panel
+  std::size_t rows_ = 0, panels_ = 0;
+  Aligned<float> data_;
+};
+
+// The points that rows are measured from: one for all rows, or the centroid of each row's cell.
+struct CodingCenters {
+  const float* points;
+  const std::uint16_t* cells = nullptr;
+
+  const float* of(std::size_t i, std::size_t d) const {
+    return cells != nullptr ? points + cells[i] * d : points;
+  }
+};
+
+class Transform {
+ public:
+  // basis: p orthonormal rows of d values; weights: p positive values.
+  Transform(std::vector<float> mean, std::vector<float> basis, std::vector<float> weights);
+
+  std::size_t d() const { return mean_.size(); }
+  std::size_t p() const { return weights_.size(); }
+  std::size_t stride() const { return to_codes_.stride(); }
+  const std::vector<float>& mean() const { return mean_; }
+  const std::vector<float>& basis() const { return basis_; }
+  const std::vector<float>& weights() const { return weights_; }
+
+  // y: n * stride() values; rho: n values. A row equal to its center gives rho 0 and y 0.
+  void directions(const Rows& x, const CodingCenters& centers, float* y, float* rho) const;
+  // The same in fixed point, for codes: y = scales * basis * u, n * stride() values. use_int8:
+  // whether to take the int8 matrix. lengths: if not null, rho is rounded to this scale before the
+  // division.
+  void fixed_directions(const Rows& x, const CodingCenters& centers, bool use_int8,
+                        const float* scales, const LogScale* lengths, std::int16_t* y,
+                        float* rho) const;
+  // projected: n * stride() values.
+  void queries(const Rows& q, float* projected) const;
+  // out = basis^T (y / weights): n rows of d values from n rows of p.
+  void directions_from_codes(const float* y, std::size_t n, float* out) const;
+
+ private:
+  std::vector<float> mean_, basis_, weights_;
+  PackedMatrix to_codes_, to_queries_, from_codes_;
+  Int16Matrix int16_basis_;
+  Int8Matrix int8_basis_;
+};
+
+}  // namespace waterfill

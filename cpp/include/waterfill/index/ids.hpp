@@ -1,0 +1,65 @@
+// The ids of vectors, by label.
+//
+// Ids equal the labels until a caller passes other ids or asks to keep them. From then on each
+// vector has an explicit id of eight bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace waterfill {
+
+using Bits = std::vector<std::uint64_t>;  // bit i % 64 of word i / 64
+
+inline constexpr std::size_t kBitsPerWord = 64;
+
+inline std::size_t words_for(std::size_t bits) {
+  return (bits + kBitsPerWord - 1) / kBitsPerWord;
+}
+inline bool test_bit(const Bits& bits, std::size_t i) {
+  return (bits[i / kBitsPerWord] >> i % kBitsPerWord & 1) != 0;
+}
+inline void set_bit(Bits& bits, std::size_t i) {
+  bits[i / kBitsPerWord] |= std::uint64_t{1} << i % kBitsPerWord;
+}
+
+class Ids {
+ public:
+  bool is_explicit() const { return explicit_; }
+  std::size_t size() const { return size_; }
+  std::size_t bytes() const { return values_.capacity() * sizeof(std::int64_t); }
+  const std::int64_t* data() const { return values_.data(); }  // of explicit ids
+  std::int64_t operator[](std::size_t label) const {
+    return explicit_ ? values_[label] : static_cast<std::int64_t>(label);
+  }
+
+  // Makes ids explicit: vectors without an id keep their label as id.
+  void keep();
+  // ids: n of them, or null for the next labels. Appends all of them or throws and appends none.
+  void append(std::size_t n, const std::int64_t* ids);
+  // Removes the labels whose bit is set. Explicit ids stay with their vectors.
+  void remove(const Bits& drop);
+  // Keeps the first n. Ids become implicit again unless `is_explicit`.
+  void truncate(std::size_t n, bool is_explicit);
+  void clear() { truncate(0, false); }
+
+  // Finds labels by id. Ids may repeat.
+  class Lookup {
+   public:
+    explicit Lookup(const Ids& ids);
+    // The last label with this id, or -1.
+    std::int64_t last(std::int64_t id) const;
+
+   private:
+    const Ids& ids_;
+    std::vector<std::uint32_t> order_;  // labels by id; empty if ids ascend with labels
+  };
+
+ private:
+  bool explicit_ = false;
+  std::size_t size_ = 0;
+  std::vector<std::int64_t> values_;  // of explicit ids
+};
+
+}  // namespace waterfill

@@ -1,0 +1,33 @@
+#include "waterfill/codec/log_scale.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace waterfill {
+
+LogScale::LogScale(double low, double step) : low_(low), step_(step) {
+  values_[0] = 0;
+  for (int code = 1; code < 256; ++code) {
+    values_[static_cast<std::size_t>(code)] = static_cast<float>(std::exp(low + (code - 1) * step));
+  }
+}
+
+LogScale LogScale::covering(double smallest, double largest, double margin) {
+  if (!(largest > 0)) return LogScale();
+  smallest = std::clamp(smallest, largest * 1e-6, largest);
+  const double low = std::log(smallest / margin), high = std::log(largest * margin);
+  return LogScale(low, (high - low) / 254);
+}
+
+std::uint8_t LogScale::encode(double value) const {
+  if (!(value > 0)) return 0;
+  const double code = 1 + std::round((std::log(value) - low_) / step_);
+  return static_cast<std::uint8_t>(std::clamp(code, 1.0, 255.0));
+}
+
+float LogScale::rounded(float value) const {
+  const std::uint8_t code = encode(value);
+  return code > 1 && code < 255 ? values_[code] : value;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,167 @@
+#include "waterfill/file/byte_io.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "waterfill/core/types.hpp"
+
+namespace waterfill {
+namespace {
+
+[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
+  throw FileError(errno, what, path);
+}
+
+std::array<std::array<std::uint32_t, 256>, 8> make_crc_tables() {
+  constexpr std::uint32_t kCastagnoli = 0x82f63b78u;
+  std::array<std::array<std::uint32_t, 256>, 8> tables{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
+    std::uint32_t crc = i;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoli : 0);
+    tables[0][i] = crc;
+  }
+  for (std::size_t t = 1; t < 8; ++t) {
+    for (std::size_t i = 0; i < 256; ++i) {
+      tables[t][i] = (tables[t - 1][i] >> 8) ^ tables[0][tables[t - 1][i] & 255];
+    }
+  }
+  return tables;
+}
+
+class FileSource : public Source {
+ public:
+  explicit FileSource(const std::string& path) : path_(path) {
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd_ < 0) fail_io("cannot open", path);
+    struct stat status{};
+    if (::fstat(fd_, &status) != 0 || S_ISDIR(status.st_mode)) {
+      if (S_ISDIR(status.st_mode)) errno = EISDIR;
+      ::close(fd_);
+      fail_io("cannot read", path);
+    }
+    size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+  FileSource(const FileSource&) = delete;
+  FileSource& operator=(const FileSource&) = delete;
+  ~FileSource() override { ::close(fd_); }
+
+  std::uint64_t size() const override { return size_; }
+
+  void read(std::uint64_t offset, void* out, std::size_t size) const override {
+    char* next = static_cast<char*>(out);
+    while (size > 0) {
+      const ssize_t done = ::pread(fd_, next, size, static_cast<off_t>(offset));
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) fail_io("cannot read", path_);
+      if (done == 0) throw FormatError("the file ends early, at byte " + std::to_string(offset));
+      next += done;
+      offset += static_cast<std::uint64_t>(done);
+      size -= static_cast<std::size_t>(done);
+    }
+  }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+class MemorySource : public Source {
+ public:
+  MemorySource(const void* data, std::size_t size)
+      : data_(static_cast<const char*>(data)), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  void read(std::uint64_t offset, void* out, std::size_t size) const override {
+    if (offset > size_ || size > size_ - offset) throw FormatError("the data end early");
+    if (size > 0) std::memcpy(out, data_ + offset, size);
+  }
+
+ private:
+  const char* data_;
+  std::size_t size_;
+};
+
+}  // namespace
+
+std::uint32_t crc32c(const void* data, std::size_t size, std::uint32_t crc) {
+  static const auto tables = make_crc_tables();
+  const auto* bytes = static_cast<const std::uint8_t*>(data);
+  crc = ~crc;
+  for (; size >= 8; size -= 8, bytes += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, bytes, sizeof word);
+    word ^= crc;
+    crc = 0;
+    for (std::size_t i = 0; i < 8; ++i) crc ^= tables[7 - i][(word >> (8 * i)) & 255];
+  }
+  for (; size > 0; --size, ++bytes) crc = (crc >> 8) ^ tables[0][(crc ^ *bytes) & 255];
+  return ~crc;
+}
+
+std::unique_ptr<Source> open_file(const std::string& path) {
+  return std::make_unique<FileSource>(path);
+}
+
+std::unique_ptr<Source> over_bytes(const void* data, std::size_t size) {
+  return std::make_unique<MemorySource>(data, size);
+}
+
+void StringSink::write(const void* data, std::size_t size) {
+  bytes.append(static_cast<const char*>(data), size);
+}
+
+void StringSink::patch(std::uint64_t offset, const void* data, std::size_t size) {
+  std::memcpy(bytes.data() + offset, data, size);
+}
+
+FileSink::FileSink(std::string path) : path_(std::move(path)) {
+  static std::atomic<unsigned> counter{0};
+  temporary_ = path_ + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd_ < 0) fail_io("cannot create", temporary_);
+}
+
+FileSink::~FileSink() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void FileSink::write(const void* data, std::size_t size) {
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t done = ::write(fd_, next, size);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail_io("cannot write", temporary_);
+    next += done;
+    size -= static_cast<std::size_t>(done);
+  }
+}
+
+void FileSink::patch(std::uint64_t offset, const void* data, std::size_t size) {
+  if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0) fail_io("cannot seek", temporary_);
+  write(data, size);
+}
+
+// The rename follows once the bytes are on disk; then the folder is synced.
+void FileSink::commit() {
+  if (::fsync(fd_) != 0) fail_io("cannot sync", temporary_);
+  if (::close(std::exchange(fd_, -1)) != 0) fail_io("cannot close", temporary_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
+  temporary_.clear();
+  const std::size_t slash = path_.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    ::fsync(fd);
+    ::close(fd);
+  }
+}
+
+}  // namespace waterfill

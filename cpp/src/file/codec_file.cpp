@@ -1,0 +1,206 @@
+#include "waterfill/file/codec_file.hpp"
+
+#include <cmath>
+
+#include "file/sections.hpp"
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::uint32_t kMaxDims = 1u << 20;
+
+struct DepthRecord {
+  std::uint32_t refine_factor, coarse_groups;
+};
+
+struct ParamsRecord {
+  std::uint32_t d, p, groups, normalize, alpha_ip, alpha_l2;
+  DepthRecord depth_ip, depth_l2;
+  double scale_low, scale_step, cell_low, cell_step, constant_norm, pq_multiplier;
+};
+static_assert(sizeof(ParamsRecord) == 88);
+
+struct CellsRecord {
+  std::uint32_t cells, prune_sigma_rows;
+  double offset_middle, offset_norm_range, offset_centroid_range, prune_sigma_ip, prune_sigma_l2;
+};
+static_assert(sizeof(CellsRecord) == 48);
+
+struct ShapeRecord {
+  std::uint32_t width, kind;
+};
+
+}  // namespace
+
+void append_codec(const Codec& codec, bool with_manifest, std::vector<Section>& sections) {
+  const CodecParams& p = codec.params();
+  sections.push_back(
+      record("PARAMS", ParamsRecord{static_cast<std::uint32_t>(codec.d()),
+                                    static_cast<std::uint32_t>(codec.transform().p()),
+                                    static_cast<std::uint32_t>(codec.groups()),
+                                    p.normalize ? 1u : 0u,
+                                    p.alpha_ip.quarters,
+                                    p.alpha_l2.quarters,
+                                    {p.depth_ip.refine_factor, p.depth_ip.coarse_groups},
+                                    {p.depth_l2.refine_factor, p.depth_l2.coarse_groups},
+                                    p.scale.low(),
+                                    p.scale.step(),
+                                    p.cell_length.low(),
+                                    p.cell_length.step(),
+                                    p.constant_norm,
+                                    p.pq_multiplier}));
+  sections.push_back({"SHAPES", [&p](const Emit& emit) {
+                        for (const Shape& shape : p.shapes) {
+                          const ShapeRecord r{shape.width, static_cast<std::uint32_t>(shape.kind)};
+                          emit(&r, sizeof r);
+                        }
+                      }});
+  Annotations annotations = codec.annotations();
+  if (annotations.distortion > 0) {
+    sections.push_back(record("MEASURED", annotations.distortion));
+  }
+  if (p.joint > 0) sections.push_back(record("JOINT", p.joint));
+  if (!p.second_bytes.empty()) sections.push_back(section("RESTS", p.second_bytes));
+  sections.push_back(section("MEAN", p.mean));
+  sections.push_back(section("BASIS", p.basis));
+  sections.push_back(section("WEIGHTS", p.weights));
+  sections.push_back(section("BOOKS", p.codebooks.books));
+  sections.push_back(section("CELLS", p.codebooks.cells));
+  if (!p.partition.empty()) {
+    sections.push_back(record(
+        "CELLSPEC", CellsRecord{static_cast<std::uint32_t>(p.partition.size()), p.prune_sigma_rows,
+                                p.offset.middle(), p.offset.norm_range(), p.offset.centroid_range(),
+                                p.depth_ip.prune_sigma, p.depth_l2.prune_sigma}));
+    sections.push_back(section("CENTROID", p.partition.centroids()));
+  }
+  sections.push_back(section("PLAN", p.plan));
+  if (with_manifest && !annotations.manifest.empty()) {
+    sections.push_back({"MANIFEST",
+                        [text = std::move(annotations.manifest)](const Emit& emit) {
+                          emit(text.data(), text.size());
+                        },
+                        true});
+  }
+}
+
+namespace {
+
+std::vector<float> finite_array(const Container& file, const char* tag, std::uint64_t count) {
+  std::vector<float> values = file.array<float>(tag, count);
+  for (const float value : values) {
+    require_valid(std::isfinite(value),
+                  std::string("section ") + tag + " has a value that is not finite");
+  }
+  return values;
+}
+
+std::string text(const Container& file, const char* tag) {
+  const std::vector<char> bytes = file.array<char>(tag, file.section_size(tag));
+  return {bytes.begin(), bytes.end()};
+}
+
+void check_record(const ParamsRecord& r) {
+  require_valid(
+      r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 && r.groups <= r.p,
+      "sizes in section PARAMS are invalid");
+  require_valid(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
+                "settings in section PARAMS are invalid");
+  for (const DepthRecord& depth : {r.depth_ip, r.depth_l2}) {
+    require_valid(depth.refine_factor >= 1 && depth.coarse_groups <= r.groups,
+                  "search depths in section PARAMS are invalid");
+  }
+  for (const double value :
+       {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm, r.pq_multiplier}) {
+    require_valid(std::isfinite(value), "section PARAMS has a value that is not finite");
+  }
+  require_valid(r.scale_step > 0 && r.cell_step > 0,
+                "section PARAMS has a scale with a step that is not positive");
+}
+
+void read_cells(const Container& file, CodecParams& p) {
+  const CellsRecord r = file.array<CellsRecord>("CELLSPEC", 1)[0];
+  require_valid(r.cells >= 1 && r.cells <= kMaxCells,
+                "section CELLSPEC has an invalid number of cells");
+  for (const double value : {r.offset_middle, r.offset_norm_range, r.offset_centroid_range}) {
+    require_valid(std::isfinite(value) && value >= 0, "section CELLSPEC has an invalid scale");
+  }
+  require_valid(r.prune_sigma_ip >= 0 && r.prune_sigma_l2 >= 0,
+                "section CELLSPEC has an invalid prune_sigma");
+  p.offset = OffsetScale(r.offset_middle, r.offset_norm_range, r.offset_centroid_range);
+  p.prune_sigma_rows = r.prune_sigma_rows;
+  p.depth_ip.prune_sigma = static_cast<float>(r.prune_sigma_ip);
+  p.depth_l2.prune_sigma = static_cast<float>(r.prune_sigma_l2);
+  p.partition =
+      Partition(finite_array(file, "CENTROID", std::uint64_t{r.cells} * p.mean.size()), p.mean);
+}
+
+}  // namespace
+
+std::shared_ptr<Codec> read_codec(const Container& file) {
+  const ParamsRecord r = file.array<ParamsRecord>("PARAMS", 1)[0];
+  check_record(r);
+  CodecParams p;
+  Annotations annotations;
+  std::uint64_t width = 0;
+  for (const ShapeRecord& shape : file.array<ShapeRecord>("SHAPES", r.groups)) {
+    require_valid(shape.kind <= 1 && shape.width >= 1 && shape.width <= r.p,
+                  "section SHAPES has an invalid group");
+    require_valid(shape.kind == 0 || shape.width <= kBinaryDims,
+                  "section SHAPES has a binary group of more than 8 dimensions");
+    p.shapes.push_back({shape.width, static_cast<GroupKind>(shape.kind)});
+    width += shape.width;
+  }
+  require_valid(width == r.p, "the groups of section SHAPES do not cover the basis");
+  if (file.has("MEASURED")) {
+    annotations.distortion = file.array<double>("MEASURED", 1)[0];
+    require_valid(std::isfinite(annotations.distortion) && annotations.distortion > 0,
+                  "section MEASURED has an invalid distortion");
+  }
+  if (file.has("JOINT")) {
+    p.joint = file.array<float>("JOINT", 1)[0];
+    require_valid(p.joint > 0 && p.joint <= 100, "section JOINT has an invalid exponent");
+  }
+  if (file.has("RESTS")) {
+    p.second_bytes =
+        file.array<SecondByte>("RESTS", file.section_size("RESTS") / sizeof(SecondByte));
+  }
+  p.mean = finite_array(file, "MEAN", r.d);
+  p.basis = finite_array(file, "BASIS", std::uint64_t{r.p} * r.d);
+  p.weights = finite_array(file, "WEIGHTS", r.p);
+  const auto aligned = [&](const char* name, std::uint64_t size) {
+    const std::vector<float> values = finite_array(file, name, size);
+    return Aligned<float>(values.begin(), values.end());
+  };
+  p.codebooks.books = aligned("BOOKS", std::uint64_t{r.p} * kCentroids);
+  p.codebooks.cells = aligned("CELLS", std::uint64_t{r.p} * kCells);
+  p.plan = text(file, "PLAN");
+  if (file.has("MANIFEST")) annotations.manifest = text(file, "MANIFEST");
+  p.alpha_ip = {r.alpha_ip};
+  p.alpha_l2 = {r.alpha_l2};
+  p.scale = LogScale(r.scale_low, r.scale_step);
+  p.cell_length = LogScale(r.cell_low, r.cell_step);
+  p.constant_norm = r.constant_norm;
+  p.pq_multiplier = r.pq_multiplier;
+  p.normalize = r.normalize == 1;
+  p.depth_ip = {r.depth_ip.refine_factor, r.depth_ip.coarse_groups};
+  p.depth_l2 = {r.depth_l2.refine_factor, r.depth_l2.coarse_groups};
+  if (file.has("CELLSPEC")) read_cells(file, p);
+  try {
+    return std::make_shared<Codec>(std::move(p), std::move(annotations));
+  } catch (const InvalidArgument& error) {
+    throw FormatError(std::string("damaged: ") + error.what());
+  }
+}
+
+std::string codec_to_bytes(const Codec& codec, bool with_manifest) {
+  std::vector<Section> sections;
+  append_codec(codec, with_manifest, sections);
+  return to_bytes(FileKind::codec, sections);
+}
+
+std::shared_ptr<Codec> codec_from_bytes(const void* data, std::size_t size) {
+  return read_codec(Container(over_bytes(data, size), {FileKind::codec}));
+}
+
+}  // namespace waterfill

@@ -1,0 +1,167 @@
+#include "waterfill/file/container.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <utility>
+
+#include "file/header.hpp"
+#include "waterfill/core/types.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+// Pads to the alignment of sections.
+void pad(Sink& sink, std::uint64_t& position) {
+  static constexpr std::array<char, kAlignment> kZeros{};
+  const std::size_t size = (kAlignment - position % kAlignment) % kAlignment;
+  sink.write(kZeros.data(), size);
+  position += size;
+}
+
+// Section tags by the minor version that introduced them.
+const std::vector<std::vector<std::string>>& tags_of_versions() {
+  static const std::vector<std::vector<std::string>> tags{
+      {"PARAMS", "SHAPES", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS", "PLAN", "INDEX", "HIGH",
+       "LOW", "SCALE", "EXTRA"},
+      {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
+      {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
+      {"MANIFEST"}};
+  return tags;
+}
+
+// The minor version that introduced this section, if it is known.
+std::optional<std::uint16_t> version_of(const std::string& tag) {
+  const auto& versions = tags_of_versions();
+  for (std::size_t v = 0; v < versions.size(); ++v) {
+    if (std::find(versions[v].begin(), versions[v].end(), tag) != versions[v].end()) {
+      return static_cast<std::uint16_t>(v);
+    }
+  }
+  return std::nullopt;
+}
+
+// Header and table are written with their final contents at the end.
+void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sections) {
+  std::vector<TableEntry> table(sections.size());
+  std::uint16_t minor = 0;  // the first version that has all sections
+  for (const Section& section : sections) {
+    minor = std::max(minor, version_of(section.tag).value_or(std::uint16_t{0}));
+  }
+  Header header{};
+  sink.write(&header, sizeof header);
+  sink.write(table.data(), table.size() * sizeof(TableEntry));
+  std::uint64_t position = sizeof header + table.size() * sizeof(TableEntry);
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    pad(sink, position);
+    TableEntry& entry = table[i];
+    std::copy(sections[i].tag.begin(), sections[i].tag.end(), entry.tag.begin());
+    entry.offset = position;
+    entry.flags = sections[i].optional ? kOptional : 0;
+    sections[i].write([&](const void* data, std::size_t size) {
+      sink.write(data, size);
+      entry.crc = crc32c(data, size, entry.crc);
+      entry.size += size;
+    });
+    position += entry.size;
+  }
+  header = {.magic = kMagic,
+            .major = kMajor,
+            .minor = minor,
+            .kind = static_cast<std::uint32_t>(kind),
+            .file_size = position,
+            .sections = static_cast<std::uint32_t>(sections.size()),
+            .table_crc = crc32c(table.data(), table.size() * sizeof(TableEntry)),
+            .reserved = {},
+            .header_crc = 0};
+  header.header_crc = crc32c(&header, offsetof(Header, header_crc));
+  sink.patch(0, &header, sizeof header);
+  sink.patch(sizeof header, table.data(), table.size() * sizeof(TableEntry));
+}
+
+}  // namespace
+
+void write_file(const std::string& path, FileKind kind, const std::vector<Section>& sections) {
+  FileSink sink(path);
+  write_container(sink, kind, sections);
+  sink.commit();
+}
+
+std::string to_bytes(FileKind kind, const std::vector<Section>& sections) {
+  StringSink sink;
+  write_container(sink, kind, sections);
+  return std::move(sink.bytes);
+}
+
+SectionReader::SectionReader(const Source& source, std::string tag, std::uint64_t offset,
+                             std::uint64_t size, std::uint32_t crc)
+    : source_(source), tag_(std::move(tag)), offset_(offset), left_(size), expected_crc_(crc) {}
+
+void SectionReader::read(void* out, std::size_t size) {
+  if (size > left_) throw FormatError("damaged: section " + tag_ + " ends early");
+  source_.read(offset_, out, size);
+  crc_ = crc32c(out, size, crc_);
+  offset_ += size;
+  left_ -= size;
+}
+
+void SectionReader::finish() const {
+  if (left_ != 0) throw FormatError("damaged: section " + tag_ + " is longer than its contents");
+  if (crc_ != expected_crc_) {
+    throw FormatError("damaged: the checksum of section " + tag_ + " does not match");
+  }
+}
+
+Container::Container(std::unique_ptr<Source> source, const std::vector<FileKind>& expected_kinds)
+    : source_(std::move(source)) {
+  const Header header = read_header(*source_, expected_kinds);
+  kind_ = static_cast<FileKind>(header.kind);
+  std::vector<TableEntry> table(header.sections);
+  const std::size_t table_size = table.size() * sizeof(TableEntry);
+  source_->read(sizeof header, table.data(), table_size);
+  if (crc32c(table.data(), table_size) != header.table_crc) {
+    throw FormatError("damaged: the checksum of the section table does not match");
+  }
+  for (const TableEntry& entry : table) {
+    const auto end = std::find(entry.tag.begin(), entry.tag.end(), '\0');
+    const std::string tag(entry.tag.begin(), end);
+    if (entry.offset > source_->size() || entry.size > source_->size() - entry.offset) {
+      throw FormatError("damaged: section " + tag + " exceeds the file");
+    }
+    if (!version_of(tag).has_value()) {
+      if ((entry.flags & kOptional) != 0) continue;
+      throw FormatError("section " + tag + " is not known to this release and cannot be skipped");
+    }
+    entries_.push_back({tag, entry.offset, entry.size, entry.crc});
+  }
+}
+
+const Container::Entry& Container::find(const std::string& tag) const {
+  for (const Entry& entry : entries_) {
+    if (entry.tag == tag) return entry;
+  }
+  throw FormatError("damaged: section " + tag + " is missing");
+}
+
+bool Container::has(const std::string& tag) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.tag == tag; });
+}
+
+std::uint64_t Container::section_size(const std::string& tag) const {
+  return find(tag).size;
+}
+
+SectionReader Container::section(const std::string& tag, std::uint64_t size) const {
+  const Entry& entry = find(tag);
+  if (entry.size != size) {
+    throw FormatError("damaged: section " + tag + " has " + std::to_string(entry.size) +
+                      " bytes, expected " + std::to_string(size));
+  }
+  return SectionReader(*source_, tag, entry.offset, entry.size, entry.crc);
+}
+
+}  // namespace waterfill

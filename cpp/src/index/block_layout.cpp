@@ -1,0 +1,92 @@
+#include "waterfill/index/block_layout.hpp"
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+std::size_t blocks_for(std::size_t n) {
+  return (n + kBlock - 1) / kBlock;
+}
+
+// Grows by a sixteenth: doubling would cost an index half as much memory again.
+template <class Bytes>
+void resize_bytes(Bytes& bytes, std::size_t n) {
+  if (n > bytes.capacity()) bytes.reserve(n + (bytes.empty() ? 0 : n / 16));
+  bytes.resize(n, 0);
+}
+
+// The bytes of vector i in a block: one per group, 16 bytes apart.
+template <class Byte>
+Byte* high_bytes(Byte* high, const Layout& layout, std::size_t i) {
+  return high + i / kBlock * layout.block_bytes() + i % 16;
+}
+
+}  // namespace
+
+void Segment::extend_ranges(std::size_t first) {
+  for (std::size_t i = first; i < size; ++i) scales.include(scale[i]);
+  for (std::size_t i = first; i < extra.size(); ++i) extras.include(extra[i]);
+}
+
+void Layout::resize(Segment& segment, std::size_t n, bool with_extra) const {
+  resize_bytes(segment.high, blocks_for(n) * block_bytes());
+  resize_bytes(segment.low, n * low_bytes());
+  resize_bytes(segment.scale, blocks_for(n) * kBlock);
+  if (with_extra) resize_bytes(segment.extra, n);
+  segment.size = n;
+}
+
+void Layout::pack(Segment& segment, std::size_t i, const std::uint8_t* code) const {
+  std::uint8_t* pair = high_bytes(segment.high.data(), *this, i);
+  const unsigned shift = i % kBlock < 16 ? 0 : 4, others = 0xf0u >> shift;
+  for (std::size_t g = 0; g < groups; ++g, pair += 16) {
+    *pair = static_cast<std::uint8_t>((*pair & others) | (code[g] >> 4u) << shift);
+  }
+  std::uint8_t* low = segment.low.data() + i * low_bytes();
+  for (std::size_t g = 0; g < groups; g += 2) {
+    const unsigned second = g + 1 < groups ? code[g + 1] & 15u : 0;
+    low[g / 2] = static_cast<std::uint8_t>((code[g] & 15u) | second << 4);
+  }
+  segment.scale[i] = code[groups];
+}
+
+void Layout::unpack(const Segment& segment, std::size_t i, std::uint8_t* code) const {
+  const std::uint8_t* high = high_bytes(segment.high.data(), *this, i);
+  for (std::size_t g = 0; g < groups; ++g) code[g] = high[g * 16];
+  const std::uint8_t* low = segment.low.data() + i * low_bytes();
+  if (i % kBlock < 16) {
+    for (std::size_t g = 0; g < groups; ++g) code[g] = static_cast<std::uint8_t>(code[g] << 4);
+  }
+  for (std::size_t g = 0; g < groups / 2; ++g) {
+    code[2 * g] = static_cast<std::uint8_t>((code[2 * g] & 0xf0u) | (low[g] & 15u));
+    code[2 * g + 1] = static_cast<std::uint8_t>((code[2 * g + 1] & 0xf0u) | low[g] >> 4u);
+  }
+  if (groups % 2 == 1) {
+    std::uint8_t& last = code[groups - 1];
+    last = static_cast<std::uint8_t>((last & 0xf0u) | (low[groups / 2] & 15u));
+  }
+  code[groups] = segment.scale[i];
+}
+
+void Layout::clear_padding(Segment& segment) const {
+  for (std::size_t i = segment.size; i % kBlock != 0; ++i) {
+    std::uint8_t* pair = high_bytes(segment.high.data(), *this, i);
+    const unsigned others = i % kBlock < 16 ? 0xf0u : 0x0fu;
+    for (std::size_t g = 0; g < groups; ++g, pair += 16) {
+      *pair = static_cast<std::uint8_t>(*pair & others);
+    }
+  }
+  std::fill(segment.scale.begin() + static_cast<std::ptrdiff_t>(segment.size), segment.scale.end(),
+            std::uint8_t{0});
+}
+
+void Layout::prefetch(const Segment& segment, std::size_t i) const {
+  constexpr std::size_t kLine = 64;
+  const std::uint8_t* block = segment.high.data() + i / kBlock * block_bytes();
+  for (std::size_t at = 0; at < block_bytes(); at += kLine) __builtin_prefetch(block + at);
+  const std::uint8_t* low = segment.low.data() + i * low_bytes();
+  for (std::size_t at = 0; at < low_bytes(); at += kLine) __builtin_prefetch(low + at);
+}
+
+}  // namespace waterfill

@@ -1,0 +1,73 @@
+#include "waterfill/index/ids.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace waterfill {
+
+void Ids::keep() {
+  if (explicit_) return;
+  values_.resize(size_);
+  std::iota(values_.begin(), values_.end(), std::int64_t{0});
+  explicit_ = true;
+}
+
+void Ids::append(std::size_t n, const std::int64_t* ids) {
+  if (ids != nullptr) keep();
+  if (explicit_) {
+    const std::size_t total = size_ + n;
+    // Grows by an eighth: doubling would waste up to half of the memory.
+    if (total > values_.capacity()) values_.reserve(total + size_ / 8);
+    for (std::size_t i = 0; i < n; ++i) {
+      values_.push_back(ids != nullptr ? ids[i] : static_cast<std::int64_t>(size_ + i));
+    }
+  }
+  size_ += n;
+}
+
+void Ids::remove(const Bits& drop) {
+  std::size_t kept = 0;
+  for (std::size_t label = 0; label < size_; ++label) {
+    if (test_bit(drop, label)) continue;
+    if (explicit_) values_[kept] = values_[label];
+    ++kept;
+  }
+  size_ = kept;
+  if (explicit_) values_.resize(kept);
+}
+
+void Ids::truncate(std::size_t n, bool is_explicit) {
+  size_ = n;
+  explicit_ = explicit_ && is_explicit;
+  if (!explicit_) {
+    values_ = {};
+  } else {
+    values_.resize(n);
+  }
+}
+
+Ids::Lookup::Lookup(const Ids& ids) : ids_(ids) {
+  if (!ids.explicit_ || std::is_sorted(ids.values_.begin(), ids.values_.end())) return;
+  order_.resize(ids.size_);
+  std::iota(order_.begin(), order_.end(), std::uint32_t{0});
+  std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return ids[a] != ids[b] ? ids[a] < ids[b] : a < b;
+  });
+}
+
+std::int64_t Ids::Lookup::last(std::int64_t id) const {
+  std::size_t low = 0, high = ids_.size();  // the first greater id is in [low, high]
+  const auto label_at = [&](std::size_t i) { return order_.empty() ? i : order_[i]; };
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (ids_[label_at(middle)] <= id) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  if (low == 0 || ids_[label_at(low - 1)] != id) return -1;
+  return static_cast<std::int64_t>(label_at(low - 1));
+}
+
+}  // namespace waterfill

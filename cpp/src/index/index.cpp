@@ -1,0 +1,319 @@
+#include "waterfill/index/index.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <mutex>
+
+#include "index/index_view.hpp"
+#include "search/coarse_tables.hpp"
+#include "search/id_filter.hpp"
+#include "search/scoring.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kMergedVectors = 65536;  // vectors per step of a merge
+
+std::int64_t shifted(std::int64_t id, std::int64_t add_id) {
+  std::int64_t sum = 0;
+  const bool beyond = __builtin_add_overflow(id, add_id, &sum);
+  require(!beyond && sum != -1,
+          "add_id " + std::to_string(add_id) + " takes id " + std::to_string(id) +
+              " of the other index " +
+              (beyond ? "beyond int64" : "to -1, which stands for a missing result"));
+  return sum;
+}
+
+}  // namespace
+
+Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
+    : codec_(std::move(codec)),
+      metric_(metric),
+      store_(codec_->groups(), metric == Metric::l2, codec_->lists()) {
+  const CodecParams& params = codec_->params();
+  require(
+      params.pq_multiplier == 0 || metric != Metric::l2,
+      "metric l2 cannot be used with a plan that has a pq_multiplier: the published score is an "
+      "inner product");
+  require(metric == Metric::cosine || !params.normalize,
+          "a codec of normalized vectors needs the metric cosine");
+  constexpr double kUnit = 0.01;
+  require(
+      metric != Metric::cosine || params.normalize || std::abs(params.constant_norm - 1) <= kUnit,
+      "metric cosine needs a codec of normalized vectors; set normalize in the analysis");
+  if (!codec_->partition().empty()) centroids_ = codec_->partition().from_mean();
+  update_derived();
+}
+
+Index::~Index() = default;
+
+// Rebuilds what follows from the contents. Changes nothing if it throws.
+void Index::update_derived() {
+  scoring_ = std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, store_);
+  lookup_.reset();
+  filter_.reset();
+  ++version_;
+}
+
+std::uint64_t Index::version() const {
+  const std::shared_lock lock(mutex_);
+  return version_;
+}
+
+IndexView Index::view() const {
+  return {*codec_,
+          store_,
+          *scoring_,
+          centroids_.data(),
+          ids_,
+          refine_rows_.get(),
+          metric_ == Metric::cosine};
+}
+
+std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
+  if (groups == 0) groups = codec_->groups();
+  const std::unique_lock own(cache_mutex_);
+  if (coarse_plan_ == nullptr || coarse_plan_->groups != groups) {
+    coarse_plan_ = std::make_shared<const CoarsePlan>(*codec_, groups);
+  }
+  return coarse_plan_;
+}
+
+std::shared_ptr<const IdFilter> Index::filter(const Selector* selector) const {
+  const auto make = [&] { return std::make_shared<const IdFilter>(store_, ids_, selector); };
+  if (selector == nullptr) return make();
+  const std::unique_lock own(cache_mutex_);
+  if (filter_ == nullptr || !filter_->is_for(*selector)) filter_ = make();
+  return filter_;
+}
+
+Alpha Index::alpha() const {
+  if (codec_->params().pq_multiplier > 0) return Alpha{0};
+  return metric_ == Metric::l2 ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
+}
+
+std::size_t Index::size() const {
+  const std::shared_lock lock(mutex_);
+  return store_.size();
+}
+
+std::size_t Index::bytes() const {
+  const std::shared_lock lock(mutex_);
+  return store_.bytes() + ids_.bytes() + (refine_rows_ != nullptr ? refine_rows_->bytes() : 0);
+}
+
+std::vector<std::size_t> Index::list_sizes() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<std::size_t> sizes;
+  for (const List& list : store_.lists()) sizes.push_back(list.size);
+  return sizes;
+}
+
+void Index::keep_refine_rows(RefineRows rows) {
+  const std::unique_lock lock(mutex_);
+  require(rows.d() == codec_->d(), "refine has " + std::to_string(rows.d()) +
+                                       " dimensions, expected " + std::to_string(codec_->d()));
+  require(rows.borrowed() || rows.size() == store_.size(),
+          "got " + std::to_string(rows.size()) + " refine rows, expected one for each of " +
+              std::to_string(store_.size()) + " vectors");
+  refine_rows_ = std::make_unique<RefineRows>(std::move(rows));
+  if (!refine_rows_->borrowed()) return;
+  try {
+    std::vector<std::int64_t> ids(store_.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = ids_[i];
+    require_borrowed_rows(ids.size(), ids.data());
+  } catch (...) {
+    refine_rows_.reset();
+    throw;
+  }
+}
+
+std::optional<RowKind> Index::refine_row_kind() const {
+  const std::shared_lock lock(mutex_);
+  if (refine_rows_ == nullptr) return std::nullopt;
+  return refine_rows_->kind();
+}
+
+// Borrowed rows are found by id: each id must have one.
+void Index::require_borrowed_rows(std::size_t n, const std::int64_t* ids) const {
+  if (refine_rows_ == nullptr || !refine_rows_->borrowed()) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int64_t id = ids != nullptr ? ids[i] : static_cast<std::int64_t>(store_.size() + i);
+    require(id >= 0 && static_cast<std::uint64_t>(id) < refine_rows_->size(),
+            "id " + std::to_string(id) + " has no row in refine, an array of " +
+                std::to_string(refine_rows_->size()));
+  }
+}
+
+Index::Checkpoint Index::checkpoint() const {
+  return {store_.checkpoint(), store_.size(), ids_.is_explicit()};
+}
+
+void Index::restore(const Checkpoint& checkpoint) noexcept {
+  store_.restore(checkpoint.store);
+  ids_.truncate(checkpoint.size, checkpoint.explicit_ids);
+  if (owns_refine_rows()) refine_rows_->truncate(checkpoint.size);
+}
+
+void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
+                   RefineRows* rows) {
+  const std::unique_lock lock(mutex_);
+  require(owns_refine_rows() == (rows != nullptr),
+          rows != nullptr ? "the index keeps no refine rows of its own"
+                          : "the index needs a refine row for each vector");
+  require(rows == nullptr || rows->size() == n,
+          "got " + std::to_string(rows != nullptr ? rows->size() : 0) + " refine rows, expected " +
+              std::to_string(n));
+  require_borrowed_rows(n, ids);
+  const Checkpoint before = checkpoint();
+  try {
+    if (rows != nullptr) refine_rows_->merge(std::move(*rows));
+    append_codes(codes, n, ids);
+    update_derived();
+  } catch (...) {
+    restore(before);
+    throw;
+  }
+}
+
+// If this throws, the caller must restore a checkpoint.
+void Index::append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids) {
+  const CodecParams& params = codec_->params();
+  const std::size_t size = codec_->code_size(), groups = codec_->groups();
+  std::vector<std::uint8_t> extra(keeps_extra() ? n : 0);
+  std::vector<std::uint16_t> lists(codec_->lists() > 1 ? n : 0);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint8_t* code = codes + i * size;
+    const std::size_t cell = codec_->cell_of(code);
+    require(cell < codec_->lists(), "codes: row " + std::to_string(i) + " names cell " +
+                                        std::to_string(cell) + " of " +
+                                        std::to_string(codec_->lists()));
+    if (!lists.empty()) lists[i] = static_cast<std::uint16_t>(cell);
+    if (extra.empty()) continue;
+    extra[i] = codec_->partition().empty()
+                   ? params.cell_length.encode(codec_->squared_cell_length(code))
+                   : params.offset.encode(codec_->offset(code), params.scale[code[groups]],
+                                          codec_->centroid_length(cell));
+  }
+  require(n <= kMaxVectors - store_.size(),
+          "an index holds at most " + std::to_string(kMaxVectors) + " vectors; use several");
+  ids_.append(n, ids);
+  store_.append({codes, size, n, lists.empty() ? nullptr : lists.data(), extra.data()});
+}
+
+void Index::require_labels(std::size_t first, std::size_t n) const {
+  require(first <= store_.size() && n <= store_.size() - first,
+          "rows " + std::to_string(first) + " to " + std::to_string(first + n) +
+              " exceed an index of " + std::to_string(store_.size()) + " vectors");
+}
+
+void Index::read_codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
+  const std::vector<std::uint32_t> slots = store_.slots(first, n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const Location location = store_.locate(slots[i]);
+    std::uint8_t* code = out + i * codec_->code_size();
+    store_.read(location, code);
+    codec_->set_cell(code, location.list);
+  }
+}
+
+void Index::codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
+  const std::shared_lock lock(mutex_);
+  require_labels(first, n);
+  read_codes(first, n, out);
+}
+
+void Index::ids(std::size_t first, std::size_t n, std::int64_t* out) const {
+  const std::shared_lock lock(mutex_);
+  require_labels(first, n);
+  for (std::size_t i = 0; i < n; ++i) out[i] = ids_[first + i];
+}
+
+void Index::refine_rows(std::size_t first, std::size_t n, float* out) const {
+  const std::shared_lock lock(mutex_);
+  require(refine_rows_ != nullptr, "the index keeps no refine rows");
+  require_labels(first, n);
+  const IndexView view = this->view();
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto row = static_cast<std::size_t>(view.refine_row(first + i));
+    refine_rows_->read(row, out + i * codec_->d());
+  }
+}
+
+void Index::merge(Index& other, std::int64_t add_id) {
+  require(this != &other, "the other index is the index itself");
+  const std::scoped_lock lock(mutex_, other.mutex_);
+  const bool refined = refine_rows_ != nullptr;
+  require(refined == (other.refine_rows_ != nullptr) &&
+              (!refined || (refine_rows_->kind() == other.refine_rows_->kind() &&
+                            refine_rows_->borrowed() == other.refine_rows_->borrowed())),
+          "the other index keeps refine rows of another kind");
+  const std::size_t count = other.store_.size();
+  std::vector<std::int64_t> ids(ids_.is_explicit() || other.ids_.is_explicit() ? count : 0);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
+  require_borrowed_rows(count, ids.empty() ? nullptr : ids.data());
+  const Checkpoint before = checkpoint();
+  try {
+    std::vector<std::uint8_t> codes(std::min(count, kMergedVectors) * codec_->code_size());
+    for (std::size_t first = 0; first < count; first += kMergedVectors) {
+      const std::size_t n = std::min(kMergedVectors, count - first);
+      other.read_codes(first, n, codes.data());
+      append_codes(codes.data(), n, ids.empty() ? nullptr : ids.data() + first);
+    }
+    if (owns_refine_rows()) refine_rows_->merge(std::move(*other.refine_rows_));
+  } catch (...) {
+    restore(before);
+    throw;
+  }
+  other.store_.clear();
+  other.ids_.clear();
+  other.update_derived();
+  update_derived();
+}
+
+bool Index::has_ids() const {
+  const std::shared_lock lock(mutex_);
+  return ids_.is_explicit();
+}
+
+void Index::keep_ids() {
+  const std::unique_lock lock(mutex_);
+  ids_.keep();
+  lookup_.reset();
+  filter_.reset();
+  ++version_;
+}
+
+void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const {
+  const std::shared_lock lock(mutex_);
+  const std::unique_lock own(cache_mutex_);
+  if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
+  for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
+}
+
+std::size_t Index::remove(const Selector& selector) {
+  const std::unique_lock lock(mutex_);
+  const Bits drop = selector.of(ids_);
+  std::size_t found = 0;
+  for (const std::uint64_t word : drop) found += static_cast<std::size_t>(std::popcount(word));
+  if (found == 0) return 0;
+  require(refine_rows_ == nullptr || owns_refine_rows() || ids_.is_explicit(),
+          "ids: borrowed refine rows are found by id, and removal would renumber the vectors; add "
+          "vectors with explicit ids");
+  if (owns_refine_rows()) refine_rows_->remove(drop);
+  ids_.remove(drop);
+  store_.remove(drop);
+  update_derived();
+  return found;
+}
+
+void Index::reset() {
+  const std::unique_lock lock(mutex_);
+  store_.clear();
+  ids_.clear();
+  if (owns_refine_rows()) refine_rows_->clear();
+  update_derived();
+}
+
+}  // namespace waterfill

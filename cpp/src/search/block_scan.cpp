@@ -1,0 +1,120 @@
+#include "search/block_scan.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace waterfill {
+namespace {
+
+// Up to this many selected vectors of a list are scored without computing limits.
+constexpr std::size_t kFew = 32;
+
+}  // namespace
+
+void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::size_t list,
+                             ScanState& state) const {
+  const std::vector<Segment>& segments = store_.lists()[list].segments;
+  ScanState* const states[] = {&state};
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
+    for (std::size_t b = 0; b < blocks; b += kTileBlocks) {
+      scan(batch, &query, 1, {list, s, b, std::min(b + kTileBlocks, blocks)}, states);
+    }
+  }
+}
+
+void BlockScanner::scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
+                        const BlockRange& tile, ScanState* const* states) const {
+  const std::uint32_t* masks = filter_.blocks(tile.list);
+  if (masks == nullptr) {
+    scan_run(batch, queries, n, tile, states);
+    return;
+  }
+  // Runs of blocks with selected vectors.
+  masks += tile.segment * (CodeStore::kCapacity / kBlock);
+  for (std::size_t b = tile.first; b < tile.last;) {
+    std::size_t end = b;
+    while (end < tile.last && masks[end] != 0) ++end;
+    if (end > b) scan_run(batch, queries, n, {tile.list, tile.segment, b, end}, states);
+    b = end + 1;
+  }
+}
+
+void BlockScanner::scan_run(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
+                            const BlockRange& run, ScanState* const* states) const {
+  const Segment& segment = store_.lists()[run.list].segments[run.segment];
+  const std::size_t blocks = run.last - run.first, stride = store_.layout().block_bytes();
+  std::array<const std::uint8_t*, kScanQueries> luts{};
+  for (std::size_t i = 0; i < n; ++i) luts[i] = batch.luts(queries[i]);
+  std::array<std::uint16_t, kScanQueries * kTileBlocks * kBlock> sums;
+  kernels().scan(segment.high.data() + run.first * stride, blocks, stride, plan_.pairs.data(),
+                 plan_.pairs.size(), luts.data(), n, sums.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t q = queries[i];
+    offer(batch[q], batch.list_terms(q)[run.list], run, sums.data() + i * blocks * kBlock,
+          *states[i]);
+  }
+}
+
+void BlockScanner::offer(const Query& query, float list_term, const BlockRange& tile,
+                         const std::uint16_t* sums, ScanState& state) const {
+  const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
+  const std::size_t blocks = tile.last - tile.first;
+  const std::uint32_t* selected = filter_.blocks(tile.list);
+  if (selected != nullptr) selected += tile.segment * (CodeStore::kCapacity / kBlock) + tile.first;
+  std::array<std::uint32_t, kTileBlocks> masks;
+  if (selected != nullptr && filter_.count(tile.list) <= kFew) {  // cheaper than limits
+    std::copy_n(selected, blocks, masks.data());
+  } else {
+    if (state.list != tile.list) set_limits(query, list_term, tile.list, state);
+    kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks, state.limits.data(),
+                     masks.data());
+    if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
+      masks[blocks - 1] &= (1u << rest) - 1;  // the last block of a segment may be partly filled
+    }
+    for (std::size_t b = 0; selected != nullptr && b < blocks; ++b) masks[b] &= selected[b];
+  }
+  static_assert(kTileBlocks <= 32);
+  std::uint32_t nonempty = 0;  // blocks with a vector that passes; most have none
+  for (std::size_t b = 0; b < blocks; ++b) nonempty |= (masks[b] != 0 ? 1u : 0u) << b;
+  const bool risen = scoring_.euclidean()
+                         ? push<true>(query, list_term, tile, masks.data(), nonempty, sums, state)
+                         : push<false>(query, list_term, tile, masks.data(), nonempty, sums, state);
+  if (risen) set_limits(query, list_term, tile.list, state);
+}
+
+// Scores the vectors that passed. Returns whether the threshold rose.
+template <bool kEuclidean>
+bool BlockScanner::push(const Query& query, float list_term, const BlockRange& tile,
+                        const std::uint32_t* masks, std::uint32_t nonempty,
+                        const std::uint16_t* sums, ScanState& state) const {
+  const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
+  const std::size_t start = store_.start(tile.list) + tile.segment * CodeStore::kCapacity;
+  static_assert(kBlock <= Reservoir::kBurst);  // pushes of a block between two calls of `trim`
+  bool risen = false;
+  for (; nonempty != 0; nonempty &= nonempty - 1) {
+    const auto b = static_cast<std::size_t>(std::countr_zero(nonempty));
+    const std::size_t first = (tile.first + b) * kBlock;
+    const std::uint8_t* scale = segment.scale.data() + first;
+    for (std::uint32_t left = masks[b]; left != 0; left &= left - 1) {
+      const auto lane = static_cast<std::size_t>(std::countr_zero(left));
+      const float t =
+          query.unit.bias + query.unit.step * static_cast<float>(sums[b * kBlock + lane]);
+      const std::uint8_t extra = kEuclidean ? segment.extra[first + lane] : std::uint8_t{0};
+      const float score =
+          scoring_.coarse<kEuclidean>(tile.list, list_term, t, scale[lane], extra, query.w);
+      state.best.push(score, static_cast<std::uint32_t>(start + first + lane));
+    }
+    risen |= state.best.trim();
+  }
+  return risen;
+}
+
+void BlockScanner::set_limits(const Query& query, float list_term, std::size_t list,
+                              ScanState& state) const {
+  state.list = list;
+  scoring_.limits(list, list_term, state.best.threshold(), query.unit, query.w,
+                  state.limits.data());
+}
+
+}  // namespace waterfill

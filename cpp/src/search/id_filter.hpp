@@ -1,0 +1,47 @@
+// The vectors that a search may return, as bit masks per list.
+//
+// The masks of a list are computed on first use, so a search of few lists does not pay for the
+// others.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "waterfill/index/code_store.hpp"
+#include "waterfill/index/ids.hpp"
+#include "waterfill/index/selector.hpp"
+
+namespace waterfill {
+
+class IdFilter {
+ public:
+  // selector: null for all vectors. Valid until the store or the ids change.
+  IdFilter(const CodeStore& store, const Ids& ids, const Selector* selector);
+
+  bool everything() const { return !selector_.has_value(); }
+  bool is_for(const Selector& selector) const { return selector_ == selector; }
+  // One mask per block of a list, bit v for vector v; null for all vectors.
+  const std::uint32_t* blocks(std::size_t list) const;
+  // The number of selected vectors of a list.
+  std::size_t count(std::size_t list) const;
+
+ private:
+  struct ListState {
+    std::once_flag computed;
+    std::uint32_t count = 0;
+  };
+  void compute(std::size_t list) const;
+
+  const CodeStore& store_;
+  const Ids& ids_;
+  std::optional<Selector> selector_;
+  Bits labels_;                      // if ids equal labels
+  std::vector<std::size_t> starts_;  // first block of each list
+  std::unique_ptr<ListState[]> list_states_;
+  std::unique_ptr<std::uint32_t[]> masks_;
+};
+
+}  // namespace waterfill

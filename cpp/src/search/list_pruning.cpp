@@ -1,0 +1,148 @@
+#include "search/list_pruning.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <optional>
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kMinInitialLists = 4;           // scanned before any list is skipped
+constexpr std::size_t kMaxFilteredInitialLists = 12;  // with a filter, which leaves few per list
+constexpr std::size_t kInitialCandidates = 2;  // initial vectors as a multiple of the candidates
+
+// Removes the best list from a heap and returns its number.
+std::size_t take_best(Candidates& heap) {
+  std::pop_heap(heap.begin(), heap.end(), std::not_fn(std::greater<>()));
+  const std::size_t list = heap.back().position();
+  heap.pop_back();
+  return list;
+}
+
+}  // namespace
+
+QueriesByList::QueriesByList(const std::vector<InitialProbe>& probes, std::size_t begin,
+                             std::size_t end, std::size_t lists)
+    : starts_(lists + 1, 0) {
+  for (std::size_t q = begin; q < end; ++q) {
+    for (const std::uint32_t list : probes[q].lists) ++starts_[list + 1];
+  }
+  for (std::size_t l = 0; l < lists; ++l) starts_[l + 1] += starts_[l];
+  queries_.resize(starts_[lists]);
+  std::vector<std::uint32_t> next(starts_.begin(), starts_.end() - 1);
+  for (std::size_t q = begin; q < end; ++q) {
+    for (const std::uint32_t list : probes[q].lists) queries_[next[list]++] = q;
+  }
+}
+
+// A heap of the lists that may be scanned, by the best score that their vectors can have.
+Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
+                                  std::size_t number) const {
+  const float* list_terms = batch.list_terms(q);
+  const Query& query = batch[q];
+  const std::vector<List>& lists = store_.lists();
+  Candidates order;
+  if (params_.probes != nullptr) {
+    const std::int64_t* own = params_.probes + number * params_.nprobe;
+    for (std::size_t i = 0; i < params_.nprobe; ++i) {
+      if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
+      const auto l = static_cast<std::size_t>(own[i]);
+      if (lists[l].size == 0) continue;
+      order.emplace_back(scoring_.best_of_list(l, list_terms[l], query.deviation, query.w),
+                         static_cast<std::uint32_t>(l));
+    }
+  } else {
+    std::vector<float> best(lists.size());
+    scoring_.best_of_lists(list_terms, query.deviation, query.w, best.data());
+    order.reserve(lists.size());
+    for (std::size_t l = 0; l < lists.size(); ++l) {
+      if (lists[l].size > 0) order.emplace_back(best[l], static_cast<std::uint32_t>(l));
+    }
+    if (limited() && filter_.everything()) keep_best(order, params_.nprobe);
+  }
+  std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
+  return order;
+}
+
+std::vector<std::uint32_t> ListPruner::probed_lists(QueryBatch& batch, std::size_t q,
+                                                    std::size_t number) const {
+  if (store_.lists().size() == 1) {
+    batch.compute_list_term(q, 0);
+    return {0};
+  }
+  Candidates order = rank_lists(batch, q, number);
+  std::size_t left = limited() ? params_.nprobe : order.size();
+  std::vector<std::uint32_t> lists;
+  while (!order.empty() && left > 0) {
+    const std::size_t list = take_best(order);
+    if (filter_.count(list) == 0) continue;
+    batch.compute_list_term(q, list);
+    lists.push_back(static_cast<std::uint32_t>(list));
+    --left;
+  }
+  std::sort(lists.begin(), lists.end());
+  return lists;
+}
+
+// The least number of selected vectors that a filtered search scans, if there are as many. Found by
+// experiment to give the recall of nprobe lists without a filter.
+std::size_t ListPruner::min_filtered_vectors() const {
+  constexpr double kTenth = 10;
+  const double lists = static_cast<double>(store_.lists().size());
+  const double scanned =
+      static_cast<double>(store_.size()) * static_cast<double>(params_.nprobe) / lists;
+  return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(scanned / kTenth));
+}
+
+InitialProbe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const {
+  InitialProbe probe;
+  if (store_.lists().size() == 1) {
+    probe.lists = {0};
+    return probe;
+  }
+  Candidates order = rank_lists(batch, q, number);
+  std::size_t left = limited() ? params_.nprobe : order.size();
+  // With a filter, lists without a selected vector do not count towards nprobe. If few vectors are
+  // selected, more than nprobe lists are scanned: the neighbors among few vectors are farther away.
+  const bool filtered = !filter_.everything();
+  const std::size_t min_vectors = filtered ? min_filtered_vectors() : 0;
+  const std::size_t initial_vectors = kInitialCandidates * num_candidates_;
+  const std::size_t max_lists = filtered ? kMaxFilteredInitialLists : order.size();
+  std::size_t count = 0, vectors = 0;
+  // The next list, or none after the last.
+  const auto next = [&]() -> std::optional<std::size_t> {
+    while (!order.empty() && (left > 0 || vectors < min_vectors)) {
+      const std::size_t list = take_best(order), selected = filter_.count(list);
+      if (selected == 0) continue;
+      vectors += selected;
+      ++count;
+      left -= left > 0 ? 1 : 0;
+      return list;
+    }
+    return std::nullopt;
+  };
+  ScanState state(num_candidates_, probe.threshold);
+  while (count < kMinInitialLists || (vectors < initial_vectors && count < max_lists)) {
+    const auto list = next();
+    if (!list) break;
+    scanner_.scan_list(batch, q, *list, state);
+  }
+  state.best.raise_threshold();
+  probe.threshold = state.best.threshold();
+  probe.found = state.best.take();
+  const float t = params_.prune_sigma * batch[q].deviation;
+  const auto keep_if_promising = [&](std::size_t list) {
+    const float best = scoring_.best_of_list(list, batch.list_terms(q)[list], t, batch[q].w);
+    if (best > probe.threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
+  };
+  if (limited() && filtered) {
+    while (const auto list = next()) keep_if_promising(*list);
+  } else {  // all remaining lists, in any order
+    for (const Candidate& list : order) keep_if_promising(list.position());
+  }
+  std::sort(probe.lists.begin(), probe.lists.end());
+  return probe;
+}
+
+}  // namespace waterfill

@@ -1,0 +1,73 @@
+// Selection of the lists that a query scans: which lists are probed, and which are skipped.
+//
+// A query first scans the lists nearest to it. Their results give a threshold, and the lists
+// whose vectors cannot exceed it are skipped.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "search/block_scan.hpp"
+#include "waterfill/index/index.hpp"
+
+namespace waterfill {
+
+// The result of scanning a query's nearest lists.
+struct InitialProbe {
+  Candidates found;
+  float threshold = -std::numeric_limits<float>::infinity();
+  std::vector<std::uint32_t> lists;  // that remain to be scanned, ascending
+};
+
+// The queries of a batch that scan each list.
+class QueriesByList {
+ public:
+  QueriesByList(const std::vector<InitialProbe>& probes, std::size_t begin, std::size_t end,
+                std::size_t lists);
+
+  struct Queries {
+    const std::size_t *first, *last;
+  };
+  Queries of(std::size_t list) const {
+    return {queries_.data() + starts_[list], queries_.data() + starts_[list + 1]};
+  }
+
+ private:
+  std::vector<std::uint32_t> starts_;
+  std::vector<std::size_t> queries_;
+};
+
+class ListPruner {
+ public:
+  // num_candidates: candidates that the coarse stage keeps.
+  ListPruner(const CodeStore& store, const Scoring& scoring, const BlockScanner& scanner,
+             const IdFilter& filter, const SearchParams& params, std::size_t num_candidates)
+      : store_(store),
+        scoring_(scoring),
+        scanner_(scanner),
+        filter_(filter),
+        params_(params),
+        num_candidates_(num_candidates) {}
+
+  // Scans the nearest lists of query q of the batch, which has the number `number` in the call.
+  // Each query is probed alone, so the result depends neither on threads nor on other queries.
+  InitialProbe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const;
+  // The lists that a query scans, without pruning and without scanning any.
+  std::vector<std::uint32_t> probed_lists(QueryBatch& batch, std::size_t q,
+                                          std::size_t number) const;
+
+ private:
+  Candidates rank_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  std::size_t min_filtered_vectors() const;
+  bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
+
+  const CodeStore& store_;
+  const Scoring& scoring_;
+  const BlockScanner& scanner_;
+  const IdFilter& filter_;
+  const SearchParams& params_;
+  std::size_t num_candidates_;
+};
+
+}  // namespace waterfill

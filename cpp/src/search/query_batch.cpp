@@ -1,0 +1,96 @@
+#include "search/query_batch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "kernels.hpp"
+#include "waterfill/core/thread_pool.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kTaskQueries = 16;  // queries per pass over the basis
+
+// Scales a row (minus the mean for Euclidean distances) by a power of two that brings the largest
+// number in its scores to at most 1, and tiny ones closer to 1.
+void scale(const Codec& codec, const Scoring& scoring, const float* row, Query& query, float* out) {
+  constexpr int kLeast = -60;  // leaves room for terms that do not scale with the query
+  const std::vector<float>& mean = codec.params().mean;
+  const bool euclidean = scoring.euclidean();
+  float largest = euclidean ? scoring.largest_rho() : 0;  // w rho^2 must not overflow
+  for (std::size_t k = 0; k < mean.size(); ++k) {
+    largest = std::max({largest, std::abs(row[k]), euclidean ? std::abs(mean[k]) : 0.0f});
+  }
+  std::frexp(largest, &query.exponent);
+  query.exponent = std::max(query.exponent, kLeast);
+  query.w = std::ldexp(1.0f, -query.exponent);
+  for (std::size_t k = 0; k < mean.size(); ++k) {
+    out[k] = row[k] * query.w - (euclidean ? mean[k] * query.w : 0.0f);
+  }
+}
+
+}  // namespace
+
+QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
+                       const float* centroids, const Rows& queries, const Probes& probes)
+    : codec_(codec),
+      scoring_(scoring),
+      centroids_(centroids),
+      lut_bytes_(plan.lut_bytes()),
+      lists_(codec.lists()),
+      queries_(queries.n),
+      luts_(queries.n * lut_bytes_),
+      list_terms_(std::make_unique_for_overwrite<float[]>(queries.n * lists_)) {
+  parallel_for((queries.n + kTaskQueries - 1) / kTaskQueries, [&](std::size_t i) {
+    const std::size_t first = i * kTaskQueries, n = std::min(kTaskQueries, queries.n - first);
+    prepare(plan, {queries.row(first), n, queries.d}, probes, first);
+  });
+}
+
+void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes& probes,
+                         std::size_t first) {
+  const std::size_t n = rows.n, d = rows.d, stride = codec_.transform().stride();
+  std::vector<float> scaled(n * d), projected(n * stride), cells(codec_.groups() * kCells);
+  for (std::size_t i = 0; i < n; ++i) {
+    scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled.data() + i * d);
+  }
+  codec_.transform().queries({scaled.data(), n, d}, projected.data());
+  for (std::size_t i = 0; i < n; ++i) {
+    Query& query = queries_[first + i];
+    const float* own = projected.data() + i * stride;
+    query.projected.assign(own, own + stride);
+    codec_.cell_tables(own, query.w, cells.data());
+    query.unit = quantize_tables(plan, cells.data(), codec_.groups(),
+                                 luts_.data() + (first + i) * lut_bytes_);
+    if (!scoring_.with_cells()) continue;
+    query.scaled.assign(scaled.data() + i * d, scaled.data() + (i + 1) * d);
+    query.deviation = scoring_.deviation(own);
+  }
+  float* list_terms = list_terms_.get() + first * lists_;
+  if (!scoring_.with_cells()) {
+    std::fill_n(list_terms, n, 0.0f);
+  } else if (probes.lists == nullptr) {
+    codec_.partition().estimate({scaled.data(), n, d}, list_terms, lists_);
+    for (std::size_t i = 0; i < n; ++i, list_terms += lists_) {
+      scoring_.list_terms(list_terms, queries_[first + i].w, list_terms);
+    }
+  } else {
+    for (std::size_t i = first; i < first + n; ++i) {
+      const std::int64_t* lists = probes.lists + i * probes.count;
+      for (std::size_t p = 0; p < probes.count; ++p) {
+        if (lists[p] >= 0) compute_list_term(i, static_cast<std::size_t>(lists[p]));
+      }
+    }
+  }
+}
+
+void QueryBatch::compute_list_term(std::size_t i, std::size_t list) {
+  if (!scoring_.with_cells()) return;
+  const std::size_t d = codec_.d();
+  const float product =
+      kernels().rows.product.float32(queries_[i].scaled.data(), centroids_ + list * d, d);
+  list_terms_[i * lists_ + list] = scoring_.list_term(list, product, queries_[i].w);
+}
+
+}  // namespace waterfill

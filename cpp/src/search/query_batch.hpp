@@ -1,0 +1,58 @@
+// A batch of queries with the tables that the stages of a search need.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "search/coarse_tables.hpp"
+#include "search/scoring.hpp"
+#include "waterfill/codec/codec.hpp"
+#include "waterfill/core/aligned_vector.hpp"
+
+namespace waterfill {
+
+struct Query {
+  int exponent = 0;     // the query was divided by 2^exponent
+  float w = 1;          // 2^-exponent, see scoring.hpp
+  float deviation = 0;  // standard deviation of its products with vectors; with cells only
+  CoarseUnit unit;
+  std::vector<float> projected;
+  std::vector<float> scaled;  // the query itself; with cells only
+};
+
+// The lists of a call: `count` per query, negative numbers for none. A null pointer stands for the
+// nearest lists, a count of 0 for all.
+struct Probes {
+  const std::int64_t* lists;
+  std::size_t count;
+};
+
+class QueryBatch {
+ public:
+  // centroids: those of the codec's cells minus the mean.
+  QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
+             const float* centroids, const Rows& queries, const Probes& probes);
+
+  std::size_t size() const { return queries_.size(); }
+  const Query& operator[](std::size_t i) const { return queries_[i]; }
+  const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
+  // The term that each list adds to the scores of its vectors. It is an estimate until
+  // `compute_list_term`; for lists that the caller names it is exact from the start.
+  const float* list_terms(std::size_t i) const { return list_terms_.get() + i * lists_; }
+  // Replaces an estimated list term by the exact one.
+  void compute_list_term(std::size_t i, std::size_t list);
+
+ private:
+  void prepare(const CoarsePlan& plan, const Rows& rows, const Probes& probes, std::size_t first);
+
+  const Codec& codec_;
+  const Scoring& scoring_;
+  const float* centroids_;
+  std::size_t lut_bytes_, lists_;
+  std::vector<Query> queries_;
+  Aligned<std::uint8_t> luts_;
+  std::unique_ptr<float[]> list_terms_;
+};
+
+}  // namespace waterfill

@@ -1,0 +1,134 @@
+// Index::range_search: all vectors within a radius, by the full scores of the probed lists.
+#include <algorithm>
+#include <mutex>
+
+#include "index/index_view.hpp"
+#include "kernels.hpp"
+#include "search/block_scan.hpp"
+#include "search/coarse_tables.hpp"
+#include "search/id_filter.hpp"
+#include "search/list_pruning.hpp"
+#include "search/query_batch.hpp"
+#include "search/reranking.hpp"
+#include "waterfill/core/thread_pool.hpp"
+#include "waterfill/index/index.hpp"
+
+namespace waterfill {
+namespace {
+
+constexpr std::size_t kQueryBatch = 16;
+constexpr std::size_t kTaskVectors = 32768;  // vectors per task
+
+struct Found {
+  std::uint32_t label;
+  float distance;
+};
+
+class RangeSearcher {
+ public:
+  RangeSearcher(const IndexView& view, const CoarsePlan& plan, const IdFilter& filter,
+                const Rows& queries, float radius, const SearchParams& params)
+      : view_(view),
+        filter_(filter),
+        queries_(queries),
+        radius_(radius),
+        params_(params),
+        plan_(plan),
+        scanner_(view.store, view.scoring, plan_, filter),
+        pruner_(view.store, view.scoring, scanner_, filter, params, 0),
+        reranker_(view, params) {}
+
+  RangeResult run() {
+    RangeResult result;
+    result.limits.push_back(0);
+    for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
+      run_batch(first, std::min(kQueryBatch, queries_.n - first), result);
+    }
+    return result;
+  }
+
+ private:
+  // Slots to score for one query.
+  struct Task {
+    std::size_t query;
+    std::vector<std::uint32_t> slots;
+    std::vector<Found> found;
+  };
+
+  void run_batch(std::size_t begin, std::size_t n, RangeResult& result) const {
+    const Rows rows{queries_.row(begin), n, queries_.d};
+    const std::int64_t* probes =
+        params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
+    QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
+                     {probes, params_.nprobe});
+    for (std::size_t q = 0; q < n; ++q) {
+      std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
+      parallel_for(tasks.size(), [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
+      std::vector<Found> all;
+      for (const Task& task : tasks) all.insert(all.end(), task.found.begin(), task.found.end());
+      std::sort(all.begin(), all.end(),
+                [](const Found& a, const Found& b) { return a.label < b.label; });
+      for (const Found& one : all) {
+        result.ids.push_back(view_.ids[one.label]);
+        result.distances.push_back(one.distance);
+      }
+      result.limits.push_back(result.ids.size());
+    }
+  }
+
+  std::vector<Task> split_into_tasks(QueryBatch& batch, std::size_t q, std::size_t number) const {
+    std::vector<Task> tasks;
+    for (const std::uint32_t list : pruner_.probed_lists(batch, q, number)) {
+      const std::size_t start = view_.store.start(list), size = view_.store.lists()[list].size;
+      const std::uint32_t* masks = filter_.blocks(list);
+      for (std::size_t i = 0; i < size; ++i) {
+        if (masks != nullptr && (masks[i / kBlock] >> i % kBlock & 1) == 0) continue;
+        if (tasks.empty() || tasks.back().slots.size() == kTaskVectors)
+          tasks.push_back({q, {}, {}});
+        tasks.back().slots.push_back(static_cast<std::uint32_t>(start + i));
+      }
+    }
+    return tasks;
+  }
+
+  void score(const float* row, const QueryBatch& batch, Task& task) const {
+    std::sort(task.slots.begin(), task.slots.end());
+    Candidates candidates;
+    for (const std::uint32_t slot : task.slots) candidates.emplace_back(0.0f, slot);
+    const auto tables = reranker_.tables(batch, task.query, 1);
+    reranker_.score(batch, task.query, tables.get(), candidates);
+    const double offset = reranker_.score_offset(row);
+    std::size_t list = 0;
+    for (const Candidate& one : candidates) {
+      const float distance = reranker_.distance(one.score(), batch[task.query].exponent, offset);
+      if (view_.scoring.euclidean() ? !(distance < radius_) : !(distance > radius_)) continue;
+      list = view_.store.locate_from(list, one.position()).list;
+      const std::size_t i = one.position() - view_.store.start(list);
+      task.found.push_back({view_.store.label(list, i), distance});
+    }
+  }
+
+  const IndexView& view_;
+  const IdFilter& filter_;
+  Rows queries_;
+  float radius_;
+  const SearchParams& params_;
+  const CoarsePlan& plan_;
+  BlockScanner scanner_;
+  ListPruner pruner_;
+  Reranker reranker_;
+};
+
+}  // namespace
+
+RangeResult Index::range_search(const Rows& queries, float radius,
+                                const SearchParams& params) const {
+  check(queries, params);
+  const std::shared_lock lock(mutex_);
+  const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
+  const IndexView view = this->view();
+  const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
+  return RangeSearcher(view, *plan, *filter, queries, radius, params).run();
+}
+
+}  // namespace waterfill

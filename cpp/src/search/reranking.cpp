@@ -1,0 +1,219 @@
+#include "search/reranking.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// A better score is computed for one candidate in kFirstShare first, then for the candidates that
+// may still be among the best: those within kDeviations of the difference seen on the first ones.
+constexpr std::size_t kFirstShare = 3, kFewestFirst = 32;
+constexpr double kDeviations = 3;
+
+void sort_by_slot(Candidates& some) {
+  std::sort(some.begin(), some.end(),
+            [](Candidate a, Candidate b) { return a.position() < b.position(); });
+}
+
+// Borrowed rows are not normalized.
+void divide_by_norms(const RefineRows& refine_rows, const std::vector<std::int64_t>& rows,
+                     std::vector<float>& scores) {
+  std::vector<float> row(refine_rows.d());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    refine_rows.read(static_cast<std::size_t>(rows[i]), row.data());
+    double squares = 0;
+    for (const float value : row) squares += static_cast<double>(value) * value;
+    if (squares > 0) scores[i] = static_cast<float>(scores[i] / std::sqrt(squares));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<float[]> Reranker::tables(const QueryBatch& batch, std::size_t first,
+                                          std::size_t n) const {
+  const std::size_t size = view_.codec.groups() * kCentroids;
+  auto tables = std::make_unique_for_overwrite<float[]>(n * size);
+  std::vector<Codec::Projected> queries;
+  for (std::size_t q = first; q < first + n; ++q) {
+    queries.push_back({batch[q].projected.data(), batch[q].w});
+  }
+  view_.codec.full_tables(queries, tables.get());
+  return tables;
+}
+
+void Reranker::score(const QueryBatch& batch, std::size_t q, const float* tables,
+                     Candidates& candidates) const {
+  view_.scoring.full(view_.store, tables, batch.list_terms(q), batch[q].w, candidates);
+}
+
+void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
+                                  const Candidates& candidates) const {
+  std::size_t list = 0, next = 0;  // next: the first slot behind the last list
+  for (const Candidate& one : candidates) {
+    if (one.position() < next) continue;
+    list = view_.store.locate_from(list, one.position()).list;
+    batch.compute_list_term(q, list);
+    next = view_.store.start(list + 1);
+  }
+}
+
+// Computes better scores for the candidates that may be among the `best` ones.
+//
+// The difference between better and coarse scores is estimated on the best coarse ones. A candidate
+// is dropped if it would have to gain more than the difference plus kDeviations allows. If there
+// are fewer candidates than requested, these are all vectors, and all of them are scored.
+template <class Score, class Unit>
+void Reranker::score_promising(Candidates& candidates, std::size_t best, Score score,
+                               Unit unit) const {
+  const std::size_t size = candidates.size();
+  const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
+  const bool all = !prunes_candidates_ || size < num_candidates_ || first >= size;
+  Candidates rest;
+  if (!all) {
+    part_best(candidates.data(), size, first);
+    rest.assign(candidates.begin() + static_cast<std::ptrdiff_t>(first), candidates.end());
+    candidates.resize(first);
+  }
+  sort_by_slot(candidates);
+  const Candidates coarse(candidates);
+  score(candidates);
+  if (all) return;
+  double sum = 0, squares = 0;
+  for (std::size_t i = 0; i < first; ++i) {
+    const double rise = unit(candidates[i].score()) - coarse[i].score();
+    sum += rise;
+    squares += rise * rise;
+  }
+  const double mean = sum / static_cast<double>(first);
+  const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
+  part_best(candidates.data(), first, best);
+  const double least =
+      unit(candidates[best - 1].score()) - mean - kDeviations * std::sqrt(variance);
+  std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
+  sort_by_slot(rest);
+  score(rest);
+  candidates.insert(candidates.end(), rest.begin(), rest.end());
+}
+
+void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
+                     Candidates* found, float* distances, std::int64_t* ids) const {
+  // Full scores are not needed if all candidates get exact scores.
+  const auto with_full = [&](std::size_t q) {
+    return refine_candidates_ == 0 || found[q].size() > refine_candidates_;
+  };
+  std::unique_ptr<float[]> tables;
+  for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
+    if (with_full(q)) tables = this->tables(batch, first, n);
+  }
+  const std::size_t size = view_.codec.groups() * kCentroids;
+  for (std::size_t q = first; q < first + n; ++q) {
+    const float* row = rows.row(q);
+    const Query& query = batch[q];
+    const double offset = score_offset(row);
+    if (with_full(q)) {
+      const float* own = tables.get() + (q - first) * size;
+      const auto full = [&](Candidates& some) {
+        compute_list_terms(batch, q, some);
+        score(batch, q, own, some);
+      };
+      score_promising(found[q], std::max(k_, refine_candidates_), full,
+                      [](float score) { return double{score}; });
+      found[q] =
+          best_by_label(found[q], std::min(std::max(k_, refine_candidates_), found[q].size()));
+      if (refine_candidates_ > 0) score_exactly(row, found[q]);
+    } else {
+      const auto exact = [&](Candidates& some) {
+        some = with_labels(some);
+        score_exactly(row, some);
+      };
+      const auto unit = [&](float score) {
+        const double own = view_.scoring.euclidean() ? offset + score : score - offset;
+        return std::ldexp(own, -query.exponent);
+      };
+      score_promising(found[q], k_, exact, unit);
+    }
+    std::sort(found[q].begin(), found[q].end(), std::greater<>());
+    write_results(found[q], query.exponent, offset, distances + q * k_, ids + q * k_);
+  }
+}
+
+void Reranker::write_results(const Candidates& best, int exponent, double offset, float* distances,
+                             std::int64_t* ids) const {
+  const bool euclidean = view_.scoring.euclidean();
+  const float largest = std::numeric_limits<float>::max();
+  for (std::size_t i = 0; i < k_; ++i) {
+    if (i >= best.size()) {
+      ids[i] = -1;
+      distances[i] = euclidean ? largest : -largest;
+      continue;
+    }
+    const float score = best[i].score(), exact = euclidean ? -score : score;
+    ids[i] = view_.ids[best[i].position()];
+    distances[i] = refine_candidates_ > 0 ? exact : distance(score, exponent, offset);
+  }
+}
+
+// Replaces slots, which must ascend, by labels.
+Candidates Reranker::with_labels(const Candidates& some) const {
+  Candidates result;
+  std::size_t list = 0;
+  for (const Candidate& one : some) {
+    list = view_.store.locate_from(list, one.position()).list;
+    result.emplace_back(one.score(),
+                        view_.store.label(list, one.position() - view_.store.start(list)));
+  }
+  return result;
+}
+
+// Replaces slots by labels and keeps the best n. Ties with the last one are resolved by label.
+Candidates Reranker::best_by_label(Candidates& all, std::size_t n) const {
+  if (n == 0) return {};
+  part_best(all.data(), all.size(), n);
+  const float last = all[n - 1].score();
+  std::erase_if(all, [&](Candidate one) { return one.score() < last; });
+  sort_by_slot(all);
+  Candidates best = with_labels(all);
+  keep_best(best, n);
+  return best;
+}
+
+// Replaces the scores of labels by exact scores from the refine rows.
+void Reranker::score_exactly(const float* row, Candidates& some) const {
+  std::vector<std::int64_t> rows;
+  for (const Candidate& one : some) rows.push_back(view_.refine_row(one.position()));
+  std::vector<float> scores(some.size());
+  const bool euclidean = view_.scoring.euclidean();
+  view_.refine_rows->score(row, euclidean, rows.data(), rows.size(), scores.data());
+  if (view_.cosine && view_.refine_rows->borrowed())
+    divide_by_norms(*view_.refine_rows, rows, scores);
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    some[i] = Candidate(euclidean ? -scores[i] : scores[i], some[i].position());
+  }
+}
+
+double Reranker::score_offset(const float* row) const {
+  const std::vector<float>& mean = view_.codec.params().mean;
+  double product = 0, squares = 0;
+  for (std::size_t k = 0; k < mean.size(); ++k) {
+    const double gap = static_cast<double>(row[k]) - mean[k];
+    product += static_cast<double>(row[k]) * mean[k];
+    squares += gap * gap;
+  }
+  if (view_.scoring.euclidean()) return squares;
+  return view_.codec.params().pq_multiplier > 0 ? 0 : product;
+}
+
+float Reranker::distance(float scaled, int exponent, double offset) const {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const double score = std::ldexp(static_cast<double>(scaled), exponent);
+  const double value = view_.scoring.euclidean() ? std::max(0.0, offset - score) : offset + score;
+  return static_cast<float>(std::clamp(value, -kLargest, kLargest));
+}
+
+}  // namespace waterfill

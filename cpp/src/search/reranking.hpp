@@ -1,0 +1,54 @@
+// Reranking of candidates: full scores from whole codes, exact scores from refine rows, and the
+// conversion to the distances and ids that a search returns.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "index/index_view.hpp"
+#include "search/query_batch.hpp"
+#include "search/reservoir.hpp"
+#include "waterfill/index/index.hpp"
+
+namespace waterfill {
+
+class Reranker {
+ public:
+  Reranker(const IndexView& view, const SearchParams& params)
+      : view_(view),
+        k_(params.k),
+        refine_candidates_(params.refine_candidates),
+        num_candidates_(params.coarse_candidates()),
+        prunes_candidates_(params.nprobe > 0) {}
+
+  // Writes the k best candidates of queries [first, first + n) of the batch, best first and ties by
+  // label. Missing results have id -1 and the worst possible distance. rows, found, distances and
+  // ids are those of the whole batch.
+  void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
+             Candidates* found, float* distances, std::int64_t* ids) const;
+  // Full-score tables, query after query.
+  std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
+  // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
+  // of their lists are exact.
+  void score(const QueryBatch& batch, std::size_t q, const float* tables,
+             Candidates& candidates) const;
+  // The part of a distance that depends only on the query.
+  double score_offset(const float* row) const;
+  float distance(float scaled, int exponent, double offset) const;
+
+ private:
+  void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
+  template <class Score, class Unit>
+  void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
+  void write_results(const Candidates& best, int exponent, double offset, float* distances,
+                     std::int64_t* ids) const;
+  Candidates with_labels(const Candidates& some) const;
+  Candidates best_by_label(Candidates& all, std::size_t n) const;
+  void score_exactly(const float* row, Candidates& some) const;
+
+  const IndexView& view_;
+  std::size_t k_, refine_candidates_, num_candidates_;
+  bool prunes_candidates_;  // may skip unpromising candidates, as nprobe skips lists
+};
+
+}  // namespace waterfill

@@ -1,0 +1,123 @@
+// A reservoir of the best candidates of a stream of scores. Higher scores are better for all
+// metrics.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace waterfill {
+
+// A score and a position packed into one integer: a higher score is greater, and of equal scores
+// the smaller position. A comparison is one instruction without a branch.
+class Candidate {
+ public:
+  Candidate() = default;
+  Candidate(float score, std::uint32_t position)
+      : key_(std::uint64_t{ordered(score)} << 32 | ~position) {}
+
+  float score() const {
+    const auto bits = static_cast<std::uint32_t>(key_ >> 32);
+    return std::bit_cast<float>((bits & kSign) != 0 ? bits ^ kSign : ~bits);
+  }
+  std::uint32_t position() const { return ~static_cast<std::uint32_t>(key_); }
+
+  friend bool operator>(Candidate a, Candidate b) { return a.key_ > b.key_; }
+
+ private:
+  static constexpr std::uint32_t kSign = 0x80000000u;
+
+  static std::uint32_t ordered(float score) {
+    const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // + 0: no negative zero
+    return (bits & kSign) != 0 ? ~bits : bits | kSign;
+  }
+
+  std::uint64_t key_ = 0;
+};
+
+using Candidates = std::vector<Candidate>;
+
+// Moves the best n candidates to the front, the worst of them last; the rest is unordered. This is
+// quickselect (Hoare 1961) with a branchless partition: on a few hundred candidates
+// std::nth_element spends most of its time on mispredicted branches.
+inline void part_best(Candidate* candidates, std::size_t size, std::size_t n) {
+  if (size < n || n == 0) return;
+  constexpr std::size_t kFew = 16;
+  const auto at = [&](std::size_t i) { return candidates + i; };
+  std::size_t begin = 0, end = size;  // the range of the n-th best
+  for (int rounds = 0; end - begin > kFew && rounds < 64; ++rounds) {
+    // Median of three. No two candidates are equal, so both sides are non-empty.
+    const Candidate a = *at(begin), b = *at(begin + (end - begin) / 2), c = *at(end - 1);
+    const Candidate pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+    std::size_t front = begin;
+    for (std::size_t i = begin; i < end; ++i) {
+      const Candidate one = candidates[i];
+      candidates[i] = candidates[front];
+      candidates[front] = one;
+      front += one > pivot ? 1 : 0;
+    }
+    (n - 1 < front ? end : begin) = front;
+  }
+  std::nth_element(at(begin), at(n - 1), at(end), std::greater<>());
+}
+
+// Keeps the best n, the worst of them last.
+inline void keep_best(Candidates& candidates, std::size_t n) {
+  if (candidates.size() <= n) n = candidates.size();
+  part_best(candidates.data(), candidates.size(), n);
+  candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(n), candidates.end());
+}
+
+// The best `capacity` candidates, without a heap in the inner loop: candidates above the threshold
+// are collected in a buffer of twice the capacity, and when it is full the better half is kept.
+// Positions must ascend for ties to go to the smaller one, since a score equal to the threshold is
+// rejected.
+class Reservoir {
+ public:
+  static constexpr std::size_t kBurst = 32;  // pushes between two calls of `trim`
+
+  // threshold: the initial threshold.
+  explicit Reservoir(std::size_t capacity,
+                     float threshold = -std::numeric_limits<float>::infinity())
+      : capacity_(capacity), threshold_(threshold), kept_(2 * capacity + kBurst) {}
+
+  float threshold() const { return threshold_; }
+
+  // Keeps the score if it exceeds the threshold, without a branch. Call `trim` after at most kBurst
+  // pushes.
+  void push(float score, std::uint32_t position) {
+    kept_[size_] = Candidate(score, position);
+    size_ += score > threshold_ ? 1 : 0;
+  }
+  // Makes room for kBurst pushes. Returns whether the threshold rose.
+  bool trim() {
+    if (size_ < 2 * capacity_) return false;
+    raise_threshold();
+    return true;
+  }
+
+  // Raises the threshold as far as the candidates allow.
+  void raise_threshold() {
+    if (size_ < capacity_) return;
+    part_best(kept_.data(), size_, capacity_);
+    size_ = capacity_;
+    threshold_ = kept_[size_ - 1].score();
+  }
+
+  Candidates take() {
+    kept_.resize(size_);
+    keep_best(kept_, capacity_);
+    return std::move(kept_);
+  }
+
+ private:
+  std::size_t capacity_, size_ = 0;
+  float threshold_;
+  Candidates kept_;  // the first size_ of them
+};
+
+}  // namespace waterfill

@@ -1,0 +1,223 @@
+#include "search/scoring.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels.hpp"
+
+namespace waterfill {
+namespace {
+
+// Codes that are scored together, so that their sums are independent.
+constexpr std::size_t kLanes = 4;
+using Lanes = std::array<float, kLanes>;
+
+struct Sums {
+  Lanes products{}, lengths{}, cells{};
+};
+
+// codes: kLanes codes, `size` bytes apart. kWithLengths: whether the score depends on norms.
+template <bool kWithLengths>
+Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
+                 std::size_t size) {
+  Sums sums;
+  const float *lengths = codec.squared_lengths(), *cells = codec.squared_cells();
+  for (std::size_t g = 0; g < codec.groups(); ++g) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const std::size_t byte = codes[lane * size + g];
+      sums.products[lane] += tables[g * kCentroids + byte];
+      if constexpr (kWithLengths) {
+        sums.lengths[lane] += lengths[g * kCentroids + byte];
+        sums.cells[lane] += cells[g * kCells + byte / kCells];
+      }
+    }
+  }
+  return sums;
+}
+
+// Mean of |u_cell|^2 over uniformly distributed high nibbles.
+double mean_squared_cell(const Codec& codec) {
+  double sum = 0;
+  for (std::size_t i = 0; i < codec.groups() * kCells; ++i) sum += codec.squared_cells()[i];
+  return sum / kCells;
+}
+
+std::vector<float> variances_of(const Codec& codec) {
+  std::vector<float> variances;
+  const Aligned<float>& books = codec.params().codebooks.books;
+  for (std::size_t j = 0; j < codec.transform().p(); ++j) {
+    float sum = 0;
+    for (std::size_t c = 0; c < kCentroids; ++c) {
+      sum += books[j * kCentroids + c] * books[j * kCentroids + c];
+    }
+    variances.push_back(sum / kCentroids);
+  }
+  return variances;
+}
+
+}  // namespace
+
+Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store)
+    : codec_(codec), scales_(&codec.params().scale), alpha_(alpha), euclidean_(euclidean) {
+  const CodecParams& p = codec.params();
+  for (std::size_t code = 0; code < 256; ++code) {
+    const auto byte = static_cast<std::uint8_t>(code);
+    const float squares = p.cell_length[byte];
+    rho_factor_[code] = length_power(squares, p.alpha_ip);
+    scale_factor_[code] = rho_factor_[code] / length_power(squares, alpha);
+    inverse_z_[code] = 1 / (*scales_)[byte];
+  }
+  const float factor = *std::max_element(rho_factor_.begin(), rho_factor_.end());
+  largest_rho_ = std::min((*scales_)[255] * factor, std::numeric_limits<float>::max());
+  if (with_cells()) {
+    variances_ = variances_of(codec);
+    const auto squares = static_cast<float>(mean_squared_cell(codec));
+    mean_factor_ = length_power(squares, p.alpha_ip) / length_power(squares, alpha);
+    for (std::size_t l = 0; l < codec.lists(); ++l) {
+      lengths_.push_back(codec.centroid_length(l));
+      largest_rho_ = std::max(largest_rho_, lengths_[l]);
+    }
+  }
+  for (std::size_t l = 0; l < store.lists().size(); ++l) {
+    bounds_.push_back(bounds_of(store.lists()[l], l));
+    const Bounds& own = bounds_.back();
+    const float z = (*scales_)[static_cast<std::uint8_t>(std::max(own.last, 0))];
+    gains_.push_back(euclidean ? 2 * z * own.largest_factor : z);
+    least_offsets_.push_back(least_offset(own));
+  }
+}
+
+Scoring::Bounds Scoring::bounds_of(const List& list, std::size_t number) const {
+  Bounds bounds;
+  if (list.size == 0) return bounds;
+  const ByteRange scales = list.scales(), extras = list.extras();
+  bounds.first = scales.least;
+  bounds.last = scales.largest;
+  if (!euclidean_) return bounds;
+  if (with_cells()) {
+    const OffsetScale& offset = codec_.params().offset;
+    const float e = OffsetScale::number(extras.least);
+    bounds.square = static_cast<float>(offset.middle() + e * offset.norm_range());
+    bounds.line = static_cast<float>(e * offset.centroid_range()) * lengths_[number];
+    bounds.least_factor = bounds.largest_factor = mean_factor_;
+    return bounds;
+  }
+  const auto range = [&](const std::array<float, 256>& values) {
+    return std::minmax_element(values.begin() + extras.least, values.begin() + extras.largest + 1);
+  };
+  const float least_rho = *range(rho_factor_).first;
+  bounds.square = least_rho * least_rho;
+  const auto [least, largest] = range(scale_factor_);
+  bounds.least_factor = *least;
+  bounds.largest_factor = *largest;
+  return bounds;
+}
+
+double Scoring::least_offset(const Bounds& bounds) const {
+  if (!euclidean_ || bounds.first > bounds.last) return 0;
+  const auto at = [&](double z) { return z * (bounds.square * z + bounds.line); };
+  const double low = (*scales_)[static_cast<std::uint8_t>(bounds.first)];
+  const double high = (*scales_)[static_cast<std::uint8_t>(bounds.last)];
+  const double turn = bounds.square > 0 ? -bounds.line / (2.0 * bounds.square) : low;
+  return std::min({at(low), at(high), at(std::clamp(turn, low, high))});
+}
+
+void Scoring::list_terms(const float* products, float w, float* list_terms) const {
+  for (std::size_t l = 0; l < codec_.lists(); ++l) list_terms[l] = list_term(l, products[l], w);
+}
+
+float Scoring::deviation(const float* projected) const {
+  float sum = 0;
+  for (std::size_t j = 0; j < variances_.size(); ++j) {
+    sum += projected[j] * projected[j] * variances_[j];
+  }
+  return std::sqrt(sum);
+}
+
+float Scoring::best_of_list(std::size_t list, float list_term, float t, float w) const {
+  const float best = list_term + gains_[list] * t;
+  return euclidean_ ? best - static_cast<float>(w * least_offsets_[list]) : best;
+}
+
+void Scoring::best_of_lists(const float* list_terms, float t, float w, float* best) const {
+  for (std::size_t l = 0; l < gains_.size(); ++l) best[l] = list_terms[l] + gains_[l] * t;
+  for (std::size_t l = 0; euclidean_ && l < gains_.size(); ++l) {
+    best[l] -= static_cast<float>(w * least_offsets_[l]);
+  }
+}
+
+void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
+                     float w, std::uint16_t* limits) const {
+  constexpr float kLargest = 65535;
+  const Bounds& bounds = bounds_[list];
+  const float above = threshold - list_term;
+  const float step = unit.step > 0 ? 1 / unit.step : 0.0f;
+  const float factor = euclidean_ ? 2.0f : 1.0f;
+  const float by_largest = 1 / (factor * bounds.largest_factor);
+  const float by_least = 1 / (factor * bounds.least_factor);
+  std::fill_n(limits, kLimits, std::uint16_t{65535});
+  for (int kind = bounds.first / 16; kind <= bounds.last / 16; ++kind) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    float least = infinity;
+    const int first = std::max(16 * kind, bounds.first),
+              last = std::min(16 * kind + 15, bounds.last);
+    // Without an offset the least product is monotonic in z: the ends suffice.
+    const int stride = euclidean_ ? 1 : std::max(1, last - first);
+    for (int code = first; code <= last; code += stride) {
+      const auto byte = static_cast<std::uint8_t>(code);
+      const float z = (*scales_)[byte];
+      const float product = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
+      const float t = product * (product > 0 ? by_largest : by_least);
+      least = std::min(least, code > 0 ? t : above < 0 ? -infinity : infinity);
+    }
+    // Two steps less, for rounding errors here and in `coarse`.
+    const float sum = step > 0 ? std::floor((least - unit.bias) * step) - 2 : 0;
+    limits[kind] = static_cast<std::uint16_t>(std::min(std::max(sum, 0.0f), kLargest));
+  }
+}
+
+void Scoring::full(const CodeStore& store, const float* tables, const float* list_terms, float w,
+                   Candidates& candidates) const {
+  const std::size_t groups = codec_.groups();
+  const bool with_lengths =
+      euclidean_ || alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
+  const std::size_t size = groups + 1;
+  std::vector<std::uint8_t> codes(kLanes * size);
+  std::array<Location, 3 * kLanes> locations{};  // a ring buffer, ahead of the scores
+  std::size_t located = 0, list = 0;
+  const auto locate_until = [&](std::size_t end) {
+    for (end = std::min(end, candidates.size()); located < end; ++located) {
+      const Location location = store.locate_from(list, candidates[located].position());
+      store.prefetch(location);
+      locations[located % locations.size()] = location;
+      list = location.list;
+    }
+  };
+  for (std::size_t first = 0; first < candidates.size(); first += kLanes) {
+    const std::size_t n = std::min(kLanes, candidates.size() - first);
+    locate_until(first + 3 * kLanes);
+    for (std::size_t i = 0; i < n; ++i) {
+      store.read(locations[(first + i) % locations.size()], codes.data() + i * size);
+    }
+    const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes.data(), size)
+                                   : sum_entries<false>(codec_, tables, codes.data(), size);
+    for (std::size_t i = 0; i < n; ++i) {
+      const Location& location = locations[(first + i) % locations.size()];
+      const float rho = codec_.distance_from_center(codes[i * size + groups], sums.cells[i]);
+      const float t = sums.products[i];
+      const float s = rho / length_power(sums.lengths[i], alpha_);
+      const float list_term = list_terms != nullptr ? list_terms[location.list] : 0.0f;
+      float score = list_term + s * t;
+      if (euclidean_) {
+        float product = 0;
+        if (with_cells()) product = codec_.centroid_product(codes.data() + i * size, location.list);
+        // The norm of the decoded vector, which is rho if alpha restores it.
+        score = list_term + 2 * s * (t - w * product) - w * s * s * sums.lengths[i];
+      }
+      candidates[first + i] = Candidate(score, candidates[first + i].position());
+    }
+  }
+}
+
+}  // namespace waterfill

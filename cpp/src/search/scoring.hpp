@@ -1,0 +1,100 @@
+// Scores from a query's tables and a vector's bytes. Higher scores are better for all metrics.
+//
+//   product:   list_term + s t
+//   euclidean: list_term + 2 s t - w offset
+//
+// t is a sum of table entries. list_term depends on the query and the vector's cell (0 if there are
+// no cells). offset is the squared distance of the decoded vector from its coding center (rho^2 in
+// the coarse score), plus with cells the term of OffsetScale.
+//
+// Queries are scaled by a power of two, w, before their tables are computed, so that no product
+// overflows. The scaling changes no order and, except for denormal numbers, no bit.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "search/coarse_tables.hpp"
+#include "search/reservoir.hpp"
+#include "waterfill/codec/codec.hpp"
+#include "waterfill/index/code_store.hpp"
+
+namespace waterfill {
+
+class Scoring {
+ public:
+  // Valid for the current contents of the store.
+  Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store);
+
+  bool euclidean() const { return euclidean_; }
+  bool with_cells() const { return !codec_.partition().empty(); }
+  // An upper bound of the distances of vectors from their coding centers and of centroids from the
+  // mean.
+  float largest_rho() const { return largest_rho_; }
+
+  // The terms of all lists, for a query that is scaled by w (and relative to the mean for Euclidean
+  // distances). products: of the query with the centroids minus the mean.
+  void list_terms(const float* products, float w, float* list_terms) const;
+  float list_term(std::size_t list, float product, float w) const {
+    return euclidean_ ? 2 * product - w * lengths_[list] * lengths_[list] : product;
+  }
+  // The standard deviation of t over all vectors, for a projected query.
+  float deviation(const float* projected) const;
+  // An upper bound of the scores of vectors of a list whose table sum is at most t.
+  float best_of_list(std::size_t list, float list_term, float t, float w) const;
+  void best_of_lists(const float* list_terms, float t, float w, float* best) const;  // of all lists
+
+  // The coarse score from the sum t of a vector's coarse table entries and its side bytes.
+  template <bool kEuclidean>
+  float coarse(std::size_t list, float list_term, float t, std::uint8_t scale, std::uint8_t extra,
+               float w) const {
+    const float z = (*scales_)[scale];
+    if (!kEuclidean) return list_term + z * t;
+    if (with_cells()) {
+      return list_term + 2 * z * mean_factor_ * t -
+             codec_.params().offset.decode(extra, z, lengths_[list], w);
+    }
+    const float rho = z * rho_factor_[extra];
+    return 2 * z * scale_factor_[extra] * t - w * rho * rho;
+  }
+
+  // Fills limits[16]: a vector that scores above the threshold has an integer sum of at least
+  // limits[scale / 16].
+  void limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit, float w,
+              std::uint16_t* limits) const;
+
+  // Replaces scores by full scores. Candidates ascend by slot; list_terms: of the query;
+  // tables: codec.groups() * 256 values.
+  void full(const CodeStore& store, const float* tables, const float* list_terms, float w,
+            Candidates& candidates) const;
+
+ private:
+  // Bounds for the vectors of a list: w offset is at least w (square z^2 + line z), and s is z
+  // times a factor in [least_factor, largest_factor].
+  struct Bounds {
+    int first = 0, last = -1;  // range of the scale bytes
+    float square = 0, line = 0;
+    float least_factor = 1, largest_factor = 1;
+  };
+  Bounds bounds_of(const List& list, std::size_t number) const;
+  double least_offset(const Bounds& bounds) const;
+
+  const Codec& codec_;
+  const LogScale* scales_;
+  Alpha alpha_;
+  bool euclidean_;
+  // By the byte of |u_cell|^2: rho = z * rho_factor, s = z * scale_factor.
+  std::array<float, 256> rho_factor_, scale_factor_;
+  std::array<float, 256> inverse_z_;
+  float mean_factor_ = 1;  // s / z, with cells
+  float largest_rho_ = 0;
+  std::vector<float> variances_;  // of decoded coordinates
+  std::vector<Bounds> bounds_;
+  std::vector<float> lengths_;  // |centroid - mean|
+  // Per list: the best score is at most list_term + gain t - w least_offset.
+  std::vector<float> gains_;
+  std::vector<double> least_offsets_;
+};
+
+}  // namespace waterfill
