@@ -20,7 +20,7 @@ SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-secon
 
 class Handler(Quiet):
     def served(self):
-        self.server.came.append((self.read_body(), self.headers.get("X-Key")))
+        self.server.received.append((self.read_body(), self.headers.get("X-Key")))
         self.answer(200)
 
 
@@ -49,7 +49,7 @@ def test_a_service_is_ramped(run, server):
     done = run("ramp", "--url", url, "--body", "body.json", "--header", "X-Key: a", *SHORT,
                "--json")  # fmt: skip
     assert done.document["rate"] == 20
-    assert set(server.came) == {(b'{"k": 3}', "a")}
+    assert set(server.received) == {(b'{"k": 3}', "a")}
 
 
 BAD_USAGE = {
@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_what_is_known(made, tmp_path, server):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     try:
         wanted = threading.Event()
-        while len(server.came) < 60 and going.poll() is None:
+        while len(server.received) < 60 and going.poll() is None:
             wanted.wait(0.05)
         wanted.wait(2)
         going.send_signal(signal.SIGINT)

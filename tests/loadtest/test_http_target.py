@@ -18,7 +18,7 @@ class Handler(Quiet):
     """Answers with the status in the path, and records the requests."""
 
     def served(self):
-        self.server.came.append((self.command, self.path, self.read_body(), dict(self.headers)))
+        self.server.received.append((self.command, self.path, self.read_body(), dict(self.headers)))
         status = int(self.path.strip("/").split("?")[0] or 200)
         self.answer(status, **({"Location": "/200"} if status == 302 else {}))
 
@@ -51,7 +51,7 @@ def test_what_a_status_is(server, path, outcome, error):
     trace = trace_of(Url(f"http://127.0.0.1:{server.server_port}/{path}"), 3)
     assert trace.outcome.tolist() == [outcome] * 3
     assert trace.error == error
-    assert [came[:2] for came in server.came] == [("GET", f"/{path}")] * 3
+    assert [request[:2] for request in server.received] == [("GET", f"/{path}")] * 3
 
 
 def test_a_body_is_posted_as_json(server):
@@ -59,7 +59,7 @@ def test_a_body_is_posted_as_json(server):
         f"http://localhost:{server.server_port}/200", body=b'{"k": 1}', headers={"X-Key": "secret"}
     )
     assert (trace_of(url, 2).outcome == ANSWERED).all()
-    command, _, body, headers = server.came[0]
+    command, _, body, headers = server.received[0]
     assert (command, body) == ("POST", b'{"k": 1}')
     assert headers["Content-Type"] == "application/json"
     assert headers["X-Key"] == "secret"
@@ -91,7 +91,7 @@ def test_the_address_decides_and_not_the_name(server, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
     with pytest.raises(NotAllowedError, match=r"'localhost' is 192\.0\.2\.7"):
         trace_of(Url(f"http://localhost:{server.server_port}/"))
-    assert server.came == []
+    assert server.received == []
 
 
 def test_ways_to_write_this_machine():

@@ -25,20 +25,20 @@ def lists(found):
 
 
 def test_search(client, rows, index):
-    asked = {"vectors": rows[:3].tolist(), "k": 5}
-    assert client.post("/search", json=asked).json() == lists(index.search(rows[:3], 5))
-    asked = {"vector": rows[7].tolist()}
-    assert client.post("/search", json=asked).json() == lists(index.search(rows[7:8], 10))
+    body = {"vectors": rows[:3].tolist(), "k": 5}
+    assert client.post("/search", json=body).json() == lists(index.search(rows[:3], 5))
+    body = {"vector": rows[7].tolist()}
+    assert client.post("/search", json=body).json() == lists(index.search(rows[7:8], 10))
     answer = client.post("/search?k=5", content=rows[:3].tobytes(), headers=FLOATS)
     assert answer.json() == lists(index.search(rows[:3], 5))
 
 
 def test_places_where_nothing_was_found_are_left_out(client, rows):
-    asked = {"vectors": rows[:2].tolist(), "ids": [3, 4, 5000]}
-    found = client.post("/search", json=asked).json()
+    body = {"vectors": rows[:2].tolist(), "ids": [3, 4, 5000]}
+    found = client.post("/search", json=body).json()
     assert [sorted(ids) for ids in found["ids"]] == [[3, 4], [3, 4]]
     assert [len(row) for row in found["distances"]] == [2, 2]
-    found = client.post("/search", json=asked | {"ids": []}).json()
+    found = client.post("/search", json=body | {"ids": []}).json()
     assert found["ids"] == found["distances"] == [[], []]
 
 
@@ -59,8 +59,8 @@ def test_parameters_of_lists(files, rows, client):
 def test_add(client, rows):
     new = rows[:2].tolist()
     assert client.post("/add", json={"vectors": new}).json() == {"added": 2, "ntotal": 1002}
-    asked = {"vectors": new, "ids": [77_777, 77_778]}
-    assert client.post("/add", json=asked).json() == {"added": 2, "ntotal": 1004}
+    body = {"vectors": new, "ids": [77_777, 77_778]}
+    assert client.post("/add", json=body).json() == {"added": 2, "ntotal": 1004}
     answer = client.post("/add", content=rows[:3].tobytes(), headers=FLOATS)
     assert answer.json() == {"added": 3, "ntotal": 1007}
     found = client.post("/search", json={"vector": new[0], "ids": [1000, 77_777, 1]}).json()

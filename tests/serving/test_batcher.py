@@ -1,4 +1,4 @@
-"""Batched searches are the single ones, whoever else asks."""
+"""Batched searches return what single searches return."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SHARED = settings(
 @SHARED
 @given(calls=CALLS, window=st.sampled_from([0, 0.001]), most=st.sampled_from([1, 7, 256]))
 def test_any_mix_of_callers_gets_what_single_searches_find(index, queries_64, calls, window, most):
-    wanted = [index.search(queries_64[at : at + n], k, params=p) for at, n, k, p in calls]
+    expected = [index.search(queries_64[at : at + n], k, params=p) for at, n, k, p in calls]
     with (
         wf.Batcher(index, window=window, max_batch=most) as batcher,
         ThreadPoolExecutor(8) as pool,
     ):
-        asked = [
+        futures = [
             pool.submit(batcher.search, queries_64[at : at + n], k, p) for at, n, k, p in calls
         ]
-        for each, want in zip(asked, wanted, strict=True):
-            assert_same(each.result(PATIENCE), want)
+        for each, result in zip(futures, expected, strict=True):
+            assert_same(each.result(PATIENCE), result)
         assert batcher.stats().calls == len(calls)
         assert batcher.stats().batches <= len(calls)
 
@@ -48,19 +48,19 @@ def test_any_mix_of_callers_gets_what_single_searches_find(index, queries_64, ca
 @SHARED
 @given(calls=CALLS)
 def test_any_mix_of_tasks_gets_what_single_searches_find(index, queries_64, calls):
-    wanted = [index.search(queries_64[at : at + n], k, params=p) for at, n, k, p in calls]
+    expected = [index.search(queries_64[at : at + n], k, params=p) for at, n, k, p in calls]
 
     async def ask():
-        asked = [batcher.asearch(queries_64[at : at + n], k, p) for at, n, k, p in calls]
-        return await asyncio.gather(*asked)
+        futures = [batcher.asearch(queries_64[at : at + n], k, p) for at, n, k, p in calls]
+        return await asyncio.gather(*futures)
 
     with wf.Batcher(index) as batcher:
-        for found, want in zip(asyncio.run(ask()), wanted, strict=True):
-            assert_same(found, want)
+        for found, result in zip(asyncio.run(ask()), expected, strict=True):
+            assert_same(found, result)
 
 
 def test_what_waits_is_one_batch(flat, queries_64, monkeypatch):
-    wanted = [flat.search(queries_64[i : i + 1], 5) for i in range(20)]
+    expected = [flat.search(queries_64[i : i + 1], 5) for i in range(20)]
     gate = Gate(flat, monkeypatch)
     with wf.Batcher(flat) as batcher, ThreadPoolExecutor(20) as pool:
         first = pool.submit(batcher.search, queries_64[:1], 5)
@@ -68,8 +68,8 @@ def test_what_waits_is_one_batch(flat, queries_64, monkeypatch):
         others = [pool.submit(batcher.search, queries_64[i : i + 1], 5) for i in range(1, 20)]
         until(lambda: batcher.stats().waiting == 19)
         gate.open.set()
-        for each, want in zip([first, *others], wanted, strict=True):
-            assert_same(each.result(PATIENCE), want)
+        for each, result in zip([first, *others], expected, strict=True):
+            assert_same(each.result(PATIENCE), result)
         assert gate.sizes == [1, 19]
         assert others[0].result()[0].base is None  # no caller holds the batch
 
@@ -89,7 +89,7 @@ def test_what_waits_is_one_batch(flat, queries_64, monkeypatch):
 def test_wrong_input_is_its_callers_alone(flat, queries_64, monkeypatch, x, k, params, error):
     with pytest.raises(error) as direct:
         flat.search(x, k, params=params)
-    wanted = flat.search(queries_64[:1], 5)
+    expected = flat.search(queries_64[:1], 5)
     gate = Gate(flat, monkeypatch)
     with wf.Batcher(flat) as batcher, ThreadPoolExecutor(3) as pool:
         others = [pool.submit(batcher.search, queries_64[:1], 5) for _ in range(3)]
@@ -99,7 +99,7 @@ def test_wrong_input_is_its_callers_alone(flat, queries_64, monkeypatch, x, k, p
         assert str(refused.value) == str(direct.value)
         gate.open.set()
         for each in others:
-            assert_same(each.result(PATIENCE), wanted)
+            assert_same(each.result(PATIENCE), expected)
 
 
 def test_an_error_within_a_batch_is_its_callers_alone(flat, queries_64, monkeypatch):
@@ -111,22 +111,22 @@ def test_an_error_within_a_batch_is_its_callers_alone(flat, queries_64, monkeypa
             raise ZeroDivisionError("of this query")
         return search(x, k, **options)
 
-    wanted = [search(queries_64[i : i + 1], 5) for i in range(16)]
+    expected = [search(queries_64[i : i + 1], 5) for i in range(16)]
     monkeypatch.setattr(flat, "search", failing)
     gate = Gate(flat, monkeypatch)
     with wf.Batcher(flat) as batcher, ThreadPoolExecutor(17) as pool:
         pool.submit(batcher.search, queries_64[:1], 5)
         assert gate.begun.wait(PATIENCE)
-        asked = [pool.submit(batcher.search, queries_64[i : i + 1], 5) for i in range(16)]
+        futures = [pool.submit(batcher.search, queries_64[i : i + 1], 5) for i in range(16)]
         until(lambda: batcher.stats().waiting == 16)
         gate.open.set()
-        for i, each in enumerate(asked):
+        for i, each in enumerate(futures):
             if i == 7:
                 with pytest.raises(ZeroDivisionError):
                     each.result(PATIENCE)
             else:
-                assert_same(each.result(PATIENCE), wanted[i])
-        assert_same(batcher.search(queries_64[:1], 5), wanted[0])  # and it goes on
+                assert_same(each.result(PATIENCE), expected[i])
+        assert_same(batcher.search(queries_64[:1], 5), expected[0])  # and it goes on
 
 
 def test_not_trained(queries_64):
@@ -151,14 +151,14 @@ def test_every_answer_is_of_one_generation(flat, base_64, queries_64):
         return mixed
 
     with wf.Batcher(live) as batcher, ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(searching, batcher) for _ in range(4)]
+        futures = [pool.submit(searching, batcher) for _ in range(4)]
         try:
             for turn in range(30):
                 live.swap([shifted, flat][turn % 2], same_ids=False)
                 time.sleep(0.002)
         finally:
             done.set()
-        assert [each.result(PATIENCE) for each in asked] == [0] * 4
+        assert [each.result(PATIENCE) for each in futures] == [0] * 4
 
 
 @pytest.mark.parametrize(

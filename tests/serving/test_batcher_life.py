@@ -1,4 +1,4 @@
-"""Full, closed, cancelled, idle, forked; and behind a limiter."""
+"""The life of a batcher: full, closed, idle and forked queues, cancelled tasks, limiters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import waterfill as wf
 
 
 class Slots:
-    """A limiter: so many queries_64 at a time."""
+    """A limiter: admits a number of queries at a time, and waits."""
 
     def __init__(self, slots):
         self.free, self.slots, self.changed = slots, slots, threading.Condition()
@@ -44,9 +44,9 @@ class Slot:
 def test_a_full_queue_refuses_at_once(flat, queries_64, monkeypatch):
     gate = Gate(flat, monkeypatch)
     with wf.Batcher(flat, max_waiting=2) as batcher, ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(batcher.search, queries_64[:1], 5)]
+        futures = [pool.submit(batcher.search, queries_64[:1], 5)]
         assert gate.begun.wait(PATIENCE)
-        asked += [pool.submit(batcher.search, queries_64[:1], 5) for _ in range(2)]
+        futures += [pool.submit(batcher.search, queries_64[:1], 5) for _ in range(2)]
         until(lambda: batcher.stats().waiting == 2)
         with pytest.raises(wf.AtCapacity, match="try again") as full:
             batcher.search(queries_64[:1], 5)
@@ -55,7 +55,7 @@ def test_a_full_queue_refuses_at_once(flat, queries_64, monkeypatch):
             asyncio.run(batcher.asearch(queries_64[:1], 5))
         assert batcher.stats().refused == 2
         gate.open.set()
-        for each in asked:
+        for each in futures:
             each.result(PATIENCE)
 
 
@@ -63,9 +63,9 @@ def test_close_answers_what_waits_and_refuses_the_rest(flat, queries_64, monkeyp
     gate = Gate(flat, monkeypatch)
     batcher = wf.Batcher(flat)
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(batcher.search, queries_64[:1], 5)]
+        futures = [pool.submit(batcher.search, queries_64[:1], 5)]
         assert gate.begun.wait(PATIENCE)
-        asked += [pool.submit(batcher.search, queries_64[:1], k) for k in (5, 6)]
+        futures += [pool.submit(batcher.search, queries_64[:1], k) for k in (5, 6)]
         until(lambda: batcher.stats().waiting == 2)
         closing = pool.submit(batcher.close)
         until(lambda: batcher._queue._closed)
@@ -74,7 +74,7 @@ def test_close_answers_what_waits_and_refuses_the_rest(flat, queries_64, monkeyp
         assert not closing.done()
         gate.open.set()
         closing.result(PATIENCE)
-        assert [each.result(PATIENCE)[0].shape[1] for each in asked] == [5, 5, 6]
+        assert [each.result(PATIENCE)[0].shape[1] for each in futures] == [5, 5, 6]
     batcher.close()
     for ask in (batcher.search, lambda *args: asyncio.run(batcher.asearch(*args))):
         with pytest.raises(RuntimeError, match="closed"):
@@ -82,7 +82,7 @@ def test_close_answers_what_waits_and_refuses_the_rest(flat, queries_64, monkeyp
 
 
 def test_a_cancelled_task_takes_nothing_from_the_others(flat, queries_64, monkeypatch):
-    wanted = [flat.search(queries_64[i : i + 1], 5) for i in range(8)]
+    expected = [flat.search(queries_64[i : i + 1], 5) for i in range(8)]
     gate = Gate(flat, monkeypatch)
 
     async def ask():
@@ -97,9 +97,9 @@ def test_a_cancelled_task_takes_nothing_from_the_others(flat, queries_64, monkey
 
     with wf.Batcher(flat) as batcher:
         found = asyncio.run(ask())
-    for i, (each, want) in enumerate(zip(found, wanted, strict=True)):
+    for i, (each, result) in enumerate(zip(found, expected, strict=True)):
         if i % 3:
-            assert_same(each, want)
+            assert_same(each, result)
         else:
             assert isinstance(each, asyncio.CancelledError)
 
@@ -130,8 +130,8 @@ def test_the_thread_ends_when_idle_and_comes_back(flat, queries_64, monkeypatch)
 def test_a_thread_that_died_is_replaced(flat, queries_64, monkeypatch):
     with wf.Batcher(flat) as batcher:
         batcher._queue._thread = threading.Thread()
-        wanted = flat.search(queries_64[:1], 5)
-        assert_same(asyncio.run(batcher.asearch(queries_64[:1], 5)), wanted)
+        expected = flat.search(queries_64[:1], 5)
+        assert_same(asyncio.run(batcher.asearch(queries_64[:1], 5)), expected)
 
 
 def test_a_limiter_is_asked_for_every_query_and_gets_all_back(flat, queries_64):
@@ -174,19 +174,19 @@ def test_a_task_that_is_cancelled_before_its_permit_gives_it_back(flat, queries_
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_its_own_queue(flat, queries_64):
-    wanted = flat.search(queries_64[:1], 5)
+    expected = flat.search(queries_64[:1], 5)
     with wf.Batcher(flat) as batcher:
         asyncio.run(batcher.asearch(queries_64[:1], 5))  # there is a thread
         child = os.fork()
         if child == 0:
             try:
                 found = asyncio.run(batcher.asearch(queries_64[:1], 5))
-                same = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+                same = all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
                 os._exit(0 if same else 1)
             finally:
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
-        assert_same(batcher.search(queries_64[:1], 5), wanted)
+        assert_same(batcher.search(queries_64[:1], 5), expected)
 
 
 def test_a_limiter_of_ours_refuses_tasks_and_loses_no_permit(flat, queries_64):

@@ -1,4 +1,4 @@
-"""What is remembered is what the index would find now."""
+"""Cached results are what the index would find now."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def test_hits_are_not_searched_and_misses_are_in_one_search(flat, queries_64, mo
 
 def test_what_a_caller_does_to_results_changes_nothing(flat, queries_64):
     cache = wf.CachedSearch(flat)
-    wanted = flat.search(queries_64[:2], 5)
+    expected = flat.search(queries_64[:2], 5)
     for _ in range(3):
         distances, ids = cache.search(queries_64[:2], 5)
-        assert_same((distances, ids), wanted)
+        assert_same((distances, ids), expected)
         distances[:], ids[:] = 0, 0
 
 
@@ -214,7 +214,7 @@ def test_threads_that_search_while_another_changes_the_index(flat, queries_64, b
             assert least <= number <= begun[0]
 
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(searching, seed) for seed in range(4)]
+        futures = [pool.submit(searching, seed) for seed in range(4)]
         try:
             for number in range(2, 60):
                 begun[0] = number
@@ -222,7 +222,7 @@ def test_threads_that_search_while_another_changes_the_index(flat, queries_64, b
                 published[0] = number
         finally:
             done.set()
-        for each in asked:
+        for each in futures:
             each.result(60)
     assert cache.stats().hits > 0
 
@@ -242,7 +242,7 @@ def test_threads_that_search_while_vectors_come_and_go(flat, base_64, queries_64
 
     flat.add_with_ids(query, [5000])
     with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(searching) for _ in range(3)]
+        futures = [pool.submit(searching) for _ in range(3)]
         try:
             for number in range(6000, 6050):
                 flat.add_with_ids(query, [number])
@@ -252,7 +252,7 @@ def test_threads_that_search_while_vectors_come_and_go(flat, base_64, queries_64
                 gone[0] = number
         finally:
             done.set()
-        for each in asked:
+        for each in futures:
             each.result(60)
 
 
@@ -287,14 +287,14 @@ def test_errors_are_those_of_the_index(flat, queries_64):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_that_is_forked_during_a_search_can_search(flat, queries_64):
     cache = wf.CachedSearch(flat)
-    wanted = cache.search(queries_64[:2], 5)
+    expected = cache.search(queries_64[:2], 5)
     with cache._lock:  # as another thread's search holds it now and then
         child = os.fork()
         if child == 0:
             try:
                 signal.alarm(PATIENCE)
                 found = cache.search(queries_64[:2], 5)
-                same = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+                same = all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
                 os._exit(0 if same and cache.stats().entries == 2 else 1)
             finally:
                 os._exit(2)

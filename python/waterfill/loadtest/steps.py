@@ -1,4 +1,4 @@
-"""What a driver is asked to do in one step of a capacity test, and the trace that it returns."""
+"""Steps of a capacity test, and the traces that drivers return for them."""
 
 from __future__ import annotations
 
