@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,15 @@ from support import python_limiter, trained
 import waterfill as wf
 
 LIMITERS = {"core": wf.Limiter, "python": python_limiter.PythonLimiter}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _freeze_imports() -> Iterator[None]:
+    """Keep gc.collect, which many tests call, from visiting every imported module."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

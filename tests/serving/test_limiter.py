@@ -318,7 +318,7 @@ def test_the_core_refuses_what_python_would_not_hand_it():
     with pytest.raises(RuntimeError, match="not been initialized"):
         _ = core.__new__(core).limit
     for arguments in ((1, ("a",), ()), (1, (), ())):
-        with pytest.raises(ValueError, match="a share for each priority"):
+        with pytest.raises(ValueError, match="shares must have one value per priority"):
             core(*arguments)
     with pytest.raises(TypeError, match="priorities must be str"):
         core(1, (3,), (1.0,))
