@@ -86,7 +86,7 @@ def test_hosts_without_a_token(index):
 def test_beyond_this_machine_a_token_is_needed(files, capsys, monkeypatch):
     assert exit_code(files / "one.wf", "--host", "0.0.0.0") == 2
     error = capsys.readouterr().err
-    assert "--host 0.0.0.0 is reached from other machines: give --token-file" in error
+    assert "--host 0.0.0.0 is open to other machines; give --token-file" in error
     monkeypatch.setenv("WATERFILL_TOKEN", "short")
     assert exit_code(files / "one.wf", "--host", "0.0.0.0") == 2
     error = capsys.readouterr().err
@@ -97,10 +97,10 @@ def test_beyond_this_machine_a_token_is_needed(files, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--limit", "4", "--report", "x.json"], "--limit and --report both say the limit"),
+        (["--limit", "4", "--report", "x.json"], "--limit and --report both set the limit"),
         (["--adaptive"], "--adaptive needs --report"),
         (["--overlap", "0.5"], "need --canary"),
-        (["--canary", "asked.npy"], "give --overlap, or --recall-drop"),
+        (["--canary", "asked.npy"], "--canary needs --overlap, --recall-drop, or both"),
         (["--swap-folder", "nowhere"], "is not a directory"),
     ],
 )
@@ -111,7 +111,7 @@ def test_options_that_do_not_go_together(files, capsys, options, message):
 
 def test_a_file_that_is_no_index(files, capsys):
     assert exit_code(files / "bad.wf") == 1
-    assert "not an index of waterfill" in capsys.readouterr().err
+    assert "expected a waterfill index" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("token", ["x" * 15, "a b" * 9, "é" * 20, ""])
