@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from support.simulated_service import Draw, SimulatedService, constant, exponential, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, finished, read_settings
+from waterfill.loadtest.capacity_test import CapacityTest, final_report, read_settings
 
 P99 = 0.2
 TRUE_REQUESTS = 400_000
@@ -82,8 +82,8 @@ def settings(seed: int, **more: object):
         "slo": wf.loadtest.Slo(P99),
         "max_seconds": 1200.0,
         "max_requests": 1_000_000,
-        "most_rate": 10_000.0,
-        "most_in_flight": 512,
+        "max_rate": 10_000.0,
+        "max_in_flight": 512,
         "tolerance": None,
     }
     return read_settings(seed=seed, **(asked | more))
@@ -94,7 +94,7 @@ def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.loadtes
     asked = {"step_seconds": step_seconds, "max_seconds": 120 * step_seconds}
     test = CapacityTest(settings(seed, **asked))
     test.run(SimulatedService(model.servers, model.draw, seed=1_000 + seed))
-    return finished(test)
+    return final_report(test)
 
 
 def real(model: Model, seed: int) -> wf.loadtest.CapacityReport:

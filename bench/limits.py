@@ -19,8 +19,8 @@ from support.python_limiter import Latencies
 from support.simulated_service import SimulatedService, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, finished
-from waterfill.serving.adaptation import anchored
+from waterfill.loadtest.capacity_test import CapacityTest, final_report
+from waterfill.serving.adaptation import read_adaptation
 
 SERVERS, MEAN, SIGMA = 8, 0.05, 0.5
 FULL = SERVERS / MEAN
@@ -116,14 +116,14 @@ class Anchored(Static):
 
     def __init__(self, report: wf.loadtest.CapacityReport, *, floor: int | None = None) -> None:
         super().__init__(report.limit)
-        law = anchored(report, report.limit)
+        law = read_adaptation(report, report.limit)
         self.law = law if floor is None else law._replace(floor=floor)
         self.latencies = Latencies()
 
     def released(self, now: float, seconds: float, in_use: int) -> None:
         """Learn."""
         if self.latencies.record(round(seconds * 1e9)):
-            self.limit = self.law.next(self.limit, self.latencies.median, in_use)
+            self.limit = self.law.next_limit(self.limit, self.latencies.median, in_use)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def tested() -> wf.loadtest.CapacityReport:
     """Return the report of the service as ever."""
     test = CapacityTest(settings(0, slo=SLO))
     test.run(SimulatedService(SERVERS, lognormal(MEAN, SIGMA), seed=1))
-    return finished(test)
+    return final_report(test)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ base, queries = (np.load(DATA / f"{name}.npy").astype(np.float32) for name in ("
 index = wf.IndexFlat(wf.Recipe(384, code_bytes=24).train(base[:2000], "ip"))
 index.add(base)
 live = wf.SwapIndex(index)
-cache = wf.CachedSearch(live, entries=100)
+cache = wf.CachedSearch(live, max_entries=100)
 batcher = wf.Batcher(live)
 limiter = wf.Limiter(3, name="retrieval", shares={"batch": 0.7})
 monitor = wf.DriftMonitor.from_codec(

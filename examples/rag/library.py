@@ -84,7 +84,7 @@ class Library:
     ) -> None:
         self.passages, self.index, self.known = passages, index, known
         self._embedder = embedder
-        self._cached = wf.CachedSearch(index, entries=1_000)
+        self._cached = wf.CachedSearch(index, max_entries=1_000)
 
     def ask(self, question: str, most: int = 3) -> list[Answer]:
         """Return the best passages for a question, none if nothing here is about it.

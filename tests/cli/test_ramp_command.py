@@ -20,7 +20,7 @@ SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-secon
 
 class Handler(Quiet):
     def served(self):
-        self.server.came.append((self.read_body(), self.headers.get("X-Key")))
+        self.server.received.append((self.read_body(), self.headers.get("X-Key")))
         self.answer(200)
 
 
@@ -39,7 +39,7 @@ def test_an_index_is_ramped(run, made, with_queries):
     report = wf.loadtest.CapacityReport.load(run.directory / "report.json")
     assert report.rate == 20
     assert wf.Limiter.from_report(run.directory / "report.json").limit == report.limit
-    assert done.out.startswith("20 requests a second (99 % within 20000 ms")
+    assert done.out.startswith("20 requests per second (99 % within 20000 ms")
     assert (run.directory / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -50,7 +50,7 @@ def test_a_service_is_ramped(run, server):
     done = run("ramp", "--url", url, "--body", "body.json", "--header", "X-Key: a", *SHORT,
                "--json")  # fmt: skip
     assert done.document["rate"] == 20
-    assert set(server.came) == {(b'{"k": 3}', "a")}
+    assert set(server.received) == {(b'{"k": 3}', "a")}
 
 
 BAD_USAGE = {
@@ -63,7 +63,7 @@ BAD_USAGE = {
     "no SLO": (["--index", "flat.wf", "--p99", 0], "--p99=0 must be above 0 seconds"),
     "a body": (["--index", "flat.wf", "--body", "x"], "--body cannot be combined with --index"),
     "queries": (["--url", "http://localhost/", "--queries", "x"], "--queries cannot be combined"),
-    "no URL": (["--url", "ftp://localhost/"], "--url='ftp://localhost/' must begin with http"),
+    "no URL": (["--url", "ftp://localhost/"], "--url='ftp://localhost/' must be an http://"),
     "no header": (
         ["--url", "http://localhost/", "--header", "a"],
         "expected 'NAME: VALUE', got 'a'",
@@ -86,7 +86,7 @@ def test_a_service_that_is_not_there(run, server):
     port = server.server_port
     server.server_close()
     done = run("ramp", "--url", f"http://127.0.0.1:{port}/", "--step-seconds", 0.1, code=1)
-    assert "no request had an answer: ClientConnectorError" in done.err
+    assert "the target answered no request: ClientConnectorError" in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
@@ -99,7 +99,7 @@ def test_ctrl_c_leaves_what_is_known(made, tmp_path, server):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     try:
         wanted = threading.Event()
-        while len(server.came) < 60 and going.poll() is None:
+        while len(server.received) < 60 and going.poll() is None:
             wanted.wait(0.05)
         wanted.wait(2)
         going.send_signal(signal.SIGINT)

@@ -95,7 +95,7 @@ def test_a_prompt_has_numbered_sources_and_the_question(made):
     prompt = run("ask", folder, question, "--prompt", "--most", 2)
     assert "[1] serving.md:" in prompt
     assert "[2] " in prompt
-    assert "Eight workers with a limit of 12 take on 96 together." in prompt
+    assert "Eight workers with a limit of 12 admit 96 requests together." in prompt
     assert prompt.rstrip().endswith(f"Question: {question}")
 
 

@@ -1,9 +1,10 @@
-"""The example of docs/capacity.md runs as it is written."""
+"""The example in docs/capacity.md runs as written."""
 
 from __future__ import annotations
 
 import shutil
 
+from support import doc_examples
 from support.doc_examples import DATA, needs_docs, run_example
 
 import waterfill as wf
@@ -13,11 +14,11 @@ import waterfill as wf
 def test_the_page_runs(monkeypatch, capsys, tmp_path):
     for name in ("base.npy", "query.npy"):
         shutil.copy(DATA / name, tmp_path)
-    monkeypatch.setattr("pages.DATA", tmp_path)
+    monkeypatch.setattr(doc_examples, "DATA", tmp_path)
     names = run_example("capacity.md", monkeypatch)
     report = names["report"]
-    assert 0 < report.rate <= 200  # less where the machine stalls meanwhile
-    assert capsys.readouterr().out.startswith(f"{report.rate:.3g} requests a second")
+    assert 0 < report.rate <= 200  # lower if the machine stalls during the test
+    assert capsys.readouterr().out.startswith(f"{report.rate:.3g} requests per second")
     assert wf.loadtest.CapacityReport.load(tmp_path / "capacity.json") == report
     assert names["limiter"].limit == report.limit
     assert names["limiter"].in_use == 0

@@ -1,4 +1,4 @@
-"""Threads, tasks and the real clock."""
+"""Threads, tasks and the real clock; arguments of capacity tests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import driver_of
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, Closed, Open
-from waterfill.loadtest.task_driver import Tasks
-from waterfill.loadtest.thread_driver import Threads
+from waterfill.loadtest.capacity_test import make_driver
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, ClosedLoop, OpenLoop
+from waterfill.loadtest.task_driver import TaskDriver
+from waterfill.loadtest.thread_driver import ThreadDriver
 
 
 def plain(seconds=0.002, outcome=None):
@@ -41,11 +41,11 @@ KINDS = pytest.mark.parametrize("kind", [plain, awaited], ids=["threads", "tasks
 
 @pytest.fixture
 def driven():
-    """Return a function that makes a driver, which is closed in the end."""
+    """A function that makes a driver, which is closed after the test."""
     made = []
 
     def make(target):
-        made.append(driver_of(target))
+        made.append(make_driver(target))
         return made[-1]
 
     yield make
@@ -56,18 +56,18 @@ def driven():
 @KINDS
 def test_requests_are_sent_when_they_are_due(driven, kind):
     due = np.sort(np.random.default_rng(0).uniform(0, 0.5, 100))
-    seen = driven(kind()).run(Open(due, 1000, 30))
-    assert seen.due.tolist() == due.tolist()
-    assert (seen.sent >= seen.due).all()
-    assert (seen.ended >= seen.sent + 0.0019).all()
-    assert (seen.outcome == ANSWERED).all()
-    assert not seen.cut
-    assert np.median(seen.sent - seen.due) < 0.1
+    trace = driven(kind()).run(OpenLoop(due, 1000, 30))
+    assert trace.due.tolist() == due.tolist()
+    assert (trace.sent >= trace.due).all()
+    assert (trace.ended >= trace.sent + 0.0019).all()
+    assert (trace.outcome == ANSWERED).all()
+    assert not trace.cut
+    assert np.median(trace.sent - trace.due) < 0.1
 
 
 @KINDS
 def test_a_stall_shows_in_what_was_due_meanwhile(driven, kind):
-    """Latency counts from when a request was due: those behind a stall are slow, too."""
+    """Latency counts from when a request was due: those behind a stall are slow as well."""
     lock, stalls = threading.Lock(), iter([0.3])
 
     def target():
@@ -77,52 +77,53 @@ def test_a_stall_shows_in_what_was_due_meanwhile(driven, kind):
     async def blocking():
         target()
 
-    seen = driven(target if kind is plain else blocking).run(
-        Open(np.linspace(0.01, 0.3, 50), 1000, 30)
+    trace = driven(target if kind is plain else blocking).run(
+        OpenLoop(np.linspace(0.01, 0.3, 50), 1000, 30)
     )
-    assert (seen.latency > 0.1).mean() > 0.5
+    assert (trace.latency > 0.1).mean() > 0.5
 
 
 @KINDS
 def test_what_becomes_of_requests(driven, kind):
     refusal = wf.AtCapacity(1, 1, None, "capacity")
     due = np.linspace(0, 0.05, 10)
-    for outcome, wanted in ((KeyError("x"), FAILED), (refusal, REFUSED)):
-        seen = driven(kind(outcome=outcome)).run(Open(due, 1000, 30))
-        assert (seen.outcome == wanted).all()
-        assert seen.error == ("KeyError: 'x'" if wanted == FAILED else None)
+    for outcome, expected in ((KeyError("x"), FAILED), (refusal, REFUSED)):
+        trace = driven(kind(outcome=outcome)).run(OpenLoop(due, 1000, 30))
+        assert (trace.outcome == expected).all()
+        assert trace.error == ("KeyError: 'x'" if expected == FAILED else None)
 
 
 @KINDS
 def test_sending_stops_for_a_backlog_and_for_what_never_ends(monkeypatch, driven, kind):
-    monkeypatch.setattr("waterfill.loadtest.thread_driver._GRACE", 0.01)
-    seen = driven(kind(3)).run(Open(np.linspace(0, 0.2, 50), 20, 0.2))
-    assert seen.cut
-    assert len(seen.due) == 20
-    assert (seen.outcome == LOST).all()
-    assert np.isinf(seen.ended).all()
+    monkeypatch.setattr("waterfill.loadtest.thread_driver._CLOSE_SECONDS", 0.01)
+    trace = driven(kind(3)).run(OpenLoop(np.linspace(0, 0.2, 50), 20, 0.2))
+    assert trace.cut
+    assert len(trace.due) == 20
+    assert (trace.outcome == LOST).all()
+    assert np.isinf(trace.ended).all()
 
 
 @KINDS
 def test_so_many_are_kept_in_flight(driven, kind):
     driver = driven(kind(0.01))
-    seen = driver.run(Closed(4, 0.5, 10_000, 30))
-    starts, ends = np.sort(seen.sent), np.sort(seen.ended)
-    inside = [int((starts <= t).sum() - (ends <= t).sum()) for t in (0.1, 0.2, 0.3)]
-    assert max(inside) <= 4
-    assert len(seen.due) > 20
-    assert len(driver.run(Closed(4, 5, 7, 30)).due) == 7
+    trace = driver.run(ClosedLoop(4, 0.5, 10_000, 30))
+    starts, ends = np.sort(trace.sent), np.sort(trace.ended)
+    in_flight = [int((starts <= t).sum() - (ends <= t).sum()) for t in (0.1, 0.2, 0.3)]
+    assert max(in_flight) <= 4
+    assert len(trace.due) > 20
+    assert len(driver.run(ClosedLoop(4, 5, 7, 30)).due) == 7
 
 
 def test_refused_callers_pause(driven):
-    seen = driven(plain(0, wf.AtCapacity(1, 1, None, "capacity"))).run(Closed(2, 0.3, 10**6, 30))
-    assert len(seen.due) <= 70
+    refusing = driven(plain(0, wf.AtCapacity(1, 1, None, "capacity")))
+    trace = refusing.run(ClosedLoop(2, 0.3, 10**6, 30))
+    assert len(trace.due) <= 70
 
 
 def test_threads_end():
     before = threading.active_count()
-    driver = Threads(plain(0.001))
-    driver.run(Closed(8, 0.1, 10**6, 30))
+    driver = ThreadDriver(plain(0.001))
+    driver.run(ClosedLoop(8, 0.1, 10**6, 30))
     driver.close()
     assert threading.active_count() <= before
 
@@ -149,18 +150,18 @@ def test_tasks_enter_and_leave_what_they_ask():
             pass
 
     target = Target()
-    driver = Tasks(target)
+    driver = TaskDriver(target)
     for _ in range(2):
-        driver.run(Closed(1, 0.01, 3, 30))
+        driver.run(ClosedLoop(1, 0.01, 3, 30))
     driver.close()
     driver.close()
     assert target.state == ("in", "out")
 
 
 def test_which_driver():
-    assert isinstance(driver_of(functools.partial(plain(), 1)), Threads)
-    tasks = driver_of(functools.partial(awaited()))
-    assert isinstance(tasks, Tasks)
+    assert isinstance(make_driver(functools.partial(plain(), 1)), ThreadDriver)
+    tasks = make_driver(functools.partial(awaited()))
+    assert isinstance(tasks, TaskDriver)
     tasks.close()
 
 
@@ -197,16 +198,16 @@ def test_a_real_service_from_end_to_end():
     [
         (TypeError, "target must be a function or a Url, got 3", {"target": 3}),
         (TypeError, "target must be a function or a Url, got <class 'int'>", {"target": int}),
-        (TypeError, r"rates must be a sequence of numbers, got \[\]", {"rates": []}),
+        (TypeError, r"rates must be a non-empty sequence of numbers, got \[\]", {"rates": []}),
         (TypeError, r"rates\[1\] must be a number, got 'a'", {"rates": [1, "a"]}),
         (ValueError, r"rates\[0\]=0 must be above 0", {"rates": [0]}),
         (ValueError, r"rates=\[2.0, 1.0\] must rise", {"rates": [2, 1]}),
-        (TypeError, "slo must be a waterfill.Slo, got 0.2", {"slo": 0.2}),
+        (TypeError, "slo must be a waterfill.loadtest.Slo, got 0.2", {"slo": 0.2}),
         (ValueError, "step_seconds=0 must be above 0", {"step_seconds": 0}),
         (ValueError, "max_seconds=inf must be finite", {"max_seconds": float("inf")}),
         (ValueError, "max_requests=0 must be at least 1", {"max_requests": 0}),
         (ValueError, "seed=-1 must be at least 0", {"seed": -1}),
-        (TypeError, "most_in_flight must be an int, got 1.5", {"most_in_flight": 1.5}),
+        (TypeError, "max_in_flight must be an int, got 1.5", {"max_in_flight": 1.5}),
     ],
 )
 def test_impossible_tests_are_refused_by_name(error, message, arguments):

@@ -7,18 +7,18 @@ from support.http_server import Quiet, listening
 
 import waterfill as wf
 from waterfill._util.loopback import is_loopback
-from waterfill.loadtest.capacity_test import driver_of
+from waterfill.loadtest.capacity_test import make_driver
 from waterfill.loadtest.http_target import NotAllowedError, Url
-from waterfill.loadtest.steps import ANSWERED, FAILED, REFUSED, Closed
+from waterfill.loadtest.steps import ANSWERED, FAILED, REFUSED, ClosedLoop
 
 pytest.importorskip("aiohttp")
 
 
 class Handler(Quiet):
-    """Answers with the status that the path asks for, and keeps what came."""
+    """Answers with the status in the path, and records the requests."""
 
     def served(self):
-        self.server.came.append((self.command, self.path, self.read_body(), dict(self.headers)))
+        self.server.received.append((self.command, self.path, self.read_body(), dict(self.headers)))
         status = int(self.path.strip("/").split("?")[0] or 200)
         self.answer(status, **({"Location": "/200"} if status == 302 else {}))
 
@@ -29,10 +29,10 @@ def server():
         yield made
 
 
-def asked(url, requests=5):
-    driver = driver_of(url)
+def trace_of(url, requests=5):
+    driver = make_driver(url)
     try:
-        return driver.run(Closed(1, 5, requests, 30))
+        return driver.run(ClosedLoop(1, 5, requests, 30))
     finally:
         driver.close()
 
@@ -48,18 +48,18 @@ def asked(url, requests=5):
     ],
 )
 def test_what_a_status_is(server, path, outcome, error):
-    seen = asked(Url(f"http://127.0.0.1:{server.server_port}/{path}"), 3)
-    assert seen.outcome.tolist() == [outcome] * 3
-    assert seen.error == error
-    assert [came[:2] for came in server.came] == [("GET", f"/{path}")] * 3
+    trace = trace_of(Url(f"http://127.0.0.1:{server.server_port}/{path}"), 3)
+    assert trace.outcome.tolist() == [outcome] * 3
+    assert trace.error == error
+    assert [request[:2] for request in server.received] == [("GET", f"/{path}")] * 3
 
 
 def test_a_body_is_posted_as_json(server):
     url = Url(
         f"http://localhost:{server.server_port}/200", body=b'{"k": 1}', headers={"X-Key": "secret"}
     )
-    assert (asked(url, 2).outcome == ANSWERED).all()
-    command, _, body, headers = server.came[0]
+    assert (trace_of(url, 2).outcome == ANSWERED).all()
+    command, _, body, headers = server.received[0]
     assert (command, body) == ("POST", b'{"k": 1}')
     assert headers["Content-Type"] == "application/json"
     assert headers["X-Key"] == "secret"
@@ -69,15 +69,15 @@ def test_no_connection_is_an_error(server):
     port = server.server_port
     server.shutdown()
     server.server_close()
-    assert (asked(Url(f"http://127.0.0.1:{port}/")).outcome == FAILED).all()
+    assert (trace_of(Url(f"http://127.0.0.1:{port}/")).outcome == FAILED).all()
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "0.0.0.0", "[::ffff:192.0.2.1]"])
 def test_other_hosts_are_only_asked_if_they_are_ones_own(host):
     with pytest.raises(NotAllowedError, match="not this machine"):
-        asked(Url(f"http://{host}:9/"))
-    seen = asked(Url(f"http://{host}:9/", own_host=True, timeout=0.05), 1)
-    assert (seen.outcome == FAILED).all()
+        trace_of(Url(f"http://{host}:9/"))
+    trace = trace_of(Url(f"http://{host}:9/", own_host=True, timeout=0.05), 1)
+    assert (trace.outcome == FAILED).all()
 
 
 def test_the_address_decides_and_not_the_name(server, monkeypatch):
@@ -90,8 +90,8 @@ def test_the_address_decides_and_not_the_name(server, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
     with pytest.raises(NotAllowedError, match=r"'localhost' is 192\.0\.2\.7"):
-        asked(Url(f"http://localhost:{server.server_port}/"))
-    assert server.came == []
+        trace_of(Url(f"http://localhost:{server.server_port}/"))
+    assert server.received == []
 
 
 def test_ways_to_write_this_machine():
@@ -104,8 +104,8 @@ def test_ways_to_write_this_machine():
     ("error", "message", "arguments"),
     [
         (TypeError, "url must be a str, got 3", {"url": 3}),
-        (ValueError, "url='file:///etc' must begin with http", {"url": "file:///etc"}),
-        (ValueError, "url='http://' must begin with http", {"url": "http://"}),
+        (ValueError, "url='file:///etc' must be an http:", {"url": "file:///etc"}),
+        (ValueError, "url='http://' must be an http:", {"url": "http://"}),
         (TypeError, "body must be bytes, got str", {"body": "{}"}),
         (ValueError, "timeout=0 must be above 0", {"timeout": 0}),
     ],
@@ -119,11 +119,11 @@ def test_a_service_behind_http_from_end_to_end(server):
     report = wf.capacity_test(
         Url(f"http://127.0.0.1:{server.server_port}/200"),
         rates=[20],
-        most_rate=20,
+        max_rate=20,
         step_seconds=0.3,
         slo=wf.loadtest.Slo(20.0, errors=0.1),
         max_seconds=6,
-        most_in_flight=4,
+        max_in_flight=4,
     )
     assert report.rate == 20
-    assert "most_in_flight=4 is still within the SLO" in report.notes or not report.complete
+    assert "max_in_flight=4 is still within the SLO" in report.notes or not report.complete

@@ -1,18 +1,19 @@
-"""The rate and the limits that a test finds, on a simulated clock."""
+"""The rate and the limits that a capacity test finds, on a simulated clock."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from support.load_steps import USUAL, on_clock
+from support.load_steps import DEFAULTS, report_of
 from support.simulated_service import SimulatedService, constant, exponential, lognormal
 
 import waterfill as wf
 from waterfill.loadtest.capacity_test import CapacityTest, read_settings
-from waterfill.loadtest.concurrency_sweep import in_flights
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, Open, Seen
+from waterfill.loadtest.concurrency_sweep import concurrency_levels
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, OpenLoop
 
 # Servers, how long they take, and the rate at which 1 % of requests take more than 0.2 s, by
 # simulations of 400,000 requests in bench/capacity.py.
@@ -28,7 +29,7 @@ def test_the_rate_is_found():
     near = dict.fromkeys(KNOWN, 0)
     for name, (servers, draw, truth) in KNOWN.items():
         for seed in range(12):
-            report = on_clock(SimulatedService(servers, draw, seed=100 + seed), seed=seed)
+            report = report_of(SimulatedService(servers, draw, seed=100 + seed), seed=seed)
             near[name] += abs(report.rate / truth - 1) <= 0.1
     assert sum(near.values()) >= 41, near  # of 48; of 60 seeds the bench finds 54 and more
     assert min(near.values()) >= 9, near
@@ -36,7 +37,7 @@ def test_the_rate_is_found():
 
 def test_a_test_is_the_same_again():
     def found(seed):
-        return on_clock(SimulatedService(4, exponential(0.03), seed=1), seed=seed)
+        return report_of(SimulatedService(4, exponential(0.03), seed=1), seed=seed)
 
     first, again = found(5), found(5)
     assert first.steps == again.steps
@@ -44,7 +45,7 @@ def test_a_test_is_the_same_again():
 
 
 def test_the_sweep_finds_the_knee_and_the_limit():
-    report = on_clock(SimulatedService(8, constant(0.02), seed=2))
+    report = report_of(SimulatedService(8, constant(0.02), seed=2))
     assert report.complete
     assert report.floor == 8
     assert report.unloaded == pytest.approx(0.02)
@@ -54,22 +55,22 @@ def test_the_sweep_finds_the_knee_and_the_limit():
 
 
 def test_a_first_rate_that_is_too_high_leads_down():
-    report = on_clock(SimulatedService(1, constant(0.03)), rates=[100, 200])
+    report = report_of(SimulatedService(1, constant(0.03)), rates=[100, 200])
     assert 15 < report.rate < 28
     assert min(step.offered for step in report.steps if step.offered) < 28
 
 
 def test_a_last_rate_that_is_good_leads_up():
-    report = on_clock(SimulatedService(16, constant(0.01)), rates=[10, 20], max_requests=10**7)
+    report = report_of(SimulatedService(16, constant(0.01)), rates=[10, 20], max_requests=10**7)
     assert 1300 < report.rate < 1600
-    capped = on_clock(SimulatedService(16, constant(0.01)), rates=[10, 20], most_rate=100)
+    capped = report_of(SimulatedService(16, constant(0.01)), rates=[10, 20], max_rate=100)
     assert capped.rate == 100
-    assert "most_rate=100 is still within the SLO" in capped.notes
+    assert "max_rate=100 is still within the SLO" in capped.notes
 
 
 def test_refused_requests_count_against_a_rate():
     service = SimulatedService(2, constant(0.02), limit=3)
-    report = on_clock(service)
+    report = report_of(service)
     # Nobody waits long, so that refusals alone bound the rate: with room for 3, few are refused at
     # a third of what two servers can do.
     assert report.rate < 50
@@ -78,101 +79,103 @@ def test_refused_requests_count_against_a_rate():
 
 def test_an_slo_below_the_service_itself_is_an_error():
     with pytest.raises(wf.loadtest.CapacityError, match="one request at a time takes 300 ms"):
-        on_clock(SimulatedService(4, constant(0.3)))
+        report_of(SimulatedService(4, constant(0.3)))
     with pytest.raises(wf.loadtest.CapacityError, match=r"even .* are not within the SLO"):
-        on_clock(SimulatedService(4, exponential(0.1)), max_seconds=1e6)
+        report_of(SimulatedService(4, exponential(0.1)), max_seconds=1e6)
 
 
 def test_time_and_requests_are_bounded():
     service = SimulatedService(4, exponential(0.03))
     for bound in ({"max_seconds": 300}, {"max_requests": 30_000}):
-        report = on_clock(service, **bound)
+        report = report_of(service, **bound)
         assert not report.complete
         assert report.seconds <= 330
         assert report.requests <= 31_000 or "max_seconds" in bound
-        assert any(f"{name}={value} were not enough" in report.notes for name, value in
+        assert any(f"{name}={value} was not enough" in report.notes for name, value in
                    bound.items())  # fmt: skip
         assert report.floor <= report.limit <= report.ceiling
-    with pytest.raises(wf.loadtest.CapacityError, match="max_seconds=14 were not enough"):
-        on_clock(service, max_seconds=14)
+    with pytest.raises(wf.loadtest.CapacityError, match="max_seconds=14 was not enough"):
+        report_of(service, max_seconds=14)
 
 
 def test_a_backlog_stops_a_step_early():
     service = SimulatedService(1, constant(0.1))
     due = np.sort(np.random.default_rng(0).uniform(0, 100, 10_000))
-    seen = service.run(Open(due, 64, 30))
-    assert seen.cut
-    assert len(seen.due) < 200
-    assert seen.elapsed < 10
+    trace = service.run(OpenLoop(due, 64, 30))
+    assert trace.cut
+    assert len(trace.due) < 200
+    assert trace.elapsed < 10
 
 
-class Spoilt:
-    """A service, and what becomes of what it saw."""
+class Distorted:
+    """A driver whose traces a function changes."""
 
-    def __init__(self, service, spoil):
-        self.service, self.spoil, self.steps = service, spoil, 0
+    def __init__(self, service, distort):
+        self.service, self.distort, self.steps = service, distort, 0
 
     def run(self, step):
         self.steps += 1
-        seen = self.service.run(step)
-        return self.spoil(self.steps, step, seen)
+        return self.distort(self.steps, step, self.service.run(step))
 
     def close(self):
         pass
 
 
-def sent_late(seen, seconds):
-    return Seen(seen.due, seen.due + seconds, seen.ended + seconds, seen.outcome, seen.cut,
-                seen.elapsed)  # fmt: skip
+def sent_late(trace, seconds):
+    return dataclasses.replace(trace, sent=trace.due + seconds, ended=trace.ended + seconds)
 
 
 def test_a_late_generator_is_never_silent():
-    def always(number, step, seen):
-        return sent_late(seen, 0.05) if isinstance(step, Open) else seen
+    def always(number, step, trace):
+        return sent_late(trace, 0.05) if isinstance(step, OpenLoop) else trace
 
-    with pytest.raises(wf.loadtest.GeneratorLateError, match=r"100.0 % of 10 requests a second"):
-        on_clock(Spoilt(SimulatedService(4, constant(0.03)), always))
+    with pytest.raises(wf.loadtest.GeneratorLateError, match=r"100.0 % of 10 requests per second"):
+        report_of(Distorted(SimulatedService(4, constant(0.03)), always))
 
-    def once(number, step, seen):
-        return sent_late(seen, 0.05) if number == 2 else seen
+    def once(number, step, trace):
+        return sent_late(trace, 0.05) if number == 2 else trace
 
-    report = on_clock(Spoilt(SimulatedService(4, constant(0.03)), once))
+    report = report_of(Distorted(SimulatedService(4, constant(0.03)), once))
     assert report.steps[1].note == "generator late"
     assert report.steps[1].late == 1
     assert report.steps[2].note == ""
 
 
 def test_a_late_generator_leaves_what_was_known():
-    def above(number, step, seen):
-        fast = isinstance(step, Open) and len(step.due) / step.due[-1] > 140
-        return sent_late(seen, 0.05) if fast else seen
+    def above(number, step, trace):
+        fast = isinstance(step, OpenLoop) and len(step.due) / step.due[-1] > 140
+        return sent_late(trace, 0.05) if fast else trace
 
-    test = CapacityTest(read_settings(**(USUAL | {"rates": (10, 80, 150)})))
+    test = CapacityTest(read_settings(**(DEFAULTS | {"rates": (10, 80, 150)})))
     with pytest.raises(wf.loadtest.GeneratorLateError):
-        test.run(Spoilt(SimulatedService(32, constant(0.03)), above))
+        test.run(Distorted(SimulatedService(32, constant(0.03)), above))
     assert test.findings.steps[-1].in_flight is not None  # it was swept nevertheless
 
 
 def test_errors_and_lost_requests():
-    def failing(number, step, seen):
-        outcome = np.where(np.arange(len(seen.due)) % 20 == 0, FAILED, ANSWERED).astype(np.uint8)
-        busy = isinstance(step, Open) and len(step.due) / step.due[-1] > 60
+    def failing(number, step, trace):
+        outcome = np.where(np.arange(len(trace.due)) % 20 == 0, FAILED, ANSWERED).astype(np.uint8)
+        busy = isinstance(step, OpenLoop) and len(step.due) / step.due[-1] > 60
         if not busy:
-            return seen
-        return Seen(seen.due, seen.sent, seen.ended, outcome, seen.cut, seen.elapsed, "KeyError: 1")
+            return trace
+        return dataclasses.replace(trace, outcome=outcome, error="KeyError: 1")
 
-    report = on_clock(Spoilt(SimulatedService(8, constant(0.02)), failing))
+    report = report_of(Distorted(SimulatedService(8, constant(0.02)), failing))
     assert report.rate <= 62
     assert max(step.errors for step in report.steps) == pytest.approx(0.05, abs=0.01)
 
-    def silent(number, step, seen):
-        return Seen(seen.due, seen.sent, np.full(len(seen.due), math.inf),
-                    np.full(len(seen.due), LOST, np.uint8), False, 30.0)  # fmt: skip
+    def silent(number, step, trace):
+        return dataclasses.replace(
+            trace,
+            ended=np.full(len(trace.due), math.inf),
+            outcome=np.full(len(trace.due), LOST, np.uint8),
+            elapsed=30.0,
+        )
 
     with pytest.raises(wf.loadtest.CapacityError, match="without an answer"):
-        on_clock(Spoilt(SimulatedService(8, constant(0.02)), silent))
+        report_of(Distorted(SimulatedService(8, constant(0.02)), silent))
 
 
 def test_numbers_in_flight():
-    assert list(in_flights(17)) == [1, 2, 3, 4, 6, 8, 12, 16]
-    assert list(in_flights(1)) == [1]
+    assert list(concurrency_levels(17)) == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert list(concurrency_levels(1)) == [1]

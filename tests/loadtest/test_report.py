@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 import pytest
-from support.load_steps import on_clock
+from support.load_steps import report_of
 from support.simulated_service import SimulatedService, exponential
 
 import waterfill as wf
@@ -14,7 +14,7 @@ import waterfill as wf
 
 @pytest.fixture(scope="module")
 def report():
-    return on_clock(SimulatedService(4, exponential(0.03), seed=1))
+    return report_of(SimulatedService(4, exponential(0.03), seed=1))
 
 
 def test_a_file_holds_all_of_it(report, tmp_path):
@@ -31,17 +31,17 @@ def test_a_file_holds_all_of_it(report, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is no capacity report"),
-        ({"version": 2}, "is a capacity report of version 2, known is 1"),
+        ({"format": "other"}, "not a capacity report"),
+        ({"version": 2}, "expected version 1 of a capacity report, got 2"),
         ({"limit": 0}, "limit=0 must be above 0"),
         ({"limit": 2.5}, "limit=2.5 must be an int"),
         ({"limit": True}, "limit=True must be above 0"),
-        ({"floor": 10**6}, "limit must be from floor to ceiling"),
+        ({"floor": 10**6}, "limit must be between floor and ceiling"),
         ({"unloaded": "a"}, "unloaded='a' must be above 0"),
         ({"rate": None}, "rate=None must be above 0"),
         ({"slo": {"p99": -1}}, "p99=-1 must be at least 0"),
-        ({"slo": 3}, "is damaged"),
-        ({"steps": [{"kind": "open"}]}, "is damaged"),
+        ({"slo": 3}, "or damaged"),
+        ({"steps": [{"kind": "open"}]}, "or damaged"),
     ],
 )
 def test_another_file_is_told_apart(report, tmp_path, change, message):
@@ -64,7 +64,7 @@ def test_no_file_of_ours_is_told_apart(tmp_path, text):
 
 def test_the_text_is_a_table(report):
     lines = str(report).splitlines()
-    assert lines[0].endswith("requests a second (99 % within 200 ms, at most 1 % in vain)")
+    assert lines[0].endswith("requests per second (99 % within 200 ms, at most 1 % errors)")
     assert lines[1].startswith(f"limit {report.limit} in flight, from {report.floor} to ")
     assert len(lines) == 6 + len(report.steps)
     assert all(len(line) <= 80 for line in lines)

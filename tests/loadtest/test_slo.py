@@ -1,4 +1,4 @@
-"""Bounds of shares, and verdicts."""
+"""Confidence bounds of shares, and verdicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waterfill.loadtest.slo import bounds, design_effect, judge, together
+from waterfill.loadtest.slo import bounds, combine_verdicts, design_effect, judge
 
 
 @given(st.lists(st.booleans(), max_size=300))
@@ -33,7 +33,7 @@ def test_bounds_are_as_sure_as_they_say():
     assert np.mean([low > 0.01 for low, _ in wrong]) < 0.11
 
 
-def test_what_comes_together_tells_less():
+def test_what_comes_combine_verdicts_tells_less():
     rng = np.random.default_rng(4)
     alone = rng.random(8000) < 0.02
     bursts = np.repeat(rng.random(80) < 0.02, 100)
@@ -52,8 +52,8 @@ def test_verdicts():
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "wanted"),
+    ("verdicts", "expected"),
     [("good good", "good"), ("good unclear", "unclear"), ("unclear bad", "bad")],
 )
-def test_all_must_be_good(verdicts, wanted):
-    assert together(*verdicts.split()) == wanted
+def test_all_must_be_good(verdicts, expected):
+    assert combine_verdicts(*verdicts.split()) == expected

@@ -71,7 +71,7 @@ def test_limiters_of_one_name_are_summed_up():
 
 def test_batchers_and_caches(flat, queries_64):
     queries = queries_64
-    cache = wf.CachedSearch(flat, entries=4)
+    cache = wf.CachedSearch(flat, max_entries=4)
     cache.search(queries[:3], 5), cache.search(queries[:5], 5)
     with wf.Batcher(flat) as batcher:
         batcher.search(queries[:1], 5)

@@ -1,4 +1,4 @@
-"""Indexes in files, and a service of them in a thread."""
+"""Index files, and a service that runs in a thread."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def index(files):
 
 @pytest.fixture(scope="session")
 def served(files):
-    """A client of a service with small bounds."""
+    """A client of a service with low bounds."""
     settings = ServerSettings(
         limit=4, max_body=20_000, max_vectors=16, max_k=50, swap_folder=files, body_seconds=1.0
     )
@@ -58,7 +58,7 @@ def served(files):
 
 @pytest.fixture
 def client(served, index):
-    """The same, as if it had just begun."""
+    """The same, with the index as it was at the start."""
     served.service.take(wf.SwapIndex(index))
     served.service.draining = False
     return served

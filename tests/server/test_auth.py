@@ -1,15 +1,13 @@
-"""Who may ask: tokens, hosts, and services that do not start without."""
+"""Access control: tokens, hosts, and options that would leave a service open."""
 
 from __future__ import annotations
 
 import hmac
-import os
-import subprocess
 
 import httpx
 import pytest
 from support.asgi_server import serve
-from support.server_process import COMMAND
+from support.server_process import exit_code
 
 import waterfill as wf
 from waterfill.server import ServerSettings, create_app
@@ -85,50 +83,38 @@ def test_hosts_without_a_token(index):
                 assert "access-control-allow-origin" not in answer.headers
 
 
-def run(*arguments, **environment):
-    """Run the command to its end, which must be soon."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | environment,
-    )
-
-
-def test_beyond_this_machine_a_token_is_needed(files):
-    found = run(files / "one.wf", "--host", "0.0.0.0", "--port", "0")
-    assert found.returncode == 2
-    assert "--host 0.0.0.0 is open to other machines; give --token-file" in found.stderr
-    found = run(files / "one.wf", "--host", "0.0.0.0", WATERFILL_TOKEN="short")
-    assert found.returncode == 2
-    assert "WATERFILL_TOKEN has 5 characters, wanted are 16 or more" in found.stderr
-    assert "short" not in found.stderr
+def test_beyond_this_machine_a_token_is_needed(files, capsys, monkeypatch):
+    assert exit_code(files / "one.wf", "--host", "0.0.0.0") == 2
+    error = capsys.readouterr().err
+    assert "--host 0.0.0.0 is open to other machines; give --token-file" in error
+    monkeypatch.setenv("WATERFILL_TOKEN", "short")
+    assert exit_code(files / "one.wf", "--host", "0.0.0.0") == 2
+    error = capsys.readouterr().err
+    assert "WATERFILL_TOKEN must have at least 16 characters, got 5" in error
+    assert "short" not in error
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--limit", "4", "--report", "x.json"], "--limit and --report both set the limit"),
         (["--adaptive"], "--adaptive needs --report"),
         (["--overlap", "0.5"], "need --canary"),
         (["--canary", "asked.npy"], "--canary needs --overlap, --recall-drop, or both"),
-        (["--swap-folder", "nowhere"], "is no directory"),
+        (["--swap-folder", "nowhere"], "is not a directory"),
     ],
 )
-def test_options_that_do_not_go_together(files, options, words):
-    found = run(files / "one.wf", "--port", "0", *options)
-    assert found.returncode == 2
-    assert words in found.stderr
+def test_options_that_do_not_go_together(files, capsys, options, message):
+    assert exit_code(files / "one.wf", *options) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_index(files):
-    found = run(files / "bad.wf", "--port", "0")
-    assert found.returncode == 1
-    assert "expected a waterfill index" in found.stderr
+def test_a_file_that_is_no_index(files, capsys):
+    assert exit_code(files / "bad.wf") == 1
+    assert "expected a waterfill index" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("token", ["x" * 15, "a b" * 9, "é" * 20, ""])
 def test_tokens_that_are_none(token):
-    with pytest.raises(ValueError, match="token has"):
+    with pytest.raises(ValueError, match="token must have"):
         ServerSettings(token=token)

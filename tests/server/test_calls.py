@@ -1,4 +1,4 @@
-"""What is asked of a service, and what it answers: over real sockets."""
+"""Requests to a service and its responses, over real sockets."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def lists(found):
 
 
 def test_search(client, rows, index):
-    asked = {"vectors": rows[:3].tolist(), "k": 5}
-    assert client.post("/search", json=asked).json() == lists(index.search(rows[:3], 5))
-    asked = {"vector": rows[7].tolist()}
-    assert client.post("/search", json=asked).json() == lists(index.search(rows[7:8], 10))
+    body = {"vectors": rows[:3].tolist(), "k": 5}
+    assert client.post("/search", json=body).json() == lists(index.search(rows[:3], 5))
+    body = {"vector": rows[7].tolist()}
+    assert client.post("/search", json=body).json() == lists(index.search(rows[7:8], 10))
     answer = client.post("/search?k=5", content=rows[:3].tobytes(), headers=FLOATS)
     assert answer.json() == lists(index.search(rows[:3], 5))
 
 
 def test_places_where_nothing_was_found_are_left_out(client, rows):
-    asked = {"vectors": rows[:2].tolist(), "ids": [3, 4, 5000]}
-    found = client.post("/search", json=asked).json()
+    body = {"vectors": rows[:2].tolist(), "ids": [3, 4, 5000]}
+    found = client.post("/search", json=body).json()
     assert [sorted(ids) for ids in found["ids"]] == [[3, 4], [3, 4]]
     assert [len(row) for row in found["distances"]] == [2, 2]
-    found = client.post("/search", json=asked | {"ids": []}).json()
+    found = client.post("/search", json=body | {"ids": []}).json()
     assert found["ids"] == found["distances"] == [[], []]
 
 
@@ -50,17 +50,17 @@ def test_parameters_of_lists(files, rows, client):
     assert client.post("/swap", json={"file": "lists.wf"}).json()["generation"] == 2
     for nprobe in (1, 16):
         found = client.post("/search", json={"vectors": rows[:9].tolist(), "nprobe": nprobe})
-        wanted = index.search(rows[:9], 10, params=wf.SearchParameters(nprobe=nprobe))
+        expected = index.search(rows[:9], 10, params=wf.SearchParameters(nprobe=nprobe))
         assert found.json()["generation"] == 2
         if nprobe == 16:
-            assert found.json()["ids"] == wanted[1].tolist()
+            assert found.json()["ids"] == expected[1].tolist()
 
 
 def test_add(client, rows):
     new = rows[:2].tolist()
     assert client.post("/add", json={"vectors": new}).json() == {"added": 2, "ntotal": 1002}
-    asked = {"vectors": new, "ids": [77_777, 77_778]}
-    assert client.post("/add", json=asked).json() == {"added": 2, "ntotal": 1004}
+    body = {"vectors": new, "ids": [77_777, 77_778]}
+    assert client.post("/add", json=body).json() == {"added": 2, "ntotal": 1004}
     answer = client.post("/add", content=rows[:3].tobytes(), headers=FLOATS)
     assert answer.json() == {"added": 3, "ntotal": 1007}
     found = client.post("/search", json={"vector": new[0], "ids": [1000, 77_777, 1]}).json()
@@ -70,9 +70,9 @@ def test_add(client, rows):
 
 def test_swap(client, rows, files):
     assert client.post("/swap", json={"file": "two.wf"}).json() == {"generation": 2, "ntotal": 1000}
-    wanted = wf.read_index(files / "two.wf").search(rows[:3], 10)
+    expected = wf.read_index(files / "two.wf").search(rows[:3], 10)
     found = client.post("/search", json={"vectors": rows[:3].tolist()}).json()
-    assert found == lists(wanted) | {"generation": 2}
+    assert found == lists(expected) | {"generation": 2}
     refused = client.post("/swap", json={"file": "other.wf"})
     assert refused.status_code == 409
     assert "other ids" in refused.json()["reasons"][0]
@@ -134,23 +134,23 @@ def test_nothing_beyond_the_folder(client, files, tmp_path, name, status):
 def test_without_a_folder_nothing_is_swapped(index):
     app = create_app(index, ServerSettings())
     assert app.state.service.settings.swap_folder is None
-    with pytest.raises(ValueError, match="swap_folder='/nowhere' is no directory"):
+    with pytest.raises(ValueError, match="swap_folder='/nowhere' is not a directory"):
         ServerSettings(swap_folder="/nowhere")
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({}, "one of vectors"),
-        ({"vector": [1.0] * 8, "vectors": [[1.0] * 8]}, "one of vectors"),
-        ([], "the body is an array, wanted is an object"),
+        ({}, "either vectors"),
+        ({"vector": [1.0] * 8, "vectors": [[1.0] * 8]}, "either vectors"),
+        ([], "the body must be an object, got an array"),
         ({"vector": [1, 2]}, "vector has 2 dimensions, expected 8"),
         ({"vectors": [1.0] * 8}, "vectors must have shape"),
         ({"vectors": [[1.0] * 8, [1.0]]}, "vectors cannot be read"),
-        ({"vectors": []}, "vectors is [], wanted is an array"),
+        ({"vectors": []}, "vectors must be an array of arrays of 8 numbers, got []"),
         ({"vectors": [["a"] * 8]}, "vectors must hold real numbers"),
         ({"vectors": [[None] * 8]}, "vectors must hold real numbers"),
-        ({"vectors": [[True] * 8]}, "vectors has true or false"),
+        ({"vectors": [[True] * 8]}, "vectors must hold numbers, got true or false"),
         ({"vectors": [[1e39] * 8]}, "vectors"),
         ({"vectors": [[10**400] * 8]}, "vectors"),
         ({"vectors": [[1.0] * 8] * 17}, "len(vectors)=17 must be at most 16"),
@@ -159,14 +159,14 @@ def test_without_a_folder_nothing_is_swapped(index):
         ({"vector": [1.0] * 8, "k": 10**30}, "must be at most 50"),
         ({"vector": [1.0] * 8, "k": "x" * 5000}, "k must be an int"),
         ({"vector": [1.0] * 8, "k": None}, "k must be an int"),
-        ({"vector": [1.0] * 8, "nprobe": 3}, "nprobe=3 is for inverted lists"),
+        ({"vector": [1.0] * 8, "nprobe": 3}, "nprobe=3 is for indexes with inverted lists"),
         ({"vector": [1.0] * 8, "nprobe": 10**30}, "nprobe"),
         ({"vector": [1.0] * 8, "k_factor": 0.5}, "k_factor=0.5 must be at least 1"),
-        ({"vector": [1.0] * 8, "ids": [1.5]}, "ids has 1.5, wanted are integers"),
-        ({"vector": [1.0] * 8, "ids": [2**63]}, "wanted are integers within int64"),
-        ({"vector": [1.0] * 8, "ids": 3}, "ids is 3"),
-        ({"vector": [1.0] * 8, "l": 3}, "there is no field 'l'"),
-        ({"vector": [1.0] * 8, "\ud800": 3}, "there is no field"),
+        ({"vector": [1.0] * 8, "ids": [1.5]}, "ids must hold integers within int64, got 1.5"),
+        ({"vector": [1.0] * 8, "ids": [2**63]}, "ids must hold integers within int64"),
+        ({"vector": [1.0] * 8, "ids": 3}, "ids must be an array of integers, got 3"),
+        ({"vector": [1.0] * 8, "l": 3}, "unknown field 'l', expected"),
+        ({"vector": [1.0] * 8, "\ud800": 3}, "unknown field"),
     ],
 )
 def test_bad_input_is_named(client, body, words):
@@ -270,8 +270,8 @@ def test_at_capacity(client, rows):
 
 
 def test_a_full_batcher_refuses_as_the_limiter_does(client, rows, monkeypatch):
-    gatherer = client.service._batcher(client.service.index.current())._gatherer
-    monkeypatch.setattr(gatherer, "_bound", 0)
+    queue = client.service._batcher_of(client.service.index.current())._queue
+    monkeypatch.setattr(queue, "_max_waiting", 0)
     answer = client.post("/search", json={"vector": rows[0].tolist()})
     assert_refused(answer.status_code, answer.headers, answer.content)
 

@@ -1,4 +1,4 @@
-"""The process itself: it starts, drains under load while indexes are swapped, saves, and ends."""
+"""The process: it starts, drains under load while indexes are swapped, saves, and exits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import httpx
 import numpy as np
 from support.concurrency import PATIENCE, until
-from support.server_process import Process, serving
+from support.server_process import exit_code, serving
 
 import waterfill as wf
 
@@ -99,10 +99,23 @@ def test_draining_under_load_fails_no_request(files, rows):
     assert "changes to the index are lost" in process.said  # what was swapped in
 
 
-def test_what_runs_is_waited_for_and_what_was_added_is_saved(files, rows, tmp_path):
+def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
     path, body = tmp_path / "kept.wf", rows[:1].tobytes()
     path.write_bytes((files / "one.wf").read_bytes())
-    with serving(path, "--drain-seconds", "0", "--save") as process:
+    report = wf.loadtest.CapacityReport(
+        rate=100.0, limit=7, floor=4, ceiling=9, unloaded=1.0, throughput=200.0,
+        slo=wf.loadtest.Slo(), steps=(),
+    )  # fmt: skip
+    report.save(tmp_path / "report.json")
+    np.save(tmp_path / "asked.npy", rows[:50])
+    limit = ("--report", tmp_path / "report.json", "--adaptive")
+    gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99", "--swap-folder", files)
+    with serving(path, "--drain-seconds", "0", "--save", *limit, *gate) as process:
+        assert "7 concurrent requests" in process.said
+        refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
+        assert refused.status_code == 409
+        assert "overlap" in refused.json()["reasons"][0]
+        assert httpx.post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
         added = httpx.post(f"{process.url}/add", json={"vectors": rows[:1].tolist()})
         assert added.status_code == 200
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
@@ -126,7 +139,11 @@ def test_what_runs_is_waited_for_and_what_was_added_is_saved(files, rows, tmp_pa
         assert process.end() == 0
     assert "saved 1,001 vectors" in process.said
     assert wf.read_index(path).ntotal == 1001
-    assert [each.name for each in tmp_path.iterdir()] == ["kept.wf"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "asked.npy",
+        "kept.wf",
+        "report.json",
+    ]
 
 
 def test_a_second_signal_ends_at_once(files):
@@ -137,32 +154,11 @@ def test_a_second_signal_ends_at_once(files):
         assert process.end() == 128 + signal.SIGTERM
 
 
-def test_a_damaged_file(files, tmp_path):
+def test_a_damaged_file(files, tmp_path, capsys):
     data = bytearray((files / "one.wf").read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "damaged.wf").write_bytes(data)
-    process = Process(tmp_path / "damaged.wf")
-    assert process.end() == 1
-    assert "the index cannot be read" in process.said
-    assert "Traceback" not in process.said
-
-
-def test_the_limit_of_a_report_and_the_gate_of_a_canary(files, rows, tmp_path):
-    def search():
-        time.sleep(0.001)
-
-    report = wf.capacity_test(
-        search, [20], 0.2, wf.loadtest.Slo(1, 0.2), most_rate=20, most_in_flight=3, tolerance=1
-    )
-    report.save(tmp_path / "report.json")
-    np.save(tmp_path / "asked.npy", rows[:50])
-    gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99")
-    options = ("--swap-folder", files, "--report", tmp_path / "report.json", "--adaptive")
-    with serving(files / "one.wf", *options, *gate, "--drain-seconds", "0") as process:
-        assert f"{report.limit} concurrent requests" in process.said
-        refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
-        assert refused.status_code == 409
-        assert "overlap" in refused.json()["reasons"][0]
-        assert httpx.post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
-        process.child.send_signal(signal.SIGTERM)
-        assert process.end() == 0
+    assert exit_code(tmp_path / "damaged.wf") == 1
+    error = capsys.readouterr().err
+    assert "the index cannot be read" in error
+    assert "Traceback" not in error

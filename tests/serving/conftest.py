@@ -1,47 +1,51 @@
-"""Small indexes of the real sample, filled anew for each test that changes them; limiters."""
+"""Small indexes of 64 dimensions, new for each test since tests change them; limiters."""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from support import python_limiter
+from support import python_limiter, trained
 
 import waterfill as wf
 
-D = 384
 LIMITERS = {"core": wf.Limiter, "python": python_limiter.PythonLimiter}
 
 
-@pytest.fixture(scope="session")
-def flat_codec(base: np.ndarray) -> wf.Codec:
-    return wf.Recipe(D, 24, effort="fast").train(base[:2000], "ip")
+@pytest.fixture(scope="session", autouse=True)
+def _freeze_imports() -> Iterator[None]:
+    """Keep gc.collect, which many tests call, from visiting every imported module."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
-def ivf_codec(base: np.ndarray) -> wf.Codec:
-    plan = wf.Plan.waterfill(wf.analyze(base[:2000]), code_bytes=24)
-    return wf.Codec.train(base[:2000], plan, cells=16)
+def ivf_codec_64(base_64: np.ndarray) -> wf.Codec:
+    return trained.trained(base_64[:2000], 16, cells=16)
 
 
 @pytest.fixture(params=["flat", "ivf", "refined", "swap"])
-def index(request, base, flat_codec, ivf_codec):
-    """Each kind that can be searched, 1,500 vectors."""
+def index(request, base_64, codec_64, ivf_codec_64):
+    """Each kind of index, with 1,500 vectors."""
     if request.param == "ivf":
-        made = wf.IndexIVF(ivf_codec, 16)
+        made = wf.IndexIVF(ivf_codec_64, 16)
         made.nprobe = 4
     else:
         refine = "float16" if request.param == "refined" else None
-        made = wf.IndexFlat(flat_codec, refine=refine)
-    made.add(base[:1500])
+        made = wf.IndexFlat(codec_64, refine=refine)
+    made.add(base_64[:1500])
     return wf.SwapIndex(made) if request.param == "swap" else made
 
 
 @pytest.fixture
-def flat(base, flat_codec) -> wf.IndexFlat:
-    made = wf.IndexFlat(flat_codec)
-    made.add(base[:1500])
+def flat(base_64, codec_64) -> wf.IndexFlat:
+    made = wf.IndexFlat(codec_64)
+    made.add(base_64[:1500])
     return made
 
 

@@ -1,4 +1,4 @@
-"""What a limiter admits, refuses, counts and says."""
+"""Admission, refusal, statistics and messages of limiters."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 import waterfill as wf
 
 
-def refused(limiter, **asked):
+def refused(limiter, **options):
     with pytest.raises(wf.AtCapacity) as caught:
-        limiter.acquire(**asked)
+        limiter.acquire(**options)
     return caught.value
 
 
@@ -87,10 +87,12 @@ def test_a_share_bounds_what_is_in_use_by_all(make):
     assert [permit.cost for permit in held] == [4, 2, 6]
 
 
-@pytest.mark.parametrize(("limit", "share", "wanted"), [(100, 0.29, 29), (10, 0.7, 7), (9, 0.5, 4)])
-def test_a_share_is_rounded_down_but_not_by_its_last_bit(make, limit, share, wanted):
+@pytest.mark.parametrize(
+    ("limit", "share", "expected"), [(100, 0.29, 29), (10, 0.7, 7), (9, 0.5, 4)]
+)
+def test_a_share_is_rounded_down_but_not_by_its_last_bit(make, limit, share, expected):
     limiter = make(limit, shares={"batch": share})
-    with limiter.acquire(priority="batch", cost=wanted):
+    with limiter.acquire(priority="batch", cost=expected):
         assert refused(limiter, priority="batch").reason == "share"
 
 
@@ -149,18 +151,18 @@ def test_a_deadline_below_the_median_is_refused(make):
 
 def test_latencies_are_in_the_bucket_of_their_duration(make):
     limiter = make(1)
-    for wanted in (0.001, 0.004, 0.015):
+    for expected in (0.001, 0.004, 0.015):
         before = limiter.stats()["latency"]
         start = time.perf_counter()
         with limiter.acquire():
-            time.sleep(wanted)
+            time.sleep(expected)
         longest = time.perf_counter() - start
         latency = limiter.stats()["latency"]
         grown = np.subtract(latency["counts"], before["counts"])
         (bucket,) = np.flatnonzero(grown)
-        assert latency["bounds"][bucket] > wanted * 0.99
+        assert latency["bounds"][bucket] > expected * 0.99
         assert latency["bounds"][bucket - 1] <= longest * 1.01
-        assert wanted * 0.99 <= latency["sum"] - before["sum"] <= longest * 1.01
+        assert expected * 0.99 <= latency["sum"] - before["sum"] <= longest * 1.01
 
 
 def test_the_median_forgets(make):
@@ -233,7 +235,7 @@ def test_generators_and_classes_are_not_decorated(make):
 
 
 @pytest.mark.parametrize(
-    ("error", "message", "asked"),
+    ("error", "message", "options"),
     [
         (ValueError, "cost=0 must be at least 1", {"cost": 0}),
         (TypeError, "cost must be an int, got True", {"cost": True}),
@@ -246,11 +248,11 @@ def test_generators_and_classes_are_not_decorated(make):
         (TypeError, "unexpected keyword argument 'wait'", {"wait": 1}),
     ],
 )
-def test_impossible_requests_are_refused_by_name(make, error, message, asked):
+def test_impossible_requests_are_refused_by_name(make, error, message, options):
     limiter = make(3)
     for acquire in (limiter.acquire, limiter.try_acquire, limiter):
         with pytest.raises(error, match=message):
-            acquire(**asked)
+            acquire(**options)
     with pytest.raises(TypeError):
         limiter.acquire(1)
     assert limiter.stats()["admitted"] == {"default": 0}
@@ -316,7 +318,7 @@ def test_the_core_refuses_what_python_would_not_hand_it():
     with pytest.raises(RuntimeError, match="not been initialized"):
         _ = core.__new__(core).limit
     for arguments in ((1, ("a",), ()), (1, (), ())):
-        with pytest.raises(ValueError, match="a share for each priority"):
+        with pytest.raises(ValueError, match="shares must have one value per priority"):
             core(*arguments)
     with pytest.raises(TypeError, match="priorities must be str"):
         core(1, (3,), (1.0,))

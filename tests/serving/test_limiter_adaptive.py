@@ -1,23 +1,18 @@
-"""Limits that move, anchored to a capacity report."""
+"""Limits that move within the bounds of a capacity report."""
 
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.concurrency import PATIENCE
 
 import waterfill as wf
-from waterfill.serving.adaptation import anchored
-
-TESTS = Path(__file__).parents[1]
+from waterfill.serving.adaptation import read_adaptation
 
 
 def report(limit=20, floor=4, ceiling=32, unloaded=0.002):
@@ -33,8 +28,15 @@ def report(limit=20, floor=4, ceiling=32, unloaded=0.002):
     )
 
 
+# Targets so far apart that the load of the machine cannot decide: permits held for HELD seconds
+# are always above that of SLOW, and permits released at once always below that of FAST.
+SLOW = {"unloaded": 1e-6}  # target 4 us
+FAST = {"unloaded": 10.0}  # target 40 s
+HELD = 0.0005
+
+
 def hold(limiter, seconds, times, at_once=None):
-    """Hold as many permits as there may be, so long, so many times."""
+    """Hold as many permits as the limit admits for a time; repeat."""
     for _ in range(times):
         count = limiter.limit if at_once is None else at_once
         permits = [limiter.acquire() for _ in range(count)]
@@ -55,30 +57,34 @@ def test_a_limiter_from_a_report_is_static(make, tmp_path):
     hold(limiter, 0.01, 2, 100)
     assert limiter.limit == 1000
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(wf.FormatError, match="is no capacity report"):
+    with pytest.raises(wf.FormatError, match="not a capacity report"):
         make.from_report(tmp_path / "other.json")
 
 
 def test_the_limit_falls_to_the_floor_and_comes_back(make):
-    limiter = make.from_report(report(), adaptive=True)
+    limiter = make.from_report(report(400, 80, 640, unloaded=0.025), adaptive=True)
     stats = limiter.stats()
-    assert (stats["adaptive"], stats["floor"], stats["ceiling"]) == (True, 4, 32)
-    assert limiter.limit == stats["limit"] == 20
-    hold(limiter, 0.02, 60)  # the target is 8 ms
-    assert limiter.limit == 4
-    hold(limiter, 0.0, 400)
-    assert limiter.limit > 25
+    assert (stats["adaptive"], stats["floor"], stats["ceiling"]) == (True, 80, 640)
+    assert limiter.limit == stats["limit"] == 400
+    hold(limiter, 0.2, 6)  # the target is 0.1 s
+    assert limiter.limit == 80
+    end = time.monotonic() + PATIENCE
+    while limiter.limit <= 500 and time.monotonic() < end:  # a machine that stalls lowers it again
+        hold(limiter, 0.0, 1)
+    assert limiter.limit > 500
 
 
 def test_a_limit_that_is_hardly_used_stays(make):
-    limiter = make.from_report(report(), adaptive=True)
+    limiter = make.from_report(report(**FAST), adaptive=True)
     hold(limiter, 0.0, 300, at_once=9)
     assert limiter.limit == 20
+    hold(limiter, 0.0, 30, at_once=11)
+    assert limiter.limit > 20
 
 
 def test_shares_move_with_the_limit(make):
-    limiter = make(20, shares={"batch": 0.5}, adaptive=report())
-    hold(limiter, 0.02, 60)
+    limiter = make(20, shares={"batch": 0.5}, adaptive=report(**SLOW))
+    hold(limiter, HELD, 60)
     with limiter.acquire(priority="batch", cost=2):
         with pytest.raises(wf.AtCapacity) as caught:
             limiter.acquire(priority="batch")
@@ -86,20 +92,20 @@ def test_shares_move_with_the_limit(make):
 
 
 def test_abandoned_permits_do_not_move_it(make):
-    limiter = make(20, adaptive=report())
+    limiter = make(20, adaptive=report(**SLOW))
     for _ in range(20):
         permits = [limiter.acquire() for _ in range(20)]
-        time.sleep(0.005)
+        time.sleep(HELD)
         del permits
     assert limiter.limit == 20
 
 
 def test_a_limit_set_by_hand_is_clamped_and_moves_on(make):
-    limiter = make(20, adaptive=report())
-    for value, wanted in ((10, 10), (1, 4), (1000, 32)):
+    limiter = make(20, adaptive=report(**SLOW))
+    for value, expected in ((10, 10), (1, 4), (1000, 32)):
         limiter.limit = value
-        assert limiter.limit == wanted
-    hold(limiter, 0.02, 30)
+        assert limiter.limit == expected
+    hold(limiter, HELD, 30)
     assert limiter.limit < 10
     with pytest.raises(ValueError, match="limit"):
         limiter.limit = 0
@@ -127,41 +133,6 @@ def test_a_limit_stays_within_its_bounds_among_threads(make):
     assert limiter.in_use == 0
 
 
-FORK = """
-import os, sys
-import waterfill as wf
-from support import python_limiter
-
-report = wf.loadtest.CapacityReport(
-    rate=100.0, limit=20, floor=4, ceiling=32, unloaded=1e-9, throughput=200.0,
-    slo=wf.loadtest.Slo(), steps=(),
-)
-kind = wf.Limiter if sys.argv[1] == "core" else python_limiter.PythonLimiter
-limiter = kind(20, adaptive=report)
-for _ in range(400):
-    for permit in [limiter.acquire() for _ in range(limiter.limit)]:
-        permit.release()
-assert limiter.limit == 4
-child = os.fork()
-if child == 0:
-    assert limiter.limit == 20
-    os._exit(7)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-assert limiter.limit == 4
-print("done")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("kind", ["core", "python"])
-def test_a_forked_child_begins_where_it_began(kind):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, kind],
-        capture_output=True, text=True, timeout=60, check=False, cwd=TESTS,
-    )  # fmt: skip
-    assert (done.stdout.strip(), done.stderr) == ("done", "")
-
-
 @given(
     st.integers(1, 100),
     st.integers(0, 100),
@@ -171,11 +142,11 @@ def test_a_forked_child_begins_where_it_began(kind):
 )
 def test_the_law_stays_within_its_bounds_and_knows_the_direction(floor, more, yet, seconds, seen):
     limit, ceiling = floor + more, floor + more + yet
-    law = anchored(report(limit, floor, ceiling, seconds), limit)
+    law = read_adaptation(report(limit, floor, ceiling, seconds), limit)
     assert seconds <= law.target <= seconds * limit / floor * 1.000001
     now = float(limit)
     for median, in_use in seen:
-        then = law.next(now, median, in_use)
+        then = law.next_limit(now, median, in_use)
         assert floor <= then <= ceiling
         assert (then <= now) if median > law.target else (then >= now)
         assert math.isclose(then, now, rel_tol=0.026)

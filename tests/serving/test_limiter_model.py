@@ -1,4 +1,4 @@
-"""Any order of requests, releases, dropped permits and limits, beside a model of a few lines."""
+"""Any sequence of requests, releases, dropped permits and limits, compared with a model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(priority=PRIORITIES, cost=st.integers(1, 8), deadline=st.sampled_from([None, 0, 1e6]))
     def acquire(self, priority, cost, deadline):
-        reason, asked = self.expected(priority, cost, deadline), self.in_use
+        reason, in_use = self.expected(priority, cost, deadline), self.in_use
         request = {"priority": priority, "cost": cost, "deadline": deadline}
         if reason is None:
             self.held.append((self.limiter.acquire(**request), cost))
@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
         with pytest.raises(wf.AtCapacity) as caught:
             self.limiter.acquire(**request)
         error = caught.value
-        assert (error.reason, error.limit, error.in_use) == (reason, self.limit, asked)
+        assert (error.reason, error.limit, error.in_use) == (reason, self.limit, in_use)
         hopeless = deadline == 0 or cost > math.floor(SHARES[priority] * self.limit)
         assert (error.retry_after is None) == hopeless
         assert hopeless or error.retry_after > 0

@@ -1,4 +1,4 @@
-"""ShedMiddleware called as a server calls it, without a socket."""
+"""ShedMiddleware, called as a server would call it, without a socket."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def plain(scope, receive, send):
 
 
 def scope_of(path="/search", **more):
-    usual = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}
-    return usual | {"path": path, "query_string": b"", "headers": [], "root_path": ""} | more
+    defaults = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}
+    return defaults | {"path": path, "query_string": b"", "headers": [], "root_path": ""} | more
 
 
 async def call(app, path="/search", sent=None, **more):
@@ -91,10 +91,12 @@ def test_those_refused_together_do_not_come_back_together(limiter):
     assert min(waits) >= 1
 
 
-@pytest.mark.parametrize("given", [{"cost": 2}, {"deadline": -1}, {"priority": "batch"}])
-def test_where_waiting_does_not_help_nothing_is_said_of_it(limiter, given):
-    status, headers, body = asyncio.run(call(wf.ShedMiddleware(plain, limiter, **given)))
-    reason = {"cost": "capacity", "deadline": "deadline", "priority": "share"}[next(iter(given))]
+@pytest.mark.parametrize("arguments", [{"cost": 2}, {"deadline": -1}, {"priority": "batch"}])
+def test_where_waiting_does_not_help_nothing_is_said_of_it(limiter, arguments):
+    status, headers, body = asyncio.run(call(wf.ShedMiddleware(plain, limiter, **arguments)))
+    reason = {"cost": "capacity", "deadline": "deadline", "priority": "share"}[
+        next(iter(arguments))
+    ]
     assert_refused(status, headers, body, reason)
     assert "retry-after" not in headers
 
@@ -261,7 +263,7 @@ def test_head(limiter):
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "words"),
+    ("arguments", "error", "words"),
     [
         ({"app": 3}, TypeError, "app must be an ASGI application, got int"),
         ({"limiter": 3}, TypeError, "limiter must be a waterfill.Limiter, got int"),
@@ -273,7 +275,7 @@ def test_head(limiter):
         ({"deadline": "soon"}, TypeError, "deadline must be a number of seconds"),
     ],
 )
-def test_mistakes_show_at_once(given, error, words):
-    usual = {"app": plain, "limiter": wf.Limiter(2)}
+def test_mistakes_show_at_once(arguments, error, words):
+    defaults = {"app": plain, "limiter": wf.Limiter(2)}
     with pytest.raises(error, match=words):
-        wf.ShedMiddleware(**usual | given)
+        wf.ShedMiddleware(**defaults | arguments)

@@ -1,4 +1,4 @@
-"""ShedMiddleware behind uvicorn, with clients that go when they like."""
+"""ShedMiddleware behind uvicorn, with clients that disconnect at any moment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ http = pytest.mark.parametrize("http", ["h11", "httptools"])
 
 
 async def plain(scope, receive, send):
-    """Read the request, and answer."""
+    """Read the request and answer."""
     while (await receive()).get("more_body"):
         pass
     await send(
@@ -72,7 +72,7 @@ def test_a_refusal_before_the_body_comes(http):
 
 
 class Counting:
-    """An application that takes its time, and counts how many are in it."""
+    """A slow application that counts the requests inside it."""
 
     def __init__(self, limit):
         self.limit, self.now, self.most, self.seen = limit, 0, 0, 0
@@ -120,7 +120,7 @@ class Counting:
 
 
 def rude(port, rng):
-    """Ask, and go away at any moment: mostly by RST."""
+    """Send a request and disconnect at a random moment, mostly by RST."""
     with Raw(port) as client:
         kind = rng.randrange(6)
         if kind == 0:
@@ -153,7 +153,7 @@ def assert_nothing_is_lost(limiter, app):
 
 @http
 def test_clients_that_reset_their_connections(http, caplog):
-    caplog.set_level("CRITICAL")  # the application's errors are meant
+    caplog.set_level("CRITICAL")  # the application fails on purpose
     limiter, app = wf.Limiter(6), Counting(6)
     failed = []
 

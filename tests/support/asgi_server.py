@@ -1,4 +1,4 @@
-"""ASGI applications behind uvicorn in a thread of the test, on a port that the system chose."""
+"""ASGI applications behind uvicorn in a thread, on a free port, and raw connections to them."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def serve(app, http="h11", **options) -> Iterator[int]:
 
 
 class Raw:
-    """A connection whose bytes are the test's own."""
+    """A connection on which a test writes the bytes itself."""
 
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.file = self.socket.makefile("rb")
 
     def send(self, method, path, body=b"", **headers):
-        """Send a request, its body as far as it is given."""
+        """Send a request, with the given part of its body."""
         own = {name.replace("_", "-"): value for name, value in headers.items()}
         named = {"Host": "localhost", "Content-Length": len(body)} | own
         lines = [f"{name}: {value}" for name, value in named.items()]
@@ -54,7 +54,7 @@ class Raw:
         self.socket.sendall(head.encode() + body)
 
     def answer(self):
-        """Read an answer: status, headers, body. None if the connection is closed."""
+        """Read a response: status, headers, body. None if the connection is closed."""
         first = self.file.readline()
         if not first:
             return None
@@ -82,7 +82,7 @@ class Raw:
 
 
 def assert_refused(status, headers, body, reason="capacity"):
-    """Look at a whole refusal."""
+    """Check status, headers and body of a refusal."""
     assert status == 503
     assert headers["content-type"] == "application/json"
     assert headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""What the tests of serving share: parameters, results compared to the bit, searches held up."""
+"""Helpers for tests with threads: search parameters, exact comparison, searches that wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 import waterfill as wf
 
-PATIENCE = 60  # seconds after which something hangs
+PATIENCE = 60  # seconds after which a test assumes that something hangs
 
 PARAMS = [
     None,
@@ -23,16 +23,16 @@ PARAMS = [
 ]
 
 
-def assert_same(found: Any, wanted: Any) -> None:
+def assert_same(found: Any, expected: Any) -> None:
     """Compare distances and ids byte by byte."""
-    for ours, theirs in zip(found, wanted, strict=True):
+    for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert ours.shape == theirs.shape
         assert ours.tobytes() == theirs.tobytes()
 
 
 class Gate:
-    """A real index whose searches wait until they may go on; counts them."""
+    """Holds the searches of an index until `open` is set, and records their sizes."""
 
     def __init__(self, index, monkeypatch):
         self.open, self.begun, self.sizes = threading.Event(), threading.Event(), []
@@ -48,6 +48,7 @@ class Gate:
 
 
 def until(condition):
+    """Wait until the condition holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end

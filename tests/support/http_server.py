@@ -1,4 +1,4 @@
-"""A small HTTP server of the standard library, on a real socket."""
+"""A small HTTP server for tests, from the standard library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """Keeps connections, answers with two bytes, and writes no log. `served` is for subclasses."""
+    """Keeps connections alive, answers with two bytes, logs nothing. Subclasses define `served`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -34,10 +34,10 @@ class Quiet(BaseHTTPRequestHandler):
 
 @contextmanager
 def listening(handler):
-    """Serve until the end of the block; what handlers keep goes into `came`."""
+    """Serve until the end of the block; handlers may append to `received`."""
     made = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     made.daemon_threads = True
-    made.came = []
+    made.received = []
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

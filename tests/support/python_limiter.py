@@ -1,6 +1,6 @@
-"""The limiter in Python alone: what the one of the core is tested against.
+"""`PythonLimiter`: the reference that the core's limiter is tested against.
 
-It does the same with one lock, and takes some twenty times as long.
+It does the same under one lock, about twenty times slower.
 """
 
 from __future__ import annotations
@@ -16,16 +16,24 @@ from typing import Any, NamedTuple
 from waterfill._util.validation import as_positive_int
 from waterfill.errors import Reason
 from waterfill.loadtest.report import CapacityReport
-from waterfill.serving.adaptation import Adaptation, anchored
-from waterfill.serving.limiter_base import BUCKETS, DEFAULT, Counts, Surface, asked, checked, least
+from waterfill.serving.adaptation import Adaptation, read_adaptation
+from waterfill.serving.limiter_base import (
+    BUCKETS,
+    DEFAULT,
+    Counts,
+    LimiterBase,
+    check_arguments,
+    check_request,
+    lower_bound,
+)
 
 _WINDOW = 64  # records between two marks
 _INTERVAL = 8  # records between two medians
-_UNKNOWN = 1.0  # seconds that a request is taken to need before any has ended
+_UNKNOWN = 1.0  # seconds that a request is assumed to take before any has ended
 
 
 class Latencies:
-    """A histogram that only grows, and the median of the latest 64 to 128."""
+    """A histogram of latencies, and the median of the latest 64 to 128."""
 
     def __init__(self) -> None:
         self.counts = [0] * BUCKETS
@@ -35,7 +43,7 @@ class Latencies:
         self._older = self._newer = list(self.counts)
 
     def record(self, ns: int) -> bool:
-        """Count one duration; return whether the median was found anew."""
+        """Count one duration; return whether the median was updated."""
         value = max(ns, 256)
         bits = value.bit_length()
         self.counts[min(BUCKETS - 1, 4 * (bits - 9) + ((value >> (bits - 3)) & 3))] += 1
@@ -54,7 +62,7 @@ class Latencies:
         half, before = sum(recent) / 2, 0
         for bucket, own in enumerate(recent):
             if own and before + own >= half:
-                low, high = least(bucket), least(bucket + 1)
+                low, high = lower_bound(bucket), lower_bound(bucket + 1)
                 self.median = low + (high - low) * (half - before) / own
                 return
             before += own
@@ -68,7 +76,7 @@ class _Ticket(NamedTuple):
 
 
 class Permit:
-    """What one admitted request holds, until it is released."""
+    """The permit of one admitted request."""
 
     __slots__ = ("_core", "_ticket", "cost")
 
@@ -83,7 +91,7 @@ class Permit:
         return self._ticket is not None
 
     def release(self) -> bool:
-        """Give back what is held; return whether anything was."""
+        """Release the permit; return False if it was released before."""
         return self._core.release(self)
 
     def __enter__(self) -> Permit:
@@ -104,26 +112,28 @@ class Permit:
 
 
 class Core:
-    """Everything under one lock. A permit keeps this alive, not the limiter."""
+    """All state, under one lock. Permits refer to it, not to the limiter."""
 
-    def __init__(self, limit: int, shares: tuple[float, ...], law: Adaptation | None) -> None:
-        self._shares, self._law = shares, law
+    def __init__(
+        self, limit: int, shares: tuple[float, ...], adaptation: Adaptation | None
+    ) -> None:
+        self._shares, self._adaptation = shares, adaptation
         self._epoch = 0
         self.resize(limit)
         self.reset()
 
     def resize(self, value: float) -> None:
-        """Change what may be in use at once."""
-        self._exact = value if self._law is None else self._law.clamped(value)
+        """Set the limit."""
+        self._exact = value if self._adaptation is None else self._adaptation.clamp(value)
         limit = math.floor(self._exact)
         self.allowed = [math.floor(share * limit + 1e-6) for share in self._shares]
         self.limit = limit
 
     def reset(self) -> None:
-        """Forget all that was admitted and counted."""
+        """Drop all permits and counts."""
         self.lock = threading.Lock()  # a forked child may have inherited one that is held
-        if self._law is not None:
-            self.resize(self._law.start)
+        if self._adaptation is not None:
+            self.resize(self._adaptation.start)
         self._epoch += 1
         self._in_use = 0
         self.dropped: deque[_Ticket] = deque()
@@ -131,7 +141,7 @@ class Core:
         # By level: admitted; refused for capacity, share, deadline; released; abandoned.
         self.counts = [[0] * 6 for _ in self._shares]
 
-    def _settle(self) -> None:
+    def _collect_dropped(self) -> None:
         while self.dropped:
             ticket = self.dropped.popleft()
             if ticket.epoch == self._epoch:
@@ -139,17 +149,17 @@ class Core:
                 self._in_use -= ticket.cost
 
     def in_use(self) -> int:
-        """Return the cost of all permits that are held."""
+        """Return the total cost of the permits that are held."""
         with self.lock:
             if self.dropped:
-                self._settle()
+                self._collect_dropped()
             return self._in_use
 
     def admit(self, level: int, cost: int, deadline: float) -> Permit | tuple[Reason, int]:
-        """Return a permit, or why not and what was in use."""
+        """Return a permit, or the reason of the refusal and what was in use."""
         with self.lock:
             if self.dropped:
-                self._settle()
+                self._collect_dropped()
             reason = self._refusal(level, cost, deadline)
             if reason is None:
                 self.counts[level][0] += 1
@@ -168,10 +178,10 @@ class Core:
         return None
 
     def release(self, permit: Permit) -> bool:
-        """Give back what a permit holds, the first time."""
+        """Release a permit, the first time."""
         with self.lock:
             if self.dropped:
-                self._settle()
+                self._collect_dropped()
             ticket, permit._ticket = permit._ticket, None
             if ticket is None or ticket.epoch != self._epoch:
                 return False
@@ -183,11 +193,11 @@ class Core:
 
     def _adapt(self) -> None:
         median = self.latencies.median
-        if self._law is not None and median is not None:
-            self.resize(self._law.next(self._exact, median, self._in_use))
+        if self._adaptation is not None and median is not None:
+            self.resize(self._adaptation.next_limit(self._exact, median, self._in_use))
 
     def retry_after(self, level: int, cost: int, reason: Reason, in_use: int) -> float | None:
-        """Return seconds until what is over is likely to be released."""
+        """Return seconds until enough is likely to be released."""
         allowed = self.allowed[level]
         if reason == "deadline" or cost > allowed:
             return None
@@ -195,12 +205,8 @@ class Core:
         return median * max(0, in_use + cost - allowed) / max(1, in_use)
 
 
-class PythonLimiter(Surface):
-    """As `waterfill.Limiter`, but in Python alone."""
-
-    name: str
-    _priorities: tuple[str, ...]
-    _law: Adaptation | None
+class PythonLimiter(LimiterBase):
+    """`waterfill.Limiter` in pure Python."""
 
     def __init__(
         self,
@@ -210,14 +216,14 @@ class PythonLimiter(Surface):
         shares: Mapping[str, float] | None = None,
         adaptive: CapacityReport | None = None,
     ) -> None:
-        most, name, priorities, parts = checked(limit, name, shares)
-        law = anchored(adaptive, most)
-        self._core = Core(most, parts, law)
-        self._begin(name, priorities, law)
+        limit, name, priorities, parts = check_arguments(limit, name, shares)
+        adaptation = read_adaptation(adaptive, limit)
+        self._core = Core(limit, parts, adaptation)
+        self._register(name, priorities, adaptation)
 
     @property
     def limit(self) -> int:
-        """What may be in use at once."""
+        """The total cost that may be in use at once."""
         return self._core.limit
 
     @limit.setter
@@ -227,14 +233,14 @@ class PythonLimiter(Surface):
 
     @property
     def in_use(self) -> int:
-        """The cost of all permits that are held."""
+        """The total cost of the permits that are held."""
         return self._core.in_use()
 
     def acquire(
         self, *, priority: str = DEFAULT, deadline: float | None = None, cost: int = 1
     ) -> Permit:
-        """Return a permit, or raise `AtCapacity`, at once."""
-        level, cost, seconds = asked(self._priorities, priority, cost, deadline)
+        """Return a permit, or raise `AtCapacity`, without waiting."""
+        level, cost, seconds = check_request(self._priorities, priority, cost, deadline)
         answer = self._core.admit(level, cost, seconds)
         if isinstance(answer, Permit):
             return answer
@@ -246,12 +252,12 @@ class PythonLimiter(Surface):
         self, *, priority: str = DEFAULT, deadline: float | None = None, cost: int = 1
     ) -> Permit | None:
         """Return a permit, or None where `acquire` would raise `AtCapacity`."""
-        answer = self._core.admit(*asked(self._priorities, priority, cost, deadline))
+        answer = self._core.admit(*check_request(self._priorities, priority, cost, deadline))
         return answer if isinstance(answer, Permit) else None
 
     def _counts(self) -> Counts:
         core = self._core
-        core.in_use()  # settles what was dropped
+        core.in_use()  # collects dropped permits
         latencies = core.latencies
         levels = [tuple(level) for level in core.counts]
         return latencies.median, latencies.total, list(latencies.counts), levels

@@ -1,13 +1,16 @@
-"""The real process of ``waterfill serve``."""
+"""``waterfill serve`` in a process of its own, or in that of the tests if it fails to start."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 
 from support.concurrency import PATIENCE, until
@@ -16,7 +19,7 @@ COMMAND = [sys.executable, "-m", "waterfill.cli", "serve"]
 
 
 class Process:
-    """A process that serves, and what it says on stderr."""
+    """A process that serves, and the lines of its stderr."""
 
     def __init__(self, *arguments, **environment):
         self.child = subprocess.Popen(
@@ -51,7 +54,7 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     def end(self):
-        """Wait for it to end; return the exit code."""
+        """Wait until it exits; return the exit code."""
         code = self.child.wait(PATIENCE)
         self._reader.join(PATIENCE)
         self.child.stderr.close()
@@ -60,7 +63,7 @@ class Process:
 
 @contextlib.contextmanager
 def serving(*arguments, **environment) -> Iterator[Process]:
-    """Start a process, and end it in any case."""
+    """Start a process, and kill it at the end if it still runs."""
     process = Process(*arguments, **environment)
     try:
         process.wait_for("ready: ")
@@ -69,3 +72,20 @@ def serving(*arguments, **environment) -> Iterator[Process]:
         if process.child.poll() is None:
             process.child.kill()
             process.end()
+
+
+def exit_code(*arguments) -> int:
+    """Run the command in this process, to its end; return its exit code."""
+    from waterfill.cli import app
+
+    handler = signal.getsignal(signal.SIGTERM)
+    loggers = [logging.getLogger(name) for name in ("waterfill.server", "uvicorn.error")]
+    former = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    try:
+        with warnings.catch_warnings():
+            return app.run(["serve", *map(str, arguments), "--port", "0"])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        for logger, (handlers, propagate, level) in zip(loggers, former, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)

@@ -15,119 +15,24 @@ import numpy as np
 
 from waterfill import _core
 from waterfill._util.validation import as_int, as_number, as_positive_int
-from waterfill.loadtest.concurrency_sweep import limits, sweep
+from waterfill.loadtest.concurrency_sweep import SweepResult, sweep, sweep_result
 from waterfill.loadtest.figures import Step
+from waterfill.loadtest.http_target import Url
 from waterfill.loadtest.rate_search import RateSearch
 from waterfill.loadtest.report import CapacityError, CapacityReport, GeneratorLateError
 from waterfill.loadtest.slo import Slo
-from waterfill.loadtest.step_plan import Findings, LoadTestSettings, Spent, Steps, unloaded
+from waterfill.loadtest.step_plan import (
+    BudgetSpent,
+    Findings,
+    LoadTestSettings,
+    Steps,
+    measure_unloaded,
+)
 from waterfill.loadtest.steps import Driver
 from waterfill.training.manifest import utc_now
 
-
-def driver_of(target: Any) -> Driver:
-    """Return what sends requests to a target: threads, or an event loop."""
-    from waterfill.loadtest.http_target import Url
-
-    if isinstance(target, Url):
-        from waterfill.loadtest.task_driver import Tasks
-
-        return Tasks(target.client())
-    if not callable(target) or inspect.isclass(target):
-        raise TypeError(f"target must be a function or a Url, got {target!r}")
-    kinds = (target, getattr(target, "func", None), type(target).__call__)
-    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in kinds):
-        raise TypeError(f"target must not be a generator function, got {target!r}")
-    if any(inspect.iscoroutinefunction(f) for f in kinds):
-        from waterfill.loadtest.task_driver import Tasks
-
-        return Tasks(target)
-    from waterfill.loadtest.thread_driver import Threads
-
-    return Threads(target)
-
-
 RATES = (10, 20, 40, 80, 150)
-
-
-class CapacityTest:
-    """A test that can be stopped: `report` says what is known by then."""
-
-    def __init__(
-        self, settings: LoadTestSettings, on_step: Callable[[Step], object] | None = None
-    ) -> None:
-        self.findings = Findings(settings)
-        self._on_step = on_step
-
-    def run(self, driver: Driver) -> None:
-        """Let a driver carry out the steps, until all is known or time is up."""
-        plan, told = self._plan(), 0
-        try:
-            step = next(plan)
-            while True:
-                step = plan.send(driver.run(step))
-                if self._on_step is not None:
-                    for each in self.findings.steps[told:]:
-                        self._on_step(each)
-                told = len(self.findings.steps)
-        except StopIteration:
-            return
-        finally:
-            plan.close()
-
-    def _plan(self) -> Steps:
-        findings, late = self.findings, None
-        try:
-            yield from unloaded(findings)
-            try:
-                yield from RateSearch(findings).run()
-                findings.complete = True
-            except Spent:
-                pass
-            except GeneratorLateError as error:
-                late = error  # what is kept in flight is sent when an answer comes, never late
-            yield from sweep(findings)
-        except Spent:
-            findings.complete = False
-        if late is not None:
-            raise late
-
-    def report(self) -> CapacityReport | None:
-        """Return what is known, or None while no rate is known to be within the SLO."""
-        findings, settings = self.findings, self.findings.settings
-        rate = findings.likely if findings.rate is None else findings.rate
-        if rate is None or findings.unloaded is None:
-            return None
-        found = limits(findings.steps[1:], settings.slo)
-        notes = list(dict.fromkeys(findings.notes))
-        if findings.rate is None:
-            notes.append(f"{rate:g} requests a second looked good, for too short a time to be sure")
-        if found is None:
-            # Little's law: a rate and the time that each request takes give how many are inside.
-            least = max(1, math.ceil(rate * findings.unloaded))
-            most = max(least, math.floor(rate * settings.slo.p99))
-            floor, limit, ceiling, throughput = least, least, most, rate
-            notes.append("nothing swept: limit, floor and ceiling are those of Little's law")
-        else:
-            floor, limit, ceiling = found.floor, found.limit, found.ceiling
-            throughput = found.throughput
-        return CapacityReport(
-            rate=rate,
-            limit=limit,
-            floor=floor,
-            ceiling=ceiling,
-            unloaded=findings.unloaded,
-            throughput=throughput,
-            slo=settings.slo,
-            steps=tuple(findings.steps),
-            complete=findings.complete and found is not None,
-            notes=tuple(notes),
-            seed=settings.seed,
-            seconds=findings.seconds,
-            requests=findings.requests,
-            machine=machine(),
-            created=utc_now(),
-        )
+"""Requests per second of the default ramp."""
 
 
 def capacity_test(
@@ -138,45 +43,46 @@ def capacity_test(
     *,
     max_seconds: float = 1200.0,
     max_requests: int = 1_000_000,
-    most_rate: float = 10_000.0,
-    most_in_flight: int = 512,
+    max_rate: float = 10_000.0,
+    max_in_flight: int = 512,
     tolerance: float | None = None,
     seed: int = 0,
     on_step: Callable[[Step], object] | None = None,
 ) -> CapacityReport:
-    """Find how many requests a second a service answers within an SLO, and how many at once.
+    """Find the highest rate that a service answers within an SLO, and the concurrency for it.
 
-    Requests come at random times, as many a second as asked for, whether or not earlier ones have
-    an answer, and a latency counts from when its request was due. A ramp over `rates` brackets the
-    rate at which the SLO breaks; the bracket is then halved. Last, requests are kept in flight, 1,
-    2, 3, 4, 6, ... of them. Takes some minutes, most of them near the limit.
+    Requests arrive at random times (a Poisson process), whether or not earlier ones have been
+    answered, and latency is measured from when a request was due. A ramp over `rates` brackets
+    the rate at which the SLO breaks; bisection narrows the bracket. A sweep then keeps 1, 2, 3,
+    4, 6, ... requests in flight. A test takes some minutes, most of them near the limit.
 
     Parameters
     ----------
     target : callable or Url
-        What to ask, without arguments. A ``def`` is called in threads; an ``async def`` in an event
-        loop of its own. An exception is an error, and `AtCapacity` a refusal.
+        Called without arguments for each request. A ``def`` is called in threads; an
+        ``async def`` in an event loop of its own. An exception counts as an error, `AtCapacity`
+        as a refusal.
     rates : sequence of float
-        Requests a second, rising. If the first is too many, fewer are tried; after the last, twice
-        as many.
+        Requests per second, rising. If the first is too high, lower ones are tried; after the
+        last, the rate is doubled.
     step_seconds : float
-        Of a rung of the ramp; where the answer is near or unclear, steps are up to 16 times as long
-        in all. The first fifth of each is left out.
+        Duration of one rate of the ramp. Where the verdict is close or unclear, a rate is offered
+        up to 16 times as long. The first fifth of each round is warm-up and not counted.
     slo : Slo, optional
     max_seconds : float
     max_requests : int
-        Bounds of the whole test. One that ends by them has a report that is not `complete`.
-    most_rate : float
-        Where doubling ends.
-    most_in_flight : int
-        Requests that may be without an answer before a step is given up as overloaded.
+        Bounds of the whole test. The report of a test that reaches one is not `complete`.
+    max_rate : float
+        The ramp does not go beyond this rate.
+    max_in_flight : int
+        Pending requests at which a step is stopped as overloaded.
     tolerance : float, optional
-        Seconds that a request may be sent after it was due: by default a tenth of the SLO's p99,
-        5 ms at least. A round in which more than 1 % are later is made again, twice at most.
+        Seconds that a request may be sent after it was due. By default a tenth of the SLO's p99,
+        but at least 5 ms. A round with more than 1 % of later requests is repeated, at most twice.
     seed : int
-        Of the times of requests.
+        Seed of the request times.
     on_step : callable, optional
-        Is told the figures of each step.
+        Called with the `Step` after each step.
 
     Returns
     -------
@@ -187,10 +93,10 @@ def capacity_test(
     GeneratorLateError
         If requests cannot be sent when they are due.
     CapacityError
-        If no rate is within the SLO, nothing is answered at all, or the bounds were reached before
-        anything was known.
+        If no rate is within the SLO, nothing is answered, or a bound was reached before any rate
+        was found.
     TypeError, ValueError
-        If an argument is of another kind, or out of its range.
+        If an argument has the wrong type or is out of range.
     """
     settings = read_settings(
         rates=rates,
@@ -198,13 +104,13 @@ def capacity_test(
         slo=Slo() if slo is None else slo,
         max_seconds=max_seconds,
         max_requests=max_requests,
-        most_rate=most_rate,
-        most_in_flight=most_in_flight,
+        max_rate=max_rate,
+        max_in_flight=max_in_flight,
         tolerance=tolerance,
         seed=seed,
     )
     test = CapacityTest(settings, on_step)
-    driver = driver_of(target)
+    driver = make_driver(target)
     try:
         test.run(driver)
     except CapacityError as error:
@@ -212,11 +118,111 @@ def capacity_test(
         raise
     finally:
         driver.close()
-    return finished(test)
+    return final_report(test)
 
 
-def finished(test: CapacityTest) -> CapacityReport:
-    """Return the report of a test that has ended, or raise CapacityError if nothing is known."""
+def make_driver(target: Any) -> Driver:
+    """Return the driver for a target: threads for a ``def``, an event loop for the others."""
+    if isinstance(target, Url):
+        from waterfill.loadtest.task_driver import TaskDriver
+
+        return TaskDriver(target.client())
+    if not callable(target) or inspect.isclass(target):
+        raise TypeError(f"target must be a function or a Url, got {target!r}")
+    functions = (target, getattr(target, "func", None), type(target).__call__)
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in functions):
+        raise TypeError(f"target must not be a generator function, got {target!r}")
+    if any(inspect.iscoroutinefunction(f) for f in functions):
+        from waterfill.loadtest.task_driver import TaskDriver
+
+        return TaskDriver(target)
+    from waterfill.loadtest.thread_driver import ThreadDriver
+
+    return ThreadDriver(target)
+
+
+class CapacityTest:
+    """A test in progress; `report` returns the result so far, also after an interruption."""
+
+    def __init__(
+        self, settings: LoadTestSettings, on_step: Callable[[Step], object] | None = None
+    ) -> None:
+        self.findings = Findings(settings)
+        self._on_step = on_step
+
+    def run(self, driver: Driver) -> None:
+        """Run all steps with a driver, until the test is complete or its budget spent."""
+        plan, reported = self._plan(), 0
+        try:
+            step = next(plan)
+            while True:
+                step = plan.send(driver.run(step))
+                if self._on_step is not None:
+                    for figures in self.findings.steps[reported:]:
+                        self._on_step(figures)
+                reported = len(self.findings.steps)
+        except StopIteration:
+            return
+        finally:
+            plan.close()
+
+    def _plan(self) -> Steps:
+        findings, late = self.findings, None
+        try:
+            yield from measure_unloaded(findings)
+            try:
+                yield from RateSearch(findings).run()
+                findings.complete = True
+            except BudgetSpent:
+                pass
+            except GeneratorLateError as error:
+                late = error  # the sweep can go on: a closed loop has no due times to miss
+            yield from sweep(findings)
+        except BudgetSpent:
+            findings.complete = False
+        if late is not None:
+            raise late
+
+    def report(self) -> CapacityReport | None:
+        """Return the result so far, or None while no rate is known to be within the SLO."""
+        findings, settings = self.findings, self.findings.settings
+        rate = findings.likely if findings.rate is None else findings.rate
+        if rate is None or findings.unloaded is None:
+            return None
+        swept = sweep_result(findings.steps[1:], settings.slo)
+        limits = swept or _limits_by_littles_law(rate, findings.unloaded, settings.slo)
+        notes = list(dict.fromkeys(findings.notes))
+        if findings.rate is None:
+            notes.append(f"{rate:g} requests per second looked good, in a step too short to prove")
+        if swept is None:
+            notes.append("no concurrency sweep: limit, floor and ceiling are from Little's law")
+        return CapacityReport(
+            rate=rate,
+            limit=limits.limit,
+            floor=limits.floor,
+            ceiling=limits.ceiling,
+            unloaded=findings.unloaded,
+            throughput=limits.throughput,
+            slo=settings.slo,
+            steps=tuple(findings.steps),
+            complete=findings.complete and swept is not None,
+            notes=tuple(notes),
+            seed=settings.seed,
+            seconds=findings.seconds,
+            requests=findings.requests,
+            machine=_machine(),
+            created=utc_now(),
+        )
+
+
+def _limits_by_littles_law(rate: float, unloaded: float, slo: Slo) -> SweepResult:
+    """Return limits for a rate without a sweep: requests in flight = rate x latency."""
+    floor = max(1, math.ceil(rate * unloaded))
+    return SweepResult(floor, floor, max(floor, math.floor(rate * slo.p99)), rate)
+
+
+def final_report(test: CapacityTest) -> CapacityReport:
+    """Return the report of a test that has ended, or raise CapacityError if there is none."""
     report = test.report()
     if report is None:
         raise CapacityError(
@@ -232,32 +238,32 @@ def read_settings(
     slo: Any,
     max_seconds: Any,
     max_requests: Any,
-    most_rate: Any,
-    most_in_flight: Any,
+    max_rate: Any,
+    max_in_flight: Any,
     tolerance: Any,
     seed: Any,
 ) -> LoadTestSettings:
-    """Check what a test was asked to do."""
+    """Check the arguments of a test."""
     if not isinstance(slo, Slo):
-        raise TypeError(f"slo must be a waterfill.Slo, got {slo!r}")
+        raise TypeError(f"slo must be a waterfill.loadtest.Slo, got {slo!r}")
     if isinstance(rates, str) or not isinstance(rates, Sequence | np.ndarray) or not len(rates):
-        raise TypeError(f"rates must be a sequence of numbers, got {rates!r}")
-    given = tuple(_positive(f"rates[{i}]", rate) for i, rate in enumerate(rates))
-    if any(b <= a for a, b in pairwise(given)):
-        raise ValueError(f"rates={list(given)} must rise")
+        raise TypeError(f"rates must be a non-empty sequence of numbers, got {rates!r}")
+    ramp = tuple(_positive(f"rates[{i}]", rate) for i, rate in enumerate(rates))
+    if any(b <= a for a, b in pairwise(ramp)):
+        raise ValueError(f"rates={list(ramp)} must rise")
     if as_int("seed", seed) < 0:
         raise ValueError(f"seed={seed} must be at least 0")
-    usual = max(0.005, slo.p99 / 10)
+    default_tolerance = max(0.005, slo.p99 / 10)
     return LoadTestSettings(
-        rates=given,
+        rates=ramp,
         step_seconds=_positive("step_seconds", step_seconds),
         slo=slo,
         seed=int(seed),
         max_seconds=_positive("max_seconds", max_seconds),
         max_requests=as_positive_int("max_requests", max_requests),
-        most_rate=max(_positive("most_rate", most_rate), given[-1]),
-        most_in_flight=as_positive_int("most_in_flight", most_in_flight),
-        tolerance=usual if tolerance is None else _positive("tolerance", tolerance),
+        max_rate=max(_positive("max_rate", max_rate), ramp[-1]),
+        max_in_flight=as_positive_int("max_in_flight", max_in_flight),
+        tolerance=default_tolerance if tolerance is None else _positive("tolerance", tolerance),
     )
 
 
@@ -268,8 +274,8 @@ def _positive(name: str, value: Any) -> float:
     return number
 
 
-def machine() -> dict[str, Any]:
-    """Return where this runs, as far as figures depend on it."""
+def _machine() -> dict[str, Any]:
+    """Return the properties of this machine and process that the figures depend on."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""Figures of a step: what was asked for, what came of it, and whether that is within the SLO."""
+"""Figures of one step: throughput, latency and errors, and the verdict against the SLO."""
 
 from __future__ import annotations
 
@@ -7,44 +7,46 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.loadtest.slo import SLOW, Slo, Verdict, judge, together
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, Seen
+from waterfill.loadtest.slo import SLOW_SHARE, Slo, Verdict, combine_verdicts, judge
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, Trace
 
 WARM_UP = 0.2
-"""The part of each round that is left out."""
+"""The share of each round that is left out as warm-up."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rate, or one number in flight, of a capacity test.
+    """Figures of one rate, or of one number in flight, in a capacity test.
 
     Attributes
     ----------
     kind : {'open', 'closed'}
-        Requests at random times at a rate, or some in flight at all times.
+        'open': requests at random times at a given rate. 'closed': a fixed number in flight.
     offered : float or None
-        Requests a second that were due, of an open step.
+        Requests per second that were due (open steps).
     in_flight : int or None
-        Of a closed step.
+        Requests kept in flight (closed steps).
     seconds : float
-        That the figures are of, warm-up left out.
+        Duration that the figures cover, without the warm-up.
     requests : int
-        That the figures are of.
+        Number of requests that the figures cover.
     achieved : float
-        Answers a second.
+        Answers per second.
     goodput : float
-        Answers a second that came within the SLO's p99.
+        Answers per second within the SLO's p99.
     p50, p99 : float or None
-        Seconds until an answer, from when its request was due. None where there was no answer.
-    slow, errors, refused : float
-        Shares: of answers slower than the SLO's p99, and of requests that failed or were refused.
+        Latency in seconds, from when a request was due. None if there was no answer.
+    slow : float
+        Share of the answers that were slower than the SLO's p99.
+    errors, refused : float
+        Shares of the requests that failed, and that were refused.
     late : float
-        Share of requests that were sent later than they were due by more than the tolerance.
+        Share of the requests that were sent later than due by more than the tolerance.
     verdict : {'good', 'bad', 'unclear'}
-        Whether the SLO is kept. What is unclear to the end counts as bad.
+        Whether the step is within the SLO. A rate that stays 'unclear' counts as bad.
     note : str
-        What else there is to say: "generator late" of a round that was made again, "backlog" where
-        sending was stopped early, "counts as bad" where it stayed unclear.
+        "generator late": the round was discarded and repeated. "backlog": sending stopped early.
+        "counts as bad": the verdict stayed unclear.
     """
 
     kind: str
@@ -66,7 +68,7 @@ class Step:
 
 @dataclass
 class Rounds:
-    """All that was seen of one rate, or of one number in flight.
+    """The traces of one rate, or of one number in flight, without their warm-up.
 
     Attributes
     ----------
@@ -74,7 +76,7 @@ class Rounds:
     tolerance : float
         Seconds that a request may be sent after it was due.
     cut : bool
-        Whether sending was stopped for a backlog.
+        Whether sending was stopped because of a backlog.
     """
 
     slo: Slo
@@ -83,54 +85,59 @@ class Rounds:
     in_flight: int | None = None
     cut: bool = False
     seconds: float = 0.0
-    _came: int = 0  # answers within these seconds
-    _seen: list[Seen] = field(default_factory=list)
-    _kept: list[NDArray[np.bool_]] = field(default_factory=list)
+    _answers: int = 0  # that arrived within these seconds
+    _traces: list[Trace] = field(default_factory=list)
+    _masks: list[NDArray[np.bool_]] = field(default_factory=list)  # of requests after the warm-up
 
-    def add(self, seen: Seen, seconds: float) -> None:
-        """Take a round of so many seconds in, without its warm-up."""
-        end = float(seen.sent[-1]) if seen.cut and len(seen.sent) else seconds
-        first = 0.0 if seen.cut else WARM_UP * end
-        came = (seen.outcome == ANSWERED) & (seen.ended >= first) & (seen.ended <= end)
-        self._came += int(came.sum())
-        self._seen.append(seen)
-        self._kept.append(seen.due >= first)
-        self.seconds += max(end - first, 1e-9)
-        self.cut |= seen.cut
+    def add(self, trace: Trace, seconds: float) -> None:
+        """Add the trace of a round of this many seconds."""
+        end = float(trace.sent[-1]) if trace.cut and len(trace.sent) else seconds
+        start = 0.0 if trace.cut else WARM_UP * end
+        answered = (trace.outcome == ANSWERED) & (trace.ended >= start) & (trace.ended <= end)
+        self._answers += int(answered.sum())
+        self._traces.append(trace)
+        self._masks.append(trace.due >= start)
+        self.seconds += max(end - start, 1e-9)
+        self.cut |= trace.cut
 
     def verdict(self, *, from_sent: bool = False) -> Verdict:
-        """Judge; `from_sent` counts from when requests were sent instead of when they were due."""
+        """Judge the rounds; `from_sent` measures latency from sending instead of from due."""
         if self.cut and not from_sent:
             return "bad"
         answered = self._answered()
         if not answered.any():
             return "bad" if len(answered) else "unclear"
-        waits = self._waits("sent" if from_sent else "due")[answered]
+        latencies = self._durations("sent" if from_sent else "due")[answered]
         outcome = self._outcome()
-        return together(
-            judge(waits > self.slo.p99, SLOW),
+        return combine_verdicts(
+            judge(latencies > self.slo.p99, SLOW_SHARE),
             judge((outcome == FAILED) | (outcome == LOST), self.slo.errors),
             judge(outcome == REFUSED, self.slo.errors),
         )
 
     def within(self) -> bool:
-        """Tell whether shares as they were seen are within the SLO, however few requests."""
+        """Return whether the observed shares are within the SLO, without a significance test."""
         step = self.step()
-        vain = max(step.errors, step.refused)
-        return not self.cut and step.slow <= SLOW and vain <= self.slo.errors and step.achieved > 0
+        unanswered = max(step.errors, step.refused)
+        return (
+            not self.cut
+            and step.slow <= SLOW_SHARE
+            and unanswered <= self.slo.errors
+            and step.achieved > 0
+        )
 
     def late(self) -> float:
         """Return the share of requests that were sent too late."""
-        late = self._waits("due", "sent") > self.tolerance
+        late = self._durations("due", "sent") > self.tolerance
         return float(late.mean()) if len(late) else 0.0
 
     def step(self, verdict: Verdict = "unclear", note: str = "") -> Step:
         """Return the figures."""
         outcome, answered = self._outcome(), self._answered()
-        waits = self._waits("due")[answered]
-        came = waits[np.isfinite(waits)]
-        quantiles = np.percentile(came, [50, 99]).tolist() if len(came) else (None, None)
-        good = int((waits <= self.slo.p99).sum())
+        latencies = self._durations("due")[answered]
+        finite = latencies[np.isfinite(latencies)]
+        quantiles = np.percentile(finite, [50, 99]).tolist() if len(finite) else (None, None)
+        good = int((latencies <= self.slo.p99).sum())
         requests = max(1, len(outcome))
         return Step(
             kind="open" if self.in_flight is None else "closed",
@@ -138,11 +145,11 @@ class Rounds:
             in_flight=self.in_flight,
             seconds=self.seconds,
             requests=len(outcome),
-            achieved=self._came / self.seconds if self.seconds else 0.0,
+            achieved=self._answers / self.seconds if self.seconds else 0.0,
             goodput=good / self.seconds if self.seconds else 0.0,
             p50=quantiles[0],
             p99=quantiles[1],
-            slow=1 - good / max(1, len(waits)),
+            slow=1 - good / max(1, len(latencies)),
             errors=float(((outcome == FAILED) | (outcome == LOST)).sum()) / requests,
             refused=float((outcome == REFUSED).sum()) / requests,
             late=self.late(),
@@ -151,16 +158,16 @@ class Rounds:
         )
 
     def _outcome(self) -> NDArray[np.uint8]:
-        parts = [s.outcome[k] for s, k in zip(self._seen, self._kept, strict=True)]
+        parts = [t.outcome[mask] for t, mask in zip(self._traces, self._masks, strict=True)]
         return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
     def _answered(self) -> NDArray[np.bool_]:
-        """Tell which have a latency; that of a lost one is infinite."""
+        """Return which requests have a latency; that of a lost one is infinite."""
         return np.isin(self._outcome(), (ANSWERED, LOST))
 
-    def _waits(self, start: str, end: str = "ended") -> NDArray[np.float64]:
+    def _durations(self, start: str, end: str = "ended") -> NDArray[np.float64]:
         parts = [
-            (getattr(s, end) - getattr(s, start))[k]
-            for s, k in zip(self._seen, self._kept, strict=True)
+            (getattr(trace, end) - getattr(trace, start))[mask]
+            for trace, mask in zip(self._traces, self._masks, strict=True)
         ]
         return np.concatenate(parts) if parts else np.empty(0)

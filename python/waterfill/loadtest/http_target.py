@@ -1,4 +1,4 @@
-"""A service behind HTTP as what a capacity test asks."""
+"""`Url`: an HTTP request as the target of a capacity test."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _UNAVAILABLE = 503
 
 
 class NotAllowedError(ValueError):
-    """A host that is not this machine, and nobody said that it may be put under load."""
+    """The host is not this machine, and ``own_host=True`` was not given."""
 
 
 class StatusError(RuntimeError):
-    """An answer that is none: a redirect, or a status of 400 and above."""
+    """The response is a redirect or has a status of 400 or above, other than 503."""
 
 
 @dataclass(frozen=True)
 class Url:
-    """A request of HTTP, for `capacity_test`; needs aiohttp: ``pip install "waterfill[ramp]"``.
+    """An HTTP request as the target of `capacity_test`.
 
-    Each request gets its answer to the last byte, over connections that are kept. 503 is a refusal;
-    another status of 400 and above, a redirect (none is followed), no connection, and no answer in
-    time are errors.
+    Needs aiohttp: ``pip install "waterfill[ramp]"``. Connections are kept alive, and each response
+    is read to its last byte. Status 503 counts as a refusal. Errors are any other status of 400 or
+    above, a redirect (none is followed), a failed connection, and a timeout.
 
     Parameters
     ----------
     url : str
-        http or https.
+        An http or https URL.
     body : bytes, optional
-        To send by POST; without it, GET.
+        Sent by POST. Without it, the request is a GET.
     headers : mapping of str to str
-        With a body, Content-Type is application/json if it is not given.
+        With a body, Content-Type defaults to application/json.
     timeout : float
         Seconds.
     own_host : bool
-        That the host may be put under load, as it is yours. Otherwise it must be this machine: all
-        addresses that its name stands for, whatever the name says.
+        Confirms that the host is yours to put under load. Without it, all addresses of the host
+        must be loopback addresses of this machine.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of another kind, or out of its range.
+        If an argument has the wrong type or is out of range.
     """
 
     url: str
@@ -64,27 +64,27 @@ class Url:
             raise TypeError(f"url must be a str, got {self.url!r}")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url={self.url!r} must begin with http:// or https://, and a host")
+            raise ValueError(f"url={self.url!r} must be an http:// or https:// URL with a host")
         if self.body is not None and not isinstance(self.body, bytes):
             raise TypeError(f"body must be bytes, got {type(self.body).__name__}")
         if as_number("timeout", self.timeout, 0, finite=True) == 0:
             raise ValueError("timeout=0 must be above 0 seconds")
 
     def client(self) -> Client:
-        """Return what asks it, once it has been entered."""
+        """Return a client, an async context manager; calling it sends one request."""
         require("aiohttp", "Url", "ramp")
         return Client(self)
 
 
 class Client:
-    """Connections to one URL, as an async context manager; a call makes a request."""
+    """Connections to one URL, as an async context manager; a call sends a request."""
 
     def __init__(self, url: Url) -> None:
         self._url, self._session = url, None
         self._method = "GET" if url.body is None else "POST"
         self._headers = dict(url.headers)
-        named = {name.lower() for name in self._headers}
-        if url.body is not None and "content-type" not in named:
+        names = {name.lower() for name in self._headers}
+        if url.body is not None and "content-type" not in names:
             self._headers["Content-Type"] = "application/json"
 
     async def __aenter__(self) -> Client:
@@ -92,8 +92,8 @@ class Client:
         host = urlsplit(self._url.url).hostname
         assert host is not None
         address = await _address(host, own=self._url.own_host)
-        # Connections go to the address that was looked at, whatever the name means later.
-        connector = aiohttp.TCPConnector(limit=0, resolver=_Fixed(address))
+        # Connect to the address that was checked, even if the name resolves to another one later.
+        connector = aiohttp.TCPConnector(limit=0, resolver=_FixedResolver(address))
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=self._url.timeout),
@@ -107,7 +107,7 @@ class Client:
             await self._session.close()
 
     async def __call__(self) -> None:
-        """Make a request, and read its answer."""
+        """Send a request and read its response."""
         assert self._session is not None
         async with self._session.request(
             self._method,
@@ -115,16 +115,16 @@ class Client:
             data=self._url.body,
             headers=self._headers,
             allow_redirects=False,
-        ) as answer:
-            await answer.read()
-            if answer.status == _UNAVAILABLE:
+        ) as response:
+            await response.read()
+            if response.status == _UNAVAILABLE:
                 raise AtCapacity(0, 0, None, "capacity", self._url.url)
-            if answer.status >= 300:
-                raise StatusError(f"status {answer.status}")
+            if response.status >= 300:
+                raise StatusError(f"status {response.status}")
 
 
-class _Fixed:
-    """A resolver that knows one address, which was looked at."""
+class _FixedResolver:
+    """A resolver that returns one address, the one that was checked."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -148,7 +148,7 @@ class _Fixed:
 
 
 async def _address(host: str, *, own: bool) -> str:
-    """Return an address of a host; unless it is one's own, all of them must be this machine."""
+    """Return an address of a host; unless `own`, all of them must be loopback addresses."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -156,12 +156,12 @@ async def _address(host: str, *, own: bool) -> str:
         found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ValueError(f"url: the host {host!r} has no address: {error.strerror}") from None
-    addresses = [str(each[4][0]).partition("%")[0] for each in found]
-    others = [address for address in addresses if not is_loopback(address)]
-    if others and not own:
+    addresses = [str(info[4][0]).partition("%")[0] for info in found]
+    remote = [address for address in addresses if not is_loopback(address)]
+    if remote and not own:
         raise NotAllowedError(
-            f"url: the host {host!r} is {others[0]}, not this machine; a capacity test overloads "
-            "what it asks: say that the host is yours"
+            f"url: the host {host!r} is {remote[0]}, not this machine; a capacity test overloads "
+            "its target: confirm that the host is yours with own_host=True"
         )
-    # A server on "localhost" often listens on IPv4 alone.
+    # IPv4 first: a server on "localhost" often listens on IPv4 only.
     return min(addresses, key=lambda address: ":" in address)

@@ -1,42 +1,43 @@
-"""The highest rate that is within the SLO: a ramp to bracket it, then halves of the bracket."""
+"""The search for the highest rate within the SLO: a ramp that brackets it, then bisection."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator
 
+from waterfill.loadtest.figures import Rounds
 from waterfill.loadtest.report import CapacityError
-from waterfill.loadtest.step_plan import Findings, Measured, Steps, measure
-from waterfill.loadtest.steps import Closed, Open, Seen
+from waterfill.loadtest.step_plan import Findings, Steps, measure
+from waterfill.loadtest.steps import ClosedLoop, OpenLoop, Trace
 
 RESOLUTION = 1.03
-"""A bracket whose ends are within this ratio is not halved any more."""
+"""Bisection stops when the ends of the bracket are within this ratio."""
 
-_SHARE = 0.75  # of the time and requests; the rest is for the sweep
-_FEWEST = 800  # requests that a rate is judged by at last; half as many can hardly prove it
-_ROUNDS = (4, 4, 8)  # lengths in steps, one after the other while it is unclear
-_LOWEST = 32  # how far below the first rate to look
+_BUDGET_SHARE = 0.75  # of time and requests; the rest is left to the concurrency sweep
+_MIN_REQUESTS = 800  # that decide about a rate; half as many can hardly prove it
+_ROUND_STEPS = (4, 4, 8)  # length of successive rounds, in steps, while the verdict is unclear
+_MAX_DESCENT = 32  # how far below the first rate the search goes
 
-Decided = Generator[Open | Closed, Seen, bool]
+Decision = Generator[OpenLoop | ClosedLoop, Trace, bool]
 
 
 class RateSearch:
-    """Narrows the rate down between one that is within the SLO and one that is not.
+    """Narrows the bracket between a rate that is within the SLO and one that is not.
 
-    Rungs of the ramp that look good are not proved: a later one that is good proves them, too. The
-    lower end of the bracket is proved before it is the answer.
+    A rate of the ramp that looks good is not proved; a higher one that is good proves it as well.
+    The lower end of the bracket is always proved before it becomes the result.
     """
 
     def __init__(self, findings: Findings) -> None:
         self._findings, settings = findings, findings.settings
-        self._short = (settings.step_seconds,)
-        self._long = tuple(rounds * settings.step_seconds for rounds in _ROUNDS)
-        self._likely: list[float] = []  # rungs that looked good, rising
+        self._short_rounds = (settings.step_seconds,)
+        self._long_rounds = tuple(steps * settings.step_seconds for steps in _ROUND_STEPS)
+        self._likely: list[float] = []  # rates of the ramp that looked good, rising
         self._proved: float | None = None
         self._high: float | None = None
 
     def run(self) -> Steps:
-        """Ramp up, and halve until the bracket is narrow and its lower end proved."""
+        """Ramp up, then bisect until the bracket is narrow and its lower end proved."""
         yield from self._ramp()
         while True:
             yield from self._narrow()
@@ -58,15 +59,15 @@ class RateSearch:
             if not (yield from self._looks_good(rate)):
                 return
         rate = settings.rates[-1]
-        while rate < settings.most_rate:
-            rate = min(2 * rate, settings.most_rate)
+        while rate < settings.max_rate:
+            rate = min(2 * rate, settings.max_rate)
             if not (yield from self._looks_good(rate)):
                 return
-        self._findings.notes.append(f"most_rate={rate:g} is still within the SLO")
+        self._findings.notes.append(f"max_rate={rate:g} is still within the SLO")
 
-    def _looks_good(self, rate: float) -> Decided:
-        """Offer a rung shortly; one that looks bad is looked at for longer."""
-        rounds = yield from self._measured(rate, self._short)
+    def _looks_good(self, rate: float) -> Decision:
+        """Offer a rate for a short round; if it looks bad, decide by longer ones."""
+        rounds = yield from measure(self._findings, rate, self._short_rounds, _BUDGET_SHARE)
         verdict = rounds.verdict()
         if verdict == "bad" or (verdict == "unclear" and not rounds.within()):
             if verdict == "bad" and rounds.cut:
@@ -79,19 +80,19 @@ class RateSearch:
         self._findings.likely = rate
         return True
 
-    def _decide(self, rate: float) -> Decided:
-        """Find out whether a rate is within the SLO; what stays unclear is not."""
-        longer = max(1.0, _FEWEST / (rate * sum(self._long)))
-        rounds = yield from self._measured(rate, tuple(longer * each for each in self._long))
+    def _decide(self, rate: float) -> Decision:
+        """Decide whether a rate is within the SLO; a verdict that stays unclear counts as bad."""
+        stretch = max(1.0, _MIN_REQUESTS / (rate * sum(self._long_rounds)))
+        lengths = tuple(stretch * seconds for seconds in self._long_rounds)
+        rounds = yield from measure(self._findings, rate, lengths, _BUDGET_SHARE)
         verdict = rounds.verdict()
-        note = "backlog" if rounds.cut else ""
-        self._findings.keep(rounds.step(verdict, "counts as bad" if verdict == "unclear" else note))
+        self._findings.keep(rounds.step(verdict, _note(rounds)))
         if verdict == "good":
-            self._likely = [each for each in self._likely if each > rate]
+            self._likely = [other for other in self._likely if other > rate]
             self._proved = rate
             self._findings.rate = rate * (1 - rounds.step().refused)
             return True
-        self._likely = [each for each in self._likely if each < rate]
+        self._likely = [other for other in self._likely if other < rate]
         self._high = rate
         return False
 
@@ -103,12 +104,15 @@ class RateSearch:
             yield from self._decide(math.sqrt(low * high))
 
     def _descend(self) -> Steps:
-        """Halve the lowest rate that was bad."""
+        """Try half of the lowest rate that was bad."""
         assert self._high is not None
         rate = self._high / 2
-        if rate < self._findings.settings.rates[0] / _LOWEST:
-            raise CapacityError(f"even {self._high:g} requests a second are not within the SLO")
+        if rate < self._findings.settings.rates[0] / _MAX_DESCENT:
+            raise CapacityError(f"even {self._high:g} requests per second are not within the SLO")
         yield from self._decide(rate)
 
-    def _measured(self, rate: float, lengths: tuple[float, ...]) -> Measured:
-        return (yield from measure(self._findings, rate, lengths, _SHARE))
+
+def _note(rounds: Rounds) -> str:
+    if rounds.verdict() == "unclear":
+        return "counts as bad"
+    return "backlog" if rounds.cut else ""

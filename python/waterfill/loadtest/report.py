@@ -1,4 +1,4 @@
-"""The result of a capacity test, its JSON file, and the errors of tests without a result."""
+"""`CapacityReport`, its JSON file, and the errors of tests that end without one."""
 
 from __future__ import annotations
 
@@ -15,69 +15,50 @@ from waterfill._util.validation import as_file_name
 from waterfill.loadtest.figures import Step
 from waterfill.loadtest.slo import Slo
 
-
-class CapacityError(RuntimeError):
-    """A capacity test that found out nothing that can be relied on.
-
-    Attributes
-    ----------
-    report : CapacityReport or None
-        What was known by then, if a rate was found that is within the SLO.
-    """
-
-    def __init__(self, message: str, report: CapacityReport | None = None) -> None:
-        super().__init__(message)
-        self.report = report
-
-
-class GeneratorLateError(CapacityError):
-    """Requests could not be sent when they were due: it was not the load that was asked for."""
-
-
 FORMAT = "waterfill capacity report"
 VERSION = 1
 
-_NUMBERS = ("limit", "floor", "ceiling", "unloaded", "throughput", "rate")
+_POSITIVE_FIELDS = ("limit", "floor", "ceiling", "unloaded", "throughput", "rate")
 
 
 @dataclass(frozen=True)
 class CapacityReport:
-    """What a service can do, as `capacity_test` found it.
+    """The capacity of a service, as `capacity_test` measured it.
 
     Attributes
     ----------
     rate : float
-        Requests a second, at random times, that were served within the SLO. In truth it is likely
-        to be a few per cent more.
+        The highest rate, in requests per second at random times, proved to be within the SLO. The
+        true capacity is likely to be a few per cent higher.
     limit : int
-        What may be in flight at once so that the p99 is within the SLO at full throughput: for
+        The most requests in flight whose p99 is within the SLO at full throughput: the limit for
         `Limiter`.
     floor : int
-        The fewest in flight that have 95 % of the most throughput: the knee.
+        The fewest requests in flight that reach 95 % of the maximum throughput (the knee).
     ceiling : int
-        So many take the SLO's p99 on average at full throughput, by Little's law.
+        Requests in flight whose mean latency equals the SLO's p99 at full throughput, by Little's
+        law.
     unloaded : float
-        Median seconds of an answer while nothing else is in flight.
+        Median latency in seconds with one request in flight.
     throughput : float
-        Answers a second, the most that was seen however many were in flight.
+        The maximum throughput of the sweep, in answers per second.
     slo : Slo
     steps : tuple of Step
         Figures of each step, in order.
     complete : bool
-        False if the test ended before it was done: what is here is what was known by then.
+        False if the test ended early; the report then holds the results until that point.
     notes : tuple of str
-        What to know about the test.
+        Remarks about the test.
     seed : int
-        Of the times of requests.
+        Seed of the request times.
     seconds : float
-        That the test took.
+        Duration of the test.
     requests : int
-        That it sent.
+        Number of requests sent.
     machine : dict
-        Where it ran: ``system``, ``cpus``, ``isa``, ``threads``, ``python``, ``numpy``,
-        ``waterfill``.
+        ``system``, ``cpus``, ``isa``, ``threads``, ``python``, ``numpy``, ``waterfill``.
     created : str
-        When, UTC.
+        Time of creation, UTC, ISO 8601.
     """
 
     rate: float
@@ -97,16 +78,16 @@ class CapacityReport:
     created: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, as in its file."""
+        """Return the content of the JSON file, as plain values."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON; the file appears whole or not at all.
+        """Write the report as JSON, atomically.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         with atomic_write(path) as file:
@@ -114,14 +95,14 @@ class CapacityReport:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CapacityReport:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         FormatError
-            If the file is something else, or of a later version.
+            If the file is not a capacity report, is damaged, or has a later version.
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         name = os.fsdecode(as_file_name(path))
         try:
@@ -129,15 +110,15 @@ class CapacityReport:
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, FormatError):
                 raise FormatError(f"{name}: {error}") from None
-            raise FormatError(f"{name}: is no capacity report, or is damaged: {error}") from None
+            raise FormatError(f"{name}: not a capacity report, or damaged: {error}") from None
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw p99 and goodput by rate, and what the sweep saw.
+        """Draw p99 and goodput by rate and by number in flight.
 
         Parameters
         ----------
         path : str or path-like, optional
-            Where to write the picture, as its ending says (.png, .svg, .pdf).
+            Where to write the picture; the suffix sets its format (.png, .svg, .pdf).
 
         Returns
         -------
@@ -161,14 +142,32 @@ class CapacityReport:
         return table(self)
 
 
+class CapacityError(RuntimeError):
+    """A capacity test ended without a reliable result.
+
+    Attributes
+    ----------
+    report : CapacityReport or None
+        The result until then, if some rate is known to be within the SLO.
+    """
+
+    def __init__(self, message: str, report: CapacityReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class GeneratorLateError(CapacityError):
+    """The load generator could not send requests when they were due."""
+
+
 def _read(data: Any) -> CapacityReport:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FormatError("is no capacity report")
+        raise FormatError("not a capacity report")
     if data["version"] != VERSION:
-        raise FormatError(f"is a capacity report of version {data['version']}, known is {VERSION}")
-    known = {each.name: data[each.name] for each in fields(CapacityReport)}
-    for name in _NUMBERS:
-        value = known[name]
+        raise FormatError(f"expected version {VERSION} of a capacity report, got {data['version']}")
+    values = {each.name: data[each.name] for each in fields(CapacityReport)}
+    for name in _POSITIVE_FIELDS:
+        value = values[name]
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
@@ -176,11 +175,11 @@ def _read(data: Any) -> CapacityReport:
         ):
             raise ValueError(f"{name}={value!r} must be above 0")
     for name in ("limit", "floor", "ceiling"):
-        if not isinstance(known[name], int):
-            raise ValueError(f"{name}={known[name]!r} must be an int")
-    if not known["floor"] <= known["limit"] <= known["ceiling"]:
-        raise ValueError("limit must be from floor to ceiling")
-    known["slo"] = Slo(**known["slo"])
-    known["steps"] = tuple(Step(**step) for step in known["steps"])
-    known["notes"] = tuple(known["notes"])
-    return CapacityReport(**known)
+        if not isinstance(values[name], int):
+            raise ValueError(f"{name}={values[name]!r} must be an int")
+    if not values["floor"] <= values["limit"] <= values["ceiling"]:
+        raise ValueError("limit must be between floor and ceiling")
+    values["slo"] = Slo(**values["slo"])
+    values["steps"] = tuple(Step(**step) for step in values["steps"])
+    values["notes"] = tuple(values["notes"])
+    return CapacityReport(**values)

@@ -1,4 +1,4 @@
-"""Service-level objectives, and statistical tests of whether a step met them."""
+"""Service-level objectives, and the statistical test of whether a step meets one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ from numpy.typing import NDArray
 
 from waterfill._util.validation import as_number
 
+Verdict = Literal["good", "bad", "unclear"]
+
+SLOW_SHARE = 0.01
+"""The share of answers that may be slower than the p99, by its definition."""
+
+_BLOCKS = 16  # of consecutive requests, whose shares are compared for the design effect
+_MIN_DESIGN_EFFECT = 2.0  # also assumed where too few requests are slow to estimate it
+_Z = NormalDist().inv_cdf(0.9)  # one-sided 90 % bounds
+
 
 @dataclass(frozen=True)
 class Slo:
-    """A service-level objective: how slow, and how often in vain.
+    """A service-level objective: a latency, and a share of errors.
 
     Attributes
     ----------
     p99 : float
-        Seconds. 99 of 100 answers must come within them.
+        Seconds within which 99 % of the answers must arrive.
     errors : float
-        The share of requests, from 0 to below 1, that may fail or be refused.
+        Share of the requests, in [0, 1), that may fail, and that may be refused.
 
     Raises
     ------
     TypeError, ValueError
-        If one of them is no number, or out of its range.
+        If an attribute is not a number or out of range.
     """
 
     p99: float = 0.2
@@ -44,67 +53,57 @@ class Slo:
         object.__setattr__(self, "errors", errors)
 
     def __str__(self) -> str:
-        return f"99 % within {1000 * self.p99:g} ms, at most {100 * self.errors:g} % in vain"
+        return f"99 % within {1000 * self.p99:g} ms, at most {100 * self.errors:g} % errors"
 
 
-Verdict = Literal["good", "bad", "unclear"]
+def design_effect(events: NDArray[np.bool_]) -> float:
+    """Return the factor by which correlation reduces the effective number of requests.
 
-SLOW = 0.01
-"""The share of answers that may be slower than a p99."""
-
-_BLOCKS = 16  # that a step is cut into, to see how much its requests have in common
-_LEAST_EFFECT = 2.0  # what a step with too few slow requests to tell is taken to have
-_Z = NormalDist().inv_cdf(0.9)  # a bound is wrong once in ten
-
-
-def design_effect(happened: NDArray[np.bool_]) -> float:
-    """Return how many requests in turn tell as much as one alone.
-
-    Slow requests come together, as a queue that is long for one is long for the next. So shares
-    of blocks differ by more than they would by chance alone; the ratio of the variances is 1 for
-    independent requests.
+    Slow requests are correlated: a queue that is long for one is long for the next. The shares of
+    consecutive blocks then vary more than those of independent requests; the design effect is the
+    ratio of these variances (Kish, 1965).
     """
-    size = len(happened) // _BLOCKS
-    share = float(happened.mean()) if len(happened) else 0.0
+    size = len(events) // _BLOCKS
+    share = float(events.mean()) if len(events) else 0.0
     if size == 0 or not 0 < share < 1:
-        return _LEAST_EFFECT
-    counts = happened[: size * _BLOCKS].reshape(_BLOCKS, size).sum(axis=1)
+        return _MIN_DESIGN_EFFECT
+    counts = events[: size * _BLOCKS].reshape(_BLOCKS, size).sum(axis=1)
     effect = float(counts.var(ddof=1)) / (size * share * (1 - share))
-    return min(max(effect, _LEAST_EFFECT), float(size))
+    return min(max(effect, _MIN_DESIGN_EFFECT), float(size))
 
 
-def bounds(happened: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return Wilson's lower and upper bound of a share, each 90 % sure."""
-    if not len(happened):
+def bounds(events: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return lower and upper 90 % confidence bounds of a share (Wilson, 1927)."""
+    if not len(events):
         return 0.0, 1.0
-    n, share = len(happened) / design_effect(happened), float(happened.mean())
+    n, share = len(events) / design_effect(events), float(events.mean())
     middle = share + _Z**2 / (2 * n)
     spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
     scale = 1 + _Z**2 / n
     return (middle - spread) / scale, (middle + spread) / scale
 
 
-def judge(happened: Any, allowed: float) -> Verdict:
-    """Say whether a share is at most `allowed`.
+def judge(events: Any, allowed: float) -> Verdict:
+    """Return whether the share of events is at most `allowed`.
 
     Parameters
     ----------
-    happened : bool (n,)
-        By request, in the order of time.
+    events : bool (n,)
+        Whether the event happened, by request, in the order of time.
     allowed : float
-        A share; of 0, every request is clear.
+        A share. If it is 0, the verdict is exact: no event may happen.
     """
-    given = np.asarray(happened, dtype=bool)
-    if allowed == 0 and len(given):
-        return "bad" if given.any() else "good"
-    low, high = bounds(given)
+    happened = np.asarray(events, dtype=bool)
+    if allowed == 0 and len(happened):
+        return "bad" if happened.any() else "good"
+    low, high = bounds(happened)
     if low > allowed:
         return "bad"
     return "good" if high <= allowed else "unclear"
 
 
-def together(*verdicts: Verdict) -> Verdict:
-    """Return the verdict on all: good if each is, bad if any is."""
+def combine_verdicts(*verdicts: Verdict) -> Verdict:
+    """Return 'good' if all are good, 'bad' if any is bad, else 'unclear'."""
     if "bad" in verdicts:
         return "bad"
     return "unclear" if "unclear" in verdicts else "good"

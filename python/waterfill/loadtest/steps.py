@@ -1,4 +1,4 @@
-"""Steps of a capacity test: what a driver is asked to do, and what it saw."""
+"""Steps of a capacity test, and the traces that drivers return for them."""
 
 from __future__ import annotations
 
@@ -9,65 +9,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 ANSWERED, FAILED, REFUSED, LOST = range(4)
-"""What became of a request; lost: nothing, as long as the driver waited."""
+"""Outcomes of a request. A lost one had no answer when the driver stopped waiting."""
 
 
 @dataclass(frozen=True, eq=False)
-class Open:
-    """Send requests when they are due, however many are still without an answer.
+class OpenLoop:
+    """Send each request when it is due, however many are still without an answer.
 
     Attributes
     ----------
     due : float64 (n,)
-        Seconds since the beginning of the step, ascending.
-    most : int
-        Requests without an answer at which the driver stops sending: the target is overloaded.
+        Seconds since the start of the step, ascending.
+    max_pending : int
+        Number of requests without an answer at which the driver stops sending: the target is
+        overloaded.
     patience : float
-        Seconds that it waits for the last answers.
+        Seconds to wait for the last answers.
     """
 
     due: NDArray[np.float64]
-    most: int
+    max_pending: int
     patience: float
 
 
 @dataclass(frozen=True)
-class Closed:
-    """Keep some requests in flight: after an answer, the next one.
+class ClosedLoop:
+    """Keep a number of requests in flight: each answer is followed by the next request.
 
     Attributes
     ----------
     in_flight : int
     seconds : float
-        After which nothing is sent any more.
-    requests : int
-        The most that are sent.
+        Nothing is sent after this time.
+    max_requests : int
+        The step ends after this number of requests.
     patience : float
-        Seconds that the driver waits for the last answers.
+        Seconds to wait for the last answers.
     """
 
     in_flight: int
     seconds: float
-    requests: int
+    max_requests: int
     patience: float
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What became of the requests of a step that were sent, in the order in which they were due.
+class Trace:
+    """Times and outcomes of the requests that a step sent, ordered by due time.
 
     Attributes
     ----------
     due, sent, ended : float64 (n,)
-        Seconds since the beginning of the step. What was lost ended at infinity.
+        Seconds since the start of the step. `ended` is infinite for a lost request.
     outcome : uint8 (n,)
         ANSWERED, FAILED, REFUSED or LOST.
     cut : bool
-        Whether the driver stopped sending, as too many were without an answer.
+        Whether the driver stopped sending because too many requests were pending.
     elapsed : float
         Seconds until the last answer, or until the driver gave up.
     error : str or None
-        The first error, in words.
+        The first error, as text.
     """
 
     due: NDArray[np.float64]
@@ -85,10 +86,10 @@ class Seen:
 
 
 class Driver(Protocol):
-    """What carries out steps, by a real clock or a simulated one."""
+    """Runs steps, by the real clock or a simulated one."""
 
-    def run(self, step: Open | Closed) -> Seen:
-        """Carry out a step, and wait for its answers."""
+    def run(self, step: OpenLoop | ClosedLoop) -> Trace:
+        """Run a step and wait for its answers."""
 
     def close(self) -> None:
-        """End what it started."""
+        """Stop everything that the driver started."""

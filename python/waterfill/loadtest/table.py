@@ -1,4 +1,4 @@
-"""A capacity report as text for a terminal."""
+"""A capacity report as a text table for a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from waterfill.loadtest.figures import Step
     from waterfill.loadtest.report import CapacityReport
 
-_HEAD = ("offered", "flight", "answers", "in time", "p50", "p99", "vain", "verdict")
-_WIDTHS = (7, 6, 8, 8, 8, 8, 5)
+_HEAD = ("offered", "flight", "answers", "goodput", "p50", "p99", "errors", "verdict")
+_WIDTHS = (7, 6, 8, 8, 8, 8, 6)
 
 
 def table(report: CapacityReport) -> str:
-    """Return what was found, then a line a step."""
+    """Return the results, then one line for each step."""
     lines = [
-        f"{_number(report.rate)} requests a second ({report.slo})",
+        f"{_number(report.rate)} requests per second ({report.slo})",
         f"limit {report.limit} in flight, from {report.floor} to {report.ceiling}; "
-        f"unloaded {_time(report.unloaded)}, at most {_number(report.throughput)} a second",
+        f"unloaded {_time(report.unloaded)}, throughput {_number(report.throughput)} per second",
         "",
         _line(_HEAD),
         *map(line_of, report.steps),
@@ -30,7 +30,7 @@ def table(report: CapacityReport) -> str:
 
 
 def line_of(step: Step) -> str:
-    """Return one step as a line."""
+    """Return the line of one step."""
     return _line(_cells(step))
 
 

@@ -1,114 +1,127 @@
-"""A driver for async functions: a task for each request that is in flight."""
+"""A driver for async functions: one task for each request in flight."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from waterfill.errors import AtCapacity
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, Closed, Open, Seen
-from waterfill.loadtest.thread_driver import PAUSE, Record
+from waterfill.loadtest.steps import (
+    ANSWERED,
+    FAILED,
+    LOST,
+    REFUSED,
+    ClosedLoop,
+    OpenLoop,
+    Trace,
+)
+from waterfill.loadtest.thread_driver import REFUSED_PAUSE, Recorder
 
 
-class Tasks:
+class TaskDriver:
     """Awaits an async function in an event loop of its own, in the caller's thread.
 
     Parameters
     ----------
     target : callable
-        Is called without arguments, and awaited. If it is an async context manager, too, it is
-        entered first.
+        Called without arguments, and awaited. If it is also an async context manager, it is
+        entered before the first step and left by `close`.
 
     Raises
     ------
     RuntimeError
-        If an event loop runs in this thread already.
+        If an event loop already runs in this thread.
     """
 
     def __init__(self, target: Callable[[], Awaitable[Any]]) -> None:
         if asyncio._get_running_loop() is not None:
             raise RuntimeError(
-                "an event loop runs in this thread, which a capacity test would hold up: "
+                "an event loop runs in this thread, and a capacity test would block it: "
                 "await asyncio.to_thread(capacity_test, ...)"
             )
         self._target, self._entered = target, False
         self._loop = asyncio.new_event_loop()
 
-    def run(self, step: Open | Closed) -> Seen:
-        """Carry out a step, and wait for its answers."""
+    def run(self, step: OpenLoop | ClosedLoop) -> Trace:
+        """Run a step and wait for its answers."""
         return self._loop.run_until_complete(self._run(step))
 
     def close(self) -> None:
-        """Cancel what is left, and close the loop."""
+        """Cancel what is pending, and close the loop."""
         if self._loop.is_closed():
             return
         try:
-            self._loop.run_until_complete(self._end())
+            self._loop.run_until_complete(self._finish())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
 
-    async def _run(self, step: Open | Closed) -> Seen:
+    async def _run(self, step: OpenLoop | ClosedLoop) -> Trace:
         if not self._entered and hasattr(self._target, "__aenter__"):
             await self._target.__aenter__()
         self._entered = True
-        record, tasks = Record(lambda: None), set[asyncio.Task[Any]]()
+        recorder, tasks = Recorder(lambda: None), set[asyncio.Task[Any]]()
         cut = False
-        if isinstance(step, Open):
-            cut = await self._open(step, record, tasks)
+        if isinstance(step, OpenLoop):
+            cut = await self._run_open(step, recorder, tasks)
         else:
-            left = iter(range(step.requests))
+            left = iter(range(step.max_requests))
             for _ in range(step.in_flight):
-                tasks.add(asyncio.create_task(self._keep_asking(step, left, record)))
+                tasks.add(asyncio.create_task(self._send_requests(step, left, recorder)))
         if tasks:
-            wait = step.patience + (0 if isinstance(step, Open) else step.seconds)
+            wait = step.patience + (0 if isinstance(step, OpenLoop) else step.seconds)
             await asyncio.wait(set(tasks), timeout=wait)
-        late = [task for task in tasks if not task.done()]
-        for task in late:
+        lost = [task for task in tasks if not task.done()]
+        for task in lost:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        return record.seen(cut)
+        await asyncio.gather(*lost, return_exceptions=True)
+        return recorder.trace(cut)
 
-    async def _open(self, step: Open, record: Record, tasks: set[asyncio.Task[Any]]) -> bool:
+    async def _run_open(
+        self, step: OpenLoop, recorder: Recorder, tasks: set[asyncio.Task[Any]]
+    ) -> bool:
+        """Send requests when they are due; return whether sending was cut short."""
         for due in step.due.tolist():
-            wait = record.start + due - time.perf_counter()
+            wait = recorder.start + due - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            if len(tasks) >= step.most:
+            if len(tasks) >= step.max_pending:
                 return True
-            task = asyncio.create_task(self._ask(due, record))
+            task = asyncio.create_task(self._send(due, recorder))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         return False
 
-    async def _keep_asking(self, step: Closed, left: Any, record: Record) -> None:
-        while time.perf_counter() - record.start < step.seconds:
+    async def _send_requests(
+        self, step: ClosedLoop, left: Iterator[int], recorder: Recorder
+    ) -> None:
+        while time.perf_counter() - recorder.start < step.seconds:
             if next(left, None) is None:
                 return
-            if await self._ask(None, record) == REFUSED:
-                await asyncio.sleep(PAUSE)
-            # One that never waits would keep the others, and the clock, from their turn.
+            if await self._send(None, recorder) == REFUSED:
+                await asyncio.sleep(REFUSED_PAUSE)
+            # A target that never waits would starve the other tasks and the timers.
             await asyncio.sleep(0)
 
-    async def _ask(self, due: float | None, record: Record) -> int:
-        sent = time.perf_counter() - record.start
+    async def _send(self, due: float | None, recorder: Recorder) -> int:
+        sent = time.perf_counter() - recorder.start
         due, outcome = sent if due is None else due, LOST
         try:
             await self._target()
             outcome = ANSWERED
         except AtCapacity:
             outcome = REFUSED
-        except Exception as error:  # the target's own, whatever it is
+        except Exception as error:  # any error of the target
             outcome = FAILED
-            record.failed(error)
+            recorder.failed(error)
         finally:
-            record.ended(due, sent, outcome)
+            recorder.ended(due, sent, outcome)
         return outcome
 
-    async def _end(self) -> None:
+    async def _finish(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -19,7 +19,7 @@ from waterfill.metrics.families import BOUNDS
 from waterfill.metrics.sample import Histogram, Key, Value
 from waterfill.serving.batcher import Batcher
 from waterfill.serving.cache import CachedSearch
-from waterfill.serving.limiter_base import BUCKETS, Surface, least
+from waterfill.serving.limiter_base import BUCKETS, LimiterBase, lower_bound
 
 Items = Iterator[tuple[Key, Value]]
 
@@ -43,7 +43,8 @@ class Reader(ABC):
 def _exported_buckets() -> tuple[int, ...]:
     """Return, for each bucket of a limiter, the exported bucket that it lies in."""
     return tuple(
-        sum(bound <= least(bucket) * (1 + 1e-12) for bound in BOUNDS) for bucket in range(BUCKETS)
+        sum(bound <= lower_bound(bucket) * (1 + 1e-12) for bound in BOUNDS)
+        for bucket in range(BUCKETS)
     )
 
 
@@ -251,7 +252,7 @@ class Source:
 
 
 SOURCES = {
-    "limiters": Source("limiter", (Surface,), "a Limiter", LimiterReader),
+    "limiters": Source("limiter", (LimiterBase,), "a Limiter", LimiterReader),
     "indexes": Source("index", (Index, SwapIndex), "an index or SwapIndex", IndexReader),
     "monitors": Source("monitor", (DriftMonitor,), "a DriftMonitor", MonitorReader),
     "canaries": Source(

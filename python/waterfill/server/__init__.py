@@ -1,4 +1,4 @@
-"""An HTTP service for an index: search, add, swap, with an admission limit and a clean shutdown."""
+"""An HTTP service for an index: search, add and swap, with a limit and a graceful shutdown."""
 
 from waterfill._util.optional import require
 

@@ -1,4 +1,4 @@
-"""The application: endpoints, and what stands in front of them."""
+"""The ASGI application: endpoints, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from waterfill.errors import AtCapacity
 from waterfill.metrics.prometheus import expose
 from waterfill.server import openapi_schema as schema
 from waterfill.server.request_body import FLOATS, JSON, Body, read_body, read_object
-from waterfill.server.requests import read_addition, read_search
+from waterfill.server.request_validation import read_addition, read_search
 from waterfill.server.responses import Problem, answer
-from waterfill.server.security import Closing, Guard
-from waterfill.server.served_index import Service
+from waterfill.server.security import AccessMiddleware
+from waterfill.server.service import Service
 from waterfill.server.settings import ServerSettings
+from waterfill.server.shutdown import DrainingMiddleware
 from waterfill.serving.asgi import UNAVAILABLE, ShedMiddleware, refusal
 
-EXEMPT = ("/healthz", "/readyz", "/metrics", "/swap")  # who operates it must reach it
+EXEMPT = ("/healthz", "/readyz", "/metrics", "/swap")
+"""Paths of the operators, which need no permit of the limiter."""
 
-_SMALL = 65_536  # bytes that the event loop reads itself
+_SMALL_BODY = 65_536  # bytes that are parsed in the event loop
 
 
 def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
-    """Make the ASGI application of ``waterfill serve``.
+    """Create the ASGI application of ``waterfill serve``.
 
-    Serve it by one process: searches release the interpreter's lock, and the limit, what is added
-    and what is swapped in are each process's own.
+    Serve it with one process: searches release the interpreter's lock and use all cores, and the
+    limit, added vectors and swapped indexes belong to a single process.
 
     Parameters
     ----------
     index : IndexFlat, IndexIVF, SwapIndex, str or path-like
-        A file is read when the application starts; until then ``/readyz`` says 503.
+        A file is read when the application starts; until then ``/readyz`` returns 503.
     settings : ServerSettings, optional
 
     Returns
     -------
     fastapi.FastAPI
-        With ``app.state.service``, which has ``index`` (a `SwapIndex`), ``limiter``, and
-        ``draining``: set it, and ``/readyz`` says 503 and answers end their connections.
+        ``app.state.service`` has ``index`` (a `SwapIndex`), ``limiter`` and ``draining``. While
+        ``draining`` is true, ``/readyz`` returns 503 and responses close their connections.
 
     Raises
     ------
     TypeError, NotTrainedError
-        If `index` is none, or not trained.
+        If `index` is not an index or path, or not trained.
     """
     settings = settings or ServerSettings()
     service = Service(index, settings)
@@ -67,24 +69,24 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
     )
     app.state.service = service
     _add_probes(app, service)
-    _add_calls(app, service)
-    _add_errors(app)
-    app.openapi = _described(app, service)  # type: ignore[method-assign]
+    _add_operations(app, service)
+    _add_error_handlers(app)
+    app.openapi = _openapi(app, service)  # type: ignore[method-assign]
     app.add_middleware(ShedMiddleware, limiter=service.limiter, exempt=EXEMPT)
-    app.add_middleware(Guard, token=settings.token, names=settings.names)
-    app.add_middleware(Closing, draining=lambda: service.draining)
+    app.add_middleware(AccessMiddleware, token=settings.token, names=settings.names)
+    app.add_middleware(DrainingMiddleware, draining=lambda: service.draining)
     return app
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", responses=schema.responses(schema.STATUS))
     async def healthz() -> Response:
-        """Say that the process is alive."""
+        """Return 200 while the process is alive."""
         return answer({"status": "alive"})
 
     @app.get("/readyz", responses=schema.responses(schema.STATUS, 503))
     async def readyz() -> Response:
-        """Say whether requests should come."""
+        """Return whether the service is ready for requests."""
         if service.unready is not None:
             raise Problem(503, service.unready)
         return answer({"status": "ready"})
@@ -93,16 +95,16 @@ def _add_probes(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", responses={**schema.responses(None), 200: text}, response_class=Response)
     async def metrics(request: Request) -> Response:
-        """Return what was counted, for Prometheus."""
+        """Return the metrics in the format of Prometheus."""
         text, kind = expose(service.metrics, request.headers.get("accept", ""))
         return Response(text, headers={"content-type": kind})
 
 
-def _add_calls(app: FastAPI, service: Service) -> None:
+def _add_operations(app: FastAPI, service: Service) -> None:
     settings = service.settings
-    usual = (400, 408, 413, 415, 422, 503)
+    refusals = (400, 408, 413, 415, 422, 503)
 
-    @app.post("/search", responses=schema.responses(schema.FOUND, *usual))
+    @app.post("/search", responses=schema.responses(schema.FOUND, *refusals))
     async def search(request: Request) -> Response:
         """Find the k nearest vectors of each query."""
         index = service.loaded()
@@ -111,22 +113,22 @@ def _add_calls(app: FastAPI, service: Service) -> None:
         def read() -> Any:
             return read_search(body, index.index, settings)
 
-        asked = await _read(service, body, read)
-        distances, ids, generation = await service.search(asked)
-        return answer({**as_lists(distances, ids), "generation": generation})
+        search_request = await _read(service, body, read)
+        distances, ids, generation = await service.search(search_request)
+        return answer({**_as_lists(distances, ids), "generation": generation})
 
-    @app.post("/add", responses=schema.responses(schema.ADDED, *usual))
+    @app.post("/add", responses=schema.responses(schema.ADDED, *refusals))
     async def add(request: Request) -> Response:
-        """Add vectors, all of them or none. Without ids theirs are their positions."""
+        """Add vectors, all of them or none. Without ids, their positions are their ids."""
         index = service.loaded()
         body = await read_body(request, settings, JSON, FLOATS)
-        asked = await _read(service, body, lambda: read_addition(body, index, settings))
-        ntotal = await service.add(asked)
-        return answer({"added": len(asked.rows), "ntotal": ntotal})
+        addition = await _read(service, body, lambda: read_addition(body, index, settings))
+        ntotal = await service.add(addition)
+        return answer({"added": len(addition.rows), "ntotal": ntotal})
 
-    @app.post("/swap", responses=schema.responses(schema.SWAPPED, *usual, 403, 404, 409))
+    @app.post("/swap", responses=schema.responses(schema.SWAPPED, *refusals, 403, 404, 409))
     async def swap(request: Request) -> Response:
-        """Put an index of the swap folder in the place of the one in use, if it is good enough."""
+        """Replace the index by one of the swap folder, if it passes the gate."""
         body = await read_body(request, settings, JSON)
         name, same_ids = _swap_fields(body)
         report = await service.swap(name, same_ids)
@@ -134,23 +136,23 @@ def _add_calls(app: FastAPI, service: Service) -> None:
 
 
 async def _read(service: Service, body: Body, read: Any) -> Any:
-    """Read a body; in a thread if it is so large that the loop would stand still."""
-    return read() if len(body.data) < _SMALL else await service.in_pool(read)
+    """Parse a body, in a thread if it is so large that it would block the event loop."""
+    return read() if len(body.data) < _SMALL_BODY else await service.in_pool(read)
 
 
 def _swap_fields(body: Body) -> tuple[Any, bool]:
-    # Truths are looked for among numbers in lists alone, so that same_ids may be one.
+    # read_object refuses booleans in arrays only, so same_ids may be one.
     fields = read_object(body.data, ("file", "same_ids"))
     if "file" not in fields:
-        raise Problem(422, "file is missing: the name of a file in the swap folder")
+        raise Problem(422, "file is missing: expected the name of a file in the swap folder")
     same_ids = fields.get("same_ids", True)
     if not isinstance(same_ids, bool):
-        raise Problem(422, f"same_ids is {same_ids!r}, wanted is true or false")
+        raise Problem(422, f"same_ids must be true or false, got {same_ids!r}")
     return fields["file"], same_ids
 
 
-def as_lists(distances: Any, ids: Any) -> dict[str, Any]:
-    """Return results for JSON, without the places where nothing was found."""
+def _as_lists(distances: Any, ids: Any) -> dict[str, Any]:
+    """Return results for JSON, without the padding (id -1) of short results."""
     found = ids != -1
     if found.all():
         return {"ids": ids.tolist(), "distances": distances.tolist()}
@@ -160,7 +162,7 @@ def as_lists(distances: Any, ids: Any) -> dict[str, Any]:
     }
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
         return error.answer()
@@ -168,8 +170,8 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(AtCapacity)
     async def full(request: Request, error: AtCapacity) -> Response:
         headers, body = refusal(error)
-        found = {name.decode(): value.decode() for name, value in headers}
-        return Response(body, UNAVAILABLE, found)
+        decoded = {name.decode(): value.decode() for name, value in headers}
+        return Response(body, UNAVAILABLE, decoded)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
@@ -177,18 +179,18 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        return answer({"error": "something is wrong with the service itself"}, 500)
+        return answer({"error": "internal error of the service"}, 500)
 
 
-def _described(app: FastAPI, service: Service) -> Any:
-    """Return what makes the OpenAPI document: once, when the dimensions are known."""
-    make, known = app.openapi, {}
+def _openapi(app: FastAPI, service: Service) -> Any:
+    """Return the function that makes the OpenAPI document, cached by the index's dimensions."""
+    make, cached = app.openapi, {}
 
     def openapi() -> dict[str, Any]:
         d = None if service.index is None else service.index.d
-        if d not in known:
+        if d not in cached:
             app.openapi_schema = None
-            known[d] = schema.complete(make(), service.settings, d)
-        return known[d]
+            cached[d] = schema.complete(make(), service.settings, d)
+        return cached[d]
 
     return openapi

@@ -1,4 +1,4 @@
-"""What the service's OpenAPI document says of bodies and answers."""
+"""Schemas of request bodies and responses for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from waterfill.server.request_body import FLOATS, JSON
-from waterfill.server.requests import MOST_K_FACTOR, MOST_LISTS, USUAL_K
+from waterfill.server.request_validation import DEFAULT_K, MAX_K_FACTOR, MAX_NPROBE
 from waterfill.server.settings import ServerSettings
 
 Document = dict[str, Any]
@@ -14,17 +14,17 @@ Document = dict[str, Any]
 _ID = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 _COUNT = {"type": "integer", "minimum": 0}
 _NUMBER = {"type": "number", "minimum": -3.4e38, "maximum": 3.4e38}
-_WORDS = {
+_DESCRIPTIONS = {
     400: "The body is not well-formed",
-    401: "No token, or another one",
+    401: "The token is missing or wrong",
     403: "Not allowed",
-    404: "Not there",
-    408: "The body came too slowly",
-    409: "The index in use stays",
+    404: "Not found",
+    408: "The body arrived too slowly",
+    409: "The index was not replaced",
     413: "The body is too large",
-    415: "Another content type",
-    421: "Another host",
-    422: "A value is not possible",
+    415: "The content type is not accepted",
+    421: "The host is not allowed",
+    422: "A value is invalid",
     503: "At capacity, or not ready",
 }
 _ERROR = {
@@ -48,8 +48,8 @@ def _object(required: Sequence[str] = (), **properties: Document) -> Document:
     }
 
 
-def _rows(of: Document) -> Document:
-    return {"type": "array", "items": {"type": "array", "items": of}}
+def _rows(item: Document) -> Document:
+    return {"type": "array", "items": {"type": "array", "items": item}}
 
 
 FOUND = _object(
@@ -63,19 +63,19 @@ SWAPPED = _object(("generation", "ntotal"), generation=_COUNT, ntotal=_COUNT)
 STATUS = _object(("status",), status={"type": "string"})
 
 
-def responses(good: Document | None, *others: int) -> dict[int | str, Document]:
-    """Return what an endpoint may answer; every one may be refused by the guard."""
-    found: dict[int | str, Document] = {
-        status: {"description": _WORDS[status], "content": {JSON: {"schema": _ERROR}}}
-        for status in (401, 421, *others)
+def responses(success: Document | None, *errors: int) -> dict[int | str, Document]:
+    """Return the responses of an endpoint; AccessMiddleware adds 401 and 421 to all."""
+    documented: dict[int | str, Document] = {
+        status: {"description": _DESCRIPTIONS[status], "content": {JSON: {"schema": _ERROR}}}
+        for status in (401, 421, *errors)
     }
-    if good is not None:
-        found[200] = {"description": "Done", "content": {JSON: {"schema": good}}}
-    return found
+    if success is not None:
+        documented[200] = {"description": "Done", "content": {JSON: {"schema": success}}}
+    return documented
 
 
 def complete(document: Document, settings: ServerSettings, d: int | None) -> Document:
-    """Write bodies into a document: their bounds, and dimensions once they are known."""
+    """Add the request bodies with their bounds, and the dimensions once these are known."""
     paths = document["paths"]
     vector: Document = {"type": "array", "items": _NUMBER}
     if d is not None:
@@ -86,9 +86,9 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
         "minItems": 1,
         "maxItems": settings.max_vectors,
     }
-    k = {"type": "integer", "minimum": 1, "maximum": settings.max_k, "default": USUAL_K}
-    nprobe = {"type": "integer", "minimum": 1, "maximum": MOST_LISTS}
-    k_factor = {"type": "number", "minimum": 1, "maximum": MOST_K_FACTOR}
+    k = {"type": "integer", "minimum": 1, "maximum": settings.max_k, "default": DEFAULT_K}
+    nprobe = {"type": "integer", "minimum": 1, "maximum": MAX_NPROBE}
+    k_factor = {"type": "number", "minimum": 1, "maximum": MAX_K_FACTOR}
     ids = {"type": "array", "items": _ID}
     common: Document = {"k": k, "nprobe": nprobe, "k_factor": k_factor, "ids": ids}
     search = {
@@ -98,10 +98,13 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
         ]
     }
     floats = {"schema": {"type": "string", "format": "binary"}}
-    own = {"type": "array", "items": _ID | {"not": {"const": -1}}}
+    new_ids = {"type": "array", "items": _ID | {"not": {"const": -1}}}
     bodies = {
         "/search": {JSON: {"schema": search}, FLOATS: floats},
-        "/add": {JSON: {"schema": _object(["vectors"], vectors=vectors, ids=own)}, FLOATS: floats},
+        "/add": {
+            JSON: {"schema": _object(["vectors"], vectors=vectors, ids=new_ids)},
+            FLOATS: floats,
+        },
         "/swap": {
             JSON: {
                 "schema": _object(

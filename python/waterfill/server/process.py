@@ -1,75 +1,39 @@
-"""The process: a listener, signals, and an end that loses no request."""
+"""The process of ``waterfill serve``: its listener, uvicorn's configuration and the log."""
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import sys
-import time
-from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from waterfill._util.loopback import is_loopback
-from waterfill.server.served_index import LOG, Service
+from waterfill.server.service import Service
+from waterfill.server.shutdown import DrainingServer
 
-_KEEP_ALIVE = 75  # seconds: longer than balancers keep idle connections, so that they end them
+_KEEP_ALIVE = 75  # seconds; longer than load balancers keep idle connections, so they close first
 _BACKLOG = 2048
 
 
-class Server(uvicorn.Server):
-    """A server that drains before it ends.
-
-    On the first SIGTERM or SIGINT everything is still answered, but ``/readyz`` says 503 and each
-    answer ends its connection, for `drain` seconds; then the listener closes, and what runs is
-    waited for. The second signal ends the process at once.
-    """
-
-    def __init__(self, config: uvicorn.Config, service: Service, drain: float) -> None:
-        super().__init__(config)
-        self._service, self._drain = service, drain
-        self._until = float("inf")
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; the second time, end."""
-        if self._service.draining:
-            print("waterfill: a second signal: ended at once", file=sys.stderr, flush=True)
-            os._exit(128 + sig)
-        self._service.draining = True
-        self._until = time.monotonic() + self._drain
-
-    async def on_tick(self, counter: int) -> bool:
-        """Say whether it is time to close the listener."""
-        if self._service.draining and time.monotonic() >= self._until:
-            self._until = float("inf")
-            LOG.info("closing the listener; what runs is waited for")
-            self.should_exit = True
-        if self._service.failure is not None:
-            self.should_exit = True
-        return await super().on_tick(counter)
-
-
 def run(app: FastAPI, listener: socket.socket, drain: float, shutdown: float) -> None:
-    """Serve an application of ours until a signal comes.
+    """Serve an application of `create_app` until a signal ends it.
 
     Parameters
     ----------
     app : FastAPI
-        Of `create_app`.
     listener : socket
-        Bound.
+        A bound socket.
     drain : float
         Seconds between the signal and the closing of the listener.
     shutdown : float
-        Seconds that requests may then take.
+        Seconds that requests in progress may then take.
 
     Raises
     ------
     Exception
-        What reading the index raised.
+        The error of reading the index, if that failed.
     """
     service: Service = app.state.service
     config = uvicorn.Config(
@@ -85,19 +49,19 @@ def run(app: FastAPI, listener: socket.socket, drain: float, shutdown: float) ->
         backlog=_BACKLOG,
     )
     log_to_stderr()
-    Server(config, service, drain).run(sockets=[listener])
+    DrainingServer(config, service, drain).run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket; OSError says what is wrong with the address."""
+    """Return a bound socket; raise OSError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def is_local(host: str) -> bool:
-    """Say whether a host is reached from this machine alone."""
+    """Return whether a host is a loopback address, reached from this machine only."""
     try:
         return host == "localhost" or is_loopback(host)
     except ValueError:
@@ -105,22 +69,22 @@ def is_local(host: str) -> bool:
 
 
 def address(listener: socket.socket) -> str:
-    """Return what a client is told."""
+    """Return the URL of a listener."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-class _Lines(logging.Formatter):
-    """One line a record, and the traceback of what should not happen."""
+class _LogFormatter(logging.Formatter):
+    """One line for each record; unexpected errors with their traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"waterfill: {super().format(record)}"
 
 
 def log_to_stderr() -> None:
-    """Say what happens on stderr, in plain lines."""
+    """Log the service to stderr."""
     handler: Any = logging.StreamHandler()
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_LogFormatter())
     for name, level in (("waterfill.server", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

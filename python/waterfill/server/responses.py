@@ -1,4 +1,4 @@
-"""Answers: JSON, and refusals that say what was given and what is wanted."""
+"""JSON responses, and the errors that become one."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from fastapi import Response
 
-_LONGEST = 300  # characters of an error: what was given may be long
+_MAX_ERROR = 300  # characters; an error may quote long input
 
 
-class Problem(Exception):  # noqa: N818 - what is wrong may be the service, too
-    """A request that cannot be answered as it is.
+class Problem(Exception):  # noqa: N818 - the term of RFC 9457
+    """An error response to a request.
 
     Parameters
     ----------
     status : int
     error : str
-        For the caller: no paths, no tracebacks.
-    more : mapping, optional
-        What else the JSON says.
+        Shown to the client: it must hold no path and no traceback.
+    details : mapping, optional
+        Further fields of the JSON document.
     headers : mapping, optional
     """
 
@@ -28,26 +28,25 @@ class Problem(Exception):  # noqa: N818 - what is wrong may be the service, too
         self,
         status: int,
         error: str,
-        more: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(error)
         self.status, self.error = status, error
-        self.more, self.headers = more or {}, headers
+        self.details, self.headers = details or {}, headers
 
     def answer(self) -> Response:
-        """Return it as a response."""
-        return answer({"error": shortened(self.error), **self.more}, self.status, self.headers)
+        """Return the response."""
+        return answer({"error": _shorten(self.error), **self.details}, self.status, self.headers)
 
 
 def answer(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return JSON in ASCII, so that any character of the input can be said back."""
+    """Return a JSON response, in ASCII, so that it can quote any character of the input."""
     body = json.dumps(document, allow_nan=False).encode()
     return Response(body, status, dict(headers or {}), media_type="application/json")
 
 
-def shortened(words: str) -> str:
-    """Return words that are not too many."""
-    return words if len(words) <= _LONGEST else words[:_LONGEST] + " ..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_ERROR else text[:_MAX_ERROR] + " ..."

@@ -1,4 +1,4 @@
-"""What a service is told when it is made."""
+"""`ServerSettings`, and the check of a token."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from waterfill._util.validation import as_number, as_positive_int
 from waterfill.lifecycle.gate import Gate
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+"""Names of this machine in a Host header."""
 
-_IN_USE_PER_CORE = 8
-_SHORTEST_TOKEN = 16
+_LIMIT_PER_CORE = 8
+_MIN_TOKEN = 16
 
 
-def usual_limit() -> int:
-    """Return the limit of a service that nobody measured."""
-    return _IN_USE_PER_CORE * (os.cpu_count() or 1)
+def default_limit() -> int:
+    """Return the limit of a service without a capacity report."""
+    return _LIMIT_PER_CORE * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +30,27 @@ class ServerSettings:
     Parameters
     ----------
     limit : int or Limiter
-        Requests that are taken on at once; by default 8 for each core.
+        Requests admitted at once; by default 8 for each core.
     token : str, optional
-        What requests must have as ``Authorization: Bearer``, all but ``/healthz`` and ``/readyz``.
-        16 printable ASCII characters at least.
+        At least 16 printable ASCII characters, required as ``Authorization: Bearer`` by all paths
+        but ``/healthz`` and ``/readyz``.
     names : iterable of str
-        Without a token: what the ``Host`` header may say, beside localhost, 127.0.0.1 and [::1].
+        Hosts that the ``Host`` header may name, in addition to localhost, 127.0.0.1 and [::1].
+        Used only without a token.
     batch : bool
-        Whether searches that come together are one search of the index: see `Batcher`.
+        Whether concurrent searches are combined: see `Batcher`.
     max_body : int
-        Bytes of a request's body.
+        Maximum size of a request's body in bytes.
     max_vectors : int
-        Vectors of a request.
+        Maximum number of vectors in a request.
     max_k : int
-        Neighbours of a query.
+        Maximum number of neighbours of a query.
     body_seconds : float
-        Within which a request's body must have come.
+        Time within which a request's body must arrive.
     swap_folder : path, optional
-        Where the files of ``/swap`` are. Without it there is no swapping.
+        Folder of the files for ``/swap``, which is refused without it.
     gate : Gate, optional
-        What an index must show before it takes the place of the one in use.
+        Conditions that an index must meet before it replaces the current one.
 
     Raises
     ------
@@ -56,7 +58,7 @@ class ServerSettings:
         For a value of the wrong type or out of range.
     """
 
-    limit: Any = field(default_factory=usual_limit)
+    limit: Any = field(default_factory=default_limit)
     token: str | None = field(default=None, repr=False)
     names: Iterable[str] = ()
     batch: bool = True
@@ -79,19 +81,19 @@ class ServerSettings:
         if self.token is not None:
             check_token("token", self.token)
         if self.swap_folder is not None and not Path(self.swap_folder).is_dir():
-            raise ValueError(f"swap_folder={str(self.swap_folder)!r} is no directory")
+            raise ValueError(f"swap_folder={str(self.swap_folder)!r} is not a directory")
         if self.gate is not None and not isinstance(self.gate, Gate):
-            raise TypeError(f"gate must be a waterfill.Gate, got {type(self.gate).__name__}")
+            raise TypeError(
+                f"gate must be a waterfill.lifecycle.Gate, got {type(self.gate).__name__}"
+            )
 
 
 def check_token(name: str, token: Any) -> str:
-    """Return a token, or say what is wrong with it without saying what it is."""
+    """Return a valid token; the errors of an invalid one do not reveal it."""
     if not isinstance(token, str):
         raise TypeError(f"{name} must be a str, got {type(token).__name__}")
-    if len(token) < _SHORTEST_TOKEN:
-        raise ValueError(
-            f"{name} has {len(token)} characters, wanted are {_SHORTEST_TOKEN} or more"
-        )
+    if len(token) < _MIN_TOKEN:
+        raise ValueError(f"{name} must have at least {_MIN_TOKEN} characters, got {len(token)}")
     if not all("!" <= character <= "~" for character in token):
-        raise ValueError(f"{name} has a space, or what is no printable ASCII character")
+        raise ValueError(f"{name} must have only printable ASCII characters and no space")
     return token

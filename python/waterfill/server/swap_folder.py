@@ -1,4 +1,4 @@
-"""The folder that indexes are swapped in from, and nothing beyond it."""
+"""Reads an index from the swap folder, and nothing outside of it."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from waterfill._core import FormatError
 from waterfill.io import read_index
 from waterfill.server.responses import Problem
 
-_LONGEST = 255  # bytes of a name
-_WAYS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_NAME = 255  # bytes
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_from(folder: str | os.PathLike[str], name: Any) -> Any:
-    """Read an index of a folder.
+    """Read an index from a folder.
 
-    The file is opened below the folder's own handle, without following a link, and read through
-    that handle: what was looked at is what is read.
+    The file is opened relative to the folder's descriptor, without following a link, and read
+    through its own descriptor, so that the file that was checked is the file that is read.
 
     Raises
     ------
     Problem
-        If the name is no file's in this folder (422, 404, 403), or it is no index (422).
+        If the name is invalid (422), not in the folder (404), or not a regular file (403); if the
+        file is not an index (422).
     """
     handle = _open(folder, _file_name(name))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Problem(403, f"file={name!r} is no ordinary file")
+            raise Problem(403, f"file={name!r} is not a regular file")
         return read_index(f"/dev/fd/{handle}")
     except FormatError:
-        raise Problem(422, f"file={name!r} is no index, or damaged") from None
+        raise Problem(422, f"file={name!r} is not an index, or damaged") from None
     except OSError as error:
         raise Problem(422, f"file={name!r} cannot be read: {error.strerror}") from None
     except MemoryError:
-        raise Problem(503, "there is not enough memory for a second index") from None
+        raise Problem(503, "not enough memory for a second index") from None
     finally:
         os.close(handle)
 
 
 def _file_name(name: Any) -> bytes:
     if not isinstance(name, str) or not name:
-        raise Problem(422, f"file is {name!r}, wanted is the name of a file")
-    if any(each in name for each in "/\\\0") or name.startswith("."):
+        raise Problem(422, f"file must be the name of a file, got {name!r}")
+    if any(character in name for character in "/\\\0") or name.startswith("."):
         raise Problem(
-            422, f"file={name!r} must be a name without /, \\ or a null, not beginning with a dot"
+            422, f"file={name!r} must not contain /, \\ or a null character, nor begin with a dot"
         )
     try:
         encoded = os.fsencode(name)
     except UnicodeEncodeError:
-        raise Problem(422, f"file={name!r} is no name of a file") from None
-    if len(encoded) > _LONGEST:
-        raise Problem(422, f"file has {len(encoded)} bytes, at most {_LONGEST} are a name")
+        raise Problem(422, f"file={name!r} is not a valid file name") from None
+    if len(encoded) > _MAX_NAME:
+        raise Problem(422, f"file must have at most {_MAX_NAME} bytes, got {len(encoded)}")
     return encoded
 
 
@@ -61,16 +62,16 @@ def _open(folder: str | os.PathLike[str], name: bytes) -> int:
     try:
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        raise Problem(404, "the folder for swapping is not there") from None
+        raise Problem(404, "the swap folder does not exist") from None
     try:
-        return os.open(name, _WAYS, dir_fd=directory)
+        return os.open(name, _OPEN_FLAGS, dir_fd=directory)
     except FileNotFoundError:
-        raise Problem(404, f"file={os.fsdecode(name)!r} is not in the folder") from None
+        raise Problem(404, f"file={os.fsdecode(name)!r} is not in the swap folder") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
-            words = "is a link, which is not followed"
+            reason = "is a link, which is not followed"
         else:
-            words = "cannot be opened"
-        raise Problem(403, f"file={os.fsdecode(name)!r} {words}") from None
+            reason = "cannot be opened"
+        raise Problem(403, f"file={os.fsdecode(name)!r} {reason}") from None
     finally:
         os.close(directory)

@@ -1,4 +1,4 @@
-"""How an adaptive limit moves: anchored to a capacity report, and clamped to its bounds."""
+"""How an adaptive limit moves within the bounds of its capacity report."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ from typing import Any, NamedTuple
 
 from waterfill.loadtest.report import CapacityReport
 
-_STEP = 0.05  # the part of the way to where the median should be that a limit goes at once
-_AIM = 0.8  # of the time at the report's limit, so that the limit does not live at its ceiling
+_GAIN = 0.05  # the part of the relative error of the median that one update corrects
+_AIM = 0.8  # of the latency at the report's limit, so that the limit does not stay at its ceiling
 
 
 class Adaptation(NamedTuple):
-    """The law of one limit. Nothing of it ever moves: a baseline that does drifts away."""
+    """The control law of one limit. Its target is fixed: a measured baseline would drift."""
 
     floor: int
     ceiling: int
     start: int
-    target: float  # seconds that the median permit should be held for
+    target: float  # seconds that the median permit should be held
 
-    def next(self, limit: float, median: float, in_use: int) -> float:
-        """Return the limit after another median, as limiter.cpp does."""
+    def next_limit(self, limit: float, median: float, in_use: int) -> float:
+        """Return the limit after another median latency, as limiter.cpp does."""
         ratio = self.target / median
         if ratio > 1 and 2 * in_use < limit:
-            return limit  # half used at most, it says nothing of a higher one
-        moved = limit * (1 + _STEP * (min(max(ratio, 0.5), 1.5) - 1))
-        return self.clamped(moved)
+            return limit  # at most half used: no evidence that a higher limit would be safe
+        return self.clamp(limit * (1 + _GAIN * (min(max(ratio, 0.5), 1.5) - 1)))
 
-    def clamped(self, limit: float) -> float:
-        """Return the limit, or the bound that it is beyond."""
+    def clamp(self, limit: float) -> float:
+        """Return the limit, moved to the nearer bound if it is beyond one."""
         return min(max(limit, float(self.floor)), float(self.ceiling))
 
 
-def anchored(adaptive: Any, limit: int) -> Adaptation | None:
-    """Return the law of a limit that starts as given, or None where it does not move.
+def read_adaptation(adaptive: Any, limit: int) -> Adaptation | None:
+    """Return the control law for a limiter's `adaptive` argument, or None if the limit is fixed.
 
     At full throughput a request takes `unloaded` with `floor` in flight, and longer in proportion
-    to what is in flight above that.
+    to the number in flight above that.
     """
     if adaptive is None:
         return None

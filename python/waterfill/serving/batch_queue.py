@@ -1,4 +1,4 @@
-"""Requests that wait, and the thread that takes them together: what `Batcher` is made of."""
+"""The queue of waiting searches behind `Batcher`, and the thread that batches them."""
 
 from __future__ import annotations
 
@@ -22,58 +22,58 @@ from waterfill.index.search_parameters import SearchParameters
 if TYPE_CHECKING:
     import asyncio
 
-Found = tuple[FloatRows, Labels]
+SearchResult = tuple[FloatRows, Labels]
 
-_IDLE_SECONDS = 5.0  # without requests, after which the thread ends; the next request starts one
+_IDLE_SECONDS = 5.0  # after which the thread ends; the next request starts another
 
 
 class Request:
-    """One caller's queries, and what became of them.
+    """One caller's queries, and later their results or an error.
 
     Parameters
     ----------
     rows : float32 (n, d)
-        Its own copy, checked.
+        Validated, and owned by the request.
     k : int
     params : SearchParameters
     key : hashable
-        Requests of equal keys are searched together.
+        Requests with equal keys can share a batch.
     """
 
-    __slots__ = ("_error", "_found", "_span", "done", "future", "k", "key", "params", "rows")
+    __slots__ = ("_error", "_result", "_span", "done", "future", "k", "key", "params", "rows")
 
     def __init__(self, rows: FloatRows, k: int, params: SearchParameters, key: Hashable) -> None:
         self.rows, self.k, self.params, self.key = rows, k, params, key
-        self.done: threading.Lock | None = None  # taken until there is a result
-        self.future: asyncio.Future[None] | None = None  # the same, of who waits in a loop
+        self.done: threading.Lock | None = None  # for a thread: locked until there is a result
+        self.future: asyncio.Future[None] | None = None  # for a task: the same
         self._error: BaseException | None = None
-        self._found: Found | None = None
+        self._result: SearchResult | None = None
         self._span = slice(0, len(rows))
 
     @property
     def cost(self) -> int:
-        """What a limiter is asked for."""
+        """The cost of the permit that a limiter gives: the number of queries, at least 1."""
         return max(1, len(self.rows))
 
     @property
-    def unwanted(self) -> bool:
-        """Whether who asked has been cancelled."""
+    def cancelled(self) -> bool:
+        """Whether the task that waits for the result was cancelled."""
         return self.future is not None and self.future.cancelled()
 
-    def succeed(self, found: Found, first: int) -> None:
-        """Take the results from row `first` of a batch on."""
-        self._found, self._span = found, slice(first, first + len(self.rows))
+    def succeed(self, result: SearchResult, first: int) -> None:
+        """Store the result of a batch in which this request's queries start at row `first`."""
+        self._result, self._span = result, slice(first, first + len(self.rows))
 
     def fail(self, error: BaseException) -> None:
-        """Take an error."""
+        """Store an error."""
         self._error = error
 
-    def result(self) -> Found:
-        """Return a copy of its rows, so that no caller holds a batch; or raise."""
+    def result(self) -> SearchResult:
+        """Return a copy of this request's rows of the batch, or raise the error."""
         if self._error is not None:
             raise self._error
-        assert self._found is not None
-        distances, ids = self._found
+        assert self._result is not None
+        distances, ids = self._result
         if len(distances) == len(self.rows):
             return distances, ids
         return distances[self._span].copy(), ids[self._span].copy()
@@ -81,16 +81,16 @@ class Request:
 
 @dataclass(frozen=True)
 class BatcherStats:
-    """What a `Batcher` has done.
+    """Counts of a `Batcher`.
 
     Attributes
     ----------
     calls : int
-        Searches that were answered, with results or an error.
+        Calls answered, with results or an error.
     batches : int
-        Searches of the index that this took, those for a single call included.
+        Searches of the index that answered them, including those for a single call.
     refused : int
-        Calls that found the queue full.
+        Calls refused because the queue was full.
     waiting : int
         Calls in the queue now.
     """
@@ -101,47 +101,48 @@ class BatcherStats:
     waiting: int
 
 
-class Gatherer:
-    """A bounded queue of requests, and the thread that empties it.
+class BatchQueue:
+    """A bounded queue of requests, and the thread that searches for them in batches.
 
-    The thread takes what waits the moment it is free. After a batch of several requests those who
-    asked are likely to come back at once, so it waits for as many again, `window` seconds at most.
+    The thread takes all waiting requests as soon as it is free. After a batch of several requests
+    their callers are likely to return at once, so it waits for as many, at most `window` seconds.
 
     Parameters
     ----------
     search : callable
-        ``search(rows, k, params=)``, as an index's.
-    most : int
-        Rows of a batch.
-    waiting : int
-        Requests that may wait.
+        The ``search`` of an index.
+    max_batch : int
+        Queries in a batch; a single request may have more.
+    max_waiting : int
+        Requests in the queue.
     window : float
         Seconds.
     """
 
     def __init__(
-        self, search: Callable[..., Found], most: int, waiting: int, window: float
+        self, search: Callable[..., SearchResult], max_batch: int, max_waiting: int, window: float
     ) -> None:
-        self._search, self._most, self._bound, self._window = search, most, waiting, window
+        self._search, self._window = search, window
+        self._max_batch, self._max_waiting = max_batch, max_waiting
         self._closed = False
         self._calls = self._batches = self._refused = 0
-        self._seconds = 0.0  # that the last search took
-        self._renew()
-        _alive.add(self)
+        self._search_seconds = 0.0  # of the last search
+        self._reset()
+        _queues.add(self)
 
-    def _renew(self) -> None:
-        """Begin with an empty queue, also in a forked child, which has no other thread."""
+    def _reset(self) -> None:
+        """Start with an empty queue; in a forked child, whose other threads are gone, again."""
         self._changed = threading.Condition(threading.Lock())
-        self._searching = threading.Lock()  # held by who searches
+        self._searching = threading.Lock()  # held during a search
         self._waiting: deque[Request] = deque()
-        self._wanted = sys.maxsize  # requests that the thread is to be woken for
-        self._expected = 1  # requests of the last batch
+        self._wake_at = sys.maxsize  # number of waiting requests that wakes the thread
+        self._expected = 1  # requests in the last batch, which are likely to come back
         self._thread: threading.Thread | None = None
 
-    # For those who ask.
+    # Called by the threads and tasks that search.
 
-    def at_once(self, request: Request) -> bool:
-        """Search in the caller's own thread, if nobody else searches or waits."""
+    def search_now(self, request: Request) -> bool:
+        """Search in the caller's own thread; return False if other requests search or wait."""
         if self._expected > 1 or self._waiting or not self._searching.acquire(blocking=False):
             return False
         try:
@@ -152,28 +153,29 @@ class Gatherer:
         return True
 
     def submit(self, request: Request) -> None:
-        """Put a request into the queue; AtCapacity if it is full, RuntimeError if closed."""
+        """Queue a request; raise AtCapacity if the queue is full, RuntimeError if it is closed."""
         with self._changed:
             self._require_open()
-            if len(self._waiting) >= self._bound:
+            if len(self._waiting) >= self._max_waiting:
                 self._refused += 1
                 waiting = len(self._waiting)
-                raise AtCapacity(self._bound, waiting, self._seconds, "capacity", "batcher")
+                retry_after = self._search_seconds
+                raise AtCapacity(self._max_waiting, waiting, retry_after, "capacity", "batcher")
             self._waiting.append(request)
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            if len(self._waiting) >= self._wanted:
+            if len(self._waiting) >= self._wake_at:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Refuse what comes from now on, and return when all that waited is answered."""
+        """Refuse new requests, and return when all waiting ones are answered."""
         with self._changed:
             self._closed = True
             self._changed.notify()
             thread = self._thread
         if thread is not None:
             thread.join()
-        with self._searching:  # who searches in a thread of their own
+        with self._searching:  # wait for a search in a caller's own thread
             pass
 
     def stats(self) -> BatcherStats:
@@ -186,7 +188,7 @@ class Gatherer:
         if self._closed:
             raise RuntimeError("the batcher is closed")
 
-    # The thread.
+    # Called by the queue's own thread.
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="waterfill-batcher", daemon=True)
@@ -195,7 +197,7 @@ class Gatherer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._gather():
+                if not self._wait_for_batch():
                     self._thread = None
                     return
             with self._searching:
@@ -205,33 +207,33 @@ class Gatherer:
                     self._answer(batch)
             _deliver(batch)
 
-    def _gather(self) -> bool:
-        """Wait for a batch; False if there is none for long, or none will come."""
+    def _wait_for_batch(self) -> bool:
+        """Wait for requests; return False if the queue is closed or was idle for long."""
         if not self._wait(1, self._window):
-            self._expected = 1  # they did not come back
+            self._expected = 1  # the callers of the last batch did not come back
             if not self._wait(1, _IDLE_SECONDS):
                 return False
         if self._expected > 1:
             self._wait(self._expected, self._window)
         return True
 
-    def _wait(self, wanted: int, seconds: float) -> bool:
-        """Wait until so many requests are there; say whether there is any."""
-        self._wanted = wanted
-        self._changed.wait_for(lambda: self._closed or len(self._waiting) >= wanted, seconds)
-        self._wanted = sys.maxsize
+    def _wait(self, count: int, seconds: float) -> bool:
+        """Wait for this many requests, at most `seconds`; return whether there are any."""
+        self._wake_at = count
+        self._changed.wait_for(lambda: self._closed or len(self._waiting) >= count, seconds)
+        self._wake_at = sys.maxsize
         return bool(self._waiting)
 
     def _take(self) -> list[Request]:
-        """Take the first request, and of the others those that go with it, in order."""
+        """Take the first request and those that can share its batch, in order."""
         batch: list[Request] = []
         left: deque[Request] = deque()
         rows = 0
         for request in self._waiting:
-            if request.unwanted:
+            if request.cancelled:
                 continue
             fits = not batch or (
-                request.key == batch[0].key and rows + len(request.rows) <= self._most
+                request.key == batch[0].key and rows + len(request.rows) <= self._max_batch
             )
             (batch if fits else left).append(request)
             rows += len(request.rows) if fits else 0
@@ -240,57 +242,61 @@ class Gatherer:
         return batch
 
     def _answer(self, batch: list[Request]) -> None:
-        """Search for all of them at once; if that fails, for each alone."""
+        """Search for the whole batch; if that fails, for each request alone."""
         first = batch[0]
         self._batches += 1
         try:
-            rows = np.concatenate([each.rows for each in batch]) if len(batch) > 1 else first.rows
-            begun = time.perf_counter()
-            found = self._search(rows, first.k, params=first.params)
-            self._seconds = time.perf_counter() - begun
-        except BaseException as error:  # a caller's, whose thread it is raised in
+            rows = (
+                np.concatenate([request.rows for request in batch])
+                if len(batch) > 1
+                else first.rows
+            )
+            start = time.perf_counter()
+            result = self._search(rows, first.k, params=first.params)
+            self._search_seconds = time.perf_counter() - start
+        except BaseException as error:  # raised again in the thread of the caller
             if len(batch) == 1:
                 self._calls += 1
                 first.fail(error)
                 return
-            for each in batch:
-                self._answer([each])
+            for request in batch:
+                self._answer([request])
             return
         self._calls += len(batch)
-        start = 0
-        for each in batch:
-            each.succeed(found, start)
-            start += len(each.rows)
+        row = 0
+        for request in batch:
+            request.succeed(result, row)
+            row += len(request.rows)
 
 
 def _deliver(batch: list[Request]) -> None:
-    """Wake those who asked; a loop once for all that wait in it."""
+    """Wake the callers; each event loop once for all its tasks."""
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-    for each in batch:
-        if each.done is not None:
-            each.done.release()
-        elif each.future is not None:
-            loops.setdefault(each.future.get_loop(), []).append(each.future)
+    for request in batch:
+        if request.done is not None:
+            request.done.release()
+        elif request.future is not None:
+            loops.setdefault(request.future.get_loop(), []).append(request.future)
     for loop, futures in loops.items():
         try:
-            loop.call_soon_threadsafe(_settle, futures)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_complete, futures)
+        except RuntimeError:  # the loop is closed, and its tasks are gone
             continue
 
 
-def _settle(futures: list[asyncio.Future[None]]) -> None:
+def _complete(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
-        if not future.done():  # or cancelled meanwhile
+        if not future.done():  # it may have been cancelled
             future.set_result(None)
 
 
-_alive: weakref.WeakSet[Gatherer] = weakref.WeakSet()
+_queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
-    for gatherer in list(_alive):
-        gatherer._renew()
+def _reset_after_fork() -> None:
+    for batch_queue in list(_queues):
+        batch_queue._reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,4 +1,4 @@
-"""Concurrent queries, gathered into batched searches."""
+"""`Batcher`: concurrent queries, searched in batches."""
 
 from __future__ import annotations
 
@@ -12,60 +12,56 @@ from waterfill.data.rows import Rows
 from waterfill.index.base import Index
 from waterfill.index.search_parameters import passing_key, read_parameters
 from waterfill.lifecycle.swap import SwapIndex
-from waterfill.serving.batch_queue import BatcherStats, Found, Gatherer, Request
-from waterfill.serving.limiter_base import Surface
+from waterfill.serving.batch_queue import BatcherStats, BatchQueue, Request, SearchResult
+from waterfill.serving.limiter_base import LimiterBase
 
 if TYPE_CHECKING:
     import asyncio  # 45 ms to import, which only those who await should wait for
 
     from typing_extensions import Self
 
-__all__ = ["Batcher", "BatcherStats", "Permit", "PermitSource"]
 
-
-class Permit(Protocol):
-    """What a limiter gives."""
+class SupportsRelease(Protocol):
+    """A permit of any limiter."""
 
     def release(self) -> object:
-        """Give it back."""
-        ...
+        """Release the permit."""
 
 
-class PermitSource(Protocol):
-    """What lets a search begin."""
+class SupportsAcquire(Protocol):
+    """Any limiter; that of waterfill never waits."""
 
-    def acquire(self, *, cost: int) -> Permit:
+    def acquire(self, *, cost: int) -> SupportsRelease:
         """Return a permit, wait for one, or raise."""
-        ...
 
 
 class Batcher:
-    """Searches of many callers as few searches of an index, with the same results.
+    """Combines the searches of concurrent callers into few searches of an index.
 
-    A batch reads the codes of the index once for several queries, and takes one turn of the
-    interpreter's lock instead of one a caller. A caller who comes alone is searched for at once, in
-    its own thread. While a search runs, others wait; the moment it ends, all that go together (the
-    same `k` and parameters) are the next one.
+    A batch reads the codes of the index once for several queries, and takes the interpreter's
+    lock once instead of once per caller. A lone caller's search runs at once, in its own thread.
+    Searches that arrive while another runs wait; when it ends, those that agree in `k` and
+    parameters become the next batch.
 
-    Results are those of single searches, bit by bit. Over a `SwapIndex` each batch is of one
-    generation. Safe to use from any number of threads and event loops. After a fork the child has
-    the batcher with an empty queue; do not fork while searches run.
+    Results are bit-identical to those of single searches. Over a `SwapIndex`, each batch is
+    answered by one generation. Safe to use from any number of threads and event loops. After a
+    fork the child's queue is empty; do not fork while searches run.
 
     Parameters
     ----------
     index : IndexFlat, IndexIVF or SwapIndex
     window : float
-        Seconds. After a batch of several searches those who asked are likely to ask again: the next
-        batch waits for as many, this long at most. Nobody waits after a search for one caller. With
-        0 a batch is what waits already.
-    most : int
-        Queries of a batch; one caller's own may be more.
-    waiting : int
-        Searches that may wait; what comes beyond them is refused at once.
+        Seconds. After a batch of several searches, the next batch waits at most this long for as
+        many, since the same callers are likely to return. It never waits after a search for a
+        single caller. With 0, a batch is what waits already.
+    max_batch : int
+        Queries in a batch. A single call may have more.
+    max_waiting : int
+        Searches that may wait; further ones are refused at once.
     limiter : object, optional
-        A `waterfill.Limiter`, or any other: asked before each search, ``acquire(cost=n)`` with the
-        number of queries gives a permit, waits or raises; ``release()`` of the permit is called
-        when the search is over. Batches are no larger than what it lets in.
+        A `waterfill.Limiter` or another limiter. Before each search ``acquire(cost=n)`` is called
+        with the number of queries, and must return a permit, wait, or raise; after the search the
+        permit's ``release()`` is called. Batches are no larger than what the limiter admits.
 
     Raises
     ------
@@ -78,33 +74,33 @@ class Batcher:
         index: Any,
         *,
         window: float = 0.001,
-        most: int = 256,
-        waiting: int = 1024,
-        limiter: PermitSource | None = None,
+        max_batch: int = 256,
+        max_waiting: int = 1024,
+        limiter: SupportsAcquire | None = None,
     ) -> None:
         require_searchable(index)
         if limiter is not None and not callable(getattr(limiter, "acquire", None)):
             raise TypeError(f"limiter must have acquire(cost=), got {type(limiter).__name__}")
         self._index, self._limiter = index, limiter
-        self._gatherer = Gatherer(
+        self._queue = BatchQueue(
             index.search,
-            as_positive_int("most", most),
-            as_positive_int("waiting", waiting),
+            as_positive_int("max_batch", max_batch),
+            as_positive_int("max_waiting", max_waiting),
             as_number("window", window, 0, finite=True),
         )
 
     @property
     def index(self) -> Any:
-        """What is searched."""
+        """The index that is searched."""
         return self._index
 
-    def search(self, x: Any, k: int, params: Any = None) -> Found:
-        """Find the k nearest vectors of each query, together with other callers.
+    def search(self, x: Any, k: int, params: Any = None) -> SearchResult:
+        """Find the k nearest vectors of each query, in a batch with other callers' queries.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
-            Queries, one or a few.
+            One or a few queries.
         k : int
         params : SearchParameters, optional
             As for `IndexFlat.search`.
@@ -118,41 +114,41 @@ class Batcher:
         Raises
         ------
         ValueError, TypeError, NotTrainedError
-            As `IndexFlat.search`, to this caller alone.
+            As `IndexFlat.search`; raised to this caller only.
         AtCapacity
-            If as many searches wait as may, or a `waterfill.Limiter` refuses.
+            If the queue is full, or a `waterfill.Limiter` refuses.
         RuntimeError
             If the batcher is closed.
         """
         request = self._request(x, k, params)
         permit = None if self._limiter is None else self._limiter.acquire(cost=request.cost)
         try:
-            if not self._gatherer.at_once(request):
+            if not self._queue.search_now(request):
                 request.done = threading.Lock()
                 request.done.acquire()
-                self._gatherer.submit(request)
+                self._queue.submit(request)
                 request.done.acquire()
         finally:
             if permit is not None:
                 permit.release()
         return request.result()
 
-    async def asearch(self, x: Any, k: int, params: Any = None) -> Found:
-        """`search` for a coroutine: the event loop goes on meanwhile.
+    async def asearch(self, x: Any, k: int, params: Any = None) -> SearchResult:
+        """`search` for a coroutine; it does not block the event loop.
 
-        A task that is cancelled while it waits is dropped; the others of its batch get what they
-        asked for. A limiter that is not ours is asked in a thread of the loop's executor, as it may
-        wait.
+        A task that is cancelled while it waits leaves the queue, and the others of its batch get
+        their results. A limiter other than `waterfill.Limiter` may wait, so it is called in a
+        thread of the loop's executor.
         """
         import asyncio
 
         request = self._request(x, k, params)
         permit = None
         if self._limiter is not None:
-            permit = await _permit(self._limiter, request.cost)
+            permit = await _acquire(self._limiter, request.cost)
         try:
             request.future = asyncio.get_running_loop().create_future()
-            self._gatherer.submit(request)
+            self._queue.submit(request)
             await request.future
         finally:
             if permit is not None:
@@ -160,20 +156,20 @@ class Batcher:
         return request.result()
 
     def stats(self) -> BatcherStats:
-        """Return how many calls were answered by how many searches."""
-        return self._gatherer.stats()
+        """Return the counts of calls, batches and refusals."""
+        return self._queue.stats()
 
     def close(self) -> None:
-        """Refuse new searches, and return when those that wait are answered."""
-        self._gatherer.close()
+        """Refuse new searches, and return when the waiting ones are answered."""
+        self._queue.close()
 
     def _request(self, x: Any, k: int, params: Any) -> Request:
-        """Read one caller's input, so that nothing wrong with it reaches a batch."""
-        given = Rows(x, "x", self._index.d)
-        k, chosen = as_positive_int("k", k), read_parameters(params)
-        blocks = [block for _, block in given.blocks()]
-        rows = np.concatenate([np.empty((0, given.d), np.float32), *blocks])  # a copy in any case
-        return Request(rows, k, chosen, (k, passing_key(chosen)))
+        """Validate one caller's input, so that a batch holds valid requests only."""
+        source = Rows(x, "x", self._index.d)
+        k, parameters = as_positive_int("k", k), read_parameters(params)
+        blocks = [block for _, block in source.blocks()]
+        rows = np.concatenate([np.empty((0, source.d), np.float32), *blocks])  # always a copy
+        return Request(rows, k, parameters, (k, passing_key(parameters)))
 
     def __enter__(self) -> Self:
         return self
@@ -182,29 +178,29 @@ class Batcher:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Batcher of {self._index!r}"
+        return f"Batcher({self._index!r})"
 
 
 def require_searchable(index: Any) -> None:
-    """Raise TypeError for what is no index of ours."""
+    """Raise TypeError unless `index` is a waterfill index."""
     if not isinstance(index, Index | SwapIndex):
         raise TypeError(f"index must be a waterfill index or SwapIndex, got {type(index).__name__}")
 
 
-async def _permit(limiter: PermitSource, cost: int) -> Permit:
-    """Acquire; in another thread what may wait, and then a permit too late goes back."""
-    if isinstance(limiter, Surface):
+async def _acquire(limiter: SupportsAcquire, cost: int) -> SupportsRelease:
+    """Acquire a permit; one that arrives after a cancellation is released."""
+    if isinstance(limiter, LimiterBase):
         return limiter.acquire(cost=cost)
     import asyncio
 
-    asked = asyncio.get_running_loop().run_in_executor(None, lambda: limiter.acquire(cost=cost))
+    pending = asyncio.get_running_loop().run_in_executor(None, lambda: limiter.acquire(cost=cost))
     try:
-        return await asyncio.shield(asked)
+        return await asyncio.shield(pending)
     except asyncio.CancelledError:
-        asked.add_done_callback(_give_back)
+        pending.add_done_callback(_release)
         raise
 
 
-def _give_back(asked: asyncio.Future[Permit]) -> None:
-    if not asked.cancelled() and asked.exception() is None:
-        asked.result().release()
+def _release(pending: asyncio.Future[SupportsRelease]) -> None:
+    if not pending.cancelled() and pending.exception() is None:
+        pending.result().release()

@@ -1,4 +1,4 @@
-"""Results that are remembered, for as long as nothing changes what they would be."""
+"""`CachedSearch`: results of recent queries, valid until the index changes."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from waterfill._util.validation import as_positive_int
 from waterfill.data.rows import Rows
 from waterfill.index.search_parameters import SearchParameters, lasting_key, read_parameters
 from waterfill.lifecycle.swap import SwapIndex
-from waterfill.serving.batch_queue import Found
+from waterfill.serving.batch_queue import SearchResult
 from waterfill.serving.batcher import Batcher, require_searchable
 
 Key = tuple[bytes, int, Hashable]
 State = tuple[Any, ...]
-Entry = tuple[NDArray[np.float32], NDArray[np.int64]]
-Wish = tuple[Any, int, SearchParameters]  # of a search: queries, k, parameters
+Entry = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids of one query
+SearchCall = tuple[Any, int, SearchParameters]  # queries, k, parameters
 
-_OVERHEAD = 600  # bytes that Python takes for one entry: two arrays, the key, a place in the table
+_ENTRY_OVERHEAD = 600  # bytes of Python objects per entry: two arrays, the key, a table slot
 
 
 @dataclass(frozen=True)
 class CacheStats:
-    """What a `CachedSearch` has done; counts are of rows.
+    """Counts of a `CachedSearch`, one for each query row.
 
     Attributes
     ----------
     hits, misses : int
-        Queries that were remembered, and that were searched. Searches that are not remembered at
-        all, because of their selector, are neither.
+        Queries answered from the cache, and by a search. Searches that are not cached because of
+        their selector count as neither.
     evictions : int
-        Results that were forgotten to stay within the limits, not those of an index that changed.
+        Results dropped to stay within the bounds; not those dropped because the index changed.
     entries, bytes : int
-        Results that are remembered now, and the memory that they take.
+        Results in the cache now, and the memory that they take.
     """
 
     hits: int
@@ -51,28 +51,29 @@ class CacheStats:
 
 
 class CachedSearch:
-    """An index that remembers what it found for the last queries.
+    """An index with a cache of its results for recent queries.
 
-    A query is the same if all its bytes as float32 are, with the same `k` and parameters. All is
-    forgotten when the index changes: by adding, removing, a swap, or a setting such as ``nprobe``.
-    So a result is what the index would find at the time of the call, and all rows of a call are of
-    one state of it. Settings should be made while nothing searches, and rows that were lent to
-    ``refine`` as an array are not looked at for changes.
+    The key is the query's bytes as float32, `k` and the parameters. The cache is emptied when the
+    index changes: by adding, removing, a swap, or a setting such as ``nprobe``. So a result is
+    what the index would find at the time of the call, and all rows of a call are of one state of
+    the index. Change settings only while nothing searches. Changes in an array that was passed as
+    ``refine`` are not detected.
 
-    Searches with a selector of FAISS, or with parameters for its quantizer, go to the index: what
-    they stand for may change. Of ours, arrays and bitmaps are the same if they are the same object.
+    Searches with a FAISS selector, or with parameters for its quantizer, are not cached, since
+    what they refer to may change. Arrays and bitmaps of waterfill's selectors are equal if they
+    are the same object.
 
-    Safe to use from several threads. Two that miss the same query at the same time both search. A
-    forked child has the cache with nothing remembered.
+    Safe to use from several threads; two that miss the same query at the same time both search.
+    A forked child starts with an empty cache.
 
     Parameters
     ----------
     index : IndexFlat, IndexIVF, SwapIndex or Batcher
-        With a `Batcher`, what is not remembered is searched for together with other callers.
-    entries : int
-        Rows of results that are kept; those not asked for longest go first.
-    bytes : int
-        Memory that they may take, with their queries.
+        With a `Batcher`, the misses are searched for in batches with other callers.
+    max_entries : int
+        Results (one for each query) that are kept; the least recently used are dropped first.
+    max_bytes : int
+        Memory that results and their queries may take.
 
     Raises
     ------
@@ -80,30 +81,30 @@ class CachedSearch:
         For an argument of the wrong type or out of range.
     """
 
-    def __init__(self, index: Any, *, entries: int = 10_000, bytes: int = 64 << 20) -> None:
+    def __init__(self, index: Any, *, max_entries: int = 10_000, max_bytes: int = 64 << 20) -> None:
         self._index = index
         self._source = index.index if isinstance(index, Batcher) else index
         require_searchable(self._source)
-        self._most_entries = as_positive_int("entries", entries)
-        self._most_bytes = as_positive_int("bytes", bytes)
+        self._max_entries = as_positive_int("max_entries", max_entries)
+        self._max_bytes = as_positive_int("max_bytes", max_bytes)
         self._hits = self._misses = self._evictions = 0
-        self._renew()
-        _alive.add(self)
+        self._reset()
+        _caches.add(self)
 
-    def _renew(self) -> None:
-        """Begin with nothing remembered, also in a forked child: its parent may have been at it."""
-        self._guard = threading.Lock()
-        self._state: State | None = None  # of the index, which all entries are of
+    def _reset(self) -> None:
+        """Start empty; in a forked child, which may have inherited a locked cache, again."""
+        self._lock = threading.Lock()
+        self._state: State | None = None  # of the index, when the entries were found
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._bytes = 0
 
     @property
     def index(self) -> Any:
-        """What is searched."""
+        """The index that is searched."""
         return self._index
 
-    def search(self, x: Any, k: int, params: Any = None) -> Found:
-        """Find the k nearest vectors of each query: remembered ones, and one search for the others.
+    def search(self, x: Any, k: int, params: Any = None) -> SearchResult:
+        """Find the k nearest vectors of each query, with one search for all cache misses.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class CachedSearch:
         -------
         D : float32 (n, k)
         I : int64 (n, k)
-            The caller's own, as of `IndexFlat.search`.
+            New arrays, as from `IndexFlat.search`.
 
         Raises
         ------
@@ -129,67 +130,69 @@ class CachedSearch:
             while True:
                 x, k, params = searches.send(self._index.search(x, k, params=params))
         except StopIteration as end:
-            return cast(Found, end.value)
+            return cast(SearchResult, end.value)
 
-    async def asearch(self, x: Any, k: int, params: Any = None) -> Found:
+    async def asearch(self, x: Any, k: int, params: Any = None) -> SearchResult:
         """`search` for a coroutine.
 
-        What is remembered is there at once; the rest is searched for by the batcher's `asearch`, or
-        in a thread of the loop's executor where there is none.
+        Hits are returned at once. Misses are searched for by the batcher's `asearch` or, without
+        a batcher, in a thread of the loop's executor.
         """
         searches = self._searches(x, k, params)
         try:
             x, k, params = next(searches)
             while True:
-                x, k, params = searches.send(await self._awaited(x, k, params))
+                x, k, params = searches.send(await self._search_index(x, k, params))
         except StopIteration as end:
-            return cast(Found, end.value)
+            return cast(SearchResult, end.value)
 
-    async def _awaited(self, x: Any, k: int, params: Any) -> Found:
+    async def _search_index(self, x: Any, k: int, params: Any) -> SearchResult:
         if isinstance(self._index, Batcher):
             return await self._index.asearch(x, k, params)
         import asyncio
 
         return await asyncio.to_thread(self._index.search, x, k, params=params)
 
-    def _searches(self, x: Any, k: int, params: Any) -> Generator[Wish, Found, Found]:
-        """Yield what is to be searched for, be sent what was found, and return the results."""
-        given = Rows(x, "x", self._source.d)
-        k, chosen = as_positive_int("k", k), read_parameters(params)
-        lasting = lasting_key(chosen)
-        if lasting is None:
-            return (yield x, k, chosen)
-        blocks = [block for _, block in given.blocks()]
-        rows = np.concatenate([np.empty((0, given.d), np.float32), *blocks])
-        keys = [(row.tobytes(), k, lasting) for row in rows]
+    def _searches(
+        self, x: Any, k: int, params: Any
+    ) -> Generator[SearchCall, SearchResult, SearchResult]:
+        """Yield the searches that are needed, receive their results, and return all results."""
+        source = Rows(x, "x", self._source.d)
+        k, parameters = as_positive_int("k", k), read_parameters(params)
+        parameters_key = lasting_key(parameters)
+        if parameters_key is None:
+            return (yield x, k, parameters)
+        blocks = [block for _, block in source.blocks()]
+        rows = np.concatenate([np.empty((0, source.d), np.float32), *blocks])
+        keys = [(row.tobytes(), k, parameters_key) for row in rows]
         state, known = self._look_up(keys)
         missed = {key: row for row, key in enumerate(keys) if key not in known}
         if missed:
-            found = yield rows[list(missed.values())], k, chosen
+            found = yield rows[list(missed.values())], k, parameters
             if not self._store(state, list(missed), found) and known:
-                # The index changed between the two, whose results must not be mixed.
-                return (yield rows, k, chosen)
+                # The index changed after the hits were found; do not mix results of two states.
+                return (yield rows, k, parameters)
             known.update(zip(missed, zip(*found, strict=True), strict=True))
-        return _gathered([known[key] for key in keys], k)
+        return _stack([known[key] for key in keys], k)
 
     def stats(self) -> CacheStats:
-        """Return counts, and what is remembered now."""
-        with self._guard:
+        """Return the counts, and the current size."""
+        with self._lock:
             return CacheStats(
                 self._hits, self._misses, self._evictions, len(self._entries), self._bytes
             )
 
     def clear(self) -> None:
-        """Forget all results; counts go on."""
-        with self._guard:
-            self._forget()
+        """Drop all results; the counts stay."""
+        with self._lock:
+            self._drop_all()
 
     def _look_up(self, keys: list[Key]) -> tuple[State, dict[Key, Entry]]:
-        """Return the state of the index, and what is remembered of it."""
-        with self._guard:
+        """Return the state of the index, and the entries of these keys."""
+        with self._lock:
             state = _state(self._source)
             if state != self._state:
-                self._forget()
+                self._drop_all()
                 self._state = state
             known = {key: self._entries[key] for key in keys if key in self._entries}
             for key in known:
@@ -199,9 +202,9 @@ class CachedSearch:
             self._misses += len(keys) - hits
         return state, known
 
-    def _store(self, state: State, keys: list[Key], found: Found) -> bool:
-        """Remember results, unless the index is not what it was before the search; say so."""
-        with self._guard:
+    def _store(self, state: State, keys: list[Key], found: SearchResult) -> bool:
+        """Store results unless the index has changed since the search; return whether not."""
+        with self._lock:
             same = _state(self._source) == state
             if same and self._state == state:
                 for key, distances, ids in zip(keys, *found, strict=True):
@@ -211,11 +214,11 @@ class CachedSearch:
     def _keep(self, key: Key, entry: Entry) -> None:
         self._drop(self._entries.pop(key, None), key)
         size = _size(key, entry)
-        if size > self._most_bytes:
+        if size > self._max_bytes:
             return
         self._entries[key] = entry
         self._bytes += size
-        while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
+        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             oldest, old = self._entries.popitem(last=False)
             self._drop(old, oldest)
             self._evictions += 1
@@ -223,18 +226,18 @@ class CachedSearch:
     def _drop(self, entry: Entry | None, key: Key) -> None:
         self._bytes -= 0 if entry is None else _size(key, entry)
 
-    def _forget(self) -> None:
+    def _drop_all(self) -> None:
         self._entries.clear()
         self._bytes = 0
 
     def __repr__(self) -> str:
-        return f"CachedSearch of {self._index!r}"
+        return f"CachedSearch({self._index!r})"
 
 
 def _state(source: Any) -> State:
-    """Return all that results depend on but the query: it never comes back once it has changed.
+    """Return the state that results depend on, apart from the query.
 
-    But for settings, which a caller may put back.
+    A former state never returns, except by setting a parameter back to its former value.
     """
     generation = 0
     if isinstance(source, SwapIndex):
@@ -245,11 +248,11 @@ def _state(source: Any) -> State:
 
 
 def _size(key: Key, entry: Entry) -> int:
-    return len(key[0]) + entry[0].nbytes + entry[1].nbytes + _OVERHEAD
+    return len(key[0]) + entry[0].nbytes + entry[1].nbytes + _ENTRY_OVERHEAD
 
 
-def _gathered(entries: list[Entry], k: int) -> Found:
-    """Return rows of results as two arrays."""
+def _stack(entries: list[Entry], k: int) -> SearchResult:
+    """Return the entries as arrays of distances and ids."""
     distances = np.empty((len(entries), k), np.float32)
     ids = np.empty((len(entries), k), np.int64)
     for row, (nearest, names) in enumerate(entries):
@@ -257,13 +260,13 @@ def _gathered(entries: list[Entry], k: int) -> Found:
     return distances, ids
 
 
-_alive: weakref.WeakSet[CachedSearch] = weakref.WeakSet()
+_caches: weakref.WeakSet[CachedSearch] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
-    for cached in list(_alive):
-        cached._renew()
+def _reset_after_fork() -> None:
+    for cached in list(_caches):
+        cached._reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,4 +1,4 @@
-"""The limiter: a permit or a refusal, at once."""
+"""`Limiter`: admits a request or refuses it, without waiting."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 from waterfill import _core
 from waterfill.loadtest.report import CapacityReport
-from waterfill.serving.adaptation import anchored
-from waterfill.serving.limiter_base import Surface, checked
+from waterfill.serving.adaptation import read_adaptation
+from waterfill.serving.limiter_base import LimiterBase, check_arguments
 
 
-class Limiter(Surface, _core.Limiter):
-    """A limit on what is in use at once. A request is admitted or refused; nobody waits.
+# The core's class comes first: it counts, and has the methods that the base only declares.
+class Limiter(_core.Limiter, LimiterBase):
+    """An admission limit: a request gets a permit or is refused; nothing waits.
 
-    ``acquire`` never blocks, so the same call serves threads, asyncio and trio, and no permit can
-    be lost in a wait that is cancelled::
+    ``acquire`` never blocks, so the same call serves threads, asyncio and trio, and no permit is
+    lost when a waiting task is cancelled::
 
         limiter = wf.Limiter(12, name="retrieval", shares={"batch": 0.5})
         with limiter.acquire(priority="batch", cost=3):
@@ -23,26 +24,26 @@ class Limiter(Surface, _core.Limiter):
         @limiter(deadline=0.2)
         async def answer(question): ...
 
-    The limit holds in one process: all workers together take on workers x limit. A forked child
-    begins with nothing in use and all counts at 0; permits of its parent count nothing there.
+    The limit holds within one process: n workers together admit n x limit. A forked child starts
+    with nothing in use and all counts at 0; its parent's permits do not count there.
 
     Parameters
     ----------
     limit : int
-        What may be in use at once, 1 or more. It can be set later: what is above a lower limit is
-        not revoked, but nothing is admitted until enough has been released.
+        The total cost that may be in use at once, 1 or more. It can be set later. Lowering it
+        revokes nothing; nothing is admitted until enough has been released.
     name : str
-        For messages and metrics.
+        Used in messages and metrics.
     shares : mapping of str to float, optional
-        Priorities, and for each the part of the limit, above 0 and at most 1, up to which its
-        requests are admitted: with ``{"batch": 0.5}`` only while what is in use, whoever uses it,
-        is at most half of the limit, this request included. Parts are rounded down. A request
-        without a priority has ``'default'``, whose share is 1 if none is given.
+        The priorities, and for each the share of the limit, in (0, 1], up to which its requests
+        are admitted. With ``{"batch": 0.5}``, a batch request is admitted only if the total in
+        use, this request and all priorities included, is then at most half of the limit (rounded
+        down). A request without a priority has ``'default'``, whose share is 1 unless given.
     adaptive : CapacityReport, optional
-        Lets the limit move within the report's floor and ceiling, as the recent median of what
-        permits were held for is above or below what the report leads to expect. For services
-        whose capacity shrinks at times. A limit that is set by hand is clamped to the same bounds,
-        and moves on from there; in a forked child it begins where it began first.
+        Lets the limit move between the report's floor and ceiling: down while the median time
+        that recent permits were held is above what the report predicts, up while it is below.
+        Meant for services whose capacity drops at times. A limit that is set later is clamped to
+        these bounds and moves on from there; a forked child starts with the initial limit.
 
     Attributes
     ----------
@@ -52,19 +53,19 @@ class Limiter(Surface, _core.Limiter):
     Raises
     ------
     TypeError, ValueError
-        If an argument is of another kind, or out of its range.
+        If an argument has the wrong type or is out of range.
 
     Notes
     -----
     ``acquire(*, priority='default', deadline=None, cost=1)`` returns a permit or raises
-    `AtCapacity`; ``try_acquire`` returns None instead. `deadline` is seconds that the request has
-    left. It is refused if they are 0 or less, or less than the median of what the last permits were
-    held for, which does not count while nothing is in use. `cost` is what the request counts for.
-    TypeError or ValueError if an argument is not possible, the name of the priority included.
+    `AtCapacity`; ``try_acquire`` returns None instead. `deadline` is the seconds that the request
+    has left: it is refused if that is 0 or less, or, while other permits are held, less than the
+    median time that recent permits were held. `cost` is the request's part of the limit. Both
+    raise TypeError or ValueError for an invalid argument, such as an unknown priority.
 
-    A permit has ``release()``, which does something the first time only and returns whether it did,
-    ``held`` and ``cost``; ``with`` releases it, in async functions too. One that is dropped without
-    that is released by its finaliser and counted as abandoned.
+    A permit has ``release()``, ``held`` and ``cost``. ``with`` releases it, also in async
+    functions; releasing it again has no effect. A permit that is dropped without being released is
+    released by its finaliser and counted as abandoned.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Limiter(Surface, _core.Limiter):
         shares: Mapping[str, float] | None = None,
         adaptive: CapacityReport | None = None,
     ) -> None:
-        most, name, priorities, parts = checked(limit, name, shares)
-        law = anchored(adaptive, most)
-        bounds = None if law is None else (law.floor, law.ceiling, law.target)
-        _core.Limiter.__init__(self, most, priorities, parts, bounds)
-        self._begin(name, priorities, law)
+        limit, name, priorities, parts = check_arguments(limit, name, shares)
+        adaptation = read_adaptation(adaptive, limit)
+        bounds = None
+        if adaptation is not None:
+            bounds = (adaptation.floor, adaptation.ceiling, adaptation.target)
+        _core.Limiter.__init__(self, limit, priorities, parts, bounds)
+        self._register(name, priorities, adaptation)

@@ -18,7 +18,13 @@ from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
 from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import Queries, QueriesKey
 from waterfill.cli.output import Output
-from waterfill.loadtest.capacity_test import RATES, CapacityTest, driver_of, finished, read_settings
+from waterfill.loadtest.capacity_test import (
+    RATES,
+    CapacityTest,
+    final_report,
+    make_driver,
+    read_settings,
+)
 from waterfill.loadtest.http_target import NotAllowedError, Url
 from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
@@ -127,8 +133,8 @@ def ramp(
         slo=wf.loadtest.Slo(p99, errors),
         max_seconds=max_seconds,
         max_requests=max_requests,
-        most_rate=most_rate,
-        most_in_flight=most_in_flight,
+        max_rate=most_rate,
+        max_in_flight=most_in_flight,
         seed=seed,
     )
     for option, path in (("--out", report), ("--picture", picture)):
@@ -154,7 +160,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
     code = 0
     with out.trace("ramping") as write:
         test = CapacityTest(settings, lambda step: write(line_of(step)))
-        driver = driver_of(target)
+        driver = make_driver(target)
         try:
             test.run(driver)
         except NotAllowedError as error:
@@ -173,7 +179,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
     if code == BAD_DATA and test.report() is None:
         return code
     try:
-        found = finished(test)
+        found = final_report(test)
     except CapacityError as error:
         print_line(str(error))
         return BAD_DATA

@@ -1,4 +1,4 @@
-"""The index behind a service: loaded, searched, added to, swapped."""
+"""`Service`: loads the index, and searches, extends and swaps it for the endpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waterfill.io import read_index
 from waterfill.lifecycle.generation import Generation
 from waterfill.lifecycle.swap import GateError, SwapIndex, SwapReport
 from waterfill.metrics.registry import Metrics
-from waterfill.server.requests import Addition, Search
+from waterfill.server.request_validation import Addition, Search
 from waterfill.server.responses import Problem
 from waterfill.server.settings import ServerSettings
 from waterfill.server.swap_folder import read_from
@@ -29,18 +29,18 @@ T = TypeVar("T")
 
 
 class Service:
-    """What the endpoints ask.
+    """The index behind the endpoints, with its limiter, batcher and metrics.
 
     Parameters
     ----------
     source : index, SwapIndex, or path
-        A file is read in a thread once the service starts.
+        A file is read in a thread when the service starts.
     settings : ServerSettings
 
     Attributes
     ----------
     index : SwapIndex or None
-        None until it is read.
+        None until it has been read.
     failure : BaseException or None
         Why it could not be read.
     draining : bool
@@ -54,8 +54,8 @@ class Service:
         self.failure: BaseException | None = None
         self.draining = False
         limit = settings.limit
-        given = callable(getattr(limit, "acquire", None))
-        self.limiter: Any = limit if given else Limiter(limit, name="service")
+        is_limiter = callable(getattr(limit, "acquire", None))
+        self.limiter: Any = limit if is_limiter else Limiter(limit, name="service")
         self.metrics = Metrics(limiters=self.limiter)
         self._path: Path | None = None
         if isinstance(source, str | os.PathLike):
@@ -63,15 +63,15 @@ class Service:
         else:
             self.take(source if isinstance(source, SwapIndex) else SwapIndex(source))
         self._pool = ThreadPoolExecutor(max(1, self.limiter.limit), "waterfill-search")
-        self._own = ThreadPoolExecutor(1, "waterfill-own")  # loading, adding, swapping: in turns
+        self._writer = ThreadPoolExecutor(1, "waterfill-write")  # loads and adds, one at a time
         self._swapping = False
-        self._batched: tuple[Generation, Batcher] | None = None
+        self._batcher: tuple[Generation, Batcher] | None = None
         self._loading: asyncio.Task[None] | None = None
 
-    # Its life.
+    # Start and stop.
 
     def start(self) -> None:
-        """Begin to read the index, if it is a file; called in the event loop."""
+        """Start reading the index if it is a file; called in the event loop."""
         if self.index is None:
             self._loading = asyncio.create_task(self._load())
 
@@ -91,17 +91,17 @@ class Service:
         self.metrics.watch(indexes=index)
 
     async def stop(self) -> None:
-        """Wait for what runs, and end the threads."""
+        """Wait for running work, and end the threads."""
         if self._loading is not None:
             await asyncio.gather(self._loading, return_exceptions=True)
-        if self._batched is not None:
-            self._batched[1].close()
-        for pool in (self._pool, self._own):
+        if self._batcher is not None:
+            self._batcher[1].close()
+        for pool in (self._pool, self._writer):
             pool.shutdown()
 
     @property
     def changed(self) -> bool:
-        """Whether the index is not what the service began with."""
+        """Whether the index differs from the one that the service started with."""
         if self.index is None:
             return False
         now = self.index.current()
@@ -109,7 +109,7 @@ class Service:
 
     @property
     def unready(self) -> str | None:
-        """Why requests should go elsewhere, or None."""
+        """Why the service is not ready for requests, or None if it is."""
         if self.draining:
             return "draining"
         if self.failure is not None:
@@ -117,56 +117,56 @@ class Service:
         return "starting" if self.index is None else None
 
     def loaded(self) -> SwapIndex:
-        """Return the index; Problem while there is none."""
+        """Return the index; raise Problem while it is not loaded."""
         if self.index is None:
             raise Problem(503, f"not ready: {self.unready}", headers={"retry-after": "1"})
         return self.index
 
-    # What it does.
+    # Operations.
 
     async def in_pool(self, call: Callable[[], T]) -> T:
-        """Call a function in a thread; there are as many as requests are taken on."""
+        """Call a function in a thread; there are as many threads as the limiter admits requests."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     async def in_turn(self, call: Callable[[], T]) -> T:
-        """Call a function in the thread of what changes the index."""
-        return await asyncio.get_running_loop().run_in_executor(self._own, call)
+        """Call a function in the thread that loads and adds."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
 
-    async def search(self, asked: Search) -> tuple[FloatRows, Labels, int]:
-        """Return distances, ids and the generation that all of them are of."""
+    async def search(self, request: Search) -> tuple[FloatRows, Labels, int]:
+        """Return distances, ids and the number of the generation that found them."""
         now = self.loaded().current()
         if self.settings.batch:
-            found = await self._batcher(now).asearch(asked.rows, asked.k, asked.params)
+            found = await self._batcher_of(now).asearch(request.rows, request.k, request.params)
         else:
             found = await self.in_pool(
-                lambda: now.index.search(asked.rows, asked.k, params=asked.params)
+                lambda: now.index.search(request.rows, request.k, params=request.params)
             )
         return *found, now.number
 
-    async def add(self, asked: Addition) -> int:
-        """Add vectors; return how many there are then."""
+    async def add(self, addition: Addition) -> int:
+        """Add vectors; return the new number of vectors."""
         index = self.loaded()
 
         def add() -> int:
-            if asked.ids is None:
-                index.add(asked.rows)
+            if addition.ids is None:
+                index.add(addition.rows)
             else:
-                index.add_with_ids(asked.rows, asked.ids)
+                index.add_with_ids(addition.rows, addition.ids)
             return index.ntotal
 
         try:
             return await self.in_turn(add)
         except MemoryError:
-            raise Problem(503, "there is not enough memory for more vectors") from None
+            raise Problem(503, "not enough memory for more vectors") from None
 
     async def swap(self, name: Any, same_ids: bool) -> SwapReport:
-        """Put an index of the folder in the place of the one in use, if it is good enough."""
+        """Replace the index by one of the swap folder, if it passes the gate."""
         folder = self.settings.swap_folder
         if folder is None:
-            raise Problem(403, "this service has no folder to swap from")
+            raise Problem(403, "this service has no swap folder")
         index = self.loaded()
         if self._swapping:
-            raise Problem(409, "another swap is under way")
+            raise Problem(409, "another swap is in progress")
         self._swapping = True
         try:
             return await asyncio.to_thread(self._swap, index, folder, name, same_ids)
@@ -180,16 +180,16 @@ class Service:
         except GateError as error:
             LOG.warning("swap to %r refused: %s", name, "; ".join(error.report.reasons))
             reasons = list(error.report.reasons)
-            raise Problem(409, "the index in use stays", {"reasons": reasons}) from None
+            raise Problem(409, "the index was not replaced", {"reasons": reasons}) from None
         LOG.info(
             "swap: generation %d is %r, %s vectors", report.generation, name, f"{len(index):,}"
         )
         return report
 
-    def _batcher(self, now: Generation) -> Batcher:
-        """Return what searches a generation; each has its own, so that no answer is of two."""
-        if self._batched is None or self._batched[0] is not now:
-            made = Batcher(now.index)
-            self.metrics.watch(batchers=made)  # while the one before is there to be read
-            self._batched = (now, made)
-        return self._batched[1]
+    def _batcher_of(self, now: Generation) -> Batcher:
+        """Return the batcher of a generation; each has its own, so that no batch mixes two."""
+        if self._batcher is None or self._batcher[0] is not now:
+            batcher = Batcher(now.index)
+            self.metrics.watch(batchers=batcher)  # while the former one can still be read
+            self._batcher = (now, batcher)
+        return self._batcher[1]
