@@ -15,10 +15,9 @@ from support.command_runner import DATA
 
 import waterfill as wf
 
-BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
-    *("search", "info", "export-faiss", "drift"),
+    *("search", "info", "export-faiss", "drift", "ramp", "serve"),
 )
 
 
@@ -39,78 +38,83 @@ def test_help_has_an_example_and_fits(run, command):
 
 def test_analyze(run, base):
     analysis = wf.analyze(base)
-    found = run("analyze", BASE, "--json").document
+    file = DATA / "base.npy"
+    found = run("analyze", file, "--json").document
     assert (found["n"], found["d"], found["dtype"]) == (4800, 384, "float16")
     assert found["effective_rank"] == analysis.effective_rank
     assert found["eigenvalues"] == analysis.eigenvalues.tolist()
     assert [f["kind"] for f in found["findings"]] == [f.kind for f in analysis.findings]
-    page = run("analyze", BASE)
+    page = run("analyze", file)
     assert f"{analysis.effective_rank:.1f} of 384" in page.out
     assert max(map(len, page.out.splitlines())) <= 80
     assert "\x1b" not in page.out
     assert page.err == ""
-    assert run("analyze", BASE, "--metric", "cosine", "--json").document["normalized"]
+    assert run("analyze", file, "--metric", "cosine", "--json").document["normalized"]
 
 
-def test_train_is_what_a_recipe_trains(run, made, base):
-    expected = wf.Recipe(384, 24).train(base[:2000], "ip")
+def test_train_is_what_a_recipe_trains(run, made, base_64):
+    expected = wf.Recipe(64, 12).train(base_64[:2000], "ip")
     assert wf.read_codec(made / "codec.wf").fingerprint == expected.fingerprint
     arguments = ("--code-bytes", 8, "--metric", "cosine", "--seed", 3, "--effort", "fast")
-    said = run("train", BASE, *arguments, "--queries", QUERY, "-o", "c.wf", "--json").document
+    files = (made / "base.npy", "--queries", made / "query.npy")
+    said = run("train", *files, *arguments, "-o", "c.wf", "--json").document
     codec = wf.read_codec(run.directory / "c.wf")
     assert (said["output"], said["code_size"], said["seed"]) == ("c.wf", codec.code_size, 3)
     assert codec.plan.normalize
     assert codec.plan.query_variances is not None
 
 
-def test_encode(run, made, base):
-    said = run("encode", made / "codec.wf", BASE, "-o", "codes.npy", "--json").document
+def test_encode(run, made, base_64):
+    np.save(run.directory / "x.npy", base_64)
+    said = run("encode", made / "codec.wf", "x.npy", "-o", "codes.npy", "--json").document
     codes = np.load(run.directory / "codes.npy")
-    np.testing.assert_array_equal(codes, wf.read_codec(made / "codec.wf").encode(base))
+    np.testing.assert_array_equal(codes, wf.read_codec(made / "codec.wf").encode(base_64))
     assert said == {"output": "codes.npy", "n": 4800, "code_size": codes.shape[1]}
-    run("encode", made / "flat.wf", BASE, "-o", "again.npy")  # the codec of an index
+    run("encode", made / "flat.wf", "x.npy", "-o", "again.npy")  # the codec of an index
     np.testing.assert_array_equal(np.load(run.directory / "again.npy"), codes)
 
 
-def test_build_and_search(run, made, base, queries):
+def test_build_and_search(run, made, base_64, queries_64):
     codec = wf.read_codec(made / "codec.wf")
     index = wf.IndexFlat(codec)
-    index.add(base[:2000])
+    index.add(base_64[:2000])
     assert wf.read_index(made / "flat.wf").codes().tolist() == index.codes().tolist()
-    distances, ids = index.search(queries, 7)
-    run("search", made / "flat.wf", QUERY, "-k", 7, "-o", "result.npz")
+    distances, ids = index.search(queries_64, 7)
+    run("search", made / "flat.wf", made / "query.npy", "-k", 7, "-o", "result.npz")
     with np.load(run.directory / "result.npz") as found:
         np.testing.assert_array_equal(found["ids"], ids)
         np.testing.assert_array_equal(found["distances"], distances)
-    said = run("search", made / "flat.wf", QUERY, "-k", 7, "--json").document
+    said = run("search", made / "flat.wf", made / "query.npy", "-k", 7, "--json").document
     assert said["ids"] == ids.tolist()
     np.testing.assert_array_equal(np.float32(said["distances"]), distances)
-    page = run("search", made / "flat.wf", QUERY, "-k", 2).out
+    page = run("search", made / "flat.wf", made / "query.npy", "-k", 2).out
     assert f"{ids[0, 0]} ({distances[0, 0]:.4g})" in page
     assert "190 more queries" in page
 
 
-def test_build_lists(run, made, base, queries):
+def test_build_lists(run, made, queries_64):
     index = wf.read_index(made / "lists.wf")
     assert isinstance(index, wf.IndexIVF)
     assert (index.nlist, index.metric, index.refine, index.ntotal) == (16, "l2", "float16", 2000)
     index.nprobe = 16
-    said = run("search", made / "lists.wf", QUERY, "--nprobe", 16, "--k-factor", 8, "--json")
+    said = run(
+        "search", made / "lists.wf", made / "query.npy", "--nprobe", 16, "--k-factor", 8, "--json"
+    )
     index.k_factor = 8
-    assert said.document["ids"] == index.search(queries, 10)[1].tolist()
+    assert said.document["ids"] == index.search(queries_64, 10)[1].tolist()
 
 
-def test_shards_of_any_format_are_one_index(run, base):
-    np.save(run.directory / "a.npy", base[:1000])
+def test_shards_of_any_format_are_one_index(run, base_64):
+    np.save(run.directory / "a.npy", base_64[:1000])
     with h5py.File(run.directory / "b.h5", "w") as file:
-        file["train"] = base[1000:1001]
-    values = pa.FixedSizeListArray.from_arrays(pa.array(base[1001:2000].reshape(-1)), 384)
+        file["train"] = base_64[1000:1001]
+    values = pa.FixedSizeListArray.from_arrays(pa.array(base_64[1001:2000].reshape(-1)), 64)
     table = pa.table({"other": values, "v": values})
     pq.write_table(table.select(["v"]), run.directory / "c.parquet", row_group_size=300)
     shards, day = ("a.npy", "b.h5", "c.parquet"), {"SOURCE_DATE_EPOCH": "0"}
     said = run("build", *shards, "--code-bytes", 8, "-o", "all.wf", "--json", **day)
     assert said.document["n"] == 2000
-    np.save(run.directory / "whole.npy", base[:2000])
+    np.save(run.directory / "whole.npy", base_64[:2000])
     run("build", "whole.npy", "--code-bytes", 8, "-o", "one.wf", **day)
     assert (run.directory / "all.wf").read_bytes() == (run.directory / "one.wf").read_bytes()
     pq.write_table(table, run.directory / "two.parquet")
@@ -118,14 +122,14 @@ def test_shards_of_any_format_are_one_index(run, base):
     assert "a key that names one" in run("analyze", "two.parquet", code=1).err
 
 
-def test_queries_of_ann_benchmarks(run, base, queries):
+def test_queries_of_ann_benchmarks(run, base_64, queries_64):
     with h5py.File(run.directory / "x.hdf5", "w") as file:
-        file["train"], file["test"] = base[:500], queries
+        file["train"], file["test"] = base_64[:500], queries_64
     run("build", "x.hdf5", "--code-bytes", 8, "--queries", "x.hdf5", "-o", "x.wf")
     index = wf.read_index(run.directory / "x.wf")
     assert index.codec.plan.query_variances is not None
     said = run("search", "x.wf", "x.hdf5", "--json").document
-    assert said["ids"] == index.search(queries, 10)[1].tolist()
+    assert said["ids"] == index.search(queries_64, 10)[1].tolist()
     said = run("search", "x.wf", "x.hdf5", "--key", "train", "--json").document
     assert said["queries"] == 500
 
@@ -142,21 +146,21 @@ def test_info(run, made):
     assert said["index"]["refine"] == "float16"
     for name in ("codec.wf", "flat.wf", "lists.wf"):
         page = run("info", made / name).out
-        assert "384 dimensions" in page
+        assert "64 dimensions" in page
 
 
-def test_export_faiss(run, made, queries):
+def test_export_faiss(run, made):
     run("export-faiss", made / "flat.wf", "-o", "x.faiss", "--no-offsets")
     wf.export_faiss(wf.read_index(made / "flat.wf"), run.directory / "y.faiss", offsets=False)
     assert (run.directory / "x.faiss").read_bytes() == (run.directory / "y.faiss").read_bytes()
     assert faiss.read_index(str(run.directory / "x.faiss")).ntotal == 2000
 
 
-def test_a_build_after_cosine_training_is_cosine(run):
-    run("train", BASE, "--code-bytes", 8, "--metric", "cosine", "-o", "c.wf")
-    assert run("build", BASE, "--codec", "c.wf", "-o", "i.wf", "--json").document["metric"] == (
-        "cosine"
-    )
+def test_a_build_after_cosine_training_is_cosine(run, made):
+    file = made / "base.npy"
+    run("train", file, "--code-bytes", 8, "--metric", "cosine", "-o", "c.wf")
+    said = run("build", file, "--codec", "c.wf", "-o", "i.wf", "--json").document
+    assert said["metric"] == "cosine"
 
 
 def test_threads_change_nothing(run, made):
@@ -167,11 +171,13 @@ def test_threads_change_nothing(run, made):
 
 
 def test_outputs_leave_nothing_else_behind(made):
-    assert sorted(os.listdir(made)) == ["base.npy", "codec.wf", "flat.wf", "lists.wf"]
+    assert sorted(os.listdir(made)) == [
+        *("base.npy", "codec.wf", "flat.wf", "lists.wf", "query.npy"),
+    ]
 
 
-def test_far_vectors_are_warned_of_once(run, made, base):
-    np.save(run.directory / "far.npy", np.concatenate([base, 1e9 * base]))
+def test_far_vectors_are_warned_of_once(run, made, base_64):
+    np.save(run.directory / "far.npy", np.concatenate([base_64, 1e9 * base_64]))
     said = run("build", "far.npy", "--codec", made / "codec.wf", "-o", "far.wf")
     lines = said.err.splitlines()
     assert len(lines) == 1

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_runner import DATA, Runner
+from support.command_runner import Runner
 
 import waterfill as wf
 
-BASE, QUERY = DATA / "base.npy", DATA / "query.npy"
+QUERY = "query.npy"
 OLD = 2600
 
 
@@ -25,23 +25,30 @@ def turned(base: np.ndarray, rows: np.ndarray, directions: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def days(tmp_path_factory: pytest.TempPathFactory, base) -> Path:
+def sample(base_64) -> np.ndarray:
+    """Sentences, with a spectrum that falls as that of all 384 dimensions does."""
+    return (base_64 * np.geomspace(1, 0.1, 64)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def days(tmp_path_factory: pytest.TempPathFactory, sample, queries_64) -> Path:
     """Sentences of two times; later ones turned a little, far, and everywhere; states."""
     directory = tmp_path_factory.mktemp("days")
-    old, new = base[:OLD], base[OLD:]
-    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((384, 384)))[0]
+    old, new = sample[:OLD], sample[OLD:]
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
     for name, rows in {
         "old": old,
         "new": new,
-        "far": turned(base, new, 200),
+        "far": turned(sample, new, 40),
         "model": (new @ turn).astype(np.float32),
-        "few": new[:7],
-        "shifted": new + 0.05 * np.eye(384, dtype=np.float32)[7],
+        "few": new[14:21],
+        "query": (queries_64 * np.geomspace(1, 0.1, 64)).astype(np.float32),
+        "shifted": new + 0.05 * np.eye(64, dtype=np.float32)[7],
     }.items():
         np.save(directory / f"{name}.npy", rows)
     run = Runner(directory)
-    run("train", "old.npy", "--code-bytes", 24, "-o", "codec.wf")
-    run("drift", "old.npy", "new.npy", "--code-bytes", 24, "--canary", "--save", "state.drift")
+    run("train", "old.npy", "--code-bytes", 12, "-o", "codec.wf")
+    run("drift", "old.npy", "new.npy", "--code-bytes", 12, "--canary", "--save", "state.drift")
     return directory
 
 
@@ -70,7 +77,7 @@ def test_drift_that_costs_nothing_is_0(look):
     assert done["data"]["moved"]["first"][0]["number"] == 7
     assert done["decision"]["answer"] == "fine"
     done = look("drift", "old.npy", "shifted.npy", "--no-errors")
-    assert "what it costs is not known; --canary measures it" in " ".join(done.out.split())
+    assert "at an unknown loss of recall; --canary measures it" in " ".join(done.out.split())
 
 
 def test_an_estimate_asks_for_a_canary_and_a_canary_for_retraining(look):
@@ -92,23 +99,23 @@ def test_another_model_is_3(look):
     assert answer(done) == "model"
     page = look("drift", "old.npy", "model.npy", "--no-errors", code=3).out
     assert page.startswith("model.npy")
-    assert "decision  embed again" in page
+    assert "decision  re-embed" in page
 
 
-def test_it_is_what_the_library_says(look, base):
+def test_it_is_what_the_library_says(look, sample):
+    queries = np.load(look.directory / QUERY)
     arguments = ("--codec", "codec.wf", "--canary", "--seed", 4, "-k", 5, "--metric", "l2")
     files = ("--queries", QUERY, "--new-queries", QUERY)
     # Its own rows would leave none to compare with: the later ones are the baseline here.
     found = look("drift", "new.npy", "old.npy", *arguments, *files, "--json").document
-    queries = np.load(QUERY).astype(np.float32)
     monitor = wf.DriftMonitor.from_codec(
         wf.read_codec(look.directory / "codec.wf"),
-        base[OLD:],
+        sample[OLD:],
         queries=queries,
         metric="l2",
         seed=4,
     )
-    monitor.update(base[:OLD])
+    monitor.update(sample[:OLD])
     monitor.update_queries(queries)
     report = monitor.report().to_dict()
     assert {name: found[name] for name in ("data", "queries", "model", "error_ratio")} == {
@@ -130,7 +137,7 @@ def test_looks_are_counted_in_a_state(look, days, tmp_path):
     assert wf.DriftMonitor.load(state).nbytes == before.nbytes
 
 
-def test_blocks(look, days, base):
+def test_blocks(look, days):
     labels = [f"session {i // 10}" for i in range(4800)]
     (days / "old.txt").write_text("\n".join(labels[:OLD]) + "\n")
     np.save(days / "new-blocks.npy", np.array(labels[OLD:]))
@@ -139,7 +146,7 @@ def test_blocks(look, days, base):
     assert not found["drift"]
     (days / "one.txt").write_text("a\n" * 2200)
     error = look("drift", "old.npy", "new.npy", "--blocks", "one.txt", code=1).err
-    assert "2,200 rows in 1 blocks tell nothing; at least 8" in error
+    assert "expected at least 8 blocks of rows, got 1 (2,200 rows)" in error
     assert (
         "2200 rows of new.npy"
         in look("drift", "old.npy", "new.npy", "--blocks", "old.txt", code=1).err
@@ -147,9 +154,15 @@ def test_blocks(look, days, base):
 
 
 BAD_DATA = {
-    "too few": (["old.npy", "few.npy"], "few.npy: 7 rows in 7 blocks tell nothing"),
-    "no half": (["few.npy", "new.npy"], "few.npy: has 7 rows; at least 1000"),
-    "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary: few.npy"),
+    "too few": (
+        ["old.npy", "few.npy"],
+        "few.npy: expected at least 8 blocks of rows, got 7 (7 rows)",
+    ),
+    "no half": (
+        ["few.npy", "new.npy"],
+        "few.npy: expected at least 1000 rows, of which half train a codec, got 7",
+    ),
+    "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary in few.npy"),
     "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
     "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
     "no vectors": (["codec.wf", "new.npy"], "ending '.wf' is not known"),
@@ -162,17 +175,20 @@ BAD_USAGE = {
     "loss": (["old.npy", "new.npy", "--max-recall-loss", 2], "--max-recall-loss=2 must be"),
     "trained": (
         ["old.npy", "new.npy", "--codec", "codec.wf", "--code-bytes", 8],
-        "--code-bytes is for training",
+        "--code-bytes applies to training",
     ),
     "alone": (["old.npy", "new.npy", "--new-queries", QUERY], "needs --queries"),
-    "settled": (["state.drift", "new.npy", "--alpha", 0.1], "state.drift is a state"),
-    "errors": (["state.drift", "new.npy", "--no-errors"], "--no-errors is for a baseline"),
-    "other k": (["state.drift", "new.npy", "--canary", "-k", 3], "state.drift has -k 10"),
+    "settled": (["state.drift", "new.npy", "--alpha", 0.1], "state.drift is a saved state"),
+    "errors": (["state.drift", "new.npy", "--no-errors"], "--no-errors applies to a baseline"),
+    "other k": (
+        ["state.drift", "new.npy", "--canary", "-k", 3],
+        "expected -k 10, as in the canary of state.drift",
+    ),
     "unknown queries": (
         ["state.drift", "new.npy", "--new-queries", QUERY],
         "state.drift was saved without --queries",
     ),
-    "an input": (["old.npy", "new.npy", "--save", "old.npy"], "--save old.npy is a file that"),
+    "an input": (["old.npy", "new.npy", "--save", "old.npy"], "--save old.npy is an input file"),
 }
 
 

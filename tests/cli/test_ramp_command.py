@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from support.command_runner import COMMAND, DATA, environment
+from support.command_runner import COMMAND, environment
 from support.http_server import Quiet, listening
 
 import waterfill as wf
@@ -30,9 +30,10 @@ def server():
         yield made
 
 
-@pytest.mark.parametrize("queries", [[], ["--queries", DATA / "query.npy"]])
-def test_an_index_is_ramped(run, made, queries):
+@pytest.mark.parametrize("with_queries", [False, True])
+def test_an_index_is_ramped(run, made, with_queries):
     pytest.importorskip("matplotlib")
+    queries = ["--queries", made / "query.npy"] if with_queries else []
     files = ("--out", "report.json", "--picture", "curve.png")
     done = run("ramp", "--index", made / "flat.wf", *queries, *SHORT, *files)
     report = wf.loadtest.CapacityReport.load(run.directory / "report.json")
@@ -55,14 +56,20 @@ def test_a_service_is_ramped(run, server):
 BAD_USAGE = {
     "nothing to ask": ([], "give one of --index INDEX and --url URL"),
     "both": (["--index", "flat.wf", "--url", "http://localhost/"], "give one of --index"),
-    "no numbers": (["--index", "flat.wf", "--rates", "1,a"], "--rates=1,a must be numbers"),
+    "no numbers": (
+        ["--index", "flat.wf", "--rates", "1,a"],
+        "--rates=1,a must be numbers separated",
+    ),
     "no SLO": (["--index", "flat.wf", "--p99", 0], "--p99=0 must be above 0 seconds"),
-    "a body": (["--index", "flat.wf", "--body", "x"], "--body does not go together with --index"),
-    "queries": (["--url", "http://localhost/", "--queries", "x"], "--queries does not go together"),
+    "a body": (["--index", "flat.wf", "--body", "x"], "--body cannot be combined with --index"),
+    "queries": (["--url", "http://localhost/", "--queries", "x"], "--queries cannot be combined"),
     "no URL": (["--url", "ftp://localhost/"], "--url='ftp://localhost/' must begin with http"),
-    "no header": (["--url", "http://localhost/", "--header", "a"], "must be 'NAME: VALUE'"),
+    "no header": (
+        ["--url", "http://localhost/", "--header", "a"],
+        "expected 'NAME: VALUE', got 'a'",
+    ),
     "another host": (["--url", "http://192.0.2.1/"], "not this machine"),
-    "no directory": (["--index", "flat.wf", "--out", "no/x"], "--out no/x: there is no directory"),
+    "no directory": (["--index", "flat.wf", "--out", "no/x"], "--out no/x: directory"),
 }
 
 
@@ -102,6 +109,6 @@ def test_ctrl_c_leaves_what_is_known(made, tmp_path, server):
         going.wait()
     assert going.returncode == 130
     assert "Traceback" not in err
-    if "interrupted; nothing half-written is left" not in err:
+    if "interrupted; no partial file is left" not in err:
         assert "note: interrupted" in out
         assert not json.loads((tmp_path / "report.json").read_text())["complete"]

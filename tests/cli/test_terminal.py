@@ -1,20 +1,38 @@
-"""Bars for people, none for files."""
+"""Progress bars appear on a terminal, and nowhere else."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command_runner import COMMAND, environment
+from support.command_runner import COMMAND, Runner, environment
+
+from waterfill.cli import output
 
 pty = pytest.importorskip("pty")
 
 
-def in_terminal(directory: Path, *arguments: str) -> tuple[int, str, str]:
+def read_all(descriptor: int) -> bytes:
+    """Read a terminal until its other end is closed."""
+    shown = b""
+    while True:
+        try:
+            part = os.read(descriptor, 4096)
+        except OSError:  # Linux's way to say that the other end is closed
+            return shown
+        if not part:
+            return shown
+        shown += part
+
+
+def process_in_terminal(directory: Path, *arguments: str) -> tuple[int, str, str]:
     """Run with stderr on a terminal; return the exit code, stdout, and what the terminal got."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -27,15 +45,7 @@ def in_terminal(directory: Path, *arguments: str) -> tuple[int, str, str]:
         text=True,
     )
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 4096)
-        except OSError:  # Linux's way to say that the other end is closed
-            break
-        if not part:
-            break
-        shown += part
+    shown = read_all(ours)
     os.close(ours)
     assert process.stdout is not None
     out = process.stdout.read()
@@ -43,46 +53,63 @@ def in_terminal(directory: Path, *arguments: str) -> tuple[int, str, str]:
     return process.wait(timeout=120), out, shown.decode()
 
 
+def in_terminal(directory: Path, *arguments: object) -> tuple[int, str]:
+    """Do the same in this process; return the exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    shown: list[bytes] = []
+    reader = threading.Thread(target=lambda: shown.append(read_all(ours)))
+    reader.start()
+    with (
+        open(theirs, "w") as terminal,
+        redirect_stderr(terminal),
+        redirect_stdout(io.StringIO()),
+    ):
+        code = Runner(directory).call(*arguments, TERM="xterm")
+    reader.join(60)
+    os.close(ours)
+    return code, shown[0].decode()
+
+
 @pytest.fixture
 def big(tmp_path):
     rows = np.lib.format.open_memmap(
-        tmp_path / "big.npy", mode="w+", dtype=np.float16, shape=(400_000, 384)
+        tmp_path / "big.npy", mode="w+", dtype=np.float16, shape=(1_500_000, 64)
     )
     rows.flush()
     return tmp_path
 
 
-def test_a_terminal_gets_bars(big, made, base):
-    """First with a rate and the time left; training only tells how long it takes."""
+def test_a_bar_has_a_rate_and_the_time_left(big, made):
     arguments = ("big.npy", "--threads", "1", "-o", "codes.npy")
-    code, out, shown = in_terminal(big, "encode", str(made / "codec.wf"), *arguments)
+    code, out, shown = process_in_terminal(big, "encode", str(made / "codec.wf"), *arguments)
     assert code == 0
-    assert "400,000 codes" in out
+    assert "1,500,000 codes" in out
     assert "\x1b" not in out  # stdout is none
     assert "encoding" in shown
     assert re.search(r"[\d,]+/s", shown)
     assert re.search(r"left \S*0:00:\d\d", shown)
     assert "\x1b[?25h" in shown[-40:]  # the cursor is back
 
-    np.save(big / "base.npy", np.tile(base, (5, 1)))
-    arguments = ("base.npy", "--threads", "1", "--effort", "best", "-o", "codec.wf")
-    code, _, shown = in_terminal(big, "train", *arguments)
+
+def test_training_shows_the_time_that_passes(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "_DELAY", 0.0)
+    arguments = (made / "base.npy", "--code-bytes", 12, "--effort", "best", "-o", "codec.wf")
+    code, shown = in_terminal(tmp_path, "train", *arguments)
     assert code == 0
     assert re.search(r"training .*0:00:\d\d", shown)
     assert "\x1b[?25h" in shown[-40:]
 
 
-def test_what_is_quick_gets_none(made):
-    code, _, shown = in_terminal(made, "info", "codec.wf")
-    assert (code, shown) == (0, "")
+def test_a_quick_command_shows_no_bar(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(output, "_DELAY", 600.0)
+    arguments = ("encode", made / "codec.wf", made / "base.npy", "-o", "codes.npy")
+    assert in_terminal(tmp_path, *arguments) == (0, "")
 
 
-def test_a_pipe_gets_none(big, made):
-    arguments = ("encode", made / "codec.wf", "big.npy", "--threads", "1", "-o", "codes.npy")
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=big, env=environment(), capture_output=True, timeout=120
-    )
-    assert done.returncode == 0
-    assert done.stderr.count(b"\n") == 1  # a warning: zeros are far from the mean
-    assert b"encoding" not in done.stderr
-    assert b"\x1b" not in done.stderr
+def test_a_pipe_gets_no_bar(made, run, base_64, monkeypatch):
+    monkeypatch.setattr(output, "_DELAY", 0.0)
+    np.save(run.directory / "far.npy", 1e9 * base_64)
+    done = run("encode", made / "codec.wf", "far.npy", "-o", "codes.npy")
+    assert done.err.count("\n") == 1  # a warning: all are far from what the codec was trained on
+    assert "encoding" not in done.err
+    assert "\x1b" not in done.err

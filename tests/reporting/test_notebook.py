@@ -24,7 +24,7 @@ def test_tables_say_what_text_says(result):
 
 def test_the_chosen_one_stands_out(result):
     shown = result._repr_html_()
-    assert Words(shown).text.startswith("384-dimensional")
+    assert Words(shown).text.startswith("64-dimensional")
     assert shown.count('class="marked"') == 1
     assert f"<strong>{result.best.settings}</strong>" in shown
 

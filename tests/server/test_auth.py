@@ -99,7 +99,7 @@ def run(*arguments, **environment):
 def test_beyond_this_machine_a_token_is_needed(files):
     found = run(files / "one.wf", "--host", "0.0.0.0", "--port", "0")
     assert found.returncode == 2
-    assert "--host 0.0.0.0 is reached from other machines: give --token-file" in found.stderr
+    assert "--host 0.0.0.0 is open to other machines; give --token-file" in found.stderr
     found = run(files / "one.wf", "--host", "0.0.0.0", WATERFILL_TOKEN="short")
     assert found.returncode == 2
     assert "WATERFILL_TOKEN has 5 characters, wanted are 16 or more" in found.stderr
@@ -109,10 +109,10 @@ def test_beyond_this_machine_a_token_is_needed(files):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--limit", "4", "--report", "x.json"], "--limit and --report both say the limit"),
+        (["--limit", "4", "--report", "x.json"], "--limit and --report both set the limit"),
         (["--adaptive"], "--adaptive needs --report"),
         (["--overlap", "0.5"], "need --canary"),
-        (["--canary", "asked.npy"], "give --overlap, or --recall-drop"),
+        (["--canary", "asked.npy"], "--canary needs --overlap, --recall-drop, or both"),
         (["--swap-folder", "nowhere"], "is no directory"),
     ],
 )
@@ -125,7 +125,7 @@ def test_options_that_do_not_go_together(files, options, words):
 def test_a_file_that_is_no_index(files):
     found = run(files / "bad.wf", "--port", "0")
     assert found.returncode == 1
-    assert "not an index of waterfill" in found.stderr
+    assert "expected a waterfill index" in found.stderr
 
 
 @pytest.mark.parametrize("token", ["x" * 15, "a b" * 9, "é" * 20, ""])

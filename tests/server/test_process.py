@@ -96,7 +96,7 @@ def test_draining_under_load_fails_no_request(files, rows):
     assert balancer.answers > CLIENTS
     assert len(balancer.generations) > 3
     assert "closing the listener" in process.said
-    assert "is lost" in process.said  # what was swapped in
+    assert "changes to the index are lost" in process.said  # what was swapped in
 
 
 def test_what_runs_is_waited_for_and_what_was_added_is_saved(files, rows, tmp_path):
@@ -159,7 +159,7 @@ def test_the_limit_of_a_report_and_the_gate_of_a_canary(files, rows, tmp_path):
     gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99")
     options = ("--swap-folder", files, "--report", tmp_path / "report.json", "--adaptive")
     with serving(files / "one.wf", *options, *gate, "--drain-seconds", "0") as process:
-        assert f"{report.limit} requests at once" in process.said
+        assert f"{report.limit} concurrent requests" in process.said
         refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
         assert refused.status_code == 409
         assert "overlap" in refused.json()["reasons"][0]

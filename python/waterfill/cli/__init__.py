@@ -1,4 +1,4 @@
-"""The command ``waterfill``."""
+"""The command line ``waterfill``; its commands are in `waterfill.cli.commands`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import sys
 
 from waterfill._util.optional import require
 
+__all__ = ["main"]
+
 
 def main() -> None:
-    """Run the command, and end the process with its exit code."""
+    """Run the command, and exit with its code."""
     try:
         for module in ("typer", "rich"):
             require(module, "the command waterfill", "cli")
@@ -19,6 +21,6 @@ def main() -> None:
         from waterfill.cli.app import run
 
         code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # before there was anything to clean up
+    except KeyboardInterrupt:  # while modules were imported
         code = 130
     raise SystemExit(code)

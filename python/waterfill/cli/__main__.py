@@ -1,4 +1,4 @@
-"""``python -m waterfill.cli``."""
+"""The entry point of ``python -m waterfill.cli``."""
 
 from waterfill.cli import main
 

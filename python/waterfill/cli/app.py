@@ -1,4 +1,4 @@
-"""The application: its commands, and how they are run."""
+"""The application ``waterfill``: the list of its commands, and how one is run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,21 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli.commands import analyze, build, drift, optimize, ramp, search, serve
-from waterfill.cli.errors import report, show_warnings
+from waterfill.cli.commands.analyze import analyze
+from waterfill.cli.commands.bench import bench
+from waterfill.cli.commands.build import build
+from waterfill.cli.commands.drift import drift
+from waterfill.cli.commands.encode import encode
+from waterfill.cli.commands.export_faiss import export_faiss
+from waterfill.cli.commands.info import info
+from waterfill.cli.commands.optimize import optimize
+from waterfill.cli.commands.ramp import ramp
+from waterfill.cli.commands.report import report
+from waterfill.cli.commands.reproduce import reproduce
+from waterfill.cli.commands.search import search
+from waterfill.cli.commands.serve import serve
+from waterfill.cli.commands.train import train
+from waterfill.cli.errors import print_error, show_warnings
 from waterfill.cli.options import command, help_text
 
 app = typer.Typer(
@@ -21,27 +34,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for name, function in (
-    ("analyze", analyze.analyze),
-    ("optimize", optimize.optimize),
-    ("train", build.train),
-    ("encode", build.encode),
-    ("build", build.build),
-    ("search", search.search),
-    ("info", search.info),
-    ("export-faiss", search.export_faiss),
-    ("bench", analyze.bench),
-    ("report", optimize.report),
-    ("reproduce", analyze.reproduce),
-    ("drift", drift.drift),
-    ("ramp", ramp.ramp),
-    ("serve", serve.serve),
+for function in (
+    *(analyze, optimize, train, encode, build, search, info, export_faiss),
+    *(bench, report, reproduce, drift, ramp, serve),
 ):
-    command(app, name, function)
+    command(app, function)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"waterfill {wf.__version__}")
         raise typer.Exit
 
@@ -50,11 +51,11 @@ def _application(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="Print the version, and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Compress vectors, and search them.
+    """Compress vectors and search them.
 
     Example:
       waterfill analyze base.npy
@@ -66,21 +67,21 @@ def _application(
 app.callback(help=help_text(_application))(_application)
 
 
-def _end(number: int, frame: object) -> None:
-    """Take temporary files away, as after Ctrl-C, when asked to end."""
+def _exit_on_signal(number: int, frame: object) -> None:
+    """Raise, so that temporary files are removed, as after Ctrl-C."""
     raise SystemExit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; return its exit code."""
+    """Run a command, and return its exit code."""
     show_warnings()
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         code = app(list(arguments) or ["--help"], prog_name="waterfill", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
-        return report(error)
+        return print_error(error)
     return code if isinstance(code, int) else 0

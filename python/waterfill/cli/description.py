@@ -1,4 +1,4 @@
-"""Codecs and indexes, for programs and for people."""
+"""Descriptions of codecs and indexes, as JSON values and as lines of text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Index = wf.IndexFlat | wf.IndexIVF
 
 
 def describe_index(index: Index) -> dict[str, Any]:
-    """Return what programs want to know of an index."""
+    """Return the properties of an index for JSON."""
     lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
     return {
         "n": index.ntotal,
@@ -26,24 +26,24 @@ def describe_index(index: Index) -> dict[str, Any]:
     }
 
 
-def index_words(index: Index) -> dict[str, str]:
-    """Return it for people."""
-    words = {
+def index_lines(index: Index) -> dict[str, str]:
+    """Return the properties of an index as text, by name."""
+    lines = {
         "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
-        "bytes a vector": f"{index.bytes_per_vector}, "
+        "bytes per vector": f"{index.bytes_per_vector}, "
         f"{4 * index.d / index.bytes_per_vector:.1f} times smaller than float32",
         "memory": size(index.nbytes),
-        "ids": "of their own" if index.has_ids else "positions",
+        "ids": "custom" if index.has_ids else "positions",
     }
     if isinstance(index, wf.IndexIVF):
-        words["lists"] = f"{index.nlist:,}, of which a query looks at {index.nprobe:,}"
+        lines["lists"] = f"{index.nlist:,}, nprobe {index.nprobe:,}"
     if index.refine is not None:
-        words["refine"] = f"{index.refine} rows, {index.k_factor:g} candidates a neighbour"
-    return words
+        lines["refine"] = f"{index.refine} rows, k_factor {index.k_factor:g}"
+    return lines
 
 
 def describe_codec(codec: wf.Codec) -> dict[str, Any]:
-    """Return what programs want to know of a codec."""
+    """Return the properties of a codec for JSON."""
     plan = codec.plan
     return {
         "d": codec.d,
@@ -65,22 +65,22 @@ def describe_codec(codec: wf.Codec) -> dict[str, Any]:
     }
 
 
-def codec_words(codec: wf.Codec) -> dict[str, str]:
-    """Return it for people."""
+def codec_lines(codec: wf.Codec) -> dict[str, str]:
+    """Return the properties of a codec as text, by name."""
     plan = codec.plan
     cells = f"{codec.cells:,} cells" if codec.cells else "no cells"
     classes = ", ".join(f"{count} {name}" for name, count in plan.classes.items())
-    told = [
+    properties = [
         name
-        for name, true in (
-            ("vectors are divided by their norm", plan.normalize),
+        for name, holds in (
+            ("vectors are normalised", plan.normalize),
             ("fitted to queries", plan.query_variances is not None),
         )
-        if true
+        if holds
     ]
     return {
         "codec": f"{codec.d} dimensions in {codec.code_size} bytes, {cells}",
-        "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *told]),
-        "distortion": f"{plan.predicted_distortion:.1%} expected, Shannon bound "
+        "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *properties]),
+        "distortion": f"{plan.predicted_distortion:.1%} predicted, Shannon bound "
         f"{plan.shannon_bound:.1%}",
     }

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, as one line and an exit code."""
+"""Errors and warnings as one line on stderr each, and the exit codes."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from typing import Any
 
 BAD_DATA = 1
 BAD_USAGE = 2
-UNREACHED = 3  # all went well, and the answer is no
+NOT_MET = 3  # no error: a target was not reached, codes differ, or drift calls for action
 INTERRUPTED = 130
 
 
 class UsageError(Exception):
-    """Options that do not go together, or a value that cannot be."""
+    """Options that exclude each other, or an invalid value."""
 
 
-def report(error: BaseException, options: Collection[str] = (), *, debug: bool = False) -> int:
-    """Say on stderr what went wrong, in one line, and return the exit code.
+def print_error(error: BaseException, options: Collection[str] = (), *, debug: bool = False) -> int:
+    """Print an error on stderr as one line, and return the exit code.
 
     Parameters
     ----------
     error : exception
     options : collection of str
-        Parameters of the command: an error about one of them is about how it was called.
+        Parameters of the command: an error about one of them is a usage error.
     debug : bool
-        Print the traceback, too.
+        Also print the traceback.
     """
     if debug or os.environ.get("WATERFILL_DEBUG"):
         traceback.print_exception(error)
     code, line = _explain(error, options)
-    say(line)
+    print_line(line)
     return code
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print one line on stderr."""
     print("waterfill: " + " ".join(line.split()), file=sys.stderr, flush=True)
 
 
 def show_warnings() -> None:
-    """Let warnings be one line each."""
+    """Print each warning as one line on stderr."""
 
     def show(message: Any, *_: Any, **__: Any) -> None:
-        say(f"warning: {message}")
+        print_line(f"warning: {message}")
 
     warnings.simplefilter("default")
     warnings.showwarning = show
@@ -55,25 +55,25 @@ def show_warnings() -> None:
 
 def _explain(error: BaseException, options: Collection[str]) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; nothing half-written is left"
-    if hasattr(error, "format_message"):  # of the parser: no such option, and the like
-        words = error.format_message().replace("Value error, ", "")  # that is pydantic's
-        return BAD_USAGE, f"{words.removesuffix('.')} (--help lists what there is)"
+        return INTERRUPTED, "interrupted; no partial file is left"
+    if hasattr(error, "format_message"):  # the parser's errors
+        message = error.format_message().replace("Value error, ", "")  # pydantic's prefix
+        return BAD_USAGE, f"{message.removesuffix('.')} (see --help)"
     if isinstance(error, UsageError | ImportError):
         return BAD_USAGE, str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return BAD_DATA, f"{os.fsdecode(error.filename)}: {error.strerror}"
     if isinstance(error, MemoryError):
-        return BAD_DATA, f"not enough memory: {error}"
+        return BAD_DATA, f"out of memory: {error}"
     if isinstance(error, OSError | ValueError | TypeError):
         return _explain_argument(str(error), options)
-    return BAD_DATA, f"{type(error).__name__}: {error} (--debug shows where)"
+    return BAD_DATA, f"{type(error).__name__}: {error} (--debug shows the traceback)"
 
 
 def _explain_argument(message: str, options: Collection[str]) -> tuple[int, str]:
-    """Call an argument of the library by the option that gave it."""
-    named = re.match(r"(\w+)(?==)", message)
-    if named is None or named[1] not in options:
+    """Replace the name of the library's argument by that of the command's option."""
+    match = re.match(r"(\w+)(?==)", message)
+    if match is None or match[1] not in options:
         return BAD_DATA, message
-    dashes = "-" if len(named[1]) == 1 else "--"
-    return BAD_USAGE, f"{dashes}{named[1].replace('_', '-')}{message[named.end() :]}"
+    dashes = "-" if len(match[1]) == 1 else "--"
+    return BAD_USAGE, f"{dashes}{match[1].replace('_', '-')}{message[match.end() :]}"

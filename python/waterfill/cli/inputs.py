@@ -1,8 +1,11 @@
-"""Files that a command reads, and names of those that it writes."""
+"""The files that a command reads, and checks of the file names that it writes to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,12 @@ from waterfill.data.vector_files import ASKED, STORED, open_file
 
 
 class Vectors(FileSource):
-    """Vectors of any file, which errors call by its name, and a count of what was read.
+    """The vectors of a file: errors give the file's name, and reads advance a progress bar.
 
     Attributes
     ----------
     advance : callable
-        Is told how many rows were read, block by block.
+        Called with the number of rows of each block that was read.
     """
 
     def __init__(self, source: Any, name: str) -> None:
@@ -31,7 +34,7 @@ class Vectors(FileSource):
         super().__init__(name, (int(n), int(d)), self._source.dtype)
         self.advance: Advance = lambda n: None
         if self.shape[0] == 0:
-            raise ValueError(f"{name}: has no rows; at least 1 is needed")
+            raise ValueError(f"{name}: expected at least 1 row, got 0")
 
     @property
     def n(self) -> int:
@@ -40,53 +43,76 @@ class Vectors(FileSource):
 
     @property
     def d(self) -> int:
-        """Dimensions."""
+        """Number of dimensions."""
         return self.shape[1]
 
     def read(self, first: int, n: int) -> NDArray[Any]:
-        """Return rows one after the other."""
+        """Return `n` consecutive rows."""
         rows = self._source.read(first, n)
         self.advance(n)
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return some rows."""
+        """Return the rows of the given numbers."""
         return self._source.take(rows)
 
 
-def read_stored(path: Path, key: str | None) -> Vectors:
+def open_stored(path: Path, key: str | None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
     return Vectors(open_file(path, key, STORED), str(path))
 
 
-def read_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
-    """Open queries for vectors of d dimensions."""
+def open_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
+    """Open queries of `d` dimensions; None without a path."""
     if path is None:
         if key is not None:
-            raise UsageError(f"--queries-key {key} needs --queries, the file that has it")
+            raise UsageError(f"--queries-key {key} needs --queries FILE")
         return None
     queries = Vectors(open_file(path, key, (*ASKED, *STORED)), str(path))
     if queries.d != d:
-        raise ValueError(f"{path}: queries of {queries.d} dimensions, wanted are {d}")
+        raise ValueError(f"{path}: expected queries of {d} dimensions, got {queries.d}")
     return queries
 
 
-def joined(parts: Sequence[Vectors]) -> Vectors:
+def concatenated(parts: Sequence[Vectors]) -> Vectors:
     """Return several files as one."""
     if len(parts) == 1:
         return parts[0]
-    whole = Joined(parts, [part.name for part in parts])
-    return Vectors(whole, whole.name)
+    joined = Joined(parts, [part.name for part in parts])
+    return Vectors(joined, joined.name)
 
 
 def check_output(path: Path, inputs: Sequence[Path | None], option: str = "-o") -> None:
-    """Refuse, before any work, a name that cannot be written or that is an input's."""
+    """Refuse, before any work, a file name that cannot be written to or that is an input.
+
+    Raises
+    ------
+    UsageError
+        With the name of the option.
+    """
     if path.is_dir():
         raise UsageError(f"{option} {path} is a directory; give a file name")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"{option} {path}: there is no directory {path.absolute().parent}; make it"
-        )
-    for given in inputs:
-        if given is not None and path.exists() and given.exists() and path.samefile(given):
-            raise UsageError(f"{option} {path} is a file that is read; give another name")
+    directory = path.absolute().parent
+    if not directory.is_dir():
+        raise UsageError(f"{option} {path}: directory {directory} does not exist; create it")
+    for source in inputs:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{option} {path} is an input file; give another name")
+
+
+@contextmanager
+def sum_warnings(vectors: Vectors) -> Iterator[None]:
+    """Replace the warnings about single blocks by one about the whole file."""
+    counts: dict[str, int] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        match = re.fullmatch(r"\w+: (\d+) of \d+ (vectors .*)", str(warning.message))
+        if match is None:
+            warnings.warn(str(warning.message), warning.category, stacklevel=2)
+        else:
+            counts[match[2]] = counts.get(match[2], 0) + int(match[1])
+    for text, count in counts.items():
+        message = f"{vectors.name}: {count} of {vectors.n} {text}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)

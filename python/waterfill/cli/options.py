@@ -1,4 +1,4 @@
-"""Options that several commands have, and the way a command is made."""
+"""Options that several commands share, and the conversion of a function to a command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 import waterfill as wf
-from waterfill.cli.errors import UsageError, report
+from waterfill.cli.errors import UsageError, print_error
 from waterfill.cli.output import Output
+from waterfill.optimizer.objective import NAMED
 
 
 class MetricName(str, Enum):
-    """What is near."""
+    """Similarity measures."""
 
     ip = "ip"
     l2 = "l2"
@@ -24,7 +25,7 @@ class MetricName(str, Enum):
 
 
 class EffortName(str, Enum):
-    """How long training may think."""
+    """Levels of training time."""
 
     fast = "fast"
     balanced = "balanced"
@@ -32,11 +33,23 @@ class EffortName(str, Enum):
 
 
 class RefineName(str, Enum):
-    """Rows that an index keeps for exact scores."""
+    """Types of the rows that an index stores to rescore candidates."""
 
     float16 = "float16"
     int8 = "int8"
     float32 = "float32"
+
+
+class AccuracyName(str, Enum):
+    """What a target of the optimizer is measured by."""
+
+    recall = "recall"
+    forgiving_accuracy = "forgiving_accuracy"
+
+
+def _value(names: str, metavar: str, help_: str) -> Any:
+    """Make an option without a default, of one or more names."""
+    return typer.Option(*names.split(), metavar=metavar, help=help_, show_default=False)
 
 
 VectorFile = Annotated[
@@ -48,70 +61,79 @@ VectorFile = Annotated[
         show_default=False,
     ),
 ]
+IndexFile = Annotated[Path, typer.Argument(metavar="INDEX", help="A waterfill index.")]
 Key = Annotated[
     str | None,
-    typer.Option(
-        "--key",
-        "--column",
-        metavar="NAME",
-        help="Array of an .npz, dataset of an HDF5 file (default: train), column of a table.",
-        show_default=False,
+    _value(
+        "--key --column",
+        "NAME",
+        "Array of an .npz, dataset of an HDF5 file (default: train), column of a table.",
     ),
 ]
 Queries = Annotated[
     Path | None,
-    typer.Option(
+    _value(
         "--queries",
-        metavar="FILE",
-        help="Queries like those to come (of an HDF5 file: its dataset test).",
-        show_default=False,
+        "FILE",
+        "Sample of the queries to expect (of an HDF5 file: its dataset test).",
     ),
 ]
-QueriesKey = Annotated[
-    str | None,
-    typer.Option(
-        "--queries-key", metavar="NAME", help="As --key, of the queries.", show_default=False
-    ),
-]
-Metric = Annotated[MetricName, typer.Option("--metric", help="What is near.")]
-UsualMetric = Annotated[
+QueriesKey = Annotated[str | None, _value("--queries-key", "NAME", "Like --key, for the queries.")]
+Metric = Annotated[MetricName, typer.Option("--metric", help="Similarity measure.")]
+OptionalMetric = Annotated[
     MetricName | None,
     typer.Option(
         "--metric",
-        help="What is near (default: ip, or cosine for a codec that normalises).",
+        help="Similarity measure (default: ip, or cosine if the codec normalises).",
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of all draws: the same seed, the same codes.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed; equal seeds give equal codes.")]
 CodeBytes = Annotated[
-    int, typer.Option("--code-bytes", metavar="N", help="Bytes of a code; one more is its scale.")
+    int,
+    typer.Option(
+        "--code-bytes", metavar="N", help="Code bytes per vector; the scale takes one more."
+    ),
 ]
-Effort = Annotated[EffortName, typer.Option("--effort", help="How long training may take.")]
-Neighbours = Annotated[int, typer.Option("-k", help="Neighbours of a query.")]
+Effort = Annotated[EffortName, typer.Option("--effort", help="How much time training may take.")]
+Neighbours = Annotated[int, typer.Option("-k", help="Neighbours per query.")]
+Accuracy = Annotated[
+    AccuracyName,
+    typer.Option(
+        "--accuracy",
+        help="Measure of the target; forgiving_accuracy: half of the true neighbours count as all.",
+    ),
+]
+TargetRecall = Annotated[
+    float | None, _value("--target-recall", "R", "Find the fewest bytes that reach this recall@k.")
+]
+MaxBytes = Annotated[
+    float | None, _value("--max-bytes", "N", "Find the best recall in N bytes per vector.")
+]
+Objective = Annotated[str | None, _value("--objective", "NAME", f"Maximise {' or '.join(NAMED)}.")]
+Ntotal = Annotated[
+    int | None,
+    _value("--ntotal", "N", "Size of the full collection; recall falls as it grows."),
+]
+PricePerGb = Annotated[
+    float | None, _value("--price-per-gb", "P", "Price of a GB of memory per month.")
+]
+TimeBudget = Annotated[
+    float | None, _value("--time-budget", "SECONDS", "Start no new trial after this time.")
+]
 
 
 def out_file(what: str, metavar: str = "FILE") -> Any:
-    """Make the option that names the file to write."""
-    return typer.Option(
-        "-o",
-        "--output",
-        metavar=metavar,
-        help=f"{what}; appears whole or not at all.",
-        show_default=False,
-    )
+    """Make the option that names the output file."""
+    return _value("-o --output", metavar, f"{what}; written completely or not at all.")
 
 
 _COMMON: dict[str, Any] = {
     "threads": Annotated[
-        int | None,
-        typer.Option(
-            "--threads", metavar="N", help="Threads to use (default: all).", show_default=False
-        ),
+        int | None, _value("--threads", "N", "Number of threads (default: all cores).")
     ],
-    "json": Annotated[
-        bool, typer.Option("--json", help="Print one JSON document, and nothing else.")
-    ],
-    "debug": Annotated[bool, typer.Option("--debug", help="Show tracebacks.")],
+    "json": Annotated[bool, typer.Option("--json", help="Print a single JSON document.")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
 }
 _DEFAULTS: dict[str, Any] = {"threads": None, "json": False, "debug": False}
 
@@ -126,29 +148,29 @@ def _use_threads(number: int | None) -> None:
 
 
 def help_text(function: Callable[..., Any]) -> str:
-    """Return a docstring as help, its example line by line."""
+    """Return a docstring as help text that keeps the lines of its example."""
     return inspect.cleandoc(function.__doc__ or "").replace("Example:", "\b\nExample:")
 
 
-def command(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
-    """Add a function as a command: with the common options, and errors as one line.
+def command(app: typer.Typer, function: Callable[..., Any]) -> None:
+    """Add a function to the application, with the common options and one-line errors.
 
-    The function takes an `Output`, then what is asked for. What it returns is the exit code; None
-    is 0.
+    The function has the command's name. It takes an `Output` and then its own arguments and
+    options, and returns the exit code, or None for 0.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     annotations = {each.name: each.annotation for each in own} | _COMMON
     defaults = {each.name: each.default for each in own} | _DEFAULTS
 
-    def run(**given: Any) -> None:
-        common = {option: given.pop(option) for option in _COMMON}
+    def run(**values: Any) -> None:
+        common = {option: values.pop(option) for option in _COMMON}
         try:
             _use_threads(common["threads"])
-            code = function(Output(common["json"]), **given)
+            code = function(Output(common["json"]), **values)
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, typer.Exit | BrokenPipeError):
                 raise
-            code = report(error, annotations, debug=common["debug"])
+            code = print_error(error, annotations, debug=common["debug"])
         raise typer.Exit(code or 0)
 
     run.__name__, run.__doc__ = function.__name__, help_text(function)
@@ -160,4 +182,4 @@ def command(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
             for option, annotation in annotations.items()
         ]
     )
-    app.command(name)(run)
+    app.command(function.__name__.replace("_", "-"))(run)

@@ -1,4 +1,4 @@
-"""What a command says: a document, or tables and a bar."""
+"""The output of a command: a JSON document, or tables and a progress bar."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-_PATIENCE = 1.0  # seconds, before a bar appears
+_DELAY = 1.0  # seconds before a bar appears
 
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where a command's results go.
+    """Prints results on stdout, and progress on stderr.
 
     Attributes
     ----------
     json : bool
-        One document on stdout instead of tables.
+        Print one JSON document instead of tables.
     """
 
     json: bool = False
 
     def show(self, document: dict[str, Any], *tables: Table | str) -> None:
-        """Print the document or, for people, the tables."""
+        """Print the document if `json`, otherwise the tables."""
         if self.json:
             print(json.dumps(_plain(document), indent=2, allow_nan=False))
             return
@@ -58,20 +58,21 @@ class Output:
     def progress(
         self, what: str, total: int | None = None, then: str | None = None
     ) -> Iterator[Advance]:
-        """Show a bar on stderr from the first second on, if that is a terminal.
+        """Show a progress bar after a second, if stderr is a terminal.
 
         Parameters
         ----------
         what : str
+            Name of the step.
         total : int, optional
-            Vectors to come; without it only the time is shown.
+            Number of vectors; without it only the elapsed time is shown.
         then : str, optional
-            What goes on when they have come.
+            Name of the step that follows once all vectors are done.
 
         Yields
         ------
         callable
-            Takes the number of vectors that were done.
+            To be called with the number of vectors of each block that is done.
         """
         if not sys.stderr.isatty():
             yield lambda n: None
@@ -83,30 +84,35 @@ class Output:
             bar.stop()
 
     @contextmanager
-    def narrated(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Show the time that passes on stderr, if that is a terminal, and lines as they come.
+    def trace(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show the elapsed time and lines of progress, if stderr is a terminal.
+
+        Parameters
+        ----------
+        what : str
+            Name of the step.
 
         Yields
         ------
         callable
-            Takes a line.
+            To be called with each line.
         """
         if not sys.stderr.isatty():
             yield lambda line: None
             return
         bar = _Bar(what, None, None)
         try:
-            yield bar.say
+            yield bar.write
         finally:
             bar.stop()
 
 
 _NAME = TextColumn("{task.description}")
-_UNKNOWN: tuple[ProgressColumn, ...] = (_NAME, SpinnerColumn("line"), TimeElapsedColumn())
+_ELAPSED: tuple[ProgressColumn, ...] = (_NAME, SpinnerColumn("line"), TimeElapsedColumn())
 
 
 class _Rate(ProgressColumn):
-    """Vectors a second."""
+    """Vectors per second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -114,10 +120,10 @@ class _Rate(ProgressColumn):
 
 
 class _Bar:
-    """A bar that appears only if there is something to wait for."""
+    """A progress bar that appears only if the step takes longer than `_DELAY`."""
 
     def __init__(self, what: str, total: int | None, then: str | None) -> None:
-        columns = _UNKNOWN
+        columns = _ELAPSED
         if total is not None:
             columns = (_NAME, BarColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -125,7 +131,7 @@ class _Bar:
         self._left, self._then = total, then
         self._lock = threading.Lock()
         self._ended = False
-        self._timer = threading.Timer(_PATIENCE, self._start)
+        self._timer = threading.Timer(_DELAY, self._start)
         self._timer.daemon = True
         self._timer.start()
 
@@ -140,10 +146,10 @@ class _Bar:
             self._left -= n
             if self._left <= 0 and self._then is not None:
                 self._left = None
-                self._progress.columns = _UNKNOWN
+                self._progress.columns = _ELAPSED
                 self._progress.reset(self._task, total=None, description=self._then)
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False)
 
     def stop(self) -> None:
@@ -171,22 +177,18 @@ def pairs(title: str, values: dict[str, Any]) -> Table:
 
 
 def grid(title: str | None, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Make a table; columns of numbers stand to the right."""
-    table = _table(title, box=box.SIMPLE_HEAD)
+    """Make a table with a header; columns of numbers are right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for i, name in enumerate(header):
-        numbers = all(re.fullmatch(r"[\d.,]+|-", row[i]) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        numeric = all(re.fullmatch(r"[\d.,]+|-", row[i]) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(value) for value in row))
     return table
 
 
-def _table(title: str | None, **options: Any) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", **options)
-
-
 def size(n: float) -> str:
-    """Return a number of bytes in words."""
+    """Format a number of bytes; a kB has 1,000."""
     for unit in ("bytes", "kB", "MB"):
         if n < 1000:
             return f"{n:,.0f} {unit}" if unit == "bytes" else f"{n:,.1f} {unit}"
@@ -195,7 +197,7 @@ def size(n: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold: no NumPy types, and null for what is not a number."""
+    """Convert to types that JSON has; NaN and infinities become null."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, np.ndarray):

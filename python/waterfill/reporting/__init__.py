@@ -1,1 +1,1 @@
-"""Results for people: the HTML report, Matplotlib figures, tables in notebooks."""
+"""Presentation of results: the HTML report, Matplotlib figures, notebook tables."""

@@ -1,4 +1,4 @@
-"""What pages and figures draw, as numbers: neither knows of the other."""
+"""The numbers behind the charts, shared by the HTML page and the Matplotlib figures."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ MEANINGS: dict[Relevance, str] = {
     "medium": "one bit each",
     "low": "discarded",
 }
-_MOST_BARS = 256
-_MOST_BITS = 16.0  # what reverse water-filling gives a dimension at most
+_MAX_BARS = 256
+_MAX_BITS = 16.0  # per dimension, the limit of reverse water-filling
 _CURVE_POINTS = 40
 _GROWTH_POINTS = 24
-_GROWTH = 1000  # times the sample, where no size is asked for
+_GROWTH = 1000  # largest size, as a multiple of the sample, without `n`
 
 
 @dataclass(frozen=True)
 class Bar:
-    """Consecutive eigen-dimensions of one class; a single one where there are not many.
+    """Consecutive eigen-dimensions of one class; a single one for up to 256 dimensions.
 
     Attributes
     ----------
     first, last : int
-        Counted from 1.
+        Numbers of the dimensions, from 1.
     share : float
-        Of the variance, on average.
+        Mean share of the variance.
     bits : float
-        Each, on average.
+        Mean bits per dimension.
     relevance : {'high', 'medium', 'low'}
     """
 
@@ -55,12 +55,12 @@ class Bar:
 
     @property
     def width(self) -> int:
-        """How many dimensions."""
+        """Number of dimensions."""
         return self.last - self.first + 1
 
     @property
     def name(self) -> str:
-        """The dimensions in words."""
+        """The number or the range of the dimensions."""
         return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last}"
 
 
@@ -73,9 +73,9 @@ class Class:
     relevance : {'high', 'medium', 'low'}
     dimensions : int
     bits : float
-        Together.
+        Sum over the dimensions.
     share : float
-        Of the variance, together.
+        Share of the variance, sum over the dimensions.
     """
 
     relevance: Relevance
@@ -86,14 +86,14 @@ class Class:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues and what a plan makes of them.
+    """Eigenvalues, and the classes and bits that a plan assigns to them.
 
     Attributes
     ----------
     bars : tuple of Bar
     level : float or None
-        The water level: a dimension gets bits for what stands out of it. None for a classic plan,
-        and where no dimension ends at it.
+        The water level: a dimension gets bits for its variance above the level. None for a classic
+        plan, and if no dimension ends at the level.
     """
 
     bars: tuple[Bar, ...]
@@ -101,10 +101,10 @@ class Spectrum:
 
     @property
     def classes(self) -> list[Class]:
-        """All three, with what they hold."""
-        return [self._of(name) for name in MEANINGS]
+        """All three classes."""
+        return [self._class(name) for name in MEANINGS]
 
-    def _of(self, name: Relevance) -> Class:
+    def _class(self, name: Relevance) -> Class:
         bars = [bar for bar in self.bars if bar.relevance == name]
         return Class(
             name,
@@ -120,24 +120,24 @@ class Spectrum:
 
     @property
     def floor(self) -> float:
-        """Where bars of a logarithmic axis may start."""
+        """The lower end of the bars on a logarithmic axis."""
         shares = [bar.share for bar in self.bars if bar.share > 0]
         low = min([*shares, self.level or 1.0])
         return max(low, max(shares) * 1e-9) / 2
 
 
 def spectrum(plan: Plan) -> Spectrum:
-    """Say how variance and bits spread over a plan's eigen-dimensions."""
+    """Return the variance and the bits of a plan's eigen-dimensions."""
     bits, level = _rates(plan)
     kinds = {dim: group.kind for group in plan.groups for dim in group.dims}
     names: dict[str, Relevance] = {"vector": "high", "binary": "medium"}
     classes = [names[kinds[i]] if i in kinds else "low" for i in range(plan.d)]
-    width = -(-plan.d // _MOST_BARS)
+    width = -(-plan.d // _MAX_BARS)
     bars = []
     for (relevance, _), dims in groupby(range(plan.d), key=lambda i: (classes[i], i // width)):
-        some = list(dims)
-        share, each = float(plan.variances[some].mean()), float(bits[some].mean())
-        bars.append(Bar(some[0] + 1, some[-1] + 1, share, each, relevance))
+        members = list(dims)
+        share, each = float(plan.variances[members].mean()), float(bits[members].mean())
+        bars.append(Bar(members[0] + 1, members[-1] + 1, share, each, relevance))
     return Spectrum(tuple(bars), level)
 
 
@@ -145,8 +145,8 @@ def _rates(plan: Plan) -> tuple[NDArray[np.float64], float | None]:
     """Return the bits of each dimension, and the water level."""
     if plan.maker == "waterfill":
         rates = _core.reverse_waterfill(plan.variances, 8.0 * len(plan.groups))
-        between = (rates > 0) & (rates < _MOST_BITS)
-        levels = plan.variances[between] * 4.0 ** -rates[between]
+        at_level = (rates > 0) & (rates < _MAX_BITS)
+        levels = plan.variances[at_level] * 4.0 ** -rates[at_level]
         return rates, float(np.median(levels)) if len(levels) else None
     bits = np.zeros(plan.d)
     for group in plan.groups:
@@ -154,9 +154,9 @@ def _rates(plan: Plan) -> tuple[NDArray[np.float64], float | None]:
     return bits, None
 
 
-def shannon_curve(plan: Plan, most_bits: float) -> tuple[list[float], list[float]]:
-    """Return bits a dimension, and the least distortion that Shannon allows for them."""
-    each = np.linspace(0, most_bits, _CURVE_POINTS + 1)[1:]
+def shannon_curve(plan: Plan, max_bits: float) -> tuple[list[float], list[float]]:
+    """Return numbers of bits per dimension, and the Shannon bound of the distortion for each."""
+    each = np.linspace(0, max_bits, _CURVE_POINTS + 1)[1:]
     variances = plan.variances
     bounds = [
         float((variances * 4.0 ** -_core.reverse_waterfill(variances, bits * plan.d)).sum())
@@ -167,15 +167,15 @@ def shannon_curve(plan: Plan, most_bits: float) -> tuple[list[float], list[float
 
 
 def distortion(codec: Codec) -> DistortionReport | None:
-    """Return how near the codec comes to the bound, if training could measure it."""
+    """Return the measured distortion; None if training held out no row to measure it on."""
     try:
         return codec.report()
-    except ValueError:  # no row was held out
+    except ValueError:
         return None
 
 
 def expectations(growth: Growth, n: int | None) -> list[tuple[int, Expected]]:
-    """Extrapolate recall from the sample to n vectors, or to far more."""
+    """Extrapolate recall from the sample to collections of up to `n` vectors or more."""
     last = growth.sizes[-1]
     most = max(n or last * _GROWTH, 2 * last)
     sizes = sorted({round(size) for size in np.geomspace(last, most, _GROWTH_POINTS)})
@@ -183,5 +183,5 @@ def expectations(growth: Growth, n: int | None) -> list[tuple[int, Expected]]:
 
 
 def spread_out(length: int, most: int) -> Iterator[int]:
-    """Yield positions in a sequence of some length, denser at its start, both ends among them."""
+    """Yield positions in a sequence, denser at its start, including both ends."""
     yield from sorted({round(i) - 1 for i in np.geomspace(1, length, min(most, length))})

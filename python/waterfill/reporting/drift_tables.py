@@ -1,4 +1,4 @@
-"""A drift report as tables for notebooks: plain HTML, as of the other results."""
+"""Notebook tables of a drift report, and the words for its numbers."""
 
 from __future__ import annotations
 
@@ -16,73 +16,73 @@ if TYPE_CHECKING:
 FAMILIES = {
     "mean": "means along eigen-directions",
     "variance": "variances along eigen-directions",
-    "dimensions": "the vectors' own dimensions",
+    "dimensions": "original dimensions of the vectors",
     "subspace": "energy in bands of directions",
     "norm": "norms",
     "quantization": "error of decoded vectors",
 }
-_FAMILY = ("family", "what it sees", "largest change", "p, corrected", "alarm")
-_MOVED = ("what", "class", "change", "how far", "standard errors")
-_ENERGY = ("class", "dimensions", "baseline", "now")
-_PAIR = ("what", "value")
-_NAMED = 3
+_FAMILY = ("family", "what it tests", "largest change", "corrected p", "alarm")
+_MOVED = ("direction or dimension", "class", "change", "effect", "standard errors")
+_ENERGY = ("class", "dimensions", "baseline", "current")
+_PAIR = ("property", "value")
+_MAX_NAMED = 3  # families in the verdict
 _DEVIATIONS = ("mean", "dimensions")
 
 
 def drift_html(report: DriftReport) -> str:
-    """Say what `summary` says as tables."""
+    """Return a drift report as tables."""
     parts = {"vectors": report.data}
     if report.queries is not None:
         parts["queries"] = report.queries
     tables = [_part_html(name, part) for name, part in parts.items()]
     tables.append(table("Embedding model", _PAIR, _model_rows(report.model)))
     if report.cost is not None or report.error_ratio is not None:
-        tables.append(table("What it costs", _PAIR, _cost_rows(report)))
+        tables.append(table("Loss of recall", _PAIR, _cost_rows(report)))
     if report.cost is not None:
         tables.append(paragraph(f"{report.cost.words}."))
     counts = [(name, f"{count:,}") for name, count in report.quality.items()]
-    tables.append(table("Rows that were seen", _PAIR, counts))
+    tables.append(table("Rows of the window", _PAIR, counts))
     return paragraph(verdict(report)) + "".join(tables)
 
 
 def verdict(report: DriftReport) -> str:
-    """Say in one line whether there is drift, and of what."""
+    """Summarise in a line whether there is drift, and in which families."""
     if not report.model.same:
         kind = "Another embedding model" if report.model.verdict == "another" else "Two models"
-        return f"{kind}: vectors of two models do not compare"
+        return f"{kind}: vectors of two models are not comparable"
     if report.data.learning:
-        return f"The baseline is not complete: {report.data.baseline_rows:,} vectors so far"
+        return f"The baseline is incomplete: {report.data.baseline_rows:,} vectors so far"
     parts = {"vectors": report.data}
     if report.queries is not None:
         parts["queries"] = report.queries
-    found = [f"{name} ({_alarms(part)})" for name, part in parts.items() if part.alarms]
-    if found:
-        return f"Drift of {' and of '.join(found)}"
-    return "No drift" if report.data.judged else "Too few vectors to tell"
+    drifted = [f"{name} ({_alarms(part)})" for name, part in parts.items() if part.alarms]
+    if drifted:
+        return f"Drift of {' and of '.join(drifted)}"
+    return "No drift" if report.data.judged else "Too few vectors to test"
 
 
 def _alarms(part: Part) -> str:
-    if len(part.alarms) <= _NAMED:
+    if len(part.alarms) <= _MAX_NAMED:
         return ", ".join(part.alarms)
     return f"{len(part.alarms)} of {len(part.verdicts)} families"
 
 
 def change(one: Verdict) -> str:
-    """Write the largest change of a family."""
+    """Format the largest change of a family."""
     if one.family in _DEVIATIONS:
         return _signed(one.effect)
     return _ratio(one.effect)
 
 
 def distance(one: Moved) -> str:
-    """Write how far something moved."""
+    """Format the effect of a direction or a dimension that moved."""
     if one.change == "mean":
         return _signed(one.effect)
     return _ratio(one.effect) if one.change == "spread" else ""
 
 
-def chance(p: float) -> str:
-    """Write a probability, of small ones the power of ten."""
+def p_value(p: float) -> str:
+    """Format a p-value; small ones as a power of ten."""
     return f"{p:.2g}" if p >= 1e-4 else f"{p:.0e}"
 
 
@@ -91,29 +91,37 @@ def _signed(deviations: float) -> str:
 
 
 def _ratio(value: float) -> str:
-    """Write a ratio so that it differs from 1 where it does."""
+    """Format a ratio with enough digits to differ from 1."""
     return f"x {fmt.number(value, 5 if abs(value - 1) < 0.01 else 3)}"
 
 
 def _part_html(name: str, part: Part) -> str:
-    """Return verdicts, what moved and the energy of classes."""
+    """Return verdicts, what moved, and energy by class, of vectors or queries."""
     if part.learning:
-        return paragraph(f"{part.baseline_rows:,} {name} seen, which become the baseline.")
+        return paragraph(
+            f"{part.baseline_rows:,} {name} so far, which will be part of the baseline."
+        )
     sizes = f"{part.rows:,} {name} against {part.baseline_rows:,} of the baseline"
     if not part.judged:
-        return paragraph(f"{sizes}: too few to tell.")
+        return paragraph(f"{sizes}: too few to test.")
     rows = [
-        (each.family, FAMILIES[each.family], change(each), chance(each.corrected), _yes(each.alarm))
+        (
+            each.family,
+            FAMILIES[each.family],
+            change(each),
+            p_value(each.corrected),
+            _yes(each.alarm),
+        )
         for each in part.verdicts
     ]
-    made = [table(f"{sizes}, look {part.look}", _FAMILY, rows)]
+    tables = [table(f"{sizes}, look {part.look}", _FAMILY, rows)]
     moved = part.moved
     if moved.first:
         caption = (
-            f"What moved, of {name}: {fmt.plural(moved.directions, 'direction')} and "
-            f"{fmt.plural(moved.dimensions, 'dimension')} in all, the likeliest cause first"
+            f"What moved in {name}: {fmt.plural(moved.directions, 'direction')} and "
+            f"{fmt.plural(moved.dimensions, 'dimension')} in total, the most likely cause first"
         )
-        made.append(table(caption, _MOVED, [_moved_row(one) for one in moved.first]))
+        tables.append(table(caption, _MOVED, [_moved_row(one) for one in moved.first]))
     energies = [
         (
             one.relevance,
@@ -123,8 +131,8 @@ def _part_html(name: str, part: Part) -> str:
         )
         for one in part.relevances
     ]
-    made.append(table(f"Energy of the {name} by class of dimensions", _ENERGY, energies))
-    return "".join(made)
+    tables.append(table(f"Energy of {name} by class of dimensions", _ENERGY, energies))
+    return "".join(tables)
 
 
 def _moved_row(one: Moved) -> tuple[str, ...]:
@@ -136,19 +144,19 @@ def _moved_row(one: Moved) -> tuple[str, ...]:
 def _model_rows(model: Model) -> list[tuple[str, str]]:
     rows = [
         ("verdict", model.verdict),
-        ("vectors with their energy elsewhere", fmt.percent(model.foreign_rows)),
+        ("vectors with their energy in other directions", fmt.percent(model.foreign_rows)),
         (
-            "dimensions that had one value and vary",
+            "formerly constant dimensions",
             ", ".join(map(str, model.alive)) if model.alive else "none",
         ),
     ]
     if not model.probes_checked:
-        return [*rows, ("probes", "none were given")]
-    changed = f"{model.probes_changed:,} of {model.probes_checked:,} come out otherwise"
+        return [*rows, ("probes", "none")]
+    changed = f"{model.probes_changed:,} of {model.probes_checked:,} changed"
     return [
         *rows,
         ("probes", changed),
-        ("their mean cosine", fmt.number(model.probe_cosine)),
+        ("mean cosine of the probes", fmt.number(model.probe_cosine)),
     ]
 
 
@@ -163,7 +171,7 @@ def _cost_rows(report: DriftReport) -> list[tuple[str, str]]:
     how = "measured" if cost.measured else "estimated, at most"
     return [
         *rows,
-        (f"recall now, among {cost.size:,}", fmt.percent(cost.recall_now)),
+        (f"current recall, among {cost.size:,}", fmt.percent(cost.recall_now)),
         (f"recall if retrained ({how})", fmt.percent(cost.recall_if_retrained)),
         ("gap", f"{cost.gap:.3f} ({cost.gap_low:.3f} to {cost.gap_high:.3f})"),
     ]

@@ -1,4 +1,4 @@
-"""Numbers and answers in words."""
+"""Formatting of numbers, and the sentences that summarise a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write so many significant digits, but every digit before the point."""
+    """Format with `digits` significant digits, and all digits before the point."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value == 0:
@@ -30,7 +30,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Write a share of 1 in per cent."""
+    """Format a share of 1 as a percentage."""
     return (
         UNKNOWN
         if share is None or not math.isfinite(share)
@@ -39,17 +39,17 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def share(part: float) -> str:
-    """Write a share of 1 in per cent, however small."""
+    """Format a share of 1 as a percentage with three significant digits."""
     return f"{100 * part:.3g}{_SPACE}%"
 
 
 def interval(one: Expected) -> str:
-    """Write what a recall lies between."""
+    """Format the interval of an expected recall."""
     return f"{percent(one.low)} to {percent(one.high)}"
 
 
 def count(n: float) -> str:
-    """Write a whole number; round millions in words."""
+    """Format a whole number, with round millions and billions in words."""
     for name, unit in _COUNTS:
         if n >= unit and n % (unit / 10) == 0:
             return f"{n / unit:g} {name}"
@@ -57,12 +57,12 @@ def count(n: float) -> str:
 
 
 def plural(n: int, one: str) -> str:
-    """Write how many things there are."""
+    """Format a count of things: ``plural(2, "byte")`` is ``2 bytes``."""
     return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
 
 
 def size(n: float | None) -> str:
-    """Write a number of bytes, of which a thousand are a kilobyte."""
+    """Format a number of bytes; a kB has 1,000."""
     if n is None or not math.isfinite(n):
         return UNKNOWN
     name, unit = next(((name, unit) for name, unit in _BYTES if n >= unit), ("bytes", 1.0))
@@ -70,7 +70,7 @@ def size(n: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Write a duration."""
+    """Format a duration."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value >= 120:
@@ -80,7 +80,7 @@ def seconds(value: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Write how many a second, to three digits."""
+    """Format a rate to three significant digits."""
     if per_second is None or not math.isfinite(per_second):
         return UNKNOWN
     if per_second < 1000:
@@ -90,31 +90,31 @@ def rate(per_second: float | None) -> str:
 
 
 def smaller(ratio: float) -> str:
-    """Write how many times smaller than float32."""
+    """Format a compression ratio."""
     return f"{number(ratio)} times smaller" if ratio >= 1 else f"{number(1 / ratio)} times larger"
 
 
 def neighbours(k: int) -> str:
-    """Write what recall counts."""
+    """Name the neighbours that recall counts."""
     return "the true nearest neighbours" if k == 1 else f"the {k} true nearest neighbours"
 
 
 def answer(result: Result, n: int | None = None) -> str:
-    """Write what was found as a sentence, for a collection of n vectors."""
+    """Summarise a result in a sentence, for a collection of `n` vectors."""
     best, n = result.best, result.ntotal if n is None else n
-    found = result.growth.at(n).recall
+    recall = result.growth.at(n).recall
     return (
         f"{result.codec.d}-dimensional float32 vectors fit in {size(best.bytes_per_vector)}, "
-        f"{smaller(best.memory_ratio)}, and still find {percent(found)} of "
+        f"{smaller(best.memory_ratio)}, and searches find {percent(recall)} of "
         f"{neighbours(result.k)} among {count(n)}."
     )
 
 
 def choice(result: Result) -> str:
-    """Write what was asked for and why this was chosen."""
-    said = f"Asked for: {result.objective.rstrip('.')}. Chosen: {result.best.settings}"
+    """Give the objective, the chosen settings and the reason."""
+    text = f"Objective: {result.objective.rstrip('.')}. Chosen: {result.best.settings}"
     reason = result.reason.rstrip(".")
-    said += f"; {reason}." if reason else "."
+    text += f"; {reason}." if reason else "."
     if not result.complete:
-        said += " The search was stopped before its end: a better setting may exist."
-    return said
+        text += " The search for settings was stopped early; better settings may exist."
+    return text

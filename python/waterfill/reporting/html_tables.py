@@ -1,4 +1,4 @@
-"""Small pieces of HTML. Everything that goes in is escaped."""
+"""HTML elements for pages and notebooks, foremost tables. All text is escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def text(value: object) -> str:
 
 
 def paragraph(words: str, kind: str = "") -> str:
-    """Return a paragraph, or nothing for no words."""
+    """Return a paragraph, or an empty string without words."""
     name = f' class="{kind}"' if kind else ""
     return f"<p{name}>{text(words)}</p>" if words else ""
 
@@ -23,7 +23,7 @@ def table(
     rows: Iterable[Sequence[object]],
     marked: int | None = None,
 ) -> str:
-    """Return a table whose first column names its rows.
+    """Return a table whose first column holds row headers.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def table(
     header : sequence of str
     rows : iterable of sequences
     marked : int, optional
-        The row that matters most.
+        Number of the row to emphasise.
     """
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in header)
     body = []
@@ -51,12 +51,12 @@ def _cell(value: object, *, first: bool, strong: bool) -> str:
 
 
 def scrolled(inner: str, name: str) -> str:
-    """Let what is too wide for a phone scroll by itself, by keyboard too."""
+    """Wrap wide content in a region that scrolls sideways, also by keyboard."""
     return f'<div class="scroll" role="region" aria-label="{text(name)}" tabindex="0">{inner}</div>'
 
 
 def numbers(summary: str, inner: str) -> str:
-    """Return a table behind a button, as the alternative to a chart."""
+    """Return a collapsed table, the text alternative of a chart."""
     return (
         f"<details><summary>{text(summary)}</summary>{scrolled(inner, summary)}</details>"
         if inner
@@ -70,7 +70,7 @@ def items(entries: Iterable[str]) -> str:
 
 
 def figures(entries: Iterable[tuple[str, str, str]]) -> str:
-    """Return numbers with what they are and a note."""
+    """Return key figures: a name, a value and a note each."""
     return "".join(
         f"<div><dt>{text(name)}</dt><dd>{text(value)}"
         + (f"<small>{text(note)}</small>" if note else "")

@@ -1,4 +1,4 @@
-"""Tables for notebooks: plain HTML without colours, which light and dark themes style."""
+"""Notebook tables of analyses, plans and results: plain HTML that themes style."""
 
 from __future__ import annotations
 
@@ -14,23 +14,30 @@ if TYPE_CHECKING:
     from waterfill.optimizer.trial import Frontier, Trial
     from waterfill.plan import Plan
 
-_TRIAL = ("settings", "bytes", "recall", "times smaller", "queries a second", "vectors a second")
-_CLASS = ("class", "dimensions", "bits", "bits each", "variance", "what happens to them")
+_TRIAL = (
+    "settings",
+    "bytes",
+    "recall",
+    "times smaller",
+    "queries per second",
+    "vectors per second",
+)
+_CLASS = ("class", "dimensions", "bits", "bits each", "variance", "coding")
 
 
 def analysis_html(analysis: Analysis) -> str:
-    """Say what `print` says as a table, findings below."""
+    """Return an analysis as a table, with the findings below."""
     caption = f"Analysis of {analysis.n:,} vectors of {analysis.d} dimensions"
     rows = analysis_rows(analysis)
-    found = [finding.message for finding in analysis.findings]
-    return table(caption, ("what", "value"), rows) + (items(found) if found else "")
+    messages = [finding.message for finding in analysis.findings]
+    return table(caption, ("property", "value"), rows) + (items(messages) if messages else "")
 
 
 def analysis_rows(analysis: Analysis) -> list[tuple[str, str]]:
-    """Return names and values of what the sample is like."""
+    """Return names and values of the properties of the sample."""
     norms = analysis.norms
-    spread = (
-        "all the same" if norms.constant else f"{fmt.number(norms.min)} to {fmt.number(norms.max)}"
+    norm_range = (
+        "constant" if norms.constant else f"{fmt.number(norms.min)} to {fmt.number(norms.max)}"
     )
     shares = ", ".join(
         f"{share:.0%} in {min(analysis.dims_for(share), analysis.d)}" for share in (0.5, 0.9, 0.99)
@@ -38,23 +45,23 @@ def analysis_rows(analysis: Analysis) -> list[tuple[str, str]]:
     return [
         ("vectors", f"{analysis.n:,}" + (", normalised" if analysis.normalized else "")),
         ("dimensions", str(analysis.d)),
-        ("norms", f"mean {fmt.number(norms.mean)}, {spread}"),
+        ("norms", f"mean {fmt.number(norms.mean)}, {norm_range}"),
         ("effective rank", f"{analysis.effective_rank:.1f}"),
         ("variance, in leading eigen-dimensions", shares),
     ]
 
 
 def plan_html(plan: Plan) -> str:
-    """Say what becomes of the dimensions."""
+    """Return a plan as a table: how each class of dimensions is coded."""
     caption = (
         f"Plan ({plan.maker}): {plan.d} dimensions in {plan.code_size} bytes, "
         f"{fmt.smaller(4 * plan.d / plan.code_size)} than float32"
     )
-    last = (
-        f"Expected distortion {fmt.percent(plan.predicted_distortion)}, Shannon bound "
+    note = (
+        f"Predicted distortion {fmt.percent(plan.predicted_distortion)}, Shannon bound "
         f"{fmt.percent(plan.shannon_bound)}, weighting {plan.weighting:g}."
     )
-    return table(caption, _CLASS, plan_rows(plan)) + paragraph(last)
+    return table(caption, _CLASS, plan_rows(plan)) + paragraph(note)
 
 
 def plan_rows(plan: Plan) -> list[tuple[object, ...]]:
@@ -73,14 +80,14 @@ def plan_rows(plan: Plan) -> list[tuple[object, ...]]:
 
 
 def frontier_html(frontier: Frontier, best: Trial | None = None) -> str:
-    """List the trials that no other beats; the chosen one stands out."""
+    """Return the Pareto frontier as a table; the chosen trial is emphasised."""
     marked = next((i for i, trial in enumerate(frontier) if trial == best), None)
-    caption = "No other trial has fewer bytes and more recall"
+    caption = "Pareto frontier: no other trial has both fewer bytes and higher recall"
     return table(caption, _TRIAL, [trial_row(trial) for trial in frontier], marked)
 
 
 def trial_row(trial: Trial) -> tuple[str, ...]:
-    """Return what was measured of a trial."""
+    """Return the cells of a trial."""
     return (
         str(trial.settings),
         fmt.number(trial.bytes_per_vector),
@@ -92,7 +99,7 @@ def trial_row(trial: Trial) -> tuple[str, ...]:
 
 
 def result_html(result: Result) -> str:
-    """Give the answer, and the frontier that it was chosen from."""
+    """Return the summary of a result, and the frontier it was chosen from."""
     return (
         paragraph(fmt.answer(result))
         + paragraph(fmt.choice(result))

@@ -1,4 +1,4 @@
-// Draws the charts, and again when an axis is switched. Colours are the style sheet's.
+// Draws the charts, and redraws one when its axis is switched. Colours come from the style sheet.
 const specs = JSON.parse(document.getElementById("charts").textContent);
 const options = {
   renderer: "svg",
@@ -9,7 +9,7 @@ const options = {
 const views = new Map();
 const NARROW = 560; // pixels: a legend of four columns is wider
 
-// A layer has layers of its own or encodings; only an axis that has a type can change it.
+// A layer holds further layers or encodings; only scales with an explicit type are switched.
 function setScale(part, channel, type) {
   (part.layer ?? []).forEach((layer) => setScale(layer, channel, type));
   const scale = part.encoding?.[channel]?.scale;
@@ -26,7 +26,7 @@ async function draw(name) {
     views.set(name, await window.vegaEmbed(place, spec, options));
     place.dataset.drawn = String(Number(place.dataset.drawn ?? 0) + 1);
   } catch (error) {
-    place.textContent = "This chart cannot be drawn here; its numbers are in the table below.";
+    place.textContent = "This chart could not be drawn; the table below has its numbers.";
     console.error(error);
   }
 }

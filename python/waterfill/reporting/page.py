@@ -1,4 +1,4 @@
-"""The report: one file that needs nothing else."""
+"""`wf.report`: the self-contained HTML page about a result of the optimizer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from waterfill._util.validation import as_file_name, as_number, as_positive_int
 from waterfill.analysis import Analysis
 from waterfill.evaluation.faiss_peers import Peer, measure_peers
 from waterfill.optimizer.result import Result
-from waterfill.reporting import chart_data, charts, sections
+from waterfill.reporting import chart_data, page_sections, vega_charts
 from waterfill.reporting import formatting as fmt
 from waterfill.reporting.html_tables import figures, items, paragraph, scrolled, table, text
 from waterfill.reporting.notebook import analysis_rows, plan_html
 
-_TIMES = (1, 10, 100)  # n: what the estimate is for
-_PEER_STEPS = (0.5, 1, 2)  # times the chosen bytes
-_LARGEST_PEER = 4  # dimensions a byte: beyond it product quantizers train for minutes
+_SIZES = (1, 10, 100)  # of the estimates, times n
+_PEER_SIZES = (0.5, 1, 2)  # times the chosen bytes
+_MIN_DIMS_PER_BYTE = 4  # product quantizers of more bytes train for minutes
 
 
 def report(
@@ -36,41 +36,43 @@ def report(
     price_per_gb: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write a page about a result: one HTML file that needs no network.
+    """Write an HTML page about a result: one file that needs no network.
 
-    It shows what was found, recall against bytes beside FAISS's types, recall in larger
-    collections, the spectrum with the water level, bits, the distance from Shannon's bound, what n
-    vectors take, findings about the data, and how to make it all again.
+    The page shows the key figures, recall against bytes compared with FAISS index types, recall in
+    larger collections, the spectrum with the water level, bits per dimension, the distance from
+    the Shannon bound, memory and time for n vectors, findings about the data, and how to reproduce
+    the codec.
 
     Parameters
     ----------
     result : Result
-        What `optimize` returned.
+        As returned by `optimize`.
     path : str or path-like
-        The file appears whole or not at all; an existing one is replaced.
+        Written completely or not at all; an existing file is replaced.
     peers : bool or sequence of Peer
-        Train and search indexes of FAISS on the same split, which takes up to a minute. Without
-        FAISS the page says so. Or what `measure_peers` returned.
+        True trains and searches FAISS indexes on the same split, which takes up to a minute;
+        without FAISS a note on the page says so. False leaves them out. A sequence is shown as
+        `waterfill.evaluation.faiss_peers.measure_peers` returned it.
     n : int, optional
-        Vectors that the collection will have; by default `result.ntotal`.
+        Size of the full collection; by default `result.ntotal`.
     price_per_gb : float, optional
-        Of a gigabyte of memory a month, in any currency.
+        Price of a GB of memory per month, in any currency.
     progress : callable, optional
-        Is told the name of each peer before it is trained.
+        Called with the name of each FAISS index type before it is trained.
 
     Returns
     -------
     pathlib.Path
-        Where it is.
+        The path of the page.
 
     Raises
     ------
     ImportError
         If Altair or vl-convert is not installed: ``pip install "waterfill[report]"``.
     OSError
-        What the file system says: no such directory, no space, no permission.
+        If the file cannot be written.
     ValueError, TypeError
-        If an argument has a value or a type that is not possible.
+        If an argument is invalid.
     """
     _check(result, peers)
     size = result.ntotal if n is None else as_positive_int("n", n)
@@ -78,15 +80,17 @@ def report(
         price_per_gb = as_number("price_per_gb", price_per_gb, 0, finite=True)
     script = _library()
     with whole_or_nothing(path) as file:
-        found, notes = _peers(result, peers, progress)
-        page = _page(result, found, notes, size, price_per_gb, script)
+        measured, notes = _peers(result, peers, progress)
+        page = _page(result, measured, notes, size, price_per_gb, script)
         file.write(page.encode("utf-8"))
     return Path(os.fsdecode(as_file_name(path)))
 
 
 def _check(result: Any, peers: Any) -> None:
     if not isinstance(result, Result):
-        raise TypeError(f"result must be what optimize returns, got {type(result).__name__}")
+        raise TypeError(
+            f"result must be a Result as returned by optimize, got {type(result).__name__}"
+        )
     if isinstance(peers, bool):
         return
     if isinstance(peers, str) or not isinstance(peers, Sequence):
@@ -97,20 +101,20 @@ def _check(result: Any, peers: Any) -> None:
 
 
 def require_report() -> None:
-    """Ask for the packages that a page is made with.
+    """Import the packages that write the page.
 
     Raises
     ------
     ImportError
         If one of them is not installed.
     """
-    charts.library()
+    vega_charts.library()
     require("vl_convert", "report", "report")
 
 
 def _library() -> str:
-    """Return Vega, Vega-Lite and what embeds them, of the version that Altair writes for."""
-    schema = charts.library().SCHEMA_VERSION.lstrip("v")
+    """Return the script of Vega, Vega-Lite and Vega-Embed, in the version that Altair uses."""
+    schema = vega_charts.library().SCHEMA_VERSION.lstrip("v")
     bundle = require("vl_convert", "report", "report").javascript_bundle(
         vl_version=".".join(schema.split(".")[:2])
     )
@@ -118,34 +122,34 @@ def _library() -> str:
 
 
 def _in_script(source: str) -> str:
-    """Let text within a script element not end it."""
+    """Escape the text that would end a script element."""
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _peers(
-    result: Result, wanted: bool | Sequence[Peer], progress: Callable[[str], None] | None
+    result: Result, peers: bool | Sequence[Peer], progress: Callable[[str], None] | None
 ) -> tuple[Sequence[Peer], list[str]]:
-    """Return peers, and why some or all are not there."""
-    if wanted is False:
+    """Return peers, and notes about those that are missing."""
+    if peers is False:
         return [], []
-    if wanted is True:
+    if peers is True:
         split, d = result.split, result.codec.d
-        most = max(1, d // _LARGEST_PEER)
-        near = [step * result.best.bytes_per_vector for step in _PEER_STEPS]
+        most = max(1, d // _MIN_DIMS_PER_BYTE)
+        sizes = [factor * result.best.bytes_per_vector for factor in _PEER_SIZES]
         try:
-            wanted = measure_peers(
+            peers = measure_peers(
                 split.base,
                 split.queries,
                 split.truth,
                 metric=result.metric,
                 k=result.k,
-                sizes=[min(max(1, round(size)), most) for size in near],
+                sizes=[min(max(1, round(size)), most) for size in sizes],
                 progress=progress,
             )
         except ImportError as error:
-            return [], [f"No peers are shown: {error}."]
-    left_out = getattr(wanted, "left_out", {})
-    return wanted, [f"{name} is left out: {reason}." for name, reason in left_out.items()]
+            return [], [f"FAISS index types are not shown: {error}."]
+    left_out = getattr(peers, "left_out", {})
+    return peers, [f"{name} is left out: {reason}." for name, reason in left_out.items()]
 
 
 def _page(
@@ -156,27 +160,27 @@ def _page(
     price: float | None,
     script: str,
 ) -> str:
-    found = chart_data.spectrum(result.codec.plan)
+    spectrum = chart_data.spectrum(result.codec.plan)
     expected = chart_data.expectations(result.growth, n)
-    shown = {
-        "recall": sections.recall(result, peers, notes),
-        "growth": sections.growth(result, expected, n),
-        "spectrum": sections.spectrum(result.codec, found),
-        "bits": sections.bits(result.codec, found),
-        "distortion": sections.distortion(result.codec),
+    parts = {
+        "recall": page_sections.recall(result, peers, notes),
+        "growth": page_sections.growth(result, expected, n),
+        "spectrum": page_sections.spectrum(result.codec, spectrum),
+        "bits": page_sections.bits(result.codec, spectrum),
+        "distortion": page_sections.distortion(result.codec),
     }
-    specs = {name: section.spec for name, section in shown.items()}
+    specs = {name: section.spec for name, section in parts.items()}
     return Template(_resource("page.html")).substitute(
         title=text(f"{result.codec.d} dimensions in {fmt.size(result.best.bytes_per_vector)}"),
         style=_resource("page.css"),
         answer=text(fmt.answer(result, n)),
         choice=paragraph(fmt.choice(result), "lead"),
         key_figures=figures(_key_figures(result, n)),
-        **{name: section.html for name, section in shown.items()},
+        **{name: section.html for name, section in parts.items()},
         estimate=_estimate(result, n, price),
         findings=_findings(result.analysis),
         plan=scrolled(plan_html(result.codec.plan), "Plan"),
-        recipe=text(sections.recipe(result)),
+        recipe=text(page_sections.recipe(result)),
         manifest=_manifest(result),
         version=text(_version()),
         charts=json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
@@ -203,7 +207,7 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
     metric = fmt.METRICS[result.metric]
     return [
         (
-            "a vector",
+            "size per vector",
             fmt.size(best.bytes_per_vector),
             f"float32: {fmt.size(4 * d)}",
         ),
@@ -213,9 +217,9 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
             fmt.percent(at_n.recall),
             fmt.interval(at_n),
         ),
-        ("recall@1", fmt.percent(best.recall_at_1), "the nearest comes first"),
-        ("queries a second", fmt.rate(best.queries_per_second), here),
-        ("vectors encoded a second", fmt.rate(best.encode_rate), here),
+        ("recall@1", fmt.percent(best.recall_at_1), "the nearest is ranked first"),
+        ("queries per second", fmt.rate(best.queries_per_second), here),
+        ("vectors encoded per second", fmt.rate(best.encode_rate), here),
         ("training", fmt.seconds(best.train_seconds), f"{result.analysis.n:,} vectors"),
         (
             "search for settings",
@@ -226,25 +230,25 @@ def _key_figures(result: Result, n: int) -> list[tuple[str, str, str]]:
 
 
 def _estimate(result: Result, n: int, price: float | None) -> str:
-    rows = [result.estimate(times * n, price_per_gb=price) for times in _TIMES]
-    return scrolled(sections.estimates(result, rows, n), "Estimate")
+    rows = [result.estimate(factor * n, price_per_gb=price) for factor in _SIZES]
+    return scrolled(page_sections.estimates(result, rows, n), "Estimate")
 
 
 def _findings(analysis: Analysis) -> str:
-    found = [finding.message for finding in analysis.findings]
-    told = items(found) if found else paragraph("Nothing to worry about.")
-    return told + scrolled(
-        table("The sample", ("what", "value"), analysis_rows(analysis)), "Sample"
-    )
+    messages = [finding.message for finding in analysis.findings]
+    findings = items(messages) if messages else paragraph("No findings.")
+    sample = table("The sample", ("property", "value"), analysis_rows(analysis))
+    return findings + scrolled(sample, "Sample")
 
 
 def _manifest(result: Result) -> str:
     manifest = result.codec.manifest
     if manifest is None:
-        return paragraph("This codec carries no record of how it was made.", "note")
+        return paragraph("This codec has no manifest.", "note")
     record = text(manifest.to_json())
+    region = 'tabindex="0" role="region"'
     return (
-        f'<pre class="record" tabindex="0" role="region" aria-label="Record">{text(manifest)}</pre>'
-        "<details><summary>The record as JSON</summary>"
-        f'<pre tabindex="0" role="region" aria-label="JSON">{record}</pre></details>'
+        f'<pre class="record" {region} aria-label="Manifest">{text(manifest)}</pre>'
+        "<details><summary>The manifest as JSON</summary>"
+        f'<pre {region} aria-label="JSON">{record}</pre></details>'
     )

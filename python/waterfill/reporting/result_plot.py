@@ -1,4 +1,4 @@
-"""The story of a result as a figure of Matplotlib, for notebooks."""
+"""`Result.plot`: the main charts of a result as a Matplotlib figure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plot(result: Result) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot: a notebook shows it, ``figure.savefig`` writes it.
+        Not registered with pyplot: a notebook shows it, ``figure.savefig`` writes it.
 
     Raises
     ------
@@ -39,11 +39,11 @@ def plot(result: Result) -> Any:
         figsize=_SIZE, layout="constrained"
     )
     (recall, growth), (spectrum, bits) = figure.subplots(2, 2)
-    found = chart_data.spectrum(result.codec.plan)
+    data = chart_data.spectrum(result.codec.plan)
     _recall(recall, result)
     _growth(growth, result)
-    _spectrum(spectrum, found)
-    _bits(bits, found)
+    _spectrum(spectrum, data)
+    _bits(bits, data)
     for axis in figure.axes:
         axis.grid(color="#dfe3e8", linewidth=0.7)
         axis.set_axisbelow(True)
@@ -54,11 +54,11 @@ def plot(result: Result) -> Any:
 
 def _recall(axis: Any, result: Result) -> None:
     trials, best = result.trials, result.best
-    every = [(trial.bytes_per_vector, trial.recall) for trial in trials]
-    kept = [(trial.bytes_per_vector, trial.recall) for trial in result.frontier]
+    tried = [(trial.bytes_per_vector, trial.recall) for trial in trials]
+    frontier = [(trial.bytes_per_vector, trial.recall) for trial in result.frontier]
     chosen = (best.bytes_per_vector, best.recall)
-    axis.scatter(*zip(*every, strict=True), s=14, marker="x", color="#76818c", label="tried")
-    axis.plot(*zip(*kept, strict=True), color=_OWN, marker="o", markersize=5, label="frontier")
+    axis.scatter(*zip(*tried, strict=True), s=14, marker="x", color="#76818c", label="tried")
+    axis.plot(*zip(*frontier, strict=True), color=_OWN, marker="o", markersize=5, label="frontier")
     axis.plot(
         *zip(chosen, strict=True),
         **{"color": _OWN, "marker": "*", "markersize": 17, "markeredgecolor": _INK},
@@ -67,20 +67,22 @@ def _recall(axis: Any, result: Result) -> None:
         zorder=3,
     )
     axis.set_title("Recall against bytes")
-    axis.set_xlabel("bytes a vector (all in)")
-    _log_x(axis, [size for size, _ in every])
+    axis.set_xlabel("total bytes per vector")
+    _log_x(axis, [size for size, _ in tried])
     _recall_axis(axis, result.k)
     axis.legend(**LEGEND, loc="lower right")
 
 
 def _growth(axis: Any, result: Result) -> None:
-    made, expected = result.growth, chart_data.expectations(result.growth, None)
-    axis.plot(made.sizes, made.recalls, color=_OWN, marker="o", markersize=5, label="measured")
+    measured, expected = result.growth, chart_data.expectations(result.growth, None)
+    axis.plot(
+        measured.sizes, measured.recalls, color=_OWN, marker="o", markersize=5, label="measured"
+    )
     sizes = [size for size, _ in expected]
     found = [one for _, one in expected]
     axis.plot(sizes, [one.recall for one in found], color=_OWN, linestyle="--", label="expected")
     low, high = [one.low for one in found], [one.high for one in found]
-    axis.fill_between(sizes, low, high, color=_OWN, alpha=0.16, linewidth=0, label="95 %")
+    axis.fill_between(sizes, low, high, color=_OWN, alpha=0.16, linewidth=0, label="95 % interval")
     axis.set_title("Recall in larger collections")
     axis.set_xlabel("vectors")
     axis.set_xscale("log")
@@ -88,41 +90,39 @@ def _growth(axis: Any, result: Result) -> None:
     axis.legend(**LEGEND, loc="lower left")
 
 
-def _spectrum(axis: Any, found: chart_data.Spectrum) -> None:
-    _bars(
-        axis, found, [max(bar.share, found.floor) - found.floor for bar in found.bars], found.floor
-    )
-    if found.level is not None:
-        axis.axhline(found.level, color="white", linewidth=3.5)
-        axis.axhline(found.level, color=_INK, linestyle="--", label="water level")
+def _spectrum(axis: Any, data: chart_data.Spectrum) -> None:
+    _bars(axis, data, [max(bar.share, data.floor) - data.floor for bar in data.bars], data.floor)
+    if data.level is not None:
+        axis.axhline(data.level, color="white", linewidth=3.5)
+        axis.axhline(data.level, color=_INK, linestyle="--", label="water level")
     ticker = require("matplotlib.ticker", "plot", "plot")
     axis.set_yscale("log")
     axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda share, _: f"{100 * share:.2g} %"))
     axis.yaxis.set_minor_formatter(ticker.NullFormatter())
-    axis.set_ylim(bottom=found.floor)
+    axis.set_ylim(bottom=data.floor)
     axis.set_title("Spectrum")
     axis.set_ylabel("share of variance")
     axis.legend(**LEGEND, loc="upper right")
 
 
-def _bits(axis: Any, found: chart_data.Spectrum) -> None:
-    _bars(axis, found, [bar.bits for bar in found.bars], 0)
+def _bits(axis: Any, data: chart_data.Spectrum) -> None:
+    _bars(axis, data, [bar.bits for bar in data.bars], 0)
     axis.set_title("Bits per dimension")
     axis.set_ylabel("bits")
     axis.legend(**LEGEND, loc="upper right")
 
 
-def _bars(axis: Any, found: chart_data.Spectrum, heights: list[float], foot: float) -> None:
-    """Draw a class at a time, so that colour, hatch and legend tell them apart."""
-    for one in found.classes:
-        some = [
-            (b, h) for b, h in zip(found.bars, heights, strict=True) if b.relevance == one.relevance
+def _bars(axis: Any, data: chart_data.Spectrum, heights: list[float], foot: float) -> None:
+    """Draw one class at a time, each with its colour, hatch and legend entry."""
+    for one in data.classes:
+        members = [
+            (b, h) for b, h in zip(data.bars, heights, strict=True) if b.relevance == one.relevance
         ]
-        if some:
-            edges = [bar.first - 0.5 for bar, _ in some] + [some[-1][0].last + 0.5]
+        if members:
+            edges = [bar.first - 0.5 for bar, _ in members] + [members[-1][0].last + 0.5]
             axis.stairs(
-                [foot + height for _, height in some],
+                [foot + height for _, height in members],
                 edges,
                 baseline=foot,
                 fill=True,
@@ -132,7 +132,7 @@ def _bars(axis: Any, found: chart_data.Spectrum, heights: list[float], foot: flo
                 linewidth=0,
                 label=f"{one.relevance}: {one.dimensions}, {chart_data.MEANINGS[one.relevance]}",
             )
-    axis.set_xlim(0.5, found.bars[-1].last + 0.5)
+    axis.set_xlim(0.5, data.bars[-1].last + 0.5)
     axis.set_xlabel("eigen-dimension")
     axis.xaxis.get_major_locator().set_params(integer=True)
 
@@ -144,7 +144,7 @@ def _recall_axis(axis: Any, k: int) -> None:
 
 
 def _log_x(axis: Any, values: list[float]) -> None:
-    """Show plain numbers at 1, 2 and 5 of each power of ten, some at least."""
+    """Set a logarithmic axis with plain numbers, also over less than a power of ten."""
     ticker = require("matplotlib.ticker", "plot", "plot")
     axis.set_xscale("log")
     axis.set_xlim(min(values) / 1.2, max(values) * 1.2)

@@ -1,1 +1,1 @@
-"""The commands, in modules named after one of them."""
+"""The commands, each in the module that has its name."""

@@ -1,4 +1,4 @@
-"""The command that compares vectors of today with those that a codec was made for: drift."""
+"""The command ``waterfill drift``: compare current vectors with those of a codec."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ import typer
 
 import waterfill as wf
 from waterfill._util.validation import as_positive_int
-from waterfill.cli.drift_baseline import BaselineOptions, Today, begin, read_blocks, resume
-from waterfill.cli.errors import UNREACHED, UsageError
-from waterfill.cli.inputs import Vectors, check_output, read_queries, read_stored
-from waterfill.cli.options import Key, QueriesKey, Seed, UsualMetric
+from waterfill.cli.drift_baseline import (
+    BaselineOptions,
+    Current,
+    new_monitor,
+    read_blocks,
+    saved_monitor,
+)
+from waterfill.cli.errors import NOT_MET, UsageError
+from waterfill.cli.inputs import Vectors, check_output, open_queries, open_stored
+from waterfill.cli.options import Key, OptionalMetric, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
 from waterfill.drift.comparison import FEWEST_BLOCKS
 from waterfill.drift.state import is_state
 
 _MEASURE = "; --canary measures it"
-_TO_DO = {
+_ACTIONS = {
     "fine": "keep the codec",
     "measure": "measure",
     "retrain": "retrain",
-    "model": "embed again",
+    "model": "re-embed",
 }
-_REEMBED = "vectors of two models do not compare; embed what is stored again, and train on that"
+_REEMBED = (
+    "vectors of two models are not comparable; embed the stored data again, and train on that"
+)
 
 
-def _file(option: str, metavar: str, words: str) -> Any:
-    return typer.Option(option, metavar=metavar, help=words, show_default=False)
+def _file(option: str, metavar: str, help_: str) -> Any:
+    return typer.Option(option, metavar=metavar, help=help_, show_default=False)
 
 
 def drift(
@@ -39,19 +47,19 @@ def drift(
         Path,
         typer.Argument(
             metavar="BASELINE",
-            help="Vectors of the time of the codec, or a state that --save wrote.",
+            help="Vectors from when the codec was trained, or a state written by --save.",
             show_default=False,
         ),
     ],
     new: Annotated[
-        Path, typer.Argument(metavar="NEW", help="Vectors of today.", show_default=False)
+        Path, typer.Argument(metavar="NEW", help="Current vectors.", show_default=False)
     ],
     codec: Annotated[
         Path | None,
         _file(
             "--codec",
             "CODEC",
-            "The codec in use, or its index; by default one is trained on half of BASELINE.",
+            "The codec in use, or its index (default: train one on half of BASELINE).",
         ),
     ] = None,
     code_bytes: Annotated[
@@ -59,53 +67,54 @@ def drift(
         typer.Option(
             "--code-bytes",
             metavar="N",
-            help="Bytes of the code of a codec that is trained here (default: 48).",
+            help="Code bytes per vector of a codec that is trained here (default: 48).",
             show_default=False,
         ),
     ] = None,
     queries: Annotated[
-        Path | None, _file("--queries", "FILE", "Queries of that time; they are compared apart.")
+        Path | None, _file("--queries", "FILE", "Queries of the baseline; compared separately.")
     ] = None,
-    new_queries: Annotated[Path | None, _file("--new-queries", "FILE", "Queries of today.")] = None,
+    new_queries: Annotated[Path | None, _file("--new-queries", "FILE", "Current queries.")] = None,
     canary: Annotated[
         bool,
         typer.Option(
             "--canary",
-            help="Measure what drift costs in recall: some ten seconds; otherwise it is estimated.",
+            help="Measure the recall lost to drift (about ten seconds) instead of estimating it.",
         ),
     ] = False,
     max_recall_loss: Annotated[
-        float, typer.Option("--max-recall-loss", metavar="R", help="Recall that may be lost.")
+        float, typer.Option("--max-recall-loss", metavar="R", help="Acceptable loss of recall.")
     ] = 0.01,
     k: Annotated[
         int | None,
-        typer.Option("-k", help="Neighbours of a query (default: 10).", show_default=False),
+        typer.Option("-k", help="Neighbours per query (default: 10).", show_default=False),
     ] = None,
-    metric: UsualMetric = None,
+    metric: OptionalMetric = None,
     blocks: Annotated[
         Path | None,
         _file(
             "--blocks",
             "FILE",
-            "What rows of NEW come by, as sessions: .npy, or a line of text for each row.",
+            "Block label of each row of NEW, such as its session: .npy, or lines of text.",
         ),
     ] = None,
     baseline_blocks: Annotated[
-        Path | None, _file("--baseline-blocks", "FILE", "The same of BASELINE: give both.")
+        Path | None,
+        _file("--baseline-blocks", "FILE", "Block labels of BASELINE; give both or none."),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
             "--alpha",
             metavar="P",
-            help="Probability of a false alarm, ever (default: 0.01).",
+            help="Probability of any false alarm, over all looks (default: 0.01).",
             show_default=False,
         ),
     ] = None,
     errors: Annotated[
         bool,
         typer.Option(
-            "--errors/--no-errors", help="Encode vectors, and judge the error of the codec."
+            "--errors/--no-errors", help="Also test the codec's error, by encoding vectors."
         ),
     ] = True,
     save: Annotated[
@@ -113,20 +122,21 @@ def drift(
         _file(
             "--save",
             "STATE",
-            "Write baseline and looks for the next time; may be BASELINE, if that is a state.",
+            "Write the baseline for the next look; may be BASELINE itself, if that is a state.",
         ),
     ] = None,
     seed: Seed = 0,
     key: Key = None,
     queries_key: QueriesKey = None,
 ) -> int:
-    """Tell whether vectors are still like those of a codec.
+    """Test vectors for drift since a codec was trained.
 
-    The exit code is for CI and cron. 0: keep the codec; there is no drift, or no sign that it costs
-    more recall than may be lost. 3: act; --canary shows that retraining wins back more, or without
-    it the error has grown so much that this is to be measured, or vectors come from another
-    embedding model. 1: the files say nothing, as with fewer than 8 blocks of rows. 2: usage. Drift
-    alone is no reason to retrain.
+    The exit code is for CI and cron. 0: keep the codec; there is no drift, or
+    no evidence that it costs more recall than acceptable. 3: act; --canary
+    shows that retraining wins back more, or without it the error has grown so
+    much that recall should be measured, or the embedding model has changed.
+    1: the files are not sufficient, as with fewer than 8 blocks of rows. 2: a
+    usage error. Drift alone is no reason to retrain.
 
     Example:
       waterfill drift base.npy today.npy --codec codec.wf --canary
@@ -134,14 +144,14 @@ def drift(
       waterfill drift base.drift today.npy --save base.drift --json
     """
     policy = wf.drift.RetrainPolicy(max_recall_loss, persist=1, cooldown=0)
-    baseline.stat()  # a name that is not there gets Python's own error, whatever its ending
-    kept = is_state(baseline)
+    baseline.stat()  # a missing file is an error before its ending is looked at
+    saved = is_state(baseline)
     if save is not None:
-        read = (new, codec, queries, new_queries, blocks, baseline_blocks)
-        check_output(save, (*read, None if kept else baseline), "--save")
+        inputs = (new, codec, queries, new_queries, blocks, baseline_blocks)
+        check_output(save, (*inputs, None if saved else baseline), "--save")
     if seed < 0:
         raise UsageError(f"--seed={seed} must be at least 0")
-    asked = BaselineOptions(
+    options = BaselineOptions(
         canary=canary,
         k=None if k is None else as_positive_int("k", k),
         metric=None if metric is None else metric.value,
@@ -155,25 +165,27 @@ def drift(
         "queries": queries,
         "baseline-blocks": baseline_blocks,
     }
-    looked = read_stored(new, key)
-    today = Today(looked, read_queries(new_queries, queries_key, looked.d))
-    came = read_blocks(blocks, looked)
+    vectors = open_stored(new, key)
+    current = Current(vectors, open_queries(new_queries, queries_key, vectors.d))
+    labels = read_blocks(blocks, vectors)
     with out.progress("measuring the baseline"):
-        if kept:
-            _require_no(baseline, asked, files)
-            monitor, drawn = resume(baseline, today, asked)
+        if saved:
+            _refuse_options_of_vectors(baseline, options, files)
+            monitor, current_canary = saved_monitor(baseline, current, options)
         else:
-            monitor, drawn = _begin(read_stored(baseline, key), files, queries_key, today, asked)
-    with out.progress("comparing", looked.n) as looked.advance:
-        monitor.update(looked, came)
-    if today.queries is not None:
-        monitor.update_queries(today.queries)
-    with out.progress("measuring recall" if canary else "judging"):
-        report = monitor.report(drawn)
+            monitor, current_canary = _new_monitor(
+                open_stored(baseline, key), files, queries_key, current, options
+            )
+    with out.progress("comparing", vectors.n) as vectors.advance:
+        monitor.update(vectors, labels)
+    if current.queries is not None:
+        monitor.update_queries(current.queries)
+    with out.progress("measuring recall" if canary else "testing"):
+        report = monitor.report(current_canary)
     _require_judged(report, new)
     answer = _answer(report, policy)
     if save is not None:
-        monitor.reset()  # the next look is at other vectors, and the second at this baseline
+        monitor.reset()  # the saved state counts this look but does not hold its vectors
         monitor.save(save)
     document = {
         "baseline": str(baseline),
@@ -186,38 +198,45 @@ def drift(
     return answer.code
 
 
-def _require_no(state: Path, asked: BaselineOptions, files: Mapping[str, Path | None]) -> None:
-    """Refuse what a state has settled."""
-    settled = {
+def _refuse_options_of_vectors(
+    state: Path, options: BaselineOptions, files: Mapping[str, Path | None]
+) -> None:
+    """Refuse options that a saved state already has."""
+    fixed = {
         **files,
-        **{"code-bytes": asked.code_bytes, "metric": asked.metric, "alpha": asked.alpha},
-        "no-errors": None if asked.errors else True,
+        **{"code-bytes": options.code_bytes, "metric": options.metric, "alpha": options.alpha},
+        "no-errors": None if options.errors else True,
     }
-    for name, value in settled.items():
+    for name, value in fixed.items():
         if value is not None:
-            raise UsageError(f"--{name} is for a baseline of vectors, and {state} is a state")
+            raise UsageError(
+                f"--{name} applies to a baseline of vectors, but {state} is a saved state"
+            )
 
 
-def _begin(
+def _new_monitor(
     vectors: Vectors,
     files: Mapping[str, Path | None],
     queries_key: str | None,
-    today: Today,
-    asked: BaselineOptions,
+    current: Current,
+    options: BaselineOptions,
 ) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
     codec, queries = files["codec"], files["queries"]
-    if codec is not None and asked.code_bytes is not None:
-        raise UsageError(f"--code-bytes is for training, and {codec} is trained; give one of them")
-    if today.queries is not None and queries is None:
-        raise UsageError(f"--new-queries {today.queries.name} needs --queries to compare with")
+    if codec is not None and options.code_bytes is not None:
+        raise UsageError(
+            f"--code-bytes applies to training, and --codec {codec} is already trained; "
+            "give one of them"
+        )
+    if current.queries is not None and queries is None:
+        raise UsageError(f"--new-queries {current.queries.name} needs --queries to compare with")
     blocks = read_blocks(files["baseline-blocks"], vectors)
-    known = None if queries is None else read_queries(queries, queries_key, vectors.d)
-    return begin(vectors, blocks, codec, known, today, asked)
+    query_rows = None if queries is None else open_queries(queries, queries_key, vectors.d)
+    return new_monitor(vectors, blocks, codec, query_rows, current, options)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What to do.
+    """The recommended action.
 
     Attributes
     ----------
@@ -230,42 +249,42 @@ class _Answer:
 
     @property
     def code(self) -> int:
-        return 0 if self.answer == "fine" else UNREACHED
+        return 0 if self.answer == "fine" else NOT_MET
 
     def __str__(self) -> str:
-        return f"{_TO_DO[self.answer]}: {self.reason}"
+        return f"{_ACTIONS[self.answer]}: {self.reason}"
 
 
 def _answer(report: wf.drift.DriftReport, policy: wf.drift.RetrainPolicy) -> _Answer:
     decision = None if report.cost is None else policy.decide(report.cost)
     if not report.model.same:
         measured = report.cost is not None and report.cost.measured
-        also = f"; {decision}" if measured else ""
-        return _Answer("model", _REEMBED + also)
-    seen = "drift" if report.drift else "no drift"
+        measurement = f"; {decision}" if measured else ""
+        return _Answer("model", _REEMBED + measurement)
+    finding = "drift" if report.drift else "no drift"
     if decision is None:
-        unknown = f", and what it costs is not known{_MEASURE}"
-        return _Answer("fine", seen + (unknown if report.drift else ""))
+        unknown = f", at an unknown loss of recall{_MEASURE}"
+        return _Answer("fine", finding + (unknown if report.drift else ""))
     if decision.retrain:
         return _Answer("retrain", decision.reason)
     if decision.measure:
         return _Answer("measure", f"{decision.reason} (--canary)")
     unsure = report.drift and not (report.cost and report.cost.measured)
-    return _Answer("fine", f"{seen}; {decision.reason}{_MEASURE if unsure else ''}")
+    return _Answer("fine", f"{finding}; {decision.reason}{_MEASURE if unsure else ''}")
 
 
 def _require_judged(report: wf.drift.DriftReport, new: Path) -> None:
-    """Refuse to answer where nothing is known."""
+    """Refuse to answer without a verdict on the vectors, on recall or on the model."""
     measured = report.cost is not None and report.cost.measured
     if not report.data.judged and not measured and report.model.same:
         raise ValueError(
-            f"{new}: {report.data.rows:,} rows in {report.data.blocks} blocks tell nothing; at "
-            f"least {FEWEST_BLOCKS} blocks are needed"
+            f"{new}: expected at least {FEWEST_BLOCKS} blocks of rows, got {report.data.blocks} "
+            f"({report.data.rows:,} rows)"
         )
 
 
 def _lines(report: wf.drift.DriftReport) -> dict[str, str]:
-    """Return the report, a line a finding."""
+    """Return the report as text, by subject."""
     lines = {"model": str(report.model), "vectors": "\n".join(report.data.lines("vectors"))}
     if report.queries is not None:
         lines["queries"] = "\n".join(report.queries.lines("queries"))
@@ -273,5 +292,5 @@ def _lines(report: wf.drift.DriftReport) -> dict[str, str]:
         lines["error"] = f"{report.error_ratio:.2f} times the baseline's"
     if report.cost is not None:
         lines["cost"] = str(report.cost)
-    bad = report.bad_rows()
-    return lines | ({"rows": bad} if bad else {})
+    bad_rows = report.bad_rows()
+    return lines | ({"rows": bad_rows} if bad_rows else {})

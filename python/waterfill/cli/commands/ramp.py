@@ -1,4 +1,4 @@
-"""The command that finds what a service can do: ramp."""
+"""The command ``waterfill ramp``: the capacity of an index or a service, by rising load."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 import waterfill as wf
 from waterfill._util.optional import require
 from waterfill._util.validation import as_positive_int
-from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, say
-from waterfill.cli.inputs import check_output, read_queries
+from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
+from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import Queries, QueriesKey
 from waterfill.cli.output import Output
 from waterfill.loadtest.capacity_test import RATES, CapacityTest, driver_of, finished, read_settings
@@ -22,15 +23,17 @@ from waterfill.loadtest.http_target import NotAllowedError, Url
 from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
 
-_MOST_QUERIES = 10_000  # that are kept in memory, and asked in turn
+_RATES = ",".join(map(str, RATES))
+_MAX_QUERIES = 10_000  # to keep in memory and search for in turn
+_MAX_DECODED = 1_000  # stored vectors that stand for queries
 
 
-def _option(option: str, metavar: str, words: str) -> Any:
-    return typer.Option(option, metavar=metavar, help=words, show_default=False)
+def _option(option: str, metavar: str, help_: str) -> Any:
+    return typer.Option(option, metavar=metavar, help=help_, show_default=False)
 
 
-def _number(option: str, metavar: str, words: str) -> Any:
-    return typer.Option(option, metavar=metavar, help=words)
+def _number(option: str, metavar: str, help_: str) -> Any:
+    return typer.Option(option, metavar=metavar, help=help_)
 
 
 def ramp(
@@ -40,63 +43,83 @@ def ramp(
     ] = None,
     queries: Queries = None,
     queries_key: QueriesKey = None,
-    k: Annotated[int, typer.Option("-k", help="Neighbours of a query.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="Neighbours per query.")] = 10,
     url: Annotated[
-        str | None, _option("--url", "URL", "Ask this service, on this machine: GET, or POST.")
+        str | None, _option("--url", "URL", "Request this URL, on this machine.")
     ] = None,
     body: Annotated[
-        Path | None, _option("--body", "FILE", "What to POST, JSON unless a header says more.")
+        Path | None,
+        _option(
+            "--body", "FILE", "Body to POST, JSON unless a header says otherwise (default: GET)."
+        ),
     ] = None,
     header: Annotated[
-        list[str] | None, _option("--header", "'NAME: VALUE'", "Of each request; may be repeated.")
+        list[str] | None,
+        _option("--header", "'NAME: VALUE'", "Header of each request; may be repeated."),
     ] = None,
     timeout: Annotated[
-        float, _number("--timeout", "SECONDS", "After which a request of --url has failed.")
+        float, _number("--timeout", "SECONDS", "Time after which a request to --url fails.")
     ] = 30.0,
     i_own_this_host: Annotated[
         bool,
         typer.Option(
-            "--i-own-this-host", help="--url may be another machine, which is yours to overload."
+            "--i-own-this-host", help="Allow --url on another machine that is yours to overload."
         ),
     ] = False,
     rates: Annotated[
-        str, _number("--rates", "N,N,...", "Requests a second to begin with, rising.")
-    ] = ",".join(map(str, RATES)),
+        str,
+        _option(
+            "--rates",
+            "N,N,...",
+            f"Rates to start with, in requests per second, rising (default: {_RATES}).",
+        ),
+    ] = _RATES,
     step_seconds: Annotated[
-        float, _number("--step-seconds", "S", "Of a rate; up to 16 times as long where it is near.")
+        float,
+        _number(
+            "--step-seconds", "S", "Duration of each rate; up to 16 times as long near the limit."
+        ),
     ] = 10.0,
     p99: Annotated[
-        float, _number("--p99", "SECONDS", "Within which 99 of 100 answers must come.")
+        float, _number("--p99", "SECONDS", "Latency objective: the 99th percentile.")
     ] = 0.2,
     errors: Annotated[
-        float, _number("--errors", "SHARE", "Of requests that may fail or be refused.")
+        float, _number("--errors", "SHARE", "Acceptable share of failed or refused requests.")
     ] = 0.01,
-    max_seconds: Annotated[float, _number("--max-seconds", "S", "Of the whole test.")] = 1200.0,
-    max_requests: Annotated[int, _number("--max-requests", "N", "Of the whole test.")] = 1_000_000,
+    max_seconds: Annotated[
+        float, _number("--max-seconds", "S", "Maximum duration of the test.")
+    ] = 1200.0,
+    max_requests: Annotated[
+        int, _number("--max-requests", "N", "Maximum number of requests of the test.")
+    ] = 1_000_000,
     most_rate: Annotated[
-        float, _number("--most-rate", "N", "Requests a second, and not more.")
+        float, _number("--most-rate", "N", "Maximum requests per second.")
     ] = 10_000.0,
     most_in_flight: Annotated[
-        int, _number("--most-in-flight", "N", "Requests without an answer, and not more.")
+        int, _number("--most-in-flight", "N", "Maximum number of unanswered requests.")
     ] = 512,
-    seed: Annotated[int, typer.Option("--seed", help="Of the times of requests.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the arrival times.")] = 0,
     report: Annotated[
         Path | None, _option("--out", "JSON", "Write the report, for Limiter.from_report.")
     ] = None,
     picture: Annotated[
-        Path | None, _option("--picture", "PNG", "Draw p99 and answers by rate (.png .svg .pdf).")
+        Path | None, _option("--picture", "PNG", "Plot p99 and responses by rate (.png .svg .pdf).")
     ] = None,
 ) -> int:
-    """Find how many requests a second are answered in time, and how many at once.
+    """Measure the capacity of an index or a service.
 
-    Requests come at random times, whether or not earlier ones have an answer, so that the service
-    is overloaded for some seconds. A test takes some minutes. Ctrl-C ends it early: what is known
-    by then is shown and written. Without --queries an index is asked for its own vectors, decoded,
-    which is as much work as other queries are in a flat index, and somewhat less in lists.
+    The result is the highest rate and concurrency that meet --p99 and --errors.
+
+    Requests arrive at random times, whether or not earlier ones are answered,
+    so the service is overloaded for some seconds. A test takes some minutes.
+    Ctrl-C ends it early; the results so far are shown and written. Without
+    --queries an index is searched for its own decoded vectors. That is as much
+    work as other queries in a flat index, and somewhat less with inverted
+    lists.
 
     Example:
-      waterfill ramp --index base.wf --queries query.npy --p99 0.05 --out capacity.json
-      waterfill ramp --url http://localhost:8000/search --body query.json --picture curve.png
+      waterfill ramp --index base.wf --p99 0.05 --out capacity.json
+      waterfill ramp --url http://localhost:8000/search --body query.json
     """
     settings = _settings(
         rates=rates,
@@ -115,21 +138,22 @@ def ramp(
         require("matplotlib", "--picture", "plot")
     target: Any
     if (index is None) == (url is None):
-        raise UsageError("give one of --index INDEX and --url URL, what to ask")
+        raise UsageError("give one of --index INDEX and --url URL")
     if url is not None:
         _require_none("--url", queries=queries, queries_key=queries_key)
         target = _url(url, body, header or [], timeout, i_own_this_host)
     else:
         assert index is not None
         _require_none("--index", body=body, header=header)
-        target = _searches(index, queries, queries_key, k, seed)
+        target = _searcher(index, queries, queries_key, k, seed)
     return _run(out, target, settings, report, picture)
 
 
 def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Path | None) -> int:
+    """Run the test, write its report and its plot, and return the exit code."""
     code = 0
-    with out.narrated("ramping") as tell:
-        test = CapacityTest(settings, lambda step: tell(line_of(step)))
+    with out.trace("ramping") as write:
+        test = CapacityTest(settings, lambda step: write(line_of(step)))
         driver = driver_of(target)
         try:
             test.run(driver)
@@ -142,7 +166,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
             test.findings.complete = False
             code = INTERRUPTED
         except CapacityError as error:
-            say(str(error))
+            print_line(str(error))
             code = BAD_DATA
         finally:
             driver.close()
@@ -151,7 +175,7 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
     try:
         found = finished(test)
     except CapacityError as error:
-        say(str(error))
+        print_line(str(error))
         return BAD_DATA
     if path is not None:
         found.save(path)
@@ -163,50 +187,51 @@ def _run(out: Output, target: Any, settings: Any, path: Path | None, picture: Pa
 
 def _settings(*, rates: str, **more: Any) -> Any:
     try:
-        given = [float(rate) for rate in rates.split(",")]
+        values = [float(rate) for rate in rates.split(",")]
     except ValueError:
-        raise UsageError(f"--rates={rates} must be numbers with commas between them") from None
-    return read_settings(rates=given, tolerance=None, **more)
+        raise UsageError(f"--rates={rates} must be numbers separated by commas") from None
+    return read_settings(rates=values, tolerance=None, **more)
 
 
 def _require_none(option: str, **others: Any) -> None:
     for name, value in others.items():
         if value:
-            raise UsageError(f"--{name.replace('_', '-')} does not go together with {option}")
+            raise UsageError(f"--{name.replace('_', '-')} cannot be combined with {option}")
 
 
-def _searches(
+def _searcher(
     path: Path, queries: Path | None, key: str | None, k: int, seed: int
 ) -> Callable[[], object]:
-    """Return a search of an index, one query after the other, in a random order."""
+    """Return a function that searches for one query after the other, in random order."""
     index = wf.read_index(path)
     as_positive_int("k", k)
-    asked = read_queries(queries, key, index.d)
+    query_rows = open_queries(queries, key, index.d)
     rng = np.random.default_rng(seed)
-    if asked is not None:
-        rows = asked.take(np.sort(_some(rng, asked.n))).astype(np.float32)
+    if query_rows is not None:
+        numbers = _draw(rng, query_rows.n, _MAX_QUERIES)
+        rows = query_rows.take(np.sort(numbers)).astype(np.float32)
     elif index.ntotal:
-        rows = np.concatenate(
-            [index.reconstruct_n(int(row), 1) for row in _some(rng, index.ntotal, 1000)]
-        )
+        numbers = _draw(rng, index.ntotal, _MAX_DECODED)
+        rows = np.concatenate([index.reconstruct_n(int(row), 1) for row in numbers])
     else:
-        raise UsageError(f"{path} holds no vectors to ask for; give --queries FILE")
+        raise UsageError(f"{path} is empty; give --queries FILE")
     rng.shuffle(rows)
     turn = itertools.count()
     return lambda: index.search(rows[next(turn) % len(rows)][None], k)
 
 
-def _some(rng: np.random.Generator, n: int, most: int = _MOST_QUERIES) -> np.ndarray[Any, Any]:
-    """Return numbers of some rows."""
+def _draw(rng: np.random.Generator, n: int, most: int) -> NDArray[np.int64]:
+    """Draw at most `most` row numbers below `n`."""
     return rng.choice(n, size=min(n, most), replace=False).astype(np.int64)
 
 
 def _url(url: str, body: Path | None, header: list[str], timeout: float, own: bool) -> Url:
+    """Return the requests to send to a service."""
     headers = {}
     for line in header:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise UsageError(f"--header {line!r} must be 'NAME: VALUE'")
+            raise UsageError(f"--header: expected 'NAME: VALUE', got {line!r}")
         headers[name.strip()] = value.strip()
     content = None if body is None else body.read_bytes()
     return Url(url, content, headers, timeout, own)

@@ -1,4 +1,4 @@
-"""The command that puts an index behind HTTP: serve."""
+"""The command ``waterfill serve``: search an index by HTTP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import typer
 
 import waterfill as wf
 from waterfill._util.optional import require
-from waterfill.cli.errors import UsageError, say
+from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.inputs import Vectors
+from waterfill.cli.options import IndexFile
 from waterfill.cli.output import Output
 from waterfill.data.vector_files import ASKED, STORED, open_file
 from waterfill.io import file_kind
@@ -20,88 +21,80 @@ from waterfill.io import file_kind
 _TOKEN = "WATERFILL_TOKEN"
 
 
-def _path(option: str, metavar: str, words: str) -> Any:
-    return typer.Option(option, metavar=metavar, help=words, show_default=False)
+def _value(option: str, metavar: str, help_: str) -> Any:
+    return typer.Option(option, metavar=metavar, help=help_, show_default=False)
 
 
-def _number(option: str, words: str) -> Any:
-    return typer.Option(option, metavar="N", help=words)
+def _number(option: str, help_: str) -> Any:
+    return typer.Option(option, metavar="N", help=help_)
 
 
 def serve(
     out: Output,
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index of waterfill.")],
+    index: IndexFile,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0: one that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
     limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            metavar="N",
-            help="Requests taken on at once (default: 8 for each core).",
-            show_default=False,
-        ),
+        int | None, _value("--limit", "N", "Concurrent requests (default: 8 per core).")
     ] = None,
     report: Annotated[
-        Path | None, _path("--report", "FILE", "Report of a capacity test, for the limit.")
+        Path | None, _value("--report", "FILE", "Report of waterfill ramp, which gives the limit.")
     ] = None,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="With --report: the limit moves within its bounds.")
+        bool, typer.Option("--adaptive", help="Adapt the limit within the bounds of --report.")
     ] = False,
     token_file: Annotated[
         Path | None,
-        _path(
-            "--token-file", "FILE", f"File with the token that requests must have (or {_TOKEN})."
+        _value(
+            "--token-file", "FILE", f"File with the token that requests must carry (or {_TOKEN})."
         ),
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(
-            "--name", metavar="HOST", help="Host name it is reached by.", show_default=False
-        ),
+        _value("--name", "HOST", "Host name of the service; may be repeated."),
     ] = None,
     swap_folder: Annotated[
-        Path | None, _path("--swap-folder", "DIR", "Where /swap may take indexes from.")
+        Path | None, _value("--swap-folder", "DIR", "Directory that /swap may load indexes from.")
     ] = None,
     canary: Annotated[
-        Path | None, _path("--canary", "FILE", "Queries that a swap is judged by.")
+        Path | None, _value("--canary", "FILE", "Queries that test an index before a swap.")
     ] = None,
     recall_drop: Annotated[
         float | None,
-        typer.Option(
-            "--recall-drop",
-            metavar="F",
-            help="Recall a swap may lose; needs an index with refine.",
-            show_default=False,
+        _value(
+            "--recall-drop", "F", "Recall that a swap may lose; needs an index with --refine rows."
         ),
     ] = None,
     overlap: Annotated[
         float | None,
-        typer.Option(
-            "--overlap",
-            metavar="F",
-            help="Share of the same ids that a swap must find.",
-            show_default=False,
-        ),
+        _value("--overlap", "F", "Minimum share of equal ids before and after a swap."),
     ] = None,
-    batch: Annotated[bool, typer.Option(help="Search together for those who ask together.")] = True,
-    max_body: Annotated[int, _number("--max-body", "Bytes of a request.")] = 8_000_000,
-    max_vectors: Annotated[int, _number("--max-vectors", "Vectors of a request.")] = 1024,
-    max_k: Annotated[int, _number("--max-k", "Neighbours of a query.")] = 1000,
+    batch: Annotated[
+        bool, typer.Option(help="Search for concurrent requests in one batch.")
+    ] = True,
+    max_body: Annotated[int, _number("--max-body", "Maximum bytes per request.")] = 8_000_000,
+    max_vectors: Annotated[int, _number("--max-vectors", "Maximum vectors per request.")] = 1024,
+    max_k: Annotated[int, _number("--max-k", "Maximum neighbours per query.")] = 1000,
     drain_seconds: Annotated[
         float,
-        typer.Option("--drain-seconds", min=0, help="From SIGTERM to the end of listening."),
+        typer.Option(
+            "--drain-seconds", min=0, help="Time between SIGTERM and the end of listening."
+        ),
     ] = 5.0,
     shutdown_seconds: Annotated[
-        float, typer.Option("--shutdown-seconds", min=0, help="For requests that run then.")
+        float,
+        typer.Option("--shutdown-seconds", min=0, help="Time for running requests after that."),
     ] = 30.0,
     save: Annotated[
-        bool, typer.Option("--save", help="Write the index back at the end, if it changed.")
+        bool, typer.Option("--save", help="Write a changed index back at exit.")
     ] = False,
 ) -> None:
     """Search an index by HTTP.
 
-    One process: searches use all cores. Whoever listens beyond this machine needs a token.
+    One process serves all requests, and searches use all cores. Listening for
+    other machines requires a token.
 
     Example:
       waterfill serve base.wf
@@ -115,14 +108,14 @@ def serve(
     token = _token(token_file)
     if token is None and not is_local(host):
         raise UsageError(
-            f"--host {host} is reached from other machines: give --token-file, or {_TOKEN} in the "
+            f"--host {host} is open to other machines; give --token-file, or set {_TOKEN} in the "
             "environment"
         )
     _check_index(index)
     try:
-        chosen: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
         if limit is not None or report is not None or adaptive:
-            chosen["limit"] = _limit(limit, report, adaptive)
+            limits["limit"] = _limit(limit, report, adaptive)
         settings = ServerSettings(
             token=token,
             names=name or (),
@@ -132,39 +125,39 @@ def serve(
             max_k=max_k,
             swap_folder=swap_folder,
             gate=_gate(canary, recall_drop, overlap),
-            **chosen,
+            **limits,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
     app = create_app(index, settings)
     service = app.state.service
     with listen(host, port) as listener:
-        say(
-            f"{address(listener)} serves {index}, {service.limiter.limit} requests at once"
+        print_line(
+            f"{address(listener)} serves {index}, {service.limiter.limit} concurrent requests"
             + ("" if token is None else ", with a token")
         )
         run(app, listener, drain_seconds, shutdown_seconds)
-    _keep(service, index, save)
-    say("ended")
+    _save_changes(service, index, save)
+    print_line("stopped")
 
 
 def _check_index(index: Path) -> None:
     if file_kind(index) in (None, "codec"):
-        raise wf.FormatError(f"{index}: not an index of waterfill; waterfill build makes one")
+        raise wf.FormatError(f"{index}: expected a waterfill index, as written by waterfill build")
 
 
 def _token(path: Path | None) -> str | None:
-    """Read the token; never from the command line, which others on the machine see."""
+    """Read the token; never from the command line, which other users of the machine can see."""
     from waterfill.server.settings import check_token
 
     if path is None:
-        given, name = os.environ.get(_TOKEN), _TOKEN
+        token, source = os.environ.get(_TOKEN), _TOKEN
     else:
-        given, name = path.read_bytes().decode("utf-8", "replace").strip(), str(path)
-    if given is None:
+        token, source = path.read_bytes().decode("utf-8", "replace").strip(), str(path)
+    if token is None:
         return None
     try:
-        return check_token(name, given)
+        return check_token(source, token)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -172,10 +165,10 @@ def _token(path: Path | None) -> str | None:
 def _limit(limit: int | None, report: Path | None, adaptive: bool) -> Any:
     if report is None:
         if adaptive:
-            raise UsageError("--adaptive needs --report, which has the bounds")
+            raise UsageError("--adaptive needs --report, which gives the bounds")
         return limit
     if limit is not None:
-        raise UsageError("--limit and --report both say the limit; give one")
+        raise UsageError("--limit and --report both set the limit; give one of them")
     return wf.Limiter.from_report(report, adaptive=adaptive, name="service")
 
 
@@ -184,23 +177,21 @@ def _gate(
 ) -> wf.lifecycle.Gate | None:
     if canary is None:
         if recall_drop is not None or overlap is not None:
-            raise UsageError("--recall-drop and --overlap need --canary, queries to ask")
+            raise UsageError("--recall-drop and --overlap need --canary FILE")
         return None
     if recall_drop is None and overlap is None:
-        raise UsageError("--canary: give --overlap, or --recall-drop, or both")
+        raise UsageError("--canary needs --overlap, --recall-drop, or both")
     queries = Vectors(open_file(canary, None, (*ASKED, *STORED)), str(canary))
-    asked = queries.read(0, queries.n).astype(np.float32)
-    return wf.lifecycle.Gate(asked, recall_drop=recall_drop, overlap=overlap)
+    rows = queries.read(0, queries.n).astype(np.float32)
+    return wf.lifecycle.Gate(rows, recall_drop=recall_drop, overlap=overlap)
 
 
-def _keep(service: Any, path: Path, save: bool) -> None:
-    """Write the index if it changed and that is wanted; say what is lost otherwise."""
+def _save_changes(service: Any, path: Path, save: bool) -> None:
+    """Write a changed index back with --save; otherwise warn that the changes are lost."""
     if not service.changed:
         return
     if not save:
-        say(
-            f"warning: what was added or swapped in is lost: {path} is as it was (--save writes it)"
-        )
+        print_line(f"warning: changes to the index are lost; {path} is unchanged (see --save)")
         return
     wf.write_index(service.index.index, path)
-    say(f"saved {service.index.ntotal:,} vectors in {path}")
+    print_line(f"saved {service.index.ntotal:,} vectors in {path}")

@@ -1,7 +1,7 @@
-"""Charts of the page, as Vega-Lite specifications that Altair makes and checks.
+"""The charts of the HTML page as Vega-Lite specifications, made and validated by Altair.
 
-Colours are variables of the page's style sheet, so that light, dark and print need no second
-drawing.
+Colours are variables of the page's style sheet, so light mode, dark mode and print share one
+specification.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _GROWTH: dict[str, Style] = {
 }
 _DISTORTION: dict[str, Style] = {
     "Shannon bound": ("var(--ink)", "stroke", [1, 0]),
-    "expected": ("var(--pq)", "diamond", [1, 0]),
+    "predicted": ("var(--pq)", "diamond", [1, 0]),
     "measured": ("var(--own)", "circle", [1, 0]),
 }
 _TIPS = {
-    "series": "what",
+    "series": "series",
     "name": "settings",
     "bytes": "bytes",
-    "found": "recall",
+    "percent": "recall",
     "note": "note",
     "speed": "search",
     "encoding": "encoding",
@@ -62,35 +62,39 @@ _TIPS = {
 _CLASS_COLOURS = {"high": "var(--high)", "medium": "var(--medium)", "low": "var(--low)"}
 _BOLD = {"fontWeight": "bold", "color": "var(--ink)", "aria": False}
 _HALO = {**_BOLD, "stroke": "var(--paper)", "strokeWidth": 4, "strokeJoin": "round"}
-_FEW = 12  # dimensions
-_WORDS_WIDTH = 130  # pixels
+_FEW = 12  # dimensions, each with a tick
+_LABEL_WIDTH = 130  # pixels
 _FONT = "system-ui, sans-serif"
 _SMALL = "format(100 * datum.value, datum.value < 1e-5 ? '.0e' : '.1~r') + '%'"
 
 
 def library() -> Any:
-    """Return Altair."""
+    """Import Altair.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
     return require("altair", "report", "report")
 
 
 def recall(result: Result, peers: Sequence[Peer]) -> Spec:
-    """Draw recall against bytes: all trials, the frontier, the chosen one, the peers."""
+    """Draw recall against bytes: all trials, the frontier, the chosen one, FAISS index types."""
     alt = library()
     rows = [_trial_row(TRIED, trial) for trial in result.trials]
     rows += [_trial_row(FRONTIER, trial) for trial in result.frontier]
     chosen = _trial_row(CHOSEN, result.best)
     rows += [_peer_row(peer) for peer in peers]
-    x = _log_axis(
-        alt, "bytes", "bytes a vector (all in)", [row["bytes"] for row in [*rows, chosen]]
-    )
+    x = _log_axis(alt, "bytes", "total bytes per vector", [row["bytes"] for row in [*rows, chosen]])
     y = _recall_axis(alt, result.k, [row["recall"] for row in [*rows, chosen]])
     series = [name for name in _STYLES if name == CHOSEN or any(r["series"] == name for r in rows)]
     colour, shape, dash = _styled(alt, series, _STYLES)
     lines = [row for row in rows if row["series"] != TRIED]
     tips = [alt.Tooltip(f"{field}:N", title=title) for field, title in _TIPS.items()]
     points = {"color": colour, "shape": shape, "tooltip": tips, "x": x, "y": y}
-    wide = fmt.number(chosen["bytes"])
-    text = {"x": x, "y": y, "text": alt.value(f"{wide} bytes, {chosen['found']}")}
+    chosen_bytes = fmt.number(chosen["bytes"])
+    text = {"x": x, "y": y, "text": alt.value(f"{chosen_bytes} bytes, {chosen['percent']}")}
     chart = alt.layer(
         _chart(alt, lines).mark_line(strokeWidth=1.6, aria=False).encode(x, y, colour, dash),
         _chart(alt, rows).mark_point(filled=True, size=55, opacity=0.9).encode(**points),
@@ -102,28 +106,30 @@ def recall(result: Result, peers: Sequence[Peer]) -> Spec:
             for look in (_HALO, _BOLD)
         ),
     )
-    return _finish(alt, chart, _TALL, f"Recall against bytes a vector; chosen: {wide} bytes.")
+    return _finish(
+        alt, chart, _TALL, f"Recall against bytes per vector; chosen: {chosen_bytes} bytes."
+    )
 
 
 def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> Spec:
-    """Draw measured recall, and what is expected of larger collections."""
+    """Draw measured recall, and the recall expected in larger collections."""
     alt = library()
-    made = result.growth
+    measured = result.growth
     rows: list[Row] = [
-        {"series": "measured", "n": size, "recall": recall, "found": fmt.percent(recall)}
-        for size, recall in zip(made.sizes, made.recalls, strict=True)
+        {"series": "measured", "n": size, "recall": recall, "percent": fmt.percent(recall)}
+        for size, recall in zip(measured.sizes, measured.recalls, strict=True)
     ]
     rows += [_expected_row(size, one) for size, one in expected]
     x = _log_axis(alt, "n", "vectors in the collection", [row["n"] for row in rows], "~s")
-    reach = [row[field] for row in rows for field in ("recall", "low", "high") if field in row]
-    y = _recall_axis(alt, result.k, reach)
+    values = [row[field] for row in rows for field in ("recall", "low", "high") if field in row]
+    y = _recall_axis(alt, result.k, values)
     domain = [name for name in ("measured", "expected") if any(r["series"] == name for r in rows)]
     colour, shape, dash = _styled(alt, domain, _GROWTH)
-    low = _recall_axis(alt, result.k, reach, "low")
-    beyond = [row for row in rows if row["series"] == "expected"]
-    tips = ["series:N", "n:Q", "found:N", "interval:N"]
+    low = _recall_axis(alt, result.k, values, "low")
+    extrapolated = [row for row in rows if row["series"] == "expected"]
+    tips = ["series:N", "n:Q", "percent:N", "interval:N"]
     layers = [
-        _chart(alt, beyond)
+        _chart(alt, extrapolated)
         .mark_area(color="var(--own)", opacity=0.16, aria=False)
         .encode(x=x, y=low, y2="high:Q"),
         _chart(alt, rows).mark_line(aria=False).encode(x, y, colour, dash),
@@ -134,26 +140,26 @@ def growth(result: Result, expected: Sequence[tuple[int, Expected]], n: int) -> 
     if expected and expected[0][0] < n <= expected[-1][0]:
         rule = _chart(alt, [{"n": n}]).mark_rule(color="var(--soft)", strokeDash=[2, 3])
         layers.append(rule.encode(x=x))
-    about = f"Recall at {fmt.count(rows[0]['n'])} to {fmt.count(rows[-1]['n'])} vectors."
-    return _finish(alt, alt.layer(*layers), _HEIGHT, about)
+    description = f"Recall at {fmt.count(rows[0]['n'])} to {fmt.count(rows[-1]['n'])} vectors."
+    return _finish(alt, alt.layer(*layers), _HEIGHT, description)
 
 
-def spectrum(found: chart_data.Spectrum) -> Spec:
+def spectrum(data: chart_data.Spectrum) -> Spec:
     """Draw the share of variance of each eigen-dimension, and the water level."""
     alt = library()
-    floor = found.floor
-    rows = [{**_bar_row(bar), "share": max(bar.share, floor)} for bar in found.bars]
+    floor = data.floor
+    rows = [{**_bar_row(bar), "share": max(bar.share, floor)} for bar in data.bars]
     scale = alt.Scale(type="log", domainMin=floor, nice=False)
     axis = alt.Axis(labelExpr=_SMALL, tickCount=5)
     y = alt.Y("share:Q", title="share of variance", scale=scale, axis=axis)
-    bars = _bars(alt, rows, found, y, alt.Y2Datum(floor))
+    bars = _bars(alt, rows, data, y, alt.Y2Datum(floor))
     layers = [bars]
-    if found.level is not None:
-        level = [{"level": found.level, "name": "water level", "at": rows[-1]["end"]}]
+    if data.level is not None:
+        level = [{"level": data.level, "name": "water level", "at": rows[-1]["end"]}]
         line, place = alt.Y("level:Q"), {"align": "right", "dx": -4, "dy": -9}
-        under = _chart(alt, level).mark_rule(color="var(--paper)", strokeWidth=4, aria=False)
-        over = _chart(alt, level).mark_rule(color="var(--ink)", strokeWidth=2, strokeDash=[6, 4])
-        layers += [under.encode(y=line), over.encode(y=line, tooltip=["name:N"])]
+        halo = _chart(alt, level).mark_rule(color="var(--paper)", strokeWidth=4, aria=False)
+        rule = _chart(alt, level).mark_rule(color="var(--ink)", strokeWidth=2, strokeDash=[6, 4])
+        layers += [halo.encode(y=line), rule.encode(y=line, tooltip=["name:N"])]
         layers += [
             _chart(alt, level)
             .mark_text(**place, **look)
@@ -163,18 +169,18 @@ def spectrum(found: chart_data.Spectrum) -> Spec:
     return _finish(alt, alt.layer(*layers), _HEIGHT, "Share of variance of each eigen-dimension.")
 
 
-def bits(found: chart_data.Spectrum) -> Spec:
+def bits(data: chart_data.Spectrum) -> Spec:
     """Draw the bits that each eigen-dimension gets."""
     alt = library()
-    rows = [_bar_row(bar) for bar in found.bars]
+    rows = [_bar_row(bar) for bar in data.bars]
     y = alt.Y("bits:Q", title="bits", scale=alt.Scale(zero=True))
     return _finish(
-        alt, _bars(alt, rows, found, y, alt.Y2Datum(0)), _HEIGHT, "Bits of each eigen-dimension."
+        alt, _bars(alt, rows, data, y, alt.Y2Datum(0)), _HEIGHT, "Bits of each eigen-dimension."
     )
 
 
 def distortion(plan: Plan, report: DistortionReport | None) -> Spec:
-    """Draw Shannon's bound, and the codec's error above it."""
+    """Draw the Shannon bound and the codec's distortion."""
     alt = library()
     bits = 8 * len(plan.groups) / plan.d if report is None else report.bits
     each, bound = chart_data.shannon_curve(plan, 2 * bits)
@@ -182,14 +188,14 @@ def distortion(plan: Plan, report: DistortionReport | None) -> Spec:
         {"series": "Shannon bound", "bits": b, "error": e, "share": fmt.percent(e)}
         for b, e in zip(each, bound, strict=True)
     ]
-    marks = [("expected", plan.predicted_distortion)]
+    marks = [("predicted", plan.predicted_distortion)]
     if report is not None and report.distortion > 0:
         marks.append(("measured", report.distortion))
     rows = [
         {"series": name, "bits": bits, "error": error, "share": fmt.percent(error)}
         for name, error in marks
     ]
-    x = alt.X("bits:Q", title="bits a dimension", scale=alt.Scale(nice=False))
+    x = alt.X("bits:Q", title="bits per dimension", scale=alt.Scale(nice=False))
     scale = alt.Scale(type="log", nice=False)
     y = alt.Y("error:Q", title="distortion", scale=scale, axis=alt.Axis(format=".3~%"))
     colour, shape, _ = _styled(alt, list(_DISTORTION)[: 1 + len(marks)], _DISTORTION, 2)
@@ -200,7 +206,7 @@ def distortion(plan: Plan, report: DistortionReport | None) -> Spec:
         .mark_point(filled=True, size=110)
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=tips),
     )
-    return _finish(alt, chart, _HEIGHT, "Distortion against bits a dimension.")
+    return _finish(alt, chart, _HEIGHT, "Distortion against bits per dimension.")
 
 
 def _trial_row(series: str, trial: Trial) -> Row:
@@ -209,10 +215,10 @@ def _trial_row(series: str, trial: Trial) -> Row:
         "name": str(trial.settings),
         "bytes": round(trial.bytes_per_vector, 2),
         "recall": trial.recall,
-        "found": fmt.percent(trial.recall),
+        "percent": fmt.percent(trial.recall),
         "note": fmt.smaller(trial.memory_ratio),
-        "speed": f"{fmt.rate(trial.queries_per_second)} queries a second",
-        "encoding": f"{fmt.rate(trial.encode_rate)} vectors a second",
+        "speed": f"{fmt.rate(trial.queries_per_second)} queries per second",
+        "encoding": f"{fmt.rate(trial.encode_rate)} vectors per second",
     }
 
 
@@ -222,10 +228,10 @@ def _peer_row(peer: Peer) -> Row:
         "name": peer.name,
         "bytes": peer.bytes_per_vector,
         "recall": peer.recall,
-        "found": fmt.percent(peer.recall),
+        "percent": fmt.percent(peer.recall),
         "note": peer.remark,
-        "speed": f"{fmt.rate(peer.queries_per_second)} queries a second",
-        "encoding": f"{fmt.rate(peer.encode_rate)} vectors a second",
+        "speed": f"{fmt.rate(peer.queries_per_second)} queries per second",
+        "encoding": f"{fmt.rate(peer.encode_rate)} vectors per second",
     }
 
 
@@ -236,7 +242,7 @@ def _expected_row(size: int, one: Expected) -> Row:
         "recall": one.recall,
         "low": one.low,
         "high": one.high,
-        "found": fmt.percent(one.recall),
+        "percent": fmt.percent(one.recall),
         "interval": fmt.interval(one),
     }
 
@@ -253,15 +259,17 @@ def _bar_row(bar: chart_data.Bar) -> Row:
     }
 
 
-def _bars(alt: Any, rows: list[Row], found: chart_data.Spectrum, y: Any, foot: Any) -> Any:
-    present = found.present
+def _bars(alt: Any, rows: list[Row], data: chart_data.Spectrum, y: Any, foot: Any) -> Any:
+    present = data.present
     colour = alt.Color(
         "class:N",
         legend=alt.Legend(title=None),
         scale=alt.Scale(domain=present, range=[_CLASS_COLOURS[name] for name in present]),
     )
-    last = found.bars[-1].last
-    few = {"values": list(range(1, last + 1))} if last <= _FEW else {}  # or halves have ticks
+    last = data.bars[-1].last
+    few = (
+        {"values": list(range(1, last + 1))} if last <= _FEW else {}
+    )  # otherwise ticks fall between dimensions
     axis = alt.Axis(format="d", **few)
     scale = alt.Scale(domain=[0.5, last + 0.5], nice=False)
     x = alt.X("start:Q", title="eigen-dimension", scale=scale, axis=axis)
@@ -284,7 +292,7 @@ def _log_axis(alt: Any, field: str, title: str, values: list[float], form: str =
 
 
 def _recall_axis(alt: Any, k: int, values: list[float], field: str = "recall") -> Any:
-    """Return an axis as wide as the values are, not from nothing."""
+    """Return an axis that spans the values, not one that starts at 0."""
     room = max(0.01, 0.08 * (max(values) - min(values)))
     domain = [max(0.0, min(values) - room), min(1.0, max(values) + room)]
     scale, axis = alt.Scale(domain=domain, nice=False), alt.Axis(format=".3~%")
@@ -294,7 +302,7 @@ def _recall_axis(alt: Any, k: int, values: list[float], field: str = "recall") -
 def _styled(
     alt: Any, series: list[str], styles: dict[str, Style], outline: float = 0
 ) -> tuple[Any, Any, Any]:
-    """Return colour, shape and dashes, which make one legend; its symbols are not dashed."""
+    """Return colour, shape and dashes, which share one legend without dashed symbols."""
     channels = (alt.Color, alt.Shape, alt.StrokeDash)
     legend = alt.Legend(title=None, symbolStrokeWidth=outline)
     colour, shape, dash = (
@@ -309,15 +317,15 @@ def _styled(
 
 
 def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
-    """Place words where the frontier, which rises to the right, leaves room: above, to the left."""
+    """Place the label of the chosen point where the frontier leaves room: above, to the left."""
     sizes = [math.log(row["bytes"]) for row in rows]
     span = max(sizes) - min(sizes)
     at = (math.log(chosen["bytes"]) - min(sizes)) / span if span else 0.5
     recalls = [row["recall"] for row in rows]
     top = chosen["recall"] > max(recalls) - 0.08 * (max(recalls) - min(recalls))
-    above = 18 if top and span else -12  # the legend is over the top
+    above = 18 if top and span else -12  # below the legend
     return {
-        name: {"expr": f"{at:.3f} * width > {_WORDS_WIDTH} ? {left} : {right}"}
+        name: {"expr": f"{at:.3f} * width > {_LABEL_WIDTH} ? {left} : {right}"}
         for name, left, right in (
             ("align", "'right'", "'left'"),
             ("dx", -14, 14),
@@ -327,13 +335,13 @@ def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
 
 
 def _finish(alt: Any, chart: Any, height: int, description: str) -> Spec:
-    made = chart.properties(width="container", height=height, description=description)
-    spec: Spec = made.configure(**_config(alt)).to_dict()
+    figure = chart.properties(width="container", height=height, description=description)
+    spec: Spec = figure.configure(**_config(alt)).to_dict()
     return spec
 
 
 def _config(alt: Any) -> dict[str, Any]:
-    words_of = {"labelColor": "var(--soft)", "titleColor": "var(--ink)", "labelFontSize": 12}
+    text_style = {"labelColor": "var(--soft)", "titleColor": "var(--ink)", "labelFontSize": 12}
     return {
         "background": "transparent",
         "font": _FONT,
@@ -341,7 +349,7 @@ def _config(alt: Any) -> dict[str, Any]:
         "view": alt.ViewConfig(stroke=None),
         "text": alt.MarkConfig(fontSize=12),
         "axis": alt.AxisConfig(
-            **words_of,
+            **text_style,
             titleFontSize=12,
             titleFontWeight="normal",
             gridColor="var(--line)",
@@ -351,10 +359,10 @@ def _config(alt: Any) -> dict[str, Any]:
             labelSeparation=6,
         ),
         "legend": alt.LegendConfig(
-            **words_of,
+            **text_style,
             orient="top",
             direction="horizontal",
-            columns=4,  # the page makes it fewer where it is narrow
+            columns=4,  # page.js reduces it on narrow screens
             labelLimit=200,
             symbolSize=90,
             symbolOpacity=1,

@@ -1,0 +1,48 @@
+"""The command ``waterfill info``: what a codec file or an index file holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+import waterfill as wf
+from waterfill.cli.description import codec_lines, describe_codec, describe_index, index_lines
+from waterfill.cli.output import Output, pairs, size
+from waterfill.io import file_kind
+
+
+def info(
+    out: Output,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A codec or an index.")],
+) -> None:
+    """Describe a codec or an index.
+
+    Example:
+      waterfill info base.wf
+      waterfill info codec.wf --json
+    """
+    kind = file_kind(file)
+    if kind is None:
+        raise wf.FormatError(
+            f"{file}: expected a waterfill codec or index (waterfill analyze describes vectors)"
+        )
+    index = None if kind == "codec" else wf.read_index(file)
+    codec = wf.read_codec(file) if index is None else index.codec
+    assert codec is not None
+    file_bytes = file.stat().st_size
+    document: dict[str, Any] = {"file": str(file), "kind": kind, "file_bytes": file_bytes}
+    values = {"file": f"{size(file_bytes)}, {kind}"}
+    if index is not None:
+        document["index"] = describe_index(index)
+        values |= index_lines(index)
+    document["codec"] = describe_codec(codec)
+    values |= codec_lines(codec)
+    tables: list[Table | str] = [pairs(str(file), values)]
+    if codec.manifest is not None:
+        document["manifest"] = asdict(codec.manifest)
+        tables.append(pairs("\nManifest", codec.manifest.words()))
+    out.show(document, *tables)

@@ -1,0 +1,52 @@
+"""The command ``waterfill train``: train a codec and write it to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import waterfill as wf
+from waterfill.cli.description import codec_lines, describe_codec
+from waterfill.cli.inputs import check_output, open_queries, open_stored
+from waterfill.cli.options import (
+    CodeBytes,
+    Effort,
+    EffortName,
+    Key,
+    Metric,
+    MetricName,
+    Queries,
+    QueriesKey,
+    Seed,
+    VectorFile,
+    out_file,
+)
+from waterfill.cli.output import Output, pairs
+
+
+def train(
+    out: Output,
+    file: VectorFile,
+    output: Annotated[Path, out_file("The codec", "CODEC")],
+    code_bytes: CodeBytes = 48,
+    metric: Metric = MetricName.ip,
+    queries: Queries = None,
+    effort: Effort = EffortName.balanced,
+    seed: Seed = 0,
+    key: Key = None,
+    queries_key: QueriesKey = None,
+) -> None:
+    """Train a codec on vectors.
+
+    Example:
+      waterfill train base.npy --code-bytes 48 -o codec.wf
+    """
+    check_output(output, (file, queries))
+    vectors = open_stored(file, key)
+    query_rows = open_queries(queries, queries_key, vectors.d)
+    recipe = wf.Recipe(vectors.d, code_bytes, seed=seed, effort=effort.value)
+    with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
+        codec = recipe.train(vectors, metric.value, queries=query_rows)
+    wf.write_codec(codec, output)
+    document = {"output": str(output), "seed": seed, **describe_codec(codec)}
+    out.show(document, pairs(str(output), codec_lines(codec)))
