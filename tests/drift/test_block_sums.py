@@ -93,9 +93,9 @@ def test_arrays_that_do_not_fit_are_refused(codec, base):
     good = np.zeros(9, np.uint32)
     with pytest.raises(ValueError, match="blocks: block 4 of 4 does not exist"):
         features.sums.add(base[:9], good + 4, rows, sums, True)
-    with pytest.raises(ValueError, match="a value for each row"):
+    with pytest.raises(ValueError, match="blocks must have one value per row of x"):
         features.sums.add(base[:9], good[:8], rows, sums, True)
-    with pytest.raises(ValueError, match="a column for each feature"):
+    with pytest.raises(ValueError, match="one column per feature"):
         features.sums.add(base[:9], good, rows, sums[:, :-1].copy(), True)
     with pytest.raises(ValueError, match="dimensions"):
         features.sums.add(base[:9, :-1].copy(), good, rows, sums, True)

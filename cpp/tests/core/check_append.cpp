@@ -34,6 +34,16 @@ void* operator new(std::size_t size) {
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
 }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return allocate(size, alignof(std::max_align_t));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
@@ -145,7 +155,7 @@ void check_failures(Metric metric, bool with_cells, std::size_t before, std::siz
     }
     allocations_left = -1;
     if (done) break;
-    expect(index.version() == version && index.has_ids() == false, "append: a failure is visible");
+    expect(index.version() == version && !index.has_ids(), "append: a failure is visible");
     expect(contents(index) == old_contents, "append: a failure changes the contents");
     expect(distances(index, second) == old_distances, "append: a failure changes a search");
   }
