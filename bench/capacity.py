@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from support.simulated_service import Draw, SimulatedService, constant, exponential, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, final_report, read_settings
+from waterfill.loadtest.capacity import CapacityTest, final_report, read_settings
 
 P99 = 0.2
 TRUE_REQUESTS = 400_000

@@ -19,7 +19,7 @@ from support.python_limiter import Latencies
 from support.simulated_service import SimulatedService, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, final_report
+from waterfill.loadtest.capacity import CapacityTest, final_report
 from waterfill.serving.adaptation import read_adaptation
 
 SERVERS, MEAN, SIGMA = 8, 0.05, 0.5

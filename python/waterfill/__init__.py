@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from waterfill.drift.monitor import DriftMonitor
     from waterfill.lifecycle.retrain import retrain
     from waterfill.lifecycle.swap import GateError, SwapIndex
-    from waterfill.loadtest.capacity_test import capacity_test
+    from waterfill.loadtest.capacity import capacity_test
     from waterfill.metrics.registry import Metrics
     from waterfill.optimizer.optimize import optimize
     from waterfill.reporting.page import report
@@ -94,7 +94,7 @@ _LAZY_NAMES = {
     "Metrics": "metrics.registry",
     "ShedMiddleware": "serving.asgi",
     "SwapIndex": "lifecycle.swap",
-    "capacity_test": "loadtest.capacity_test",
+    "capacity_test": "loadtest.capacity",
     "optimize": "optimizer.optimize",
     "report": "reporting.page",
     "reproduce": "reproduction",

@@ -14,8 +14,8 @@ from support.http_server import Quiet, listening
 
 import waterfill as wf
 
-SHORT = ("--step-seconds", 0.3, "--rates", "20", "--most-rate", 20, "--max-seconds", 5,
-         "--p99", 20, "--errors", 0.2, "--most-in-flight", 3)  # fmt: skip
+SHORT = ("--step-seconds", 0.3, "--rates", "20", "--max-rate", 20, "--max-seconds", 5,
+         "--p99", 20, "--errors", 0.2, "--max-in-flight", 3)  # fmt: skip
 
 
 class Handler(Quiet):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import make_driver
+from waterfill.loadtest.capacity import make_driver
 from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, ClosedLoop, OpenLoop
 from waterfill.loadtest.task_driver import TaskDriver
 from waterfill.loadtest.thread_driver import ThreadDriver

@@ -7,7 +7,7 @@ from support.http_server import Quiet, listening
 
 import waterfill as wf
 from waterfill._util.loopback import is_loopback
-from waterfill.loadtest.capacity_test import make_driver
+from waterfill.loadtest.capacity import make_driver
 from waterfill.loadtest.http_target import NotAllowedError, Url
 from waterfill.loadtest.steps import ANSWERED, FAILED, REFUSED, ClosedLoop
 

@@ -11,7 +11,7 @@ from support.load_steps import DEFAULTS, report_of
 from support.simulated_service import SimulatedService, constant, exponential, lognormal
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, read_settings
+from waterfill.loadtest.capacity import CapacityTest, read_settings
 from waterfill.loadtest.concurrency_sweep import concurrency_levels
 from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, OpenLoop
 

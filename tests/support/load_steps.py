@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import waterfill as wf
-from waterfill.loadtest.capacity_test import CapacityTest, final_report, read_settings
+from waterfill.loadtest.capacity import CapacityTest, final_report, read_settings
 
 DEFAULTS = {
     "rates": (10, 20, 40, 80, 150),

@@ -18,7 +18,7 @@ from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
 from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import Queries, QueriesKey
 from waterfill.cli.output import Output
-from waterfill.loadtest.capacity_test import (
+from waterfill.loadtest.capacity import (
     RATES,
     CapacityTest,
     final_report,
@@ -98,11 +98,11 @@ def ramp(
     max_requests: Annotated[
         int, _number("--max-requests", "N", "Maximum number of requests of the test.")
     ] = 1_000_000,
-    most_rate: Annotated[
-        float, _number("--most-rate", "N", "Maximum requests per second.")
+    max_rate: Annotated[
+        float, _number("--max-rate", "N", "Maximum requests per second.")
     ] = 10_000.0,
-    most_in_flight: Annotated[
-        int, _number("--most-in-flight", "N", "Maximum number of unanswered requests.")
+    max_in_flight: Annotated[
+        int, _number("--max-in-flight", "N", "Maximum number of unanswered requests.")
     ] = 512,
     seed: Annotated[int, typer.Option("--seed", help="Random seed of the arrival times.")] = 0,
     report: Annotated[
@@ -133,8 +133,8 @@ def ramp(
         slo=wf.loadtest.Slo(p99, errors),
         max_seconds=max_seconds,
         max_requests=max_requests,
-        max_rate=most_rate,
-        max_in_flight=most_in_flight,
+        max_rate=max_rate,
+        max_in_flight=max_in_flight,
         seed=seed,
     )
     for option, path in (("--out", report), ("--picture", picture)):
