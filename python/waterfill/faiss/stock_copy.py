@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import warnings
 import weakref
@@ -38,6 +37,8 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     """
     faiss = require_faiss("to_faiss")
     # By way of a file, because deserialize_index wants all bytes in memory beside the index.
+    import tempfile  # slow to import: it loads all compression modules
+
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"
         export_faiss(index, path, offsets=offsets, rows=rows)
