@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARM_CXX ?= aarch64-linux-gnu-g++
 ARM_RUN ?= qemu-aarch64
 SOURCES := CMakeLists.txt pyproject.toml README.md $(shell find cpp python -type f -not -name '*.pyc')
+# The system's CMake, or PyPI's in the environment that needs it.
+CMAKE = $(or $(shell command -v cmake),.venv-lint/bin/cmake)
 CTEST = $(or $(shell command -v ctest),.venv-test/bin/ctest)
 PIP = bin/python -m pip install --disable-pip-version-check --quiet
 
@@ -48,6 +50,10 @@ lint: .venv-lint/ready
 	.venv-lint/bin/mypy
 	PYTHONPATH=python .venv-lint/bin/lint-imports
 	.venv-lint/bin/codespell
+	$(CMAKE) -S . -B build/lint -DSKBUILD=2 -DPYTHON_EXECUTABLE=$(CURDIR)/.venv-lint/bin/python \
+		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
+	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' | \
+		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
 	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
 
 bench: .venv-bench/installed
@@ -104,7 +110,7 @@ clean:
 .venv-%/ready: .venv-%/created
 	@echo "== installing what $* needs"
 	.venv-$*/$(PIP) -r $(filter %.txt,$^)
-	@command -v ctest > /dev/null || [ $* != test ] || .venv-test/$(PIP) cmake
+	@command -v cmake > /dev/null || .venv-$*/$(PIP) cmake
 	touch $@
 
 .venv-test/stores: .venv-test/ready tests/requirements-stores.txt tests/requirements-no-deps.txt

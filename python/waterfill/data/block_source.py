@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,6 @@ _DAMAGE_ERRORS: tuple[type[Exception], ...] = (
     OverflowError,
     RuntimeError,
     ValueError,
-    zipfile.BadZipFile,
     zlib.error,
 )
 

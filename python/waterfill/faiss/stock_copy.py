@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import warnings
 import weakref
@@ -36,6 +35,8 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
         As `export_faiss`.
     """
     faiss = require_faiss("to_faiss")
+    import tempfile  # slow to import: it loads the compression modules
+
     # Through a file: deserialize_index would need all bytes in memory together with the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"

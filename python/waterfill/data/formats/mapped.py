@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import tokenize
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._core import FormatError
 from waterfill.data.block_source import raising_format_errors
+
+if TYPE_CHECKING:
+    import zipfile
 
 _MAX_DIMENSIONS = 1 << 20
 _CHECKED_ROWS = 64  # evenly spaced, the first and the last included
@@ -50,7 +52,10 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 def read_npz(path: Path, key: str | None) -> NDArray[Any]:
     """Map an array of a .npz archive, or read it into memory if it is compressed."""
-    with raising_format_errors(str(path), "a NumPy archive"), zipfile.ZipFile(path) as archive:
+    import zipfile  # slow to import: it loads all compression modules
+
+    errors = raising_format_errors(str(path), "a NumPy archive", zipfile.BadZipFile)
+    with errors, zipfile.ZipFile(path) as archive:
         members = {
             info.filename.removesuffix(".npy"): info
             for info in archive.infolist()
