@@ -78,9 +78,10 @@ def test_searches_beside_removals_see_whole_states(small_codec, clustered):
     def search() -> None:
         while index.ntotal > 0:
             distances, labels = index.search(clustered[:1], 3000)
-            sizes.append(int((labels[0] >= 0).sum()))
-            assert sorted(labels[0, : sizes[-1]]) == list(range(sizes[-1]))
-            assert (np.diff(distances[0, : sizes[-1]]) >= 0).all()
+            size = int((labels[0] >= 0).sum())
+            sizes.append(size)
+            assert sorted(labels[0, :size]) == list(range(size))
+            assert (np.diff(distances[0, :size]) >= 0).all()
 
     def remove() -> None:
         while index.ntotal > 0:
