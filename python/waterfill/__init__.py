@@ -10,8 +10,9 @@ Every eigen-dimension of the data gets just enough bits::
     distances, labels = index.search(queries, k=10)
 
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
-`waterfill.training`, `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`,
-`waterfill.loadtest`, `waterfill.serving`, `waterfill.metrics`, `waterfill.server`.
+`waterfill.training`, `waterfill.evaluation`, `waterfill.optimizer`, `waterfill.drift`,
+`waterfill.lifecycle`, `waterfill.loadtest`, `waterfill.serving`, `waterfill.metrics`,
+`waterfill.server`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from waterfill import codec as codec
     from waterfill import data as data
     from waterfill import drift as drift
+    from waterfill import evaluation as evaluation
     from waterfill import lifecycle as lifecycle
     from waterfill import loadtest as loadtest
     from waterfill import metrics as metrics
@@ -102,6 +104,7 @@ _LAZY_NAMES = {
 }
 _LAZY_MODULES = {
     "drift",
+    "evaluation",
     "lifecycle",
     "loadtest",
     "metrics",
