@@ -1,10 +1,14 @@
-"""A codec of some sentences, and canaries of others."""
+"""A codec of some sentences, windows of others, and canaries; all of them of 64 dimensions.
+
+Retrained canary codecs inherit ``effort="fast"`` from the codec that they are compared with.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.drift_windows import REFERENCE, WINDOW
+from support.drift_windows import REFERENCE, WINDOW, uneven
+from support.trained import trained
 
 import waterfill as wf
 from waterfill.drift.canary import Canary
@@ -14,9 +18,19 @@ TRAINED = 2000
 
 
 @pytest.fixture(scope="session")
+def base(base_64) -> np.ndarray:
+    return uneven(base_64)
+
+
+@pytest.fixture(scope="session")
+def queries(queries_64) -> np.ndarray:
+    return uneven(queries_64)
+
+
+@pytest.fixture(scope="session")
 def young(base) -> wf.Codec:
-    """24 bytes of the first sentences; the others are new to it."""
-    return wf.Codec.train(base[:TRAINED], wf.Plan.waterfill(wf.analyze(base[:TRAINED]), 24))
+    """8 bytes of the first sentences; the others are new to it."""
+    return trained(base[:TRAINED], 8, effort="fast")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +66,9 @@ def probes(base):
 @pytest.fixture(scope="session")
 def state(young, fresh, probes):
     """Bytes of a monitor: made once, as that measures recall."""
-    return wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], probes=probes).to_bytes()
+    return wf.DriftMonitor.from_codec(
+        young, fresh[:REFERENCE], probes=probes, permutations=199
+    ).to_bytes()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.trained import trained
 
 import waterfill as wf
 from waterfill.drift.canary import Canary
@@ -119,8 +120,7 @@ def test_of_more_vectors_as_many_are_used(young, base, queries, baseline):
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_other_metrics(base, queries, metric):
     x = base[:1500]
-    plan = wf.Plan.waterfill(wf.analyze(x, normalize=metric == "cosine"), 16)
-    codec = wf.Codec.train(x, plan, cells=16, metric=metric)
+    codec = trained(x, 8, normalize=metric == "cosine", cells=16, metric=metric, effort="fast")
     factor = np.float32(3) if metric == "cosine" else np.float32(1)
     measured = Canary(queries * factor, base[2000:3000] * factor, 5, metric).measure(codec)
     recall = measured.cost().recall_now
@@ -130,8 +130,9 @@ def test_other_metrics(base, queries, metric):
 
 def test_classic_plans_and_queries_to_train_with(clustered):
     x, new = clustered[:1500], clustered[1500:2700]
-    classic = wf.Codec.train(x, wf.Plan.classic(wf.analyze(x), 0.1, 0.6, by="dimensions"))
-    taught = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), 7), queries=clustered[2700:])
+    plan = wf.Plan.classic(wf.analyze(x), 0.1, 0.6, by="dimensions")
+    classic = wf.Codec.train(x, plan, effort="fast")
+    taught = trained(x, 7, queries=clustered[2700:], effort="fast")
     for codec in (classic, taught):
         cost = Canary(clustered[2800:], new).measure(codec).cost()
         assert abs(cost.gap) < 0.1
@@ -155,7 +156,7 @@ def test_what_is_wrong_is_said(young, base, queries, baseline):
         Canary(queries, vectors, k=100)
     with pytest.raises(ValueError, match="queries has 63 rows; at least 64"):
         Canary(queries[:63], vectors)
-    with pytest.raises(ValueError, match="queries has 3 dimensions, expected 384"):
+    with pytest.raises(ValueError, match="queries has 3 dimensions, expected 64"):
         Canary(queries[:, :3], vectors)
     with pytest.raises(ValueError, match="metric='dot'"):
         Canary(queries, vectors, metric="dot")

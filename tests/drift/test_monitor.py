@@ -101,8 +101,8 @@ def sessions(fresh, rng, count):
 def test_sessions_do_not_alarm_as_blocks_and_do_without(young, fresh):
     rng = np.random.default_rng(2)
     baseline, names = sessions(fresh, rng, 120)
-    with_blocks = wf.DriftMonitor.from_codec(young, baseline, blocks=names)
-    without = wf.DriftMonitor.from_codec(young, baseline)
+    with_blocks = wf.DriftMonitor.from_codec(young, baseline, blocks=names, permutations=199)
+    without = wf.DriftMonitor.from_codec(young, baseline, permutations=199)
     alarms = np.zeros(2)
     for _ in range(12):
         x, own = sessions(fresh, rng, 34)
@@ -128,7 +128,8 @@ def test_copies_are_one_block(monitor, fresh):
 def test_rounding_is_no_drift(young, fresh):
     """Norms of 1, and of a little more: a hundred times what float32 rounds, in many rows."""
     rng = np.random.default_rng(4)
-    rows = np.repeat(fresh, 6, axis=0) + rng.normal(0, 0.01, (6 * len(fresh), 384))
+    rows = np.repeat(fresh, 6, axis=0)
+    rows = rows + rng.normal(0, 0.2 / np.sqrt(fresh.shape[1]), rows.shape)
     rows = rng.permutation(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     monitor = wf.DriftMonitor.from_codec(young, rows[:8000], permutations=199)
     assert "norm" not in judged(monitor, (1 + 1e-4) * rows[8000:]).data.alarms

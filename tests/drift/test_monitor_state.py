@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.drift_windows import REFERENCE, WINDOW, judged
+from support.trained import trained
 
 import waterfill as wf
+from waterfill.drift.stream import slots_for
+from waterfill.training.sampling import drawn_rows
 
 
 @settings(max_examples=10)
@@ -69,7 +72,7 @@ def test_threads_lose_nothing(monitor, window):
     assert monitor.report().quality["rows"] == 4 * WINDOW
 
 
-@pytest.mark.parametrize("d", [24, 384, 768, 1536])
+@pytest.mark.parametrize("d", [24, 384, 1536])
 def test_the_state_is_small(d):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((700, d)).astype(np.float32)
@@ -81,6 +84,14 @@ def test_the_state_is_small(d):
         monitor.update_queries(x)
     assert monitor.nbytes == empty < 2_000_000
     assert len(monitor.to_bytes()) < 2_000_000 + 2 * len(codec.to_bytes())
+
+
+@pytest.mark.parametrize("d", [1, 24, 64, 384, 768, 1024, 1536, 2048])
+def test_slots_keep_the_state_within_two_megabytes(d):
+    features = 3 * d + 5  # the codec keeps all directions
+    slots = slots_for(features, d)
+    assert all(count & (count - 1) == 0 for count in slots), "powers of two"
+    assert 4 * features * sum(slots) < 2_000_000
 
 
 def test_the_first_rows_become_the_baseline(young, fresh):
@@ -95,8 +106,7 @@ def test_the_first_rows_become_the_baseline(young, fresh):
 
 
 def test_rows_that_the_codec_was_trained_on_are_no_baseline(base, fresh):
-    plan = wf.Plan.waterfill(wf.analyze(base), 24)
-    codec = wf.Codec.train(base, plan)
+    codec = trained(base, 8, effort="fast")
     with pytest.raises(ValueError, match="reference is what the codec was trained on: 256 of 4800"):
         wf.DriftMonitor.from_codec(codec, base)
     monitor = wf.DriftMonitor.from_codec(codec, base[:-1])  # of other rows nothing can be told
@@ -104,13 +114,13 @@ def test_rows_that_the_codec_was_trained_on_are_no_baseline(base, fresh):
 
 
 def test_of_what_the_codec_was_drawn_from_the_rest_is_the_baseline(monkeypatch, base):
-    monkeypatch.setattr("waterfill.training.train._SAMPLE_ROWS", 2000)
-    codec = wf.Codec.train(base, wf.Plan.waterfill(wf.analyze(base), 24))
+    monkeypatch.setattr("waterfill.training.sampling._SAMPLE_ROWS", 2000)
+    codec = wf.Codec.train(base, wf.Plan.waterfill(wf.analyze(base), 8), effort="fast")
     monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
     assert monitor._data.reference.n == 2800
-    untouched = np.setdiff1d(np.arange(4800), wf.training.drawn_rows(4800, 384, 0)[0])
+    untouched = np.setdiff1d(np.arange(4800), drawn_rows(4800, 64, 0)[0])
     assert np.allclose(
-        monitor._data.reference.means[:384], (base[untouched] - codec.plan.mean).mean(axis=0),
+        monitor._data.reference.means[:64], (base[untouched] - codec.plan.mean).mean(axis=0),
         atol=1e-5,
     )  # fmt: skip
 
@@ -146,10 +156,10 @@ def test_later_looks_want_more(monitor, window):
         ({"permutations": 50}, ValueError, "permutations=50 must be at least 99"),
         ({"metric": "hamming"}, ValueError, "metric='hamming'"),
         ({"canary": 3}, TypeError, "canary must be a Canary or CanaryRecall, got int"),
-        ({"probes": np.zeros((3, 384))}, ValueError, "probes has 3 rows; at least 8"),
-        ({"reference": np.zeros((10, 384))}, ValueError, "reference has 10 rows; at least 500"),
+        ({"probes": np.zeros((3, 64))}, ValueError, "probes has 3 rows; at least 8"),
+        ({"reference": np.zeros((10, 64))}, ValueError, "reference has 10 rows; at least 500"),
         ({"reference": np.zeros((600, 12))}, ValueError, "reference has 12 dimensions"),
-        ({"queries": np.zeros((10, 384))}, ValueError, "queries has 10 rows; at least 100"),
+        ({"queries": np.zeros((10, 64))}, ValueError, "queries has 10 rows; at least 100"),
     ],
 )
 def test_arguments_that_cannot_be(young, arguments, error, words):
@@ -160,7 +170,7 @@ def test_arguments_that_cannot_be(young, arguments, error, words):
 def test_updates_that_cannot_be(monitor, young, window, probes):
     with pytest.raises(TypeError, match="codec must be a waterfill"):
         wf.DriftMonitor.from_codec(None)
-    with pytest.raises(ValueError, match="x has 12 dimensions, expected 384"):
+    with pytest.raises(ValueError, match="x has 12 dimensions, expected 64"):
         monitor.update(window[:, :12])
     with pytest.raises(ValueError, match=r"block must have shape \(400,\), got \(3,\)"):
         monitor.update(window, [1, 2, 3])

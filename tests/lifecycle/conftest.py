@@ -1,13 +1,24 @@
-"""An old codec, of other vectors than those that are stored, and what is stored."""
+"""Stored vectors of 64 dimensions, and a codec that was trained on other vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.drift_windows import uneven
 
 import waterfill as wf
 
-BYTES = 24
+BYTES = 8
+
+
+@pytest.fixture(scope="session")
+def base(base_64: np.ndarray) -> np.ndarray:
+    return uneven(base_64)
+
+
+@pytest.fixture(scope="session")
+def queries(queries_64: np.ndarray) -> np.ndarray:
+    return uneven(queries_64)
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +48,13 @@ def metric(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def old_codec(drifted: np.ndarray) -> wf.Codec:
-    return wf.Recipe(384, BYTES, effort="fast").train(drifted, "ip")
+    return wf.Recipe(64, BYTES, effort="fast").train(drifted, "ip")
 
 
 @pytest.fixture(scope="session")
 def good(stored: np.ndarray, fresh: np.ndarray) -> wf.IndexFlat:
     """What a good codec makes of the stored vectors; not to be changed."""
-    index = wf.IndexFlat(wf.Recipe(384, BYTES, effort="fast").train(fresh, "ip"))
+    index = wf.IndexFlat(wf.Recipe(64, BYTES, effort="fast").train(fresh, "ip"))
     index.add(stored)
     return index
 

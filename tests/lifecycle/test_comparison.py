@@ -52,7 +52,7 @@ def test_an_index_is_like_itself(good, queries):
 @pytest.mark.parametrize("own_ids", [False, True])
 def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
     rows = stored * np.random.default_rng(0).uniform(0.5, 2, (len(stored), 1)).astype(np.float32)
-    codec = wf.Recipe(384, 16, effort="fast").train(fresh, metric)
+    codec = wf.Recipe(64, 8, effort="fast").train(fresh, metric)
     index = wf.IndexFlat(codec, metric, refine="float32", k_factor=1e6)
     index.add_with_ids(rows, np.arange(len(rows)) * 3 + 9) if own_ids else index.add(rows)
     found = wf.lifecycle.compare(index, index, queries, timed=0)

@@ -191,7 +191,7 @@ def test_other_indexes_are_refused(live, old, old_codec, stored, good):
     with pytest.raises(ValueError, match="keep=-1"):
         live.swap(good, keep=-1)
     with pytest.raises(wf.NotTrainedError):
-        wf.SwapIndex(wf.IndexFlat(wf.Recipe(384, 8)))
+        wf.SwapIndex(wf.IndexFlat(wf.Recipe(64, 8)))
 
 
 def test_what_was_added_since_is_noticed(live, stored, fresh):

@@ -17,7 +17,12 @@ from waterfill.drift.sensitivity import Sensitivity
 from waterfill.training.manifest import digest
 from waterfill.training.sampling import drawn_rows
 
+LEARNT_ROWS = 3000
+"""Rows that a monitor without a reference learns its baseline from."""
+
 _FEWEST = 500
+_FEWEST_PROBES = 8
+_FEWEST_PERMUTATIONS = 99
 
 
 def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
@@ -49,13 +54,6 @@ def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
             "baseline"
         )
     return left
-
-
-LEARNT_ROWS = 3000
-"""Rows that become a baseline, where there are more."""
-
-_FEWEST_PROBES = 8
-_FEWEST_PERMUTATIONS = 99
 
 
 def checked_alpha(alpha: Any) -> float:

@@ -16,55 +16,7 @@ from waterfill.index.base import Index
 from waterfill.index.collection import Labels
 from waterfill.lifecycle.stored_vectors import Stored, check_order
 
-INT8 = "int8"  # rows of a byte a value name one or two of a thousand neighbours wrongly
-
-
-def true_ids(
-    old: Index, new: Index, queries: FloatRows, k: int, truth: Any, vectors: Any
-) -> tuple[Labels | None, str]:
-    """Return ids of the true neighbours, int64 (m, k), and where they come from.
-
-    None, and why, if nothing at hand tells.
-    """
-    if truth is not None:
-        return _given(truth, len(queries), k), "true neighbours that were given"
-    if vectors is not None:
-        rows = Rows(vectors, "vectors", old.d)
-        check_order(old, rows)
-        return _named(old, _nearest(rows, queries, old, k)), "vectors that were given"
-    for index, name in ((old, "old"), (new, "new")):
-        kind = index._trained().refine_row_kind
-        if kind is not None and kind.name != INT8:
-            stored = Stored(index)
-            found = _nearest(Rows(stored, stored.name), queries, index, k)
-            return _named(index, found), f"{stored.name} of the {name} index"
-    return None, "not known: neither index keeps vectors, and no truth= or vectors= was given"
-
-
-def _given(truth: Any, m: int, k: int) -> Labels:
-    ids = np.asarray(truth)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"truth must hold ids, which are integers, got dtype {ids.dtype}")
-    if ids.ndim != 2 or len(ids) != m or ids.shape[1] < k:
-        raise ValueError(
-            f"truth must have shape ({m}, {k}) or more columns, a row of ids a query, best first; "
-            f"got {ids.shape}"
-        )
-    return ids[:, :k].astype(np.int64)
-
-
-def _named(index: Index, positions: NDArray[np.int64]) -> Labels:
-    return index.ids()[positions] if index.has_ids else positions
-
-
-def _nearest(rows: Rows, queries: FloatRows, index: Index, k: int) -> NDArray[np.int64]:
-    """Find the k nearest rows of each query, a block at a time: int64 (m, k), best first."""
-    nearest = Nearest(queries, index.metric, k)
-    for first, block in rows.blocks():
-        nearest.add(block, first)
-    return nearest.ids()
-
-
+_INT8 = "int8"  # such rows name one or two of a thousand neighbours wrongly
 _DEVIATIONS = 1.96  # of a normal distribution, to either side: 95 %
 _BLOCK = 256  # queries whose ids are compared at once
 _MOST_SECONDS = 5.0  # that searches are timed for
@@ -247,7 +199,7 @@ def compare(
         raise ValueError("queries has no rows; at least 1 is needed")
     asked = rows.take(np.arange(rows.n))
     count = min(k, max(old.ntotal, 1))
-    true, words = true_ids(old, new, asked, count, truth, vectors)
+    true, words = _true_ids(old, new, asked, count, truth, vectors)
     found = [index.search(asked, count)[1] for index in (old, new)]
     recalls = None if true is None else [common(true, each) for each in found]
     times = _time(old, new, asked, k, timed) if timed else [None, None]
@@ -265,6 +217,52 @@ def compare(
         recall_change=None if recalls is None else mean(recalls[1] - recalls[0]),
         truth=words,
     )
+
+
+def _true_ids(
+    old: Index, new: Index, queries: FloatRows, k: int, truth: Any, vectors: Any
+) -> tuple[Labels | None, str]:
+    """Return ids of the true neighbours, int64 (m, k), and where they come from.
+
+    None, and why, if nothing at hand tells.
+    """
+    if truth is not None:
+        return _truth_ids(truth, len(queries), k), "true neighbours that were given"
+    if vectors is not None:
+        rows = Rows(vectors, "vectors", old.d)
+        check_order(old, rows)
+        return _named(old, _nearest(rows, queries, old, k)), "vectors that were given"
+    for index, name in ((old, "old"), (new, "new")):
+        kind = index._trained().refine_row_kind
+        if kind is not None and kind.name != _INT8:
+            stored = Stored(index)
+            found = _nearest(Rows(stored, stored.name), queries, index, k)
+            return _named(index, found), f"{stored.name} of the {name} index"
+    return None, "not known: neither index keeps vectors, and no truth= or vectors= was given"
+
+
+def _truth_ids(truth: Any, m: int, k: int) -> Labels:
+    ids = np.asarray(truth)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"truth must hold ids, which are integers, got dtype {ids.dtype}")
+    if ids.ndim != 2 or len(ids) != m or ids.shape[1] < k:
+        raise ValueError(
+            f"truth must have shape ({m}, {k}) or more columns, a row of ids a query, best first; "
+            f"got {ids.shape}"
+        )
+    return ids[:, :k].astype(np.int64)
+
+
+def _named(index: Index, positions: NDArray[np.int64]) -> Labels:
+    return index.ids()[positions] if index.has_ids else positions
+
+
+def _nearest(rows: Rows, queries: FloatRows, index: Index, k: int) -> NDArray[np.int64]:
+    """Find the k nearest rows of each query, a block at a time: int64 (m, k), best first."""
+    nearest = Nearest(queries, index.metric, k)
+    for first, block in rows.blocks():
+        nearest.add(block, first)
+    return nearest.ids()
 
 
 def common(wanted: Labels, found: Labels) -> NDArray[np.float64]:

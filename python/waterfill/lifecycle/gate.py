@@ -58,7 +58,7 @@ class Gate:
                 as_number(name, value, least)
         as_positive_int("k", self.k)
         if isinstance(self.canary, tuple) and len(self.canary) != 2:
-            raise ValueError(f"canary has {len(self.canary)} parts; wanted are queries and ids")
+            raise ValueError(f"canary has {len(self.canary)} parts, expected 2: queries and ids")
         if Rows(self.queries, "canary").n == 0:
             raise ValueError("canary has no queries; at least 1 is needed")
         if self.recall_drop is None and self.overlap is None and self.latency is None:

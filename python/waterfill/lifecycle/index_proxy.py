@@ -1,4 +1,4 @@
-"""The methods of an index, each handed on to the one that is current when it is called."""
+"""The methods of an index, each forwarded to the index that is current at the call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from waterfill.index.collection import Labels
 from waterfill.training.manifest import Manifest
 
 
-class Forward(ABC):
-    """Base of `SwapIndex`: what an index can be asked, and told."""
+class IndexProxy(ABC):
+    """Base of `SwapIndex`: forwards searches, additions and properties to `index`."""
 
     _writing: threading.RLock
 
@@ -27,7 +27,7 @@ class Forward(ABC):
     def index(self) -> Any:
         """The index in use."""
 
-    # Asking.
+    # Search and decode.
 
     def search(self, x: Any, k: int, **options: Any) -> tuple[FloatRows, Labels]:
         """Find the k nearest vectors of each query: see `IndexFlat.search`."""
@@ -77,7 +77,7 @@ class Forward(ABC):
         found: Labels = self.index.ids(n0, ni)
         return found
 
-    # Telling.
+    # Add and remove.
 
     def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
         """Encode vectors and append them to the current generation; waits for a swap."""
@@ -96,7 +96,7 @@ class Forward(ABC):
         with self._writing:
             return int(self.index.remove_ids(x))
 
-    # What it is.
+    # Properties.
 
     @property
     def d(self) -> int:

@@ -63,8 +63,8 @@ def check_order(index: Index, rows: Rows) -> None:
     """Raise ValueError unless these rows are the vectors of an index, in order of position."""
     if rows.n != index.ntotal:
         raise ValueError(
-            f"{rows.name} has {rows.n} rows; the index has {index.ntotal} vectors, and a row of "
-            "each is wanted, in order of position"
+            f"{rows.name} has {rows.n} rows; the index has {index.ntotal} vectors: give a row "
+            "for each, in order of position"
         )
     chosen = np.unique(np.linspace(0, rows.n - 1, min(rows.n, _CHECKED)).astype(np.int64))
     if len(chosen) < 2:

@@ -24,12 +24,14 @@ from waterfill.lifecycle.generation import (
     misfits,
     publication,
 )
-from waterfill.lifecycle.index_proxy import Forward
+from waterfill.lifecycle.index_proxy import IndexProxy
+
+_EVENTS = 1000  # the most that `history` keeps
 
 
 @dataclass(frozen=True, eq=False)
 class SwapReport:
-    """What became of a swap.
+    """The outcome of a swap.
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class GateError(RuntimeError):
         self.report = report
 
 
-class Attempt:
-    """What is asked of an index before it is published; the first refusal ends it."""
+class _Candidate:
+    """Checks of a new index before it is published; the first failure raises GateError."""
 
     def __init__(self, now: Generation, gate: Gate | None) -> None:
         self._now, self._gate = now, gate
@@ -73,7 +75,7 @@ class Attempt:
         self._seconds: dict[str, float] = {}
 
     def verify(self, new: Index, ready: Readiness, same_ids: bool) -> Contents:
-        """Return what it holds."""
+        """Check that it can replace the current index and warm it; return its contents."""
         start = time.perf_counter()
         self.refuse(misfits(self._now.index, new, same_ids=same_ids))
         queries = None if self._gate is None else self._gate.queries
@@ -86,7 +88,7 @@ class Attempt:
         return found
 
     def judge(self, new: Index) -> None:
-        """Ask both indexes the gate's queries, and refuse what does not pass."""
+        """Compare both indexes on the gate's queries; refuse one that exceeds a limit."""
         if self._gate is None:
             return
         start = time.perf_counter()
@@ -102,12 +104,9 @@ class Attempt:
     def report(
         self, *, passed: bool, generation: int | None = None, reasons: tuple[str, ...] = ()
     ) -> SwapReport:
-        """Say how far it came."""
+        """Return the outcome so far."""
         number = self._now.number if generation is None else generation
         return SwapReport(passed, number, reasons, self._comparison, self._seconds)
-
-
-_EVENTS = 1000  # that history goes back
 
 
 class _State(NamedTuple):
@@ -117,7 +116,7 @@ class _State(NamedTuple):
     before: tuple[Generation, ...]
 
 
-class SwapIndex(Forward):
+class SwapIndex(IndexProxy):
     """An index that is searched while a better one takes its place.
 
     It has the methods of an index. Every call reads the reference to the current generation once
@@ -178,7 +177,7 @@ class SwapIndex(Forward):
         with self._writing:
             yield
 
-    # Exchanging it.
+    # Swap and roll back.
 
     def swap(
         self, new: Any, *, gate: Gate | None = None, keep: int = 1, same_ids: bool = True
@@ -218,22 +217,24 @@ class SwapIndex(Forward):
         """
         _require_index("new", new)
         if gate is not None and not isinstance(gate, Gate):
-            raise TypeError(f"gate must be a waterfill.Gate or None, got {type(gate).__name__}")
+            raise TypeError(
+                f"gate must be a waterfill.lifecycle.Gate or None, got {type(gate).__name__}"
+            )
         keep = as_int("keep", keep)
         if keep < 0:
             raise ValueError(f"keep={keep} must be at least 0")
         with self._writing:
-            attempt = Attempt(self._state.now, gate)
-            contents = attempt.verify(new, self._ready, same_ids)
-            attempt.judge(new)
+            candidate = _Candidate(self._state.now, gate)
+            contents = candidate.verify(new, self._ready, same_ids)
+            candidate.judge(new)
             with self._state.now.index._writing:  # who adds to it directly waits, too
-                attempt.refuse(misfits(self._state.now.index, new, same_ids=same_ids))
+                candidate.refuse(misfits(self._state.now.index, new, same_ids=same_ids))
                 state = self._state
                 made = publication(new, state.now.number + 1, "swap", contents)
                 before = (*state.before, state.now)[-keep:] if keep else ()
                 self._publish(_State(made, before))
             self._tell(made.event)
-            return attempt.report(passed=True, generation=made.number)
+            return candidate.report(passed=True, generation=made.number)
 
     def rollback(self, *, force: bool = False) -> Generation:
         """Put the generation before back in use, as a new number; the current one is let go.
