@@ -26,8 +26,8 @@ from methods import set_threads
 from waterfill import Codec, IndexFlat, Plan, analyze
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
-from waterfill.drift.policy import Cost, RetrainPolicy
-from waterfill.drift.sensitivity import Sensitivity, relative_error
+from waterfill.drift.recall_sensitivity import Sensitivity, relative_error
+from waterfill.drift.retrain_policy import Cost, RetrainPolicy
 from waterfill.evaluation.ground_truth import true_neighbours
 
 K = 10

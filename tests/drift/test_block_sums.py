@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import waterfill as wf
 from waterfill import _core
-from waterfill.drift.bank import Bank, slots_of
-from waterfill.drift.features import Features
+from waterfill.drift.block_statistics import Bank, slots_of
+from waterfill.drift.feature_families import Features
 
 
 def expected(codec, x, blocks, count, leading):

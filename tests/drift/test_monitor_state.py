@@ -13,7 +13,7 @@ from support.drift_windows import REFERENCE, WINDOW, judged
 from support.trained import trained
 
 import waterfill as wf
-from waterfill.drift.stream import slots_for
+from waterfill.drift.monitored_stream import slots_for
 from waterfill.training.sampling import drawn_rows
 
 

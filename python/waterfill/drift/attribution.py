@@ -15,9 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.drift.bank import Bank
-from waterfill.drift.comparison import Comparison, coordinates, relative, spectrum, usual_variance
-from waterfill.drift.features import Features
+from waterfill.drift.block_statistics import Bank
+from waterfill.drift.feature_families import Features
+from waterfill.drift.window_comparison import (
+    Comparison,
+    coordinates,
+    relative,
+    spectrum,
+    usual_variance,
+)
 
 _MOST = 20
 _LEAST = 4.5  # deviations; the largest of a thousand features without a change is rarely so large

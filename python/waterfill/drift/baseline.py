@@ -13,7 +13,7 @@ from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
-from waterfill.drift.sensitivity import Sensitivity
+from waterfill.drift.recall_sensitivity import Sensitivity
 from waterfill.training.manifest import digest
 from waterfill.training.sampling import drawn_rows
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.validation import Metric, as_positive_int
-from waterfill.drift.policy import Cost
+from waterfill.drift.retrain_policy import Cost
 from waterfill.evaluation.recall_extrapolation import extrapolate
 
 Shares = NDArray[np.float64]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.drift.attribution import switched
-from waterfill.drift.bank import SHARES, Bank
-from waterfill.drift.features import Features
+from waterfill.drift.block_statistics import SHARES, Bank
+from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Floats
 
 _TOLERANCE = 0.02  # of a probe's length: rounding to float16 takes 0.0005, to int8 some 0.01

@@ -13,7 +13,7 @@ from waterfill._util.atomic_file import atomic_write
 from waterfill._util.validation import Metric, as_int, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
-from waterfill.drift import state
+from waterfill.drift import monitor_state
 from waterfill.drift.baseline import (
     LEARNT_ROWS,
     baseline_recall,
@@ -25,12 +25,12 @@ from waterfill.drift.baseline import (
 )
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
-from waterfill.drift.comparison import Occupancy, error_ratio, occupancy
-from waterfill.drift.features import Features
+from waterfill.drift.feature_families import Features
 from waterfill.drift.model_change import Probes, model_of
-from waterfill.drift.policy import Cost
+from waterfill.drift.monitored_stream import RECENT, Stream, slots_for
 from waterfill.drift.report import DriftReport, Look
-from waterfill.drift.stream import RECENT, Stream, slots_for
+from waterfill.drift.retrain_policy import Cost
+from waterfill.drift.window_comparison import Occupancy, error_ratio, occupancy
 
 _FEWEST_ROWS, _FEWEST_QUERIES = 500, 100
 _LEARNT_QUERIES = 1000
@@ -63,7 +63,7 @@ class DriftMonitor:
     def __init__(
         self,
         codec: Codec,
-        settings: state.MonitorSettings,
+        settings: monitor_state.MonitorSettings,
         data: Stream,
         queries: Stream,
         probes: Probes | None,
@@ -138,7 +138,7 @@ class DriftMonitor:
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
-        settings = state.MonitorSettings(
+        settings = monitor_state.MonitorSettings(
             alpha=checked_alpha(alpha),
             permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),
@@ -368,7 +368,9 @@ class DriftMonitor:
     def to_bytes(self) -> bytes:
         """Return codec, baseline and window as bytes."""
         with self._lock:
-            return state.write(self.codec, self._settings, self._data, self._queries, self._probes)
+            return monitor_state.write(
+                self.codec, self._settings, self._data, self._queries, self._probes
+            )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DriftMonitor:
@@ -379,7 +381,7 @@ class DriftMonitor:
         waterfill.FormatError
             If `data` is something else, or damaged.
         """
-        return cls(*state.read(data))
+        return cls(*monitor_state.read(data))
 
     def save(self, path: Any) -> None:
         """Write `to_bytes` to a file, whole or not at all; OSError as the file system says."""
@@ -389,7 +391,7 @@ class DriftMonitor:
     @classmethod
     def load(cls, path: Any) -> DriftMonitor:
         """Read what `save` wrote; FormatError if the file is something else, or damaged."""
-        return cls.from_bytes(state.bytes_of(path))
+        return cls.from_bytes(monitor_state.bytes_of(path))
 
     def __reduce__(self) -> tuple[Callable[[bytes], DriftMonitor], tuple[bytes]]:
         return DriftMonitor.from_bytes, (self.to_bytes(),)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from waterfill.drift.attribution import Movement
-from waterfill.drift.comparison import Occupancy, Verdict
 from waterfill.drift.model_change import Model
+from waterfill.drift.window_comparison import Occupancy, Verdict
 
 if TYPE_CHECKING:
     from waterfill.drift.canary_recall import CanaryRecall
-    from waterfill.drift.policy import Cost
+    from waterfill.drift.retrain_policy import Cost
 
 _NAMED = 5
 

@@ -14,7 +14,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Nearest
 from waterfill.index.base import Index
 from waterfill.index.collection import Labels
-from waterfill.lifecycle.stored_vectors import Stored, check_order
+from waterfill.lifecycle.index_vectors import Stored, check_order
 
 _INT8 = "int8"  # such rows name one or two of a thousand neighbours wrongly
 _DEVIATIONS = 1.96  # of a normal distribution, to either side: 95 %

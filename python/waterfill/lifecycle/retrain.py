@@ -18,7 +18,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.base import Index
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
-from waterfill.lifecycle.stored_vectors import DECODED, Stored, check_order, decoded
+from waterfill.lifecycle.index_vectors import DECODED, Stored, check_order, decoded
 from waterfill.reproduction import plan_like
 from waterfill.training.manifest import describe_plan
 

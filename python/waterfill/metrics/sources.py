@@ -11,8 +11,8 @@ from typing import Any
 
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.monitor import DriftMonitor
-from waterfill.drift.policy import Cost
 from waterfill.drift.report import Look, Part
+from waterfill.drift.retrain_policy import Cost
 from waterfill.index.base import Index
 from waterfill.lifecycle.swap import SwapIndex
 from waterfill.metrics.families import BOUNDS

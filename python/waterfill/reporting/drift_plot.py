@@ -13,8 +13,8 @@ from waterfill.reporting.drift_tables import change, distance, verdict
 from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
-    from waterfill.drift.policy import Cost
     from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.retrain_policy import Cost
 
 _WIDTH, _HEIGHT = 11.0, 3.8  # inches, the height of a row of panels
 _BASELINE, _CURRENT, _ALARM, _INK = "#76818c", "#00639c", "#c1121f", "#1b1f24"

@@ -9,9 +9,9 @@ from waterfill.reporting.html_tables import paragraph, table
 
 if TYPE_CHECKING:
     from waterfill.drift.attribution import Moved
-    from waterfill.drift.comparison import Verdict
     from waterfill.drift.model_change import Model
     from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.window_comparison import Verdict
 
 FAMILIES = {
     "mean": "means along eigen-directions",

@@ -22,8 +22,8 @@ from waterfill.cli.errors import NOT_MET, UsageError
 from waterfill.cli.inputs import Vectors, check_output, open_queries, open_stored
 from waterfill.cli.options import Key, OptionalMetric, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
-from waterfill.drift.comparison import FEWEST_BLOCKS
-from waterfill.drift.state import is_state
+from waterfill.drift.monitor_state import is_state
+from waterfill.drift.window_comparison import FEWEST_BLOCKS
 
 _MEASURE = "; --canary measures it"
 _ACTIONS = {

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.attribution import Movement, movement
-from waterfill.drift.bank import SHARES, Bank, Numbers, numbers_of, slots_of
-from waterfill.drift.comparison import Comparison, judge
-from waterfill.drift.features import Features
+from waterfill.drift.block_statistics import SHARES, Bank, Numbers, numbers_of, slots_of
+from waterfill.drift.feature_families import Features
 from waterfill.drift.report import Part, Relevance
+from waterfill.drift.window_comparison import Comparison, judge
 
 _BUDGET = 1_930_000  # bytes of a state
 _OTHERS = 170  # of these, for each dimension: extremes of four banks, and 64 probes

@@ -18,7 +18,7 @@ from waterfill import _core
 from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.drift.policy import Cost
+from waterfill.drift.retrain_policy import Cost
 from waterfill.evaluation.ground_truth import true_neighbours
 from waterfill.index.flat import IndexFlat
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.drift.sensitivity import Sensitivity, _turn, relative_error
+from waterfill.drift.recall_sensitivity import Sensitivity, _turn, relative_error
 
 
 @pytest.fixture(scope="module")

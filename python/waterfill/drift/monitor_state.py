@@ -13,12 +13,12 @@ import numpy as np
 from waterfill._core import FormatError
 from waterfill._util.validation import Metric, as_file_name
 from waterfill.codec import Codec
-from waterfill.drift.bank import Bank
+from waterfill.drift.block_statistics import Bank
 from waterfill.drift.canary_recall import CanaryRecall
-from waterfill.drift.features import Features
+from waterfill.drift.feature_families import Features
 from waterfill.drift.model_change import Probes
-from waterfill.drift.sensitivity import Sensitivity
-from waterfill.drift.stream import RECENT, Stream
+from waterfill.drift.monitored_stream import RECENT, Stream
+from waterfill.drift.recall_sensitivity import Sensitivity
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
 _MAGIC = b"PK\x03\x04"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from waterfill.drift.policy import Cost, RetrainPolicy
+from waterfill.drift.retrain_policy import Cost, RetrainPolicy
 
 LIMIT = 0.01
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.drift.bank import Bank, balanced
-from waterfill.drift.features import Features
+from waterfill.drift.block_statistics import Bank, balanced
+from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Difference, compare
 
 FEWEST_BLOCKS = 8
