@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=0.01, help="of the ids that are kept")
     parser.add_argument("--rounds", type=int, default=7, help="searches the median is taken of")
     given = parser.parse_args(arguments)
-    corpus = corpora.named(given)
+    corpus = corpora.from_arguments(given)
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)

@@ -197,7 +197,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = _parse(arguments)
-    corpus = corpora.named(given)
+    corpus = corpora.from_arguments(given)
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)

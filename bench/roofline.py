@@ -48,7 +48,7 @@ class Scan(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     given = _parse(arguments)
-    corpus = corpora.named(given)
+    corpus = corpora.from_arguments(given)
     sizes = sorted(given.sizes)
     indices = make_indices(corpus, given.bytes, sizes)
     index = indices[sizes[0]]
