@@ -1,8 +1,7 @@
-"""Recall, size and speed side by side with FAISS and turbovec: a Markdown table, a picture.
+"""Recall, size and speed of waterfill, FAISS and turbovec, as a Markdown table and a plot.
 
-Run ``python bench/accuracy.py`` for the repository's sample, ``--data minilm`` for a set of
-``bench/datasets.py``, ``--data DIR`` for other vectors, ``--data minilm:ip:49,97 DIR:l2`` for
-several.
+Run ``python bench/accuracy.py`` for the repository's sample, ``--data minilm`` for a data set of
+``datasets.py``, ``--data DIR`` for your vectors, or ``--data minilm:ip:49,97 DIR:l2`` for several.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -31,14 +30,14 @@ from results import Result, Results
 T = TypeVar("T")
 
 K = 10
-_SEARCHES, _ENOUGH_SECONDS = 3, 2.0  # the best of a few searches counts, unless one takes long
+_SEARCHES, _ENOUGH_SECONDS = 3, 2.0  # report the best of a few searches; only one if it is slow
 _SOURCE = re.compile(r"(?P<name>.+?)(?::(?P<metric>ip|l2))?(?::(?P<budgets>\d+(?:,\d+)*))?")
-_UNIT = 1e-2  # norms this near to 1 are 1, rounded to float16
+_UNIT = 1e-2  # tolerance for unit norms rounded to float16
 
 
 @dataclass(frozen=True)
 class Task:
-    """Vectors and a metric to measure sized_list on."""
+    """The vectors, metric and budgets of one table."""
 
     corpus: corpora.Corpus
     setting: Setting
@@ -47,7 +46,7 @@ class Task:
 
 
 def measure(sized: SizedMethod, task: Task, truth: Array) -> Result:
-    """Train, fill and search an index."""
+    """Train, fill and search an index; return its measurements."""
     print(f"measuring {sized.name}", file=sys.stderr, flush=True)
     method, corpus = sized.make(), task.corpus
     _, train = _timed(lambda: method.train(corpus.base[: task.train_rows]))
@@ -79,71 +78,71 @@ def _cells(method: Method) -> str:
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
     start = time.perf_counter()
-    done = work()
-    return done, time.perf_counter() - start
+    result = work()
+    return result, time.perf_counter() - start
 
 
 def _best(work: Callable[[], T]) -> tuple[T, float]:
-    done, best = _timed(work)
+    result, best = _timed(work)
     spent, left = best, _SEARCHES - 1
     while left and spent < _ENOUGH_SECONDS:
-        done, seconds = _timed(work)
+        result, seconds = _timed(work)
         spent, best, left = spent + seconds, min(best, seconds), left - 1
-    return done, best
+    return result, best
 
 
 def run(task: Task, results: Results, again: Sequence[str], only: Sequence[str]) -> None:
-    """Measure who has no result yet, or is to be measured again; print the table of all."""
-    sized_list = list(sized_methods(task.setting))
-    kept = results.section(task.title).results
-    wanted = [
+    """Measure the methods without a result, or listed in `again`; print the table of all."""
+    methods = list(sized_methods(task.setting))
+    known = results.section(task.title).results
+    pending = [
         one
-        for one in sized_list
-        if (one.name not in kept or one.library in again) and (not only or one.library in only)
+        for one in methods
+        if (one.name not in known or one.library in again) and (not only or one.library in only)
     ]
-    truth = task.corpus.truth(task.setting.metric) if wanted else np.empty((0, 0))
-    for sized in wanted:
+    truth = task.corpus.truth(task.setting.metric) if pending else np.empty((0, 0))
+    for sized in pending:
         try:
             results.keep(task.title, measure(sized, task, truth))
         except (ImportError, RuntimeError) as error:
             reason = str(error).splitlines()[-1]
-            print(f"left out, {sized.name}: {reason}", file=sys.stderr)
-    names = [one.name for one in sized_list]
+            print(f"skipped {sized.name}: {reason}", file=sys.stderr)
+    names = [one.name for one in methods]
     print(f"\n{task.title}\n", *results.section(task.title).table(names), sep="\n", flush=True)
 
 
-def read_task(source: str | None, given: argparse.Namespace) -> Task:
-    """Read vectors; what `source` does not say comes from the other arguments."""
+def read_task(source: str | None, args: argparse.Namespace) -> Task:
+    """Load a data set; metric and budgets default to those of the other arguments."""
     parts = _SOURCE.fullmatch(source or "")
     name, metric, budgets = parts.group("name", "metric", "budgets") if parts else (None,) * 3
-    corpus = corpora.find(name, given.cache, given.rows)
-    corpus = corpus.cut(given.rows or len(corpus.base))
-    (n, d), metric = corpus.base.shape, cast(Metric, metric or given.metric)
+    corpus = corpora.find(name, args.cache, args.rows)
+    corpus = corpus.cut(args.rows or len(corpus.base))
+    (n, d), metric = corpus.base.shape, cast(Metric, metric or args.metric)
     norms = np.linalg.norm(corpus.base, axis=1)
-    train_rows = min(given.train_rows or n, n)
-    fewer = given.rotation_rows is not None and given.rotation_rows < train_rows
+    train_rows = min(args.train_rows or n, n)
+    fewer = args.rotation_rows is not None and args.rotation_rows < train_rows
     setting = Setting(
         d=d,
         metric=metric,
-        budgets=[int(one) for one in budgets.split(",")] if budgets else given.bytes,
+        budgets=[int(one) for one in budgets.split(",")] if budgets else args.bytes,
         unit=bool(np.abs(norms - 1).max() < _UNIT),
-        slow=given.slow,
-        rotation_rows=given.rotation_rows if fewer else None,
+        slow=args.slow,
+        rotation_rows=args.rotation_rows if fewer else None,
     )
     title = f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, {metric}"
     title += f", trained on {train_rows:,}" if train_rows < n else ""
-    title += f", {given.threads} thread{'s' if given.threads > 1 else ''}"
+    title += f", {args.threads} thread{'s' if args.threads > 1 else ''}"
     return Task(corpus, setting, train_rows, title)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Recall, size and speed beside the peers.")
+    parser = argparse.ArgumentParser(description="Recall, size and speed compared with peers.")
     parser.add_argument(
         "--data",
         metavar="DIR|NAME[:METRIC][:B,B]",
         nargs="+",
         default=[None],
-        help="sets, each with its metric and budgets if need be; default: the repository's sample",
+        help="data sets, each with optional metric and budgets; default: the repository's sample",
     )
     parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
     parser.add_argument("--rows", type=int, metavar="N", help="use the first N base vectors")
@@ -154,41 +153,49 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[24, 48, 96],
         metavar="B",
-        help="budgets per vector, everything stored included",
+        help="budgets: all stored bytes per vector",
     )
-    parser.add_argument("--train-rows", type=int, metavar="N", help="train on the first N only")
+    parser.add_argument("--train-rows", type=int, metavar="N", help="train on the first N vectors")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--slow", action="store_true", help="OPQ too: minutes a budget")
+    parser.add_argument("--slow", action="store_true", help="also measure OPQ: minutes per budget")
     parser.add_argument(
-        "--rotation-rows", type=int, metavar="N", help="learn OPQ's rotation from N rows at most"
+        "--rotation-rows", type=int, metavar="N", help="learn OPQ's rotation from at most N rows"
     )
-    parser.add_argument("--keep", type=Path, metavar="JSON", help="results: read, and added to")
+    parser.add_argument(
+        "--keep", type=Path, metavar="JSON", help="file of results to resume and update"
+    )
     libraries = ("waterfill", "faiss", "turbovec")
     parser.add_argument(
-        "--again", nargs="+", choices=libraries, default=[], help="measure these though kept"
+        "--again",
+        nargs="+",
+        choices=libraries,
+        default=[],
+        help="measure these even if the file has results",
     )
-    parser.add_argument("--only", nargs="+", choices=libraries, default=[], help="measure no other")
-    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw recall against bytes")
+    parser.add_argument(
+        "--only", nargs="+", choices=libraries, default=[], help="measure only these"
+    )
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="plot recall against bytes")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    given = _parse(arguments)
-    set_threads(given.threads)
-    results, titles = Results(given.keep), []
-    for source in given.data:
+    args = _parse(arguments)
+    set_threads(args.threads)
+    results, titles = Results(args.keep), []
+    for source in args.data:
         try:
-            task = read_task(source, given)
+            task = read_task(source, args)
         except (DatasetError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        run(task, results, given.again, given.only)
+        run(task, results, args.again, args.only)
         titles.append(task.title)
-    if given.picture:
-        import accuracy_plot  # needs matplotlib, which a table does not
+    if args.picture:
+        import accuracy_plot  # imported here: only the plot needs matplotlib
 
-        accuracy_plot.draw([results.section(title) for title in titles], given.picture)
+        accuracy_plot.draw([results.section(title) for title in titles], args.picture)
     return 0
 
 

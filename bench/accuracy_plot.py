@@ -1,7 +1,7 @@
-"""Recall against bytes per vector as a picture: one small plot a set, one line a method.
+"""A plot of recall against bytes per vector: one panel per data set, one line per method.
 
-``accuracy.py --picture`` draws what it measured; ``python bench/accuracy_plot.py JSON PNG`` draws
-everything that a file of results holds.
+``accuracy.py --picture`` plots its measurements; ``python bench/accuracy_plot.py JSON PNG`` plots
+all results of a file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import matplotlib
 from method_sizes import CELLS, NO_CELLS
 from results import Results, Section
 
-matplotlib.use("Agg")  # a file, no window
+matplotlib.use("Agg")  # no window
 
 from matplotlib import pyplot
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -25,16 +25,15 @@ _COLUMNS, _WIDTH, _HEIGHT = 3, 4.3, 3.6
 _DPI = 130
 _TICKS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _NOTE = (
-    "Bytes of a stored vector, side information included. Cells cost more on top: the order in "
-    "which vectors came,\nand blocks that are filled in part. "
-    "The dotted line counts all memory of the index."
+    "Stored bytes per vector, including side information. Cells also need memory for the insertion "
+    "order\nand for partly filled blocks; the dotted line counts all memory of the index."
 )
 _MEMORY = "waterfill, by bytes in memory"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn; colours that those who see few colours tell apart too."""
+    """The line style of a method; colours are distinguishable with colour blindness."""
 
     colour: str
     marker: str
@@ -56,14 +55,14 @@ _STYLES = {
     "FAISS SQ TurboQuant": Style("#cc79a7", "<"),
     "turbovec": Style("#7f6000", ">"),
 }
-_ZORDER = {CELLS: 3, NO_CELLS: 4}  # the thinner above: where cells do not pay, both are the same
+_ZORDER = {CELLS: 3, NO_CELLS: 4}  # the thinner line on top, as the two can coincide
 _LABELS = {
     CELLS: "waterfill",
     "FAISS PQ": "FAISS PQ, 8 bits",
     "FAISS PQ 4 bits": "FAISS PQ fast scan, 4 bits",
     "FAISS OPQ+PQ": "FAISS OPQ + PQ, 8 bits",
     "FAISS OPQ+PQ 4 bits": "FAISS OPQ + PQ fast scan, 4 bits",
-    "FAISS RaBitQ": "FAISS RaBitQ, 1 bit and more, rotated",
+    "FAISS RaBitQ": "FAISS RaBitQ, 1 bit or more, rotated",
     "FAISS SQ": "FAISS SQ4, SQ6, SQ8",
     "FAISS SQ TurboQuant": "FAISS TurboQuant scalars, rotated",
     "turbovec": "turbovec (TurboQuant)",
@@ -71,18 +70,18 @@ _LABELS = {
 
 
 def draw(sections: Sequence[Section], path: Path) -> None:
-    """Draw recall@10 against bytes of every section into a PNG file.
+    """Plot recall@10 against bytes for every section and save it as a PNG file.
 
     Parameters
     ----------
     sections
-        What was measured; one plot each.
+        The results; one panel per section.
     path
-        The file, replaced where there is one.
+        The image file to write.
     """
-    places = len(sections) + 1  # the legend has a place of its own, where it hides nothing
-    columns = min(_COLUMNS, places)
-    rows = -(-places // columns)
+    panels = len(sections) + 1  # the last panel holds the legend
+    columns = min(_COLUMNS, panels)
+    rows = -(-panels // columns)
     figure, grid = pyplot.subplots(
         rows, columns, figsize=(_WIDTH * columns, _HEIGHT * rows + 0.4), squeeze=False
     )
@@ -106,7 +105,7 @@ def _plot(axis: Any, section: Section) -> None:
                 *zip(*points, strict=True),
                 label=_LABELS.get(family, family),
                 zorder=_ZORDER.get(family, 2),
-                **_look(style),
+                **_line_style(style),
             )
     sizes = [one.size for one in section.results.values()]
     axis.set_xscale("log")
@@ -119,19 +118,19 @@ def _plot(axis: Any, section: Section) -> None:
     axis.grid(color="#e3e3e3", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(_title(section.title), fontsize=9.5)
-    axis.set_xlabel("bytes a vector", fontsize=8.5)
+    axis.set_xlabel("bytes per vector", fontsize=8.5)
     axis.set_ylabel("recall@10", fontsize=8.5)
 
 
 def _points(section: Section, family: str) -> list[tuple[float, float]]:
     results = section.results.values()
     if family == _MEMORY:
-        kept = [one for one in results if one.family == CELLS and one.memory is not None]
-        return sorted((one.memory or 0.0, one.recall) for one in kept)
+        points = [one for one in results if one.family == CELLS and one.memory is not None]
+        return sorted((one.memory or 0.0, one.recall) for one in points)
     return sorted((one.size, one.recall) for one in results if one.family == family)
 
 
-def _look(style: Style) -> dict[str, Any]:
+def _line_style(style: Style) -> dict[str, Any]:
     return {
         "color": style.colour,
         "marker": style.marker,
@@ -145,7 +144,7 @@ def _look(style: Style) -> dict[str, Any]:
 
 def _legend(axis: Any, sections: Sequence[Section]) -> None:
     lines = [
-        axis.plot([], [], label=_LABELS.get(family, family), **_look(style))[0]
+        axis.plot([], [], label=_LABELS.get(family, family), **_line_style(style))[0]
         for family, style in _STYLES.items()
         if any(_points(section, family) for section in sections)
     ]
@@ -153,7 +152,7 @@ def _legend(axis: Any, sections: Sequence[Section]) -> None:
 
 
 def _title(title: str) -> str:
-    """Shorten "set: rows x d, queries, metric, threads" to what tells the plots apart."""
+    """Shorten "set: rows x d, queries, metric, threads" to the part that differs between panels."""
     name, _, rest = title.partition(": ")
     shape, _, metric, *_ = rest.split(", ") if rest.count(", ") >= 3 else (rest, "", "")
     words = {"ip": "inner product", "l2": "L2"}
@@ -161,7 +160,7 @@ def _title(title: str) -> str:
 
 
 def main() -> int:
-    """Draw a file of results; return the exit status."""
+    """Plot a file of results; return the exit status."""
     if len(sys.argv) != 3:
         print("usage: accuracy_plot.py RESULTS.json PICTURE.png", file=sys.stderr)
         return 2

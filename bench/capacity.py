@@ -1,8 +1,8 @@
-"""Capacity tests of services whose capacity is known: simulated ones, and a real one.
+"""Accuracy of capacity tests on services of known capacity, simulated or real.
 
-``python bench/capacity.py`` prints, for each model of a service, its capacity at the SLO, found by
-a long simulation of another kind, and how far capacity tests with different seeds are from it.
-``--real`` does the same with threads, sleeps and a real clock; it takes ten minutes.
+``python bench/capacity.py`` prints the true capacity of each service model at the SLO, from a long
+independent simulation, and the deviation of capacity tests with different seeds from it.
+``--real`` uses threads, sleeps and a real clock instead; it takes ten minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRUE_REQUESTS = 400_000
 
 @dataclass(frozen=True)
 class Model:
-    """Servers, how long they take, and what that is called."""
+    """A queueing model: its name, number of servers and service time distribution."""
 
     name: str
     servers: int
@@ -48,12 +48,12 @@ MODELS = (
 
 
 def slow_share(model: Model, rate: float, gaps: NDArray, times: NDArray) -> float:
-    """Return the share of requests slower than the SLO, by the waits of Kiefer and Wolfowitz."""
-    left = [0.0] * model.servers  # work of each server, least first
+    """Return the share of requests slower than the SLO, by Kiefer and Wolfowitz (1955)."""
+    left = [0.0] * model.servers  # remaining work of each server, ascending
     slow = 0
-    for gap, needed in zip((gaps / rate).tolist(), times.tolist(), strict=True):
+    for gap, service in zip((gaps / rate).tolist(), times.tolist(), strict=True):
         left = [max(0.0, work - gap) for work in left]
-        total = left[0] + needed
+        total = left[0] + service
         slow += total > P99
         left[0] = total
         left.sort()
@@ -74,9 +74,9 @@ def true_capacity(model: Model, requests: int = TRUE_REQUESTS, seed: int = 99) -
     return (low + high) / 2
 
 
-def settings(seed: int, **more: object):
-    """Return what a test is asked to do, all but `seed` as by default."""
-    asked = {
+def settings(seed: int, **overrides: object):
+    """Return the settings of a capacity test; defaults except for `seed` and `overrides`."""
+    defaults = {
         "rates": (10, 20, 40, 80, 150),
         "step_seconds": 10.0,
         "slo": wf.loadtest.Slo(P99),
@@ -86,28 +86,28 @@ def settings(seed: int, **more: object):
         "max_in_flight": 512,
         "tolerance": None,
     }
-    return read_settings(seed=seed, **(asked | more))
+    return read_settings(seed=seed, **(defaults | overrides))
 
 
 def simulated(model: Model, seed: int, step_seconds: float = 10.0) -> wf.loadtest.CapacityReport:
-    """Return the report of a test of a simulated service."""
-    asked = {"step_seconds": step_seconds, "max_seconds": 120 * step_seconds}
-    test = CapacityTest(settings(seed, **asked))
+    """Test a simulated service and return the report."""
+    overrides = {"step_seconds": step_seconds, "max_seconds": 120 * step_seconds}
+    test = CapacityTest(settings(seed, **overrides))
     test.run(SimulatedService(model.servers, model.draw, seed=1_000 + seed))
     return final_report(test)
 
 
 def real(model: Model, seed: int) -> wf.loadtest.CapacityReport:
-    """Return the report of a test of threads that sleep, in this process, in steps of 3 s."""
+    """Test a service of sleeping threads in this process, in steps of 3 s; return the report."""
     rng, lock = np.random.default_rng(seed), threading.Lock()
 
-    def needed() -> float:
+    def draw_service_time() -> float:
         with lock:
             return float(model.draw(rng, 1)[0])
 
     with ThreadPoolExecutor(model.servers) as servers:
         return wf.capacity_test(
-            lambda: servers.submit(time.sleep, needed()).result(),
+            lambda: servers.submit(time.sleep, draw_service_time()).result(),
             step_seconds=3.0,
             slo=wf.loadtest.Slo(P99),
             tolerance=P99 / 4,
@@ -116,8 +116,8 @@ def real(model: Model, seed: int) -> wf.loadtest.CapacityReport:
 
 
 def table(run: Callable[[Model, int], wf.loadtest.CapacityReport], models, seeds: int) -> None:
-    """Print a line a model."""
-    print("| service | full | capacity at the SLO | found, median | within 10 % | "
+    """Print a Markdown table with one row per model."""
+    print("| service | saturation | capacity at the SLO | measured, median | within 10 % | "
           "limit (floor, ceiling) | seconds |")  # fmt: skip
     print("|---|--:|--:|--:|--:|--:|--:|")
     for model in models:
@@ -138,12 +138,14 @@ def table(run: Callable[[Model, int], wf.loadtest.CapacityReport], models, seeds
 
 
 def main() -> None:
-    """Print the table that was asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=60)
-    parser.add_argument("--real", action="store_true")
-    parser.add_argument("--step-seconds", type=float, default=10.0, help="of simulated tests")
-    parser.add_argument("--only", help="the one model of this name")
+    parser.add_argument("--seeds", type=int, default=60, help="capacity tests per model")
+    parser.add_argument("--real", action="store_true", help="test real threads")
+    parser.add_argument(
+        "--step-seconds", type=float, default=10.0, help="length of a step of simulated tests"
+    )
+    parser.add_argument("--only", help="test only the model with this name")
     args = parser.parse_args()
     if args.real:
         table(real, (MODELS[2], MODELS[4], MODELS[6]), 1)

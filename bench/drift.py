@@ -1,10 +1,11 @@
-"""False alarms, power, attribution and cost of drift detection, on traffic of real vectors.
+"""False alarms, power, attribution and cost of drift detection on streams of real vectors.
 
     python bench/drift.py --streams 1000 --drifts 200
     python bench/drift.py --detectors waterfill,ks,mmd --streams 200
 
-Every detector learns 3,000 rows and judges windows of 500 at alpha 1 %. The first half of the rows
-trains the codec; traffic comes of the second. A new topic is a k-means cluster that neither saw.
+Every detector learns a baseline of 3,000 rows and tests windows of 500 at alpha 1 %. The first half
+of the rows trains the codec, the second half provides the streams. A new topic is a k-means cluster
+excluded from both.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from waterfill.drift.monitor import DriftMonitor
 from waterfill.drift.report import DriftReport
 
 _REFERENCE, _WINDOW, _PER_REFERENCE = 3000, 500, 20
-_TIMED = 9  # times that a step is timed, of which the median counts
+_TIMED = 9  # timings per median
 _CLUSTERS = 40
 
 
 class World:
-    """Vectors of one data set: a codec, traffic, a topic of its own, and another model."""
+    """One data set: its codec, its traffic, a held-out topic and rows of another model."""
 
     def __init__(self, rows: Rows, foreign: Rows, code_bytes: int, seed: int) -> None:
         self.seed = seed
@@ -50,21 +51,21 @@ class World:
         self.normal = bool(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3))
 
     def rewind(self, part: int) -> None:
-        """Begin a part of the bench: every detector meets the same rows in it."""
+        """Reset the random state for a part of the benchmark: all detectors see the same rows."""
         self.rng = self.traffic.rng = np.random.default_rng((self.seed, part))
 
     def drifts(self) -> list[Drift]:
-        """Draw new drifts."""
+        """Draw random drifts."""
         basis = self.codec.plan.basis
         return drifts(self.traffic.pool, basis, self.topic, self.foreign, self.rng)
 
     def subtle(self) -> list[Drift]:
-        """Draw new ones that are hard to see."""
+        """Draw random drifts that are hard to detect."""
         return subtle(self.traffic.pool, self.codec.plan.basis, self.topic, self.rng)
 
 
 class Waterfill:
-    """Ours, with a detector's two methods."""
+    """waterfill's monitor behind the interface of a detector."""
 
     name = "waterfill"
 
@@ -72,32 +73,34 @@ class Waterfill:
         self._codec, self._errors = codec, errors
 
     def learn(self, window: Window) -> None:
-        """Make the baseline."""
+        """Learn the baseline."""
         self._monitor = DriftMonitor.from_codec(self._codec, errors=self._errors)
         self._monitor.update(*window)
         if self._monitor.learning:
-            raise ValueError(f"a baseline of {len(window[0])} rows: the data set is too small")
+            raise ValueError(
+                f"window: a baseline of {len(window[0])} rows is too small; use more rows"
+            )
         self.nbytes = self._monitor.nbytes
 
     def report(self, window: Window) -> DriftReport:
-        """Judge a window, as if it were the first."""
+        """Test a window as if it were the first; return the report."""
         self.update(window)
         return self._monitor.report()
 
     def update(self, window: Window) -> None:
-        """See a window, as if it were the first."""
+        """Update the monitor with a window as if it were the first."""
         self._monitor.reset()
         self._monitor._data.looks = 0
         self._monitor.update(*window)
 
     def alarms(self, window: Window) -> bool:
-        """Whether there is drift."""
+        """Return whether the monitor reports drift."""
         return self.report(window).drift
 
 
 def false_alarms(world: World, detector: Detector, streams: int) -> dict[str, float]:
-    """Return the share of streams without drift that give an alarm, by kind of traffic."""
-    found = {}
+    """Return the share of streams without drift that raise an alarm, by kind of traffic."""
+    rates = {}
     for part, kind in enumerate(KINDS):
         world.rewind(part)
         alarms = 0
@@ -106,15 +109,15 @@ def false_alarms(world: World, detector: Detector, streams: int) -> dict[str, fl
                 world.traffic.shuffle()
                 detector.learn(world.traffic.reference(kind, _REFERENCE))
             alarms += detector.alarms(world.traffic.window(kind, _WINDOW))
-        found[kind] = alarms / max(streams, 1)
-    return found
+        rates[kind] = alarms / max(streams, 1)
+    return rates
 
 
 def power(
-    world: World, detector: Detector, windows: int, made: Callable[[], list[Drift]] | None = None
+    world: World, detector: Detector, windows: int, draw: Callable[[], list[Drift]] | None = None
 ) -> dict[str, float]:
-    """Return the share of drifted windows that give an alarm, by drift."""
-    made = made or world.drifts
+    """Return the share of drifted windows that raise an alarm, by drift."""
+    draw = draw or world.drifts
     alarms: Counter[str] = Counter()
     world.rewind(len(KINDS))
     for i in range(windows):
@@ -122,13 +125,13 @@ def power(
             world.traffic.shuffle()
             detector.learn(world.traffic.reference("iid", _REFERENCE))
         rows, blocks = world.traffic.window("iid", _WINDOW)
-        for drift in made():
+        for drift in draw():
             alarms[drift.name] += detector.alarms((drift.change(rows, world.rng), blocks))
     return {name: alarms[name] / windows for name in alarms}
 
 
 def attribution(world: World, windows: int) -> dict[str, tuple[int, int]]:
-    """Count windows in which the one cause was named first, of those with an alarm."""
+    """Count the alarms, and those whose report names the true cause first, by drift."""
     named: Counter[str] = Counter()
     alarmed: Counter[str] = Counter()
     detector = Waterfill(world.codec)
@@ -152,7 +155,7 @@ def attribution(world: World, windows: int) -> dict[str, tuple[int, int]]:
 
 
 def cost(world: World, errors: bool) -> float:
-    """Return the microseconds that `update` takes a vector, in calls of 500: a median."""
+    """Return the median microseconds per vector of `update` in calls of 500."""
     wf.set_num_threads(1)
     detector = Waterfill(world.codec, errors)
     detector.learn(world.traffic.reference("iid", _REFERENCE))
@@ -166,7 +169,7 @@ def cost(world: World, errors: bool) -> float:
 
 
 def milliseconds(step: Callable[[], object]) -> float:
-    """Return what a step takes of one processor: a median."""
+    """Return the median CPU time of a step in milliseconds."""
     times = []
     for _ in range(_TIMED):
         start = time.process_time()
@@ -176,39 +179,39 @@ def milliseconds(step: Callable[[], object]) -> float:
 
 
 def detector_costs(world: World, detector: Detector) -> dict[str, float]:
-    """Return milliseconds of learning and judging, and bytes of the state."""
+    """Return the milliseconds of learning and of testing a window, and the bytes of the state."""
     world.rewind(len(KINDS) + 1)
     reference = world.traffic.reference("iid", _REFERENCE)
     window = world.traffic.window("iid", _WINDOW)
-    found = {
+    costs = {
         "learn, ms": milliseconds(lambda: detector.learn(reference)),
         "window, ms": milliseconds(lambda: detector.alarms(window)),
     }
     if isinstance(detector, Waterfill):
-        found["of it update, ms"] = milliseconds(lambda: detector.update(window))
-        found["of it report, ms"] = found["window, ms"] - found["of it update, ms"]
-    found["vector, us"] = 1e3 * found["window, ms"] / _WINDOW
-    return found | {"state, bytes": float(detector.nbytes)}
+        costs["of it update, ms"] = milliseconds(lambda: detector.update(window))
+        costs["of it report, ms"] = costs["window, ms"] - costs["of it update, ms"]
+    costs["vector, us"] = 1e3 * costs["window, ms"] / _WINDOW
+    return costs | {"state, bytes": float(detector.nbytes)}
 
 
 def findings(
     world: World, detector: Detector, streams: int, windows: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield what a column of the table says of a detector, as it is found."""
+    """Yield the cells of a detector's column as they are measured."""
     for name, number in detector_costs(world, detector).items():
         yield name, f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
     for kind, share in false_alarms(world, detector, streams).items():
         yield f"false alarms, {kind}", f"{share:.1%}"
-    again = [Drift("iid, normalized again", normalized)] if world.normal else []
-    for name, share in power(world, detector, windows, lambda: again).items():
+    harmless = [Drift("iid, normalized again", normalized)] if world.normal else []
+    for name, share in power(world, detector, windows, lambda: harmless).items():
         yield f"false alarms, {name}", f"{share:.0%}"
-    for made in (world.drifts, world.subtle):
-        for name, share in power(world, detector, windows, made).items():
+    for draw in (world.drifts, world.subtle):
+        for name, share in power(world, detector, windows, draw).items():
             yield f"power, {name}", f"{share:.0%}"
 
 
 def side_by_side(world: World, detectors: list[Detector], streams: int, windows: int) -> None:
-    """Print what is found of each detector, and a Markdown table of all."""
+    """Print the results of each detector and a Markdown table of all."""
     columns: dict[str, dict[str, str]] = {}
     for detector in detectors:
         column = columns.setdefault(detector.name, {})
@@ -221,16 +224,16 @@ def side_by_side(world: World, detectors: list[Detector], streams: int, windows:
 
 
 def detectors_of(names: str, world: World) -> list[Detector]:
-    """Make detectors by their names, with commas between them."""
+    """Create detectors from their comma-separated names."""
     known = {Waterfill.name: lambda: Waterfill(world.codec)} | ESTABLISHED
     unknown = [name for name in names.split(",") if name not in known]
     if unknown:
-        raise SystemExit(f"--detectors: {unknown[0]!r} is none of {', '.join(known)}")
+        raise SystemExit(f"--detectors: unknown {unknown[0]!r}; known: {', '.join(known)}")
     return [known[name]() for name in names.split(",")]
 
 
 def world_of(name: str, seed: int) -> World:
-    """Load a data set, and for another model one of as many dimensions, or a rotation."""
+    """Load a data set, with rows of another model (or rotated rows) of the same dimensions."""
     from drift_streams import rotation
 
     rows = datasets.load(name).base[:60_000].astype(np.float32)
@@ -244,28 +247,30 @@ def world_of(name: str, seed: int) -> World:
 
 
 def main() -> None:
-    """Print what is asked for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="minilm-wordnet-384")
-    parser.add_argument("--streams", type=int, default=100, help="without drift, of each kind")
-    parser.add_argument("--drifts", type=int, default=50, help="windows of each drift")
-    parser.add_argument("--detectors", help="side by side, as waterfill,ks,mmd,alibi-ks,alibi-mmd")
+    parser.add_argument("--streams", type=int, default=100, help="streams without drift per kind")
+    parser.add_argument("--drifts", type=int, default=50, help="windows per drift")
+    parser.add_argument(
+        "--detectors", help="detectors to compare: waterfill,ks,mmd,alibi-ks,alibi-mmd"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    world = world_of(given.data, given.seed)
-    if given.detectors:
+    args = parser.parse_args()
+    world = world_of(args.data, args.seed)
+    if args.detectors:
         wf.set_num_threads(1)
-        side_by_side(world, detectors_of(given.detectors, world), given.streams, given.drifts)
+        side_by_side(world, detectors_of(args.detectors, world), args.streams, args.drifts)
         return
     detector = Waterfill(world.codec)
     print(
-        f"{given.data}: {cost(world, False):.1f} us a vector, {cost(world, True):.1f} with errors"
+        f"{args.data}: {cost(world, False):.1f} us per vector, {cost(world, True):.1f} with errors"
     )
-    for kind, share in false_alarms(world, detector, given.streams).items():
-        print(f"false alarms, {kind}: {share:.2%} of {given.streams}", flush=True)
-    for name, share in power(world, detector, given.drifts).items():
-        print(f"power, {name}: {share:.1%} of {given.drifts}", flush=True)
-    for name, (named, alarmed) in attribution(world, given.drifts).items():
+    for kind, share in false_alarms(world, detector, args.streams).items():
+        print(f"false alarms, {kind}: {share:.2%} of {args.streams}", flush=True)
+    for name, share in power(world, detector, args.drifts).items():
+        print(f"power, {name}: {share:.1%} of {args.drifts}", flush=True)
+    for name, (named, alarmed) in attribution(world, args.drifts).items():
         print(f"named first, {name}: {named} of {alarmed} alarms", flush=True)
 
 

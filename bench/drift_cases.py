@@ -1,8 +1,8 @@
-"""Real vectors before a drift and after it, in the parts that `drift_recall.py` needs.
+"""Real vectors before and after drift, split as `drift_recall.py` needs them.
 
-"Spring" is what a codec was trained for, "autumn" what comes later. Each case has the rows that the
-codec is trained on and, of either season, a canary (vectors and queries that a user keeps) and
-other rows to measure with: more to train on, many to store, other queries.
+"Spring" is the distribution a codec was trained on, "autumn" the one after the drift. Each case has
+the training rows of the codec and, for each season, a canary (fixed vectors and queries) and
+separate rows for the measurement: training rows, stored rows and queries.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _CANARY = (300, 3000)  # queries, vectors
 _QUERIES = 1000
 _MOST_TRAINED = 10_000
 _MOST_STORED = 20_000
-_FEW = 25_000  # a set of fewer rows has smaller canaries, and fewer queries
+_FEW = 25_000  # sets with fewer rows get smaller canaries and fewer queries
 _FEW_CANARY = (300, 2000)
 _FEW_QUERIES = 500
 _TOPICS, _STEPS = 24, 12
-_TEXTS = 160_000  # of the sets that go on with words and phrases
+_TEXTS = 160_000  # rows of the sets that words and phrases continue
 _WORDS = 165_000  # the first row that is a word
-_PHRASES = 312_000
-_NOISE = 0.35  # of a row's root mean square distance from the mean
+_PHRASES = 312_000  # the first row that is a phrase
+_NOISE = 0.35  # relative to the root mean square deviation of a row
 
 
 @dataclass(frozen=True)
 class Season:
-    """What a season is measured with, float32 rows all.
+    """The float32 rows of a season.
 
-    `stored` and `queries` are the collection of the time, and `trained` what a new codec learns
-    from: rows beside the stored ones, or of them where there are too few.
+    `stored` and `queries` are the collection, `trained` the training rows of a new codec. These are
+    disjoint from the stored rows unless there are too few rows.
     """
 
     canary_queries: Array
@@ -51,13 +51,13 @@ class Season:
     queries: Array
 
     def changed(self, change: Change) -> Season:
-        """Return it with all rows changed."""
+        """Return a season with all rows changed."""
         return Season(*(change(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A codec's training rows, a season like them, and another; `kind` says how that differs."""
+    """Training rows of a codec and the seasons before and after a drift of a kind."""
 
     data: str
     kind: str
@@ -69,14 +69,14 @@ class Drift:
 
     @property
     def none(self) -> bool:
-        """Whether autumn is drawn as spring was."""
+        """Whether autumn has the same distribution as spring."""
         return self.kind.startswith("none")
 
 
 def season(rows: Array, trained: int, few: bool) -> Season:
-    """Part rows, which come in random order."""
-    asked, kept = _FEW_CANARY if few else _CANARY
-    ends = np.cumsum([asked, kept, _FEW_QUERIES if few else _QUERIES])
+    """Split rows in random order into the parts of a season."""
+    canary_queries, canary_vectors = _FEW_CANARY if few else _CANARY
+    ends = np.cumsum([canary_queries, canary_vectors, _FEW_QUERIES if few else _QUERIES])
     queries, vectors, others, rest = np.split(rows, ends)
     if len(rest) >= 2 * trained:
         new, rest = rest[:trained], rest[trained:]
@@ -86,26 +86,26 @@ def season(rows: Array, trained: int, few: bool) -> Season:
 
 
 def seasons(spring: Array, autumn: Array) -> tuple[Array, Season, Season]:
-    """Part two different sets of rows; the first gives the codec's training rows, too."""
+    """Split two sets of rows into seasons; the first also gives the codec's training rows."""
     fewer = min(len(spring), len(autumn))
     trained = min(_MOST_TRAINED, fewer // 3)
     few = fewer < _FEW
     return spring[:trained], season(spring[trained:], trained, few), season(autumn, trained, few)
 
 
-def twins(rows: Array) -> tuple[Array, Season, Season]:
-    """Part one set of rows: seasons that differ in their canary alone."""
+def same_seasons(rows: Array) -> tuple[Array, Season, Season]:
+    """Split one set of rows into two seasons that differ only in their canary."""
     trained, few = min(_MOST_TRAINED, len(rows) // 5), len(rows) < _FEW
     own = sum(_FEW_CANARY if few else _CANARY)
     spring = season(rows[trained + own :], trained, few)
     canary = season(rows[trained : trained + own], 0, few)
-    kept = canary.canary_queries, canary.canary_vectors
-    autumn = Season(*kept, spring.trained, spring.stored, spring.queries)
+    fixed = canary.canary_queries, canary.canary_vectors
+    autumn = Season(*fixed, spring.trained, spring.stored, spring.queries)
     return rows[:trained], spring, autumn
 
 
 def changes(rows: Array, seed: int) -> Mapping[str, Change]:
-    """Return what may befall vectors like these, by name."""
+    """Return synthetic changes of vectors like these, by name."""
     rng = np.random.default_rng(seed)
     d, mean = rows.shape[1], rows.mean(axis=0)
     spread = rows.std(axis=0)
@@ -134,9 +134,10 @@ def changes(rows: Array, seed: int) -> Mapping[str, Change]:
 
 
 def topics(rows: Array, seed: int) -> tuple[Array, Array]:
-    """Part rows into those of most topics (k-means clusters) and those of the others.
+    """Split rows into old topics (k-means clusters) and new ones.
 
-    The others are a far group of clusters: those nearest to one of them.
+    The new topics are the cluster farthest from the mean and those nearest to it, less than half of
+    the rows together.
     """
     rng = np.random.default_rng(seed)
     centroids = rows[rng.choice(len(rows), _TOPICS, replace=False)]
@@ -162,7 +163,7 @@ def _nearest(rows: Array, centroids: Array) -> Array:
 
 
 def mixed(old: Array, new: Array, share: float, seed: int) -> Array:
-    """Return rows of which such a share is new, in random order."""
+    """Return rows in random order of which `share` are new."""
     count = int(min(len(new) / share, len(old) / (1 - share) if share < 1 else np.inf))
     fresh = round(share * count)
     both = np.concatenate([new[:fresh], old[: count - fresh]])
@@ -171,14 +172,14 @@ def mixed(old: Array, new: Array, share: float, seed: int) -> Array:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where vectors come from: the cache of `datasets.py`, a folder of photos' descriptors."""
+    """The sources of vectors: the cache of `datasets.py` and a folder of image descriptors."""
 
     cache: str | None
     photos: str | None
     seed: int
 
     def named(self, name: str, rows: int) -> Array:
-        """Return rows of a set, its queries among them, in its own order."""
+        """Return the rows of a data set, queries first, in their fixed order."""
         found = datasets.load(name, rows, self.cache)
         return np.concatenate([found.query, found.base])
 
@@ -188,7 +189,7 @@ class Sources:
         return rows[order].astype(np.float32)
 
     def plain(self, name: str) -> Array:
-        """Return texts, words or photos."""
+        """Return the texts, words or image descriptors of a source, shuffled."""
         if name == "photos":
             base = np.load(Path(str(self.photos)) / "base.npy")
             return self.shuffled(base)
@@ -196,11 +197,11 @@ class Sources:
         return self.shuffled(self.named(name, sizes[name]))
 
     def beyond(self, name: str, rows: int, first: int) -> Array:
-        """Return what a set goes on with after its texts."""
+        """Return the rows of a data set from `first` on, shuffled."""
         return self.shuffled(self.named(name, rows)[first:])
 
     def frequencies(self) -> tuple[Array, Array]:
-        """Return French words: the more frequent half, and the other."""
+        """Return the vectors of the more frequent and the rarer half of French words."""
         files = fetch(PACKAGES["frword"], datasets.cache_root(self.cache))
         table = np.load(files["vectors"])
         _, firsts = np.unique(table, axis=0, return_index=True)
@@ -236,12 +237,12 @@ _HALVED: tuple[tuple[str, Metric, int], ...] = (
 
 
 def cases(sources: Sources) -> Iterator[Drift]:
-    """Yield all drifts, those of a set together."""
+    """Yield all drifts, grouped by data set."""
     for name, metric, code_bytes, kinds in _SETS:
         if name == "photos" and sources.photos is None:
             continue
         rows = sources.plain(name)
-        trained, spring, autumn = twins(rows)
+        trained, spring, autumn = same_seasons(rows)
         for kind in kinds:
             change = changes(trained, sources.seed)[kind]
             later = autumn.changed(change)
@@ -270,11 +271,11 @@ def _natural(sources: Sources) -> Iterator[Drift]:
         yield Drift("minilm", "words for texts", "ip", code_bytes, *parts)
     parts = seasons(texts[:80_000], mixed(texts[80_000:], words, 0.5, sources.seed))
     yield Drift("minilm", "words for half", "ip", 48, *parts)
-    asked = sources.shuffled(datasets.load("words", None, sources.cache).train_query)
+    word_queries = sources.shuffled(datasets.load("words", None, sources.cache).train_query)
     trained, spring, autumn = seasons(texts[:80_000], texts[80_000:])
-    asking = Season(asked[:300], autumn.canary_vectors, autumn.trained, autumn.stored,
-                    asked[300 : 300 + _QUERIES])  # fmt: skip
-    yield Drift("minilm", "words ask", "ip", 48, trained, spring, asking)
+    autumn = Season(word_queries[:300], autumn.canary_vectors, autumn.trained, autumn.stored,
+                    word_queries[300 : 300 + _QUERIES])  # fmt: skip
+    yield Drift("minilm", "words ask", "ip", 48, trained, spring, autumn)
     other = sources.plain("mpnet")[:, : texts.shape[1]]
     other = other / np.linalg.norm(other, axis=1, keepdims=True)
     yield Drift("minilm", "another model", "ip", 48, *seasons(texts, other))

@@ -1,7 +1,7 @@
-"""Established drift detectors, each as it is usually set up, with the two methods of ours.
+"""Established drift detectors in their usual configuration, behind a common interface.
 
-All take rows one by one for independent: none has a way to be told which belong together, so the
-blocks of a window are left out. Packages are imported by those that need them.
+All of them assume independent rows and ignore the blocks of a window. Each imports the packages
+that it needs.
 """
 
 from __future__ import annotations
@@ -14,51 +14,51 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float32]
 
-ALPHA = 0.01  # of a window, as for ours
+ALPHA = 0.01  # per window
 
 
 class Detector(Protocol):
-    """What the bench asks of a detector.
+    """The interface of a detector.
 
     Attributes
     ----------
     name : str
     nbytes : int
-        Of what it keeps of the baseline.
+        Bytes of the stored baseline.
     """
 
     name: str
     nbytes: int
 
     def learn(self, window: Window) -> None:
-        """Make the baseline."""
+        """Learn the baseline."""
 
     def alarms(self, window: Window) -> bool:
-        """Judge a window, as if it were the first."""
+        """Return whether a window raises an alarm, as if it were the first."""
 
 
 class KolmogorovSmirnov:
-    """A test a dimension, p-values as SciPy's defaults make them, Bonferroni over dimensions.
+    """A KS test per dimension with SciPy's default p-values, Bonferroni over dimensions.
 
-    With as many rows in each dimension the largest statistic has the least p-value, so that one is
-    enough; `scipy.stats.ks_2samp` for every dimension says the same and takes far longer.
+    All dimensions have equally many rows, so the largest statistic has the smallest p-value. It is
+    enough to pass that dimension to `scipy.stats.ks_2samp`, which is much faster.
     """
 
     name = "ks"
 
     def learn(self, window: Window) -> None:
-        """Keep the values of each dimension, sorted."""
-        self._chosen = self._dimensions(window[0])
-        self._columns = np.sort(window[0].T[self._chosen], axis=1)
+        """Store the sorted values of each dimension."""
+        self._tested = self._dimensions(window[0])
+        self._columns = np.sort(window[0].T[self._tested], axis=1)
         self.nbytes = self._columns.nbytes
 
     def alarms(self, window: Window) -> bool:
-        """Whether a p-value is below alpha over d."""
+        """Return whether a p-value is below alpha / d."""
         from scipy.stats import ks_2samp
 
-        columns = np.sort(window[0].T[self._chosen], axis=1)
+        columns = np.sort(window[0].T[self._tested], axis=1)
         pairs = list(zip(self._columns, columns, strict=True))
-        old, new = pairs[int(np.argmax([_farthest(*pair) for pair in pairs]))]
+        old, new = pairs[int(np.argmax([_ks_statistic(*pair) for pair in pairs]))]
         return bool(ks_2samp(old, new).pvalue < ALPHA / len(pairs))
 
     def _dimensions(self, rows: Rows) -> NDArray[np.int64]:
@@ -66,7 +66,7 @@ class KolmogorovSmirnov:
 
 
 class VaryingKolmogorovSmirnov(KolmogorovSmirnov):
-    """The same of dimensions that vary: others, the test tells apart by their last bit."""
+    """The same for dimensions that vary; in constant ones, the test reacts to rounding errors."""
 
     name = "ks-varying"
 
@@ -75,8 +75,8 @@ class VaryingKolmogorovSmirnov(KolmogorovSmirnov):
         return np.flatnonzero(spread > 1e-3 * np.median(spread))
 
 
-def _farthest(old: Values, new: Values) -> float:
-    """Return the largest distance of two distribution functions; values are sorted."""
+def _ks_statistic(old: Values, new: Values) -> float:
+    """Return the KS statistic of two sorted samples."""
     both = np.concatenate([old, new])
     shares = [np.searchsorted(own, both, side="right") / len(own) for own in (old, new)]
     return float(np.abs(shares[0] - shares[1]).max())
@@ -85,7 +85,7 @@ def _farthest(old: Values, new: Values) -> float:
 class RandomFeatureMMD:
     """Maximum mean discrepancy (Gretton et al. 2012) by permutation of rows.
 
-    The kernel is Gaussian, as wide as the median distance, and stands as 500 random Fourier
+    The kernel is Gaussian with the median distance as bandwidth, approximated by 500 random Fourier
     features (Rahimi & Recht 2007).
     """
 
@@ -96,10 +96,10 @@ class RandomFeatureMMD:
         self._rng = np.random.default_rng(seed)
 
     def learn(self, window: Window) -> None:
-        """Draw features, and keep those of the rows."""
+        """Draw random features and store those of the rows."""
         rows = window[0]
-        some = rows[self._rng.permutation(len(rows))[:1000]]
-        width = np.sqrt(np.median(_squared_distances(some)[np.triu_indices(len(some), 1)]))
+        sample = rows[self._rng.permutation(len(rows))[:1000]]
+        width = np.sqrt(np.median(_squared_distances(sample)[np.triu_indices(len(sample), 1)]))
         weights = self._rng.standard_normal((rows.shape[1], self._features)) / width
         self._weights = weights.astype(np.float32)
         self._phases = self._rng.uniform(0, 2 * np.pi, self._features).astype(np.float32)
@@ -110,17 +110,17 @@ class RandomFeatureMMD:
         return np.cos(rows @ self._weights + self._phases)
 
     def alarms(self, window: Window) -> bool:
-        """Whether one permutation in a hundred, or fewer, has means as far apart."""
+        """Return whether the p-value of the permutation test is at most alpha."""
         mapped = self._mapped(window[0])
         n, both = len(mapped), np.concatenate([self._reference, mapped])
         both -= both.mean(axis=0)
-        found = np.square(both[-n:].sum(axis=0)).sum()  # the other rows have the same sum, negative
+        statistic = np.square(both[-n:].sum(axis=0)).sum()  # the other rows sum to the negative
         beyond = 0
         for first in range(0, self._permutations, 100):
             shuffles = self._rng.random((min(100, self._permutations - first), len(both)))
             chosen = np.zeros(shuffles.shape, np.float32)
             np.put_along_axis(chosen, np.argpartition(shuffles, n, axis=1)[:, :n], 1, axis=1)
-            beyond += int((np.square(chosen @ both).sum(axis=1) >= found).sum())
+            beyond += int((np.square(chosen @ both).sum(axis=1) >= statistic).sum())
         return (1 + beyond) / (1 + self._permutations) <= ALPHA
 
 
@@ -136,27 +136,27 @@ class AlibiKS:
     name = "alibi-ks"
 
     def learn(self, window: Window) -> None:
-        """Make a detector."""
+        """Create the detector."""
         from alibi_detect.cd import KSDrift
 
         self._detector = KSDrift(window[0], p_val=ALPHA)
         self.nbytes = self._detector.x_ref.nbytes
 
     def alarms(self, window: Window) -> bool:
-        """Ask it."""
+        """Return its verdict."""
         return bool(self._detector.predict(window[0])["data"]["is_drift"])
 
 
 class AlibiMMD:
-    """alibi-detect's `MMDDrift` with its defaults, on PyTorch: the whole kernel matrix.
+    """alibi-detect's `MMDDrift` with its defaults, on PyTorch, with the full kernel matrix.
 
-    With 100 permutations of rows, a p-value below 1 % is one of zero.
+    With its 100 permutations, a p-value below 1 % is zero.
     """
 
     name = "alibi-mmd"
 
     def learn(self, window: Window) -> None:
-        """Make a detector."""
+        """Create the detector."""
         import torch
         from alibi_detect.cd import MMDDrift
 
@@ -166,7 +166,7 @@ class AlibiMMD:
         self.nbytes = self._detector._detector.x_ref.nbytes + 4 * n * n
 
     def alarms(self, window: Window) -> bool:
-        """Ask it."""
+        """Return its verdict."""
         return bool(self._detector.predict(window[0])["data"]["is_drift"])
 
 

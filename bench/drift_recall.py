@@ -1,9 +1,9 @@
-"""Recall that drift costs: predicted from a canary, beside what a new codec really wins back.
+"""Recall lost by drift: predicted from a canary, compared with what retraining recovers.
 
-Run ``python bench/drift_recall.py --photos DIR``; DIR/base.npy: SIFT descriptors. Measured: a codec
-that thousands of rows of autumn train, less the one of spring, among up to 20,000 vectors of autumn
-with queries of their own; less the same difference in spring. Predicted: from 300 queries and
-2,000 or 3,000 vectors of either season, all different ones. Estimated: from the error alone.
+Run ``python bench/drift_recall.py --photos DIR``; DIR/base.npy holds SIFT descriptors. Measured:
+the recall of a codec trained on autumn minus that of the spring codec, among up to 20,000 autumn
+vectors with separate queries, minus the same difference in spring. Predicted: from 300 queries and
+2,000 or 3,000 separate vectors per season. Estimated: from the quantization error alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
@@ -31,12 +31,12 @@ from waterfill.drift.retrain_policy import Cost, RetrainPolicy
 from waterfill.evaluation.ground_truth import true_neighbours
 
 K = 10
-_LIMIT = 0.01  # of recall that may be lost
+_LIMIT = 0.01  # acceptable loss of recall
 
 
 @dataclass(frozen=True)
 class Spring:
-    """What is known of a codec before any drift; `gain` is what training anew wins then."""
+    """Measurements of a codec before drift; `gain` is the recall that retraining adds then."""
 
     season: Season
     codec: Codec
@@ -48,7 +48,7 @@ class Spring:
 
 @dataclass(frozen=True)
 class Line:
-    """A drift, and what came of it."""
+    """The results of one drift."""
 
     name: str
     kind: str
@@ -63,12 +63,12 @@ class Line:
 
     @property
     def error(self) -> float:
-        """What was predicted too much."""
+        """Predicted minus measured loss."""
         return self.cost.gap - self.loss
 
     @property
     def held(self) -> bool:
-        """Whether the loss lies in the interval."""
+        """Whether the measured loss lies in the predicted interval."""
         return self.cost.gap_low <= self.loss <= self.cost.gap_high
 
     def __str__(self) -> str:
@@ -83,36 +83,36 @@ class Line:
 
 
 def train(rows: Array, code_bytes: int) -> Codec:
-    """Train as a user would."""
+    """Train a codec as a user would."""
     return Codec.train(rows, Plan.waterfill(analyze(rows), code_bytes))
 
 
-def found(codec: Codec, season: Season, truth: Array, drift: Drift) -> float:
-    """Return recall among the vectors of a season."""
+def recall_of(codec: Codec, season: Season, truth: Array, drift: Drift) -> float:
+    """Return the recall of a codec among the stored vectors of a season."""
     index = IndexFlat(codec, drift.metric)
     index.add(season.stored)
     labels = index.search(season.queries, K)[1]
     return float((labels[:, :, None] == truth[:, None]).any(axis=1).mean())
 
 
-def real(codec: Codec, season: Season, drift: Drift) -> tuple[float, float]:
-    """Return recall of a codec in a season, and what one that the season trained finds more."""
+def measure_season(codec: Codec, season: Season, drift: Drift) -> tuple[float, float]:
+    """Return the recall of a codec in a season, and the gain of one trained on the season."""
     truth = true_neighbours(season.stored, season.queries, drift.metric, K)
-    now = found(codec, season, truth, drift)
+    now = recall_of(codec, season, truth, drift)
     new = train(season.trained, drift.code_bytes)
-    return now, found(new, season, truth, drift) - now
+    return now, recall_of(new, season, truth, drift) - now
 
 
 def canary(season: Season, drift: Drift) -> Canary:
-    """Return what the user keeps."""
+    """Return the canary of a season."""
     return Canary(season.canary_queries, season.canary_vectors, K, drift.metric)
 
 
-def before(drift: Drift) -> Spring:
-    """Train a codec, and measure what a baseline keeps."""
+def measure_spring(drift: Drift) -> Spring:
+    """Train the spring codec and measure its baseline."""
     codec, season = train(drift.trained, drift.code_bytes), drift.spring
     return Spring(
-        season, codec, *real(codec, season, drift), canary(season, drift).measure(codec),
+        season, codec, *measure_season(codec, season, drift), canary(season, drift).measure(codec),
         Sensitivity.measure(
             codec, season.canary_vectors, season.canary_queries, K, drift.metric
         ),
@@ -120,10 +120,10 @@ def before(drift: Drift) -> Spring:
 
 
 def measure(spring: Spring, drift: Drift) -> Line:
-    """Predict what a drift costs, and find out."""
+    """Predict the recall lost by a drift and measure it."""
     codec, season = spring.codec, drift.autumn
     same = season.stored is spring.season.stored
-    now, gain = (spring.recall, spring.gain) if same else real(codec, season, drift)
+    now, gain = (spring.recall, spring.gain) if same else measure_season(codec, season, drift)
     recall = canary(season, drift).measure(codec, spring.baseline)
     size = len(season.stored)
     cost = recall.cost(spring.baseline, size)
@@ -137,18 +137,19 @@ def measure(spring: Spring, drift: Drift) -> Line:
 
 
 def summary(lines: Sequence[Line]) -> str:
-    """Say how large the errors are, how often intervals held, and what was advised."""
+    """Summarize errors, coverage of the intervals, and retraining advice."""
     errors = np.array([line.error for line in lines])
     estimates = np.array([line.estimate.gap - line.loss for line in lines])
     bounds = np.mean([line.loss <= line.estimate.gap_high for line in lines])
     none = [line for line in lines if line.none]
     lost = [line for line in lines if line.loss > 2 * _LIMIT]
     return (
-        f"{len(lines)} drifts, {len(none)} of them none. Predicted: {np.abs(errors).mean():.4f} "
+        f"{len(lines)} drifts, {len(none)} without change. Predicted: {np.abs(errors).mean():.4f} "
         f"mean absolute error, {errors.mean():+.4f} on average, {np.abs(errors).max():.3f} at "
         f"most; {np.mean([line.held for line in lines]):.0%} lie in the interval. Estimated: "
-        f"{np.abs(estimates).mean():.4f} mean absolute, {bounds:.0%} below the upper end. Retrain "
-        f"advised in {sum(line.retrain for line in none)} of {len(none)} without drift, in "
+        f"{np.abs(estimates).mean():.4f} mean absolute, {bounds:.0%} below the upper end. "
+        f"Retraining advised in {sum(line.retrain for line in none)} of {len(none)} "
+        f"without drift, in "
         f"{sum(line.retrain for line in lost)} of {len(lost)} that cost more than "
         f"{2 * _LIMIT:g}, in {sum(line.retrain for line in lines if line.loss < _LIMIT)} of "
         f"{sum(line.loss < _LIMIT for line in lines)} that cost less than {_LIMIT:g}."
@@ -157,26 +158,34 @@ def summary(lines: Sequence[Line]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Recall that drift costs, predicted and found.")
+    parser = argparse.ArgumentParser(description="Recall lost by drift, predicted and measured.")
     parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
-    parser.add_argument("--photos", metavar="DIR", help="SIFT descriptors (base.npy); else none")
-    parser.add_argument("--only", default="", metavar="REGEX", help="of 'data, kind'")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of what is drawn")
-    given = parser.parse_args(arguments)
+    parser.add_argument(
+        "--photos",
+        metavar="DIR",
+        help="folder with base.npy of SIFT descriptors; default: skip them",
+    )
+    parser.add_argument(
+        "--only", default="", metavar="REGEX", help="run only drifts whose 'data, kind' match"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed")
+    args = parser.parse_args(arguments)
     set_threads(1)
-    warnings.filterwarnings("ignore", "x: ", RuntimeWarning)  # distances that are cut off
-    print("| data, metric, bytes | drift | among | recall | retrained | loss | predicted "
+    warnings.filterwarnings(
+        "ignore", "x: ", RuntimeWarning
+    )  # warnings about clipped values of drifted rows
+    print("| data, metric, bytes | drift | vectors | recall | retrained | loss | predicted "
           "| no baseline | estimate | retrain |")  # fmt: skip
     print("|---|---|--:|--:|--:|--:|---|--:|--:|---|")
     lines: list[Line] = []
     spring: Spring | None = None
     key: tuple[object, ...] = ()
-    for drift in cases(Sources(given.cache, given.photos, given.seed)):
-        if not re.search(given.only, f"{drift.data}, {drift.kind}"):
+    for drift in cases(Sources(args.cache, args.photos, args.seed)):
+        if not re.search(args.only, f"{drift.data}, {drift.kind}"):
             continue
-        own = drift.metric, drift.code_bytes
-        if spring is None or spring.season is not drift.spring or own != key:
-            spring, key = before(drift), own
+        settings = drift.metric, drift.code_bytes
+        if spring is None or spring.season is not drift.spring or settings != key:
+            spring, key = measure_spring(drift), settings
         lines.append(measure(spring, drift))
         print(lines[-1], flush=True)
     print(f"\n{summary(lines)}")

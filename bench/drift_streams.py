@@ -1,4 +1,4 @@
-"""Traffic of real vectors, with drift and without it, for what is to detect it."""
+"""Streams of real vectors, with and without drift, to test drift detectors on."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Numbers = NDArray[np.int64]
 Window = tuple[Rows, Numbers | None]
 
 KINDS = ("iid", "duplicated", "sessions")
-_SEEDS = 4000  # rows that sessions begin with
-_NEAR = 64  # rows that are nearest to such a one, of which its session consists
+_SEEDS = 4000  # rows that start sessions
+_NEAR = 64  # nearest neighbours of such a row, from which its session is drawn
 
 
 @dataclass
 class Traffic:
-    """Rows of a pool, as three kinds of traffic bring them.
+    """Three kinds of traffic, drawn from a pool of rows.
 
-    ``iid``: rows drawn without replacement. ``duplicated``: each row comes again and again, four
-    times on average (geometric). ``sessions``: 5 to 20 of the nearest neighbours of a row that was
-    drawn, with the session as their block.
+    ``iid``: rows drawn without replacement. ``duplicated``: each row is repeated, four times
+    on average (geometric). ``sessions``: 5 to 20 of the nearest neighbours of a random row; the
+    session is their block.
 
-    `shuffle` parts the pool: what `reference` and `window` draw has no row in common, but for the
-    neighbours of two sessions.
+    `shuffle` splits the pool in two: `reference` and `window` draw disjoint rows, except for shared
+    neighbours of sessions.
     """
 
     pool: Rows
@@ -40,16 +40,16 @@ class Traffic:
         self.shuffle()
 
     def shuffle(self) -> None:
-        """Part the pool anew."""
+        """Split the pool at random into rows for baselines and rows for windows."""
         self._rows = np.array_split(self.rng.permutation(len(self.pool)), 2)
         self._seeds = np.array_split(self.rng.permutation(len(self._near)), 2)
 
     def reference(self, kind: str, n: int) -> Window:
-        """Draw a baseline."""
+        """Draw the rows of a baseline."""
         return self._draw(kind, n, 0)
 
     def window(self, kind: str, n: int) -> Window:
-        """Draw rows of today."""
+        """Draw the rows of a window."""
         return self._draw(kind, n, 1)
 
     def _draw(self, kind: str, n: int, side: int) -> Window:
@@ -72,15 +72,15 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Drift:
-    """A change of vectors.
+    """A change of the distribution of vectors.
 
     Attributes
     ----------
     name : str
     change : callable
-        Turns rows of today into drifted ones; the other argument is for its own draws.
+        Takes the rows of a window and a random generator; returns the drifted rows.
     cause : tuple or None
-        (kind, number, change) that a report should name first, if one thing moved.
+        (kind, number, change) that a report should name first, if there is a single cause.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Drift:
 
 
 def rotation(d: int, seed: int) -> Rows:
-    """Return a random rotation: what another model is to a codec."""
+    """Return a random rotation, which affects a codec like another model."""
     random = np.random.default_rng(seed).standard_normal((d, d))
     return np.linalg.qr(random)[0].astype(np.float32)
 
@@ -97,15 +97,15 @@ def rotation(d: int, seed: int) -> Rows:
 def drifts(
     pool: Rows, basis: Rows, topic: Rows, foreign: Rows, rng: np.random.Generator
 ) -> list[Drift]:
-    """Return the changes that a detector should see in one window, with draws of their own.
+    """Return random changes that a detector should detect within one window.
 
     Parameters
     ----------
     pool : float32 (n, d)
     basis : float32 (q, d)
-        The codec's eigen-directions, numbered by their eigenvalue.
+        The codec's eigenvectors, by descending eigenvalue.
     topic : float32 (m, d)
-        Rows of a topic that the pool does not have.
+        Rows of a topic that is absent from the pool.
     foreign : float32 (l, d)
         Rows of another model.
     """
@@ -115,7 +115,7 @@ def drifts(
     along = basis[direction]
     deviation = float(((pool - mean) @ along).std())
 
-    def moved(x: Rows, _: np.random.Generator) -> Rows:
+    def shifted(x: Rows, _: np.random.Generator) -> Rows:
         x = x.copy()
         x[:, dimension] += 0.5 * spread[dimension]
         return x
@@ -131,12 +131,12 @@ def drifts(
 
     def mixed(x: Rows, own: np.random.Generator) -> Rows:
         x = x.copy()
-        some = own.permutation(len(x))[: len(x) // 5]
-        x[some] = topic[own.integers(len(topic), size=len(some))]
+        replaced = own.permutation(len(x))[: len(x) // 5]
+        x[replaced] = topic[own.integers(len(topic), size=len(replaced))]
         return x
 
     return [
-        Drift("dimension +0.5 sd", moved, ("dimension", dimension, "mean")),
+        Drift("dimension +0.5 sd", shifted, ("dimension", dimension, "mean")),
         Drift("dimension dead", dead, ("dimension", dimension, "dead")),
         Drift(
             "direction +0.5 sd",
@@ -153,12 +153,12 @@ def drifts(
 
 
 def normalized(x: Rows, _: np.random.Generator) -> Rows:
-    """Divide by norms that are one but for rounding: no drift to anyone who looks for it."""
+    """Divide by norms that are 1 up to rounding, which should not count as drift."""
     return (x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)).astype(np.float32)
 
 
 def subtle(pool: Rows, basis: Rows, topic: Rows, rng: np.random.Generator) -> list[Drift]:
-    """Return changes that are weak, or that means and variances do not show; as `drifts`."""
+    """Return random changes that are weak or invisible to means and variances."""
     mean, spread = pool.mean(axis=0), pool.std(axis=0)
     usable = np.flatnonzero(spread > 0.1 * np.median(spread))
     dimension, along = int(rng.choice(usable)), basis[rng.integers(len(basis) * 9 // 10)]
@@ -166,14 +166,14 @@ def subtle(pool: Rows, basis: Rows, topic: Rows, rng: np.random.Generator) -> li
 
     def two_values(x: Rows, _: np.random.Generator) -> Rows:
         x = x.copy()
-        left = x[:, dimension] - mean[dimension]
-        x[:, dimension] = mean[dimension] + np.copysign(spread[dimension], left)
+        centred = x[:, dimension] - mean[dimension]
+        x[:, dimension] = mean[dimension] + np.copysign(spread[dimension], centred)
         return x
 
     def mixed(x: Rows, own: np.random.Generator) -> Rows:
         x = x.copy()
-        some = own.permutation(len(x))[: len(x) // 20]
-        x[some] = topic[own.integers(len(topic), size=len(some))]
+        replaced = own.permutation(len(x))[: len(x) // 20]
+        x[replaced] = topic[own.integers(len(topic), size=len(replaced))]
         return x
 
     return [

@@ -1,6 +1,6 @@
-"""The models behind the sets, in plain NumPy: no torch, no hub client.
+"""Embedding models in plain NumPy, without torch or a hub client.
 
-Each turns texts into float32 vectors, from the pinned files of a package.
+Each model turns texts into float32 vectors, using the pinned files of a package.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from packages import require
 
 Array = NDArray[Any]
-Tick = Callable[[int], object]  # told the number of rows just embedded
+Tick = Callable[[int], object]  # called with the number of rows just embedded
 Embed = Callable[[Sequence[str], Tick], Array]
 
 
 class MiniLM:
     """all-MiniLM-L6-v2 in plain NumPy: six BERT layers, mean pooling, unit norm.
 
-    Within 3e-7 of torch and a tenth slower, without torch's gigabytes.
+    The result is within 3e-7 of that of torch; it takes 10 % longer.
     """
 
     HEADS, LAYERS, WIDTH, BATCH, MAX_TOKENS, EPSILON = 12, 6, 384, 64, 256, 1e-12
@@ -39,7 +39,7 @@ class MiniLM:
         self._tokenizer.enable_truncation(self.MAX_TOKENS)
 
     def embed(self, texts: Sequence[str], tick: Tick) -> Array:
-        """Embed `texts`; a batch holds texts of one token count, so nothing is padded."""
+        """Embed `texts`; batches hold texts of equal token count, so that none needs padding."""
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         by_length = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         out: Array = np.empty((len(ids), self.WIDTH), np.float32)
@@ -81,7 +81,7 @@ class MiniLM:
         return np.asarray(x + self._w[name + "token_type_embeddings.weight"][0])
 
     def _bias(self, tokens: int) -> Array | None:
-        """Return what is added to the attention scores of a text of `tokens`, by head."""
+        """Return the bias of the attention scores for texts of `tokens` tokens, by head."""
         return None
 
     def _attention(self, x: Array, name: str, batch: int, bias: Array | None) -> Array:
@@ -97,13 +97,13 @@ class MiniLM:
 
 
 class MPNet(MiniLM):
-    """all-mpnet-base-v2: twelve layers of BERT's kind that see how far apart two tokens are."""
+    """all-mpnet-base-v2: twelve BERT layers with relative position biases."""
 
     LAYERS, WIDTH, MAX_TOKENS, EPSILON = 12, 768, 384, 1e-5
     INPUTS = ("attention.attn.q", "attention.attn.k", "attention.attn.v")
     MIXED, MIXED_NORM = "attention.attn.o", "attention.LayerNorm"
-    FIRST_POSITION = 2  # those before it are the padding's
-    NEAR, FAR = 8, 128  # distances below the first have a weight each, those from the second one
+    FIRST_POSITION = 2  # earlier positions belong to padding
+    NEAR, FAR = 8, 128  # one bucket per distance below NEAR, one for all from FAR on
 
     def _embeddings(self, ids: Array) -> Array:
         rows = slice(self.FIRST_POSITION, self.FIRST_POSITION + ids.shape[1])
@@ -112,7 +112,7 @@ class MPNet(MiniLM):
 
     def _bias(self, tokens: int) -> Array:
         table = self._w["encoder.relative_attention_bias.weight"]
-        half = len(table) // 2  # the first half is for tokens before the one that looks
+        half = len(table) // 2  # the first half is for preceding tokens
         ahead = np.arange(tokens)[None] - np.arange(tokens)[:, None]
         far = np.maximum(np.abs(ahead), self.NEAR)
         share = np.log(far / self.NEAR) / math.log(self.FAR / self.NEAR)
@@ -122,7 +122,7 @@ class MPNet(MiniLM):
 
 
 def _gelu(x: Array) -> Array:
-    """Exact GELU; NumPy has no erf, so Abramowitz and Stegun 7.1.26 (error below 2e-7) serves."""
+    """Exact GELU; erf from Abramowitz and Stegun 7.1.26 (error below 2e-7), as NumPy has none."""
     z = np.abs(x) * np.float32(math.sqrt(0.5))
     t = 1 / (1 + np.float32(0.3275911) * z)
     tail: Array = np.full_like(t, 1.061405429)
@@ -133,7 +133,7 @@ def _gelu(x: Array) -> Array:
 
 
 def wordllama(files: Mapping[str, Path]) -> Embed:
-    """Mean of the token vectors, as ``WordLlama.load().embed()`` gives it."""
+    """Return an embedder equal to ``WordLlama.load().embed()``: the mean of token vectors."""
     weights = require("safetensors.numpy").load_file(files["l2_supercat_256.safetensors"])
     table = weights["embedding.weight"].astype(np.float32)
     config = str(files["l2_supercat_tokenizer_config.json"])

@@ -1,7 +1,7 @@
-"""Speed at equal recall: waterfill against the peers that find as many of the true neighbours.
+"""Speed at equal recall: waterfill compared with peers of at least the same recall.
 
-Run ``python bench/equal_recall.py`` for the repository's sample, ``--data minilm`` for a set of
-``bench/datasets.py``, ``--data DIR`` for other vectors.
+Run ``python bench/equal_recall.py`` for the repository's sample, ``--data minilm`` for a data set
+of ``datasets.py``, or ``--data DIR`` for your vectors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -32,13 +32,13 @@ from methods import (
 )
 
 K = 10
-BATCH, SINGLES = 100, 100  # queries in a call; queries searched one by one
+BATCH, SINGLES = 100, 100  # queries per call; queries searched one by one
 _BITS = (2, 4)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one method: queries a second by queries in a call."""
+    """The measurements of one method; `qps` by load (batch or single)."""
 
     name: str
     library: str
@@ -48,7 +48,7 @@ class Result:
 
 
 def all_methods(budgets: Sequence[int], d: int) -> Iterator[Method]:
-    """Yield waterfill, then peers from an eighth of a byte per dimension to half of one."""
+    """Yield waterfill, then peers of 1 to 4 bits per dimension."""
     for budget in budgets:
         yield Waterfill(budget, "ip")
     makers: list[tuple[str, Callable[[], Method]]] = []
@@ -64,11 +64,11 @@ def all_methods(budgets: Sequence[int], d: int) -> Iterator[Method]:
         try:
             yield make()
         except (ImportError, RuntimeError) as error:
-            print(f"left out, {name}: {str(error).splitlines()[-1]}", file=sys.stderr)
+            print(f"skipped {name}: {str(error).splitlines()[-1]}", file=sys.stderr)
 
 
 def measure(methods: Sequence[Method], corpus: corpora.Corpus, rounds: int) -> list[Result]:
-    """Train and fill all, then search with each in turn."""
+    """Train and fill all methods, then time their searches interleaved."""
     truth = corpus.truth("ip")
     recalls = []
     for one in methods:
@@ -110,8 +110,8 @@ def _search(one: Method, calls: Sequence[Array]) -> None:
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the lines of a Markdown table of all that was measured."""
-    yield f"| index | bytes | recall@{K} | QPS, {BATCH} queries a call | QPS, one a call |"
+    """Yield the lines of a Markdown table of all results."""
+    yield f"| index | bytes | recall@{K} | QPS, {BATCH} queries per call | QPS, 1 query per call |"
     yield "|---|--:|--:|--:|--:|"
     for one in results:
         rates = f"{one.qps['batch']:,.0f} | {one.qps['single']:,.0f}"
@@ -119,12 +119,12 @@ def table(results: Sequence[Result]) -> Iterator[str]:
 
 
 def ratios(results: Sequence[Result], tolerance: float) -> Iterator[str]:
-    """Yield the lines of another: waterfill against the fastest peer with no less recall."""
-    yield "| index | recall | queries a call | fastest peer as good | its recall | ratio of QPS |"
+    """Yield a Markdown table of waterfill against the fastest peer of at least its recall."""
+    yield "| index | recall | queries per call | fastest peer | its recall | ratio of QPS |"
     yield "|---|--:|---|---|--:|--:|"
     for ours in (one for one in results if one.library == "waterfill"):
-        least = ours.recall - tolerance
-        peers = [one for one in results if one.library != "waterfill" and one.recall >= least]
+        minimum = ours.recall - tolerance
+        peers = [one for one in results if one.library != "waterfill" and one.recall >= minimum]
         for load, label in (("batch", str(BATCH)), ("single", "1")):
             if peers:
                 peer = max(peers, key=lambda one: one.qps[load])
@@ -136,7 +136,7 @@ def ratios(results: Sequence[Result], tolerance: float) -> Iterator[str]:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Speed beside peers of equal recall.")
+    parser = argparse.ArgumentParser(description="Speed compared with peers of equal recall.")
     corpora.add_arguments(parser)
     parser.add_argument(
         "--bytes",
@@ -144,27 +144,27 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[48, 96, 192],
         metavar="B",
-        help="waterfill's budgets per vector, everything stored included",
+        help="waterfill's budgets: all stored bytes per vector",
     )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9, help="searches the median is taken of")
+    parser.add_argument("--rounds", type=int, default=9, help="timings per median")
     parser.add_argument(
-        "--tolerance", type=float, default=0.005, help="recall a peer may lack and still count"
+        "--tolerance", type=float, default=0.005, help="accept peers with this much less recall"
     )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    given = _parse(arguments)
-    corpus = corpora.named(given)
-    set_threads(given.threads)
+    args = _parse(arguments)
+    corpus = corpora.from_arguments(args)
+    set_threads(args.threads)
     n, d = corpus.base.shape
-    threads = f"{given.threads} thread{'s' if given.threads > 1 else ''}"
-    methods = list(all_methods(given.bytes, d))
-    results = measure(methods, corpus, given.rounds)
+    threads = f"{args.threads} thread{'s' if args.threads > 1 else ''}"
+    methods = list(all_methods(args.bytes, d))
+    results = measure(methods, corpus, args.rounds)
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, {threads}\n")
-    print(*table(results), "", *ratios(results, given.tolerance), sep="\n")
+    print(*table(results), "", *ratios(results, args.tolerance), sep="\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a filter on ids costs: searches that keep 1 % of the ids beside searches that keep all.
+"""The cost of id filters: searches restricted to 1 % of the ids compared with unfiltered ones.
 
 Run ``python bench/filters.py --data minilm --rows 200000``.
 """
@@ -15,7 +15,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -34,43 +34,43 @@ _ALL = "all ids"
 
 @dataclass(frozen=True)
 class Filter:
-    """Ids that are kept, and the selector that says so; None keeps all."""
+    """The selected ids and their selector; None selects all ids."""
 
     ids: Array
     selector: Any = None
 
     def truth(self, base: Array, query: Array) -> Array:
-        """Return the ids of the exact neighbours among those kept."""
+        """Return the ids of the exact neighbours among the selected ids."""
         return self.ids[exact_neighbours(base[self.ids], query, "ip")]
 
     def parameters(self, probes: int) -> Any:
-        """Return what a search is given."""
+        """Return the search parameters with this filter."""
         if self.selector is None:
             return faiss.SearchParametersIVF(nprobe=probes)
         return faiss.SearchParametersIVF(sel=self.selector, nprobe=probes)
 
 
 def filters(rows: int, share: float) -> dict[str, Filter]:
-    """Return no filter, then ids drawn at random as a batch and as a bitmap, then a range."""
-    every = np.arange(rows, dtype=np.int64)
-    kept = max(round(rows * share), K)
-    some = np.sort(np.random.default_rng(_SEED).choice(every, kept, replace=False))
+    """Return no filter, a batch and a bitmap of random ids, and a range of ids."""
+    all_ids = np.arange(rows, dtype=np.int64)
+    count = max(round(rows * share), K)
+    random_ids = np.sort(np.random.default_rng(_SEED).choice(all_ids, count, replace=False))
     bits = np.zeros(rows, dtype=bool)
-    bits[some] = True
+    bits[random_ids] = True
     packed = np.packbits(bits, bitorder="little")
     first = rows // 2
     return {
-        _ALL: Filter(every),
-        "IDSelectorBatch": Filter(some, faiss.IDSelectorBatch(some)),
-        "IDSelectorBitmap": Filter(some, faiss.IDSelectorBitmap(packed)),
+        _ALL: Filter(all_ids),
+        "IDSelectorBatch": Filter(random_ids, faiss.IDSelectorBatch(random_ids)),
+        "IDSelectorBitmap": Filter(random_ids, faiss.IDSelectorBitmap(packed)),
         "IDSelectorRange": Filter(
-            every[first : first + kept], faiss.IDSelectorRange(first, first + kept)
+            all_ids[first : first + count], faiss.IDSelectorRange(first, first + count)
         ),
     }
 
 
 def all_methods(budget: int, nlist: int, d: int) -> Iterator[Swept]:
-    """Yield waterfill and its peers."""
+    """Yield waterfill and its FAISS peers."""
     yield WaterfillLists(budget, nlist)
     centroids: dict[int, Array] = {}
     for pattern in (f"IVF{{}},PQ{d // 4}x4fs", f"IVF{{}},PQ{d // 2}x4fs", "IVF{},RaBitQfs2"):
@@ -78,35 +78,35 @@ def all_methods(budget: int, nlist: int, d: int) -> Iterator[Swept]:
 
 
 def search(index: Any, queries: Sequence[Array], parameters: Any) -> Array:
-    """Search with each array in turn."""
-    return np.vstack([index.search(some, K, params=parameters)[1] for some in queries])
+    """Search each array of queries in turn; return the labels."""
+    return np.vstack([index.search(batch, K, params=parameters)[1] for batch in queries])
 
 
 def measure(
     methods: Sequence[Swept], corpus: corpora.Corpus, share: float, probes: int, rounds: int
 ) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
-    chosen = filters(len(corpus.base), share)
-    truths = {name: one.truth(corpus.base, corpus.query) for name, one in chosen.items()}
+    """Measure recall and time; yield the lines of a Markdown table."""
+    filters_by_name = filters(len(corpus.base), share)
+    truths = {name: one.truth(corpus.base, corpus.query) for name, one in filters_by_name.items()}
     recalls: dict[tuple[str, str], float] = {}
     works: dict[tuple[str, str, str], Callable[[], object]] = {}
     for one in methods:
         print(f"training and filling {one.name}", file=sys.stderr, flush=True)
         one.fill(corpus.base)
-        for name, kept in chosen.items():
-            parameters = kept.parameters(probes)
+        for name, id_filter in filters_by_name.items():
+            parameters = id_filter.parameters(probes)
             found = search(one.index, calls(corpus.query, "batch"), parameters)
             recalls[one.name, name] = recall(found, truths[name])
             for load in LOADS:
-                some = calls(corpus.query, load)
-                works[one.name, name, load] = partial(search, one.index, some, parameters)
+                queries = calls(corpus.query, load)
+                works[one.name, name, load] = partial(search, one.index, queries, parameters)
     seconds = {
         key: median(times) for key, times in interleave(works, rounds, time.process_time).items()
     }
-    yield f"| index, nprobe {probes} | ids kept | recall@{K} | time, batch | time, single |"
+    yield f"| index, nprobe {probes} | filter | recall@{K} | time, batch | time, single |"
     yield "|---|---|--:|--:|--:|"
     for one in methods:
-        for name in chosen:
+        for name in filters_by_name:
             times = " | ".join(_times(seconds, one.name, name, load) for load in LOADS)
             yield f"| {one.name} | {name} | {recalls[one.name, name]:.3f} | {times} |"
 
@@ -117,20 +117,22 @@ def _times(seconds: Mapping[tuple[str, str, str], float], one: str, name: str, l
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="The cost of a filter on ids; no filter is 1.")
+    parser = argparse.ArgumentParser(
+        description="Search time with id filters, relative to no filter."
+    )
     corpora.add_arguments(parser)
     parser.add_argument("--bytes", type=int, default=49, metavar="B", help="waterfill's budget")
-    parser.add_argument("--lists", type=int, default=1024, metavar="N")
-    parser.add_argument("--probes", type=int, default=32, metavar="N", help="lists of a query")
-    parser.add_argument("--share", type=float, default=0.01, help="of the ids that are kept")
-    parser.add_argument("--rounds", type=int, default=7, help="searches the median is taken of")
-    given = parser.parse_args(arguments)
-    corpus = corpora.named(given)
+    parser.add_argument("--lists", type=int, default=1024, metavar="N", help="number of lists")
+    parser.add_argument("--probes", type=int, default=32, metavar="N", help="lists per query")
+    parser.add_argument("--share", type=float, default=0.01, help="share of the ids to select")
+    parser.add_argument("--rounds", type=int, default=7, help="timings per median")
+    args = parser.parse_args(arguments)
+    corpus = corpora.from_arguments(args)
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)
-    methods = list(all_methods(given.bytes, given.lists, d))
-    table = list(measure(methods, corpus, given.share, given.probes, given.rounds))
+    methods = list(all_methods(args.bytes, args.lists, d))
+    table = list(measure(methods, corpus, args.share, args.probes, args.rounds))
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread\n")
     print(*table, sep="\n")
     return 0

@@ -22,7 +22,7 @@ def exact_neighbours(base: Array, query: Array, metric: str, block: int = 8_192)
     metric
         ``"ip"`` (largest inner product) or ``"l2"`` (smallest distance).
     block
-        Base rows compared at a time, which bounds the memory.
+        Base rows per block, which bounds memory.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def exact_neighbours(base: Array, query: Array, metric: str, block: int = 8_192)
         Row numbers, int32, best first.
     """
     queries, size = query.astype(np.float32), min(NEIGHBOURS, len(base))
-    wide = min(size + 32, len(base))  # float32 finds candidates with room to spare, float64 orders
+    candidates = min(size + 32, len(base))  # float32 finds extra candidates, float64 orders them
     scores: Array = np.empty((len(query), 0), np.float32)
     ids: Array = np.empty((len(query), 0), np.int32)
     for lo in range(0, len(base), block):
@@ -40,15 +40,15 @@ def exact_neighbours(base: Array, query: Array, metric: str, block: int = 8_192)
             new -= np.float32(0.5) * np.square(part).sum(axis=1)
         rows = np.broadcast_to(np.arange(lo, lo + len(part), dtype=np.int32), new.shape)
         scores, ids = np.hstack([scores, new]), np.hstack([ids, rows])
-        if scores.shape[1] > wide:
-            best = np.argpartition(scores, -wide, axis=1)[:, -wide:]
+        if scores.shape[1] > candidates:
+            best = np.argpartition(scores, -candidates, axis=1)[:, -candidates:]
             scores, ids = (np.take_along_axis(a, best, axis=1) for a in (scores, ids))
     pairs = zip(ids, query, strict=True)
     return np.stack([_rank(base, near, one, metric)[:size] for near, one in pairs])
 
 
 def recall(found: Array, truth: Array) -> float:
-    """Share of the true neighbours that are among as many found, whatever their order."""
+    """Return recall@k: the share of the k true neighbours among the k found, in any order."""
     truth = truth[:, : found.shape[1]]
     hits = sum(len(np.intersect1d(f, t)) for f, t in zip(found, truth, strict=True))
     return hits / int(truth.size)

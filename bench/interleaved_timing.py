@@ -1,4 +1,4 @@
-"""Interleaved timing: functions run in turns, so that other load on the machine affects all."""
+"""Interleaved timing, so that other load on the machine affects all functions alike."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def interleave(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[Name, list[float]]:
-    """Time each once a round.
+    """Time each function once per round.
 
     Parameters
     ----------
     works
-        What to time, by name. Each is called twice in a row and the second call counts: the first
-        brings its data back into the caches.
+        The functions to time, by name. Each is called twice in a row; the first call warms the
+        caches and the second is timed.
     rounds
-        How many times it is that one's turn.
+        Number of rounds.
     clock
-        What tells the seconds; ``time.process_time`` leaves out those that others had of the core,
-        which is fair where all works have one thread.
+        The clock, in seconds. ``time.process_time`` excludes time spent by other processes; use it
+        only if all functions are single-threaded.
 
     Returns
     -------
     dict
-        Seconds by name, a number a round.
+        Seconds by name, one number per round.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in works}
     for number in range(1, rounds + 1):

@@ -1,7 +1,7 @@
-"""Speed at equal recall of indices in lists: waterfill beside FAISS, over all their settings.
+"""Speed of IVF indexes at equal recall, waterfill and FAISS, over all search settings.
 
-Run ``python bench/ivf.py --data minilm --rows 200000``. A quick pass over all settings finds those
-that lie about the recalls asked for; these are then timed in turns.
+Run ``python bench/ivf.py --data minilm --rows 200000``. A quick sweep over all settings finds those
+near the target recalls; these are then timed interleaved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -39,12 +39,12 @@ from recall_curves import (
 
 K = 10
 TARGETS = (0.80, 0.90, 0.95, 0.99)
-BATCH, SINGLES = 100, 100  # queries in a call; queries searched one by one
-_GAIN = 0.0005  # recall that the next setting of a line must bring for the quick pass to go on
+BATCH, SINGLES = 100, 100  # queries per call; queries searched one by one
+_GAIN = 0.0005  # recall that a setting must gain for the sweep to continue its line
 
 
 class Key(NamedTuple):
-    """What is timed: a method, the number of a setting, a load."""
+    """The key of a timing: method, number of the setting, load."""
 
     name: str
     setting: int
@@ -52,21 +52,21 @@ class Key(NamedTuple):
 
 
 def calls(queries: Array, load: str) -> list[Array]:
-    """Return the arrays that are searched one after another."""
+    """Split the queries into the calls of a load."""
     size = BATCH if load == "batch" else 1
-    some = queries if load == "batch" else queries[:SINGLES]
-    return [some[first : first + size] for first in range(0, len(some), size)]
+    used = queries if load == "batch" else queries[:SINGLES]
+    return [used[first : first + size] for first in range(0, len(used), size)]
 
 
-def search(one: Swept, some: Sequence[Array]) -> Array:
-    """Search with each array in turn."""
-    return np.vstack([one.search(queries, K) for queries in some])
+def search(one: Swept, batches: Sequence[Array]) -> Array:
+    """Search each array of queries in turn; return the labels."""
+    return np.vstack([one.search(queries, K) for queries in batches])
 
 
 def sweep(
     one: Swept, corpus: corpora.Corpus, truth: Array, targets: Sequence[float]
 ) -> list[Point]:
-    """Search once with the settings, for their recall and a first idea of their speed."""
+    """Search once with each setting; return its recall and approximate speed."""
     batches, singles = (calls(corpus.query, load) for load in LOADS)
     points = []
     for line in one.settings():
@@ -78,19 +78,19 @@ def sweep(
             share = recall(found, truth)
             points.append(Point(setting, share, {"batch": batch, "single": single}))
             if share > max(targets) or share < before + _GAIN:
-                break  # more effort brings nothing more
+                break  # more effort gains no recall
             before = share
     return points
 
 
-def _rate(work: Callable[[], Array], some: Sequence[Array]) -> tuple[Array, float]:
+def _rate(work: Callable[[], Array], batches: Sequence[Array]) -> tuple[Array, float]:
     start = time.process_time()
     found = work()
-    return found, sum(map(len, some)) / (time.process_time() - start)
+    return found, sum(map(len, batches)) / (time.process_time() - start)
 
 
 class Finalist(NamedTuple):
-    """A filled method, the settings that decide its speed by load, its highest recall."""
+    """A filled method, its settings to time by load, and its highest recall."""
 
     one: Swept
     points: Mapping[str, Sequence[Point]]
@@ -98,14 +98,14 @@ class Finalist(NamedTuple):
 
 
 def choose(
-    one: Swept, corpus: corpora.Corpus, targets: Sequence[float], kept: Curve | None
+    one: Swept, corpus: corpora.Corpus, targets: Sequence[float], stored: Curve | None
 ) -> Finalist:
-    """Train and fill a method; choose settings in a quick pass where none are kept."""
+    """Train and fill a method; take its stored settings, or sweep to choose some."""
     print(f"training and filling {one.name}", file=sys.stderr, flush=True)
     one.fill(corpus.base)
-    if kept is not None:
-        points = {load: [point for point in kept.points if load in point.qps] for load in LOADS}
-        return Finalist(one, points, kept.most)
+    if stored is not None:
+        points = {load: [point for point in stored.points if load in point.qps] for load in LOADS}
+        return Finalist(one, points, stored.most)
     print(f"sweeping {one.name}", file=sys.stderr, flush=True)
     found = sweep(one, corpus, corpus.truth("ip"), targets)
     points = {load: around(found, load, targets) for load in LOADS}
@@ -113,7 +113,7 @@ def choose(
 
 
 def measure(finalists: Sequence[Finalist], corpus: corpora.Corpus, rounds: int) -> list[Curve]:
-    """Time the settings of all in turns."""
+    """Time the settings of all finalists interleaved."""
     loads = {load: calls(corpus.query, load) for load in LOADS}
     works = {
         Key(final.one.name, number, load): partial(_timed, final.one, point, loads[load])
@@ -144,14 +144,14 @@ def measure(finalists: Sequence[Finalist], corpus: corpora.Corpus, rounds: int) 
     ]
 
 
-def _timed(one: Swept, point: Point, some: Sequence[Array]) -> None:
+def _timed(one: Swept, point: Point, batches: Sequence[Array]) -> None:
     one.use(point.setting)
-    for queries in some:
+    for queries in batches:
         one.search(queries, K)
 
 
 def settings_lines(curves: Sequence[Curve]) -> list[str]:
-    """Return lines that tell the settings behind each curve."""
+    """Return one line of text per point on the frontier of each curve."""
     lines = []
     for curve in curves:
         for load in LOADS:
@@ -165,77 +165,87 @@ def settings_lines(curves: Sequence[Curve]) -> list[str]:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Indices in lists: speed at equal recall.")
+    parser = argparse.ArgumentParser(description="IVF indexes: speed at equal recall.")
     corpora.add_arguments(parser)
     parser.add_argument(
         "--bytes", type=int, nargs="+", default=[49], metavar="B", help="waterfill's budgets"
     )
     parser.add_argument("--lists", type=int, nargs="+", default=[512, 1024, 2048], metavar="N")
     parser.add_argument("--recalls", type=float, nargs="+", default=TARGETS, metavar="R")
-    parser.add_argument("--rounds", type=int, default=7, help="searches the median is taken of")
-    parser.add_argument("--keep", type=Path, metavar="JSON", help="results: read, and added to")
+    parser.add_argument("--rounds", type=int, default=7, help="timings per median")
     parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="keep FAISS's filled indices here, for next time"
+        "--keep", type=Path, metavar="JSON", help="file of results to resume and update"
+    )
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="folder of filled FAISS indexes to reuse"
     )
     libraries = ("waterfill", "faiss")
     parser.add_argument(
-        "--again", nargs="+", choices=libraries, default=[], help="measure these though kept"
+        "--again",
+        nargs="+",
+        choices=libraries,
+        default=[],
+        help="measure these even if the file has results",
     )
-    parser.add_argument("--only", nargs="+", choices=libraries, default=[], help="measure no other")
+    parser.add_argument(
+        "--only", nargs="+", choices=libraries, default=[], help="measure only these"
+    )
     parser.add_argument(
         "--retime",
         action="store_true",
-        help="time the settings of all that is kept once more, beside what is measured",
+        help="time the stored settings of all methods again",
     )
     parser.add_argument(
-        "--match", default="", metavar="TEXT", help="only methods whose names have this in them"
+        "--match", default="", metavar="TEXT", help="only methods whose names contain TEXT"
     )
-    parser.add_argument("--settings", action="store_true", help="print the settings measured too")
+    parser.add_argument(
+        "--settings", action="store_true", help="print the settings behind every rate"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    given = _parse(arguments)
-    corpus = corpora.named(given)
+    args = _parse(arguments)
+    corpus = corpora.from_arguments(args)
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)
     title = f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread"
-    store = given.store and given.store / f"{corpus.name}-{n}".replace(" ", "-")
+    store = args.store and args.store / f"{corpus.name}-{n}".replace(" ", "-")
     if store:
         store.mkdir(parents=True, exist_ok=True)
-    kept = Curves(given.keep)
-    everybody = [
-        one for one in all_methods(given.bytes, given.lists, d, store) if given.match in one.name
+    results = Curves(args.keep)
+    methods = [
+        one for one in all_methods(args.bytes, args.lists, d, store) if args.match in one.name
     ]
-    section = kept.section(title)
-    wanted = [
+    section = results.section(title)
+    pending = [
         one
-        for one in everybody
-        if (one.name not in section or one.library in given.again or given.retime)
-        and (not given.only or one.library in given.only)
+        for one in methods
+        if (one.name not in section or one.library in args.again or args.retime)
+        and (not args.only or one.library in args.only)
     ]
     finalists = [
         choose(
             one,
             corpus,
-            given.recalls,
-            section.get(one.name) if one.library not in given.again else None,
+            args.recalls,
+            section.get(one.name) if one.library not in args.again else None,
         )
-        for one in wanted
+        for one in pending
     ]
     if finalists:
-        kept.keep(title, measure(finalists, corpus, given.rounds))
-    names = {one.name for one in everybody}
+        results.keep(title, measure(finalists, corpus, args.rounds))
+    names = {one.name for one in methods}
     curves = [one for one in section.values() if one.name in names]
     groups = families(curves)
     print(f"{title}\n")
     for load in LOADS:
-        print(*speed_table(groups, load, given.recalls, K), "", sep="\n")
+        print(*speed_table(groups, load, args.recalls, K), "", sep="\n")
     for load in LOADS:
-        print(*ratio_table(groups, load, given.recalls), "", sep="\n")
-    if given.settings:
+        print(*ratio_table(groups, load, args.recalls), "", sep="\n")
+    if args.settings:
         print(*settings_lines(curves), sep="\n")
     return 0
 

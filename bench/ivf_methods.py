@@ -1,4 +1,4 @@
-"""Indices in lists, of waterfill and of FAISS, each with the settings that are swept."""
+"""IVF indexes of waterfill and FAISS, with the search settings to sweep."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ PROBES = (
     *(1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128),
     *(160, 192, 224, 256, 320, 384),
 )
-# In FAISS: 0 lets it choose, which makes a pass over a list serve all queries that look there;
-# 10 takes one query after another, and 11 as well, with a reservoir, for more than 20 results.
+# FAISS's fast-scan implementations: 0 selects one that scans each list once for all queries that
+# probe it; 10 scans query by query; 11 too, with a reservoir, for more than 20 results.
 _IMPLEMENTATIONS = (0, 10)
 _BLAS_QUERIES = 4
 _FAISS_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _REFINE_FACTORS = (5, 6, 8, 10, 14, 20, 30, 40)
-_DEPTHS = (2.5, 3.0, 4.0)  # prune_sigma for the lists that nprobe allows
-_REACHES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+_IVF_SIGMAS = (2.5, 3.0, 4.0)  # prune_sigma with nprobe
+_SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 
 
 def tune_faiss(d: int) -> None:
-    """Let FAISS's flat quantizer multiply with BLAS from so few queries on that it is fastest.
+    """Make FAISS's flat quantizer use BLAS from 4 queries on, where it becomes faster.
 
-    By itself it does so where queries times dimensions are 128,000 or more, which takes 333 queries
-    of 384 dimensions; 100 of them then cost it two and a half times as much as with BLAS.
+    By default it uses BLAS if queries times dimensions reach 128,000: 333 queries of 384
+    dimensions. Without BLAS, 100 such queries take 2.5 times as long.
     """
     faiss.cvar.distance_compute_blas_threshold = _BLAS_QUERIES * d
 
 
 class Swept(Protocol):
-    """What is swept."""
+    """The interface of swept methods."""
 
     library: str
     name: str
@@ -51,33 +51,32 @@ class Swept(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes stored of a vector, ids and list numbers excepted; known once trained."""
+        """Stored bytes per vector, excluding ids and list numbers; available after training."""
 
     def fill(self, x: Array) -> None:
-        """Train and add the same vectors."""
+        """Train on the vectors and add them."""
 
     def settings(self) -> Iterator[list[Setting]]:
-        """Yield what may be asked for, in lists of rising effort and recall."""
+        """Yield lists of settings, each in order of increasing effort and recall."""
 
     def use(self, setting: Setting) -> None:
-        """Search with this setting from now on."""
+        """Apply a setting to the following searches."""
 
     def search(self, q: Array, k: int) -> Array:
         """Return the labels of the k nearest vectors of each query."""
 
 
 class FaissLists:
-    """An index that FAISS's factory makes.
+    """An index of FAISS's factory.
 
     Parameters
     ----------
     pattern
         The factory's string, with ``{}`` for the number of lists.
     centroids
-        By number of lists: those of the index that is trained first serve all that follow, as the
-        cells are the same for everybody.
+        Centroids by number of lists, trained for the first index and shared by all others.
     store
-        A folder that keeps filled indices from one run to the next.
+        A folder that keeps filled indexes between runs.
     """
 
     library = "faiss"
@@ -104,12 +103,12 @@ class FaissLists:
 
     @property
     def size(self) -> int:
-        """Bytes of the code, and of the row that Refine keeps."""
-        kept = faiss.downcast_index(self.index.refine_index).sa_code_size() if self.refined else 0
-        return int(self.ivf.code_size + kept)
+        """Bytes of the code and of the row stored by Refine."""
+        row = faiss.downcast_index(self.index.refine_index).sa_code_size() if self.refined else 0
+        return int(self.ivf.code_size + row)
 
     def fill(self, x: Array) -> None:
-        """Train and add the same vectors, or read the index where it is kept."""
+        """Train on the vectors and add them, or read the index from the store."""
         path = self._store and self._store / f"{re.sub('[^A-Za-z0-9]+', '-', self._factory)}.faiss"
         if path and path.is_file():
             self._set_index(faiss.read_index(str(path)))
@@ -121,7 +120,7 @@ class FaissLists:
             faiss.write_index(self.index, str(path))
 
     def _train_cells(self, x: Array) -> None:
-        """Give the index the cells that all share, in the space that its rotation leads to."""
+        """Set the shared centroids, after the rotation of the index if it has one."""
         if self._nlist not in self._centroids:
             cells = faiss.index_factory(
                 x.shape[1], f"IVF{self._nlist},Flat", faiss.METRIC_INNER_PRODUCT
@@ -131,18 +130,24 @@ class FaissLists:
         centroids = self._centroids[self._nlist]
         if isinstance(self._inner, faiss.IndexPreTransform):
             rotation = faiss.downcast_VectorTransform(self._inner.chain.at(0))
-            rotation.train(x[:1])  # at random: a row is one too many
+            rotation.train(x[:1])  # the random rotation ignores the rows
             centroids = rotation.apply(centroids)
         self.ivf.quantizer.add(centroids)
 
     def settings(self) -> Iterator[list[Setting]]:
-        """Yield lists to look at, for each way to do so and each number of rows to refine."""
-        for way, factor in product(_IMPLEMENTATIONS, _FAISS_FACTORS if self.refined else (1,)):
-            depth = {"implem": way, "k_factor": factor} if self.refined else {"implem": way}
+        """Yield probe counts for each implementation and refinement factor."""
+        for implementation, factor in product(
+            _IMPLEMENTATIONS, _FAISS_FACTORS if self.refined else (1,)
+        ):
+            depth = (
+                {"implem": implementation, "k_factor": factor}
+                if self.refined
+                else {"implem": implementation}
+            )
             yield [{"nprobe": probes, **depth} for probes in _probes(self._nlist)]
 
     def use(self, setting: Setting) -> None:
-        """Set the attributes of the index."""
+        """Set the search attributes of the index."""
         self.ivf.nprobe, self.ivf.implem = int(setting["nprobe"]), int(setting["implem"])
         if self.refined:
             self.index.k_factor = setting["k_factor"]
@@ -153,40 +158,40 @@ class FaissLists:
 
 
 class WaterfillLists:
-    """``IndexIVF`` at a budget of bytes per vector, the scale paid from it."""
+    """``IndexIVF`` at a budget of bytes per vector, including the scale."""
 
     library = "waterfill"
 
     def __init__(self, budget: int, nlist: int, refine: str | None = None) -> None:
-        kept = f", refine {refine}" if refine else ""
-        self.family = f"waterfill {budget}{kept}"
+        suffix = f", refine {refine}" if refine else ""
+        self.family = f"waterfill {budget}{suffix}"
         self.name = f"{self.family}, {nlist} lists"
         self.refined = refine is not None
         self._budget, self._nlist, self._refine = budget, nlist, refine
 
     @property
     def size(self) -> int:
-        """Bytes of the code, its scale, and the row that is kept for refining."""
+        """Bytes of the code, its scale and the row stored for refinement."""
         return self._budget + (2 * self.index.d if self.refined else 0)
 
     def fill(self, x: Array) -> None:
-        """Train and add the same vectors."""
+        """Train on the vectors and add them."""
         plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=self._budget - 1)
-        more = {"refine": self._refine} if self._refine else {}
-        self.index = wf.IndexIVF(plan, self._nlist, metric="ip", **more)
+        options = {"refine": self._refine} if self._refine else {}
+        self.index = wf.IndexIVF(plan, self._nlist, metric="ip", **options)
         self.index.train(x)
         self.index.add(x)
 
     def settings(self) -> Iterator[list[Setting]]:
-        """Yield lists to look at, for each depth of the stages after."""
-        for factor, sigma in product(_REFINE_FACTORS, _DEPTHS):
+        """Yield probe counts for each depth of the later stages."""
+        for factor, sigma in product(_REFINE_FACTORS, _IVF_SIGMAS):
             depth: Setting = {"refine_factor": factor, "prune_sigma": sigma}
-            if self.refined:  # as many rows as candidates: none needs a full score
+            if self.refined:  # refine all candidates, so that none needs a full score
                 depth = {**depth, "k_factor": factor}
             yield [{"nprobe": probes, **depth} for probes in _probes(self._nlist)]
 
     def use(self, setting: Setting) -> None:
-        """Set the attributes of the index."""
+        """Set the search attributes of the index."""
         for name, value in setting.items():
             setattr(self.index, name, value)
 
@@ -195,8 +200,8 @@ class WaterfillLists:
         return np.asarray(self.index.search(q, k)[1])
 
 
-class WaterfillReach(WaterfillLists):
-    """``IndexFlat`` with as many cells, which scans those that prune_sigma leaves."""
+class WaterfillCells(WaterfillLists):
+    """``IndexFlat`` with `nlist` cells, which scans the cells that prune_sigma leaves."""
 
     def __init__(self, budget: int, nlist: int) -> None:
         super().__init__(budget, nlist)
@@ -204,32 +209,32 @@ class WaterfillReach(WaterfillLists):
         self.name = f"{self.family}, {nlist} cells"
 
     def fill(self, x: Array) -> None:
-        """Train and add the same vectors."""
+        """Train on the vectors and add them."""
         plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=self._budget - 1)
         self.index = wf.IndexFlat(wf.Codec.train(x, plan, cells=self._nlist, metric="ip"))
         self.index.add(x)
 
     def settings(self) -> Iterator[list[Setting]]:
-        """Yield reaches for each depth of the stage after."""
+        """Yield values of prune_sigma for each depth of the later stage."""
         for factor in _REFINE_FACTORS:
-            yield [{"prune_sigma": sigma, "refine_factor": factor} for sigma in _REACHES]
+            yield [{"prune_sigma": sigma, "refine_factor": factor} for sigma in _SIGMAS]
 
 
 def all_methods(
     budgets: Sequence[int], lists: Sequence[int], d: int, store: Path | None
 ) -> Iterator[Swept]:
-    """Yield waterfill, then its peers of a byte for eight dimensions and for four."""
+    """Yield waterfill, then its FAISS peers."""
     for budget, nlist in product(budgets, lists):
         yield WaterfillLists(budget, nlist)
         yield WaterfillLists(budget, nlist, refine="float16")
-        yield WaterfillReach(budget, nlist)
+        yield WaterfillCells(budget, nlist)
     centroids: dict[int, Array] = {}
     for pattern, nlist in product(_patterns(d), lists):
         yield FaissLists(pattern, nlist, d, centroids, store)
 
 
 def _patterns(d: int) -> Iterator[str]:
-    """Yield the peers: 4-bit codes of rows and of residuals, RaBitQ of 1, 2 and 4 bits."""
+    """Yield the peers: 4-bit PQ of rows and of residuals, and RaBitQ of 1, 2 and 4 bits."""
     parts = [part for part in (d // 4, d // 2) if d % part == 0]
     scans = [f"IVF{{}},PQ{part}x4fs{kind}" for part in parts for kind in ("", "r")]
     bits = [f"RR{d},IVF{{}},RaBitQfs{number}" for number in ("", "2", "4")]

@@ -1,7 +1,7 @@
-"""Generate load on an HTTP service from a separate process: open loop, or a fixed concurrency.
+"""An HTTP load generator in a separate process: an open loop, or a closed loop of clients.
 
-``python bench/load_generator.py PLAN.json OUT.npz`` sends the requests of the plan. It takes little
-of a core that the service also needs: plain HTTP/1.1, persistent connections, one buffer a request.
+``python bench/load_generator.py PLAN.json OUT.npz`` sends the requests of the plan. It leaves most
+of a shared core to the service: plain HTTP/1.1, persistent connections, one buffer per request.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What became of a request beside the status of its answer.
+# Outcomes of a request without a valid response, in place of the HTTP status.
 TIMED_OUT, REFUSED_CONNECTION, BROKEN = 1, 2, 3
 
-_IDLE = 4.0  # seconds after which a kept connection may be closed by the other side
+_IDLE = 4.0  # seconds after which the server may close an idle connection
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send.
+    """The requests to send.
 
     Attributes
     ----------
     port : int
     path : str
     bodies : str
-        A .npy file; a row is the body of a request, as bytes.
+        A .npy file; the bytes of each row are the body of a request.
     seconds : float
     rate : float
-        Requests a second that begin by chance (Poisson), whatever became of those before. 0 for a
-        closed loop of `clients` instead, each of which sends the next request after an answer.
+        Requests per second of an open loop (Poisson arrivals). 0: a closed loop of `clients`, each
+        of which sends its next request after a response.
     clients : int
     timeout : float
         Seconds after which a client gives up and closes the connection.
@@ -58,18 +58,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the requests of a plan, each an item of every array.
+    """The outcomes of the requests of a plan, one array element per request.
 
     Attributes
     ----------
     intended : float64 (n,)
-        When it was due, in seconds from the beginning.
+        When the request was due, in seconds from the start.
     late : float64 (n,)
-        How much later it was sent: time that the generator lost.
+        Delay of sending in seconds, caused by the generator.
     took : float64 (n,)
-        From when it was due until its answer was there, or its client gave up.
+        Seconds from the due time until the response or the timeout.
     status : int16 (n,)
-        Of the answer, or `TIMED_OUT`, `REFUSED_CONNECTION`, `BROKEN`. 503 only with Retry-After.
+        HTTP status, `TIMED_OUT`, `REFUSED_CONNECTION` or `BROKEN`. A 503 without Retry-After is
+        `BROKEN`.
     """
 
     intended: NDArray[np.float64]
@@ -79,13 +80,13 @@ class Outcome:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with one request at a time on it."""
+    """A connection that carries one request at a time."""
 
     def __init__(self, load: _Load) -> None:
         self._load = load
         self._transport: Any = None
         self._buffer = b""
-        self._need = -1  # bytes of the whole answer, once they are known
+        self._length = -1  # bytes of the response; -1 until its header is complete
         self.request: int | None = None
         self.idle_since = 0.0
 
@@ -93,23 +94,23 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def send(self, request: int, data: bytes) -> None:
-        self.request, self._buffer, self._need = request, b"", -1
+        self.request, self._buffer, self._length = request, b"", -1
         self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
-        if self._need < 0:
+        if self._length < 0:
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
             head = self._buffer[:end].lower()
             length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-            self._need = end + 4 + int(length or 0)
+            self._length = end + 4 + int(length or 0)
             self._head = head
-        if len(self._buffer) >= self._need and self.request is not None:
-            self._answered()
+        if len(self._buffer) >= self._length and self.request is not None:
+            self._finish()
 
-    def _answered(self) -> None:
+    def _finish(self) -> None:
         status, head = int(self._head[9:12]), self._head
         if status == 503 and b"retry-after:" not in head:
             status = BROKEN
@@ -120,7 +121,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         self._load.ended(request, status, self if keep else None)
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         self.request = None
         self._transport.abort()
 
@@ -137,54 +138,54 @@ class _Connection(asyncio.Protocol):
 
 
 class _Load:
-    """The requests under way, and what became of the others."""
+    """The requests in flight and the outcomes of the finished ones."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         rows = np.load(plan.bodies)
-        self._wires = [_wire(plan, row.tobytes()) for row in rows]
+        self._requests = [_encode(plan, row.tobytes()) for row in rows]
         self._free: list[_Connection] = []
-        self._waiting: deque[tuple[float, int]] = deque()  # what may still time out, oldest first
-        self._under_way: dict[int, _Connection | None] = {}
+        self._waiting: deque[tuple[float, int]] = deque()  # deadline and request, oldest first
+        self._in_flight: dict[int, _Connection | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._rows: list[list[float]] = []  # due, late, took, status
-        self._again = False
+        self._closed_loop = False
 
     async def run(self) -> Outcome:
         self._start = time.perf_counter()
-        sweep = asyncio.create_task(self._sweep())
+        expiry = asyncio.create_task(self._expire())
         await (self._open() if self._plan.rate else self._closed())
-        while self._under_way:
+        while self._in_flight:
             await asyncio.sleep(0.01)
-        sweep.cancel()
+        expiry.cancel()
         for one in self._free:
             one.close()
         due, late, took, status = np.array(self._rows, np.float64).reshape(-1, 4).T
         return Outcome(due, late, took, status.astype(np.int16))
 
     async def _open(self) -> None:
-        """Begin requests when they are due: several at once where the loop was held up."""
+        """Start requests when they are due; several at once if the event loop was delayed."""
         rng = np.random.default_rng(self._plan.seed)
         count = int(self._plan.rate * self._plan.seconds * 1.5) + 100
         due = np.cumsum(rng.exponential(1 / self._plan.rate, count))
         for moment in due[due < self._plan.seconds].tolist():
-            ahead = self._start + moment - time.perf_counter()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
+            delay = self._start + moment - time.perf_counter()
+            if delay > 0:
+                await asyncio.sleep(delay)
             self._begin(moment)
 
     async def _closed(self) -> None:
-        self._again = True
+        self._closed_loop = True
         for _ in range(self._plan.clients):
             self._begin(time.perf_counter() - self._start)
         await asyncio.sleep(self._plan.seconds)
-        self._again = False
+        self._closed_loop = False
 
     def _begin(self, due: float) -> None:
         now = time.perf_counter()
         request = len(self._rows)
         self._rows.append([due, now - self._start - due, 0.0, 0.0])
-        self._under_way[request] = None
+        self._in_flight[request] = None
         self._waiting.append((self._start + due + self._plan.timeout, request))
         while self._free:
             connection = self._free.pop()
@@ -205,46 +206,46 @@ class _Load:
         except OSError:
             self.ended(request, REFUSED_CONNECTION, None)
             return
-        if request in self._under_way:
+        if request in self._in_flight:
             self._send(request, connection)
-        else:  # its client has given up
-            self._keep(connection)
+        else:  # the request has timed out
+            self._release(connection)
 
     def _send(self, request: int, connection: _Connection) -> None:
-        self._under_way[request] = connection
-        connection.send(request, self._wires[request % len(self._wires)])
+        self._in_flight[request] = connection
+        connection.send(request, self._requests[request % len(self._requests)])
 
     def ended(self, request: int | None, status: int, connection: _Connection | None) -> None:
-        """Note what became of a request; keep its connection if there still is one."""
+        """Record the outcome of a request; reuse its connection if it is still open."""
         if connection is not None:
-            self._keep(connection)
-        if request is None or request not in self._under_way:
+            self._release(connection)
+        if request is None or request not in self._in_flight:
             return
-        del self._under_way[request]
+        del self._in_flight[request]
         row = self._rows[request]
         row[2:] = time.perf_counter() - self._start - row[0], status
-        if self._again:
+        if self._closed_loop:
             self._begin(time.perf_counter() - self._start)
 
-    def _keep(self, connection: _Connection) -> None:
+    def _release(self, connection: _Connection) -> None:
         connection.idle_since = time.perf_counter()
         self._free.append(connection)
 
-    async def _sweep(self) -> None:
-        """Give up what is overdue."""
+    async def _expire(self) -> None:
+        """Time out overdue requests."""
         while True:
             now = time.perf_counter()
             while self._waiting and self._waiting[0][0] <= now:
                 _, request = self._waiting.popleft()
-                if request in self._under_way:
-                    connection = self._under_way[request]
+                if request in self._in_flight:
+                    connection = self._in_flight[request]
                     self.ended(request, TIMED_OUT, None)
                     if connection is not None:
-                        connection.give_up()
+                        connection.abort()
             await asyncio.sleep(0.005)
 
 
-def _wire(plan: Plan, body: bytes) -> bytes:
+def _encode(plan: Plan, body: bytes) -> bytes:
     head = (
         f"POST {plan.path} HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\n"
         f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -252,8 +253,8 @@ def _wire(plan: Plan, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def sent(plan: Plan) -> Outcome:
-    """Send a plan's requests from another process.
+def send_plan(plan: Plan) -> Outcome:
+    """Send the requests of a plan from another process.
 
     Parameters
     ----------
@@ -264,15 +265,15 @@ def sent(plan: Plan) -> Outcome:
     Outcome
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, taken = Path(folder, "plan.json"), Path(folder, "out.npz")
-        given.write_text(json.dumps(asdict(plan)), encoding="utf-8")
-        subprocess.run([sys.executable, __file__, given, taken], check=True)
-        with np.load(taken) as arrays:
+        plan_path, result_path = Path(folder, "plan.json"), Path(folder, "out.npz")
+        plan_path.write_text(json.dumps(asdict(plan)), encoding="utf-8")
+        subprocess.run([sys.executable, __file__, plan_path, result_path], check=True)
+        with np.load(result_path) as arrays:
             return Outcome(**{name: arrays[name] for name in arrays.files})
 
 
 def main() -> None:
-    """Send what the plan of the command line says."""
+    """Send the requests of the plan named on the command line."""
     plan = Plan(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
         import uvloop

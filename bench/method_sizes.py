@@ -1,4 +1,4 @@
-"""Methods of the accuracy bench: waterfill and its peers at sizes near each byte budget."""
+"""Methods of the accuracy benchmark: waterfill and its peers at sizes near each budget."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ CELLS, NO_CELLS = "waterfill", "waterfill, no cells"
 _SCALARS = ("SQ4", "SQ6", "SQ8")
 _RABITQ_BITS = range(1, 9)
 _TURBO_BITS = (2, 3, 4)
-_LARGEST = 2  # times the largest budget: bigger codes of RaBitQ say nothing about that budget
+_LARGEST = 2  # largest RaBitQ code, as a multiple of the largest budget
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What methods are made for: dimensions, metric, budgets, and how much time there is.
+    """Dimensions, metric, budgets and time limits that determine the methods.
 
     Attributes
     ----------
     unit
-        All vectors have norm 1.
+        Whether all vectors have norm 1.
     slow
-        OPQ takes part.
+        Whether to include OPQ.
     rotation_rows
-        Rows that OPQ learns its rotation from; None for all.
+        Training rows of the OPQ rotation; None for all.
     """
 
     d: int
@@ -51,7 +51,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SizedMethod:
-    """A method that can be named before it is made."""
+    """A named method and the function that creates it."""
 
     library: str
     family: str
@@ -61,7 +61,7 @@ class SizedMethod:
 
 
 def sized_methods(setting: Setting) -> Iterator[SizedMethod]:
-    """Yield those that take part, one method after the other; no name comes twice."""
+    """Yield the methods, grouped by family, without duplicate names."""
     seen = set()
     for one in _all(setting):
         if one.name not in seen:
@@ -100,8 +100,8 @@ def _products(setting: Setting) -> Iterator[SizedMethod]:
 
 
 def _around(d: int, budget: int) -> Iterator[int]:
-    """Yield the divisors of d next to a budget, below and above: bytes that 8-bit PQ can have."""
-    most = d // 2  # a byte a dimension: training takes minutes to be worse than a scalar quantizer
+    """Yield the divisors of d next below and above a budget: possible sizes of 8-bit PQ."""
+    most = d // 2  # larger quantizers train for minutes and lose to scalar ones
     sizes = [size for size in range(1, most + 1) if d % size == 0]
     yield max(size for size in sizes if size <= max(budget, sizes[0]))
     yield min((size for size in sizes if size >= budget), default=sizes[-1])
@@ -117,7 +117,7 @@ def _rabitq(setting: Setting) -> Iterator[SizedMethod]:
 def _scalars(setting: Setting) -> Iterator[SizedMethod]:
     for factory in _SCALARS:
         yield _faiss("SQ", factory, setting)
-    if setting.unit:  # TurboQuant's codebook is made for rotated vectors of norm 1
+    if setting.unit:  # TurboQuant's codebook assumes rotated vectors of norm 1
         for bits in (1, *_TURBO_BITS):
             yield _faiss("SQ TurboQuant", f"RR{setting.d},SQtqmse{bits}", setting)
 
@@ -132,5 +132,5 @@ def _turbovec(setting: Setting) -> Iterator[SizedMethod]:
 def _faiss(family: str, factory: str, setting: Setting) -> SizedMethod:
     rows = setting.rotation_rows if factory.startswith("OPQ") else None
     make = partial(Faiss, factory, setting.d, setting.metric, rows)
-    remark = f"rotation learnt from {rows:,} rows" if rows else ""
+    remark = f"rotation learned from {rows:,} rows" if rows else ""
     return SizedMethod("faiss", f"FAISS {family}", f"FAISS {factory}", make, remark)

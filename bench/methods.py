@@ -17,11 +17,11 @@ Array = NDArray[Any]
 Metric = Literal["ip", "l2"]
 
 _FAISS_METRICS = {"ip": faiss.METRIC_INNER_PRODUCT, "l2": faiss.METRIC_L2}
-_CALIBRATION_ROWS = 1024  # what turbovec's documentation advises
+_CALIBRATION_ROWS = 1024  # recommended by turbovec's documentation
 
 
 class Method(Protocol):
-    """What is compared."""
+    """The interface of compared methods."""
 
     library: str
     name: str
@@ -30,10 +30,10 @@ class Method(Protocol):
 
     @property
     def bytes_per_vector(self) -> int:
-        """Bytes a stored vector takes, side information included; known once trained."""
+        """Stored bytes per vector, including side information; available after training."""
 
     def train(self, x: Array) -> None:
-        """Learn from a sample and start an empty index."""
+        """Train on a sample and create an empty index."""
 
     def add(self, x: Array) -> None:
         """Encode vectors and store them."""
@@ -42,11 +42,11 @@ class Method(Protocol):
         """Return the labels of the k nearest vectors of each query."""
 
     def refill(self, x: Array) -> None:
-        """Make these the only stored vectors."""
+        """Replace the stored vectors."""
 
 
 class Waterfill:
-    """``IndexFlat`` at a budget of bytes per vector, the side information paid from it."""
+    """``IndexFlat`` at a budget of bytes per vector, including side information."""
 
     library = "waterfill"
 
@@ -61,7 +61,7 @@ class Waterfill:
 
     @property
     def bytes_per_vector(self) -> int:
-        """Bytes of the code, its scale and what the metric adds."""
+        """Bytes of the code, its scale and the side information of the metric."""
         return self.index.bytes_per_vector
 
     def train(self, x: Array) -> None:
@@ -70,7 +70,7 @@ class Waterfill:
         self.index = wf.IndexFlat(codec, self._metric)
 
     def plan(self, analysis: wf.analysis.Analysis) -> wf.Plan:
-        """Plan for the budget: a byte goes to the scale, one more to the length that L2 keeps."""
+        """Plan for the budget less one byte for the scale and, with L2, one for the norm."""
         side = 2 if self._metric == "l2" else 1
         return wf.Plan.waterfill(analysis, code_bytes=self._budget - side)
 
@@ -83,13 +83,13 @@ class Waterfill:
         return self.index.search(q, k)[1]
 
     def refill(self, x: Array) -> None:
-        """Make these the only stored vectors."""
+        """Replace the stored vectors."""
         self.index.reset()
         self.index.add(x)
 
 
 class Faiss:
-    """An index that FAISS's factory makes; `rotation_rows` limits what OPQ learns from."""
+    """An index of FAISS's factory; `rotation_rows` limits the training rows of OPQ."""
 
     library = "faiss"
 
@@ -109,7 +109,7 @@ class Faiss:
         return int(self.index.sa_code_size())
 
     def train(self, x: Array) -> None:
-        """Train what the factory string names."""
+        """Train the index."""
         train_faiss(self.index, x, rotation_rows=self._rotation_rows)
 
     def add(self, x: Array) -> None:
@@ -121,13 +121,13 @@ class Faiss:
         return np.asarray(self.index.search(q, k)[1])
 
     def refill(self, x: Array) -> None:
-        """Make these the only stored vectors."""
+        """Replace the stored vectors."""
         self.index.reset()
         self.index.add(x)
 
 
 class Turbovec:
-    """TurboQuant (inner products only) of the package ``turbovec``; ImportError without it."""
+    """TurboQuant of the package ``turbovec`` (inner product only); ImportError without it."""
 
     library = "turbovec"
 
@@ -141,18 +141,18 @@ class Turbovec:
 
     @property
     def bytes_per_vector(self) -> int:
-        """Bytes of the code and its scale, a float, as they are in its files."""
+        """Bytes of the code and its float32 scale, as in turbovec's files."""
         return self._bits * self._d // 8 + 4
 
     def train(self, x: Array) -> None:
-        """Fit the calibration, which is optional, on rows drawn at random."""
+        """Fit the optional calibration on random rows."""
         rng = np.random.default_rng(0)
         rows = rng.choice(len(x), min(len(x), _CALIBRATION_ROWS), replace=False)
         self.index = self._make(dim=self._d, bit_width=self._bits)
         self.index.calibrate(x[rows])
 
     def add(self, x: Array) -> None:
-        """Encode vectors, store them, and make what the first search would otherwise make."""
+        """Encode and store vectors, and do the preparation that the first search would do."""
         self.index.add(x)
         self.index.prepare()
 
@@ -161,42 +161,42 @@ class Turbovec:
         return np.asarray(self.index.search(q, k)[1])
 
     def refill(self, x: Array) -> None:
-        """Make these the only stored vectors."""
+        """Replace the stored vectors."""
         self.train(x)
         self.add(x)
 
 
 def set_threads(n: int) -> None:
-    """Give the libraries the same number of threads; turbovec takes what it is told first."""
+    """Set the number of threads of all libraries; turbovec keeps the first value it reads."""
     os.environ["RAYON_NUM_THREADS"] = str(n)
     wf.set_num_threads(n)
     faiss.omp_set_num_threads(n)
 
 
 def fast_scan(budget: int, d: int) -> str:
-    """Name FAISS's 4-bit product quantizer that comes nearest to a budget from below."""
+    """Return FAISS's factory string of the largest 4-bit product quantizer within a budget."""
     return f"PQ{_divisor(d, 2 * budget)}x4fs"
 
 
 def product(budget: int, d: int) -> str:
-    """Name FAISS's 8-bit product quantizer that comes nearest to a budget from below."""
-    # np: without the reordering for polysemous codes, which takes ten times the training itself
-    # and changes nothing in an exhaustive search.
+    """Return FAISS's factory string of the largest 8-bit product quantizer within a budget."""
+    # np: without the reordering for polysemous codes, which takes ten times as long as training
+    # and does not affect an exhaustive search.
     return f"PQ{_divisor(d, budget)}x8np"
 
 
 def rotated_product(budget: int, d: int) -> str:
-    """Name the same after a rotation that was learnt for it (OPQ)."""
+    """Return the same quantizer after a learned rotation (OPQ)."""
     return f"OPQ{_divisor(d, budget)},{product(budget, d)}"
 
 
 def rotated_fast_scan(budget: int, d: int) -> str:
-    """Name the 4-bit product quantizer after a rotation that was learnt for it (OPQ)."""
+    """Return the 4-bit product quantizer after a learned rotation (OPQ)."""
     return f"OPQ{_divisor(d, 2 * budget)},{fast_scan(budget, d)}"
 
 
 def rabitq(bits: int, d: int) -> str:
-    """Name FAISS's RaBitQ with its fast scan; a random rotation is part of the method."""
+    """Return FAISS's RaBitQ with fast scan, after the random rotation the method requires."""
     return f"RR{d},RaBitQfs{bits if bits > 1 else ''}"
 
 

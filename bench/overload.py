@@ -1,8 +1,9 @@
-"""A search service under 3 and 10 times the load that it can take, with a limiter and without.
+"""A search service at 3 and 10 times its capacity, with a limiter and without.
 
-``python bench/overload.py --base base.npy --queries query.npy --out overload.json``: a service in
-one process, real sockets, and clients in another, who come by chance, send each request once and
-give up after two seconds. Prints a table; ``overload_plot.py`` draws the file.
+``python bench/overload.py --base base.npy --queries query.npy --out overload.json`` runs a service
+in one process and its clients in another, over real sockets. Requests arrive at random (Poisson),
+are sent once and time out after two seconds. It prints figures; ``overload_plot.py`` plots the
+file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from load_generator import BROKEN, REFUSED_CONNECTION, TIMED_OUT, Outcome, Plan, sent
+from load_generator import BROKEN, REFUSED_CONNECTION, TIMED_OUT, Outcome, Plan, send_plan
 from results import write_json
 from service_process import served
 
@@ -27,22 +28,22 @@ import waterfill as wf
 SERVICE = Path(__file__).with_name("overload_service.py")
 TIMEOUT = 2.0
 CLIENTS = (1, 2, 3, 4, 6, 8, 12, 16)
-NEAR = 0.95  # of the best rate: what counts as the knee
+NEAR = 0.95  # share of the best rate that defines the knee
 TURNS = 5
 TURN = 5.0  # seconds
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is served.
+    """The configuration of the service.
 
     Attributes
     ----------
     index, bodies : str
-        Files.
+        Paths of the index file and of the request bodies.
     k, threads : int
     core : int or None
-        That searching threads run on, while all else runs on the others.
+        Core reserved for the search threads; everything else runs on the others.
     """
 
     index: str
@@ -51,35 +52,35 @@ class Setting:
     threads: int
     core: int | None
 
-    def settled(self) -> tuple[object, ...]:
-        """Return what tells the service its core."""
+    def core_option(self) -> tuple[object, ...]:
+        """Return the command-line option that sets the core of the service."""
         return () if self.core is None else ("--core", self.core)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One load for some time.
+    """The results of one load.
 
     Attributes
     ----------
     way : str
-        ``limiter``, ``none`` or ``uvicorn``, whose own limit counts connections.
+        ``limiter``, ``none`` or ``uvicorn`` (its own limit, which counts connections).
     factor : float
-        Offered load by capacity; 0 for a closed loop.
+        Offered load divided by capacity; 0 for a closed loop.
     seconds, offered, goodput, refused : float
-        The last three a second. Good are answers that came before their client gave up.
+        The last three per second. Goodput counts responses before the client's timeout.
     timed_out, no_connection, broken, failed : int
-        Requests: `failed` have an answer that is neither 200 nor 503 with Retry-After.
+        Numbers of requests; `failed` got a response other than 200 or 503 with Retry-After.
     median, p99 : float
-        Seconds from when a request was due until its answer; of good ones.
+        Seconds from the due time of a request to its response; successful requests only.
     late : float
-        99th percentile of the seconds that the generator was late.
+        99th percentile of the generator's delay in seconds.
     capacity, p99_at_limit : float
-        Of closed loops just before and just after, with as many clients as the limit. Their mean.
+        Mean of closed loops before and after the run, with as many clients as the limit.
     load : float
-        Of the machine, all of its programs together, at the beginning.
+        Load average of the machine at the start.
     by_second : list of tuple
-        Offered, good, refused.
+        Offered, successful and refused requests.
     """
 
     way: str
@@ -102,22 +103,22 @@ class Run:
 
     @property
     def errors(self) -> float:
-        """What is neither an answer nor a clean refusal, as a part of all requests."""
-        wrong = self.timed_out + self.no_connection + self.broken + self.failed
-        return wrong / max(self.offered * self.seconds, 1)
+        """Share of requests that got neither a result nor a clean refusal."""
+        errors = self.timed_out + self.no_connection + self.broken + self.failed
+        return errors / max(self.offered * self.seconds, 1)
 
 
 def run(port: int, plan: Plan, way: str, factor: float = 0.0) -> Run:
-    """Send a plan and sum up what became of it."""
+    """Send a plan and summarize its outcome."""
     load = os.getloadavg()[0]
-    return summed(sent(replace(plan, port=port)), plan.seconds, way, factor, load)
+    return summarize(send_plan(replace(plan, port=port)), plan.seconds, way, factor, load)
 
 
-def summed(outcome: Outcome, seconds: float, way: str, factor: float, load: float) -> Run:
-    """Return a run's figures."""
+def summarize(outcome: Outcome, seconds: float, way: str, factor: float, load: float) -> Run:
+    """Return the figures of a run."""
     status, good = outcome.status, outcome.status == 200
     ended = outcome.intended + outcome.took
-    within = good & (ended < seconds)  # what was under way at the end is of no second
+    within = good & (ended < seconds)  # requests in flight at the end belong to no second
     median, p99 = np.percentile(outcome.took[good], [50, 99]) if good.any() else (0.0, 0.0)
     edges = np.arange(int(seconds) + 1)
     counts = [
@@ -146,18 +147,20 @@ def summed(outcome: Outcome, seconds: float, way: str, factor: float, load: floa
 
 @contextmanager
 def service(setting: Setting, way: str, limit: int) -> Iterator[int]:
-    """Serve in one of the ways; give the port."""
-    own = {"limiter": ("--limit", limit), "uvicorn": ("--connections", limit), "none": ()}[way]
-    fixed = (setting.index, "--k", setting.k, "--threads", setting.threads, *setting.settled())
-    with served(SERVICE, *fixed, *own) as port:
+    """Run the service in one of the ways; yield the port."""
+    limit_option = {"limiter": ("--limit", limit), "uvicorn": ("--connections", limit), "none": ()}[
+        way
+    ]
+    fixed = (setting.index, "--k", setting.k, "--threads", setting.threads, *setting.core_option())
+    with served(SERVICE, *fixed, *limit_option) as port:
         yield port
 
 
 def knee(setting: Setting, seconds: float) -> tuple[int, dict[int, tuple[float, float]]]:
-    """Find how many clients at once keep the service busy.
+    """Find the number of concurrent clients that saturates the service.
 
-    Short turns, so that whatever else slows the machine slows all of them. Also returns, of each
-    number of clients, answers a second and the 99th percentile of their seconds: medians.
+    Turns are short so that other load on the machine affects all client counts alike. Also returns
+    the median goodput and 99th-percentile latency of each number of clients.
     """
     turns: dict[int, list[tuple[float, float]]] = {clients: [] for clients in CLIENTS}
     with service(setting, "none", 0) as port:
@@ -177,37 +180,39 @@ def knee(setting: Setting, seconds: float) -> tuple[int, dict[int, tuple[float, 
 def overloaded(
     setting: Setting, way: str, limit: int, factor: float, seconds: float, seed: int
 ) -> Run:
-    """Measure the capacity, overload, and measure the capacity again."""
+    """Measure an overload, and the capacity before and after it."""
     before = at_limit(setting, limit, seconds / 4)
     rate = factor * before.goodput
     with service(setting, way, limit) as port:
         plan = Plan(port, "/search", setting.bodies, seconds, rate=rate, timeout=TIMEOUT, seed=seed)
         run(port, replace(plan, rate=0.0, seconds=1.0), way)
-        done = run(port, plan, way, factor)
+        result = run(port, plan, way, factor)
     after = at_limit(setting, limit, seconds / 4)
-    done = replace(
-        done,
+    result = replace(
+        result,
         capacity=(before.goodput + after.goodput) / 2,
         p99_at_limit=(before.p99 + after.p99) / 2,
     )
-    say(f"{way}, {factor:g} x", done)
-    return done
+    print_run(f"{way}, {factor:g} x", result)
+    return result
 
 
 def at_limit(setting: Setting, limit: int, seconds: float) -> Run:
-    """Measure what is answered, and how fast, while as many are admitted as may be."""
+    """Measure goodput and latency with as many clients as the limit."""
     with service(setting, "limiter", limit) as port:
         closed = Plan(port, "/search", setting.bodies, seconds, clients=limit)
         run(port, replace(closed, seconds=1.0), "limiter")
         found = run(port, closed, "limiter")
-    say(f"at the limit, {limit}", found)
+    print_run(f"at the limit, {limit}", found)
     return found
 
 
-def kept(setting: Setting, limit: int, factor: float, turns: int) -> list[tuple[float, float]]:
-    """Measure goodput at the limit and in overload in short turns of one service.
+def measure_turns(
+    setting: Setting, limit: int, factor: float, turns: int
+) -> list[tuple[float, float]]:
+    """Measure goodput at the limit and under overload in alternating short turns.
 
-    For machines that others use too, where capacity changes within a minute.
+    For shared machines, whose capacity changes within a minute.
     """
     found = []
     with service(setting, "limiter", limit) as port:
@@ -225,8 +230,8 @@ def kept(setting: Setting, limit: int, factor: float, turns: int) -> list[tuple[
     return found
 
 
-def say(what: str, found: Run) -> None:
-    """Print a line of figures."""
+def print_run(what: str, found: Run) -> None:
+    """Print the figures of a run on one line."""
     print(
         f"{what:20} offered {found.offered:7.1f}/s  good {found.goodput:6.1f}/s  "
         f"refused {found.refused:7.1f}/s  errors {100 * found.errors:6.2f} %  "
@@ -238,16 +243,16 @@ def say(what: str, found: Run) -> None:
     )
 
 
-def prepared(args: argparse.Namespace, folder: Path) -> Setting:
-    """Write the index and the bodies of requests."""
+def prepare(args: argparse.Namespace, folder: Path) -> Setting:
+    """Write the index and the request bodies to `folder`."""
     index = folder / "overload.wf"
     if args.index:
         index = Path(args.index)
     else:
         base = np.load(args.base, mmap_mode="r")
-        made = wf.IndexFlat(wf.Recipe(base.shape[1], 48).train(base[:60_000], "l2"))
-        made.add(base)
-        wf.write_index(made, index)
+        flat = wf.IndexFlat(wf.Recipe(base.shape[1], 48).train(base[:60_000], "l2"))
+        flat.add(base)
+        wf.write_index(flat, index)
     queries = np.load(args.queries).astype(np.float32)
     rows = len(queries) - len(queries) % args.batch
     np.save(folder / "bodies.npy", queries[:rows].reshape(-1, args.batch * queries.shape[1]))
@@ -255,27 +260,27 @@ def prepared(args: argparse.Namespace, folder: Path) -> Setting:
 
 
 def main() -> None:
-    """Measure, and write what was found."""
+    """Run the benchmark and write its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="tests/samples/base.npy")
     parser.add_argument("--queries", default="tests/samples/query.npy")
-    parser.add_argument("--index", help="a file to serve, instead of --base")
-    parser.add_argument("--batch", type=int, default=16, help="queries of a request")
+    parser.add_argument("--index", help="index file to serve instead of building one from --base")
+    parser.add_argument("--batch", type=int, default=16, help="queries per request")
     parser.add_argument("--k", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1, help="that search")
-    parser.add_argument("--limit", type=int, help="instead of twice the knee")
-    parser.add_argument("--core", type=int, help="that searches run on, and nothing else of this")
+    parser.add_argument("--threads", type=int, default=1, help="search threads")
+    parser.add_argument("--limit", type=int, help="limit; default: twice the knee")
+    parser.add_argument("--core", type=int, help="core reserved for searches")
     parser.add_argument("--factors", type=float, nargs="+", default=[3, 10])
     parser.add_argument("--ways", nargs="+", default=["limiter", "none"])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--turns", type=int, default=12, help="of 10 s, goodput measured in pairs")
+    parser.add_argument("--turns", type=int, default=12, help="pairs of turns, 10 s each")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    if args.core is not None:  # its threads and processes begin where this one is
+    if args.core is not None:  # threads and child processes inherit the affinity
         os.sched_setaffinity(0, os.sched_getaffinity(0) - {args.core})
     with tempfile.TemporaryDirectory() as folder:
-        setting = prepared(args, Path(folder))
+        setting = prepare(args, Path(folder))
         least, sweep = knee(setting, args.seconds / 40)
         limit = args.limit or 2 * least
         found = {
@@ -288,11 +293,11 @@ def main() -> None:
         }
         runs = []
         for seed, factor, way in product(range(args.rounds), args.factors, args.ways):
-            done = overloaded(setting, way, limit, factor, args.seconds, seed)
-            runs.append(asdict(done) | {"errors": done.errors})
+            result = overloaded(setting, way, limit, factor, args.seconds, seed)
+            runs.append(asdict(result) | {"errors": result.errors})
             write_json(args.out, found | {"runs": runs})
         turns = {
-            factor: kept(setting, limit, factor, args.turns)
+            factor: measure_turns(setting, limit, factor, args.turns)
             for factor in args.factors
             if args.turns
         }

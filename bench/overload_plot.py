@@ -1,6 +1,6 @@
-"""Goodput over time in an overload, with a limiter and without, as a picture.
+"""A plot of goodput over time under overload, with a limiter and without.
 
-``python bench/overload_plot.py overload.json overload.png`` draws a file of ``overload.py``.
+``python bench/overload_plot.py overload.json overload.png`` plots a file of ``overload.py``.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # a file, no window
+matplotlib.use("Agg")  # no window
 
 from matplotlib import pyplot
 
 _DPI = 130
-_WIDTH, _HEIGHT = 5.4, 3.9  # inches, of a panel
+_WIDTH, _HEIGHT = 5.4, 3.9  # inches per panel
 _INK, _OFFERED, _NONE, _OWN = "#1b1f24", "#76818c", "#c1121f", "#00639c"
 _STYLES = {
     "limiter": ("with a limiter", _OWN, "-"),
-    "none": ("without", _NONE, "--"),
+    "none": ("without a limiter", _NONE, "--"),
     "uvicorn": ("uvicorn's limit_concurrency", "#d98200", ":"),
 }
-_WINDOW = 3  # seconds that a point of a curve is the mean of
+_WINDOW = 3  # seconds over which a curve is averaged
 
 
-def drawn(found: dict[str, Any], path: Path) -> None:
-    """Draw a panel for each factor of the load.
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Plot one panel per overload factor.
 
     Parameters
     ----------
-    found : dict
-        As ``overload.py`` writes it.
+    results : dict
+        The content of a file that ``overload.py`` wrote.
     path : Path
-        A picture.
+        Image file to write.
     """
-    factors = sorted({run["factor"] for run in found["runs"]})
+    factors = sorted({run["factor"] for run in results["runs"]})
     figure, axes = pyplot.subplots(
         1,
         len(factors),
@@ -48,11 +48,11 @@ def drawn(found: dict[str, Any], path: Path) -> None:
         sharey=True,
     )
     for axis, factor in zip(axes[0], factors, strict=True):
-        _panel(axis, [run for run in found["runs"] if run["factor"] == factor], factor)
-    axes[0][0].set_ylabel("requests a second (log.)")
+        _panel(axis, [run for run in results["runs"] if run["factor"] == factor], factor)
+    axes[0][0].set_ylabel("requests per second (log)")
     axes[0][-1].legend(facecolor="white", edgecolor="none", framealpha=0.85, loc="lower right")
     figure.suptitle(
-        f"Answers within {found['timeout']:g} s, of a search service under too much load",
+        f"Responses within {results['timeout']:g} s of an overloaded search service",
         fontsize=11,
         fontweight="bold",
     )
@@ -76,7 +76,7 @@ def _panel(axis: Any, runs: list[dict[str, Any]], factor: float) -> None:
     axis.set_yticks([0, 1, 10, 100, 1000], ["0", "1", "10", "100", "1,000"])
     axis.set_ylim(0, 1000)
     axis.set_xlim(0, len(runs[0]["by_second"]))
-    axis.set_title(f"{factor:g} times the capacity offered")
+    axis.set_title(f"offered load: {factor:g} times the capacity")
     axis.set_xlabel("seconds")
     axis.grid(color="#dfe3e8", linewidth=0.7)
     axis.set_axisbelow(True)
@@ -84,11 +84,11 @@ def _panel(axis: Any, runs: list[dict[str, Any]], factor: float) -> None:
 
 
 def _curve(axis: Any, seconds: Any, counts: Any, **style: Any) -> None:
-    """Draw means of a few seconds, as the count of one is mostly chance."""
+    """Plot a moving average: counts of single seconds are noisy."""
     window = np.ones(_WINDOW)
     smooth = np.convolve(counts, window, "same") / np.convolve(np.ones(len(counts)), window, "same")
     axis.plot(seconds, smooth, **style)
 
 
 if __name__ == "__main__":
-    drawn(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))

@@ -1,6 +1,6 @@
-"""The service that bench/overload.py overloads: searches over HTTP, with a limiter or without.
+"""The HTTP search service that ``overload.py`` overloads, with a limiter or without.
 
-A request is some queries as float32 bytes; the answer is the ids of their neighbours.
+A request carries queries as float32 bytes; the response carries the ids of their neighbours.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ import waterfill as wf
 def application(
     index: Any, k: int, threads: int, limit: int, core: int | None = None
 ) -> Callable[..., Any]:
-    """Return the application.
+    """Return the ASGI application.
 
     Parameters
     ----------
     index : IndexFlat
     k : int
-        Neighbours of each query.
+        Neighbours per query.
     threads : int
-        That search.
+        Search threads.
     limit : int
-        Of the limiter; 0 for none.
+        Limit of the limiter; 0 for no limiter.
     core : int, optional
-        That searching threads run on.
+        Core of the search threads.
 
     Returns
     -------
     callable
     """
 
-    def settle() -> None:  # 0: of the thread that says it
+    def pin_thread() -> None:
         if core is not None:
-            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, {core})  # 0: the calling thread
 
-    pool = ThreadPoolExecutor(threads, initializer=settle)
+    pool = ThreadPoolExecutor(threads, initializer=pin_thread)
 
     async def search(request: Request) -> Response:
         queries = np.frombuffer(await request.body(), np.float32).reshape(-1, index.d)
@@ -61,7 +61,7 @@ def application(
 
 
 def main() -> None:
-    """Serve until the end."""
+    """Run the service until it is stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("index")
     parser.add_argument("--port", type=int, required=True)
@@ -72,21 +72,21 @@ def main() -> None:
     parser.add_argument("--backlog", type=int, default=2048)
     parser.add_argument("--connections", type=int, help="uvicorn's limit_concurrency")
     parser.add_argument("--http", choices=["httptools", "h11"], default="httptools")
-    given = parser.parse_args()
+    args = parser.parse_args()
     wf.set_num_threads(1)
-    index = wf.read_index(given.index)
+    index = wf.read_index(args.index)
     index.search(np.zeros((1, index.d), np.float32), 1)
     uvicorn.run(
-        application(index, given.k, given.threads, given.limit, given.core),
-        port=given.port,
-        backlog=given.backlog,
-        limit_concurrency=given.connections,
-        http=given.http,
-        timeout_keep_alive=75,  # longer than clients keep a connection: none closes under them
+        application(index, args.k, args.threads, args.limit, args.core),
+        port=args.port,
+        backlog=args.backlog,
+        limit_concurrency=args.connections,
+        http=args.http,
+        timeout_keep_alive=75,  # longer than clients keep idle connections
         log_level="warning",
         access_log=False,
     )
-    os._exit(0)  # not after the queue of an overload
+    os._exit(0)  # do not wait for queued requests
 
 
 if __name__ == "__main__":

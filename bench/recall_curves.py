@@ -1,4 +1,4 @@
-"""Curves of recall against speed, measured at settings and interpolated between them."""
+"""Curves of recall against speed: measured points and interpolation between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from results import write_json
 
-Setting = Mapping[str, float]  # attributes of an index and the values they get
+Setting = Mapping[str, float]  # values of search attributes
 
 LOADS = ("batch", "single")
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a setting gives: recall, and queries a second by load."""
+    """A setting with its recall and its queries per second by load."""
 
     setting: Setting
     recall: float
@@ -32,11 +32,11 @@ class Curve:
     Attributes
     ----------
     family
-        The method, whatever its number of lists: what is compared takes the best of them.
+        The method without its number of lists; comparisons use the best number.
     size
-        Bytes stored of a vector, ids and list numbers excepted.
+        Stored bytes per vector, excluding ids and list numbers.
     refined
-        Whether a third stage scores with rows that are kept beside the codes.
+        Whether a third stage scores rows stored in addition to the codes.
     most
         The highest recall of any setting.
     """
@@ -51,7 +51,7 @@ class Curve:
 
 
 def frontier(points: Iterable[Point], load: str) -> list[Point]:
-    """Return the points that no other beats in both recall and speed, by rising recall."""
+    """Return the Pareto-optimal points of recall and speed, by ascending recall."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda one: (-one.qps.get(load, 0), -one.recall)):
         if load in point.qps and (not kept or point.recall > kept[-1].recall):
@@ -60,18 +60,18 @@ def frontier(points: Iterable[Point], load: str) -> list[Point]:
 
 
 def around(points: Iterable[Point], load: str, targets: Sequence[float]) -> list[Point]:
-    """Return those points of the frontier that decide the speed at some recalls."""
+    """Return the points of the frontier next to the target recalls."""
     ordered = frontier(points, load)
-    wanted: set[int] = set()
+    selected: set[int] = set()
     for target in targets:
         first = next((i for i, one in enumerate(ordered) if one.recall >= target), None)
         if first is not None:
-            wanted.update(range(max(first - 2, 0), min(first + 2, len(ordered))))
-    return [ordered[i] for i in sorted(wanted)]
+            selected.update(range(max(first - 2, 0), min(first + 2, len(ordered))))
+    return [ordered[i] for i in sorted(selected)]
 
 
 def qps_at(points: Iterable[Point], load: str, target: float) -> float | None:
-    """Return queries a second at a recall, between two settings if need be; None beyond all."""
+    """Return queries per second at a recall, interpolated; None above the highest recall."""
     ordered = frontier(points, load)
     if not ordered or ordered[-1].recall < target:
         return None
@@ -83,7 +83,7 @@ def qps_at(points: Iterable[Point], load: str, target: float) -> float | None:
 
 
 class Curves:
-    """Curves by title and name; in a file too where there is one."""
+    """Curves by title and name, optionally backed by a file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -95,23 +95,23 @@ class Curves:
                     self.section(title)[row["name"]] = Curve(**row, points=points)
 
     def section(self, title: str) -> dict[str, Curve]:
-        """Return the curves of this title."""
+        """Return the curves with this title, by name."""
         return self._sections.setdefault(title, {})
 
     def keep(self, title: str, curves: Iterable[Curve]) -> None:
-        """Take curves in, in the place of older ones, and write the file."""
+        """Add or replace curves and write the file."""
         self.section(title).update({one.name: one for one in curves})
         if self._path is not None:
-            kept = {
+            stored = {
                 title: [asdict(curve) for curve in section.values()]
                 for title, section in self._sections.items()
             }
-            write_json(self._path, kept)
+            write_json(self._path, stored)
 
 
 @dataclass(frozen=True)
 class Family:
-    """The curves of one kind of method, which differ in their number of lists."""
+    """The curves of one method with different numbers of lists."""
 
     name: str
     library: str
@@ -119,27 +119,27 @@ class Family:
 
     @property
     def size(self) -> int:
-        """Bytes stored of a vector."""
+        """Stored bytes per vector."""
         return max(curve.size for curve in self.curves)
 
     @property
     def most(self) -> float:
-        """The highest recall of any."""
+        """The highest recall of any curve."""
         return max(curve.most for curve in self.curves)
 
     @property
     def refined(self) -> bool:
-        """Whether rows are kept beside the codes."""
+        """Whether rows are stored in addition to the codes."""
         return self.curves[0].refined
 
     def qps(self, load: str, target: float) -> float | None:
-        """Return queries a second at a recall: those of the number of lists that suits it."""
+        """Return queries per second at a recall with the best number of lists."""
         rates = [qps_at(curve.points, load, target) for curve in self.curves]
         return max((rate for rate in rates if rate is not None), default=None)
 
 
 def families(curves: Iterable[Curve]) -> list[Family]:
-    """Put the curves of a method together, in the order in which they come."""
+    """Group curves by method, in order of first appearance."""
     groups: dict[str, list[Curve]] = {}
     for curve in curves:
         groups.setdefault(curve.family, []).append(curve)
@@ -149,7 +149,7 @@ def families(curves: Iterable[Curve]) -> list[Family]:
 def speed_table(
     groups: Sequence[Family], load: str, targets: Sequence[float], k: int
 ) -> Iterator[str]:
-    """Yield a Markdown table of queries a second at each recall."""
+    """Yield a Markdown table of queries per second at each recall."""
     heads = " | ".join(f"{target:.2f}" for target in targets)
     yield f"| QPS, {load}, at recall@{k} of | bytes | highest recall | {heads} |"
     yield "|---|--:|--:" + "|--:" * len(targets) + "|"
@@ -159,10 +159,10 @@ def speed_table(
 
 
 def ratio_table(groups: Sequence[Family], load: str, targets: Sequence[float]) -> Iterator[str]:
-    """Yield a Markdown table of waterfill's rates as multiples of those of its peers.
+    """Yield a Markdown table of waterfill's rates relative to those of its peers.
 
-    Codes are set against codes, and what refines against what refines; last comes the peer of
-    fewest bytes that reaches the recall at all.
+    Methods are compared with peers that refine if and only if they do. The last row shows the
+    smallest peer that reaches the recall.
     """
     heads = " | ".join(f"{target:.2f}" for target in targets)
     yield f"| ratio of QPS, {load} | peer | its bytes | {heads} |"
@@ -175,7 +175,7 @@ def ratio_table(groups: Sequence[Family], load: str, targets: Sequence[float]) -
             cells = [_ratio(ours, peer, load, target) for target in targets]
             yield f"| {ours.name} | {peer.name} | {peer.size} | {' | '.join(cells)} |"
         cells = [_cheapest(ours, peers, load, target) for target in targets]
-        yield f"| {ours.name} | fewest bytes of those that reach it | | {' | '.join(cells)} |"
+        yield f"| {ours.name} | smallest peer that reaches it | | {' | '.join(cells)} |"
 
 
 def _rate(value: float | None) -> str:
@@ -188,9 +188,9 @@ def _ratio(ours: Family, peer: Family, load: str, target: float) -> str:
 
 
 def _cheapest(ours: Family, peers: Iterable[Family], load: str, target: float) -> str:
-    able = [peer for peer in peers if peer.qps(load, target) is not None]
-    if not able:
+    eligible = [peer for peer in peers if peer.qps(load, target) is not None]
+    if not eligible:
         return "none"
-    # Of equal bytes the faster one.
-    peer = min(able, key=lambda one: (one.size, -(one.qps(load, target) or 0)))
+    # The faster one of peers of equal size.
+    peer = min(eligible, key=lambda one: (one.size, -(one.qps(load, target) or 0)))
     return f"{_ratio(ours, peer, load, target)} ({peer.name}, {peer.size})"

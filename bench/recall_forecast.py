@@ -1,8 +1,8 @@
-"""Recall that a sample forecasts, beside the recall measured in the grown collection.
+"""Recall forecast from a sample, compared with the recall measured in the full collection.
 
 Run ``python bench/recall_forecast.py --data minilm:ip:8000:50000,200000``. It trains a codec on a
 random sample as `waterfill.optimize` does and extrapolates its recall. Then it adds the rest of the
-collection and searches with the queries of the forecast, and with as many others.
+collection and measures recall with the queries of the forecast and with as many others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -49,21 +49,21 @@ DATA = (
 _SOURCE = re.compile(
     r"(?P<name>.+?):(?P<metric>ip|l2|cosine):(?P<sample>\d+):(?P<sizes>\d+(?:,\d+)*)"
 )
-_DIMENSIONS_A_BYTE = (32, 16, 8, 4)
+_DIMENSIONS_PER_BYTE = (32, 16, 8, 4)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A sample, and the collection that it was drawn from.
+    """A sample and the collection that it was drawn from.
 
     Attributes
     ----------
     split : Split
-        The sample: stored rows and queries.
+        Stored rows and queries of the sample.
     rest : array
         The other rows of the collection, in random order.
     others : array
-        Queries that are drawn from the collection like those of the sample.
+        Other queries from the same distribution.
     """
 
     name: str
@@ -76,29 +76,32 @@ class Case:
 
 @dataclass(frozen=True)
 class Line:
-    """What was expected of a collection, and found."""
+    """Forecast and measured recall of a collection."""
 
     size: int
     expected: Expected
-    found: float
+    measured: float
     others: float
 
     @property
     def error(self) -> float:
-        """What was expected too much, of the same queries."""
-        return self.expected.recall - self.found
+        """Forecast minus measured recall, with the same queries."""
+        return self.expected.recall - self.measured
 
 
 def draw(source: str, cache: str | None, seed: int) -> Case:
-    """Draw a sample and other queries at random from all rows of a set, its queries among them."""
+    """Draw a sample and other queries at random from all rows and queries of a data set."""
     parts = _SOURCE.fullmatch(source)
     if parts is None:
-        raise SystemExit(f"error: {source!r} is not NAME:METRIC:SAMPLE:SIZE,SIZE")
+        raise SystemExit(f"error: --data: expected NAME:METRIC:SAMPLE:SIZE,SIZE, got {source!r}")
     sample, sizes = int(parts["sample"]), sorted(map(int, parts["sizes"].split(",")))
     corpus = corpora.find(parts["name"], cache, sizes[-1] + QUERIES)
     rows = np.concatenate([corpus.base, corpus.query])
     if len(rows) < sizes[-1] + 2 * QUERIES:
-        raise SystemExit(f"error: {source} needs {sizes[-1] + QUERIES:,} base rows")
+        raise SystemExit(
+            f"error: {source}: expected {sizes[-1] + QUERIES:,} base rows or more, "
+            f"got {len(corpus.base):,}"
+        )
     rows = rows[np.random.default_rng(seed).permutation(len(rows))]
     others, drawn, rest = np.split(rows, [QUERIES, QUERIES + sample])
     metric = metric_name(parts["metric"])
@@ -109,7 +112,7 @@ def draw(source: str, cache: str | None, seed: int) -> Case:
 
 
 def forecast(case: Case, code_bytes: int) -> tuple[IndexFlat, Growth]:
-    """Train as the optimizer does; return the index of the sample, and where its recall leads."""
+    """Train as the optimizer does; return the index of the sample and its recall model."""
     split, settings = case.split, TrialSettings(code_bytes)
     analysis = analyze(split.base, normalize=split.metric == "cosine")
     codec = train(settings, split, analysis)
@@ -121,41 +124,41 @@ def forecast(case: Case, code_bytes: int) -> tuple[IndexFlat, Growth]:
 
 
 def collections(case: Case) -> list[tuple[Split, Split]]:
-    """Return the collection of each size with the sample's queries, and with others."""
-    split, found = case.split, []
+    """Return the collection of each size, with the queries of the sample and with others."""
+    split, pairs = case.split, []
     for size in case.sizes:
         base = np.concatenate([split.base, case.rest[: size - len(split.base)]])
-        found.append(tuple(
+        pairs.append(tuple(
             replace(
                 split, base=base, queries=queries, _truths={},
                 truth=true_neighbours(base, queries, split.metric, K),
             )
             for queries in (split.queries, case.others)
         ))  # fmt: skip
-    return found
+    return pairs
 
 
-def measure(case: Case, whole: Sequence[tuple[Split, Split]], code_bytes: int) -> Iterator[Line]:
-    """Yield what is expected and found for each size."""
+def measure(case: Case, pairs: Sequence[tuple[Split, Split]], code_bytes: int) -> Iterator[Line]:
+    """Yield forecast and measured recall for each size."""
     index, growth = forecast(case, code_bytes)
-    for same, others in whole:
+    for same, others in pairs:
         index.add(same.base[index.ntotal :])
         size = index.ntotal
-        found = (float(one.hits(index.search(one.queries, K)[1]).mean()) / K
+        recalls = (float(one.hits(index.search(one.queries, K)[1]).mean()) / K
                  for one in (same, others))  # fmt: skip
-        yield Line(size, growth.at(size), *found)
+        yield Line(size, growth.at(size), *recalls)
 
 
 def table(case: Case, seed: int, budgets: Sequence[int] | None) -> list[Line]:
-    """Print the lines of a Markdown table; return what they say."""
-    d, whole, lines = case.split.base.shape[1], collections(case), []
-    for code_bytes in budgets or [even(d // step, d) for step in _DIMENSIONS_A_BYTE]:
-        for line in measure(case, whole, code_bytes):
+    """Print the rows of a Markdown table; return their values."""
+    d, pairs, lines = case.split.base.shape[1], collections(case), []
+    for code_bytes in budgets or [even(d // step, d) for step in _DIMENSIONS_PER_BYTE]:
+        for line in measure(case, pairs, code_bytes):
             expected = line.expected
             within = "yes" if expected.low <= line.others <= expected.high else "no"
             print(
                 f"| {case.name} | {seed} | {case.sample:,} | {line.size:,} | {code_bytes} "
-                f"| {expected} | {line.found:.3f} | {line.error:+.3f} "
+                f"| {expected} | {line.measured:.3f} | {line.error:+.3f} "
                 f"| {line.others:.3f} | {expected.recall - line.others:+.3f} | {within} |",
                 flush=True,
             )
@@ -164,7 +167,7 @@ def table(case: Case, seed: int, budgets: Sequence[int] | None) -> list[Line]:
 
 
 def summary(lines: Sequence[Line]) -> str:
-    """Say how large the errors are, and how often the interval held."""
+    """Summarize the errors and the coverage of the intervals."""
     errors = np.array([(one.error, one.expected.recall - one.others) for one in lines])
     held = np.mean([one.expected.low <= one.others <= one.expected.high for one in lines])
     same, others = (
@@ -180,27 +183,29 @@ def summary(lines: Sequence[Line]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Recall expected from samples, and found.")
+    parser = argparse.ArgumentParser(description="Recall forecast from samples, and measured.")
     parser.add_argument(
         "--data", nargs="+", default=DATA, metavar="NAME:METRIC:SAMPLE:SIZE,SIZE",
-        help="rows of the sample, vectors of the collections; default: " + " ".join(DATA),
+        help="rows of the sample and of the collections; default: " + " ".join(DATA),
     )  # fmt: skip
     parser.add_argument("--cache", metavar="DIR", help="cache folder of bench/datasets.py")
     parser.add_argument(
         "--bytes", type=int, nargs="+", metavar="B",
-        help="code bytes; default: one for 32, 16, 8 and 4 dimensions",
+        help="code bytes; default: 1 byte per 32, 16, 8 and 4 dimensions",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="of samples")
-    given = parser.parse_args(arguments)
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="S", help="seeds of the samples"
+    )
+    args = parser.parse_args(arguments)
     set_threads(1)
-    print("| data | seed | from | to | bytes | expected | found, same queries | error "
-          "| found, others | error | in the interval |")  # fmt: skip
+    print("| data | seed | from | to | bytes | forecast | measured, same queries | error "
+          "| measured, others | error | in the interval |")  # fmt: skip
     print("|---|--:|--:|--:|--:|---|--:|--:|--:|--:|---|")
     lines = []
-    for source in given.data:
-        for seed in given.seeds:
+    for source in args.data:
+        for seed in args.seeds:
             print(f"measuring {source}, seed {seed}", file=sys.stderr, flush=True)
-            lines += table(draw(source, given.cache, seed), seed, given.bytes)
+            lines += table(draw(source, args.cache, seed), seed, args.bytes)
     print(f"\n{summary(lines)}")
     return 0
 

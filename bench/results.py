@@ -1,4 +1,4 @@
-"""What the accuracy bench measured: kept in a JSON file, printed as Markdown."""
+"""Results of the accuracy benchmark: stored as JSON, printed as Markdown."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _HEAD = ("index", "bytes", "in memory", "recall@10", "train s", "add s", "search
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one method.
+    """The measurements of one method.
 
     Attributes
     ----------
     family
-        The method, whatever its size: what one line of the picture is drawn of.
+        The method without its size; one line of the plot.
     size
-        Bytes that are stored of one vector, side information included.
+        Stored bytes per vector, including side information.
     memory
-        Bytes of memory a stored vector, where the library tells: half-empty blocks, room for
-        growth and the order in which vectors came included.
+        Bytes of memory per stored vector, including partly filled blocks, spare capacity and the
+        insertion order; None if the library does not report it.
     remark
-        What a reader of the table must know of this row alone.
+        A note on this row, printed after the name.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Result:
     remark: str = ""
 
     def row(self) -> str:
-        """Return it as a row of the table."""
+        """Return a row of the Markdown table."""
         cells = (
             self.name + (f" ({self.remark})" if self.remark else ""),
             str(self.size),
@@ -58,13 +58,13 @@ class Result:
 
 @dataclass
 class Section:
-    """The results of one set of vectors and metric, by the names of the methods."""
+    """The results of one data set and metric, keyed by method name."""
 
     title: str
     results: dict[str, Result] = field(default_factory=dict)
 
     def table(self, names: Sequence[str]) -> Iterator[str]:
-        """Yield the lines of a Markdown table of those named, footnotes below."""
+        """Yield a Markdown table of the named methods, followed by footnotes."""
         yield f"| {' | '.join(_HEAD)} |"
         yield "|---" + "|--:" * (len(_HEAD) - 1) + "|"
         shown = [self.results[name] for name in names if name in self.results]
@@ -73,35 +73,35 @@ class Section:
 
 
 class Results:
-    """Sections by title; in a file too where there is one, so that a run can be taken up again."""
+    """Sections by title, optionally backed by a file so that an interrupted run can resume."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self.sections: dict[str, Section] = {}
         if path is not None and path.is_file():
-            kept: Mapping[str, list[dict[str, Any]]] = json.loads(path.read_text())
-            for title, rows in kept.items():
+            stored: Mapping[str, list[dict[str, Any]]] = json.loads(path.read_text())
+            for title, rows in stored.items():
                 results = (Result(**row) for row in rows)
                 self.sections[title] = Section(title, {one.name: one for one in results})
 
     def section(self, title: str) -> Section:
-        """Return the section of this title, an empty one where it is new."""
+        """Return the section with this title; create it if it does not exist."""
         return self.sections.setdefault(title, Section(title))
 
     def keep(self, title: str, result: Result) -> None:
-        """Take a result in, in the place of an older one, and write the file."""
+        """Add or replace a result and write the file."""
         self.section(title).results[result.name] = result
         if self._path is None:
             return
-        kept = {
+        stored = {
             one.title: [asdict(result) for result in one.results.values()]
             for one in self.sections.values()
         }
-        write_json(self._path, kept)
+        write_json(self._path, stored)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file in one step: an interrupted run leaves the old file or the new one."""
+    """Write a JSON file atomically: an interrupted run leaves the old file or the new one."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(partial, path)
@@ -111,7 +111,8 @@ def _footnotes(shown: Sequence[Result]) -> Iterator[str]:
     if any(one.memory is not None for one in shown):
         yield ""
         yield (
-            "Bytes are those of a stored vector. With cells waterfill keeps the order in which "
-            "vectors came on top, 1.3 to 1.7 bytes a vector, and fills every cell's last block in "
-            "part. In memory: all of that and room for growth, a vector; peers do not tell theirs."
+            "Bytes: stored bytes per vector. With cells, waterfill also stores the insertion "
+            "order, 1.3 to 1.7 bytes per vector, and fills the last block of each cell only "
+            "partly. In memory: bytes per vector including these and spare capacity; not reported "
+            "by peers."
         )

@@ -1,9 +1,9 @@
-"""How near the coarse scan comes to the rate at which one core reads memory.
+"""The rate of the coarse scan compared with the read bandwidth of one core.
 
-Run ``python bench/roofline.py``. The rate comes from ``bytearray.find`` for a byte that is not
-there: the C library's ``memchr`` reads every byte once and writes none. A scan of n vectors is set
-against a buffer of as many bytes as a query reads. Search is for one neighbour with the fewest
-candidates, so that little but the scan is left.
+Run ``python bench/roofline.py``. The bandwidth comes from ``bytearray.find`` for an absent byte:
+the C library's ``memchr`` reads every byte once and writes none. A scan of n vectors is compared
+with a buffer of the bytes that a query reads. Searches ask for one neighbour with the fewest
+candidates, so that the scan dominates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-# Before NumPy is imported: its BLAS reads the variable when it is loaded.
+# Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import corpora
@@ -32,13 +32,13 @@ BUFFERS = (256 << 10, 4 << 20, 64 << 20, 512 << 20)
 SIZES = (50_000, 100_000, 200_000, 500_000, 1_000_000)
 TRAIN_ROWS = 40_000
 BATCH = 100
-_SINGLES = 10  # single queries a measurement: one alone is soon over
-_PASS = 4  # queries that one pass over a block of codes serves
-_TURNS = 2  # parts of a batch, for each thread: each reads the codes from memory once
+_SINGLES = 10  # single queries per measurement: one is too short to time
+_PASS = 4  # queries per pass over a block of codes
+_TURNS = 2  # parts of a batch per thread; each reads the codes from memory once
 
 
 class Scan(NamedTuple):
-    """What is timed: a search with some kernels, of so many queries a call, of n vectors."""
+    """The key of a timing: instruction set, queries per call, vectors."""
 
     isa: str
     batch: int
@@ -47,56 +47,56 @@ class Scan(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    given = _parse(arguments)
-    corpus = corpora.named(given)
-    sizes = sorted(given.sizes)
-    indices = make_indices(corpus, given.bytes, sizes)
+    args = _parse(arguments)
+    corpus = corpora.from_arguments(args)
+    sizes = sorted(args.sizes)
+    indices = make_indices(corpus, args.bytes, sizes)
     index = indices[sizes[0]]
     read = bytes_read(index)
     print(
-        f"{corpus.name}: {index.d} dimensions, {index.bytes_per_vector} bytes a vector, of which "
+        f"{corpus.name}: {index.d} dimensions, {index.bytes_per_vector} bytes per vector, of which "
         f"the coarse stage reads {read}\n"
     )
     with one_core():
         wf.set_num_threads(1)
         buffers = sorted({*BUFFERS, *(n * read for n in sizes)})
-        rates = read_rates(buffers, given.rounds)
+        rates = read_rates(buffers, args.rounds)
         print(*rate_table(rates), "", sep="\n")
-        seconds = scan_seconds(indices, corpus.query, given.rounds)
+        seconds = scan_seconds(indices, corpus.query, args.rounds)
         print(*scan_table(seconds, read, rates), "", sep="\n")
         print(*growth_table(seconds, read), "", sep="\n")
-    print(*thread_table(indices[sizes[-1]], corpus.query, given.rounds), sep="\n")
+    print(*thread_table(indices[sizes[-1]], corpus.query, args.rounds), sep="\n")
     return 0
 
 
 def make_indices(
     corpus: corpora.Corpus, budget: int, sizes: Sequence[int]
 ) -> dict[int, wf.IndexFlat]:
-    """Make an index of each size, all of one codec."""
+    """Build an index of each size, all with one codec."""
     method = Waterfill(budget, "ip")
     method.train(corpus.base[:TRAIN_ROWS])
     codec = method.index.codec
-    real = codec.encode(corpus.base[:TRAIN_ROWS])
+    sample = codec.encode(corpus.base[:TRAIN_ROWS])
     rng = np.random.default_rng(0)
     indices = {}
     for n in sizes:
         print(f"filling {n:,}", file=sys.stderr)
         index = wf.IndexFlat(codec)
         index.refine_factor = 1
-        # Every byte from some real code: as many different codes as it takes, none encoded.
-        index._core.append(np.column_stack([rng.choice(column, n) for column in real.T]))
+        # Draw every byte from the encoded sample: many distinct codes without encoding vectors.
+        index._core.append(np.column_stack([rng.choice(column, n) for column in sample.T]))
         indices[n] = index
     return indices
 
 
 def bytes_read(index: wf.IndexFlat) -> int:
-    """Return the bytes of a vector that its coarse score reads: nibbles, and the scale."""
+    """Return the bytes per vector that the coarse stage reads: 4-bit codes and the scale."""
     return (index.coarse_groups + 1) // 2 + 1
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep to one core, where the system lets a process choose."""
+    """Pin the process to one core where the system supports it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -109,8 +109,8 @@ def one_core() -> Iterator[None]:
 
 
 def read_rates(sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    """Return bytes a second for buffers of these sizes, a number a round."""
-    # Ones: pages of zeros that nobody wrote may all be the same memory.
+    """Return bytes per second for buffers of these sizes, one number per round."""
+    # Ones: untouched zero pages may share one physical page.
     largest = bytearray(b"\1") * max(sizes)
     works = {size: partial(largest.find, 0, 0, size) for size in sizes}
     return {size: [size / s for s in each] for size, each in interleave(works, rounds).items()}
@@ -119,7 +119,7 @@ def read_rates(sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
 def scan_seconds(
     indices: Mapping[int, wf.IndexFlat], queries: Array, rounds: int
 ) -> dict[Scan, float]:
-    """Return the seconds a query takes: the median of the rounds."""
+    """Return the median seconds per query of each scan."""
     best = _core.isa()
     works: dict[Scan, Callable[[], object]] = {}
     for n, index in indices.items():
@@ -144,7 +144,7 @@ def _search(index: wf.IndexFlat, queries: Array, batch: int, isa: str) -> None:
 
 
 def rate_table(rates: Mapping[int, Sequence[float]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table of what one core reads."""
+    """Yield the lines of a Markdown table of the read bandwidth of one core."""
     yield "| buffer | GB/s, median | GB/s, best |"
     yield "|--:|--:|--:|"
     for size, each in rates.items():
@@ -154,13 +154,13 @@ def rate_table(rates: Mapping[int, Sequence[float]]) -> Iterator[str]:
 def scan_table(
     seconds: Mapping[Scan, float], read: int, rates: Mapping[int, Sequence[float]]
 ) -> Iterator[str]:
-    """Yield the lines of one of what the scans read.
+    """Yield the lines of a Markdown table of the read rates of the scans.
 
-    Scored bytes count for every query. Loaded ones count once for the queries that share a pass,
-    and come from memory only once for a part of the batch: the rest is read in a first-level cache.
+    Scored bytes count for every query. Loaded bytes count once for the queries that share a pass.
+    Bytes from memory count once per part of a batch; other loads hit the first-level cache.
     """
     yield (
-        "| kernels | queries a call | vectors | us a query | scored GB/s | loaded GB/s "
+        "| kernels | queries per call | vectors | us per query | scored GB/s | loaded GB/s "
         "| from memory GB/s | of the read rate |"
     )
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
@@ -183,15 +183,15 @@ def scan_table(
 
 
 def growth_table(seconds: Mapping[Scan, float], read: int) -> Iterator[str]:
-    """Yield the lines of one of the time a vector takes in the smallest and the largest index.
+    """Yield a Markdown table of the time per vector in the smallest and the largest index.
 
-    What the second has more is free of the cost that a query has whatever the size.
+    The difference of the two excludes the fixed cost of a query.
     """
     least, most = min(s.n for s in seconds), max(s.n for s in seconds)
     if least == most:
         return
     yield (
-        f"| kernels | queries a call | ns a vector of {least:,} | of {most:,} | growth "
+        f"| kernels | queries per call | ns per vector of {least:,} | of {most:,} | growth "
         "| scored GB/s of the difference |"
     )
     yield "|---|--:|--:|--:|--:|--:|"
@@ -204,10 +204,10 @@ def growth_table(seconds: Mapping[Scan, float], read: int) -> Iterator[str]:
 
 
 def thread_table(index: wf.IndexFlat, queries: Array, rounds: int) -> Iterator[str]:
-    """Yield the lines of one of batches on one thread and on two."""
+    """Yield a Markdown table of the speed of batches on one thread and on two."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if cores == 1:
-        yield "One core to run on: two threads were not measured."
+        yield "Only one core is available: two threads were not measured."
         return
 
     def search(threads: int) -> None:
@@ -216,21 +216,21 @@ def thread_table(index: wf.IndexFlat, queries: Array, rounds: int) -> Iterator[s
 
     seconds = interleave({n: partial(search, n) for n in (1, 2)}, rounds)
     wf.set_num_threads(1)
-    yield f"| threads | QPS, {BATCH} queries a call, {len(index):,} vectors | to one thread |"
+    yield f"| threads | QPS, {BATCH} queries per call, {len(index):,} vectors | speed-up |"
     yield "|--:|--:|--:|"
-    one = median(seconds[1])
+    baseline = median(seconds[1])
     for threads, each in seconds.items():
         spent = median(each)
-        yield f"| {threads} | {BATCH / spent:,.0f} | {one / spent:.2f} |"
+        yield f"| {threads} | {BATCH / spent:,.0f} | {baseline / spent:.2f} |"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The coarse scan beside one core's read rate.")
+    parser = argparse.ArgumentParser(description="The coarse scan compared with read bandwidth.")
     corpora.add_arguments(parser)
     parser.add_argument(
         "--bytes", type=int, default=48, metavar="B", help="budget per vector, scale included"
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="vectors")
     parser.add_argument("--rounds", type=int, default=7)
     return parser.parse_args(arguments)
 

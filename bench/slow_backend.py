@@ -1,11 +1,11 @@
 """A service over a slow backend at three times its capacity, after a published incident.
 
-The backend has ten connections and answers 45 requests a minute at any concurrency; clients time
-out after three minutes and send 150 a minute. Without a limiter all of them soon wait for answers
-that come too late; with one, some are refused at once and the rest are answered.
+The backend has ten connections and answers 45 requests per minute at any concurrency. Clients send
+150 requests per minute and time out after three minutes. Without a limiter, soon all requests time
+out in the queue; with one, some are refused at once and the rest succeed.
 
-``python bench/slow_backend.py --faster 20 --minutes 12`` divides all times by 20 (``--faster 1``
-keeps them). Clients, service and backend are three processes over real sockets.
+``python bench/slow_backend.py --faster 20 --minutes 12`` divides all times by 20; ``--faster 1``
+runs in real time. Clients, service and backend are three processes that use real sockets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from load_generator import Outcome, Plan, sent
+from load_generator import Outcome, Plan, send_plan
 from results import write_json
 from service_process import served
 from starlette.applications import Starlette
@@ -35,51 +35,51 @@ from starlette.routing import Route
 import waterfill as wf
 
 CONNECTIONS = 10
-CAPACITY, OFFERED = 45 / 60, 150 / 60  # a second
+CAPACITY, OFFERED = 45 / 60, 150 / 60  # per second
 TIMEOUT = 180.0
-SPREAD = 0.3  # of the logarithm of an answer's work
+SPREAD = 0.3  # standard deviation of the logarithm of the service time
 
 
-class Shared:
-    """Capacity that all who work share evenly: an answer takes n times as long beside n - 1 others.
+class ProcessorSharing:
+    """A processor-sharing server: n concurrent requests each run at 1/n of the full speed.
 
     Parameters
     ----------
     connections : int
-        Beyond as many at once the whole becomes slower, in proportion.
+        With more concurrent requests, total throughput falls in proportion.
     """
 
     def __init__(self, connections: int) -> None:
         self._connections = connections
-        self._ends: list[tuple[float, int, asyncio.Future[None]]] = []  # by work done for each
+        self._ends: list[tuple[float, int, asyncio.Future[None]]] = []  # ordered by work
         self._done, self._at, self._count = 0.0, time.monotonic(), 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def work(self, seconds: float) -> None:
-        """Do work that would take so long alone.
+        """Wait until work that takes `seconds` at full speed is done.
 
         Parameters
         ----------
         seconds : float
         """
-        self._forward()
+        self._advance()
         self._count += 1
         ended = asyncio.get_running_loop().create_future()
         heapq.heappush(self._ends, (self._done + seconds, self._count, ended))
-        self._set()
+        self._schedule()
         await ended
 
     def _speed(self) -> float:
-        """Return how much is done for each, a second."""
+        """Return the work done per request and second."""
         count = len(self._ends)
         return min(1.0, self._connections / count) / count if count else 0.0
 
-    def _forward(self) -> None:
+    def _advance(self) -> None:
         now = time.monotonic()
         self._done += (now - self._at) * self._speed()
         self._at = now
 
-    def _set(self) -> None:
+    def _schedule(self) -> None:
         if self._timer:
             self._timer.cancel()
         if self._ends:
@@ -87,26 +87,27 @@ class Shared:
             self._timer = asyncio.get_running_loop().call_later(wait, self._end)
 
     def _end(self) -> None:
-        self._forward()
+        self._advance()
         while self._ends and self._ends[0][0] <= self._done + 1e-9:
             ended = heapq.heappop(self._ends)[2]
             if not ended.done():
                 ended.set_result(None)
-        self._set()
+        self._schedule()
 
 
 def backend(faster: float) -> Starlette:
-    """Return what takes long.
+    """Return the slow backend.
 
     Parameters
     ----------
     faster : float
+        Factor by which all times are divided.
 
     Returns
     -------
     Starlette
     """
-    shared, rng = Shared(CONNECTIONS), np.random.default_rng(1)
+    shared, rng = ProcessorSharing(CONNECTIONS), np.random.default_rng(1)
 
     async def answer(request: Request) -> Response:
         await request.body()
@@ -118,14 +119,14 @@ def backend(faster: float) -> Starlette:
 
 
 def front(port: int, limit: int) -> Any:
-    """Return the service, which asks the backend over as many connections as that takes.
+    """Return the service, which calls the backend over `CONNECTIONS` connections.
 
     Parameters
     ----------
     port : int
-        Of the backend.
+        Port of the backend.
     limit : int
-        0 for no limiter: then requests wait for a connection.
+        Limit of the limiter. 0: no limiter, and requests wait for a connection.
 
     Returns
     -------
@@ -134,19 +135,19 @@ def front(port: int, limit: int) -> Any:
     """
     import aiohttp
 
-    kept: list[aiohttp.ClientSession] = []
+    sessions: list[aiohttp.ClientSession] = []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-        patience = aiohttp.ClientTimeout(total=None)
-        async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
-            kept.append(session)
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            sessions.append(session)
             yield
 
     async def ask(request: Request) -> Response:
         body = await request.body()
-        async with kept[0].post(f"http://127.0.0.1:{port}/", data=body) as answer:
+        async with sessions[0].post(f"http://127.0.0.1:{port}/", data=body) as answer:
             return Response(await answer.read(), answer.status)
 
     app = Starlette(routes=[Route("/ask", ask, methods=["POST"])], lifespan=lifespan)
@@ -155,20 +156,20 @@ def front(port: int, limit: int) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """What was found; counts are of requests.
+    """The results of a run; counts are numbers of requests.
 
     Attributes
     ----------
     limit, faster, seconds : float
-        `seconds` that the run took.
+        `seconds`: duration of the run.
     offered, answered, refused, failed : int
-        `failed`: neither an answer in time nor a clean 503.
+        `failed`: neither a response in time nor a clean 503.
     settled_offered, settled_failed : int
-        The same of requests that came after the first three minutes, as long as clients wait.
+        The same for requests due after the first three minutes (the timeout of clients).
     median, p99 : float
-        Of answers; seconds of the case, which are as many times longer as it ran faster.
+        Latency of successful requests, in seconds of the case (times `faster`).
     by_minute : list of tuple
-        Answered, refused, failed, of the requests that came in a minute of the case.
+        Answered, refused and failed requests, by the minute of the case in which they were due.
     """
 
     limit: int
@@ -185,24 +186,26 @@ class Case:
     by_minute: tuple[tuple[int, int, int], ...]
 
 
-def played(limit: int, faster: float, minutes: float) -> Case:
-    """Run the case with a limit, or without (0)."""
+def run_case(limit: int, faster: float, minutes: float) -> Case:
+    """Run the case with a limit, or without a limiter (0)."""
     with tempfile.TemporaryDirectory() as folder:
         bodies = Path(folder, "bodies.npy")
         np.save(bodies, np.zeros((1, 16), np.uint8))
         seconds = 60 * minutes / faster
         with (
-            served(Path(__file__), "--serve", "backend", "--faster", faster) as behind,
-            served(Path(__file__), "--serve", "front", "--backend", behind, "--limit", limit) as at,
+            served(Path(__file__), "--serve", "backend", "--faster", faster) as backend_port,
+            served(
+                Path(__file__), "--serve", "front", "--backend", backend_port, "--limit", limit
+            ) as port,
         ):
-            outcome = sent(
-                Plan(at, "/ask", str(bodies), seconds, OFFERED * faster, timeout=TIMEOUT / faster)
+            outcome = send_plan(
+                Plan(port, "/ask", str(bodies), seconds, OFFERED * faster, timeout=TIMEOUT / faster)
             )
-    return summed(outcome, limit, faster, minutes)
+    return summarize(outcome, limit, faster, minutes)
 
 
-def summed(outcome: Outcome, limit: int, faster: float, minutes: float) -> Case:
-    """Return a run's figures."""
+def summarize(outcome: Outcome, limit: int, faster: float, minutes: float) -> Case:
+    """Return the figures of a run."""
     good, refused = outcome.status == 200, outcome.status == 503
     failed, due = ~(good | refused), outcome.intended * faster
     settled = due > TIMEOUT
@@ -224,14 +227,14 @@ def summed(outcome: Outcome, limit: int, faster: float, minutes: float) -> Case:
     )
 
 
-def show(case: Case) -> None:
-    """Print a line of figures."""
+def print_case(case: Case) -> None:
+    """Print the figures of a case on one line."""
     admitted = case.answered + case.failed
     print(
         f"limit {case.limit or 'none':>4}  offered {case.offered}  answered {case.answered}  "
         f"refused {case.refused}  failed {case.failed} "
-        f"({100 * case.failed / max(admitted, 1):.2f} % of the admitted; of all that came after "
-        f"three minutes {100 * case.settled_failed / max(case.settled_offered, 1):.1f} %)  "
+        f"({100 * case.failed / max(admitted, 1):.2f} % of admitted; of all due after three "
+        f"minutes {100 * case.settled_failed / max(case.settled_offered, 1):.1f} %)  "
         f"median {case.median:.1f} s  p99 {case.p99:.1f} s  load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -240,8 +243,10 @@ def show(case: Case) -> None:
 def main() -> None:
     """Run the case, or one of its servers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faster", type=float, default=20)
-    parser.add_argument("--minutes", type=float, default=12, help="of the case")
+    parser.add_argument(
+        "--faster", type=float, default=20, help="factor by which times are divided"
+    )
+    parser.add_argument("--minutes", type=float, default=12, help="length of the case")
     parser.add_argument("--limits", type=int, nargs="+", default=[0, CONNECTIONS])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--serve", choices=["backend", "front"], help=argparse.SUPPRESS)
@@ -256,8 +261,8 @@ def main() -> None:
         return
     cases = []
     for limit in args.limits:
-        cases.append(played(limit, args.faster, args.minutes))
-        show(cases[-1])
+        cases.append(run_case(limit, args.faster, args.minutes))
+        print_case(cases[-1])
     if args.out:
         write_json(args.out, [asdict(case) for case in cases])
 

@@ -1,7 +1,7 @@
-"""Swap an index every few milliseconds under searching threads, and not, in turns.
+"""Search latency with an index swap every few milliseconds, and without swaps.
 
-``python bench/swap.py --base base.npy --queries query.npy``: prints errors, answers that mix two
-generations, and the times of searches with swaps and without.
+``python bench/swap.py --base base.npy --queries query.npy`` prints errors, results that mix two
+generations, and latencies with swaps and without. Phases with and without swaps alternate.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 import waterfill as wf
 
-SHIFT = 1_000_000  # of the ids of the second index: an answer from both would show it
+SHIFT = 1_000_000  # offset of the second index's ids, which reveals results from both
 K = 10
 
 
 @dataclass
 class Run:
-    """What searching threads saw, by phase: even ones without swaps, odd ones with them."""
+    """Measurements of the search threads by phase: even phases have no swaps, odd ones have."""
 
     seconds: list[tuple[int, float]] = field(default_factory=list)
     swap_seconds: list[float] = field(default_factory=list)
@@ -31,12 +31,12 @@ class Run:
     done: bool = False
 
     def times(self, kind: int) -> np.ndarray:
-        """Return the seconds of searches without swaps (0) or with them (1)."""
+        """Return search latencies in seconds without swaps (0) or with swaps (1)."""
         return np.array([each for phase, each in self.seconds if phase % 2 == kind])
 
 
-def searching(live: wf.SwapIndex, queries: np.ndarray, run: Run) -> None:
-    """Search one query after the other until told to stop."""
+def search_loop(live: wf.SwapIndex, queries: np.ndarray, run: Run) -> None:
+    """Search one query after the other until the run is done."""
     seconds, i = [], 0
     while not run.done:
         query, phase = queries[i % len(queries)][None], run.phase
@@ -56,10 +56,10 @@ def searching(live: wf.SwapIndex, queries: np.ndarray, run: Run) -> None:
 def measure(
     live: wf.SwapIndex, pair: list[wf.IndexFlat], queries: np.ndarray, args: argparse.Namespace
 ) -> Run:
-    """Search all the time, and swap in every other phase."""
+    """Search continuously; swap in every other phase."""
     run = Run()
     parts = np.array_split(queries, args.threads)
-    threads = [threading.Thread(target=searching, args=(live, part, run)) for part in parts]
+    threads = [threading.Thread(target=search_loop, args=(live, part, run)) for part in parts]
     for thread in threads:
         thread.start()
     for phase in range(round(2 * args.seconds / args.phase)):
@@ -80,15 +80,15 @@ def measure(
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", default="tests/samples/base.npy")
     parser.add_argument("--queries", default="tests/samples/query.npy")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=20, help="of each kind")
-    parser.add_argument("--phase", type=float, default=0.5, help="seconds of swaps, then of none")
-    parser.add_argument("--every", type=float, default=10, help="milliseconds")
+    parser.add_argument("--seconds", type=float, default=20, help="seconds per kind of phase")
+    parser.add_argument("--phase", type=float, default=0.5, help="seconds per phase")
+    parser.add_argument("--every", type=float, default=10, help="milliseconds between swaps")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     wf.set_num_threads(1)
@@ -100,26 +100,28 @@ def main() -> None:
         index.add_with_ids(base, np.arange(len(base)) + i * SHIFT)
     live = wf.SwapIndex(pair[0])
     live.swap(pair[1], same_ids=False)
-    print(f"{len(base):,} x {base.shape[1]}, {args.threads} threads, every {args.every:g} ms")
-    print("| | searches | p50 µs | p99 µs | swaps | p50 of a swap µs | errors | mixed |")
+    print(
+        f"{len(base):,} x {base.shape[1]}, {args.threads} threads, a swap every {args.every:g} ms"
+    )
+    print("| | searches | p50 µs | p99 µs | swaps | p50 swap µs | errors | mixed |")
     print("|---|---|---|---|---|---|---|---|")
     ratios = []
     for _ in range(args.rounds):
         run = measure(live, pair, queries, args)
-        found = [np.quantile(run.times(kind), [0.5, 0.99]) for kind in (0, 1)]
-        ratios.append(found[1] / found[0])
+        quantiles = [np.quantile(run.times(kind), [0.5, 0.99]) for kind in (0, 1)]
+        ratios.append(quantiles[1] / quantiles[0])
         for kind, name in enumerate(("no swap", "swap")):
-            middle, late = 1e6 * found[kind]
+            p50, p99 = 1e6 * quantiles[kind]
             rest = (
                 f"{len(run.swap_seconds):,} | {1e6 * np.median(run.swap_seconds):.0f} | "
                 f"{run.errors} | {run.mixed}"
                 if kind
                 else " | | | "
             )
-            print(f"| {name} | {len(run.times(kind)):,} | {middle:.0f} | {late:.0f} | {rest} |")
+            print(f"| {name} | {len(run.times(kind)):,} | {p50:.0f} | {p99:.0f} | {rest} |")
     for name, each in zip(("p50", "p99"), np.transpose(ratios), strict=True):
         print(
-            f"{name}: {np.median(each):.3f} times as long with swaps (median of {len(each)} "
+            f"{name}: {np.median(each):.3f} times the latency with swaps (median of {len(each)} "
             f"rounds, {min(each):.3f} to {max(each):.3f})"
         )
 

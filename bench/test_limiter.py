@@ -1,7 +1,7 @@
-"""What a permit costs, beside `threading.Semaphore`, anyio and aiolimiter.
+"""The cost of a permit, compared with `threading.Semaphore`, anyio and aiolimiter.
 
-A round is CALLS calls, for one thread or task that meets no other. aiolimiter bounds a rate, not
-what is in use, and has no release; it stands for what an ``async with`` costs.
+A round is CALLS calls by a single thread or task, without contention. aiolimiter limits a rate, not
+concurrency, and has no release; it shows the cost of an ``async with``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ours = pytest.mark.parametrize("kind", [wf.Limiter], ids=["core"])
 
 @pytest.fixture
 def record(benchmark: BenchmarkFixture) -> Record:
-    """Return a function that measures a round of a step, and says whose it is."""
+    """Return a function that measures a round of a step and labels it with the library."""
 
     def measure(step: str, name: str, calls: Round) -> None:
         benchmark.group = f"limiter: {step}"
@@ -41,14 +41,14 @@ def record(benchmark: BenchmarkFixture) -> Record:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Return an event loop of asyncio."""
+    """Return an asyncio event loop."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
 
 
-def in_loop(loop: asyncio.AbstractEventLoop, calls: Callable[[], Awaitable[None]]) -> Round:
-    """Return a round that a task of the loop makes."""
+def round_in_loop(loop: asyncio.AbstractEventLoop, calls: Callable[[], Awaitable[None]]) -> Round:
+    """Return a round that runs in a task of the loop."""
 
     async def main() -> None:
         await calls()
@@ -56,8 +56,8 @@ def in_loop(loop: asyncio.AbstractEventLoop, calls: Callable[[], Awaitable[None]
     return lambda: loop.run_until_complete(main())
 
 
-def name_of(kind: Any) -> str:
-    """Return what a limiter of ours is called in the table."""
+def display_name(kind: Any) -> str:
+    """Return the name of a waterfill limiter in the table."""
     return "waterfill" if kind is wf.Limiter else "waterfill, Python alone"
 
 
@@ -70,11 +70,11 @@ def test_hold(record: Record, kind: Any) -> None:
         for _ in range(CALLS):
             limiter.acquire().release()
 
-    record("acquire and release", name_of(kind), calls)
+    record("acquire and release", display_name(kind), calls)
 
 
 def test_hold_semaphore(record: Record) -> None:
-    """The same of the standard library, not waiting either."""
+    """Acquire and release a semaphore without waiting."""
     semaphore = threading.Semaphore(LIMIT)
 
     def calls() -> None:
@@ -86,7 +86,7 @@ def test_hold_semaphore(record: Record) -> None:
 
 
 def test_hold_anyio(record: Record, loop: asyncio.AbstractEventLoop) -> None:
-    """The same of anyio, in a task."""
+    """Acquire and release an anyio limiter in a task."""
     anyio = pytest.importorskip("anyio")
 
     async def calls() -> None:
@@ -95,12 +95,12 @@ def test_hold_anyio(record: Record, loop: asyncio.AbstractEventLoop) -> None:
             limiter.acquire_nowait()
             limiter.release()
 
-    record("acquire and release", "anyio.CapacityLimiter", in_loop(loop, calls))
+    record("acquire and release", "anyio.CapacityLimiter", round_in_loop(loop, calls))
 
 
 @ours
 def test_with(record: Record, loop: asyncio.AbstractEventLoop, kind: Any) -> None:
-    """``with``, in a task, all arguments given."""
+    """``with`` in a task, with all arguments."""
     limiter = kind(LIMIT, shares={"batch": 0.5})
 
     async def calls() -> None:
@@ -108,11 +108,11 @@ def test_with(record: Record, loop: asyncio.AbstractEventLoop, kind: Any) -> Non
             with limiter.acquire(priority="batch", deadline=1.0, cost=2):
                 pass
 
-    record("with, in a task", name_of(kind), in_loop(loop, calls))
+    record("with, in a task", display_name(kind), round_in_loop(loop, calls))
 
 
 def test_with_anyio(record: Record, loop: asyncio.AbstractEventLoop) -> None:
-    """``async with`` of anyio."""
+    """``async with`` an anyio limiter."""
     anyio = pytest.importorskip("anyio")
 
     async def calls() -> None:
@@ -121,11 +121,11 @@ def test_with_anyio(record: Record, loop: asyncio.AbstractEventLoop) -> None:
             async with limiter:
                 pass
 
-    record("with, in a task", "anyio.CapacityLimiter", in_loop(loop, calls))
+    record("with, in a task", "anyio.CapacityLimiter", round_in_loop(loop, calls))
 
 
 def test_with_aiolimiter(record: Record, loop: asyncio.AbstractEventLoop) -> None:
-    """``async with`` of aiolimiter, far below its rate."""
+    """``async with`` an aiolimiter, far below its rate."""
     aiolimiter = pytest.importorskip("aiolimiter")
 
     async def calls() -> None:
@@ -134,12 +134,12 @@ def test_with_aiolimiter(record: Record, loop: asyncio.AbstractEventLoop) -> Non
             async with limiter:
                 pass
 
-    record("with, in a task", "aiolimiter.AsyncLimiter", in_loop(loop, calls))
+    record("with, in a task", "aiolimiter.AsyncLimiter", round_in_loop(loop, calls))
 
 
 @ours
 def test_refuse(record: Record, kind: Any) -> None:
-    """A refusal without an exception."""
+    """Refuse without an exception."""
     limiter = kind(1)
     permit = limiter.acquire()
 
@@ -147,12 +147,12 @@ def test_refuse(record: Record, kind: Any) -> None:
         for _ in range(CALLS):
             limiter.try_acquire()
 
-    record("refuse", name_of(kind), calls)
+    record("refuse", display_name(kind), calls)
     permit.release()
 
 
 def test_refuse_semaphore(record: Record) -> None:
-    """The same of the standard library."""
+    """Refuse with a semaphore."""
     semaphore = threading.Semaphore(0)
 
     def calls() -> None:
@@ -164,7 +164,7 @@ def test_refuse_semaphore(record: Record) -> None:
 
 @ours
 def test_refuse_with_an_error(record: Record, kind: Any) -> None:
-    """A refusal as an exception that is caught."""
+    """Refuse with an exception that is caught."""
     limiter = kind(1)
     permit = limiter.acquire()
 
@@ -173,12 +173,12 @@ def test_refuse_with_an_error(record: Record, kind: Any) -> None:
             with contextlib.suppress(wf.AtCapacity):
                 limiter.acquire()
 
-    record("refuse with an error", name_of(kind), calls)
+    record("refuse with an error", display_name(kind), calls)
     permit.release()
 
 
 def test_refuse_with_an_error_anyio(record: Record, loop: asyncio.AbstractEventLoop) -> None:
-    """The same of anyio."""
+    """Refuse with an exception of anyio."""
     anyio = pytest.importorskip("anyio")
 
     async def calls() -> None:
@@ -188,4 +188,4 @@ def test_refuse_with_an_error_anyio(record: Record, loop: asyncio.AbstractEventL
             with contextlib.suppress(anyio.WouldBlock):
                 limiter.acquire_nowait()
 
-    record("refuse with an error", "anyio.CapacityLimiter", in_loop(loop, calls))
+    record("refuse with an error", "anyio.CapacityLimiter", round_in_loop(loop, calls))

@@ -1,4 +1,4 @@
-"""What a scrape costs, of a limiter, an index, a monitor and a cache; nothing peers could do."""
+"""The cost of a scrape of a limiter, an index, a monitor and a cache, without peers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Record = Callable[[str, Callable[[], Any]], None]
 
 
 @pytest.fixture(scope="module")
-def watched(corpus: Corpus) -> dict[str, Any]:
-    """Return what is exported, which somebody has to hold."""
+def exported(corpus: Corpus) -> dict[str, Any]:
+    """Return the exported objects; the fixture keeps them alive."""
     rows = corpus.base[:8000]
     index = wf.IndexFlat(wf.Recipe(rows.shape[1], 24, effort="fast").train(rows[:4000], "ip"))
     index.add(corpus.base)
@@ -35,9 +35,9 @@ def watched(corpus: Corpus) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def metrics(watched: dict[str, Any]) -> wf.Metrics:
-    """Return the metrics of all of it."""
-    return wf.Metrics(**watched)
+def metrics(exported: dict[str, Any]) -> wf.Metrics:
+    """Return the metrics of all exported objects."""
+    return wf.Metrics(**exported)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def record(benchmark: BenchmarkFixture) -> Record:
 
 @pytest.fixture
 def publisher(metrics: wf.Metrics, tmp_path: Path) -> Iterator[Publisher]:
-    """Return the publisher of one of four workers, all of which have published."""
+    """Return one of four publishers that have all published, as in four workers."""
     pytest.importorskip("prometheus_client")
     publishers = [Publisher(metrics, tmp_path, interval=60) for _ in range(4)]
     for each in publishers:
@@ -65,19 +65,19 @@ def publisher(metrics: wf.Metrics, tmp_path: Path) -> Iterator[Publisher]:
 
 
 def test_samples(record: Record, metrics: wf.Metrics) -> None:
-    """Numbers alone."""
+    """Collect the samples only."""
     record("samples", metrics.samples)
 
 
 def test_expose(record: Record, metrics: wf.Metrics) -> None:
-    """Text for Prometheus, most of which is its client's."""
+    """Render the Prometheus text format; most time goes to prometheus_client."""
     prometheus = pytest.importorskip("waterfill.metrics.prometheus")
     pytest.importorskip("prometheus_client")
     record("expose", lambda: prometheus.expose(metrics))
 
 
 def test_merge(record: Record, publisher: Publisher, tmp_path: Path) -> None:
-    """Text for Prometheus of four workers."""
+    """Merge four workers into the Prometheus text format."""
     client = pytest.importorskip("prometheus_client")
     multiprocess = pytest.importorskip("prometheus_client.multiprocess")
     registry = client.CollectorRegistry()
@@ -86,12 +86,12 @@ def test_merge(record: Record, publisher: Publisher, tmp_path: Path) -> None:
 
 
 def test_publish(record: Record, publisher: Publisher) -> None:
-    """What a worker does once a second."""
+    """Publish, as a worker does once per second."""
     record("publish", publisher.publish)
 
 
-def test_a_busy_limiter(record: Record) -> None:
-    """A limiter alone."""
+def test_limiter_samples(record: Record) -> None:
+    """Collect the samples of a limiter only."""
     limiter = wf.Limiter(12)
     metrics = wf.Metrics(limiters=limiter)
     record("samples of a limiter", metrics.samples)

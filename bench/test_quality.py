@@ -1,7 +1,7 @@
-"""Speed of the look at rows that every call takes, beside NumPy's; FAISS does not look.
+"""Speed of row validation compared with NumPy; FAISS does not validate rows.
 
-`_core.require_finite` is what training, adding and searching go through by default, and
-`_core.inspect` the same pass where each row is to be told apart, for `wf.check` and the policies.
+Training, adding and searching call `_core.require_finite` by default. `_core.inspect` is the
+equivalent with results per row, for `wf.check` and the row policies.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import waterfill as wf
 from waterfill import _core
 
 NUMPY = "NumPy"
-# A block that caches hold, as `Rows` reads them, and one that comes from memory.
+# A block that fits in a cache, like those of `Rows`, and one that comes from memory.
 places = pytest.mark.parametrize("mib", [8, 64], ids=["cache", "memory"])
 widths = pytest.mark.parametrize("d", [128, 384], ids=lambda d: f"d{d}")
 
 
 def rows(corpus: Corpus, mib: int, d: int) -> Array:
-    """Return so many MiB of rows, cut to d dimensions."""
+    """Return `mib` MiB of rows, cut to d dimensions."""
     x = np.ascontiguousarray(corpus.base[:, :d])
     return np.resize(x, ((mib << 20) // (4 * x.shape[1]), x.shape[1]))
 
@@ -34,18 +34,18 @@ def rows(corpus: Corpus, mib: int, d: int) -> Array:
 def test_finite(
     benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, side: str, mib: int, d: int
 ) -> None:
-    """Refuse a NaN or an infinity, as every call does."""
+    """Reject NaN and infinity, as every call does."""
     x = rows(corpus, mib, d)
     name = "np.isfinite" if side == NUMPY else "waterfill"
     describe(f"finite, {mib} MiB of {x.shape[1]}-d", name, len(x), len(x))
 
-    def ours(x: Array) -> None:
+    def check_waterfill(x: Array) -> None:
         _core.require_finite(x, "x", 0)
 
-    def theirs(x: Array) -> None:
+    def check_numpy(x: Array) -> None:
         assert np.isfinite(x).all(axis=1).all()
 
-    benchmark(ours if side in ISAS else theirs, x)
+    benchmark(check_waterfill if side in ISAS else check_numpy, x)
 
 
 @sides(*ISAS, NUMPY)
@@ -59,15 +59,15 @@ def test_check(
     d: int,
     duplicates: bool,
 ) -> None:
-    """All that `wf.check` looks for, and what NumPy needs for as much of it."""
+    """Run all checks of `wf.check`, and their equivalents in NumPy."""
     x = rows(corpus, 64, d)
     step = "check and duplicates" if duplicates else "check"
     describe(f"{step}, {x.shape[1]}-d", side if side == NUMPY else "wf.check", len(x), len(x))
 
-    def ours(x: Array) -> None:
+    def check_waterfill(x: Array) -> None:
         wf.check(x, duplicates=duplicates)
 
-    def theirs(x: Array) -> None:
+    def check_numpy(x: Array) -> None:
         finite = np.isfinite(x).all(axis=1)
         norms = np.linalg.norm(x, axis=1)
         assert finite.all()
@@ -76,4 +76,4 @@ def test_check(
         if duplicates:
             np.unique(x.view(np.dtype((np.void, x.strides[0]))))
 
-    benchmark(ours if side in ISAS else theirs, x)
+    benchmark(check_waterfill if side in ISAS else check_numpy, x)

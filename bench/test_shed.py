@@ -1,7 +1,7 @@
-"""What a limiter in front of an ASGI application costs a request, beside other middleware.
+"""The cost per request of the limiter middleware for ASGI, compared with other middleware.
 
-A round is CALLS requests, one after the other, of an application that answers at once: called as a
-server calls it, without a socket.
+A round is CALLS sequential requests to an application that responds at once, called as a server
+calls it, without a socket.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BODY = {"type": "http.response.body", "body": b"{}"}
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """Answer."""
+    """Send an empty JSON response."""
     await send(START)
     await send(BODY)
 
@@ -47,12 +47,12 @@ async def receive() -> dict[str, Any]:
 
 
 async def send(message: Any) -> None:
-    """Take a part of an answer."""
+    """Discard a part of the response."""
 
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Return an event loop of asyncio."""
+    """Return an asyncio event loop."""
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
@@ -60,7 +60,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture
 def record(benchmark: BenchmarkFixture, loop: asyncio.AbstractEventLoop) -> Record:
-    """Return a function that measures requests to an application, and says whose it is."""
+    """Return a function that measures requests to an application and labels its library."""
 
     def measure(step: str, name: str, app: App) -> None:
         async def calls() -> None:
@@ -76,17 +76,17 @@ def record(benchmark: BenchmarkFixture, loop: asyncio.AbstractEventLoop) -> Reco
 
 
 def test_bare(record: Record) -> None:
-    """Nothing in front."""
+    """The application without middleware."""
     record("admitted", "bare application", bare)
 
 
 def test_shed(record: Record) -> None:
-    """Ours."""
+    """`ShedMiddleware` with its defaults."""
     record("admitted", "waterfill", wf.ShedMiddleware(bare, wf.Limiter(LIMIT)))
 
 
 def test_shed_with_functions(record: Record) -> None:
-    """Ours, with all that may depend on the request."""
+    """`ShedMiddleware` with a function of the request for each argument."""
     app = wf.ShedMiddleware(
         bare,
         wf.Limiter(LIMIT),
@@ -98,12 +98,12 @@ def test_shed_with_functions(record: Record) -> None:
 
 
 def test_anyio(record: Record) -> None:
-    """ASGI alone, with anyio's limiter, which lets requests wait."""
+    """A plain ASGI wrapper with anyio's limiter, which queues requests."""
     anyio = pytest.importorskip("anyio")
     limiters: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if not limiters:  # it belongs to a loop
+        if not limiters:  # the limiter belongs to an event loop
             limiters.append(anyio.CapacityLimiter(LIMIT))
         async with limiters[0]:
             await bare(scope, receive, send)
@@ -112,13 +112,13 @@ def test_anyio(record: Record) -> None:
 
 
 def test_base_http_middleware(record: Record) -> None:
-    """Starlette's own way to write middleware, with our limiter."""
+    """Starlette's `BaseHTTPMiddleware` with waterfill's limiter."""
     base = pytest.importorskip("starlette.middleware.base")
     limiter = wf.Limiter(LIMIT)
 
     class Shed(base.BaseHTTPMiddleware):  # type: ignore[misc,name-defined]
         async def dispatch(self, request: Any, call_next: Any) -> Any:
-            """Hold a permit while the response is made."""
+            """Hold a permit during the request."""
             with limiter.acquire():
                 return await call_next(request)
 
@@ -126,7 +126,7 @@ def test_base_http_middleware(record: Record) -> None:
 
 
 def test_refuse(record: Record) -> None:
-    """A refusal."""
+    """Refuse a request."""
     limiter = wf.Limiter(1)
     with limiter.acquire():
         record("refused", "waterfill", wf.ShedMiddleware(bare, limiter))

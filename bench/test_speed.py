@@ -1,7 +1,7 @@
-"""Speed of every step beside FAISS: a pytest-benchmark group holds waterfill and its peers.
+"""Speed of every step compared with FAISS, one pytest-benchmark group per step.
 
 A side is an instruction set of waterfill's kernels or a kind of FAISS index. ``extra_info`` tells
-``ratios.py`` whose the measurement is and how many vectors or queries a call handles.
+``ratios.py`` the library, the method and the number of vectors or queries per call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ budgets = pytest.mark.parametrize("budget", [24, 48, 96], ids=lambda n: f"bytes{
 
 
 def sides(*names: str) -> pytest.MarkDecorator:
-    """Run a test for each of these sides."""
+    """Parametrize a test over these sides."""
     return pytest.mark.parametrize("side", names, indirect=True)
 
 
@@ -36,7 +36,7 @@ def sides(*names: str) -> pytest.MarkDecorator:
 def test_analyze(
     benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, side: str
 ) -> None:
-    """Mean, second moments, eigenvectors; FAISS's nearest thing is the training of a PCA."""
+    """Mean, second moments and eigenvectors; the closest step of FAISS is training a PCA."""
     x = corpus.base[:TRAIN_ROWS]
     describe("analyze", "waterfill" if side in ISAS else "FAISS PCAMatrix", len(x), len(x))
 
@@ -46,7 +46,7 @@ def test_analyze(
     benchmark(wf.analyze if side in ISAS else train_pca, x)
 
 
-# The best instruction set only: training spends its time in the kernel that adding does.
+# Only the best instruction set: training uses the same kernel as adding.
 @sides(BEST, "PQx8", SLOW)
 @budgets
 def test_train(
@@ -56,10 +56,10 @@ def test_train(
     untrained: Method,
     budget: int,
 ) -> None:
-    """All that comes before the first vector is encoded, analysis and plan included."""
+    """Everything before the first vector can be encoded, including analysis and plan."""
     x = corpus.base[:TRAIN_ROWS]
     describe(f"train, {budget} bytes", untrained.name, len(x), len(x))
-    # Once: it takes seconds.
+    # One round: it takes seconds.
     benchmark.pedantic(untrained.train, (x,))  # type: ignore[no-untyped-call]
 
 
@@ -68,7 +68,7 @@ def test_train(
 def test_add(
     benchmark: BenchmarkFixture, describe: Describe, corpus: Corpus, trained: Method, budget: int
 ) -> None:
-    """Encode and store."""
+    """Encode and store vectors."""
     x = corpus.base[:ADD_ROWS]
     describe(f"add, {budget} bytes", trained.name, len(x), len(x))
     benchmark(trained.refill, x)
