@@ -57,7 +57,7 @@ def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
     index.add_with_ids(rows, np.arange(len(rows)) * 3 + 9) if own_ids else index.add(rows)
     found = wf.lifecycle.compare(index, index, queries, timed=0)
     assert found.old.recall.value > 0.999  # it scores all of them exactly
-    assert found.truth == "kept float32 rows of the old index"
+    assert found.truth == "float32 refinement rows of the old index"
     plain = wf.IndexFlat(codec, metric)
     plain.add_with_ids(rows, index.ids())
     by_rows = wf.lifecycle.compare(plain, index, queries, timed=0)
@@ -65,7 +65,7 @@ def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
     by_ids = wf.lifecycle.compare(
         plain, index, queries, truth=index.search(queries, K + 5)[1], timed=0
     )
-    assert by_rows.truth == "kept float32 rows of the new index"
+    assert by_rows.truth == "float32 refinement rows of the new index"
     assert by_rows.recall_change == by_vectors.recall_change
     assert by_ids.recall_change.value == pytest.approx(by_rows.recall_change.value, abs=2e-3)
 

@@ -48,7 +48,7 @@ def test_from_vectors_it_is_what_building_anew_gives(kind, metric, drifted, stor
     same(made, anew, queries)
     np.testing.assert_array_equal(index.codes(), before)
     assert made.manifest.parent == index.codec.fingerprint
-    assert made.manifest.measured["retrained_from"] == "vectors that were given"
+    assert made.manifest.measured["retrained_from"] == "vectors argument"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_kept_rows_are_encoded(kind, refine, metric, drifted, stored, fresh, que
         expected, tolerance = rows / np.linalg.norm(rows, axis=1, keepdims=True), 2.5e-4
     kept = made._core.refine_rows(0, len(stored))
     np.testing.assert_allclose(kept, expected, rtol=0, atol=tolerance)
-    assert made.manifest.measured["retrained_from"] == f"kept {refine} rows"
+    assert made.manifest.measured["retrained_from"] == f"{refine} refinement rows"
     assert "relative_error_twice" not in made.manifest.measured
 
 
@@ -85,7 +85,7 @@ def test_an_array_to_refine_with_is_encoded_by_id(dtype, drifted, stored, fresh,
     anew = wf.IndexFlat(made.codec, refine=rows)
     anew.add_with_ids(rows[::-1], ids)
     same(made, anew, queries)
-    assert made.manifest.measured["retrained_from"].startswith("an array of float")
+    assert made.manifest.measured["retrained_from"].startswith("array of float")
 
 
 @pytest.mark.parametrize("kind", ["flat", "cells", "ivf"])

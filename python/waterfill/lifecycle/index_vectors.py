@@ -48,8 +48,8 @@ def _refine_row_name(index: Index) -> str | None:
     if kind is None:
         return None
     if isinstance(index.refine, str):
-        return f"kept {kind.name} rows"
-    return f"an array of {kind.name} rows"
+        return f"{kind.name} refinement rows"
+    return f"array of {kind.name} rows"
 
 
 def decoded(index: Index, first: int, n: int) -> FloatRows:

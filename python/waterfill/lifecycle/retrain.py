@@ -111,7 +111,7 @@ def retrain(
         new._append(stored if vectors is None else vectors, _ids(core), "retrain", "raise")
         _origins[new] = weakref.ref(core), core.version
         measured: dict[str, Any] = {
-            "retrained_from": stored.name if rows is None else "vectors that were given"
+            "retrained_from": stored.name if rows is None else "vectors argument"
         }
         measured |= _errors(index, new, sample, twice=measured["retrained_from"] == DECODED)
     assert codec.manifest is not None
