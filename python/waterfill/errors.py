@@ -1,7 +1,7 @@
 """Errors and warnings that waterfill raises.
 
-Some have several base classes: the exception that Python code expects, and the one that FAISS
-raises in the same case, so that pipelines written for FAISS catch them.
+Some have several base classes: the one that Python code expects, and the one that FAISS raises in
+the same case, so that code written for FAISS catches them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class FaissCopyWarning(UserWarning):
     """FAISS uses a copy of an index that is lossy or out of date."""
 
 
-class AtCapacity(RuntimeError):  # noqa: N818 - it names a state, as TimeoutError's kin do
-    """A limiter refused a request. The message is fit to be shown to end users.
+class AtCapacity(RuntimeError):  # noqa: N818 - public name
+    """A limiter refused a request. The message may be shown to end users.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class AtCapacity(RuntimeError):  # noqa: N818 - it names a state, as TimeoutErro
         same estimate, so add jitter. None if an identical retry cannot succeed: the request costs
         more than the share of its priority, or its deadline is too near.
     reason : {'capacity', 'share', 'deadline'}
-        The limit that refused it: the total, the share of its priority, or its deadline.
+        The limit that refused the request: the total, the share of its priority, or its deadline.
     name : str
         Name of the limiter.
     priority : str

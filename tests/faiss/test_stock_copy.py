@@ -193,7 +193,7 @@ def test_rows_to_refine_with(x: NDArray[np.float32], metric: str) -> None:
     assert np.mean(found == np.arange(900)) > 0.97
     own = wf.IndexFlat(index.codec, metric, refine=x)
     own.add(x[:100])
-    with pytest.warns(wf.FaissCopyWarning, match="the array to refine with"):
+    with pytest.warns(wf.FaissCopyWarning, match="and the refinement array"):
         faiss.serialize_index(own)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.lifecycle.comparison import common, mean
+from waterfill.lifecycle.comparison import mean, overlap_per_query
 
 K = 10
 
@@ -57,7 +57,7 @@ def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
     index.add_with_ids(rows, np.arange(len(rows)) * 3 + 9) if own_ids else index.add(rows)
     found = wf.lifecycle.compare(index, index, queries, timed=0)
     assert found.old.recall.value > 0.999  # it scores all of them exactly
-    assert found.truth == "kept float32 rows of the old index"
+    assert found.truth == "float32 refinement rows of the old index"
     plain = wf.IndexFlat(codec, metric)
     plain.add_with_ids(rows, index.ids())
     by_rows = wf.lifecycle.compare(plain, index, queries, timed=0)
@@ -65,7 +65,7 @@ def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
     by_ids = wf.lifecycle.compare(
         plain, index, queries, truth=index.search(queries, K + 5)[1], timed=0
     )
-    assert by_rows.truth == "kept float32 rows of the new index"
+    assert by_rows.truth == "float32 refinement rows of the new index"
     assert by_rows.recall_change == by_vectors.recall_change
     assert by_ids.recall_change.value == pytest.approx(by_rows.recall_change.value, abs=2e-3)
 
@@ -91,17 +91,17 @@ def test_what_does_not_go_together_is_refused(old, good, stored, queries, cluste
     with pytest.raises(TypeError, match="new must be a waterfill index"):
         wf.lifecycle.compare(old, stored, queries)
     other = wf.IndexFlat(old.codec, "l2")
-    with pytest.raises(ValueError, match="metric 'l2'"):
+    with pytest.raises(ValueError, match="metric 'ip' as in old, got 64 and metric 'l2'"):
         wf.lifecycle.compare(old, other, queries)
-    with pytest.raises(ValueError, match="truth must have shape"):
+    with pytest.raises(ValueError, match=r"truth: expected shape \(\d+, 10 or more\)"):
         wf.lifecycle.compare(old, good, queries, truth=np.zeros((3, 10), int))
-    with pytest.raises(TypeError, match="truth must hold ids"):
+    with pytest.raises(TypeError, match="truth: expected integer ids, got dtype float64"):
         wf.lifecycle.compare(old, good, queries, truth=np.zeros((len(queries), 10)))
     with pytest.raises(ValueError, match="in order of position"):
         wf.lifecycle.compare(old, good, queries, vectors=stored[::-1])
-    with pytest.raises(ValueError, match="queries has no rows"):
+    with pytest.raises(ValueError, match="queries: expected at least 1 row, got 0"):
         wf.lifecycle.compare(old, good, queries[:0])
-    with pytest.raises(ValueError, match="timed=-1"):
+    with pytest.raises(ValueError, match="timed=-1 must be at least 0"):
         wf.lifecycle.compare(old, good, queries, timed=-1)
 
 
@@ -110,7 +110,7 @@ def test_shares_are_those_of_sets(seed, k, n):
     rng = np.random.default_rng(seed)
     wanted, found = (rng.permuted(np.tile(np.arange(40), (n, 1)), axis=1)[:, :k] for _ in "ab")
     wanted[rng.random(wanted.shape) < 0.1] = -1
-    shares = common(wanted, found)
+    shares = overlap_per_query(wanted, found)
     for share, a, b in zip(shares, wanted, found, strict=True):
         there = set(a) - {-1}
         assert share == (pytest.approx(len(there & set(b)) / len(there)) if there else 1.0)

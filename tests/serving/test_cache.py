@@ -49,7 +49,7 @@ def change(index, step, base_64):
         other = wf.IndexFlat(inner.codec)
         other.add(base_64[2000:2600])
         index.swap(other, same_ids=False, keep=3)
-    elif step[0] == "rollback" and isinstance(index, wf.SwapIndex) and index._state.before:
+    elif step[0] == "rollback" and isinstance(index, wf.SwapIndex) and index._state.previous:
         index.rollback(force=True)
 
 

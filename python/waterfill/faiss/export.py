@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from waterfill._util.atomic_file import atomic_write
 from waterfill.codec import Codes
-from waterfill.faiss.export_scale import Facts, Levels, Line, measure
+from waterfill.faiss.export_scale import CodeStats, Levels, Line, measure
 from waterfill.faiss.export_space import Decoder, Space, build_space
 from waterfill.faiss.file_writer import INNER_PRODUCT, L2, Writer
 from waterfill.index.base import Index
@@ -19,9 +19,9 @@ from waterfill.index.ivf import IndexIVF
 from waterfill.training.train import QUARTERS
 
 _BLOCK_BYTES = 4 << 20
-# FAISS's bytes have a range a dimension, ours one a row.
+# int8 rows become float16: a FAISS SQ8 has a range per dimension, waterfill's rows one per row.
 _ROW_TYPES = {"float32": "<f4", "float16": "<f2", "int8": "<f2"}
-_ALONE = 4.0  # moves unused centroids of the offset byte away from every vector
+_UNUSED_DISTANCE = 4.0  # keeps vectors that FAISS encodes from the offset byte's centroids
 
 
 def export_faiss(
@@ -39,7 +39,7 @@ def export_faiss(
     path : str or path-like
         The write is atomic; an existing file is replaced.
     offsets : bool
-        Add a byte to each code that restores most of the lost recall, if it finds more neighbours.
+        Add a byte to each code that restores most of the lost recall, if it increases recall.
         Pass False for an L2 index that FAISS will add vectors to: FAISS cannot compute offsets, and
         ranks its own vectors before all others.
     rows : bool
@@ -76,22 +76,23 @@ class Source:
         self.settings = codec.settings
         if self.settings["pq_multiplier"]:
             raise ValueError(
-                f"index: its plan has pq_multiplier={self.settings['pq_multiplier']:g}, a score "
-                "that FAISS cannot compute; make the plan without it"
+                f"index: expected a plan without pq_multiplier, got "
+                f"pq_multiplier={self.settings['pq_multiplier']:g}, whose score FAISS cannot "
+                "compute; train with a plan without it"
             )
         self.decoder = Decoder(codec.arrays, self.settings)
         self.d, self.n = index.d, index.ntotal
         self.cosine = index.metric == "cosine"
         self.l2 = index.metric == "l2"
         self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / QUARTERS
-        # A flat index looks at all of its cells, or at those that can matter.
+        # A flat index may scan any of its cells.
         self.nprobe = index.nprobe if isinstance(index, IndexIVF) else self.decoder.cells
         self.row_type = _ROW_TYPES.get(index.refine) if isinstance(index.refine, str) else None
         if not rows:
             self.row_type = None
         self.k_factor = index.k_factor
-        # Lists hold ids themselves, unless an IndexRefine looks up rows by what they give, or an
-        # IDMap was asked for, which LlamaIndex wants to find in the file.
+        # Inverted lists hold the ids, with two exceptions: an IndexRefine needs positions from the
+        # lists to look up its rows, and LlamaIndex expects the IDMap2 of its factory string.
         listed = self.decoder.cells and self.row_type is None and not index._keeps_ids
         self.mapped = index.has_ids and not listed
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
@@ -101,7 +102,7 @@ class Source:
         return self._core.codes(first, n)
 
     def ids(self, first: int, n: int) -> NDArray[np.int64]:
-        """Return their ids."""
+        """Return the ids of labels first to first + n - 1."""
         return self._core.ids(first, n)
 
     def rows(self) -> Iterator[NDArray[Any]]:
@@ -115,8 +116,8 @@ class Source:
                 )
             if not np.isfinite(block).all():
                 raise ValueError(
-                    "index: its int8 rows have values beyond 65504, which float16 does not hold; "
-                    "rows=False leaves them out"
+                    "index: expected int8 refinement rows within the range of float16, got values "
+                    "beyond 65504; pass rows=False to leave the rows out"
                 )
             yield block
 
@@ -142,7 +143,7 @@ class _Export:
         )
         self._offsets = np.zeros(0, dtype=np.float32)
         self._sizes = np.zeros(source.decoder.cells, dtype=np.int64)
-        self._survey()
+        self._count_and_correct()
         least = float(self._offsets.min(initial=0))
         self.levels = Levels(least, float(self._offsets.max(initial=0)), l2=source.l2)
         self.space = self._build()
@@ -151,34 +152,35 @@ class _Export:
     def code_size(self) -> int:
         return len(self.space.books)
 
-    def _survey(self) -> None:
+    def _count_and_correct(self) -> None:
         """Count the vectors of each cell, and compute all offsets."""
         source, decoder = self._source, self._source.decoder
-        leaning = isinstance(self.correction.typical, Line)
-        if self.correction.pays:
+        linear = isinstance(self.correction.typical, Line)
+        if self.correction.has_offsets:
             self._offsets = np.empty(source.n, dtype=np.float32)
         for first, codes in source.blocks():
             if decoder.cells:
                 self._sizes += np.bincount(decoder.cell_numbers(codes), minlength=decoder.cells)
-            if self.correction.pays:
-                facts = Facts.of(decoder, codes, source.alpha, all_of_them=leaning)
-                found = self.correction.offsets(facts, l2=source.l2)
-                self._offsets[first : first + len(codes)] = found
+            if self.correction.has_offsets:
+                stats = CodeStats.of(decoder, codes, source.alpha, with_origin=linear)
+                offsets = self.correction.offsets(stats, l2=source.l2)
+                self._offsets[first : first + len(codes)] = offsets
 
     def _build(self) -> Space:
-        made, l2 = self.correction, self._source.l2
-        space = build_space(self._source.decoder, scale=made.scale, l2=l2, extra=made.pays)
-        if made.pays:
+        correction, l2 = self.correction, self._source.l2
+        has_offsets = correction.has_offsets
+        space = build_space(self._source.decoder, scale=correction.scale, l2=l2, extra=has_offsets)
+        if has_offsets:
             values = self.levels.values
             space.books[-1, :, 0] = np.sqrt(values) if l2 else values
-            if not l2:  # nothing that FAISS encodes is near to these, and queries are 0 there
-                space.books[-1, 1:, 1] = _ALONE * (1 + np.abs(values).max())
+            if not l2:  # away from any vector that FAISS encodes; queries are 0 in this slot
+                space.books[-1, 1:, 1] = _UNUSED_DISTANCE * (1 + np.abs(values).max())
         return space
 
     def _stored(self, first: int, codes: Codes) -> Codes:
         """Return the bytes that FAISS stores for codes."""
         groups = codes[:, : self._source.decoder.groups]
-        if not self.correction.pays:
+        if not self.correction.has_offsets:
             return np.ascontiguousarray(groups)
         offsets = self._offsets[first : first + len(codes)]
         return np.concatenate([groups, self.levels.bytes(offsets)[:, None]], axis=1)
@@ -190,7 +192,7 @@ class _Export:
         if source.row_type is None:
             self._write_codes(writer, normalize=source.cosine)
         else:
-            # Rows are compared with the query, so that it is normalized before they are.
+            # Refinement rows need normalized queries, so normalization comes before IndexRefine.
             if source.cosine:
                 writer.header("IxPT", source.d, source.n, self._metric)
                 writer.pack("i", 1)
@@ -238,8 +240,8 @@ class _Export:
         width = len(space.slots)
         writer.header("IwPQ", width, source.n, self._metric)
         writer.pack("QQ", len(space.origins), min(source.nprobe, len(space.origins)))
-        # FAISS builds tables for L2, as large as many codes, unless the quantizer says that it is
-        # for inner products; its own vectors are compared by L2 either way.
+        # FAISS precomputes large L2 tables unless the quantizer's metric is the inner product. The
+        # wrapper has that metric; the IndexFlatL2 in it still assigns vectors by L2.
         if not source.l2:
             writer.header("IxPT", width, len(space.origins), self._metric)
             writer.pack("i", 0)
@@ -250,50 +252,51 @@ class _Export:
         writer.list_sizes(self._sizes, self.code_size)
         self._scatter(writer)
 
-    def _placed(self) -> Iterator[tuple[int, Codes, NDArray[np.int64], NDArray[np.int64]]]:
-        """Go through all codes; yield first labels, codes, and their cells and places in these."""
-        done = np.zeros(len(self._sizes), dtype=np.int64)
+    def _list_positions(self) -> Iterator[tuple[int, Codes, NDArray[np.int64], NDArray[np.int64]]]:
+        """Iterate over all codes in blocks: first label, codes, cells, positions in the lists."""
+        filled = np.zeros(len(self._sizes), dtype=np.int64)
         for first, codes in self._source.blocks():
             cells = self._source.decoder.cell_numbers(codes)
             order = np.argsort(cells, kind="stable")
             numbers, starts, counts = np.unique(cells[order], return_index=True, return_counts=True)
             ranks = np.empty(len(cells), dtype=np.int64)
-            ranks[order] = np.arange(len(cells)) + np.repeat(done[numbers] - starts, counts)
-            done[numbers] += counts
+            ranks[order] = np.arange(len(cells)) + np.repeat(filled[numbers] - starts, counts)
+            filled[numbers] += counts
             yield first, codes, cells, ranks
 
     def _write_direct_map(self, writer: Writer) -> None:
-        """Under an IDMap2, tell where each label lies.
+        """Write the direct map: under an IDMap2, the list and position of each label.
 
-        Then ids can be reconstructed; and FAISS refuses to remove from the lists. Without this it
-        would remove, and the map would be wrong for all others.
+        It enables `reconstruct`, and makes FAISS refuse `remove_ids` on the lists. Without it FAISS
+        would remove, and the IDMap2 would return wrong ids from then on.
         """
         if not self._source.mapped:
             writer.pack("BQ", 0, 0)
             return
         writer.pack("BQ", 1, self._source.n)
-        for _, _, cells, ranks in self._placed():
+        for _, _, cells, ranks in self._list_positions():
             writer.file.write((cells << 32 | ranks).astype("<i8").data)
 
     def _scatter(self, writer: Writer) -> None:
-        """Put each code and id where its list is in the file."""
+        """Write each code and id to the place of its list in the file."""
         source, size = self._source, self.code_size
         if source.n == 0:
             return
         start = writer.file.tell()
         writer.file.truncate(start + source.n * (size + 8))
         writer.file.flush()
-        place = np.memmap(writer.file, np.uint8, "r+", start, (source.n * (size + 8),))
-        firsts = np.cumsum([0, *self._sizes[:-1]]) * (size + 8)
-        ids_at = firsts + self._sizes * size
-        for first, codes, cells, ranks in self._placed():
+        buffer = np.memmap(writer.file, np.uint8, "r+", start, (source.n * (size + 8),))
+        code_starts = np.cumsum([0, *self._sizes[:-1]]) * (size + 8)
+        id_starts = code_starts + self._sizes * size
+        for first, codes, cells, ranks in self._list_positions():
             labels = np.arange(first, first + len(codes))
             ids = labels if source.mapped else source.ids(first, len(codes))
-            _put(place, firsts[cells] + ranks * size, self._stored(first, codes))
-            _put(place, ids_at[cells] + ranks * 8, ids.astype("<i8").view(np.uint8).reshape(-1, 8))
-        place.flush()
+            _put(buffer, code_starts[cells] + ranks * size, self._stored(first, codes))
+            id_bytes = ids.astype("<i8").view(np.uint8).reshape(-1, 8)
+            _put(buffer, id_starts[cells] + ranks * 8, id_bytes)
+        buffer.flush()
         writer.file.seek(0, os.SEEK_END)
 
 
-def _put(place: NDArray[np.uint8], at: NDArray[np.int64], rows: Codes) -> None:
-    place[at[:, None] + np.arange(rows.shape[1])] = rows
+def _put(buffer: NDArray[np.uint8], starts: NDArray[np.int64], rows: Codes) -> None:
+    buffer[starts[:, None] + np.arange(rows.shape[1])] = rows

@@ -1,8 +1,8 @@
-"""The space that stock FAISS quantizes in: where every coordinate of a codec goes.
+"""Layout of an export: the coordinates of a codec in the sub-quantizers of stock FAISS.
 
-A codec's groups have unequal widths; FAISS's sub-quantizers are equally wide. Every group gets a
-sub-quantizer as wide as the widest, with slots to spare. Directions that the codec leaves out fill
-spare slots as far as scores need them, other slots stay 0.
+The groups of a codec have unequal widths; the sub-quantizers of FAISS have one. Each group gets a
+sub-quantizer as wide as the widest group. Its spare slots take the directions outside the codec's
+basis that scores need, or stay 0.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from waterfill.training.train import QUARTERS
 Doubles = NDArray[np.float64]
 
 _CENTROIDS = 256
-_NOTHING = 1e-6  # a part of the mean, relative to it, that is rounding
+_TOLERANCE = 1e-6  # relative norm below which a remainder of the mean is rounding error
 
 
 class Decoder:
-    """The directions that codes stand for, in numbers: a codec's arrays and tables of them.
+    """Decoding tables of a codec, in float64.
 
     Attributes
     ----------
     rows : float64 (p, d)
         The codec's basis; a dimension with a second byte has its row twice.
     values : float64 (p, 256)
-        Coordinates of the centroids of each dimension's group along those rows.
+        Coordinates of each group's centroids along those rows.
     origins : float64 (c, d)
-        The centroids of the cells, or the mean alone.
+        Cell centroids; the mean if there are no cells.
     angles : float64 (r,)
-        How the dimension of each second byte is split in two coordinates: so that `excess` is
-        small.
+        Angles that split each dimension with a second byte into two coordinates, chosen to keep
+        `excess` small.
     """
 
     def __init__(self, arrays: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Decoder:
         self.widths = [width for width, _ in arrays["shapes"]]
         self.groups = len(self.widths)
         self.starts = np.cumsum([0, *self.widths])
-        self.rests: list[tuple[int, int]] = arrays["rests"]
+        self.second_bytes: list[tuple[int, int]] = arrays["rests"]  # (second column, first)
         self.angles = self._angles()
         self._lengths = self._squares(self.values)
         self._cell_lengths = self._squares(np.repeat(arrays["cells"] / weights, 16, axis=1))
@@ -62,12 +62,12 @@ class Decoder:
         return np.add.reduceat(np.square(values), self.starts[:-1], axis=0)
 
     def cell_numbers(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Return the cell of each code, 0 where there are none."""
+        """Return the cell of each code, int64 (n,); 0 without cells."""
         tail = codes[:, self.groups + 1 :].astype(np.int64)
         return np.asarray((tail << (8 * np.arange(tail.shape[1]))).sum(axis=1), dtype=np.int64)
 
     def coordinates(self, codes: NDArray[np.uint8]) -> Floats:
-        """Return <row, u_hat> along the codec's rows, (n, p)."""
+        """Return <row, u_hat> for each row of the basis, float32 (n, p)."""
         parts = [
             self.values[start : start + width][:, codes[:, g]].astype(np.float32)
             for g, (start, width) in enumerate(zip(self.starts, self.widths, strict=False))
@@ -75,7 +75,7 @@ class Decoder:
         return np.ascontiguousarray(np.concatenate(parts).T)
 
     def scales(self, codes: NDArray[np.uint8], alpha: float) -> tuple[Doubles, Doubles]:
-        """Return s and |u_hat|^2 of each code; s is 0 where nothing can be scaled."""
+        """Return s and |u_hat|^2 of each code; s is 0 for a vector at its origin."""
         squares = np.zeros(len(codes))
         cells = np.zeros(len(codes))
         for g in range(self.groups):
@@ -86,59 +86,57 @@ class Decoder:
         return rho / np.maximum(np.sqrt(squares), 1e-6) ** alpha, squares
 
     def excess(self, codes: NDArray[np.uint8]) -> Doubles:
-        """Return by how much second bytes make |u_hat|^2 too long in FAISS's space.
+        """Return by how much second bytes increase |u_hat|^2 in FAISS's space, float64 (n,).
 
-        A dimension of two bytes a and b is split in two coordinates at an angle, which hold
-        ``a / cos`` and ``b / sin``. Products come out right; the square of the length is
-        ``(a tan)^2 + (b / tan)^2`` more than the ``a^2 + b^2`` that the codec reckons with.
+        A dimension with two bytes, of values a and b, becomes two coordinates at an angle, with
+        values ``a / cos`` and ``b / sin``. Inner products stay exact. The squared norm exceeds the
+        codec's ``a^2 + b^2`` by ``(a tan)^2 + (b / tan)^2``.
         """
         total = np.zeros(len(codes))
-        for (column, whole), angle in zip(self.rests, self.angles, strict=True):
-            first, second = self._pair(codes, column, whole)
-            total += np.square(first * np.tan(angle)) + np.square(second / np.tan(angle))
+        for (second, first), angle in zip(self.second_bytes, self.angles, strict=True):
+            a, b = self._values_at(codes, first), self._values_at(codes, second)
+            total += np.square(a * np.tan(angle)) + np.square(b / np.tan(angle))
         return total
 
-    def leanings(self, codes: NDArray[np.uint8]) -> Doubles:
-        """Return <origin, u_hat> of each code."""
+    def origin_products(self, codes: NDArray[np.uint8]) -> Doubles:
+        """Return <origin, u_hat> of each code, float64 (n,)."""
         points = self.origins @ self.rows.T
-        if len(points) == 1:  # a number each centroid, without going back to coordinates
+        if len(points) == 1:  # one table entry per centroid is enough
             products = np.add.reduceat(points[0][:, None] * self.values, self.starts[:-1], axis=0)
-            own = [products[g][codes[:, g]] for g in range(self.groups)]
-            return np.asarray(np.sum(own, axis=0))
+            parts = [products[g][codes[:, g]] for g in range(self.groups)]
+            return np.asarray(np.sum(parts, axis=0))
         points = points.astype(np.float32)[self.cell_numbers(codes)]
         return np.asarray(np.einsum("ij,ij->i", points, self.coordinates(codes)), dtype=np.float64)
 
-    def _pair(self, codes: NDArray[np.uint8], column: int, whole: int) -> tuple[Doubles, Doubles]:
-        def value(at: int) -> Doubles:
-            group = int(np.searchsorted(self.starts, at, side="right")) - 1
-            return np.asarray(self.values[at][codes[:, group]])
-
-        return value(whole), value(column)
+    def _values_at(self, codes: NDArray[np.uint8], column: int) -> Doubles:
+        """Return the decoded coordinate of each code along one row of the basis."""
+        group = int(np.searchsorted(self.starts, column, side="right")) - 1
+        return np.asarray(self.values[column][codes[:, group]])
 
     def _angles(self) -> Doubles:
         ratios = [
-            np.abs(self.values[column]).mean() / np.abs(self.values[whole]).mean()
-            for column, whole in self.rests
+            np.abs(self.values[second]).mean() / np.abs(self.values[first]).mean()
+            for second, first in self.second_bytes
         ]
         return np.arctan(np.sqrt(np.clip(ratios, 1e-6, 1))) if ratios else np.zeros(0)
 
 
 @dataclass(frozen=True)
 class Space:
-    """A chain of transforms, and what is quantized behind it.
+    """The chain of transforms of an export, and its codebooks and centroids.
 
     Attributes
     ----------
-    widen : int64 (d + more,)
-        First step: dimensions, and zeros behind them.
-    matrix, bias : float64
-        Second step: orthonormal rows.
-    slots : int64 (sub-quantizers * width,)
-        Third step: the row that each slot takes, or -1.
-    books : float32 (sub-quantizers, 256, width)
-        What the codec's bytes stand for there, and zeros for the byte that may stand behind them.
-    origins : float32 (cells, slots)
-        The centroids of the cells there; empty without cells.
+    widen : int64 (d + e,)
+        First transform: the d dimensions, followed by e zeros (-1).
+    matrix, bias : float64 (r, d + e), float64 (r,)
+        Second transform: linear, with orthonormal rows.
+    slots : int64 (M * width,)
+        Third transform: the row for each slot of the M sub-quantizers, or -1.
+    books : float32 (M, 256, width)
+        Codebooks; zeros for the offset byte, if there is one.
+    origins : float32 (cells, M * width)
+        Transformed cell centroids; empty without cells.
     """
 
     widen: NDArray[np.int64]
@@ -150,29 +148,29 @@ class Space:
 
 
 def build_space(decoder: Decoder, *, scale: float, l2: bool, extra: bool) -> Space:
-    """Lay out the space: `scale` times directions, with a byte more for offsets if `extra`.
+    """Return the layout for directions times `scale`, with an offset byte if `extra`.
 
-    That byte's sub-quantizer has two slots of its own. Behind the first stands 1 for inner
-    products and 0 for L2, behind the second 0.
+    The sub-quantizer of the offset byte has two slots. The first coordinate of a transformed vector
+    is 1 for inner products and 0 for L2; the second is 0.
     """
     coded, factors = _coded_rows(decoder)
-    left = _left_over(decoder, every=l2 or decoder.cells > 0)
-    one = extra and not l2
-    d, more = decoder.rows.shape[1], len(decoder.rests) + one
-    matrix = np.zeros((len(coded) + len(left) + one, d + more))
-    matrix[: len(coded), : d + len(decoder.rests)] = coded
-    matrix[len(coded) : len(coded) + len(left), :d] = left
+    rest = _complement(decoder, every=l2 or decoder.cells > 0)
+    constant = extra and not l2  # a coordinate that is always 1
+    d, padding = decoder.rows.shape[1], len(decoder.second_bytes) + constant
+    matrix = np.zeros((len(coded) + len(rest) + constant, d + padding))
+    matrix[: len(coded), : d + len(decoder.second_bytes)] = coded
+    matrix[len(coded) : len(coded) + len(rest), :d] = rest
     bias = np.zeros(len(matrix))
-    if one:
+    if constant:
         matrix[-1, -1] = bias[-1] = 1
-    slots, width = _slots(decoder.widths, len(left), extra, len(matrix) - 1 if one else -1)
-    points = np.concatenate([decoder.origins, np.zeros((len(decoder.origins), more))], axis=1)
-    points = _take(points @ matrix.T, slots)  # the coordinate of the 1 stays 0
+    slots, width = _slots(decoder.widths, len(rest), extra, len(matrix) - 1 if constant else -1)
+    points = np.concatenate([decoder.origins, np.zeros((len(decoder.origins), padding))], axis=1)
+    points = _take(points @ matrix.T, slots)  # without bias: the constant is 0 for centroids
     books = _books(decoder, scale / factors, slots, width)
     if not decoder.cells:
         books += points.reshape(-1, 1, width)
     return Space(
-        widen=np.concatenate([np.arange(d), np.full(more, -1)]),
+        widen=np.concatenate([np.arange(d), np.full(padding, -1)]),
         matrix=matrix,
         bias=bias,
         slots=slots,
@@ -182,50 +180,51 @@ def build_space(decoder: Decoder, *, scale: float, l2: bool, extra: bool) -> Spa
 
 
 def _coded_rows(decoder: Decoder) -> tuple[Doubles, Doubles]:
-    """Return rows of the codec's dimensions, and what centroids' coordinates are divided by."""
-    rows = np.concatenate([decoder.rows, np.zeros((len(decoder.rows), len(decoder.rests)))], axis=1)
+    """Return the rows of the codec's dimensions, and the divisors of its centroids' coordinates."""
+    pairs = decoder.second_bytes
+    rows = np.concatenate([decoder.rows, np.zeros((len(decoder.rows), len(pairs)))], axis=1)
     factors = np.ones(len(rows))
-    for i, ((column, whole), angle) in enumerate(zip(decoder.rests, decoder.angles, strict=True)):
+    for i, ((second, first), angle) in enumerate(zip(pairs, decoder.angles, strict=True)):
         zero = decoder.rows.shape[1] + i
-        factors[whole], factors[column] = np.cos(angle), np.sin(angle)
-        rows[whole] *= np.cos(angle)
-        rows[column] *= np.sin(angle)
-        rows[whole, zero], rows[column, zero] = -np.sin(angle), np.cos(angle)
+        factors[first], factors[second] = np.cos(angle), np.sin(angle)
+        rows[first] *= np.cos(angle)
+        rows[second] *= np.sin(angle)
+        rows[first, zero], rows[second, zero] = -np.sin(angle), np.cos(angle)
     return rows, factors
 
 
-def _left_over(decoder: Decoder, *, every: bool) -> Doubles:
-    """Return orthonormal rows for what the codec leaves out: all of it, or what the mean needs."""
-    second = [column for column, _ in decoder.rests]
-    rows = np.delete(decoder.rows, second, axis=0)
+def _complement(decoder: Decoder, *, every: bool) -> Doubles:
+    """Return orthonormal rows outside the codec's basis: all of them, or the mean's remainder."""
+    repeated = [second for second, _ in decoder.second_bytes]
+    rows = np.delete(decoder.rows, repeated, axis=0)
     if every:
         full, _ = np.linalg.qr(rows.T, mode="complete")
         return np.asarray(full[:, len(rows) :].T)
     rest = decoder.mean - rows.T @ (rows @ decoder.mean)
     rest -= rows.T @ (rows @ rest)
     length = np.linalg.norm(rest)
-    if len(rows) == len(rest) or length <= _NOTHING * np.linalg.norm(decoder.mean):
+    if len(rows) == len(rest) or length <= _TOLERANCE * np.linalg.norm(decoder.mean):
         return np.zeros((0, len(rest)))
     return np.asarray(rest[None] / length)
 
 
 def _slots(
-    widths: list[int], left: int, extra: bool, constant: int
+    widths: list[int], rest: int, extra: bool, constant: int
 ) -> tuple[NDArray[np.int64], int]:
-    """Spread rows over sub-quantizers of one width."""
-    own = [*widths, 2] if extra else widths
-    width = max(*own, -(-(sum(own) + left) // len(own)))
-    slots = np.full((len(own), width), -1)
+    """Assign rows to the slots of sub-quantizers of one width; return slots and that width."""
+    counts = [*widths, 2] if extra else widths
+    width = max(*counts, -(-(sum(counts) + rest) // len(counts)))
+    slots = np.full((len(counts), width), -1)
     free = np.ones(slots.shape, dtype=bool)
     row = 0
-    for g, count in enumerate(own):
+    for g, count in enumerate(counts):
         free[g, :count] = False
         if g < len(widths):
             slots[g, :count] = np.arange(row, row + count)
             row += count
     if extra:
         slots[-1, 0] = constant
-    slots[tuple(np.argwhere(free)[:left].T)] = np.arange(row, row + left)
+    slots[tuple(np.argwhere(free)[:rest].T)] = np.arange(row, row + rest)
     return slots.reshape(-1), width
 
 

@@ -1,4 +1,4 @@
-"""Stock FAISS copies of an index: `to_faiss`, and the copy that FAISS gets by `Index.this`."""
+"""Stock FAISS copies of an index: `to_faiss`, and the copy behind `Index.this`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from waterfill.faiss.export import export_faiss
 
 
 def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
-    """Return a stock FAISS index with the same codes: the file of `export_faiss`, in memory.
+    """Return a stock FAISS index with the same codes, as `export_faiss` writes it.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     faiss = require_faiss("to_faiss")
     import tempfile  # slow to import: it loads the compression modules
 
-    # Through a file: deserialize_index would need all bytes in memory together with the index.
+    # A file needs less memory: deserialize_index would hold all bytes besides the index.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "index.faiss"
         export_faiss(index, path, offsets=offsets, rows=rows)
@@ -52,17 +52,17 @@ _PARTS = {
     "IndexRefine": ["base_index", "refine_index", "k_factor"],
     "IndexRefineFlat": ["base_index", "refine_index", "k_factor"],
 }
-_READ = "See docs/faiss-export.md."
+_SEE_DOCS = "See docs/faiss-export.md."
 _MESSAGES = {
     "stale": (
-        "This index has changed since FAISS got its copy of it, and the copy has been updated: "
-        "composites that FAISS built on it before (an IndexRefineFlat, for example) have other "
-        f"vectors now and are not told. {_READ}"
+        "This index has changed since FAISS got its copy, and the copy has been updated. "
+        "Composites built on the copy before (for example an IndexRefineFlat) now contain other "
+        f"vectors and are out of date. {_SEE_DOCS}"
     ),
-    "taken": (
-        "FAISS has added vectors to its copy of this index, or removed some. That does not reach "
-        "the index. FAISS now gets another copy; composites built on the first one keep it. "
-        f"{_READ}"
+    "modified": (
+        "FAISS has added vectors to its copy of this index or removed some. The change does not "
+        "reach the index. FAISS now gets a new copy; composites built on the old copy keep it. "
+        f"{_SEE_DOCS}"
     ),
 }
 
@@ -70,10 +70,11 @@ _MESSAGES = {
 def stock_copy(index: Any) -> Any:
     """Return the stock FAISS copy that belongs to an index, updated to its current state.
 
-    The copy lives as long as the index: composites of FAISS (``IndexRefineFlat(index)``) keep its
+    The copy lives as long as the index: FAISS composites (``IndexRefineFlat(index)``) keep its
     address, and in Python a reference to the index. After a change of the index, the next call
-    refills the same object; no search may run in it meanwhile, as in any FAISS index that changes.
-    A copy that FAISS has changed is kept for the composites that use it, and a new one is made.
+    updates the same object in place; no search may run in it during the update, as in any FAISS
+    index that changes. If FAISS has changed the copy, that copy is kept for the composites that use
+    it, and a new one is created.
 
     Parameters
     ----------
@@ -94,50 +95,50 @@ def stock_copy(index: Any) -> Any:
     Warns
     -----
     FaissCopyWarning
-        Once per index with vectors, because the copy loses part of them; once when the copy was
-        older than the index; once when FAISS has changed it. Also with every error, because FAISS's
-        functions turn it into a TypeError without a reason.
+        Once per index with vectors, because the copy is lossy; once when the copy was out of date;
+        once when FAISS has changed it. Also with every error, because FAISS's functions turn it
+        into a TypeError without a reason.
     """
     with _copies_lock:
         copy = _copies.get(index)
         if copy is None:
             copy = _copies[index] = _StockCopy()
     try:
-        made, unreported = copy.get(index)
+        stock, unreported = copy.get(index)
     except (ValueError, RuntimeError, OSError) as error:
         _warn(f"FAISS cannot take this index: {error}")
         raise
     for state in unreported:
-        _warn(_MESSAGES.get(state) or _lossy(index))
-        copy.reported.add(state)  # after the warning: it may be an error, and FAISS then asks again
-    return made
+        _warn(_MESSAGES.get(state) or _lossy_message(index))
+        copy.reported.add(state)  # after the warning: a filter may raise it, and FAISS then retries
+    return stock
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, FaissCopyWarning, stacklevel=4)  # the line with index.this
+    warnings.warn(message, FaissCopyWarning, stacklevel=4)  # points at index.this
 
 
 class _StockCopy:
     """The stock copy of one index.
 
-    It consists of objects that keep their addresses: an IndexPreTransform or IndexRefine, whose
-    parts are exchanged, and an IndexIDMap2 over it once ids are explicit.
+    Its objects keep their addresses: an IndexPreTransform or IndexRefine, whose parts an update
+    exchanges, and an IndexIDMap2 around it once ids are explicit.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._body: Any = None
         self._map: Any = None
-        self._owned: list[Any] = []  # the ones that Python deletes
-        self._key: tuple[Any, ...] = ()  # the state of the index that it was made from
+        self._owned: list[Any] = []  # objects that Python deletes
+        self._key: tuple[Any, ...] = ()  # state of the index at the last update
         self._ntotal = 0
-        self._retired: list[Any] = []  # changed by FAISS; composites may use them
+        self._retired: list[Any] = []  # changed by FAISS; composites may still use them
         self._states: dict[str, None] = {}  # warnings due, in this order
         self.reported: set[str] = set()
 
     def get(self, index: Any) -> tuple[Any, list[str]]:
-        """Return the updated copy, and the warnings that are still due."""
-        with self._lock, index._writing:  # nothing is added or removed meanwhile
+        """Return the updated copy, and the states to warn about."""
+        with self._lock, index._writing:  # blocks additions and removals
             self._update(index)
             unreported = [state for state in self._states if state not in self.reported]
             return self._body if self._map is None else self._map, unreported
@@ -156,12 +157,12 @@ class _StockCopy:
             self._states["lossy"] = None
 
     def _retire_if_changed(self) -> None:
-        """Retire a copy that FAISS has changed, or deletes itself (``own_fields``)."""
+        """Retire a copy that FAISS has changed or will delete (``own_fields``)."""
         owned = all(part.this.own() for part in self._owned)  # if FAISS owns one, it may be deleted
         if owned and all(part.ntotal == self._ntotal for part in (self._body, *self._owned)):
             return
         if owned:
-            self._states["taken"] = None
+            self._states["modified"] = None
         self._retired += self._owned
         self._body = self._map = None
 
@@ -170,12 +171,12 @@ class _StockCopy:
         mapped = isinstance(fresh, faiss.IndexIDMap2)
         body = faiss.downcast_index(fresh.index) if mapped else fresh
         if self._body is None:
-            # The map deletes the index that it owns. Python must not own that index as well: SWIG's
-            # acquire() counts one reference too few, which in the end deletes FAISS's classes.
+            # The IDMap2 deletes the index that it owns, so Python must not own it as well. SWIG's
+            # acquire() cannot undo that: it counts one reference too few and frees FAISS's classes.
             self._owned = [fresh]
             self._body, self._map = body, fresh if mapped else None
             return
-        # The old parts go to `fresh`, which deletes them.
+        # `fresh` takes the old parts and deletes them.
         if hasattr(body, "chain"):
             self._body.chain.swap(body.chain)
         for part in _PARTS[type(body).__name__]:
@@ -187,19 +188,19 @@ class _StockCopy:
             self._map = faiss.IndexIDMap2(self._body)
             self._owned.append(self._map)
         self._body.ntotal = body.ntotal
-        if self._map is not None:  # also if ids are positions again
+        if self._map is not None:  # even if ids are positions again
             faiss.copy_array_to_vector(index.ids(), self._map.id_map)
             self._map.ntotal = body.ntotal
             self._map.construct_rev_map()
 
 
-def _lossy(index: Any) -> str:
-    lost = "the scale of each vector and the search in stages"
+def _lossy_message(index: Any) -> str:
+    lost = "the scale of each vector and the staged search"
     if getattr(index, "quantizer", None) is not None:
         lost += ", and the quantizer"
     if index.refine is not None and not isinstance(index.refine, str):
-        lost += ", and the array to refine with"
+        lost += ", and the refinement array"
     return (
         f"FAISS gets a copy of this index with its codes and ids. The copy loses {lost}, and may "
-        f"find fewer neighbours. waterfill.write_index keeps everything. {_READ}"
+        f"find fewer neighbours. waterfill.write_index keeps everything. {_SEE_DOCS}"
     )

@@ -1,4 +1,4 @@
-"""The life of an index in production: retrain its codec, compare, gate, swap."""
+"""Operate an index in production: retrain its codec, compare, gate and swap indexes."""
 
 from waterfill.lifecycle.comparison import Comparison, compare
 from waterfill.lifecycle.gate import Gate

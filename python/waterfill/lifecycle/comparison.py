@@ -1,4 +1,4 @@
-"""Compare two indexes of the same vectors on the same queries."""
+"""`compare`: recall, overlap and latency of two indexes on the same queries."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Nearest
 from waterfill.index.base import Index
 from waterfill.index.collection import Labels
-from waterfill.lifecycle.index_vectors import Stored, check_order
+from waterfill.lifecycle.index_vectors import StoredRows, check_order
 
-_INT8 = "int8"  # such rows name one or two of a thousand neighbours wrongly
-_DEVIATIONS = 1.96  # of a normal distribution, to either side: 95 %
+_INT8 = "int8"  # too coarse for ground truth: one or two of 1,000 neighbours are wrong
+_Z_95 = 1.96  # standard deviations on either side of a 95 % normal interval
 _BLOCK = 256  # queries whose ids are compared at once
-_MOST_SECONDS = 5.0  # that searches are timed for
-_FEWEST_TIMED = 20
+_MAX_SECONDS = 5.0  # time limit for the timed searches
+_MIN_TIMED = 20
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over queries, with its 95 % interval.
+    """A mean over queries, with its 95 % confidence interval.
 
     Attributes
     ----------
-    value, low, high : float
-        The interval is that of a normal distribution; of few queries (under thirty) it is too
-        narrow.
+    value : float
+        The mean.
+    low, high : float
+        Bounds of the interval. It uses the normal approximation, and is too narrow below 30
+        queries.
     """
 
     value: float
@@ -44,19 +46,20 @@ class Mean:
 
 @dataclass(frozen=True)
 class Side:
-    """One of two indexes.
+    """Measurements of one of the two indexes.
 
     Attributes
     ----------
     fingerprint : str
-        Of its codec.
+        Fingerprint of its codec.
     ntotal : int
+        Number of vectors.
     bytes_per_vector : float
-        Of memory, all in: codes, ids, rows to refine with.
+        Memory per vector: codes, ids and refinement rows.
     recall : Mean or None
-        Share of the k true neighbours among k found; None if those are not known.
+        Recall@k; None if the true neighbours are not known.
     median_seconds, p99_seconds : float or None
-        Of searches with one query.
+        Median and 99th percentile of the time of a search with one query; None if not timed.
     """
 
     fingerprint: str
@@ -69,21 +72,22 @@ class Side:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What two indexes found for the same queries. Made by `compare`.
+    """Result of `compare`: how two indexes answer the same queries.
 
     Attributes
     ----------
     k, queries : int
-        Neighbours asked for, and number of queries.
+        Neighbours per query, and number of queries.
     old, new : Side
+        Measurements of each index.
     overlap : Mean
-        Share of the old index's ids that the new one finds, too.
+        Fraction of the ids found by the old index that the new one finds too.
     same_first : float
-        Share of queries with the same best id.
+        Fraction of queries for which both indexes return the same first id.
     recall_change : Mean or None
-        Recall of the new index less that of the old, query by query.
+        Paired difference: recall of the new index minus recall of the old one.
     truth : str
-        Where the true neighbours come from, or why there are none.
+        Source of the true neighbours, or the reason why they are not known.
     """
 
     k: int
@@ -97,29 +101,29 @@ class Comparison:
 
     @property
     def latency_ratio(self) -> float | None:
-        """Median time of the new index over that of the old; None if they were not timed."""
+        """Median search time of the new index divided by that of the old; None if not timed."""
         before, after = self.old.median_seconds, self.new.median_seconds
         return None if before is None or after is None else after / before
 
     def summary(self) -> str:
-        """Return it in a few lines."""
+        """Return the comparison as a few lines of text."""
         lines = [f"Comparison over {self.queries:,} queries, {self.k} neighbours each"]
         return "\n".join([*lines, *(f"  {name:<18}{value}" for name, value in self.rows())])
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return names and values, in words."""
+        """Return pairs of name and formatted value."""
         old, new = self.old, self.new
         rows = [
             ("codec", f"{old.fingerprint[:12]} -> {new.fingerprint[:12]}"),
             ("vectors", f"{old.ntotal:,} -> {new.ntotal:,}"),
-            ("bytes a vector", f"{old.bytes_per_vector:.1f} -> {new.bytes_per_vector:.1f}"),
+            ("bytes per vector", f"{old.bytes_per_vector:.1f} -> {new.bytes_per_vector:.1f}"),
             (f"overlap@{self.k}", str(self.overlap)),
-            ("same first", f"{self.same_first:.4f}"),
+            ("same first id", f"{self.same_first:.4f}"),
         ]
         if old.recall is not None and new.recall is not None:
             rows += [
                 (f"recall@{self.k}", f"{old.recall.value:.4f} -> {new.recall.value:.4f}"),
-                ("change of recall", str(self.recall_change)),
+                ("recall change", str(self.recall_change)),
             ]
         rows.append(("true neighbours", self.truth))
         if self.latency_ratio is not None:
@@ -128,7 +132,7 @@ class Comparison:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as numbers and strings, for JSON."""
+        """Return all fields as numbers and strings, ready for JSON."""
         return asdict(self) | {"latency_ratio": self.latency_ratio}
 
     def __repr__(self) -> str:
@@ -138,7 +142,7 @@ class Comparison:
         from waterfill.reporting.html_tables import table
 
         caption = f"Comparison over {self.queries:,} queries, {self.k} neighbours each"
-        return table(caption, ("what", "value"), self.rows())
+        return table(caption, ("measure", "value"), self.rows())
 
 
 def compare(
@@ -151,24 +155,25 @@ def compare(
     vectors: Any = None,
     timed: int = 500,
 ) -> Comparison:
-    """Search two indexes with the same queries.
+    """Compare two indexes on the same queries: overlap, recall and latency.
 
     Parameters
     ----------
     old, new : IndexFlat or IndexIVF
-        Of the same dimensions and metric.
+        Trained indexes with the same dimensions and metric.
     queries : array_like, shape (m, d)
-        Such as users ask; a few hundred tell a difference of 0.01 in recall.
+        Queries like those of users; a few hundred resolve a difference of 0.01 in recall.
     k : int
+        Neighbours per query.
     truth : array_like of int, shape (m, k or more), optional
         Ids of the true neighbours, best first.
     vectors : array_like or BlockSource, shape (old.ntotal, d), optional
-        The old index's vectors in order of position, to find the true neighbours in. By default
-        they are found among rows that an index keeps to refine with (float16, float32 or an
-        array); without any, recall is not known.
+        Vectors of the old index in order of position, to compute the true neighbours from. By
+        default the refinement rows of an index (float16, float32 or an array) are used; if neither
+        index has any, recall is not known.
     timed : int
-        Searches of one query that are timed, in turns, in each index (no more than some seconds);
-        0: none.
+        Number of single-query searches to time in each index, alternating between the two; timing
+        stops after about 5 seconds. 0 measures no latency.
 
     Returns
     -------
@@ -177,7 +182,8 @@ def compare(
     Raises
     ------
     ValueError
-        If the indexes, queries, truth or vectors do not go together.
+        If shapes, dimensions or metrics of the arguments do not match, or `vectors` are not those
+        of the old index.
     TypeError
         If an argument has the wrong type.
     NotTrainedError
@@ -189,20 +195,21 @@ def compare(
         index._trained()
     if (old.d, old.metric) != (new.d, new.metric):
         raise ValueError(
-            f"new has {new.d} dimensions and metric {new.metric!r}, old {old.d} and {old.metric!r}"
+            f"new: expected {old.d} dimensions and metric {old.metric!r} as in old, got {new.d} "
+            f"and metric {new.metric!r}"
         )
     k, timed = as_positive_int("k", k), as_int("timed", timed)
     if timed < 0:
         raise ValueError(f"timed={timed} must be at least 0")
     rows = Rows(queries, "queries", old.d)
     if rows.n == 0:
-        raise ValueError("queries has no rows; at least 1 is needed")
-    asked = rows.take(np.arange(rows.n))
+        raise ValueError("queries: expected at least 1 row, got 0")
+    query_rows = rows.take(np.arange(rows.n))
     count = min(k, max(old.ntotal, 1))
-    true, words = _true_ids(old, new, asked, count, truth, vectors)
-    found = [index.search(asked, count)[1] for index in (old, new)]
-    recalls = None if true is None else [common(true, each) for each in found]
-    times = _time(old, new, asked, k, timed) if timed else [None, None]
+    true_ids, source = _true_ids(old, new, query_rows, count, truth, vectors)
+    found = [index.search(query_rows, count)[1] for index in (old, new)]
+    recalls = None if true_ids is None else [overlap_per_query(true_ids, ids) for ids in found]
+    times = _time(old, new, query_rows, k, timed) if timed else [None, None]
     sides = [
         _side(index, None if recalls is None else recalls[i], times[i])
         for i, index in enumerate((old, new))
@@ -212,92 +219,93 @@ def compare(
         queries=rows.n,
         old=sides[0],
         new=sides[1],
-        overlap=mean(common(*found)),
+        overlap=mean(overlap_per_query(*found)),
         same_first=float((found[0][:, 0] == found[1][:, 0]).mean()),
         recall_change=None if recalls is None else mean(recalls[1] - recalls[0]),
-        truth=words,
+        truth=source,
     )
 
 
 def _true_ids(
     old: Index, new: Index, queries: FloatRows, k: int, truth: Any, vectors: Any
 ) -> tuple[Labels | None, str]:
-    """Return ids of the true neighbours, int64 (m, k), and where they come from.
+    """Return the ids of the true neighbours, int64 (m, k), and their source.
 
-    None, and why, if nothing at hand tells.
+    Return None and the reason if they cannot be computed.
     """
     if truth is not None:
-        return _truth_ids(truth, len(queries), k), "true neighbours that were given"
+        return _truth_ids(truth, len(queries), k), "truth argument"
     if vectors is not None:
         rows = Rows(vectors, "vectors", old.d)
         check_order(old, rows)
-        return _named(old, _nearest(rows, queries, old, k)), "vectors that were given"
+        return _ids_at(old, _nearest(rows, queries, old, k)), "vectors argument"
     for index, name in ((old, "old"), (new, "new")):
         kind = index._trained().refine_row_kind
         if kind is not None and kind.name != _INT8:
-            stored = Stored(index)
+            stored = StoredRows(index)
             found = _nearest(Rows(stored, stored.name), queries, index, k)
-            return _named(index, found), f"{stored.name} of the {name} index"
-    return None, "not known: neither index keeps vectors, and no truth= or vectors= was given"
+            return _ids_at(index, found), f"{stored.name} of the {name} index"
+    return None, "not known: neither index has refinement rows; pass truth= or vectors="
 
 
 def _truth_ids(truth: Any, m: int, k: int) -> Labels:
     ids = np.asarray(truth)
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"truth must hold ids, which are integers, got dtype {ids.dtype}")
+        raise TypeError(f"truth: expected integer ids, got dtype {ids.dtype}")
     if ids.ndim != 2 or len(ids) != m or ids.shape[1] < k:
         raise ValueError(
-            f"truth must have shape ({m}, {k}) or more columns, a row of ids a query, best first; "
+            f"truth: expected shape ({m}, {k} or more), the ids for each query, best first; "
             f"got {ids.shape}"
         )
     return ids[:, :k].astype(np.int64)
 
 
-def _named(index: Index, positions: NDArray[np.int64]) -> Labels:
+def _ids_at(index: Index, positions: NDArray[np.int64]) -> Labels:
     return index.ids()[positions] if index.has_ids else positions
 
 
 def _nearest(rows: Rows, queries: FloatRows, index: Index, k: int) -> NDArray[np.int64]:
-    """Find the k nearest rows of each query, a block at a time: int64 (m, k), best first."""
+    """Return the k nearest rows of each query, int64 (m, k), best first; reads in blocks."""
     nearest = Nearest(queries, index.metric, k)
     for first, block in rows.blocks():
         nearest.add(block, first)
     return nearest.ids()
 
 
-def common(wanted: Labels, found: Labels) -> NDArray[np.float64]:
-    """Return for each query the share of wanted ids that were found; -1 stands for none."""
-    shares = np.ones(len(wanted))
-    for first in range(0, len(wanted), _BLOCK):
-        part = slice(first, first + _BLOCK)
-        there = wanted[part] != -1
-        hit = (wanted[part][:, :, None] == found[part][:, None, :]).any(axis=2) & there
-        shares[part] = np.where(there.any(axis=1), hit.sum(1) / np.maximum(there.sum(1), 1), 1.0)
-    return shares
+def overlap_per_query(reference: Labels, found: Labels) -> NDArray[np.float64]:
+    """Return the fraction of reference ids that were found, float64 (m,); -1 is padding."""
+    fractions = np.ones(len(reference))
+    for first in range(0, len(reference), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        valid = reference[block] != -1
+        hit = (reference[block][:, :, None] == found[block][:, None, :]).any(axis=2) & valid
+        counts = valid.sum(1)
+        fractions[block] = np.where(counts > 0, hit.sum(1) / np.maximum(counts, 1), 1.0)
+    return fractions
 
 
 def mean(values: NDArray[np.float64]) -> Mean:
-    """Return the mean of a value a query, with its interval."""
-    middle = float(values.mean())
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    half = _DEVIATIONS * spread / len(values) ** 0.5
-    return Mean(middle, middle - half, middle + half)
+    """Return the mean over queries, with its 95 % confidence interval."""
+    average = float(values.mean())
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    half_width = _Z_95 * deviation / len(values) ** 0.5
+    return Mean(average, average - half_width, average + half_width)
 
 
 def _time(old: Index, new: Index, queries: FloatRows, k: int, timed: int) -> list[Any]:
-    """Time one query after the other in both, now this one first and now that."""
+    """Time single-query searches in both indexes, alternating which one goes first."""
     seconds: tuple[list[float], list[float]] = ([], [])
     sides = [(old, seconds[0]), (new, seconds[1])]
     for index, _ in sides:
         index.search(queries[:1], k)
-    began = time.perf_counter()
+    started = time.perf_counter()
     for i in range(timed):
         query = queries[i % len(queries)][None]
-        for index, kept in sides if i % 2 else sides[::-1]:
+        for index, durations in sides if i % 2 else sides[::-1]:
             start = time.perf_counter()
             index.search(query, k)
-            kept.append(time.perf_counter() - start)
-        if i >= _FEWEST_TIMED and time.perf_counter() - began > _MOST_SECONDS:
+            durations.append(time.perf_counter() - start)
+        if i >= _MIN_TIMED and time.perf_counter() - started > _MAX_SECONDS:
             break
     return [np.asarray(each) for each in seconds]
 

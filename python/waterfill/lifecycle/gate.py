@@ -1,4 +1,4 @@
-"""What a new index must show before it takes the place of the old one."""
+"""`Gate`: limits that a new index must meet before it replaces the current one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from waterfill.lifecycle.comparison import Comparison, compare
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """Limits, and the queries that they are checked with.
+    """Limits for a new index, and the canary queries to check them with.
 
-    The estimated drop of recall decides, a mean of differences query by query. Whether it is
-    certain does not: the fewer queries, the more would pass. With `certain` the far end of its 95 %
-    interval must be within the limit as well, so that few queries can let nothing pass.
+    Recall is judged by its estimated drop, the mean of the paired differences over the queries.
+    With `certain`, the upper end of its 95 % confidence interval must be within the limit too; a
+    small canary then passes nothing.
 
     Parameters
     ----------
+    canary : array_like, shape (m, d), or tuple of array_like and int ids (m, k or more), or Canary
+        A few hundred queries; or queries and the ids of their true neighbours, best first; or a
+        `waterfill.drift.Canary`, whose queries are used.
     recall_drop : float or None
-        Recall that may be lost, as a share of 1; None if recall is not looked at.
-    canary : array_like, shape (m, d), a pair of it and ids of int, shape (m, k or more), or Canary
-        Queries; or queries and their true neighbours, best first; or the queries of what drift is
-        measured with. Some hundreds.
+        Largest allowed drop in recall, from 0 to 1; None does not check recall.
     vectors : array_like or BlockSource, shape (ntotal, d), optional
-        Where the true neighbours are found if they are not given: see `compare`.
+        Vectors to compute the true neighbours from, if the canary has none: see `compare`.
     k : int
-        Neighbours that recall and overlap count.
+        Neighbours per query for recall and overlap.
     certain : bool
+        Apply `recall_drop` to the upper end of the 95 % interval as well.
     overlap : float, optional
-        Least share of the old index's ids that the new one must find.
+        Smallest allowed fraction of the old index's ids that the new one finds.
     latency : float, optional
-        Most that the new median time of a search may be, as a multiple of the old one.
+        Largest allowed ratio of the new median search time to the old one.
 
     Raises
     ------
@@ -52,71 +53,79 @@ class Gate:
     latency: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("recall_drop", 0), ("overlap", 0), ("latency", 0)):
+        for name in ("recall_drop", "overlap", "latency"):
             value = getattr(self, name)
             if value is not None:
-                as_number(name, value, least)
+                as_number(name, value, 0)
         as_positive_int("k", self.k)
         if isinstance(self.canary, tuple) and len(self.canary) != 2:
-            raise ValueError(f"canary has {len(self.canary)} parts, expected 2: queries and ids")
+            raise ValueError(
+                f"canary: expected a tuple (queries, ids), got {len(self.canary)} items"
+            )
         if Rows(self.queries, "canary").n == 0:
-            raise ValueError("canary has no queries; at least 1 is needed")
+            raise ValueError("canary: expected at least 1 query, got 0")
         if self.recall_drop is None and self.overlap is None and self.latency is None:
-            raise ValueError("recall_drop, overlap and latency are all None: nothing is checked")
+            raise ValueError(
+                "recall_drop, overlap and latency are all None: set at least one limit"
+            )
 
     @property
     def queries(self) -> Any:
-        """The canary's queries, shape (m, d)."""
+        """Queries of the canary, shape (m, d)."""
         if isinstance(self.canary, Canary):
             return self.canary.queries
         return self.canary[0] if isinstance(self.canary, tuple) else self.canary
 
     @property
     def truth(self) -> Any:
-        """Ids of their true neighbours, or None."""
+        """Ids of the true neighbours, shape (m, k or more), or None."""
         return self.canary[1] if isinstance(self.canary, tuple) else None
 
     def shadow(self, old: Index, new: Index) -> Comparison:
-        """Ask both indexes the canary's queries; errors as those of `compare`."""
+        """Compare both indexes on the canary's queries; raises as `compare` does."""
         timed = 0 if self.latency is None else 500
         return compare(
             old, new, self.queries, self.k, truth=self.truth, vectors=self.vectors, timed=timed
         )
 
-    def reasons(self, found: Comparison) -> tuple[str, ...]:
-        """Say in words what is beyond a limit; nothing if the new index passes."""
-        return tuple([*self._recall(found), *self._overlap(found), *self._latency(found)])
+    def reasons(self, comparison: Comparison) -> tuple[str, ...]:
+        """Return a message for each limit exceeded; empty if the new index passes."""
+        return tuple(
+            [*self._recall(comparison), *self._overlap(comparison), *self._latency(comparison)]
+        )
 
-    def _recall(self, found: Comparison) -> list[str]:
+    def _recall(self, comparison: Comparison) -> list[str]:
         if self.recall_drop is None:
             return []
-        change = found.recall_change
+        change = comparison.recall_change
         if change is None:
-            return [f"recall is {found.truth}"]
-        drop, most = -change.value, -change.low
+            return [f"recall is {comparison.truth}"]
+        drop, upper = -change.value, -change.low
         limit = f"recall_drop={self.recall_drop:g}"
         if drop > self.recall_drop:
             return [
-                f"recall@{found.k} falls by {drop:.4f} ({-change.high:.4f} to {most:.4f}), more "
-                f"than {limit}"
+                f"recall@{comparison.k} falls by {drop:.4f} ({-change.high:.4f} to {upper:.4f}), "
+                f"more than {limit}"
             ]
-        if self.certain and most > self.recall_drop:
+        if self.certain and upper > self.recall_drop:
             return [
-                f"recall@{found.k} falls by {drop:.4f}, but {found.queries} queries cannot tell it "
-                f"from {most:.4f}, more than {limit}"
+                f"recall@{comparison.k} falls by {drop:.4f}, but its 95 % interval over "
+                f"{comparison.queries} queries reaches {upper:.4f}, more than {limit}"
             ]
         return []
 
-    def _overlap(self, found: Comparison) -> list[str]:
-        if self.overlap is None or found.overlap.value >= self.overlap:
+    def _overlap(self, comparison: Comparison) -> list[str]:
+        if self.overlap is None or comparison.overlap.value >= self.overlap:
             return []
-        return [f"overlap@{found.k} is {found.overlap.value:.4f}, below overlap={self.overlap:g}"]
+        return [
+            f"overlap@{comparison.k} is {comparison.overlap.value:.4f}, below "
+            f"overlap={self.overlap:g}"
+        ]
 
-    def _latency(self, found: Comparison) -> list[str]:
-        ratio = found.latency_ratio
+    def _latency(self, comparison: Comparison) -> list[str]:
+        ratio = comparison.latency_ratio
         if self.latency is None or ratio is None or ratio <= self.latency:
             return []
         return [
-            f"a search takes {ratio:.2f} times as long at the median, more than "
-            f"latency={self.latency:g}"
+            f"the median search takes {ratio:.2f} times as long, more than latency={self.latency:g}"
         ]

@@ -1,4 +1,4 @@
-"""What is published at once, what is written down of it, and whether it can be served."""
+"""Generations of a `SwapIndex`: contents, history events and checks before publication."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from waterfill.index.base import Index
 from waterfill.lifecycle.retrain import changed_since
 
 _BLOCK = 65_536
-_WARM = 8  # queries that a new index is searched with before others may
+_WARM = 8  # warm-up queries for a new index
 _WARM_K = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an index holds, as hashes.
+    """Hashes that identify the contents of an index.
 
     Attributes
     ----------
-    fingerprint, parent : str, str or None
-        Of the codec, and of the codec that it was to replace (``manifest.parent``).
+    fingerprint : str
+        Fingerprint of the codec.
+    parent : str or None
+        Fingerprint of the codec that it was retrained from (``manifest.parent``).
     sha256 : str
-        Of the codec's fingerprint, the ids and the codes.
+        SHA-256 of the codec's fingerprint, the ids and the codes.
     data_sha256 : str or None
-        Of the vectors that the codec was trained on.
+        SHA-256 of the training vectors.
     ntotal : int
+        Number of vectors.
     """
 
     fingerprint: str
@@ -43,7 +46,7 @@ class Contents:
 
     @classmethod
     def of(cls, index: Index) -> Contents:
-        """Read all of an index."""
+        """Compute the hashes of an index; reads all of its codes."""
         codec, manifest = index.codec, index.manifest
         assert codec is not None
         return cls(
@@ -57,14 +60,16 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True)
 class Event(Contents):
-    """One line of a `SwapIndex`'s history: what was published, as it was then.
+    """One entry in the history of a `SwapIndex`: the contents at publication.
 
     Attributes
     ----------
     generation : int
+        Number of the generation.
     what : {'start', 'swap', 'rollback'}
+        Operation that published it.
     at : str
-        Time of publication, UTC.
+        Time of publication, UTC, in ISO 8601 format.
     """
 
     generation: int
@@ -74,17 +79,18 @@ class Event(Contents):
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """An index as one publication of it: what a request of several calls holds on to.
+    """One published generation of an index; hold it for several calls on the same contents.
 
     Attributes
     ----------
     number : int
-        1 for the first; every swap and every rollback counts one on.
+        1 for the first generation; each swap and each rollback adds 1.
     index : IndexFlat or IndexIVF
-        Ids and codec are in it, so that one reference is all that there is to read.
+        The index, with its ids and codec.
     event : Event
+        History entry of its publication.
     version : int
-        The index's, when it was published.
+        Version of the index when it was published.
     """
 
     number: int
@@ -94,40 +100,40 @@ class Generation:
 
     @property
     def changed(self) -> bool:
-        """Whether vectors were added or removed since."""
+        """Whether vectors were added or removed since publication."""
         return bool(self.index._trained().version != self.version)
 
 
 class Readiness:
-    """Indexes that were verified and warmed, as long as nothing changes them."""
+    """Cache of verified and warmed indexes; an index that changes is checked again."""
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[Index, tuple[int, Contents]] = WeakKeyDictionary()
+        self._checked: WeakKeyDictionary[Index, tuple[int, Contents]] = WeakKeyDictionary()
 
     def of(self, index: Index, queries: Any = None) -> Contents:
-        """Verify and warm an index, once; return what it holds.
+        """Verify and warm an index unless that is cached; return its contents.
 
         Raises
         ------
         ValueError
-            If it cannot be served, with the reason.
+            If the index cannot be served.
         """
         version = index._trained().version
-        kept = self._kept.get(index)
-        if kept is not None and kept[0] == version:
-            return kept[1]
-        found = Contents.of(index)
+        cached = self._checked.get(index)
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        contents = Contents.of(index)
         _check_codec(index)
         _warm(index, queries)
-        self._kept[index] = version, found
-        return found
+        self._checked[index] = version, contents
+        return contents
 
 
 def publication(index: Index, number: int, what: str, contents: Contents) -> Generation:
-    """Write down what is about to be published."""
-    known = {each.name: getattr(contents, each.name) for each in fields(Contents)}
+    """Return the generation to publish, with its history event."""
+    values = {each.name: getattr(contents, each.name) for each in fields(Contents)}
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    event = Event(generation=number, what=what, at=at, **known)
+    event = Event(generation=number, what=what, at=at, **values)
     return Generation(number, index, event, index._trained().version)
 
 
@@ -145,23 +151,26 @@ def content_sha256(index: Index) -> str:
 
 
 def misfits(old: Index, new: Index, *, same_ids: bool) -> list[str]:
-    """Say why one index cannot stand for another; nothing if it can."""
-    found = []
+    """Return the reasons why new cannot replace old; empty if it can."""
+    reasons = []
     for name in ("d", "metric"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            found.append(f"new has {name}={after!r}, the index in use {before!r}")
+            reasons.append(
+                f"new: expected {name}={before!r} as in the current index, got {after!r}"
+            )
     if same_ids and not _same_ids(old, new):
-        found.append(
-            f"new has other ids ({new.ntotal:,} vectors) than the index in use ({old.ntotal:,}): "
-            "what was added or removed since must be in both, or say same_ids=False"
+        reasons.append(
+            f"new: expected the ids of the current index in its order ({old.ntotal:,} vectors), "
+            f"got other ids ({new.ntotal:,} vectors); apply additions and removals to both, or "
+            "pass same_ids=False"
         )
     if changed_since(new, old):
-        found.append(
-            "vectors were added to the index in use, or removed from it, since new was made of it: "
-            "retrain again, within writes_held()"
+        reasons.append(
+            "vectors were added to or removed from the current index after new was retrained from "
+            "it; retrain again within writes_held()"
         )
-    return found
+    return reasons
 
 
 def _same_ids(old: Index, new: Index) -> bool:
@@ -174,20 +183,22 @@ def _check_codec(index: Index) -> None:
     codec = index.codec
     assert codec is not None
     if Codec.from_bytes(codec.to_bytes()).fingerprint != codec.fingerprint:
-        raise ValueError("the codec of new is another one when it is read back")
+        raise ValueError("new: its codec changes when it is serialized and read back")
 
 
 def _warm(index: Index, queries: Any) -> None:
-    """Search, so that tables are made and pages are there; what comes out must be numbers."""
+    """Search once to build tables and load pages; require finite distances."""
     if index.ntotal == 0:
         return
     if queries is None:
-        asked = index.reconstruct_n(0, min(index.ntotal, _WARM))
+        batch = index.reconstruct_n(0, min(index.ntotal, _WARM))
     else:
         rows = Rows(queries, "canary", index.d)
-        asked = rows.take(np.arange(min(rows.n, _WARM)))
-    for part in (asked, *asked[:, None]):
-        distances, ids = index.search(part, _WARM_K)
+        batch = rows.take(np.arange(min(rows.n, _WARM)))
+    for x in (batch, *batch[:, None]):
+        distances, ids = index.search(x, _WARM_K)
         if (ids[:, 0] == -1).any() or not np.isfinite(distances[ids != -1]).all():
-            raise ValueError("a search of new finds nothing, or no finite distances")
+            raise ValueError(
+                "new: a warm-up search returned no ids or distances that are not finite"
+            )
     index.reconstruct(int(index.ids(0, 1)[0]))

@@ -1,4 +1,4 @@
-"""The methods of an index, each forwarded to the index that is current at the call."""
+"""`IndexProxy`: forwards the methods of an index to the current one."""
 
 from __future__ import annotations
 
@@ -18,81 +18,81 @@ from waterfill.training.manifest import Manifest
 
 
 class IndexProxy(ABC):
-    """Base of `SwapIndex`: forwards searches, additions and properties to `index`."""
+    """Base of `SwapIndex`: forwards searches, updates and properties to `index`."""
 
     _writing: threading.RLock
 
     @property
     @abstractmethod
     def index(self) -> Any:
-        """The index in use."""
+        """The current index."""
 
-    # Search and decode.
+    # Searching and decoding.
 
     def search(self, x: Any, k: int, **options: Any) -> tuple[FloatRows, Labels]:
         """Find the k nearest vectors of each query: see `IndexFlat.search`."""
-        found: tuple[FloatRows, Labels] = self.index.search(x, k, **options)
-        return found
+        result: tuple[FloatRows, Labels] = self.index.search(x, k, **options)
+        return result
 
     def search_and_reconstruct(
         self, x: Any, k: int, **options: Any
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
-        """Search, and decode what is found, in one generation."""
-        found: tuple[FloatRows, Labels, NDArray[np.float32]] = self.index.search_and_reconstruct(
+        """Search and decode the results in the same generation."""
+        result: tuple[FloatRows, Labels, NDArray[np.float32]] = self.index.search_and_reconstruct(
             x, k, **options
         )
-        return found
+        return result
 
     def range_search(
         self, x: Any, thresh: float, **options: Any
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        """Find all vectors nearer than a radius: see `IndexFlat.range_search`."""
-        found: tuple[NDArray[np.uint64], NDArray[np.float32], Labels] = self.index.range_search(
+        """Find all vectors within a radius: see `IndexFlat.range_search`."""
+        result: tuple[NDArray[np.uint64], NDArray[np.float32], Labels] = self.index.range_search(
             x, thresh, **options
         )
-        return found
+        return result
 
     def assign(self, x: Any, k: int = 1, labels: Labels | None = None) -> Labels:
-        """Return the ids that `search` finds."""
-        found: Labels = self.index.assign(x, k, labels)
-        return found
+        """Return the ids that `search` finds, int64 (m, k)."""
+        result: Labels = self.index.assign(x, k, labels)
+        return result
 
     def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
         """Decode the vector with an id: see `IndexFlat.reconstruct`."""
-        found: NDArray[np.float32] = self.index.reconstruct(key, x)
-        return found
+        result: NDArray[np.float32] = self.index.reconstruct(key, x)
+        return result
 
     def reconstruct_batch(self, key: Any, x: Any = None) -> NDArray[np.float32]:
-        """Decode the vectors with some ids."""
-        found: NDArray[np.float32] = self.index.reconstruct_batch(key, x)
-        return found
+        """Decode the vectors with these ids, float32 (m, d)."""
+        result: NDArray[np.float32] = self.index.reconstruct_batch(key, x)
+        return result
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
-        """Decode `ni` vectors from the n0-th on; -1: all the others."""
-        found: FloatRows = self.index.reconstruct_n(n0, ni, x)
-        return found
+        """Decode `ni` vectors from position n0 on; -1 for all."""
+        result: FloatRows = self.index.reconstruct_n(n0, ni, x)
+        return result
 
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:
-        """Return the ids of `ni` vectors from the n0-th on, int64 (ni,)."""
-        found: Labels = self.index.ids(n0, ni)
-        return found
+        """Return the ids of `ni` vectors from position n0 on, int64 (ni,); -1 for all."""
+        result: Labels = self.index.ids(n0, ni)
+        return result
 
-    # Add and remove.
+    # Adding and removing.
 
     def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
-        """Encode vectors and append them to the current generation; waits for a swap."""
+        """Add vectors to the current generation; waits while a swap runs."""
         with self._writing:
             self.index.add(x, numeric_type, policy=policy)
 
     def add_with_ids(
         self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
     ) -> None:
-        """Append vectors with ids of their own; waits for a swap."""
+        """Add vectors with explicit ids; waits while a swap runs."""
         with self._writing:
             self.index.add_with_ids(x, ids, numeric_type, policy=policy)
 
     def remove_ids(self, x: Any) -> int:
-        """Remove vectors by id and return how many; waits for a swap."""
+        """Remove vectors by id and return their number; waits while a swap runs."""
         with self._writing:
             return int(self.index.remove_ids(x))
 
@@ -111,12 +111,12 @@ class IndexProxy(ABC):
     @property
     def metric(self) -> Metric:
         """One of ``ip``, ``l2``, ``cosine``."""
-        found: Metric = self.index.metric
-        return found
+        result: Metric = self.index.metric
+        return result
 
     @property
     def metric_type(self) -> int:
-        """FAISS's number of the metric."""
+        """FAISS's number for the metric."""
         return int(self.index.metric_type)
 
     @property
@@ -126,24 +126,24 @@ class IndexProxy(ABC):
 
     @property
     def codec(self) -> Codec:
-        """What encodes the vectors of the current generation."""
-        found: Codec = self.index.codec
-        return found
+        """Codec of the current generation."""
+        result: Codec = self.index.codec
+        return result
 
     @property
     def manifest(self) -> Manifest | None:
-        """What its codec was made of and how: see `Codec.manifest`."""
+        """Training manifest of the current codec: see `Codec.manifest`."""
         return self.codec.manifest
 
     @property
     def quarantine(self) -> Quarantine:
-        """Rows that the current generation left out and kept: see `IndexFlat.add`."""
-        found: Quarantine = self.index.quarantine
-        return found
+        """Rows that the current generation rejected and kept: see `IndexFlat.add`."""
+        result: Quarantine = self.index.quarantine
+        return result
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory of the current generation's vectors; those kept are not counted."""
+        """Memory of the current generation in bytes, without generations kept for `rollback`."""
         return int(self.index.nbytes)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""An index with a codec of today's vectors, and everything else as it was."""
+"""`retrain`: train a new codec for an index and re-encode its vectors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.base import Index
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
-from waterfill.lifecycle.index_vectors import DECODED, Stored, check_order, decoded
+from waterfill.lifecycle.index_vectors import DECODED, StoredRows, check_order, decoded
 from waterfill.reproduction import plan_like
 from waterfill.training.manifest import describe_plan
 
 Kind = TypeVar("Kind", IndexFlat, IndexIVF)
 
-_MEASURED = 4096  # rows of the sample that errors are measured on
-_TWICE = 16, 128  # stretches of stored vectors, and rows of each
+_ERROR_ROWS = 4096  # rows of the sample to measure errors on
+_ADDED_RUNS = 16  # runs of stored vectors to measure the added error on
+_ADDED_RUN_ROWS = 128
 
 _origins: weakref.WeakKeyDictionary[Index, tuple[weakref.ref[_core.Index], int]] = (
     weakref.WeakKeyDictionary()
@@ -40,55 +41,56 @@ def retrain(
     queries: Any = None,
     seed: int | None = None,
 ) -> Kind:
-    """Train a codec like the index's on other vectors, and encode all that is stored with it.
+    """Return a new index with the vectors of `index`, encoded by a codec trained on `new_sample`.
 
-    The new index is of the same kind and has the same ids in the same order, metric, lists,
-    `refine` and settings; what was set by hand stays set, what training had chosen it chooses
-    anew. The old one is not changed and can be searched meanwhile. Adding to it and removing from
-    it wait while its vectors are encoded again, not while the codec is trained; what is added
-    after that is not in the new index, and `SwapIndex.swap` notices.
+    The new index has the same type, ids, order, metric, lists, `refine` and settings. Settings that
+    were set explicitly keep their values; training chooses the others again. The old index does not
+    change and can be searched meanwhile. Additions and removals wait while its vectors are
+    re-encoded, but not while the codec is trained. Vectors added later are not in the new index;
+    `SwapIndex.swap` detects that and refuses it.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
-        Trained. A quantizer of FAISS's is cloned, and given the new centroids.
+        A trained index. A FAISS quantizer is cloned and gets the new centroids.
     new_sample : array_like, shape (n, d)
-        Vectors like those to come. The codec is trained on them as the old one's manifest says:
-        plan, bytes, weighting, cells, effort.
+        Training vectors, like those to be added. Plan, code size, weighting, cells and effort are
+        those of the old codec's manifest.
     vectors : array_like or BlockSource, shape (ntotal, d), optional
-        The vectors themselves, if you have them: in order of position, as `ids` gives it. Read in
-        blocks. By default the rows that the index keeps to refine with are encoded; where it keeps
-        none, what its codes decode to, which loses more than a better codec gains.
+        The original vectors in order of position, as `ids` returns them. They are read in blocks.
+        By default the refinement rows of the index are encoded. An index without any decodes its
+        codes, and this loses more recall than a better codec gains.
     queries : array_like, shape (m, d), optional
-        See `Codec.train`; wanted if the old codec was trained with queries.
+        See `Codec.train`. Required if the old codec was trained with queries.
     seed : int, optional
-        By default the old codec's.
+        Random seed; by default that of the old codec.
 
     Returns
     -------
     IndexFlat or IndexIVF
-        Its codec's ``manifest.parent`` is the old one's `fingerprint`, and ``manifest.measured``
-        has ``retrained_from`` (what was encoded) and, as shares of the variance of `new_sample`,
-        the squared errors ``relative_error_before`` (old codec), ``relative_error_once`` (new) and,
-        where decoded vectors were encoded, ``relative_error_twice`` (new after old) and
-        ``relative_error_added`` (the new codes of stored vectors against their old ones).
+        Its codec's ``manifest.parent`` is the `fingerprint` of the old codec. Its
+        ``manifest.measured`` has ``retrained_from`` (source of the encoded vectors) and squared
+        errors relative to the variance of `new_sample`: ``relative_error_before`` (old codec) and
+        ``relative_error_once`` (new codec). If decoded vectors were encoded, it also has
+        ``relative_error_twice`` (new codec after old codec) and ``relative_error_added`` (new codes
+        of stored vectors against their old codes).
 
     Raises
     ------
     ValueError
-        If the sample or `vectors` do not go with the index, `vectors` are in another order, the
+        If the sample or `vectors` do not match the index, `vectors` are in another order, the
         sample has too few rows for the lists, or queries are missing.
     TypeError
         If an argument has the wrong type.
     NotTrainedError
         If the index is not trained.
     MemoryError
-        If the system says that there is no room for a second index.
+        If the system reports too little memory for a second index.
 
     Warns
     -----
     RuntimeWarning
-        If decoded vectors had to be encoded again, with what that loses.
+        If decoded vectors were re-encoded; the message states the loss.
     """
     if not isinstance(index, Index) or type(index) not in (IndexFlat, IndexIVF):
         raise TypeError(
@@ -101,28 +103,28 @@ def retrain(
         check_order(index, rows)
     require_memory(index.nbytes + core.size * (core.codec.groups + 16), "a second index")
     codec = _train(index, new_sample, queries, seed)
-    made = _empty_like(index, codec)
+    new = _empty_like(index, codec)
     with index._writing:
-        stored = Stored(index)
-        if rows is not None and rows.n != core.size:  # since they were compared
+        stored = StoredRows(index)
+        if rows is not None and rows.n != core.size:  # the index has changed since the first check
             check_order(index, rows)
-        made._append(stored if vectors is None else vectors, _ids(core), "retrain", "raise")
-        _origins[made] = weakref.ref(core), core.version
+        new._append(stored if vectors is None else vectors, _ids(core), "retrain", "raise")
+        _origins[new] = weakref.ref(core), core.version
         measured: dict[str, Any] = {
-            "retrained_from": stored.name if rows is None else "vectors that were given"
+            "retrained_from": stored.name if rows is None else "vectors argument"
         }
-        measured |= _errors(index, made, sample, twice=measured["retrained_from"] == DECODED)
+        measured |= _errors(index, new, sample, twice=measured["retrained_from"] == DECODED)
     assert codec.manifest is not None
     assert index.codec is not None
     parent = index.codec.fingerprint
     codec.manifest = replace(codec.manifest, parent=parent, measured=measured)
-    if "relative_error_twice" in measured and made.ntotal:
-        _warn(made.ntotal, measured)
-    return made
+    if "relative_error_twice" in measured and new.ntotal:
+        _warn(new.ntotal, measured)
+    return new
 
 
 def changed_since(new: Index, old: Index) -> bool:
-    """Whether an index was changed after another was made of it; False if that is not known."""
+    """Whether old has changed since new was retrained from it; False if not known."""
     core, version = _origins.get(new, (None, 0))
     return core is not None and core() is old._core and old._trained().version != version
 
@@ -132,22 +134,24 @@ def _train(index: Index, sample: Any, queries: Any, seed: int | None) -> Codec:
     assert codec is not None
     manifest = codec.manifest
     settings: dict[str, Any]
-    if manifest is None:  # of a file before format 1.3
+    if manifest is None:  # read from a file older than format 1.3
         plan = describe_plan(codec.plan)
         settings = {"seed": 0, "cells": codec.cells, "metric": index.metric}
     else:
         plan, settings = manifest.plan, dict(manifest.training)
         if manifest.queries_sha256 is not None and queries is None:
-            raise ValueError("queries: the codec was trained with queries; give some like them")
+            raise ValueError(
+                "queries: the codec was trained with queries; expected an array, got None"
+            )
     if settings["cells"] is None or isinstance(index, IndexIVF):
         settings["cells"] = codec.cells
     if seed is not None:
         settings["seed"] = seed
     analysis = analyze(sample, normalize=plan["normalize"])
-    made = Codec.train(sample, plan_like(plan, analysis), queries=queries, **settings)
-    if isinstance(index, IndexIVF) and made.cells != index.nlist:
-        raise ValueError(f"new_sample has {made.cells} rows, too few for nlist={index.nlist} lists")
-    return made
+    new = Codec.train(sample, plan_like(plan, analysis), queries=queries, **settings)
+    if isinstance(index, IndexIVF) and new.cells != index.nlist:
+        raise ValueError(f"new_sample: expected at least nlist={index.nlist} rows, got {new.cells}")
+    return new
 
 
 def _empty_like(index: Kind, codec: Codec) -> Kind:
@@ -161,17 +165,17 @@ def _empty_like(index: Kind, codec: Codec) -> Kind:
             codec, index.nlist, quantizer, metric=index.metric, refine=refine, k_factor=factor
         )
         lists.nprobe = index.nprobe
-        made: Any = lists
+        new: Any = lists
     else:
-        made = IndexFlat(codec, index.metric, refine=refine, k_factor=factor)
-    made._given = dict(index._given)
-    made.verbose, made.metric_arg = index.verbose, index.metric_arg
+        new = IndexFlat(codec, index.metric, refine=refine, k_factor=factor)
+    new._given = dict(index._given)
+    new.verbose, new.metric_arg = index.verbose, index.metric_arg
     if index._keeps_ids:
-        made._keep_ids()
+        new._keep_ids()
     elif index.has_ids:
-        made._trained().keep_ids()
-    kept: Kind = made
-    return kept
+        new._trained().keep_ids()
+    empty: Kind = new
+    return empty
 
 
 def _ids(core: _core.Index) -> Any:
@@ -179,50 +183,51 @@ def _ids(core: _core.Index) -> Any:
 
 
 def _errors(old: Index, new: Index, sample: Rows, *, twice: bool) -> dict[str, float]:
-    """Measure squared errors on rows of the sample, as shares of their variance."""
-    chosen = np.unique(np.linspace(0, sample.n - 1, min(sample.n, _MEASURED)).astype(np.int64))
+    """Return squared errors on rows of the sample, relative to their variance."""
+    chosen = np.unique(np.linspace(0, sample.n - 1, min(sample.n, _ERROR_ROWS)).astype(np.int64))
     x = old._prepare(sample.take(chosen))
-    spread = float(np.square(x - x.mean(axis=0), dtype=np.float64).sum()) or 1.0
+    variance = float(np.square(x - x.mean(axis=0), dtype=np.float64).sum()) or 1.0
 
-    def error(made: FloatRows) -> float:
-        return float(np.square(made - x, dtype=np.float64).sum()) / spread
+    def error(decoded_x: FloatRows) -> float:
+        return float(np.square(decoded_x - x, dtype=np.float64).sum()) / variance
 
-    first, second = old.codec, new.codec
-    assert first is not None
-    assert second is not None
-    codes = first._encode_block(x)  # without a word about rows that are far out
-    found = {
-        "relative_error_before": error(first.decode(codes)),
-        "relative_error_once": error(second.decode(second._encode_block(x))),
+    old_codec, new_codec = old.codec, new.codec
+    assert old_codec is not None
+    assert new_codec is not None
+    codes = old_codec._encode_block(x)  # Codec.encode would warn about outliers
+    errors = {
+        "relative_error_before": error(old_codec.decode(codes)),
+        "relative_error_once": error(new_codec.decode(new_codec._encode_block(x))),
     }
     if twice:
-        again = second._encode_block(old._prepare(old._decode(codes)))
-        found["relative_error_twice"] = error(second.decode(again))
-        found["relative_error_added"] = _added(old, new)
-    return found
+        recoded = new_codec._encode_block(old._prepare(old._decode(codes)))
+        errors["relative_error_twice"] = error(new_codec.decode(recoded))
+        errors["relative_error_added"] = _added_error(old, new)
+    return errors
 
 
-def _added(old: Index, new: Index) -> float:
-    """Compare new codes of stored vectors with the decoded ones that they were made of."""
-    stretches, rows = _TWICE
-    starts = np.unique(np.linspace(0, max(old.ntotal - rows, 0), stretches).astype(int))
-    parts = [(int(first), min(rows, old.ntotal - int(first))) for first in starts]
-    was = old._prepare(np.concatenate([decoded(old, *part) for part in parts]))
+def _added_error(old: Index, new: Index) -> float:
+    """Return the squared error of new codes against the decoded vectors that they encode."""
+    last = max(old.ntotal - _ADDED_RUN_ROWS, 0)
+    starts = np.unique(np.linspace(0, last, _ADDED_RUNS).astype(int))
+    runs = [(int(first), min(_ADDED_RUN_ROWS, old.ntotal - int(first))) for first in starts]
+    before = old._prepare(np.concatenate([decoded(old, *run) for run in runs]))
     codec, core = new.codec, new._trained()
     assert codec is not None
-    now = np.concatenate([codec.decode(core.codes(*part)) for part in parts])
-    spread = float(np.square(was - was.mean(axis=0), dtype=np.float64).sum()) if len(was) else 0.0
-    return float(np.square(was - now, dtype=np.float64).sum()) / (spread or 1.0)
+    after = np.concatenate([codec.decode(core.codes(*run)) for run in runs])
+    centered = before - before.mean(axis=0) if len(before) else before
+    variance = float(np.square(centered, dtype=np.float64).sum())
+    return float(np.square(before - after, dtype=np.float64).sum()) / (variance or 1.0)
 
 
 def _warn(n: int, measured: dict[str, Any]) -> None:
     once, twice = measured["relative_error_once"], measured["relative_error_twice"]
     warnings.warn(
-        f"the index keeps no vectors, so {n:,} were decoded from their codes and encoded again. On "
-        f"rows of new_sample that makes a squared error of {twice:.1%} of the variance, where "
-        f"encoding the vectors themselves would make one of {once:.1%}: expect the new index to "
-        "find fewer neighbours than the old one does, and compare them. Give vectors=, or keep "
-        "rows to refine with (refine='float16') from the start",
+        f"the index has no refinement rows, so {n:,} vectors were decoded and encoded again. On "
+        f"new_sample this gives a squared error of {twice:.1%} of the variance, against {once:.1%} "
+        "when the original vectors are encoded: expect lower recall than that of the old index, "
+        "and compare them. Pass vectors=, or create indexes with refinement rows "
+        "(refine='float16')",
         RuntimeWarning,
         stacklevel=3,
     )

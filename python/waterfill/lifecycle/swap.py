@@ -1,4 +1,4 @@
-"""An index whose contents can be swapped while it is searched."""
+"""`SwapIndex`: replace an index while it is searched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from waterfill.lifecycle.generation import (
 )
 from waterfill.lifecycle.index_proxy import IndexProxy
 
-_EVENTS = 1000  # the most that `history` keeps
+_MAX_EVENTS = 1000  # events kept in `history`
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +36,15 @@ class SwapReport:
     Attributes
     ----------
     passed : bool
+        Whether the new index was published.
     generation : int
-        In use after it: the old one if it did not pass.
+        Number of the current generation after the swap; unchanged if the swap was refused.
     reasons : tuple of str
-        Why it did not pass.
+        Why the swap was refused; empty if it passed.
     comparison : Comparison or None
-        Of the gate's queries; None without a gate.
+        Comparison on the gate's queries; None without a gate.
     seconds : dict of str to float
-        Time of each step.
+        Duration of each step.
     """
 
     passed: bool
@@ -59,7 +60,7 @@ class SwapReport:
 
 
 class GateError(RuntimeError):
-    """A swap was refused and nothing has changed. Its `report` is a `SwapReport`."""
+    """A swap was refused and nothing has changed. Attribute `report` is the `SwapReport`."""
 
     def __init__(self, report: SwapReport) -> None:
         super().__init__(report)
@@ -69,30 +70,30 @@ class GateError(RuntimeError):
 class _Candidate:
     """Checks of a new index before it is published; the first failure raises GateError."""
 
-    def __init__(self, now: Generation, gate: Gate | None) -> None:
-        self._now, self._gate = now, gate
+    def __init__(self, current: Generation, gate: Gate | None) -> None:
+        self._current, self._gate = current, gate
         self._comparison: Comparison | None = None
         self._seconds: dict[str, float] = {}
 
-    def verify(self, new: Index, ready: Readiness, same_ids: bool) -> Contents:
+    def verify(self, new: Index, readiness: Readiness, same_ids: bool) -> Contents:
         """Check that it can replace the current index and warm it; return its contents."""
         start = time.perf_counter()
-        self.refuse(misfits(self._now.index, new, same_ids=same_ids))
+        self.refuse(misfits(self._current.index, new, same_ids=same_ids))
         queries = None if self._gate is None else self._gate.queries
         try:
-            found = ready.of(new, queries)
+            contents = readiness.of(new, queries)
         except (ValueError, RuntimeError) as error:
             self.refuse([str(error)])
             raise
         self._seconds["verify and warm"] = time.perf_counter() - start
-        return found
+        return contents
 
     def judge(self, new: Index) -> None:
         """Compare both indexes on the gate's queries; refuse one that exceeds a limit."""
         if self._gate is None:
             return
         start = time.perf_counter()
-        self._comparison = self._gate.shadow(self._now.index, new)
+        self._comparison = self._gate.shadow(self._current.index, new)
         self._seconds["shadow"] = time.perf_counter() - start
         self.refuse(self._gate.reasons(self._comparison))
 
@@ -105,101 +106,102 @@ class _Candidate:
         self, *, passed: bool, generation: int | None = None, reasons: tuple[str, ...] = ()
     ) -> SwapReport:
         """Return the outcome so far."""
-        number = self._now.number if generation is None else generation
+        number = self._current.number if generation is None else generation
         return SwapReport(passed, number, reasons, self._comparison, self._seconds)
 
 
 class _State(NamedTuple):
-    """All that a swap changes, as the one thing that it publishes."""
+    """The state that a swap replaces in one assignment."""
 
-    now: Generation
-    before: tuple[Generation, ...]
+    current: Generation
+    previous: tuple[Generation, ...]
 
 
 class SwapIndex(IndexProxy):
-    """An index that is searched while a better one takes its place.
+    """An index that can be replaced while it is searched.
 
-    It has the methods of an index. Every call reads the reference to the current generation once
-    and stays with it: no result is of two generations. For several calls that must agree, take
-    `current` and ask its index. Adding and removing go to the current generation, one at a time,
-    and wait while a swap is under way; searches never wait.
+    It has the methods of an index. Every call reads the reference to the current generation once,
+    so no result mixes two generations. For several calls on one generation, use the index of
+    `current()`. Additions and removals go to the current generation, one at a time, and wait while
+    a swap runs; searches never wait.
 
-    A pickle has the current index alone: no history, no generations before it, no listeners.
+    A pickle holds the current index only, without history, earlier generations or callbacks.
 
     Parameters
     ----------
     index : IndexFlat or IndexIVF
-        Trained. Change it through this object alone from now on.
+        A trained index. From now on, change it only through this object.
 
     Raises
     ------
     TypeError
-        If `index` is none.
+        If `index` is not a waterfill index.
     NotTrainedError
-        If it is not trained.
+        If `index` is not trained.
     """
 
     def __init__(self, index: Any) -> None:
         _require_index("index", index)
         self._writing = threading.RLock()
-        self._ready = Readiness()
-        self._history: deque[Event] = deque(maxlen=_EVENTS)
-        self._listeners: list[Callable[[Event], object]] = []
+        self._readiness = Readiness()
+        self._history: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._callbacks: list[Callable[[Event], object]] = []
         first = publication(index, 1, "start", Contents.of(index))
         self._state = _State(first, ())
         self._history.append(first.event)
 
     @property
     def index(self) -> Any:
-        """The index in use."""
-        return self._state.now.index
+        """The current index."""
+        return self._state.current.index
 
     @property
     def generation(self) -> int:
-        """Number of the generation in use."""
-        return self._state.now.number
+        """Number of the current generation."""
+        return self._state.current.number
 
     def current(self) -> Generation:
-        """Return the generation in use; its index stays what it is when others take its place."""
-        return self._state.now
+        """Return the current generation; later swaps do not replace its index."""
+        return self._state.current
 
     @property
     def history(self) -> tuple[Event, ...]:
-        """What was published, oldest first; the last 1,000."""
+        """Events of the last 1,000 published generations, oldest first."""
         return tuple(self._history)
 
     @contextmanager
     def writes_held(self) -> Iterator[None]:
-        """Let adding and removing wait, so that nothing is lost between `retrain` and `swap`.
+        """Block additions and removals, so that none is lost between `retrain` and `swap`.
 
         ``with live.writes_held(): live.swap(wf.retrain(live.index, sample), gate=gate)``
         """
         with self._writing:
             yield
 
-    # Swap and roll back.
+    # Swapping and rolling back.
 
     def swap(
         self, new: Any, *, gate: Gate | None = None, keep: int = 1, same_ids: bool = True
     ) -> SwapReport:
-        """Put another index in the place of the current one, if it is good enough.
+        """Replace the current index by another one that passes the checks.
 
-        It is verified (dimensions, metric, ids, the codec as it is read back), warmed by some
-        searches, compared with the current one if there is a gate, and published by assigning one
-        reference. What runs at that moment ends with the old one. An index that was verified and
-        warmed before, and has not changed since, is not again.
+        The new index is verified (dimensions, metric, ids, codec round trip), warmed by a few
+        searches, compared with the current index if there is a gate, and published by assigning one
+        reference. Calls that are running finish on the old index. An index that was verified and
+        warmed before and has not changed since is not checked again.
 
         Parameters
         ----------
         new : IndexFlat or IndexIVF
-            Such as `retrain` makes. Both are in memory for as long as the old one is kept or used.
+            The new index, for example from `retrain`. Both indexes are in memory as long as the old
+            one is kept or used.
         gate : Gate, optional
-            What it must show.
+            Limits that `new` must meet.
         keep : int
-            Generations that are kept for `rollback`, the old one included.
+            Number of earlier generations to keep for `rollback`, including the old one.
         same_ids : bool
-            Whether it must have the ids of the current one, in the same order. False for an index
-            of other vectors: what was added meanwhile is then your care.
+            Require the ids of the current index in the same order. Pass False for an index of other
+            vectors; it is then up to you to carry over vectors that were added meanwhile.
 
         Returns
         -------
@@ -208,10 +210,10 @@ class SwapIndex(IndexProxy):
         Raises
         ------
         GateError
-            If it is refused, with the reasons. Nothing has changed.
+            If `new` is refused, with the reasons. Nothing has changed.
         TypeError, ValueError
-            If an argument is of the wrong type or out of range, or the gate's canary does not go
-            with the index.
+            If an argument is of the wrong type or out of range, or the gate's canary does not
+            match the index.
         NotTrainedError
             If `new` is not trained.
         """
@@ -224,106 +226,106 @@ class SwapIndex(IndexProxy):
         if keep < 0:
             raise ValueError(f"keep={keep} must be at least 0")
         with self._writing:
-            candidate = _Candidate(self._state.now, gate)
-            contents = candidate.verify(new, self._ready, same_ids)
+            candidate = _Candidate(self._state.current, gate)
+            contents = candidate.verify(new, self._readiness, same_ids)
             candidate.judge(new)
-            with self._state.now.index._writing:  # who adds to it directly waits, too
-                candidate.refuse(misfits(self._state.now.index, new, same_ids=same_ids))
+            with self._state.current.index._writing:  # blocks direct additions to the old index too
+                candidate.refuse(misfits(self._state.current.index, new, same_ids=same_ids))
                 state = self._state
-                made = publication(new, state.now.number + 1, "swap", contents)
-                before = (*state.before, state.now)[-keep:] if keep else ()
-                self._publish(_State(made, before))
-            self._tell(made.event)
-            return candidate.report(passed=True, generation=made.number)
+                published = publication(new, state.current.number + 1, "swap", contents)
+                previous = (*state.previous, state.current)[-keep:] if keep else ()
+                self._publish(_State(published, previous))
+            self._notify(published.event)
+            return candidate.report(passed=True, generation=published.number)
 
     def rollback(self, *, force: bool = False) -> Generation:
-        """Put the generation before back in use, as a new number; the current one is let go.
+        """Publish the previous generation again under a new number; drop the current one.
 
         Parameters
         ----------
         force : bool
-            Also if vectors were added to the current generation or removed from it since it was
-            published, which the one before has not seen.
+            Roll back even if vectors were added to or removed from the current generation since it
+            was published; these changes are lost.
 
         Returns
         -------
         Generation
-            The one that is now in use.
+            The new current generation.
 
         Raises
         ------
         RuntimeError
-            If none is kept, or changes would be lost.
+            If no previous generation is kept, or changes would be lost.
         """
         with self._writing:
-            now, before = self._state
-            if not before:
-                raise RuntimeError("no generation before this one is kept: see keep= of swap")
-            if now.changed and not force:
+            current, previous = self._state
+            if not previous:
+                raise RuntimeError("no previous generation is kept; pass keep= to swap")
+            if current.changed and not force:
                 raise RuntimeError(
-                    f"generation {now.number} has changed since it was published "
-                    f"({now.event.ntotal:,} vectors then, {now.index.ntotal:,} now), and the one "
-                    "before has not; rollback(force=True) gives these changes up"
+                    f"generation {current.number} has changed since it was published "
+                    f"({current.event.ntotal:,} vectors then, {current.index.ntotal:,} now); "
+                    "rollback(force=True) discards these changes"
                 )
-            old = before[-1]
-            made = publication(old.index, now.number + 1, "rollback", old.event)
-            self._publish(_State(made, before[:-1]))
-            self._tell(made.event)
-            return made
+            old = previous[-1]
+            published = publication(old.index, current.number + 1, "rollback", old.event)
+            self._publish(_State(published, previous[:-1]))
+            self._notify(published.event)
+            return published
 
     def verify(self) -> str:
-        """Compare what is in memory with what was published.
+        """Check that the current index in memory is still the one that was published.
 
         Returns
         -------
         str
-            SHA-256 of the codec's fingerprint, ids and codes as they are now.
+            Current SHA-256 of the codec's fingerprint, the ids and the codes.
 
         Raises
         ------
         RuntimeError
-            If they are others though nothing was added or removed.
+            If the hash has changed although no vector was added or removed.
         """
         with self._writing:
-            now = self._state.now
-            assert now.index.codec is not None
-            found = content_sha256(now.index)
-            same = now.changed or found == now.event.sha256
-            if not same or now.index.codec.fingerprint != now.event.fingerprint:
+            current = self._state.current
+            assert current.index.codec is not None
+            digest = content_sha256(current.index)
+            same = current.changed or digest == current.event.sha256
+            if not same or current.index.codec.fingerprint != current.event.fingerprint:
                 raise RuntimeError(
-                    f"generation {now.number} is not what was published: sha256 {found}, then "
-                    f"{now.event.sha256}"
+                    f"generation {current.number} is not what was published: expected sha256 "
+                    f"{current.event.sha256}, got {digest}"
                 )
-            return found
+            return digest
 
     def on_swap(self, callback: Callable[[Event], object]) -> Callable[[], None]:
-        """Have a function called after each swap and rollback, in the thread that did it.
+        """Call a function after each swap and rollback, in the thread that made it.
 
         Parameters
         ----------
         callback : callable
-            Gets the `Event`. What it raises becomes a RuntimeWarning: the swap stands.
+            Called with the `Event`. Its exceptions become a RuntimeWarning; the swap stands.
 
         Returns
         -------
         callable
-            Without arguments: ends it.
+            Removes the callback; takes no arguments.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")
-        self._listeners = [*self._listeners, callback]
+        self._callbacks = [*self._callbacks, callback]
 
-        def end() -> None:
-            self._listeners = [each for each in self._listeners if each is not callback]
+        def remove() -> None:
+            self._callbacks = [each for each in self._callbacks if each is not callback]
 
-        return end
+        return remove
 
     def _publish(self, state: _State) -> None:
         self._state = state
-        self._history.append(state.now.event)
+        self._history.append(state.current.event)
 
-    def _tell(self, event: Event) -> None:
-        for callback in self._listeners:
+    def _notify(self, event: Event) -> None:
+        for callback in self._callbacks:
             try:
                 callback(event)
             except Exception as error:
@@ -337,8 +339,8 @@ class SwapIndex(IndexProxy):
         return SwapIndex, (self.index,)
 
     def __repr__(self) -> str:
-        now = self._state.now
-        return f"SwapIndex: generation {now.number}, {now.index!r}"
+        current = self._state.current
+        return f"SwapIndex: generation {current.number}, {current.index!r}"
 
 
 def _require_index(name: str, index: Any) -> None:
