@@ -137,7 +137,7 @@ def test_the_published_score(analysis, clustered):
     at_labels = np.take_along_axis(scores, labels, axis=1)
     np.testing.assert_allclose(distances, at_labels, rtol=1e-3)
     np.testing.assert_allclose(distances, -np.sort(-scores, axis=1)[:, :10], rtol=1e-3)
-    with pytest.raises(ValueError, match="metric l2 cannot be used .* pq_multiplier"):
+    with pytest.raises(ValueError, match=r"metric l2 cannot be used .* pq_multiplier"):
         wf.IndexFlat(codec, "l2")
 
 
