@@ -49,5 +49,5 @@ def test_peak_memory_does_not_grow_with_rows(tmp_path, few, many):
     large = peak_kib(generate(tmp_path / "many.npy", many))
     file_kib = (many - few) * D * 4 / 1024  # 100 or 400 MB
     codes_kib = 2 * (many - few) * 9 / 1024  # twice: a call's codes are appended in one piece
-    assert file_kib > 100_000
+    assert file_kib >= 100_000
     assert large - small <= codes_kib + 20_000
