@@ -45,39 +45,50 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def base() -> NDArray[np.float32]:
+def minilm() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """4,800 MiniLM sentence embeddings, and 200 more, held out.
+
+    The fixtures below take them from here and not from each other: a directory may override
+    `base` or `queries`, and a codec that is kept for the session must not depend on who asks first.
+    """
+    base, queries = np.load(DATA / "base.npy"), np.load(DATA / "query.npy")
+    return base.astype(np.float32), queries.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def base(minilm: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
     """4,800 MiniLM sentence embeddings."""
-    return np.load(DATA / "base.npy").astype(np.float32)
+    return minilm[0]
 
 
 @pytest.fixture(scope="session")
-def queries() -> NDArray[np.float32]:
+def queries(minilm: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
     """200 more, held out."""
-    return np.load(DATA / "query.npy").astype(np.float32)
+    return minilm[1]
 
 
 @pytest.fixture(scope="session")
-def codec(base: NDArray[np.float32]) -> wf.Codec:
+def codec(minilm: tuple[NDArray[np.float32], ...]) -> wf.Codec:
     """48 bytes of MiniLM."""
-    return trained.trained(base, 48)
+    return trained.trained(minilm[0], 48)
 
 
 @pytest.fixture(scope="session")
-def base_64(base: NDArray[np.float32]) -> NDArray[np.float32]:
+def base_64(minilm: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
     """The first 64 dimensions of `base`, unit norm: for mechanics, where recall is not asserted."""
-    return _truncated(base)
+    return _truncated(minilm[0])
 
 
 @pytest.fixture(scope="session")
-def queries_64(queries: NDArray[np.float32]) -> NDArray[np.float32]:
+def queries_64(minilm: tuple[NDArray[np.float32], ...]) -> NDArray[np.float32]:
     """The first 64 dimensions of `queries`, unit norm."""
-    return _truncated(queries)
+    return _truncated(minilm[1])
 
 
 @pytest.fixture(scope="session")
-def codec_64(base_64: NDArray[np.float32]) -> wf.Codec:
+def codec_64(minilm: tuple[NDArray[np.float32], ...]) -> wf.Codec:
     """16 bytes of `base_64`."""
-    return trained.trained(base_64, 16)
+    return trained.trained(_truncated(minilm[0]), 16)
 
 
 def _truncated(x: NDArray[np.float32]) -> NDArray[np.float32]:

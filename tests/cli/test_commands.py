@@ -119,7 +119,7 @@ def test_shards_of_any_format_are_one_index(run, base_64):
     assert (run.directory / "all.wf").read_bytes() == (run.directory / "one.wf").read_bytes()
     pq.write_table(table, run.directory / "two.parquet")
     run("analyze", "two.parquet", "--column", "v")
-    assert "a key that names one" in run("analyze", "two.parquet", code=1).err
+    assert "choose one by key" in run("analyze", "two.parquet", code=1).err
 
 
 def test_queries_of_ann_benchmarks(run, base_64, queries_64):

@@ -115,7 +115,7 @@ def test_what_was_optimized_is_reproduced(run, made):
     )
     run("optimize", made / "base.npy", *arguments)
     run("reproduce", "best.wf", made / "base.npy", "--queries", made / "query.npy")
-    assert "queries were given" in run("reproduce", "best.wf", made / "base.npy", code=1).err
+    assert "trained with queries" in run("reproduce", "best.wf", made / "base.npy", code=1).err
 
 
 def test_reproduce_wants_a_manifest(run, made):

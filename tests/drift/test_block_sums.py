@@ -75,8 +75,8 @@ def test_errors_are_left_out(any_codec, clustered):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_change_nothing(codec, base, threads):
-    features = Features(codec)
+def test_threads_change_nothing(codec_64, base, threads):
+    features = Features(codec_64)
     found = []
     for number in (1, threads):
         wf.set_num_threads(number)
@@ -87,8 +87,8 @@ def test_threads_change_nothing(codec, base, threads):
     assert np.array_equal(*found)
 
 
-def test_arrays_that_do_not_fit_are_refused(codec, base):
-    features = Features(codec)
+def test_arrays_that_do_not_fit_are_refused(codec_64, base):
+    features = Features(codec_64)
     rows, sums = np.zeros(4, np.float32), np.zeros((4, len(features)), np.float32)
     good = np.zeros(9, np.uint32)
     with pytest.raises(ValueError, match="blocks: block 4 of 4 does not exist"):
@@ -100,7 +100,7 @@ def test_arrays_that_do_not_fit_are_refused(codec, base):
     with pytest.raises(ValueError, match="dimensions"):
         features.sums.add(base[:9, :-1].copy(), good, rows, sums, True)
     with pytest.raises(ValueError, match="leading"):
-        _core.BlockSums(codec._core, np.ones(3, np.uint8))
+        _core.BlockSums(codec_64._core, np.ones(3, np.uint8))
     assert not rows.any()
     assert not sums.any()
 

@@ -68,14 +68,14 @@ while True:
     grown = counts(found)
     assert all(grown[key] >= value for key, value in before.items())
     before = grown
-    if now == clients:
+    # Counters and histograms are files of their own, so one may be a publication ahead.
+    if now == clients and found["waterfill_request_seconds_count", "a"] == clients[0]:
         break
     assert time.monotonic() < end, (now, clients)
     time.sleep(0.005)
 assert found["waterfill_workers",] == 4 + started
 assert found["waterfill_limit", "a"] == 2 * (4 + started)
 assert found["waterfill_in_flight", "a"] == 0
-assert found["waterfill_request_seconds_count", "a"] == clients[0]
 for number in (0, 2):
     os.kill(children[number], signal.SIGKILL)
     os.waitpid(children[number], 0)

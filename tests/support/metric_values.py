@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,11 +48,18 @@ def counts(found: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
 def run(script: str, *arguments: Any) -> str:
     """Run a script in another process, which forks; return what it prints."""
     path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script, *map(str, arguments)],
-        capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=TESTS,
-        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=TESTS,
+        env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+    try:
+        # Not communicate(): children that a failed script leaves behind hold the pipes open.
+        status = process.wait(PATIENCE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    output, errors = process.communicate()
+    assert status == 0, errors
+    assert errors == ""
+    return output
