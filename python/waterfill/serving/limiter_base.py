@@ -34,20 +34,15 @@ LimiterT = TypeVar("LimiterT")
 
 
 class Permit(Protocol):
-    """Permission for one request, as `Limiter.acquire` returns it.
-
-    Attributes
-    ----------
-    held : bool
-        Whether the permit has not been released yet.
-    cost : int
-        Its part of the limit.
-    """
+    """Permission for one request, as `Limiter.acquire` returns it."""
 
     @property
-    def held(self) -> bool: ...  # noqa: D102
+    def held(self) -> bool:
+        """Whether the permit has not been released yet."""
+
     @property
-    def cost(self) -> int: ...  # noqa: D102
+    def cost(self) -> int:
+        """Its part of the limit."""
 
     def release(self) -> bool:
         """Release the permit; return False if it was released before."""
