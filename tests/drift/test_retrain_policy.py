@@ -85,8 +85,8 @@ def test_reasons_are_words():
     policy = RetrainPolicy(LIMIT, persist=2, cooldown=1)
     assert "no more than the 0.01" in policy.decide(KEPT).reason
     assert "not certain" in policy.decide(UNSURE).reason
-    assert "1 of 2 looks" in policy.decide(LOST).reason
-    assert "0.200 of recall may be lost: measure" in policy.decide(BY_ERROR).reason
+    assert "positive check 1 of 2" in policy.decide(LOST).reason
+    assert "a loss of 0.200 of recall: measure" in policy.decide(BY_ERROR).reason
     assert "estimated" in policy.decide(cost(0.004, 0.004, measured=False)).reason
     advised = policy.decide(LOST)
     assert advised.retrain
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_said():
         RetrainPolicy().decide(0.05)
     good = RetrainPolicy().to_dict()
     for bad in ({}, [], None, {**good, "persist": "two"}):
-        with pytest.raises(ValueError, match="no state of a RetrainPolicy"):
+        with pytest.raises(ValueError, match="expected what to_dict"):
             RetrainPolicy.from_dict(bad)
     with pytest.raises(ValueError, match="streak=-1"):
         RetrainPolicy.from_dict({**good, "streak": -1})

@@ -8,29 +8,31 @@ from typing import Any
 from waterfill._util.validation import as_int, as_number, as_positive_int
 
 
+_KEYS = {"_positive": "streak", "_cooling": "quiet"}  # names in saved states
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Recall of the codec in use, beside that of one trained on vectors of today.
+    """Recall of the current codec, compared with a codec trained on current vectors.
 
     Attributes
     ----------
     recall_now : float
-        Recall@k of the codec in use, among `size` vectors.
+        Recall@k of the current codec among `size` vectors.
     recall_if_retrained : float
         ``recall_now + gap``.
     gap : float
-        The shadow gap: by how much a codec that is trained on today's vectors finds more than the
-        one in use, less the same difference before any drift. What retraining would win back.
-        Below zero by chance alone, or where today's vectors are harder to learn than those of the
-        baseline were.
+        Recall that retraining would win back: the recall of a codec trained on current vectors less
+        that of the current codec, minus the same difference on the baseline. It is negative by
+        chance, or if current vectors are harder to compress than those of the baseline.
     gap_low, gap_high : float
-        What a whole collection shows lies between them in nine cases of ten.
+        Bounds of its 90 % interval for a whole collection.
     size : int
-        The number of vectors that all of this is about.
+        Number of vectors that the recalls hold for.
     measured : bool
-        False for an estimate from the growth of the error.
+        False for an estimate from the growth of the reconstruction error.
     words : str
-        How it was found, and what to make of it.
+        How the figures were obtained, and how to read them.
     """
 
     recall_now: float
@@ -56,7 +58,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy advises.
+    """Advice of a policy.
 
     Attributes
     ----------
@@ -64,7 +66,7 @@ class Decision:
     reason : str
         In words.
     measure : bool
-        Whether a canary should be measured first: an estimate gave reason to.
+        Whether to measure a canary first, because an estimate gives reason to.
     """
 
     retrain: bool
@@ -77,21 +79,20 @@ class Decision:
 
 @dataclass
 class RetrainPolicy:
-    """Advise retraining by what it wins back, never by how unlikely a change is.
+    """Advise retraining by the recall that it wins back, not by the significance of a change.
 
-    Each call of `decide` is a look. A look speaks for retraining if the whole interval of the
-    measured gap lies above `max_recall_loss`. Looks that measure the same canary again say nothing
-    new: take a new one for each.
+    Each call of `decide` is a check. A check is positive if the whole interval of the measured gap
+    lies above `max_recall_loss`. Measure a new canary for each check: the same canary again adds
+    no evidence.
 
     Parameters
     ----------
     max_recall_loss : float
-        Recall that may be lost, 0 to 1.
+        Tolerated loss of recall, 0 to 1.
     persist : int
-        Measured looks in a row that must speak for retraining; 1 at least.
+        Consecutive positive checks that are required, at least 1.
     cooldown : int
-        Looks after `retrained` that advise nothing, counted and not timed: a day each, say. 0 or
-        more.
+        Checks after `retrained` that advise nothing, at least 0. They are counted, not timed.
 
     Raises
     ------
@@ -104,71 +105,73 @@ class RetrainPolicy:
     max_recall_loss: float = 0.01
     persist: int = 2
     cooldown: int = 7
-    _streak: int = field(default=0, repr=False)
-    _quiet: int = field(default=0, repr=False)
+    _positive: int = field(default=0, repr=False)
+    _cooling: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.max_recall_loss = as_number("max_recall_loss", self.max_recall_loss, 0.0)
         if self.max_recall_loss > 1:
             raise ValueError(f"max_recall_loss={self.max_recall_loss:g} must be at most 1")
         self.persist = as_positive_int("persist", self.persist)
-        for name in ("cooldown", "_streak", "_quiet"):
-            value = as_int(name.lstrip("_"), getattr(self, name))
+        for name in ("cooldown", "_positive", "_cooling"):
+            value = as_int(_KEYS.get(name, name), getattr(self, name))
             if value < 0:
                 raise ValueError(f"{name.lstrip('_')}={value} must be at least 0")
             setattr(self, name, value)
 
     def decide(self, cost: Cost) -> Decision:
-        """Take a look.
+        """Check a cost, and advise whether to retrain.
 
         Parameters
         ----------
         cost : Cost
-            An estimate (``measured=False``) never advises retraining and leaves the row of looks
-            as it is; from half of `max_recall_loss` on it advises to measure a canary.
+            An estimate (``measured=False``) never leads to retraining and does not count as a
+            check. Above half of `max_recall_loss` the advice is to measure a canary.
 
         Raises
         ------
         TypeError
-            If `cost` is none.
+            If `cost` is not a Cost.
         """
         if not isinstance(cost, Cost):
             raise TypeError(f"cost must be a Cost, got {type(cost).__name__}")
-        if self._quiet > 0:
-            self._quiet -= 1
-            return Decision(False, f"trained not long ago; quiet for {self._quiet} looks more")
+        if self._cooling > 0:
+            self._cooling -= 1
+            return Decision(
+                False, f"in the cooldown after retraining; checks left: {self._cooling}"
+            )
         if not cost.measured:
             return self._of_estimate(cost)
         found = (
             f"retraining would win back {cost.gap:.3f} of recall "
             f"({cost.gap_low:.3f} to {cost.gap_high:.3f})"
         )
-        limit = f"{self.max_recall_loss:g} that may be lost"
+        limit = f"the tolerated {self.max_recall_loss:g}"
         if not cost.gap_low > self.max_recall_loss:
-            self._streak = 0
+            self._positive = 0
             if cost.gap > self.max_recall_loss:
-                return Decision(False, f"{found}: not certain to be more than the {limit}")
-            return Decision(False, f"{found}: no more than the {limit}")
-        self._streak += 1
-        seen = f"{self._streak} of {self.persist} looks"
-        if self._streak < self.persist:
-            return Decision(False, f"{found}, more than the {limit}: {seen}; look again")
-        again = f", in {self._streak} looks in a row" if self._streak > 1 else ""
-        return Decision(True, f"{found}, more than the {limit}{again}")
+                return Decision(False, f"{found}: not certain to exceed {limit}")
+            return Decision(False, f"{found}: within {limit}")
+        self._positive += 1
+        if self._positive < self.persist:
+            seen = f"positive check {self._positive} of {self.persist}"
+            return Decision(False, f"{found}, above {limit}: {seen}; check again")
+        again = f", in {self._positive} consecutive checks" if self._positive > 1 else ""
+        return Decision(True, f"{found}, above {limit}{again}")
 
     def _of_estimate(self, cost: Cost) -> Decision:
-        found = f"by the growth of the error {cost.gap:.3f} of recall may be lost"
+        found = f"the growth of the error suggests a loss of {cost.gap:.3f} of recall"
         if cost.gap > self.max_recall_loss / 2:  # estimates can be too low
             return Decision(False, f"{found}: measure a canary first", measure=True)
-        return Decision(False, f"{found}; estimated, not measured")
+        return Decision(False, f"{found}: an estimate, not a measurement")
 
     def retrained(self) -> None:
-        """Say that a new codec is in use: looks begin anew, after the cooldown."""
-        self._streak, self._quiet = 0, self.cooldown
+        """Record that a new codec is in use: checks start over after the cooldown."""
+        self._positive, self._cooling = 0, self.cooldown
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its settings, and where it stands."""
-        return {name.lstrip("_"): value for name, value in asdict(self).items()}
+        """Return the settings and the counters."""
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RetrainPolicy:
@@ -177,10 +180,10 @@ class RetrainPolicy:
         Raises
         ------
         ValueError
-            If `data` is something else, or out of range.
+            If `data` has missing or invalid values.
         """
         names = ("max_recall_loss", "persist", "cooldown", "streak", "quiet")
         try:
             return cls(*(data[name] for name in names))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"data is no state of a RetrainPolicy: {error!r}") from None
+            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None
