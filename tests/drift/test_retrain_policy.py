@@ -83,11 +83,13 @@ def test_an_interval_that_reaches_the_limit_advises_nothing(limit, gap, width, m
 
 def test_reasons_are_words():
     policy = RetrainPolicy(LIMIT, persist=2, cooldown=1)
-    assert "no more than the 0.01" in policy.decide(KEPT).reason
+    assert "within the tolerated 0.01" in policy.decide(KEPT).reason
     assert "not certain" in policy.decide(UNSURE).reason
     assert "positive check 1 of 2" in policy.decide(LOST).reason
     assert "a loss of 0.200 of recall: measure" in policy.decide(BY_ERROR).reason
-    assert "estimated" in policy.decide(cost(0.004, 0.004, measured=False)).reason
+    assert (
+        "an estimate, not a measurement" in policy.decide(cost(0.004, 0.004, measured=False)).reason
+    )
     advised = policy.decide(LOST)
     assert advised.retrain
     assert "win back 0.050 of recall (0.045 to 0.055)" in advised.reason

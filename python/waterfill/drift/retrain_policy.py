@@ -7,7 +7,6 @@ from typing import Any
 
 from waterfill._util.validation import as_int, as_number, as_positive_int
 
-
 _KEYS = {"_positive": "streak", "_cooling": "quiet"}  # names in saved states
 
 
@@ -116,7 +115,7 @@ class RetrainPolicy:
         for name in ("cooldown", "_positive", "_cooling"):
             value = as_int(_KEYS.get(name, name), getattr(self, name))
             if value < 0:
-                raise ValueError(f"{name.lstrip('_')}={value} must be at least 0")
+                raise ValueError(f"{_KEYS.get(name, name)}={value} must be at least 0")
             setattr(self, name, value)
 
     def decide(self, cost: Cost) -> Decision:
@@ -137,9 +136,7 @@ class RetrainPolicy:
             raise TypeError(f"cost must be a Cost, got {type(cost).__name__}")
         if self._cooling > 0:
             self._cooling -= 1
-            return Decision(
-                False, f"in the cooldown after retraining; checks left: {self._cooling}"
-            )
+            return Decision(False, f"in the cooldown after retraining, {self._cooling} checks left")
         if not cost.measured:
             return self._of_estimate(cost)
         found = (
