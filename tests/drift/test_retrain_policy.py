@@ -94,7 +94,7 @@ def test_reasons_are_words():
     assert advised.retrain
     assert "win back 0.050 of recall (0.045 to 0.055)" in advised.reason
     policy.retrained()
-    assert "not long ago" in policy.decide(LOST).reason
+    assert "in the cooldown after retraining" in policy.decide(LOST).reason
     assert not policy.decide(LOST).retrain
     assert policy.decide(LOST).retrain
 
