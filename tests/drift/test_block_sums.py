@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import waterfill as wf
 from waterfill import _core
-from waterfill.drift.block_statistics import Bank, slots_of
+from waterfill.drift.block_statistics import BlockStatistics, slots_of
 from waterfill.drift.feature_families import Features
 
 
@@ -123,7 +123,7 @@ def test_slots_are_filled_evenly():
 @given(st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_folding_keeps_sums(halvings, seed):
     rng = np.random.default_rng(seed)
-    bank = Bank.empty(64, 5, 2, 0)
+    bank = BlockStatistics.empty(64, 5, 2, 0)
     bank.rows[:] = rng.integers(0, 3, 64)
     bank.sums[:] = rng.integers(-9, 9, (64, 5)) * (bank.rows > 0)[:, None]
     folded = bank.folded(64 >> halvings)

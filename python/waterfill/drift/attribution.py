@@ -1,4 +1,4 @@
-"""Which directions and dimensions moved, the likeliest cause first.
+"""Attribution of drift: the directions and dimensions that changed, the likeliest cause first.
 
 A change of one dimension moves every eigen-direction a little, and the other way round. What names
 the cause is how likely each candidate makes the change of the mean as a whole: for a shift delta of
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.drift.block_statistics import Bank
+from waterfill.drift.block_statistics import BlockStatistics
 from waterfill.drift.feature_families import Features
 from waterfill.drift.window_comparison import (
     Comparison,
@@ -35,7 +35,7 @@ _Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moved:
-    """One direction or dimension that moved.
+    """A direction or dimension that changed.
 
     Attributes
     ----------
@@ -74,13 +74,13 @@ class Moved:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its attributes."""
+        """Return the attributes as a dictionary."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Movement:
-    """All that moved.
+    """All directions and dimensions that changed.
 
     Attributes
     ----------
@@ -95,8 +95,10 @@ class Movement:
     dimensions: int = 0
 
 
-def movement(features: Features, reference: Bank, window: Bank, comparison: Comparison) -> Movement:
-    """Return what moved, the likeliest cause first."""
+def movement(
+    features: Features, reference: BlockStatistics, window: BlockStatistics, comparison: Comparison
+) -> Movement:
+    """Return the changes, the likeliest cause first."""
     both = 1 / (1 / reference.n + 1 / window.n)
     error = float(np.sqrt(comparison.design / both))
     by_mean = _mean_scores(features, reference, window) / error
@@ -120,7 +122,9 @@ def movement(features: Features, reference: Bank, window: Bank, comparison: Comp
     return Movement(tuple(first), kinds.count("direction"), kinds.count("dimension"))
 
 
-def _mean_scores(features: Features, reference: Bank, window: Bank) -> _Values:
+def _mean_scores(
+    features: Features, reference: BlockStatistics, window: BlockStatistics
+) -> _Values:
     """Return the score of each direction, then of each dimension, for one row."""
     basis = features.basis.astype(np.float64)
     usual = usual_variance(features, reference)
@@ -138,7 +142,9 @@ def _mean_scores(features: Features, reference: Bank, window: Bank) -> _Values:
     return np.concatenate([along / np.sqrt(variances), pulled / np.sqrt(precision)])
 
 
-def _shifted(features: Features, reference: Bank, window: Bank, scores: _Values) -> list[Moved]:
+def _shifted(
+    features: Features, reference: BlockStatistics, window: BlockStatistics, scores: _Values
+) -> list[Moved]:
     floor = _FLOOR * usual_variance(features, reference)
     q = len(features.directions)
     found = []
@@ -151,7 +157,7 @@ def _shifted(features: Features, reference: Bank, window: Bank, scores: _Values)
 
 
 def _spread(
-    features: Features, reference: Bank, window: Bank, comparison: Comparison
+    features: Features, reference: BlockStatistics, window: BlockStatistics, comparison: Comparison
 ) -> list[Moved]:
     floor = _FLOOR * usual_variance(features, reference)
     t = comparison.differences
@@ -165,8 +171,10 @@ def _spread(
     return found
 
 
-def _switched(features: Features, reference: Bank, window: Bank) -> list[Moved]:
-    """Return dimensions that vary, and did not, or the other way round."""
+def _switched(
+    features: Features, reference: BlockStatistics, window: BlockStatistics
+) -> list[Moved]:
+    """Return dimensions that became constant or ceased to be."""
     was, dead, alive = switched(reference, window)
     spans = np.maximum(window.maxima - window.minima, 0)
     score = _CERTAIN * np.maximum(spans, was) / _usual_span(was)
@@ -178,9 +186,9 @@ def _switched(features: Features, reference: Bank, window: Bank) -> list[Moved]:
 
 
 def switched(
-    reference: Bank, window: Bank
+    reference: BlockStatistics, window: BlockStatistics
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the baseline's spans, and which dimensions are constant now, or are no longer."""
+    """Return the baseline's ranges and the dimensions that became or ceased to be constant."""
     was = reference.maxima - reference.minima
     spans = np.maximum(window.maxima - window.minima, 0)
     constant = _SPAN * _usual_span(was)
@@ -190,7 +198,7 @@ def switched(
 
 
 def _usual_span(spans: NDArray[np.float32]) -> float:
-    """Return the median of those spans that are not 0."""
+    """Return the median of the nonzero ranges."""
     varying = spans[spans > 0]
     return float(np.median(varying)) if len(varying) else 1.0
 

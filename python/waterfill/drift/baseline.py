@@ -26,7 +26,7 @@ _FEWEST_PERMUTATIONS = 99
 
 
 def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
-    """Return which rows the codec was not trained on: None for all.
+    """Return the rows that the codec was not trained on, or None for all rows.
 
     Of other data nothing can be told. Of the very array that it was trained on the draw is made
     again, and compared with the hash that its manifest keeps.
@@ -57,7 +57,7 @@ def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
 
 
 def checked_alpha(alpha: Any) -> float:
-    """Return a probability of false alarms."""
+    """Validate a probability of false alarms."""
     number = as_number("alpha", alpha, 0.0)
     if not 0 < number <= 0.2:
         raise ValueError(f"alpha={number} must be above 0 and at most 0.2")
@@ -65,7 +65,7 @@ def checked_alpha(alpha: Any) -> float:
 
 
 def checked_permutations(permutations: Any) -> int:
-    """Return a number of permutations."""
+    """Validate a number of permutations."""
     number = as_int("permutations", permutations)
     if number < _FEWEST_PERMUTATIONS:
         raise ValueError(f"permutations={number} must be at least {_FEWEST_PERMUTATIONS}")
@@ -73,7 +73,7 @@ def checked_permutations(permutations: Any) -> int:
 
 
 def baseline_recall(codec: Codec, canary: Any) -> CanaryRecall | None:
-    """Return what a canary shows before any drift; measured, unless it was."""
+    """Return the recall of a canary before any drift, measured if necessary."""
     if canary is None or isinstance(canary, CanaryRecall):
         return canary
     if not isinstance(canary, Canary):
@@ -82,7 +82,7 @@ def baseline_recall(codec: Codec, canary: Any) -> CanaryRecall | None:
 
 
 def probe_rows(d: int, probes: Any) -> FloatRows:
-    """Return probes as rows."""
+    """Validate probes and return them as rows."""
     rows = Rows(probes, "probes", d)
     if rows.n < _FEWEST_PROBES:
         raise ValueError(f"probes has {rows.n} rows; at least {_FEWEST_PROBES} are needed")
@@ -92,7 +92,7 @@ def probe_rows(d: int, probes: Any) -> FloatRows:
 def learnt_sensitivity(
     codec: Codec, rows: Rows, chosen: Any, queries: Any, metric: Metric
 ) -> Sensitivity:
-    """Return how recall answers to the error, learnt from the rows of a baseline."""
+    """Fit the sensitivity of recall to the reconstruction error on rows of the baseline."""
     numbers = np.arange(rows.n) if chosen is None else chosen
     if len(numbers) > LEARNT_ROWS:
         numbers = numbers[np.linspace(0, len(numbers) - 1, LEARNT_ROWS).astype(np.int64)]

@@ -16,7 +16,7 @@ Numbers = NDArray[np.uint64]
 
 
 def numbers_of(block: Any, rows: int, name: str = "block") -> Numbers | None:
-    """Return the number of the block of each row, or None where none are given.
+    """Return the block number of each row, or None without blocks.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ _NAMES = ("rows", "nonfinite", "zero", "outliers", "duplicates")
 
 
 @dataclass(eq=False)
-class Bank:
-    """Sums over slots of blocks; which slot a block goes to follows from its number alone.
+class BlockStatistics:
+    """Sums over slots of blocks. The slot of a block depends on its number alone.
 
     So blocks need no list, the same session seen by two workers ends in one slot, and banks are
     merged by adding them up.
@@ -90,8 +90,8 @@ class Bank:
     counts: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, slots: int, features: int, d: int, groups: int) -> Bank:
-        """Return a bank of no rows."""
+    def empty(cls, slots: int, features: int, d: int, groups: int) -> BlockStatistics:
+        """Return statistics of no rows."""
         return cls(
             rows=np.zeros(slots, np.float32),
             sums=np.zeros((slots, features), np.float32),
@@ -105,17 +105,17 @@ class Bank:
 
     @property
     def n(self) -> int:
-        """Rows that were summed up."""
+        """Number of rows."""
         return int(self.outside.sum())
 
     @property
     def blocks(self) -> int:
-        """Slots that hold rows."""
+        """Number of slots with rows."""
         return int((self.rows > 0).sum())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Size of the arrays in bytes."""
         return sum(getattr(self, f.name).nbytes for f in fields(self))
 
     @property
@@ -132,8 +132,8 @@ class Bank:
         """Return the counts by name."""
         return dict(zip(_NAMES, map(int, self.counts), strict=True))
 
-    def merge(self, other: Bank) -> None:
-        """Add what another bank of the same kind saw."""
+    def merge(self, other: BlockStatistics) -> None:
+        """Add the sums of another object of the same layout."""
         np.minimum(self.minima, other.minima, out=self.minima)
         np.maximum(self.maxima, other.maxima, out=self.maxima)
         np.maximum(self.largest, other.largest, out=self.largest)
@@ -141,22 +141,22 @@ class Bank:
             getattr(self, name).__iadd__(getattr(other, name))
 
     def folded(self, slots: int) -> Blocks:
-        """Return its blocks, gathered in so many slots; those without rows are left out."""
+        """Return the blocks, merged into a number of slots; empty slots are omitted."""
         rows = self.rows.reshape(-1, slots).sum(axis=0)
         sums = self.sums.reshape(-1, slots, self.sums.shape[1]).sum(axis=0)
         return Blocks(rows[rows > 0], sums[rows > 0])
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """Return its arrays by name, as a file keeps them."""
+        """Return the arrays by name, as they are saved."""
         return {f"{prefix}.{f.name}": getattr(self, f.name) for f in fields(self)}
 
     @classmethod
-    def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Bank:
-        """Make a bank of what `arrays` returned."""
+    def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> BlockStatistics:
+        """Read what `arrays` returned."""
         return cls(**{f.name: np.array(arrays[f"{prefix}.{f.name}"]) for f in fields(cls)})
 
     def digest(self) -> str:
-        """Return a SHA-256 of all it holds."""
+        """Return the SHA-256 of the content."""
         state = hashlib.sha256()
         for f in fields(self):
             state.update(np.ascontiguousarray(getattr(self, f.name)).tobytes())
@@ -164,15 +164,17 @@ class Bank:
 
 
 def slots_of(blocks: NDArray[np.uint64], slots: int) -> NDArray[np.uint32]:
-    """Return the slot of each block: numbers that are alike go anywhere (Fibonacci hashing)."""
+    """Return the slot of each block (Fibonacci hashing spreads similar numbers)."""
     mixed = blocks * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     return ((mixed >> np.uint64(32)) % np.uint64(slots)).astype(np.uint32)
 
 
-def balanced(reference: Bank, window: Bank, fewest: int = 16) -> tuple[Blocks, Blocks]:
-    """Fold the bank whose slots hold fewer rows until slots of both hold about as many."""
+def balanced(
+    reference: BlockStatistics, window: BlockStatistics, fewest: int = 16
+) -> tuple[Blocks, Blocks]:
+    """Merge slots of one object until slots of both hold about as many rows."""
     slots = [len(reference.rows), len(window.rows)]
     banks = (reference, window)
     for own, other in ((0, 1), (1, 0)):

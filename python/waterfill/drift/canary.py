@@ -1,4 +1,4 @@
-"""What a codec finds among vectors of today, beside one that is trained on them.
+"""Canaries: the recall of a codec on current vectors, compared with a codec trained on them.
 
 A canary is a few hundred queries and some thousand full vectors that a user keeps. Half of the
 vectors train a codec like the one in use, the other half are stored: nothing is searched by a codec
@@ -35,7 +35,7 @@ _PARTS = 8  # of each size, at most
 
 @dataclass(frozen=True, eq=False)
 class Canary:
-    """Queries and full vectors of a time, read once and kept as float32.
+    """Queries and full vectors of one period, read once and kept as float32.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Canary:
             object.__setattr__(self, name, value)
 
     def measure(self, codec: Codec, baseline: CanaryRecall | None = None) -> CanaryRecall:
-        """Search with a codec, and with codecs like it that are trained on the canary's vectors.
+        """Measure the recall of a codec, and of codecs like it trained on the canary's vectors.
 
         Takes seconds: eight trainings with half of the vectors each.
 
@@ -127,7 +127,7 @@ class Canary:
         return CanaryRecall(sizes, frozen, retrained, 2 * sizes[-1], self.k, self.metric)
 
     def _as_many(self, baseline: CanaryRecall | None) -> FloatRows:
-        """Draw as many vectors as the baseline's canary had."""
+        """Draw as many vectors as the canary of the baseline has."""
         count = len(self.vectors) if baseline is None else baseline.vectors
         if baseline is not None:
             baseline.require_settings(self.k, self.metric, count)
@@ -141,7 +141,7 @@ class Canary:
     def _folds(
         self, codec: Codec, vectors: FloatRows
     ) -> Iterator[tuple[NDArray[np.int64], Split, Codec]]:
-        """Yield queries that ask, the half of the vectors that is stored, a codec of the other."""
+        """Yield queries, the half of the vectors that is stored, and a codec of the other half."""
         manifest, half = codec.manifest, len(vectors) // 2
         with_queries = manifest is not None and manifest.queries_sha256 is not None
         for seed in range(_REPEATS):
@@ -166,7 +166,7 @@ def _all(rows: Rows) -> FloatRows:
 
 
 def _train_like(codec: Codec, rows: FloatRows, queries: FloatRows | None, seed: int) -> Codec:
-    """Train with the settings of a codec, less its cells."""
+    """Train with the settings of a codec, without cells."""
     manifest, plan = codec.manifest, describe_plan(codec.plan)
     training = {} if manifest is None else dict(manifest.training)
     training.update(seed=seed, cells=0)

@@ -1,4 +1,4 @@
-"""What was measured with a canary, and what it comes to beside the baseline's."""
+"""The recall that a canary measured, and its difference from the baseline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BARE = (
 
 @dataclass(frozen=True, eq=False)
 class CanaryRecall:
-    """Recall of each query of a canary, with the codec in use and with new ones.
+    """Recall of each query of a canary, with the current codec and with retrained ones.
 
     A few kilobytes, which take the canary's place in a baseline: neither queries nor vectors are
     kept. Made by `Canary.measure`.
@@ -54,7 +54,7 @@ class CanaryRecall:
     metric: Metric
 
     def cost(self, baseline: CanaryRecall | None = None, size: int | None = None) -> Cost:
-        """Compare it with what was measured before any drift.
+        """Compare it with the measurement before any drift.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class CanaryRecall:
             Measured of the same codec with a canary of the time that it was trained for. Without
             one the gap is that of a codec trained on few vectors: at least what retraining wins.
         size : int, optional
-            Vectors of the collection that the gap is wanted for. Recall falls with their number,
+            Size of the collection that the gap is extrapolated to. Recall falls with the size,
             and that of a codec in the wrong place falls faster: measured at several sizes, followed
             in log-odds, and counted as far as it is certain. By default half of the canary's.
 
@@ -97,16 +97,16 @@ class CanaryRecall:
         )  # fmt: skip
 
     def require_settings(self, k: int, metric: Metric, vectors: int) -> None:
-        """Raise ValueError unless it was measured with these."""
+        """Raise ValueError unless it was measured with these settings."""
         for name, wanted in (("k", k), ("metric", metric), ("vectors", vectors)):
             own = getattr(self, name)
             if own != wanted:
                 raise ValueError(f"baseline has {name}={own!r}, and this canary {wanted!r}")
 
     def _gaps(self, n: int, seed: int) -> tuple[Shares, Shares]:
-        """Return retrained less frozen recall, as measured and led to n vectors: (1 + draws,).
+        """Return retrained minus current recall, extrapolated to n vectors: (1 + draws,).
 
-        The first is of all queries, the others of queries drawn anew (bootstrap).
+        The first is over all queries, the others over bootstrap samples of them.
         """
         m = self.frozen.shape[1]
         drawn = np.random.default_rng(seed).integers(0, m, (_DRAWS, m))
@@ -118,7 +118,7 @@ class CanaryRecall:
         return means[1][-1] - means[0][-1], retrained - frozen
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its attributes, arrays as lists: what JSON can hold."""
+        """Return the attributes for JSON, arrays as lists."""
         shares = {name: getattr(self, name).tolist() for name in ("frozen", "retrained")}
         return {**asdict(self), **shares, "sizes": list(self.sizes)}
 

@@ -1,4 +1,4 @@
-"""What a monitor sums over blocks of rows, and the families that are judged together."""
+"""Features that a monitor sums over blocks of rows, and the families they are tested in."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Features:
         return self.errors.stop
 
     def families(self, errors: bool) -> dict[str, Group]:
-        """Return the families in the order in which `judged` puts their features.
+        """Return the families in the order of their features in `judged`.
 
         With the energy in bands of directions, the shift of their means is judged band by band: a
         new topic moves many directions a little.
@@ -82,7 +82,7 @@ class Features:
         }
 
     def judged(self, sums: Floats, errors: bool) -> Floats:
-        """Turn sums of blocks into those of the features that are tested, family by family."""
+        """Convert sums over blocks to the tested features, family by family."""
         y2 = sums[:, self.y2]
         bands = np.zeros((len(sums), int(self._bands.max()) + 2), np.float32)
         for band in range(int(self._bands.max()) + 1):
@@ -100,7 +100,7 @@ class Features:
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
     def floors(self, means: NDArray[np.float64], errors: bool) -> Floats:
-        """Return the least deviation of a row that features are divided by.
+        """Return the smallest deviation that features are divided by.
 
         Vectors that were divided by their norm in another precision must not pass for drift.
 
@@ -126,6 +126,6 @@ class Features:
 
 
 def _octaves(directions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the band of each direction: 0 to 7, 8 to 15, 16 to 31, and so on by doubling."""
+    """Return the octave of each direction: 0 to 7, 8 to 15, 16 to 31, and so on."""
     bands = np.floor(np.log2(np.maximum(directions, 4) / 4)).astype(np.int64)
     return np.unique(bands, return_inverse=True)[1].reshape(-1)

@@ -1,4 +1,4 @@
-"""Whether vectors come from another embedding model, or from two.
+"""Detection of another embedding model, or of a mixture of two.
 
 Three signs, none of which a change of topic gives: fixed probe texts, embedded again, come out
 otherwise; rows have their energy where those of the baseline have next to none; dimensions that had
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.drift.attribution import switched
-from waterfill.drift.block_statistics import SHARES, Bank
+from waterfill.drift.block_statistics import SHARES, BlockStatistics
 from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Floats
 
@@ -29,7 +29,7 @@ _CLEAR = 0.1  # by which the usual share and that of another model must differ
 
 @dataclass(eq=False)
 class Probes:
-    """Embeddings of fixed texts, and what became of them since.
+    """Embeddings of fixed texts, compared with later embeddings of the same texts.
 
     Attributes
     ----------
@@ -51,13 +51,13 @@ class Probes:
 
     @classmethod
     def of(cls, vectors: Floats) -> Probes:
-        """Keep embeddings."""
+        """Store the embeddings of the baseline."""
         largest = float(np.abs(vectors).max())
         scale = 2.0 ** -np.floor(np.log2(largest)) if largest > 0 else 1.0
         return cls((vectors * scale).astype(np.float16), float(scale))
 
     def update(self, again: Floats) -> None:
-        """Compare with the same texts, embedded again."""
+        """Compare with new embeddings of the same texts."""
         old, new = self.vectors.astype(np.float64) / self.scale, again.astype(np.float64)
         lengths = np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1)
         far = np.linalg.norm(new - old, axis=1) > _TOLERANCE * np.maximum(lengths[0], 1e-30)
@@ -68,11 +68,11 @@ class Probes:
         )
 
     def forget(self) -> None:
-        """Begin a new window."""
+        """Start a new window."""
         self.checked, self.changed, self.cosines = 0, 0, 0.0
 
     def merge(self, other: Probes) -> None:
-        """Add what another worker compared."""
+        """Add the comparisons of another worker."""
         self.checked += other.checked
         self.changed += other.changed
         self.cosines += other.cosines
@@ -104,7 +104,7 @@ class Model:
 
     @property
     def same(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is no sign of another model."""
         return self.verdict == "same"
 
     def __str__(self) -> str:
@@ -139,12 +139,14 @@ class Model:
         return signs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its attributes."""
+        """Return the attributes as a dictionary."""
         return asdict(self)
 
 
-def model_of(features: Features, reference: Bank, window: Bank, probes: Probes | None) -> Model:
-    """Weigh the signs."""
+def model_of(
+    features: Features, reference: BlockStatistics, window: BlockStatistics, probes: Probes | None
+) -> Model:
+    """Combine the signs of a model change."""
     foreign = _foreign_rows(features, reference, window)
     alive = tuple(map(int, np.flatnonzero(switched(reference, window)[2]))) if window.n else ()
     checked, changed = (probes.checked, probes.changed) if probes is not None else (0, 0)
@@ -159,8 +161,8 @@ def model_of(features: Features, reference: Bank, window: Bank, probes: Probes |
     return Model(verdict, foreign, alive, checked, changed, cosine)
 
 
-def _foreign_rows(features: Features, reference: Bank, window: Bank) -> float:
-    """Return the share of rows with more outside the leading directions than the baseline's."""
+def _foreign_rows(features: Features, reference: BlockStatistics, window: BlockStatistics) -> float:
+    """Return the share of rows with more energy than usual outside the leading directions."""
     if reference.n == 0 or window.n == 0:
         return 0.0
     limit = 1 + int(np.searchsorted(np.cumsum(reference.outside), _TYPICAL * reference.n))

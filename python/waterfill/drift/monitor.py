@@ -1,4 +1,4 @@
-"""Vectors as they come, beside those that a codec was made for."""
+"""`DriftMonitor`: compares a stream of vectors and queries with the baseline of a codec."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DATA_SHARE = 0.8  # of alpha, that false alarms about stored vectors may spend;
 
 
 class DriftMonitor:
-    """Watch whether vectors, and queries, are still like those that a codec was made for.
+    """Monitor whether vectors and queries still resemble those that a codec was made for.
 
     Sums over what comes are compared with those of a baseline: see `report`. No vector is kept.
     The state takes less than 2 MB, does not grow, goes through pickle, and those of several workers
@@ -91,7 +91,7 @@ class DriftMonitor:
         permutations: int = 999,
         seed: int = 0,
     ) -> DriftMonitor:
-        """Begin to watch a codec's vectors.
+        """Start to monitor the vectors of a codec.
 
         Parameters
         ----------
@@ -163,37 +163,37 @@ class DriftMonitor:
 
     @property
     def alpha(self) -> float:
-        """Probability of a false alarm, ever."""
+        """Probability of any false alarm over all reports."""
         return self._settings.alpha
 
     @property
     def metric(self) -> Metric:
-        """Of the index, one of ``ip``, ``l2``, ``cosine``."""
+        """Metric of the index: ``ip``, ``l2`` or ``cosine``."""
         return self._settings.metric
 
     @property
     def canary(self) -> CanaryRecall | None:
-        """What was measured with a canary at the baseline."""
+        """Recall of the canary at the baseline."""
         return self._settings.canary
 
     @property
     def last(self) -> Look | None:
-        """The last report of this object, what its canary showed, and when it was made."""
+        """The last report, the recall of its canary, and its time."""
         return self._last
 
     @property
     def learning(self) -> bool:
-        """Whether vectors that come still become the baseline."""
+        """Whether the next vectors are added to the baseline."""
         return self._data.learns > 0
 
     @property
     def learning_queries(self) -> bool:
-        """Whether queries that come still become the baseline."""
+        """Whether the next queries are added to the baseline."""
         return self._queries.learns > 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its state; the codec is not counted."""
+        """Size of the state in bytes, without the codec."""
         probes = 0 if self._probes is None else self._probes.vectors.nbytes
         return probes + self._data.nbytes + self._queries.nbytes
 
@@ -223,12 +223,12 @@ class DriftMonitor:
             self._data.update(Rows(x, "x", self.codec.d), block)
 
     def update_queries(self, q: Any, block: Any = None) -> None:
-        """Add queries to the window, which are judged apart; otherwise as `update`."""
+        """Add queries to the window, as `update`; they are tested separately from vectors."""
         with self._lock:
             self._queries.update(Rows(q, "q", self.codec.d), block)
 
     def update_probes(self, probes: Any) -> None:
-        """Compare the texts of the baseline's probes, embedded again, in the same order.
+        """Compare new embeddings of the probe texts, in the order of the baseline.
 
         Parameters
         ----------
@@ -251,7 +251,7 @@ class DriftMonitor:
             self._probes.update(again)
 
     def reset(self) -> None:
-        """Begin a new window; the baseline, and the count of looks at it, stay."""
+        """Start a new window; the baseline and the number of reports stay."""
         with self._lock:
             self._data.forget()
             self._queries.forget()
@@ -259,7 +259,7 @@ class DriftMonitor:
                 self._probes.forget()
 
     def merge(self, other: DriftMonitor) -> None:
-        """Add what another worker's copy of this monitor saw.
+        """Add the rows that another worker's copy of this monitor saw.
 
         Parameters
         ----------
@@ -293,7 +293,7 @@ class DriftMonitor:
     # What is made of it.
 
     def report(self, canary: Canary | None = None, ntotal: int | None = None) -> DriftReport:
-        """Judge what came since the last `reset`.
+        """Test the window: all rows since the last `reset`.
 
         Blocks of the window are compared with those of the baseline, in families of features: means
         and variances along the codec's eigen-directions, means and variances of the vectors' own
@@ -340,7 +340,7 @@ class DriftMonitor:
         return report
 
     def _codes(self) -> tuple[float | None, Occupancy | None]:
-        """Return the growth of the error, and how cells are used, as far as they are known."""
+        """Return the growth of the error and the use of cells, where known."""
         data = self._data
         if not data.errors or data.learns > 0 or data.window.n == 0:
             return None, None
@@ -366,7 +366,7 @@ class DriftMonitor:
     # Copies and files.
 
     def to_bytes(self) -> bytes:
-        """Return codec, baseline and window as bytes."""
+        """Serialise codec, baseline and window."""
         with self._lock:
             return monitor_state.write(
                 self.codec, self._settings, self._data, self._queries, self._probes
@@ -384,13 +384,13 @@ class DriftMonitor:
         return cls(*monitor_state.read(data))
 
     def save(self, path: Any) -> None:
-        """Write `to_bytes` to a file, whole or not at all; OSError as the file system says."""
+        """Write `to_bytes` to a file atomically; OSError if the file system fails."""
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 
     @classmethod
     def load(cls, path: Any) -> DriftMonitor:
-        """Read what `save` wrote; FormatError if the file is something else, or damaged."""
+        """Read what `save` wrote; FormatError if the file is damaged or of another kind."""
         return cls.from_bytes(monitor_state.bytes_of(path))
 
     def __reduce__(self) -> tuple[Callable[[bytes], DriftMonitor], tuple[bytes]]:

@@ -1,4 +1,4 @@
-"""A monitor as bytes: an .npz archive of its arrays, its settings and its codec."""
+"""Serialisation of a monitor: an .npz archive of its arrays, settings and codec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from waterfill._core import FormatError
 from waterfill._util.validation import Metric, as_file_name
 from waterfill.codec import Codec
-from waterfill.drift.block_statistics import Bank
+from waterfill.drift.block_statistics import BlockStatistics
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.feature_families import Features
 from waterfill.drift.model_change import Probes
@@ -27,7 +27,7 @@ _PROBED = ("scale", "checked", "changed", "cosines")
 
 @dataclass
 class MonitorSettings:
-    """What a monitor was told, and what was measured at its baseline.
+    """Settings of a monitor, and measurements of its baseline.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class MonitorSettings:
 def write(
     codec: Codec, settings: MonitorSettings, data: Stream, queries: Stream, probes: Probes | None
 ) -> bytes:
-    """Return all of it as bytes."""
+    """Serialise a monitor."""
     arrays: dict[str, Any] = {"codec": np.frombuffer(codec.to_bytes(), np.uint8)}
     said: dict[str, Any] = {
         "format": _FORMAT,
@@ -77,7 +77,7 @@ def write(
 
 
 def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | None]:
-    """Read what `write` returned; FormatError if it is something else, or damaged."""
+    """Read what `write` returned; FormatError if it is damaged or of another kind."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -101,7 +101,7 @@ def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | 
 
 
 def bytes_of(path: Any) -> bytes:
-    """Return the content of a file that may be a monitor's; FormatError if it cannot be."""
+    """Read a file that may hold a monitor; FormatError if it cannot."""
     with open(as_file_name(path), "rb") as file:
         data = file.read(len(_MAGIC))
         if data != _MAGIC:
@@ -110,7 +110,7 @@ def bytes_of(path: Any) -> bytes:
 
 
 def is_state(path: Any) -> bool:
-    """Whether a file holds the state of a monitor, as far as its list of content tells."""
+    """Whether a file holds a monitor, judged by its table of contents."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {"settings.npy", "codec.npy"} <= set(archive.namelist())
@@ -131,7 +131,9 @@ def _settings(said: dict[str, Any]) -> MonitorSettings:
 
 
 def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[str, Any]) -> Stream:
-    banks = [Bank.of_arrays(f"{name}.{part}", arrays) for part in ("reference", "window")]
+    banks = [
+        BlockStatistics.of_arrays(f"{name}.{part}", arrays) for part in ("reference", "window")
+    ]
     for bank in banks:
         _require_shapes(name, bank, features)
     counts = said["learns"], said["looks"], said["looked"]
@@ -141,11 +143,11 @@ def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[st
     return Stream(features, banks[0], banks[1], *counts, recent)
 
 
-def _require_shapes(name: str, bank: Bank, features: Features) -> None:
+def _require_shapes(name: str, bank: BlockStatistics, features: Features) -> None:
     slots, groups = len(bank.rows), len(bank.occupancy)
     if slots == 0 or slots & (slots - 1) or groups not in (0, features.groups):
         raise ValueError(f"{name} has {slots} slots and {groups} groups")
-    wanted = Bank.empty(slots, len(features), features.d, groups).arrays(name)
+    wanted = BlockStatistics.empty(slots, len(features), features.d, groups).arrays(name)
     for each, array in bank.arrays(name).items():
         if (array.shape, array.dtype) != (wanted[each].shape, wanted[each].dtype):
             raise ValueError(f"{each} has shape {array.shape}, dtype {array.dtype}")

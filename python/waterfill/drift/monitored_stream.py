@@ -1,4 +1,4 @@
-"""Vectors or queries: what was, and what comes."""
+"""A stream of vectors or of queries: the statistics of its baseline and of its window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.attribution import Movement, movement
-from waterfill.drift.block_statistics import SHARES, Bank, Numbers, numbers_of, slots_of
+from waterfill.drift.block_statistics import SHARES, BlockStatistics, Numbers, numbers_of, slots_of
 from waterfill.drift.feature_families import Features
 from waterfill.drift.report import Part, Relevance
 from waterfill.drift.window_comparison import Comparison, judge
@@ -26,12 +26,12 @@ _LARGEST = 1e15  # beyond it, sums of squares of squares leave float32's range
 
 @dataclass(eq=False)
 class Stream:
-    """One kind of rows.
+    """The vectors, or the queries, of a monitor.
 
     Attributes
     ----------
     features : Features
-    reference, window : Bank
+    reference, window : BlockStatistics
         The baseline, and what came since.
     learns : int
         Rows that are still wanted for the baseline.
@@ -46,8 +46,8 @@ class Stream:
     """
 
     features: Features
-    reference: Bank
-    window: Bank
+    reference: BlockStatistics
+    window: BlockStatistics
     learns: int
     looks: int = 0
     looked: int = -1
@@ -55,13 +55,13 @@ class Stream:
 
     @classmethod
     def empty(cls, features: Features, slots: tuple[int, int], groups: int, learns: int) -> Stream:
-        """Return a stream that knows nothing; without errors for 0 groups."""
-        banks = [Bank.empty(s, len(features), features.d, groups) for s in slots]
+        """Return a stream without rows; 0 groups mean no reconstruction errors."""
+        banks = [BlockStatistics.empty(s, len(features), features.d, groups) for s in slots]
         return cls(features, banks[0], banks[1], learns)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its state."""
+        """Size of the state in bytes."""
         hashes = 0 if self.recent is None else self.recent.nbytes
         return self.reference.nbytes + self.window.nbytes + hashes
 
@@ -71,7 +71,7 @@ class Stream:
         return len(self.window.occupancy) > 0
 
     def learn(self, rows: Rows, chosen: Any, block: Any, fewest: int) -> None:
-        """Make rows the baseline: all of them, or those with the ascending numbers `chosen`."""
+        """Use rows as the baseline: all, or those with the ascending numbers `chosen`."""
         numbers = numbers_of(block, rows.n, f"blocks of {rows.name}")
         if rows.n < fewest:
             raise ValueError(f"{rows.name} has {rows.n} rows; at least {fewest} are needed")
@@ -84,14 +84,14 @@ class Stream:
         self.forget()
 
     def update(self, rows: Rows, block: Any) -> None:
-        """Add rows to the window, or to the baseline as long as there is none."""
+        """Add rows to the window, or to the baseline until it is complete."""
         numbers = numbers_of(block, rows.n)
         for first, part in rows.blocks(finite=False):
             own = None if numbers is None else numbers[first : first + len(part)]
             self._add(self.reference if self.learns > 0 else self.window, part, own)
             self.learns = max(0, self.learns - len(part))
 
-    def _add(self, bank: Bank, x: FloatRows, blocks: Numbers | None) -> None:
+    def _add(self, bank: BlockStatistics, x: FloatRows, blocks: Numbers | None) -> None:
         _, squares, hashes = _core.inspect(x, True)
         assert hashes is not None
         finite = np.isfinite(squares)
@@ -124,7 +124,7 @@ class Stream:
             own += np.bincount(codes[:, group] >> 4, minlength=16)
 
     def _copies(self, hashes: Numbers) -> NDArray[np.bool_]:
-        """Return which rows are copies of one before them, and remember all."""
+        """Return which rows are copies of earlier ones, and remember all."""
         copies = np.zeros(len(hashes), np.bool_)
         if self.recent is None:
             return copies
@@ -136,7 +136,7 @@ class Stream:
         return copies
 
     def look(self, alpha: float, permutations: int, seed: int) -> Part:
-        """Judge the window; with no more rows than at the last look it is the same look."""
+        """Test the window. Without new rows since the last test, the test is the same."""
         if self.learns > 0 or self.window.n == 0:
             return self._part(Comparison((), {}, 1.0))
         if self.looked != self.window.n:
@@ -178,7 +178,7 @@ class Stream:
             if count
         )
 
-    def _shares(self, bank: Bank) -> dict[str, float]:
+    def _shares(self, bank: BlockStatistics) -> dict[str, float]:
         means = bank.means
         energy = max(float(means[self.features.lengths][2]), 1e-30)
         kept = means[self.features.y2] / energy
@@ -187,9 +187,9 @@ class Stream:
         return shares | {"low": max(0.0, 1 - sum(shares.values())) if bank.n else 0.0}
 
     def forget(self) -> None:
-        """Begin a new window."""
+        """Start a new window."""
         old = self.window
-        self.window = Bank.empty(
+        self.window = BlockStatistics.empty(
             len(old.rows), old.sums.shape[1], len(old.minima), len(old.occupancy)
         )
         self.looked = -1
@@ -217,7 +217,7 @@ class Stream:
 
 
 def slots_for(features: int, d: int) -> tuple[int, int, int, int]:
-    """Return how many slots baseline and window have, of vectors and then of queries.
+    """Return the numbers of slots of baseline and window, for vectors and for queries.
 
     Powers of two, as many as memory is for; queries go short first.
     """

@@ -1,4 +1,4 @@
-"""Two samples of blocks, compared by permutation.
+"""A permutation test of two samples of blocks.
 
 Rows that come together (repeats, sessions) are alike, so blocks of rows are exchanged, never rows.
 Of many features the largest standardised difference is what counts, and its distribution under

@@ -1,4 +1,4 @@
-"""What a larger error may cost in recall, where no canary says what it does cost.
+"""Estimate of the recall that a larger error costs, for use without a canary.
 
 Turned about the origin, vectors and queries keep their inner products and distances: true
 neighbours stay what they are, and a codec that is trained on the turned vectors finds as many as

@@ -1,4 +1,4 @@
-"""What a monitor found, in numbers and words."""
+"""`DriftReport`: the results of a monitor, as numbers and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a window differs from the baseline, family by family."""
+"""Tests of a window against the baseline, family by family."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.drift.block_statistics import Bank, balanced
+from waterfill.drift.block_statistics import BlockStatistics, balanced
 from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Difference, compare
 
@@ -68,8 +68,8 @@ class Comparison:
 
 def judge(
     features: Features,
-    reference: Bank,
-    window: Bank,
+    reference: BlockStatistics,
+    window: BlockStatistics,
     *,
     errors: bool,
     alpha: float,
@@ -82,7 +82,7 @@ def judge(
     Parameters
     ----------
     features : Features
-    reference, window : Bank
+    reference, window : BlockStatistics
     errors : bool
         Whether they have errors of quantization.
     alpha : float
@@ -116,14 +116,14 @@ def judge(
     return Comparison(tuple(verdicts), found, _design(features, reference, before.rows, old))
 
 
-def spectrum(features: Features, bank: Bank) -> tuple[_Values, _Values]:
+def spectrum(features: Features, bank: BlockStatistics) -> tuple[_Values, _Values]:
     """Return mean and variance of a row along each direction that the codec keeps."""
     means = bank.means
     centres = features.basis.astype(np.float64) @ means[features.z]
     return centres, np.maximum(means[features.y2] - np.square(centres), 0)
 
 
-def coordinates(features: Features, bank: Bank) -> tuple[_Values, _Values]:
+def coordinates(features: Features, bank: BlockStatistics) -> tuple[_Values, _Values]:
     """Return mean (less that of the codec) and variance of each dimension of the vectors."""
     means = bank.means
     centres = means[features.z]
@@ -136,12 +136,14 @@ def relative(new: _Values, old: _Values, floor: float) -> _Values:
     return ratios
 
 
-def usual_variance(features: Features, bank: Bank) -> float:
+def usual_variance(features: Features, bank: BlockStatistics) -> float:
     """Return the mean squared distance from the codec's mean, a dimension."""
     return max(float(bank.means[features.lengths][2]) / features.d, 1e-30)
 
 
-def _effects(features: Features, reference: Bank, window: Bank, errors: bool) -> dict[str, float]:
+def _effects(
+    features: Features, reference: BlockStatistics, window: BlockStatistics, errors: bool
+) -> dict[str, float]:
     floor = 1e-6 * usual_variance(features, reference)
     old, new = reference.means, window.means
     centres, variances = spectrum(features, reference)
@@ -170,13 +172,13 @@ def _lengths(means: _Values) -> _Values:
     return lengths
 
 
-def error_ratio(features: Features, reference: Bank, window: Bank) -> float:
+def error_ratio(features: Features, reference: BlockStatistics, window: BlockStatistics) -> float:
     """Return the growth of the squared error of decoded vectors over the variance of theirs."""
     old, new = (np.array([_relative_error(features, bank)]) for bank in (reference, window))
     return float(relative(new, old, 1e-12)[0])
 
 
-def _relative_error(features: Features, bank: Bank) -> float:
+def _relative_error(features: Features, bank: BlockStatistics) -> float:
     means = bank.means
     variance = float(means[features.lengths][2] - np.square(means[features.z]).sum())
     variance *= bank.n / max(bank.n - 1, 1)
@@ -206,7 +208,7 @@ class Occupancy:
         return f"cells of the codes: stability index {self.shift:.3f} ({self.chance:.3f} by chance)"
 
 
-def occupancy(reference: Bank, window: Bank) -> Occupancy:
+def occupancy(reference: BlockStatistics, window: BlockStatistics) -> Occupancy:
     """Compare how often each cell of each code byte was used."""
     cells = reference.occupancy.shape[1]
     counts = [bank.occupancy.astype(np.float64) for bank in (reference, window)]
@@ -227,7 +229,10 @@ def _farthest(ratios: _Values) -> float:
 
 
 def _design(
-    features: Features, reference: Bank, rows: NDArray[np.float32], sums: NDArray[np.float32]
+    features: Features,
+    reference: BlockStatistics,
+    rows: NDArray[np.float32],
+    sums: NDArray[np.float32],
 ) -> float:
     """Compare the variance of sums of blocks with what independent rows would give (Kish 1965)."""
     _, variances = spectrum(features, reference)
