@@ -31,10 +31,6 @@ from waterfill.errors import (
     MissingIdError,
     NotTrainedError,
 )
-from waterfill.faiss.compress import compress
-from waterfill.faiss.export import export_faiss
-from waterfill.faiss.factory import index_factory
-from waterfill.faiss.stock_copy import to_faiss
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
 from waterfill.index.search_parameters import SearchParameters, SearchParametersIVF
@@ -72,6 +68,10 @@ if TYPE_CHECKING:
     from waterfill import serving as serving
     from waterfill import training as training
     from waterfill.drift.monitor import DriftMonitor
+    from waterfill.faiss.compress import compress
+    from waterfill.faiss.export import export_faiss
+    from waterfill.faiss.factory import index_factory
+    from waterfill.faiss.stock_copy import to_faiss
     from waterfill.lifecycle.retrain import retrain
     from waterfill.lifecycle.swap import GateError, SwapIndex
     from waterfill.loadtest.capacity import capacity_test
@@ -97,10 +97,14 @@ _LAZY_NAMES = {
     "ShedMiddleware": "serving.asgi",
     "SwapIndex": "lifecycle.swap",
     "capacity_test": "loadtest.capacity",
+    "compress": "faiss.compress",
+    "export_faiss": "faiss.export",
+    "index_factory": "faiss.factory",
     "optimize": "optimizer.optimize",
     "report": "reporting.page",
     "reproduce": "reproduction",
     "retrain": "lifecycle.retrain",
+    "to_faiss": "faiss.stock_copy",
 }
 _LAZY_MODULES = {
     "drift",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Callable
@@ -240,6 +239,8 @@ class Codec:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all but the manifest: codecs with equal fingerprints give equal codes."""
+        import hashlib  # slow to import: it loads OpenSSL
+
         return hashlib.sha256(self._core.to_bytes(manifest=False)).hexdigest()
 
     def report(self, x: Any = None) -> DistortionReport:

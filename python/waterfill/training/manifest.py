@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -156,6 +155,8 @@ def utc_now() -> str:
 
 def digest(*arrays: Any) -> str:
     """Return the SHA-256 of the concatenated bytes of arrays."""
+    import hashlib  # slow to import: it loads OpenSSL
+
     state = hashlib.sha256()
     for array in arrays:
         state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
