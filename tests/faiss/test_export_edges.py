@@ -245,6 +245,22 @@ def test_filters_go_past_the_rows(base_64, queries_64):
     assert overlap(found, nearest(base_64[:1000], queries_64, "ip")) >= 0.9
 
 
+@pytest.mark.parametrize("k_factor", [1, 1000, 1000.5, 5000])
+def test_faiss_limits_the_k_factor(base_64, tmp_path, k_factor):
+    index = refined(base_64[:1000], "ip", "float16")
+    index.k_factor = k_factor
+    path = tmp_path / "index.faiss"
+    if k_factor > 1000:
+        with pytest.raises(ValueError, match=r"k_factor of at most 1000.*rows=False"):
+            wf.export_faiss(index, path)
+        assert not path.exists()
+        wf.export_faiss(index, path, rows=False)
+        faiss.read_index(str(path))
+    else:
+        wf.export_faiss(index, path)
+        assert faiss.read_index(str(path)).k_factor == k_factor
+
+
 def test_int8_rows_beyond_float16(base_64, tmp_path):
     index = refined(base_64[:1000] * 1e6, "ip", "int8")
     with pytest.raises(ValueError, match=r"beyond 65504.*rows=False"):

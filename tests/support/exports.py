@@ -47,6 +47,7 @@ class Parts:
     inner: object
     books: np.ndarray
     codes: np.ndarray
+    matrix: np.ndarray
 
 
 def positions(ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -58,7 +59,10 @@ def positions(ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def take_apart(made: object, ids: np.ndarray | None = None) -> Parts:
     """Return the parts of an export, codes in the order of `ids`, by default ascending."""
     mapped = isinstance(made, faiss.IndexIDMap2)
-    inner = faiss.downcast_index((faiss.downcast_index(made.index) if mapped else made).index)
+    outer = faiss.downcast_index(made.index) if mapped else made
+    inner = faiss.downcast_index(outer.index)
+    transform = faiss.downcast_VectorTransform(outer.chain.at(outer.chain.size() - 1))
+    matrix = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
     pq = inner.pq
     books = faiss.vector_to_array(pq.centroids).reshape(pq.M, 256, pq.dsub)
     if isinstance(inner, faiss.IndexIVFPQ):
@@ -74,7 +78,8 @@ def take_apart(made: object, ids: np.ndarray | None = None) -> Parts:
     else:
         stored = faiss.vector_to_array(inner.codes).reshape(made.ntotal, pq.M)
         found = faiss.vector_to_array(made.id_map) if mapped else np.arange(made.ntotal)
-    return Parts(inner, books, stored[positions(found, np.sort(found) if ids is None else ids)])
+    stored = stored[positions(found, np.sort(found) if ids is None else ids)]
+    return Parts(inner, books, stored, matrix)
 
 
 def probe_all_lists(made: object) -> object:
@@ -102,7 +107,18 @@ def documented(index: wf.IndexFlat, parts: Parts, queries: np.ndarray, offsets: 
     points = reference.origins(codes) + common_scale(reference, parts) * u
     if not l2:
         return q @ points.T + added
-    return np.square(q[:, None] - points[None]).sum(axis=2) + added**2
+    distances = np.square(q[:, None] - points[None]).sum(axis=2)
+    return distances + added**2 + cell_offsets(index, parts)
+
+
+def cell_offsets(index: wf.IndexFlat, parts: Parts) -> np.ndarray:
+    """The part of each vector's L2 offset that its centroid holds: a coordinate outside the rest."""
+    if not index.codec.cells:
+        return np.zeros(index.ntotal)
+    stored = parts.inner.quantizer.reconstruct_n(0, index.codec.cells).astype(np.float64)
+    reference = Reference.of(index.codec)
+    outside = stored - reference.centroids @ parts.matrix.T.astype(np.float64)
+    return np.square(outside).sum(axis=1)[reference.numbers(index.codes())]
 
 
 def common_scale(reference: Reference, parts: Parts) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from waterfill._util.atomic_file import atomic_write
 from waterfill.codec import Codes
 from waterfill.faiss.export_scale import CodeStats, Levels, Line, measure
-from waterfill.faiss.export_space import Decoder, Space, build_space
+from waterfill.faiss.export_space import Decoder, Doubles, Space, build_space
 from waterfill.faiss.file_writer import INNER_PRODUCT, L2, Writer
 from waterfill.index.base import Index
 from waterfill.index.ivf import IndexIVF
@@ -21,6 +21,8 @@ from waterfill.training.train import QUARTERS
 _BLOCK_BYTES = 4 << 20
 # int8 rows become float16: a FAISS SQ8 has a range per dimension, waterfill's rows one per row.
 _ROW_TYPES = {"float32": "<f4", "float16": "<f2", "int8": "<f2"}
+_MAX_K_FACTOR = 1000  # FAISS 1.15 refuses a file with more
+_CELL_QUANTILE = 0.1  # of the L2 offsets in a cell: the part that its centroid takes
 _UNUSED_DISTANCE = 4.0  # keeps vectors that FAISS encodes from the offset byte's centroids
 
 
@@ -87,14 +89,23 @@ class Source:
         self.alpha = self.settings["alpha_l2" if self.l2 else "alpha_ip"] / QUARTERS
         # A flat index may scan any of its cells.
         self.nprobe = index.nprobe if isinstance(index, IndexIVF) else self.decoder.cells
+        # Only then may centroids change for the sake of vectors that FAISS adds.
+        self.all_lists = self.decoder.cells > 0 and not isinstance(index, IndexIVF)
         self.row_type = _ROW_TYPES.get(index.refine) if isinstance(index.refine, str) else None
         if not rows:
             self.row_type = None
         self.k_factor = index.k_factor
+        if self.row_type is not None and self.k_factor > _MAX_K_FACTOR:
+            raise ValueError(
+                f"index: expected a k_factor of at most {_MAX_K_FACTOR}, because FAISS does not read "
+                f"a file with a larger one, got {self.k_factor:g}; set index.k_factor = "
+                f"{_MAX_K_FACTOR}, or pass rows=False to leave the rows out"
+            )
         # Inverted lists hold the ids, with two exceptions: an IndexRefine needs positions from the
         # lists to look up its rows, and LlamaIndex expects the IDMap2 of its factory string.
         listed = self.decoder.cells and self.row_type is None and not index._keeps_ids
         self.mapped = index.has_ids and not listed
+        self.positional = not index.has_ids and not isinstance(index, IndexIVF)
         self._block = max(1, _BLOCK_BYTES // max(codec.code_size, 8 * self.decoder.groups))
 
     def codes(self, first: int, n: int) -> Codes:
@@ -144,8 +155,10 @@ class _Export:
         self._offsets = np.zeros(0, dtype=np.float32)
         self._sizes = np.zeros(source.decoder.cells, dtype=np.int64)
         self._count_and_correct()
-        least = float(self._offsets.min(initial=0))
-        self.levels = Levels(least, float(self._offsets.max(initial=0)), l2=source.l2)
+        self._cell_offsets = self._take_cell_offsets()
+        least, most = self._offsets.min(initial=0), self._offsets.max(initial=0)
+        added = self.correction.added
+        self.levels = Levels(float(least), float(most), l2=source.l2, added=added)
         self.space = self._build()
 
     @property
@@ -166,13 +179,35 @@ class _Export:
                 offsets = self.correction.offsets(stats, l2=source.l2)
                 self._offsets[first : first + len(codes)] = offsets
 
+    def _take_cell_offsets(self) -> Doubles | None:
+        """Move the part of the L2 offsets that a cell has in common to its centroid.
+
+        FAISS gives the vectors that it encodes itself no offset, but they get that of the cell.
+        """
+        source = self._source
+        if not (source.l2 and source.all_lists and len(self._offsets)):
+            return None
+        cells = np.concatenate([source.decoder.cell_numbers(codes) for _, codes in source.blocks()])
+        order = np.argsort(cells, kind="stable")
+        parts = np.split(self._offsets[order], np.cumsum(self._sizes)[:-1])
+        common = [np.quantile(part, _CELL_QUANTILE) for part in parts if len(part)]
+        offsets = np.full(len(self._sizes), np.median(common))  # cells without vectors
+        offsets[self._sizes > 0] = common
+        self._offsets = np.maximum(self._offsets - offsets[cells], 0).astype(np.float32)
+        return offsets
+
     def _build(self) -> Space:
         correction, l2 = self.correction, self._source.l2
         has_offsets = correction.has_offsets
-        space = build_space(self._source.decoder, scale=correction.scale, l2=l2, extra=has_offsets)
+        space = build_space(
+            self._source.decoder,
+            scale=correction.scale,
+            l2=l2,
+            extra=has_offsets,
+            cell_offsets=self._cell_offsets,
+        )
         if has_offsets:
-            values = self.levels.values
-            space.books[-1, :, 0] = np.sqrt(values) if l2 else values
+            values = space.books[-1, :, 0] = self.levels.coordinates
             if not l2:  # away from any vector that FAISS encodes; queries are 0 in this slot
                 space.books[-1, 1:, 1] = _UNUSED_DISTANCE * (1 + np.abs(values).max())
         return space
@@ -207,12 +242,10 @@ class _Export:
     def _write_codes(self, writer: Writer, *, normalize: bool) -> None:
         source, space = self._source, self.space
         writer.header("IxPT", source.d, source.n, self._metric)
-        writer.pack("i", 3 + normalize)
+        writer.pack("i", 1 + normalize)
         if normalize:
             writer.normalization(source.d)
-        writer.remap(source.d, space.widen)
         writer.linear(space.matrix, space.bias)
-        writer.remap(len(space.matrix), space.slots)
         if source.decoder.cells:
             self._write_lists(writer)
         else:
@@ -220,7 +253,7 @@ class _Export:
 
     def _write_flat(self, writer: Writer) -> None:
         source = self._source
-        writer.header("IxPq", len(self.space.slots), source.n, self._metric)
+        writer.header("IxPq", len(self.space.bias), source.n, self._metric)
         writer.product_quantizer(self.space.books)
         writer.pack("Q", source.n * self.code_size)
         for first, codes in source.blocks():
@@ -237,15 +270,20 @@ class _Export:
 
     def _write_lists(self, writer: Writer) -> None:
         source, space = self._source, self.space
-        width = len(space.slots)
+        width = len(space.bias)
         writer.header("IwPQ", width, source.n, self._metric)
         writer.pack("QQ", len(space.origins), min(source.nprobe, len(space.origins)))
-        # FAISS precomputes large L2 tables unless the quantizer's metric is the inner product. The
-        # wrapper has that metric; the IndexFlatL2 in it still assigns vectors by L2.
-        if not source.l2:
+        if source.l2 or not source.all_lists:
+            # By inner products if that is the metric: if norms vary, the lists that are nearest by
+            # L2 contain few of the neighbours.
+            writer.flat(space.origins, self._metric)
+        else:
+            # All lists are scanned, so the quantizer only assigns the vectors that FAISS adds, best
+            # by L2. The wrapper's metric keeps FAISS from precomputing tables that L2 alone needs.
             writer.header("IxPT", width, len(space.origins), self._metric)
-            writer.pack("i", 0)
-        writer.flat(space.origins)
+            writer.pack("i", 1)
+            writer.linear(space.matrix.T, np.zeros(source.d))
+            writer.flat(source.decoder.origins.astype(np.float32), L2)
         self._write_direct_map(writer)
         writer.pack("BQ", 1, self.code_size)  # by residual
         writer.product_quantizer(space.books)
@@ -265,12 +303,13 @@ class _Export:
             yield first, codes, cells, ranks
 
     def _write_direct_map(self, writer: Writer) -> None:
-        """Write the direct map: under an IDMap2, the list and position of each label.
+        """Write the direct map: if labels are positions, the list and position in it of each.
 
         It enables `reconstruct`, and makes FAISS refuse `remove_ids` on the lists. Without it FAISS
-        would remove, and the IDMap2 would return wrong ids from then on.
+        would remove, but keep the labels of the others: an IDMap2, or a program that counts on
+        labels that move up as in an IndexFlat, would get wrong vectors from then on.
         """
-        if not self._source.mapped:
+        if not (self._source.mapped or self._source.positional):
             writer.pack("BQ", 0, 0)
             return
         writer.pack("BQ", 1, self._source.n)

@@ -7,12 +7,15 @@ one scale for all. Near neighbours have inner products close to a typical one, T
 
 The last term depends on the vector alone, and a byte of its code can hold it. T is a function of s,
 or a linear function of several statistics of the vector. `measure` chooses T and the scale, and
-whether to store offsets, by the recall of vectors of the index used as queries.
+whether to store offsets, by the results of vectors of the index used as queries.
+
+An L2 offset cannot be negative, because FAISS's L2 distance is a sum of squares. A small common
+scale makes nearly all of them positive; the rest become 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -29,8 +32,11 @@ _NEIGHBOURS = 20  # neighbours of each query that T is fitted to
 _K = 10  # neighbours that recall counts
 _KNOTS = 8
 _SCORE_FACTORS = (1.0, 1.3)  # multiples of the mean neighbour score
-_MIN_GAIN = 0.002  # recall that the offset byte must gain
-_MIN_LIFT_GAIN = 0.01  # recall that a shift of all distances must gain
+_MIN_GAIN = 0.002  # by which the offset byte must improve the results
+_ADDED = 2_048  # vectors of the sample that are encoded as FAISS would
+_ADDED_NOISE = 0.1  # their quantization error, as a share of the squared length
+_TOLERANCE = 0.01  # results that a larger L2 scale may lose: vectors that FAISS adds gain by it
+_L2_QUANTILES = (0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5)  # common scales tried for L2
 
 
 @dataclass(frozen=True)
@@ -104,56 +110,63 @@ class Correction:
         Common scale of all decoded directions.
     typical : Line or Table
         T, the typical inner product, of each vector.
-    lift : float
-        L2 only: constant added to every distance, so that offsets are not negative.
     has_offsets : bool
         Whether codes have an offset byte.
+    added : float
+        Inner products only: the offset of vectors that FAISS encodes itself, a typical one.
     """
 
     scale: float
     typical: Line | Table
-    lift: float = 0.0
     has_offsets: bool = True
+    added: float = 0.0
 
     def offsets(self, stats: CodeStats, *, l2: bool) -> Doubles:
         """Return the term to add to each vector's score, or to its distance for L2."""
-        if l2:
-            return np.maximum(self.unclipped(stats) + self.lift, 0)
-        return np.asarray((stats.s - self.scale) * self.typical(stats))
-
-    def unclipped(self, stats: CodeStats) -> Doubles:
-        """Return the exact L2 offsets, which may be negative."""
         products = (stats.s - self.scale) * self.typical(stats)
+        if not l2:
+            return np.asarray(products)
         lengths = stats.s**2 * stats.squares - self.scale**2 * (stats.squares + stats.excess)
-        return np.asarray(lengths - 2 * products)
+        return np.maximum(lengths - 2 * products, 0)
 
 
 class Levels:
-    """Uniform quantizer of the offsets, with 256 levels.
+    """Quantizer of the offsets, with 256 levels.
 
-    Level 0 is the offset 0, because FAISS assigns byte 0 to the vectors that it encodes itself.
+    FAISS assigns byte 0 to the vectors that it encodes itself. For inner products, level 0 is
+    reserved for them, and the others are uniform. For L2, FAISS assigns the smallest offset, which
+    is 0; the square roots of the levels are uniform, because most offsets of near neighbours are
+    small.
     """
 
-    def __init__(self, low: float, high: float, *, l2: bool) -> None:
+    def __init__(self, low: float, high: float, *, l2: bool, added: float = 0.0) -> None:
+        self._l2 = l2
         self._low = 0.0 if l2 else low
-        self._step = max(high - self._low, 0.0) / (255 if l2 else 254) or 1.0
         self._first = 0 if l2 else 1
-        self.values = self._low + self._step * (np.arange(256) - self._first)
-        self.values[0] = 0.0
+        high = float(np.sqrt(max(high, 0.0))) if l2 else high
+        self._step = max(high - self._low, 0.0) / (255 - self._first) or 1.0
+        coordinates = self._low + self._step * (np.arange(256) - self._first)
+        if not l2:
+            coordinates[0] = added
+        self.coordinates = coordinates
+        """The book of the last sub-quantizer: offsets, or for L2 their square roots."""
 
     def bytes(self, offsets: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the byte of each offset."""
-        levels = np.rint((offsets.astype(np.float64) - self._low) / self._step) + self._first
+        values = offsets.astype(np.float64)
+        values = np.sqrt(np.maximum(values, 0)) if self._l2 else values
+        levels = np.rint((values - self._low) / self._step) + self._first
         return np.asarray(np.clip(levels, self._first, 255), dtype=np.uint8)
 
 
 def measure(
     decoder: Decoder, codes: CodesOf, n: int, *, alpha: float, l2: bool, offsets: bool
 ) -> Correction:
-    """Choose the correction with the highest recall on vectors of the index itself.
+    """Choose the correction that works best for vectors of the index itself.
 
-    A few hundred vectors are used as queries. Recall compares their neighbours in a sample by the
-    index's scores with those by FAISS's scores. Without `offsets`, and for very small indexes, the
+    A few hundred vectors are used as queries. Their neighbours in a sample by the index's scores
+    are compared with those by FAISS's scores: by recall, and for L2 also by the vectors within a
+    radius, so that distances stay distances. Without `offsets`, and for very small indexes, the
     scale is the mean distance from the origin, which suits vectors that FAISS adds best.
     """
     rng = np.random.default_rng(0)
@@ -162,24 +175,16 @@ def measure(
         return Correction(sample.distance, Table(np.zeros(1), np.zeros(1)), has_offsets=False)
     sample.set_queries(rng.choice(sample.n, size=min(_QUERIES, sample.n // 2), replace=False))
     near_scale = float(sample.near.s.mean())
-    plain: list[Correction] = []
-    lifted: list[Correction] = []
-    for scale in (sample.mean, 0.9 * sample.mean, near_scale, 0.9 * near_scale):
-        tables = [sample.table(1), sample.table(_KNOTS), *map(sample.score_table, _SCORE_FACTORS)]
-        candidates: list[Line | Table] = [*tables, sample.line(scale)]
-        for typical in candidates:
-            correction = Correction(scale, typical)
-            plain.append(correction)
-            if l2:
-                lifted.append(replace(correction, lift=sample.lift(correction)))
-    without = [replace(correction, has_offsets=False) for correction in plain]
-    best, recall = sample.best(without)
-    for group, min_gain in ((plain, _MIN_GAIN), (lifted, _MIN_LIFT_GAIN)):
-        if group:
-            candidate, candidate_recall = sample.best(group)
-            if candidate_recall > recall + min_gain:
-                best, recall = candidate, candidate_recall
-    return best
+    means = (sample.mean, 0.9 * sample.mean, near_scale, 0.9 * near_scale)
+    tables = [sample.table(1), sample.table(_KNOTS), *map(sample.score_table, _SCORE_FACTORS)]
+    scales = [*means, *sample.scales(_L2_QUANTILES)] if l2 else means
+    candidates = [Correction(s, typical) for s in scales for typical in (*tables, sample.line(s))]
+    without = [replace(c, has_offsets=False) for c in candidates if c.typical is tables[0]]
+    best, quality = sample.best(without)
+    candidate, candidate_quality = sample.best(candidates, tolerance=_TOLERANCE if l2 else 0)
+    if candidate_quality <= quality + _MIN_GAIN:
+        return best
+    return candidate if l2 else replace(candidate, added=sample.added_offset(candidate.scale, rng))
 
 
 def _draw(codes: CodesOf, n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -220,6 +225,7 @@ class _Sample:
         residuals = (self.s[rows, None] * self._y[rows]) @ decoder.rows
         queries = decoder.origins[self._cells[rows]] + residuals
         coordinates = (queries @ decoder.rows.T).astype(np.float32)
+        self._query_coordinates = coordinates
         self.products = coordinates @ self._y.T
         origins = decoder.origins
         if self.l2:
@@ -238,7 +244,11 @@ class _Sample:
         self.near = CodeStats(
             *(getattr(self.stats, f.name)[near.ravel()] for f in fields(CodeStats))
         )
-        self._truth = np.sort(self._top(scores, _K), axis=1)
+        top = self._top(scores, _K)
+        self._truth = np.sort(top, axis=1)
+        self._radii = np.take_along_axis(scores, top, axis=1).min(axis=1)
+        self._radius = float(np.median(self._radii))
+        self._within = scores > self._radius
 
     def _top(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         scores[np.arange(len(scores)), self._query_rows] = -np.inf  # not the query itself
@@ -270,18 +280,47 @@ class _Sample:
         scales = np.geomspace(positive.min(), positive.max(), 64)
         return Table(scales, score / scales)
 
-    def lift(self, correction: Correction) -> float:
-        """Return the constant that makes 99.9 % of the offsets of an L2 index positive."""
-        offsets = replace(correction, lift=0.0).unclipped(self.stats)
-        return max(0.0, -float(np.quantile(offsets, 0.001)))
+    def scales(self, quantiles: Sequence[float]) -> list[float]:
+        """Return quantiles of the scales."""
+        positive = self.s[self.s > 0]
+        return [float(q) for q in np.quantile(positive, quantiles)] if len(positive) else []
 
-    def best(self, candidates: list[Correction]) -> tuple[Correction, float]:
-        """Return the correction with the highest recall, and that recall."""
-        recalls = [self._recall(correction) for correction in candidates]
-        i = int(np.argmax(recalls))
-        return candidates[i], recalls[i]
+    def best(
+        self, candidates: list[Correction], *, tolerance: float = 0.0
+    ) -> tuple[Correction, float]:
+        """Return the correction with the best results, and their quality.
 
-    def _recall(self, correction: Correction) -> float:
+        With a tolerance, it is the best of the largest scale that has one within the tolerance.
+        """
+        qualities = np.array([self._quality(correction) for correction in candidates])
+        scales = np.array([correction.scale for correction in candidates])
+        scale = scales[qualities >= qualities.max() - tolerance].max()
+        i = int(np.argmax(np.where(scales == scale, qualities, -1) if tolerance else qualities))
+        return candidates[i], float(qualities[i])
+
+    def added_offset(self, scale: float, rng: np.random.Generator) -> float:
+        """Return the offset with which vectors that FAISS encodes are found as often as they should.
+
+        Vectors of the sample are encoded as FAISS would, with some noise: they are decoded vectors,
+        and without it some would be encoded exactly.
+        """
+        decoder = self._decoder
+        rows = rng.choice(self.n, size=min(_ADDED, self.n), replace=False)
+        residuals = self.s[rows, None] * self._y[rows]
+        lengths = np.sqrt(np.square(residuals).mean(axis=1, keepdims=True))
+        residuals *= np.sqrt(1 - _ADDED_NOISE)
+        residuals += np.sqrt(_ADDED_NOISE) * lengths * rng.standard_normal(residuals.shape)
+        encoded = scale * decoder.nearest(residuals / scale)
+        scores = self._bases[:, rows] + self._query_coordinates @ encoded.astype(np.float32).T
+        near = np.zeros((len(self._query_rows), self.n), dtype=bool)
+        np.put_along_axis(near, self._truth, True, axis=1)
+        missing = self._radii[:, None] - scores  # for a place among the nearest
+        missing[self._query_rows[:, None] == rows] = np.inf  # not the query itself
+        count = int(np.count_nonzero(near[:, rows]))
+        return float(np.partition(missing, count, axis=None)[count])
+
+    def _quality(self, correction: Correction) -> float:
+        """Return the recall; for L2 the mean of it and of the F1 score of a search by radius."""
         weight = 2 if self.l2 else 1
         scores = self._bases + np.float32(weight * correction.scale) * self.products
         if correction.has_offsets:
@@ -292,4 +331,10 @@ class _Sample:
             scores -= (correction.scale**2 * lengths).astype(np.float32)
         top = np.sort(self._top(scores, _K), axis=1)
         hits = sum(len(np.intersect1d(a, b)) for a, b in zip(top, self._truth, strict=True))
-        return hits / self._truth.size
+        recall = hits / self._truth.size
+        if not self.l2:
+            return recall
+        found = scores > self._radius
+        overlap = 2 * np.count_nonzero(found & self._within)
+        f1 = overlap / max(1, np.count_nonzero(found) + np.count_nonzero(self._within))
+        return float(recall + f1) / 2

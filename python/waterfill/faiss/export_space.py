@@ -74,6 +74,16 @@ class Decoder:
         ]
         return np.ascontiguousarray(np.concatenate(parts).T)
 
+    def nearest(self, coordinates: Doubles) -> Floats:
+        """Return the nearest centroid of each group, as `coordinates`: float32 (n, p)."""
+        parts = []
+        for start, width in zip(self.starts, self.widths, strict=False):
+            book = self.values[start : start + width].T.astype(np.float32)
+            part = coordinates[:, start : start + width].astype(np.float32)
+            distances = np.square(book).sum(axis=1) - 2 * part @ book.T
+            parts.append(book[distances.argmin(axis=1)])
+        return np.concatenate(parts, axis=1)
+
     def scales(self, codes: NDArray[np.uint8], alpha: float) -> tuple[Doubles, Doubles]:
         """Return s and |u_hat|^2 of each code; s is 0 for a vector at its origin."""
         squares = np.zeros(len(codes))
@@ -123,74 +133,74 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Space:
-    """The chain of transforms of an export, and its codebooks and centroids.
+    """The transform of an export, and its codebooks and centroids.
+
+    The M sub-quantizers have `width` slots each. A vector x becomes ``matrix @ x + bias``.
 
     Attributes
     ----------
-    widen : int64 (d + e,)
-        First transform: the d dimensions, followed by e zeros (-1).
-    matrix, bias : float64 (r, d + e), float64 (r,)
-        Second transform: linear, with orthonormal rows.
-    slots : int64 (M * width,)
-        Third transform: the row for each slot of the M sub-quantizers, or -1.
+    matrix, bias : float64 (M * width, d), float64 (M * width,)
+        The value of each slot. The columns are orthonormal, unless scores need no direction outside
+        the codec's basis.
     books : float32 (M, 256, width)
         Codebooks; zeros for the offset byte, if there is one.
     origins : float32 (cells, M * width)
         Transformed cell centroids; empty without cells.
     """
 
-    widen: NDArray[np.int64]
     matrix: Doubles
     bias: Doubles
-    slots: NDArray[np.int64]
     books: Floats
     origins: Floats
 
 
-def build_space(decoder: Decoder, *, scale: float, l2: bool, extra: bool) -> Space:
+def build_space(
+    decoder: Decoder,
+    *,
+    scale: float,
+    l2: bool,
+    extra: bool,
+    cell_offsets: Doubles | None = None,
+) -> Space:
     """Return the layout for directions times `scale`, with an offset byte if `extra`.
 
     The sub-quantizer of the offset byte has two slots. The first coordinate of a transformed vector
-    is 1 for inner products and 0 for L2; the second is 0.
+    is 1 for inner products and 0 for L2; the second is 0. `cell_offsets`, (cells,), are terms that
+    L2 distances to the vectors of a cell contain besides: squares of a coordinate that is 0 in all
+    transformed vectors.
     """
     coded, factors = _coded_rows(decoder)
     rest = _complement(decoder, every=l2 or decoder.cells > 0)
-    constant = extra and not l2  # a coordinate that is always 1
-    d, padding = decoder.rows.shape[1], len(decoder.second_bytes) + constant
-    matrix = np.zeros((len(coded) + len(rest) + constant, d + padding))
-    matrix[: len(coded), : d + len(decoder.second_bytes)] = coded
-    matrix[len(coded) : len(coded) + len(rest), :d] = rest
-    bias = np.zeros(len(matrix))
-    if constant:
-        matrix[-1, -1] = bias[-1] = 1
-    slots, width = _slots(decoder.widths, len(rest), extra, len(matrix) - 1 if constant else -1)
-    points = np.concatenate([decoder.origins, np.zeros((len(decoder.origins), padding))], axis=1)
-    points = _take(points @ matrix.T, slots)  # without bias: the constant is 0 for centroids
+    zero = np.zeros((int(cell_offsets is not None), decoder.rows.shape[1]))
+    rows = np.concatenate([coded, rest, zero])
+    slots, width = _slots(decoder.widths, len(rest) + len(zero), extra)
+    points = decoder.origins @ rows.T
+    if cell_offsets is not None:
+        points[:, -1] = np.sqrt(cell_offsets)
+    points = _take(points, slots)
+    bias = np.zeros(len(slots))
+    if extra and not l2:
+        bias[-width] = 1  # a coordinate that is always 1, but 0 for centroids
     books = _books(decoder, scale / factors, slots, width)
     if not decoder.cells:
         books += points.reshape(-1, 1, width)
     return Space(
-        widen=np.concatenate([np.arange(d), np.full(padding, -1)]),
-        matrix=matrix,
+        matrix=_take(rows.T, slots).T,
         bias=bias,
-        slots=slots,
         books=books.astype(np.float32),
         origins=points.astype(np.float32) if decoder.cells else np.zeros((0, len(slots)), "f4"),
     )
 
 
 def _coded_rows(decoder: Decoder) -> tuple[Doubles, Doubles]:
-    """Return the rows of the codec's dimensions, and the divisors of its centroids' coordinates."""
-    pairs = decoder.second_bytes
-    rows = np.concatenate([decoder.rows, np.zeros((len(decoder.rows), len(pairs)))], axis=1)
-    factors = np.ones(len(rows))
-    for i, ((second, first), angle) in enumerate(zip(pairs, decoder.angles, strict=True)):
-        zero = decoder.rows.shape[1] + i
+    """Return the rows of the codec's dimensions, and the divisors of its centroids' coordinates.
+
+    The row of a dimension with two bytes appears twice, times the cosine and the sine of an angle.
+    """
+    rows, factors = decoder.rows.copy(), np.ones(len(decoder.rows))
+    for (second, first), angle in zip(decoder.second_bytes, decoder.angles, strict=True):
         factors[first], factors[second] = np.cos(angle), np.sin(angle)
-        rows[first] *= np.cos(angle)
-        rows[second] *= np.sin(angle)
-        rows[first, zero], rows[second, zero] = -np.sin(angle), np.cos(angle)
-    return rows, factors
+    return rows * factors[:, None], factors
 
 
 def _complement(decoder: Decoder, *, every: bool) -> Doubles:
@@ -208,10 +218,11 @@ def _complement(decoder: Decoder, *, every: bool) -> Doubles:
     return np.asarray(rest[None] / length)
 
 
-def _slots(
-    widths: list[int], rest: int, extra: bool, constant: int
-) -> tuple[NDArray[np.int64], int]:
-    """Assign rows to the slots of sub-quantizers of one width; return slots and that width."""
+def _slots(widths: list[int], rest: int, extra: bool) -> tuple[NDArray[np.int64], int]:
+    """Assign rows to the slots of sub-quantizers of one width; return slots and that width.
+
+    The last sub-quantizer, if `extra`, has no row in its first two slots.
+    """
     counts = [*widths, 2] if extra else widths
     width = max(*counts, -(-(sum(counts) + rest) // len(counts)))
     slots = np.full((len(counts), width), -1)
@@ -222,8 +233,6 @@ def _slots(
         if g < len(widths):
             slots[g, :count] = np.arange(row, row + count)
             row += count
-    if extra:
-        slots[-1, 0] = constant
     slots[tuple(np.argwhere(free)[:rest].T)] = np.arange(row, row + rest)
     return slots.reshape(-1), width
 

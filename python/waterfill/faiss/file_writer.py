@@ -7,7 +7,7 @@ length (64 bits) followed by its elements. The bytes equal those of `faiss.write
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -52,15 +52,16 @@ class Writer:
         self.pack("f", 2.0)
         self.pack("iiB", d, d, 1)
 
-    def remap(self, d: int, slots: Sequence[int] | NDArray[np.int64]) -> None:
-        """Write a RemapDimensionsTransform: output j is input slots[j], or 0 for slots[j] = -1."""
-        self.code("RmDT")
-        self.vector(np.asarray(slots), "<i4")
-        self.pack("iiB", d, len(slots), 1)
-
     def linear(self, matrix: NDArray[Any], bias: NDArray[Any]) -> None:
-        """Write the LinearTransform ``matrix @ x + bias``."""
-        self.code("LTra")
+        """Write the linear transform ``matrix @ x + bias``, as a PCAMatrix that is not trained.
+
+        It computes what a LinearTransform does, and FAISS's `reverse_index_factory` has a name for
+        it.
+        """
+        self.code("Pcam")
+        self.pack("ffBi", 0, 0, 0, 0)  # eigen_power, epsilon, random_rotation, balanced_bins
+        for _ in range(3):  # mean, eigenvalues, PCAMat: only training uses them
+            self.vector(np.zeros(0), "<f4")
         self.pack("B", 1)
         self.vector(matrix, "<f4")
         self.vector(bias, "<f4")
@@ -72,9 +73,9 @@ class Writer:
         self.pack("QQQ", groups * width, groups, 8)
         self.vector(books, "<f4")
 
-    def flat(self, rows: Floats) -> None:
-        """Write an IndexFlatL2. FAISS counts its codes in units of four bytes."""
-        self.header("IxF2", rows.shape[1], len(rows), L2)
+    def flat(self, rows: Floats, metric: int) -> None:
+        """Write an IndexFlatL2 or IndexFlatIP. FAISS counts its codes in units of four bytes."""
+        self.header("IxF2" if metric == L2 else "IxFI", rows.shape[1], len(rows), metric)
         self.vector(rows, "<f4")
 
     def rows(self, blocks: Iterable[NDArray[Any]], d: int, n: int, metric: int, dtype: str) -> None:
