@@ -148,6 +148,10 @@ void borrow_refine_rows(Index& index, const py::array& array) {
       RefineRows::borrow(row_kind(array), static_cast<std::size_t>(array.shape(1)), rows));
 }
 
+Array<std::int64_t> merged_ids(const Index& index, const Index& other, std::int64_t add_id) {
+  return to_array(unlocked([&] { return index.merged_ids(other, add_id); }));
+}
+
 py::tuple settings_of(StoredIndex stored) {
   const IndexSettings& settings = stored.settings;
   return py::make_tuple(std::move(stored.index), settings.inverted, settings.nprobe,
@@ -235,6 +239,8 @@ void bind_index(py::module_& m) {
             unlocked([&] { self.merge(other, add_id); });
           },
           py::arg("other"), py::arg("add_id"), "Take all vectors of another index.")
+      .def("merged_ids", &merged_ids, py::arg("other"), py::arg("add_id"),
+           "Return the ids that `merge` gives to the vectors of another index.")
       .def("remove", &remove, py::arg("program"), "Remove the selected ids; return their number.")
       .def(
           "reset", [](Index& self) { unlocked([&] { self.reset(); }); }, "Remove all vectors.")

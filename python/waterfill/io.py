@@ -15,7 +15,7 @@ from waterfill.index.ivf import IndexIVF
 
 Path = str | os.PathLike[str]
 
-_MAGIC = b"\x89WFL\r\n\x1a\n"
+MAGIC = b"\x89WFL\r\n\x1a\n"
 _KINDS = {1: "codec", 2: "flat index", 3: "IVF index"}
 
 
@@ -136,7 +136,7 @@ def file_kind(path: Path) -> str | None:
     """Return 'codec', 'flat index' or 'IVF index', or None for other files."""
     with open(as_file_name(path), "rb") as file:
         header = file.read(16)
-    if not header.startswith(_MAGIC) or len(header) < 16:
+    if not header.startswith(MAGIC) or len(header) < 16:
         return None
     return _KINDS.get(int.from_bytes(header[12:], "little"))
 

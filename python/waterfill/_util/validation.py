@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.tensors import as_array
 from waterfill.errors import ArgumentError
 
 Metric = Literal["ip", "l2", "cosine"]
@@ -84,9 +85,13 @@ def as_file_name(path: Any) -> bytes:
 
 
 def output(name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return the caller's array for results after checking it, or a new array if it is None."""
+    """Return the caller's array for results after checking it, or a new array if it is None.
+
+    Of a tensor it is the memory, as an array.
+    """
     if out is None:
         return np.empty(shape, dtype=dtype)
+    out = as_array(out)
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         actual = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {actual}")

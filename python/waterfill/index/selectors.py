@@ -275,6 +275,13 @@ def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
         return ("bitmap", _copied(sel.bitmap, sel.n, np.uint8)), ()
     if isinstance(sel, faiss.IDSelectorAll):
         return ("all",), ()
+    if isinstance(sel, faiss.IDSelectorTranslated):
+        if not hasattr(sel, "waterfill_sel"):  # see waterfill.faiss.functions
+            raise ValueError(
+                "sel: an IDSelectorTranslated selects positions, and a waterfill index selects by "
+                "id; pass the selector that it translates"
+            )
+        return ("and",), (IDSelectorAll(), sel.waterfill_sel)
     if isinstance(sel, faiss.IDSelectorNot):
         return ("not",), (typed_field(sel, "sel"),)
     for name in ("And", "Or", "XOr"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from typing import Any
 
@@ -28,6 +29,9 @@ _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
 class Trainable:
     """A codec, or the plan or recipe that `train` makes one from, and its properties."""
 
+    verbose = False
+    metric_arg = 0.0
+
     def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
         if not isinstance(source, Codec | Plan | Recipe):
             raise TypeError(
@@ -41,8 +45,6 @@ class Trainable:
         self._writing = threading.RLock()  # reentrant: an export holds it while it reads codes
         self._keeps_ids = False
         self._quarantine = Quarantine()
-        self.verbose = False
-        self.metric_arg = 0.0
         if isinstance(source, Codec):
             self._attach(_core.Index(source._core, METRICS[self._metric]), source)
         else:
@@ -131,6 +133,15 @@ class Trainable:
         """The rows for re-ranking: 'float16', 'int8', 'float32', an array, or None."""
         return self._refine
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse attributes that the index does not have: their value would have no effect."""
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise AttributeError(missing_attribute(self, name))
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing_attribute(self, name))
+
     def __len__(self) -> int:
         return self.ntotal
 
@@ -193,6 +204,29 @@ class Trainable:
         if self._core is None:
             raise NotTrainedError(f"{type(self).__name__} is not trained: call train(x) first")
         return self._core
+
+
+_INSTEAD = {  # of attributes of FAISS's indexes
+    "codes": "codes() returns them",
+    "cp": "Recipe(d, code_bytes, effort=..., seed=...) holds the parameters of training",
+    "direct_map": "ids are found without a map",
+    "id_map": "ids() returns the ids",
+    "index": "a waterfill index keeps ids itself, and its methods take ids",
+    "invlists": "list_sizes(), codes() and ids() return the contents of the lists",
+    "nlist": "it searches all vectors; waterfill.IndexIVF has lists",
+    "nprobe": "it searches all vectors; waterfill.IndexIVF has lists",
+    "pq": "codec holds the codebooks",
+    "quantizer": "it searches all vectors; waterfill.IndexIVF has lists",
+    "rev_map": "ids() returns the ids",
+}
+
+
+def missing_attribute(index: Trainable, name: str) -> str:
+    """Return the message for an attribute that an index does not have."""
+    public = [known for known in dir(type(index)) if not known.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=1)
+    instead = _INSTEAD.get(name) or (f"did you mean {near[0]!r}?" if near else "")
+    return f"{type(index).__name__} has no attribute {name!r}" + (f"; {instead}" if instead else "")
 
 
 def check_refine(refine: Any) -> Any:

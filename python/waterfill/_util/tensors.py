@@ -1,0 +1,52 @@
+"""Torch tensors as results, where FAISS returns them: after ``faiss.contrib.torch_utils``.
+
+torch is never imported here: if it is not loaded, no argument is a tensor.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeVar, cast
+
+from numpy.typing import NDArray
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+_TORCH_UTILS = "faiss.contrib.torch_utils"
+
+
+def is_tensor(value: object) -> bool:
+    """Return whether a value is a torch tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def as_array(value: Any) -> Any:
+    """Return the memory of a CPU tensor as an array; other values unchanged.
+
+    Raises
+    ------
+    TypeError
+        If a tensor is on a device, or has another dtype than NumPy knows.
+    """
+    if not is_tensor(value):
+        return value
+    if value.device.type != "cpu":
+        raise TypeError(f"expected a tensor on the CPU, got one on {value.device}; call .cpu()")
+    return value.detach().numpy()
+
+
+def returned(array: Array, out: Any, *inputs: Any) -> Array:
+    """Return what a call gives back: the caller's `out`, or the new array.
+
+    Once ``faiss.contrib.torch_utils`` is imported, FAISS returns tensors for tensors. The array is
+    returned as one if an input is one, and also if there is no input that could tell.
+    """
+    if out is not None:
+        return cast(Array, out)
+    if _TORCH_UTILS not in sys.modules or (inputs and not any(map(is_tensor, inputs))):
+        return array
+    torch = sys.modules["torch"]
+    # Torch has no arithmetic of uint64, the dtype of limits.
+    signed = array.astype("int64") if array.dtype == "uint64" else array
+    return cast(Array, torch.from_numpy(signed))
