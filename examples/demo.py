@@ -1,8 +1,8 @@
 """Compress real embeddings and compare size, recall and speed with FAISS: ``make demo``.
 
 Compresses the sample in ``tests/samples`` (4,800 MiniLM sentence embeddings, 200 queries) at 24, 48
-and 96 bytes and prints one table with FAISS's flat, product-quantized and 8-bit indexes. Then writes
-an index to a file, reads it and searches again. Everything runs on one thread.
+and 96 bytes and prints one table with FAISS's flat, product-quantized and 8-bit indexes. Then
+writes an index to a file, reads it and searches again. Everything runs on one thread.
 """
 
 from __future__ import annotations
