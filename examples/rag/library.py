@@ -10,7 +10,7 @@ import numpy as np
 from embedding import Embedder
 from numpy.typing import NDArray
 from passages import Passage, sentences
-from words import asked, frequencies, shared
+from words import frequencies, overlap, question_stems
 
 import waterfill as wf
 
@@ -105,7 +105,7 @@ class Library:
             Best first.
         """
         query = self._embedder.embed([question])
-        words = asked(question)
+        words = question_stems(question)
         _, ids = self._cached.search(query, min(CANDIDATES, len(self.passages)))
         candidates = [self.passages[i] for i in ids[0] if i >= 0]
         scores = self._scores(query[0], words, [one.embedded for one in candidates])
@@ -124,7 +124,7 @@ class Library:
         self, query: NDArray[np.float32], words: set[str], texts: list[str]
     ) -> NDArray[np.float32]:
         count = len(self.passages)
-        parts = [shared(words, text, self.known, count) for text in texts]
+        parts = [overlap(words, text, self.known, count) for text in texts]
         return (self._embedder.embed(texts) @ query + np.array(parts, np.float32)) / 2
 
     def write(self, folder: Path) -> None:

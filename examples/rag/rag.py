@@ -108,32 +108,37 @@ def _count(text: str) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("index", help="read, embed and compress documents")
-    making.add_argument(
+    index_parser = commands.add_parser("index", help="read, embed and compress documents")
+    index_parser.add_argument(
         "folder", type=Path, help="folder of Markdown, text and Python files (docstrings)"
     )
-    making.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    asking = commands.add_parser("ask", help="answer a question")
-    asking.add_argument("library", type=Path)
-    asking.add_argument("question", help="the question; - reads one per line from stdin")
-    asking.add_argument("--most", type=_count, default=3, help="number of passages (default: 3)")
-    asking.add_argument("--prompt", action="store_true", help="print a prompt for a language model")
+    index_parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    ask_parser = commands.add_parser("ask", help="answer a question")
+    ask_parser.add_argument("library", type=Path)
+    ask_parser.add_argument("question", help="the question; - reads one per line from stdin")
+    ask_parser.add_argument(
+        "--most", type=_count, default=3, help="number of passages (default: 3)"
+    )
+    ask_parser.add_argument(
+        "--prompt", action="store_true", help="print a prompt for a language model"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the command."""
-    given = _arguments()
+    arguments = _arguments()
     try:
-        if given.command == "index":
-            index(given.folder, given.out)
+        if arguments.command == "index":
+            index(arguments.folder, arguments.out)
             return
-        library = Library.read(given.library, Embedder())
+        library = Library.read(arguments.library, Embedder())
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
-    for question in map(str.strip, sys.stdin) if given.question == "-" else [given.question]:
+    lines = map(str.strip, sys.stdin)
+    for question in lines if arguments.question == "-" else [arguments.question]:
         if question:
-            ask(library, question, given.most, given.prompt)
+            ask(library, question, arguments.most, arguments.prompt)
 
 
 if __name__ == "__main__":

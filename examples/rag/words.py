@@ -32,7 +32,7 @@ def stems(text: str) -> set[str]:
     return {_stem(word) for word in _WORD.findall(text.casefold())}
 
 
-def asked(question: str) -> set[str]:
+def question_stems(question: str) -> set[str]:
     """Return the stems of a question without stop words.
 
     Parameters
@@ -62,7 +62,7 @@ def frequencies(texts: Iterable[str]) -> dict[str, int]:
     return dict(Counter(word for text in texts for word in stems(text)))
 
 
-def shared(question: set[str], text: str, known: Mapping[str, int], texts: int) -> float:
+def overlap(question: set[str], text: str, known: Mapping[str, int], texts: int) -> float:
     """Return the share of a question's words that a text contains, from 0 to 1.
 
     Words are weighted by inverse document frequency. A word that no text contains has the largest
@@ -71,7 +71,7 @@ def shared(question: set[str], text: str, known: Mapping[str, int], texts: int) 
     Parameters
     ----------
     question : set of str
-        As `asked` returns them.
+        As `question_stems` returns them.
     text : str
     known : mapping of str to int
         Number of texts that contain each word.
