@@ -30,11 +30,6 @@ def load(*names: str) -> list[Any]:
     return [pytest.importorskip(name, reason=reason.format(name)) for name in names]
 
 
-def is_told() -> Any:
-    """Saving through FAISS says that the file loses something."""
-    return pytest.warns(wf.FaissCopyWarning, match="loses the scale of each vector")
-
-
 def named(numbers: Any) -> list[str]:
     return [f"text {number}" for number in numbers if number >= 0]
 

@@ -248,12 +248,12 @@ std::vector<std::int64_t> Index::ids_for(const Index& other, std::int64_t add_id
   if (!either || (!other.ids_.is_explicit() && add_id == 0)) return {};
   const Ids::Lookup own(ids_);
   std::vector<std::int64_t> ids(other.store_.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    ids[i] = shifted(other.ids_[i], add_id);
-    require(own.last(ids[i]) < 0, "otherIndex: id " + std::to_string(ids[i]) +
-                                      " is already in this index; pass another add_id, for "
-                                      "example add_id=" +
-                                      std::to_string(ids_.next()));
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
+  for (const std::int64_t id : ids) {
+    require(own.last(id) < 0, "otherIndex: id " + std::to_string(id) +
+                                  " is already in this index; pass another add_id, for example "
+                                  "add_id=" +
+                                  std::to_string(ids_.next()));
   }
   return ids;
 }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.validation import METRIC_TYPES, Metric, as_positive_int
+from waterfill._util.validation import METRIC_TYPES, Metric, as_positive_int, output
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import MissingIdError
 
@@ -95,16 +95,16 @@ class CoarseQuantizer:
         return squares
 
     def assign(self, x: Any, k: int = 1, labels: Labels | None = None) -> Labels:
-        """Return the k nearest centroids of each row, int64 (n, k), (n,) for k=1 as in FAISS."""
+        """Return the k nearest centroids of each row, int64 (n, k), in `labels` if given."""
         found = self.search(x, k)[1]
-        if labels is not None:
-            labels[:] = found.reshape(labels.shape)
-            return labels
-        return found
+        out = output("labels", labels, found.shape, np.int64)
+        out[:] = found
+        return out
 
     def reconstruct(self, key: int) -> NDArray[np.float32]:
         """Return a centroid, float32 (d,); MissingIdError if there is no such list."""
-        return self.reconstruct_n(key, 1)[0]
+        centroid: NDArray[np.float32] = self.reconstruct_n(key, 1)[0]
+        return centroid
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1) -> FloatRows:
         """Return `ni` centroids from the n0-th on, float32 (ni, d); -1 for all remaining."""

@@ -211,17 +211,9 @@ class Collection(StandaloneCodec):
 
     @property
     def id_map(self) -> IdMap:
-        """The ids as ``faiss.IndexIDMap.id_map``, read-only.
-
-        Raises
-        ------
-        AttributeError
-            If ids are positions.
-        """
+        """The ids as ``faiss.IndexIDMap.id_map``, read-only; there is none if ids are positions."""
         if not (self._keeps_ids or self.has_ids):
-            raise AttributeError(
-                f"{type(self).__name__} has no id_map: its ids are positions; `ids()` returns them"
-            )
+            raise AttributeError  # Python then calls __getattr__, which has the message
         return IdMap.of(self.ids())
 
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:

@@ -210,7 +210,7 @@ _INSTEAD = {  # of attributes of FAISS's indexes
     "codes": "codes() returns them",
     "cp": "Recipe(d, code_bytes, effort=..., seed=...) holds the parameters of training",
     "direct_map": "ids are found without a map",
-    "id_map": "ids() returns the ids",
+    "id_map": "its ids are positions; ids() returns them",
     "index": "a waterfill index keeps ids itself, and its methods take ids",
     "invlists": "list_sizes(), codes() and ids() return the contents of the lists",
     "nlist": "it searches all vectors; waterfill.IndexIVF has lists",
