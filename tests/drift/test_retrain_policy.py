@@ -1,4 +1,4 @@
-"""When retraining is advised."""
+"""Advice of the retraining policy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BY_ERROR = cost(0.2, 0.2, measured=False)
 
 
 class Policies(RuleBasedStateMachine):
-    """A policy beside the whole list of what it saw since the last training."""
+    """A policy, compared with a model that keeps all costs since the last training."""
 
     @initialize(persist=st.integers(1, 4), cooldown=st.integers(0, 4))
     def start(self, persist, cooldown):
@@ -75,13 +75,13 @@ TestPolicies = Policies.TestCase
     st.floats(0, 1),
     st.booleans(),
 )
-def test_an_interval_that_reaches_the_limit_advises_nothing(limit, gap, width, measured):
+def test_only_an_interval_above_the_limit_advises_retraining(limit, gap, width, measured):
     policy = RetrainPolicy(limit, persist=1)
     look = cost(gap, width, measured)
     assert policy.decide(look).retrain == (measured and look.gap_low > limit)
 
 
-def test_reasons_are_words():
+def test_reasons():
     policy = RetrainPolicy(LIMIT, persist=2, cooldown=1)
     assert "within the tolerated 0.01" in policy.decide(KEPT).reason
     assert "not certain" in policy.decide(UNSURE).reason
@@ -99,7 +99,7 @@ def test_reasons_are_words():
     assert policy.decide(LOST).retrain
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_raise():
     for name, value in (("max_recall_loss", -0.1), ("max_recall_loss", 1.5), ("persist", 0)):
         with pytest.raises(ValueError, match=name):
             RetrainPolicy(**{name: value})

@@ -13,7 +13,7 @@ from waterfill.reporting.drift_tables import change, distance, verdict
 from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
-    from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.report import DriftReport, StreamReport
     from waterfill.drift.retrain_policy import Cost
 
 _WIDTH, _HEIGHT = 11.0, 3.8  # inches, the height of a row of panels
@@ -80,7 +80,7 @@ def _panels(report: DriftReport) -> list[_Panel]:
     return panels
 
 
-def _families(axis: Any, name: str, part: Part, alpha: float) -> None:
+def _families(axis: Any, name: str, part: StreamReport, alpha: float) -> None:
     found = part.verdicts
     powers = [min(-math.log10(max(one.corrected, 1e-300)), _MAX_POWER) for one in found]
     colours = [_ALARM if one.alarm else _BASELINE for one in found]
@@ -98,7 +98,7 @@ def _families(axis: Any, name: str, part: Part, alpha: float) -> None:
     axis.set_xlabel(f"corrected p-value; alarm below {alpha:g} (dashed)")
 
 
-def _moved(axis: Any, name: str, part: Part) -> None:
+def _moved(axis: Any, name: str, part: StreamReport) -> None:
     first = part.moved.first[:_MAX_MOVED]
     scores = [min(abs(one.score), _MAX_SCORE) for one in first]
     colours = [_ALARM if one.kind == "dimension" else _CURRENT for one in first]
@@ -118,7 +118,7 @@ def _moved(axis: Any, name: str, part: Part) -> None:
     axis.set_xlabel("change, in standard errors")
 
 
-def _energy(axis: Any, name: str, part: Part) -> None:
+def _energy(axis: Any, name: str, part: StreamReport) -> None:
     classes = part.relevances
     for shift, label, colour, shares in (
         (-0.19, "baseline", _BASELINE, [one.before for one in classes]),

@@ -10,7 +10,7 @@ from waterfill.reporting.html_tables import paragraph, table
 if TYPE_CHECKING:
     from waterfill.drift.attribution import Moved
     from waterfill.drift.model_change import Model
-    from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.report import DriftReport, StreamReport
     from waterfill.drift.window_comparison import Verdict
 
 FAMILIES = {
@@ -61,7 +61,7 @@ def verdict(report: DriftReport) -> str:
     return "No drift" if report.data.judged else "Too few vectors to test"
 
 
-def _alarms(part: Part) -> str:
+def _alarms(part: StreamReport) -> str:
     if len(part.alarms) <= _MAX_NAMED:
         return ", ".join(part.alarms)
     return f"{len(part.alarms)} of {len(part.verdicts)} families"
@@ -95,7 +95,7 @@ def _ratio(value: float) -> str:
     return f"x {fmt.number(value, 5 if abs(value - 1) < 0.01 else 3)}"
 
 
-def _part_html(name: str, part: Part) -> str:
+def _part_html(name: str, part: StreamReport) -> str:
     """Return verdicts, what moved, and energy by class, of vectors or queries."""
     if part.learning:
         return paragraph(
