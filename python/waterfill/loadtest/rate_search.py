@@ -32,7 +32,7 @@ class RateSearch:
         self._findings, settings = findings, findings.settings
         self._short_rounds = (settings.step_seconds,)
         self._long_rounds = tuple(steps * settings.step_seconds for steps in _ROUND_STEPS)
-        self._likely: list[float] = []  # rates of the ramp that looked good, rising
+        self._likely: list[float] = []  # rates of the ramp that looked good, ascending
         self._proved: float | None = None
         self._high: float | None = None
 

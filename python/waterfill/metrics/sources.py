@@ -24,7 +24,7 @@ from waterfill.serving.limiter_base import BUCKETS, LimiterBase, lower_bound
 Items = Iterator[tuple[Key, Value]]
 
 _OUTCOMES = ("admitted", "refused_capacity", "refused_share", "refused_deadline")
-_DIGITS = 12  # of a hash, in labels
+_DIGITS = 12  # hexadecimal digits of a hash in labels
 _QUANTILE = 1.96  # of the normal distribution, for a 95 % interval
 
 
