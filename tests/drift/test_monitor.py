@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from support.drift_windows import REFERENCE, WINDOW, judged
+from support.drift_windows import REFERENCE, WINDOW, report_on
 
 import waterfill as wf
 
@@ -57,7 +57,7 @@ def changes(x, young, rotation):
 )
 def test_drift_is_detected_and_attributed(monitor, window, young, rotation, name):
     x, first, family = changes(window, young, rotation)[name]
-    report = judged(monitor, x.astype(np.float32))
+    report = report_on(monitor, x.astype(np.float32))
     assert report.drift
     assert family in report.data.alarms
     if first:
@@ -72,7 +72,7 @@ def test_a_new_topic_is_detected(monitor, window, fresh):
     other = fresh[REFERENCE + WINDOW :]
     topic = other[np.argsort(-other @ other[0])[:60]]
     mixed = np.vstack([window[: WINDOW * 4 // 5], topic])
-    report = judged(monitor, mixed)
+    report = report_on(monitor, mixed)
     assert "subspace" in report.data.alarms
     assert report.model.same
 
@@ -83,7 +83,7 @@ def test_false_alarms_are_rare(young, fresh):
     alarms = 0
     for _ in range(40):  # 0.8 * 0.05 / 2 is spent on each as a first look
         monitor._data.looks = 0
-        alarms += judged(monitor, rng.permutation(fresh[REFERENCE:])[:300]).drift
+        alarms += report_on(monitor, rng.permutation(fresh[REFERENCE:])[:300]).drift
     assert alarms <= 4
 
 
@@ -108,7 +108,7 @@ def test_sessions_raise_false_alarms_only_without_blocks(young, fresh):
         x, labels = sessions(fresh, rng, 34)
         for i, (monitor, block) in enumerate(((with_blocks, labels), (without, None))):
             monitor._data.looks = 0
-            alarms[i] += judged(monitor, x, block=block).drift
+            alarms[i] += report_on(monitor, x, block=block).drift
     assert alarms[0] <= 1
     assert alarms[1] >= 6, "rows of a session are not independent"
 
@@ -120,7 +120,7 @@ def test_duplicates_count_once(monitor, fresh):
         monitor._data.looks = 0
         rows = rng.permutation(fresh[REFERENCE:])
         x = np.repeat(rows, rng.geometric(0.25, len(rows)), axis=0)[:WINDOW]
-        report = judged(monitor, rng.permutation(x))
+        report = report_on(monitor, rng.permutation(x))
         assert not report.drift
         assert report.quality["duplicates"] == WINDOW - len(np.unique(x, axis=0))
 
@@ -132,8 +132,8 @@ def test_rounding_raises_no_alarm(young, fresh):
     rows = rows + rng.normal(0, 0.2 / np.sqrt(fresh.shape[1]), rows.shape)
     rows = rng.permutation(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     monitor = wf.DriftMonitor.from_codec(young, rows[:8000], permutations=199)
-    assert "norm" not in judged(monitor, (1 + 1e-4) * rows[8000:]).data.alarms
-    assert "norm" in judged(monitor, (1 + 5e-3) * rows[8000:]).data.alarms
+    assert "norm" not in report_on(monitor, (1 + 1e-4) * rows[8000:]).data.alarms
+    assert "norm" in report_on(monitor, (1 + 5e-3) * rows[8000:]).data.alarms
 
 
 def test_too_few_blocks_are_not_tested(monitor, window):
@@ -145,23 +145,23 @@ def test_too_few_blocks_are_not_tested(monitor, window):
 
 
 def test_queries_are_tested_separately(monitor, young, fresh, window, queries):
-    assert judged(monitor, window).queries is None
-    own = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], queries=fresh[:700])
-    own.update(window)
-    own.update_queries(fresh[1000:1300])
-    report = own.report()
+    assert report_on(monitor, window).queries is None
+    with_queries = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], queries=fresh[:700])
+    with_queries.update(window)
+    with_queries.update_queries(fresh[1000:1300])
+    report = with_queries.report()
     assert report.queries.alarms == ()
     assert "quantization" not in [verdict.family for verdict in report.queries.verdicts]
-    own.reset()
-    own.update_queries(fresh[1000:1300] + 0.02)
-    report = own.report()
+    with_queries.reset()
+    with_queries.update_queries(fresh[1000:1300] + 0.02)
+    report = with_queries.report()
     assert report.drift
     assert report.queries.alarms
     assert report.data.rows == 0
 
 
 def test_another_model_is_reported(monitor, window, probes, rotation):
-    report = judged(monitor, window @ rotation)
+    report = report_on(monitor, window @ rotation)
     assert report.model.verdict == "another"
     assert report.model.foreign_rows > 0.95
     assert report.occupancy.shift > 10 * report.occupancy.chance
@@ -176,7 +176,7 @@ def test_another_model_is_reported(monitor, window, probes, rotation):
 def test_a_mixture_of_models_is_reported(monitor, window, probes, rotation, share):
     foreign = int(share * WINDOW)
     mixed = np.vstack([window[foreign:], window[:foreign] @ rotation])
-    model = judged(monitor, mixed).model
+    model = report_on(monitor, mixed).model
     assert model.verdict == "mixture"
     assert abs(model.foreign_rows - share) < 0.05
     monitor.update_probes(np.vstack([probes[:32], probes[32:] @ rotation]))
@@ -198,7 +198,7 @@ def test_bad_rows_are_counted_and_left_out(monitor, window):
     bad = window.copy()
     bad[3, 7], bad[4, 0], bad[5], bad[6] = np.nan, np.inf, 0, 1e6 * bad[6]
     bad[7] *= 1e30
-    report = judged(monitor, bad)
+    report = report_on(monitor, bad)
     assert report.quality == {
         "rows": WINDOW, "nonfinite": 2, "zero": 1, "outliers": 2, "duplicates": 0,
     }  # fmt: skip

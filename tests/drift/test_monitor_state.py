@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.drift_windows import REFERENCE, WINDOW, judged
+from support.drift_windows import REFERENCE, WINDOW, report_on
 from support.trained import trained
 
 import waterfill as wf
@@ -144,10 +144,10 @@ def test_a_look_without_new_rows_is_not_counted(monitor, fresh, window):
 
 
 def test_later_looks_are_corrected_more(monitor, window):
-    report = judged(monitor, window)
+    report = report_on(monitor, window)
     p, first = report.data.verdicts[0].p, report.data.verdicts[0].corrected
     for _ in range(4):
-        later = judged(monitor, window)
+        later = report_on(monitor, window)
     assert later.data.verdicts[0].p == p
     assert later.data.verdicts[0].corrected == pytest.approx(min(1, first * 5 * 6 / 2))
     assert sum(1 / (k * (k + 1)) for k in range(1, 10_000)) <= 1

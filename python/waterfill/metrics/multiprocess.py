@@ -24,7 +24,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _QUIET = 5.0  # seconds without a publication after which the pid is checked
 _STALE = 600.0  # the same, after which a process counts as dead, even if its pid is in use again
 _MAX_INTERVAL = 60.0  # seconds, well below _STALE
-_TICKS = 1 << 20  # in a second. Sums of whole ticks are exact, so their order does not matter
+_TICKS = 1 << 20  # per second; sums of integral ticks are exact in any order
 _NEW = ".new"
 
 Series = tuple[str, str, tuple[str, ...], tuple[str, ...]]  # family, sample name, labels, values
