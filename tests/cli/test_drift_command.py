@@ -164,7 +164,10 @@ BAD_DATA = {
     ),
     "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary in few.npy"),
     "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
-    "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
+    "its own rows": (
+        ["old.npy", "new.npy", "--codec", "codec.wf"],
+        "the codec was not trained on, got 256 of 2600",
+    ),
     "no vectors": (["codec.wf", "new.npy"], "unknown extension '.wf'"),
 }
 BAD_USAGE = {

@@ -178,7 +178,10 @@ def _read(data: Any) -> CapacityReport:
         if not isinstance(values[name], int):
             raise ValueError(f"{name}={values[name]!r} must be an int")
     if not values["floor"] <= values["limit"] <= values["ceiling"]:
-        raise ValueError("limit must be between floor and ceiling")
+        raise ValueError(
+            f"limit: expected a value from floor={values['floor']} to ceiling={values['ceiling']}, "
+            f"got {values['limit']}"
+        )
     values["slo"] = Slo(**values["slo"])
     values["steps"] = tuple(Step(**step) for step in values["steps"])
     values["notes"] = tuple(values["notes"])

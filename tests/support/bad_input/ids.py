@@ -1,4 +1,4 @@
-"""Ids that are absent, repeated, or none."""
+"""Ids that are absent, repeated or invalid."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from waterfill.cli.inputs import Vectors, check_output, open_queries, open_store
 from waterfill.cli.options import Key, OptionalMetric, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
 from waterfill.drift.monitor_state import is_state
-from waterfill.drift.window_comparison import FEWEST_BLOCKS
+from waterfill.drift.window_comparison import MIN_BLOCKS
 
 _MEASURE = "; --canary measures it"
 _ACTIONS = {
@@ -278,7 +278,7 @@ def _require_judged(report: wf.drift.DriftReport, new: Path) -> None:
     measured = report.cost is not None and report.cost.measured
     if not report.data.judged and not measured and report.model.same:
         raise ValueError(
-            f"{new}: expected at least {FEWEST_BLOCKS} blocks of rows, got {report.data.blocks} "
+            f"{new}: expected at least {MIN_BLOCKS} blocks of rows, got {report.data.blocks} "
             f"({report.data.rows:,} rows)"
         )
 
