@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import waterfill as wf
-
 TEXTS = 1200
 QUERIES = 40
 D = 384

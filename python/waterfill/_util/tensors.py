@@ -5,7 +5,9 @@ torch is never imported here: if it is not loaded, no argument is a tensor.
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from numpy.typing import NDArray
@@ -13,6 +15,28 @@ from numpy.typing import NDArray
 Array = TypeVar("Array", bound=NDArray[Any])
 
 _TORCH_UTILS = "faiss.contrib.torch_utils"
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def positional_outputs(*names: str) -> Callable[[Method], Method]:
+    """Let a method take its outputs by position, as FAISS's do with ``faiss.contrib.torch_utils``.
+
+    Without that module they are keywords, in FAISS too.
+    """
+
+    def decorate(method: Method) -> Method:
+        @functools.wraps(method)
+        def call(self: Any, x: Any, k: int, *outputs: Any, **kwargs: Any) -> Any:
+            if outputs and _TORCH_UTILS in sys.modules:
+                kwargs |= dict(zip(names, outputs, strict=False))
+                outputs = outputs[len(names) :]
+            return method(self, x, k, *outputs, **kwargs)
+
+        return cast(Method, call)
+
+    return decorate
 
 
 def is_tensor(value: object) -> bool:

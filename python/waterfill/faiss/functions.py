@@ -19,12 +19,14 @@ from waterfill import _core, io
 from waterfill._util.optional import loaded_faiss
 from waterfill.faiss.factory import index_factory as own_factory
 from waterfill.index.base import Index
+from waterfill.index.coarse_quantizer import CoarseQuantizer
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
 from waterfill.index.views import IdMap
 
 Original = Callable[..., Any]
 
+OWN = (Index, CoarseQuantizer)
 _CHUNK_BYTES = 1 << 20
 _CONSUMED = ("PyCallbackIOReader", "BufferedIOReader", "VectorIOReader")  # cannot be read twice
 _OWN_STRING = re.compile(r"(^|,)WF\d+(,|$)")
@@ -93,12 +95,12 @@ def deserialize_index(original: Original, data: Any, *args: Any, **kwargs: Any) 
 
 def clone_index(original: Original, index: Any) -> Any:
     """Return a copy of an index."""
-    return copy.deepcopy(index) if isinstance(index, Index) else original(index)
+    return copy.deepcopy(index) if isinstance(index, OWN) else original(index)
 
 
 def downcast_index(original: Original, index: Any) -> Any:
     """Return an index with its own class: a waterfill index has it already."""
-    return index if isinstance(index, Index) else original(index)
+    return index if isinstance(index, OWN) else original(index)
 
 
 def extract_index_ivf(original: Original, index: Any) -> Any:

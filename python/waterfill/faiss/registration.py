@@ -17,7 +17,6 @@ from typing import Any
 
 from waterfill._util.optional import loaded_faiss, require_faiss
 from waterfill.faiss import functions, parameter_space
-from waterfill.index.base import Index
 
 _MARK = "_waterfill_registered"
 
@@ -150,7 +149,7 @@ def _guard(original: Callable[..., Any], what: str) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(value, Index) for value in (*args, *kwargs.values())):
+        if any(isinstance(value, functions.OWN) for value in (*args, *kwargs.values())):
             raise refusal(what)
         return original(*args, **kwargs)
 

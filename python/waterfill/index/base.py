@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.optional import loaded_faiss
-from waterfill._util.tensors import returned
+from waterfill._util.tensors import positional_outputs, returned
 from waterfill._util.validation import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
@@ -20,7 +20,9 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.collection import Collection, Labels
 from waterfill.index.search_parameters import SearchParameters, read_parameters
 from waterfill.index.selectors import Step, program
+from waterfill.index.self_score import self_score
 from waterfill.index.trainable import check_refine
+from waterfill.index.views import DistanceComputer
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
@@ -117,6 +119,7 @@ class Index(Collection):
 
     # Search.
 
+    @positional_outputs("D", "I")
     def search(
         self,
         x: Any,
@@ -216,6 +219,7 @@ class Index(Collection):
         self._quarantine._take("search", admitted)
         return returned(distances, D, x), returned(labels, I, x)
 
+    @positional_outputs("D", "I", "R")
     def search_and_reconstruct(
         self,
         x: Any,
@@ -249,6 +253,35 @@ class Index(Collection):
         vectors[found] = self._by_id(labels[found])
         return distances, ids, returned(vectors, R, x)
 
+    def get_distance_computer(self) -> DistanceComputer:
+        """Return an object that computes distances between a query and single vectors."""
+        self._trained()
+        return DistanceComputer(self)
+
+    def expected_self_score(self) -> float:
+        """Estimate the score of a vector with itself, from the stored codes.
+
+        Codes hold less than the vectors, so scores of very near vectors are off: inner products
+        are too low, squared distances too high. Of the nearest neighbours of other queries they
+        are right on average, because a search also selects by the error. ``docs/scores.md`` has
+        the figures, and how to choose thresholds.
+
+        Returns
+        -------
+        float
+            For ``ip`` and ``cosine`` the mean score of a vector with itself, divided by its mean
+            squared norm: 1 if the codes lose nothing. For ``l2`` its mean squared distance from
+            itself: 0 if they lose nothing. Exactly that with `refine`.
+
+        Raises
+        ------
+        ValueError
+            If the index has no vectors.
+        NotTrainedError
+            If the index is not trained.
+        """
+        return self_score(self)
+
     def assign(self, x: Any, k: int = 1, labels: Any = None) -> Labels:
         """Return the ids that `search` finds, int64 (n, k), in `labels` if given; errors too."""
         return self.search(x, k, I=labels)[1]
@@ -259,9 +292,8 @@ class Index(Collection):
         """Find all vectors within a radius: by their rows with `refine`, else by the full score.
 
         With rows the answer is exact: all rows are read, once per query (of an `IndexIVF` those in
-        `nprobe` lists), which takes as long as in a flat index of these rows. Without rows, scores
-        of near vectors are lower than the true inner products, and squared distances are higher:
-        see `scores`.
+        `nprobe` lists), which takes as long as in a flat index of these rows. Without rows, the
+        scores of very near vectors are off: see `expected_self_score`.
 
         Parameters
         ----------

@@ -24,8 +24,47 @@ _BLOCK = 65536  # codes read at once
 _MAP_TYPES = (0, 1, 2)  # FAISS's DirectMap.NoMap, Array, Hashtable
 
 
+class ClusteringParameters:
+    """``faiss.IndexIVF.cp``: of its parameters, those that change only what training prints.
+
+    Attributes
+    ----------
+    min_points_per_centroid : int
+    verbose : bool
+    """
+
+    min_points_per_centroid = 39
+    verbose = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("min_points_per_centroid", "verbose"):
+            raise AttributeError(
+                f"cp.{name} has no effect on waterfill's training; "
+                "Recipe(d, code_bytes, effort=..., seed=...) holds its parameters"
+            )
+        object.__setattr__(self, name, value)
+
+
 class InvertedLists(Index):
     """An index whose vectors are in lists, and stay there under their ids."""
+
+    @property
+    def by_residual(self) -> bool:
+        """Whether codes are relative to the centroid of their list: always."""
+        return True
+
+    @by_residual.setter
+    def by_residual(self, value: bool) -> None:
+        if value is not True:
+            raise ValueError(
+                f"by_residual={value} must be True: codes are relative to the centroid of their "
+                "list"
+            )
+
+    @property
+    def cp(self) -> ClusteringParameters:
+        """Parameters of FAISS's training; see `ClusteringParameters`."""
+        return ClusteringParameters()
 
     def get_list_size(self, list_no: int) -> int:
         """Return the number of vectors in a list; IndexError if there is no such list."""
@@ -63,17 +102,9 @@ class InvertedLists(Index):
     def _list_numbers(self) -> Labels:
         """Return the list of each vector in order of insertion, int64 (ntotal,)."""
         parts = [np.empty(0, dtype=np.int64)]
-        tail = self.code_size_without_list
         for first in range(0, self.ntotal, _BLOCK):
-            codes = self.codes(first, min(_BLOCK, self.ntotal - first))
-            digits = codes[:, tail:].astype(np.int64)
-            parts.append((digits << (8 * np.arange(digits.shape[1]))).sum(axis=1))
+            parts.append(self._cells_of(self.codes(first, min(_BLOCK, self.ntotal - first))))
         return np.concatenate(parts)
-
-    @property
-    def code_size_without_list(self) -> int:
-        """Bytes of a code of `codes` before the number of its list."""
-        return self._trained().codec.groups + 1
 
     # Search in given lists.
 
@@ -170,7 +201,7 @@ class InvertedLists(Index):
             Zeros where there is no result.
         """
         distances, ids = self.search(x, k, params=params, D=D, I=I)
-        size = self.sa_code_size() if include_listnos else self.code_size_without_list
+        size = self.sa_code_size() if include_listnos else self._cell_start
         labels = np.asarray(ids)
         out = output("codes", codes, (*labels.shape, size), np.uint8)
         out[labels == -1] = 0
@@ -249,9 +280,15 @@ class InvertedLists(Index):
         Parameters
         ----------
         other : IndexIVF
-            Of the same metric and codec, without `refine`.
+            Of the same metric and codec; both without `refine`.
         subset_type : int
-            FAISS's: 0 for ids from `a1` to below `a2`, 1 for ids with ``id % a1 == a2``.
+            FAISS's, for ids or for places in the lists, of which there are n in all or in a list:
+
+            - 0: ids from `a1` to below `a2`
+            - 1: ids with ``id % a1 == a2``
+            - 2: places ``a1`` to below ``a2``, an equal share of each list
+            - 3: of each list the places from ``n * a2 / a1`` to below ``n * (a2 + 1) / a1``
+            - 4: the lists from `a1` to below `a2`
 
         Raises
         ------
@@ -261,19 +298,34 @@ class InvertedLists(Index):
         self.check_compatible_for_merge(other)
         if self.refine is not None or other.refine is not None:
             raise ValueError("copy_subset_to copies codes only: expected indexes without refine")
-        first, second = as_int64("a1", a1), as_int64("a2", a2)
+        kind = as_int("subset_type", subset_type)
+        labels = self._subset(kind, as_int64("a1", a1), as_int64("a2", a2))
         ids = self.ids()
-        if subset_type == 0:
-            chosen = (ids >= first) & (ids < second)
-        elif subset_type == 1:
-            if first < 1:
-                raise ValueError(f"a1={a1} must be at least 1 for subset_type=1")
-            chosen = ids % first == second
-        else:
-            raise ValueError(f"subset_type={subset_type} must be 0 (id range) or 1 (id modulo)")
-        labels = np.flatnonzero(chosen)
         for start in range(0, len(labels), _BLOCK):
             part = labels[start : start + _BLOCK]
             low, high = int(part[0]), int(part[-1])
-            codes = self.codes(low, high - low + 1)[part - low]
-            other.add_sa_codes(codes, ids[part])
+            other.add_sa_codes(self.codes(low, high - low + 1)[part - low], ids[part])
+
+    def _subset(self, kind: int, a1: int, a2: int) -> Labels:
+        """Return the labels of a subset: see `copy_subset_to`."""
+        if (kind in (1, 3) and a1 < 1) or (kind == 2 and not 0 <= a1 <= a2 <= self.ntotal):
+            raise ArgumentError(f"a1={a1}, a2={a2} are not a subset of subset_type={kind}")
+        if kind == 0:
+            ids = self.ids()
+            return np.flatnonzero((ids >= a1) & (ids < a2))
+        if kind == 1:
+            return np.flatnonzero(self.ids() % a1 == a2)
+        lists, sizes = self._list_numbers(), self.list_sizes()
+        if kind == 4:
+            return np.flatnonzero((lists >= a1) & (lists < a2))
+        if kind == 2:
+            ends = np.cumsum(sizes)
+            bounds = [np.diff(ends * a // max(self.ntotal, 1), prepend=0) for a in (a1, a2)]
+        elif kind == 3:
+            bounds = [sizes * a // a1 for a in (a2, a2 + 1)]
+        else:
+            raise ArgumentError(f"subset_type={kind} must be from 0 to 4")
+        order = np.argsort(lists, kind="stable")
+        places = np.empty(len(lists), dtype=np.int64)
+        places[order] = np.arange(len(lists)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return np.flatnonzero((places >= bounds[0][lists]) & (places < bounds[1][lists]))

@@ -19,7 +19,7 @@ from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import Step
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
-from waterfill.training.cells import MAX_CELLS
+from waterfill.training.cells import MAX_CELLS, Cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -124,9 +124,10 @@ class IndexIVF(InvertedLists):
         return self._quantizer
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
-        quantizer, cells = self._quantizer, self._nlist
+        quantizer = self._quantizer
+        cells: Cells = self._nlist
         if quantizer is not None and quantizer.ntotal:
-            cells = quantizer.reconstruct_n(0, self._nlist)
+            cells = np.asarray(quantizer.reconstruct_n(0, self._nlist))
         codec = train_codec(source, x, self.metric, cells=cells, queries=queries)
         if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")

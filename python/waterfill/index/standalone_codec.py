@@ -87,6 +87,17 @@ class StandaloneCodec(Trainable):
         assert self._codec is not None
         return self._codec.decode(codes, alpha=self._trained().alpha / QUARTERS)
 
+    @property
+    def _cell_start(self) -> int:
+        """Bytes of a code before the number of its cell."""
+        return self._trained().codec.groups + 1
+
+    def _cells_of(self, codes: Codes) -> NDArray[np.int64]:
+        """Return the cell of each code, int64 (n,); 0 without cells."""
+        digits = codes[:, self._cell_start :].astype(np.int64)
+        cells: NDArray[np.int64] = (digits << (8 * np.arange(digits.shape[1]))).sum(axis=1)
+        return cells
+
     def _prepare(self, block: FloatRows) -> FloatRows:
         return _core.normalize_rows(block) if self._metric == "cosine" else block
 

@@ -86,6 +86,18 @@ class Trainable:
         """FAISS's number of the metric: 0 for inner product and ``cosine``, 1 for L2."""
         return METRIC_TYPES[self._metric]
 
+    @metric_type.setter
+    def metric_type(self, value: int) -> None:
+        metric = metric_name(value)
+        if METRIC_TYPES[metric] == self.metric_type:
+            return
+        if self._codec is not None:
+            raise ValueError(
+                f"metric_type={value}: the metric of a trained index is {self.metric!r}; create "
+                "the index with another one"
+            )
+        self._metric = metric
+
     @property
     def is_trained(self) -> bool:
         """Whether the index has a codec, so that vectors can be added."""
@@ -209,6 +221,7 @@ class Trainable:
 _INSTEAD = {  # of attributes of FAISS's indexes
     "codes": "codes() returns them",
     "cp": "Recipe(d, code_bytes, effort=..., seed=...) holds the parameters of training",
+    "do_polysemous_training": "there are no polysemous codes",
     "direct_map": "ids are found without a map",
     "id_map": "its ids are positions; ids() returns them",
     "index": "a waterfill index keeps ids itself, and its methods take ids",
@@ -216,6 +229,7 @@ _INSTEAD = {  # of attributes of FAISS's indexes
     "nlist": "it searches all vectors; waterfill.IndexIVF has lists",
     "nprobe": "it searches all vectors; waterfill.IndexIVF has lists",
     "pq": "codec holds the codebooks",
+    "quantizer_trains_alone": "training fills an empty quantizer with the centroids",
     "quantizer": "it searches all vectors; waterfill.IndexIVF has lists",
     "rev_map": "ids() returns the ids",
 }
