@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-class FormatError(ValueError):
+class FormatError(ValueError, RuntimeError):
     """A file or byte string is not what the waterfill format describes."""
 
 def set_num_threads(n: int) -> None:

@@ -288,11 +288,16 @@ def test_a_translated_selector_selects_ids(make: Make, x: NDArray[np.float32]) -
     ):
         found = index.search(x[:20], 9, params=faiss.SearchParameters(sel=sel))[1]
         np.testing.assert_array_equal(found, ids)
-    positions = faiss.Int64Vector()
-    faiss.copy_array_to_vector(np.arange(1000), positions)
-    bare = faiss.IDSelectorTranslated(positions, plain)
+    numbers = faiss.Int64Vector()
+    faiss.copy_array_to_vector(np.arange(5000, 6000), numbers)
+    bare = faiss.SearchParameters(sel=faiss.IDSelectorTranslated(numbers, plain))
     with pytest.raises(ValueError, match="pass the selector that it translates"):
-        index.search(x[:2], 3, params=faiss.SearchParameters(sel=bare))
+        index.search(x[:2], 3, params=bare)
+    flat = make()  # its ids are the positions that the selector translates
+    exact = flat.search(
+        x[:20], 9, params=wf.SearchParameters(sel=wf.IDSelectorBatch(chosen - 5000))
+    )
+    np.testing.assert_array_equal(flat.search(x[:20], 9, params=bare)[1], exact[1])
 
 
 # Everything else is refused.

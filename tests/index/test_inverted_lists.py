@@ -207,8 +207,16 @@ def test_subsets_that_are_refused(make: Make) -> None:
     for kind, a1, a2 in ((5, 0, 1), (-1, 0, 1), (1, 0, 0), (3, 0, 0), (2, 9, 5000)):
         with pytest.raises(ValueError, match="subset"):
             make().copy_subset_to(make(n=0), kind, a1, a2)
-    with pytest.raises(ValueError, match="without refine"):
-        make(refine="float16").copy_subset_to(make(n=0, refine="float16"), 0, 0, 9)
+    with pytest.raises(ValueError, match="expected refine='float16', got None"):
+        make(refine="float16").copy_subset_to(make(n=0), 0, 0, 9)
+
+
+@pytest.mark.parametrize("refine", ["float16", "int8"])
+def test_subsets_keep_their_rows(make: Make, refine: str) -> None:
+    ours, other = make(refine=refine), make(n=0, refine=refine)
+    ours.copy_subset_to(other, 1, 7, 3)
+    expected = ours.reconstruct_n()[other.ids()]
+    np.testing.assert_allclose(other.reconstruct_n(), expected, atol=2e-3)
 
 
 # Lists and settings.

@@ -280,7 +280,7 @@ class InvertedLists(Index):
         Parameters
         ----------
         other : IndexIVF
-            Of the same metric and codec; both without `refine`.
+            Of the same metric and codec, and with the same `refine`.
         subset_type : int
             FAISS's, for ids or for places in the lists, of which there are n in all or in a list:
 
@@ -293,18 +293,23 @@ class InvertedLists(Index):
         Raises
         ------
         ValueError, TypeError, NotTrainedError
-            As `merge_from`; or for another `subset_type`, or if an index keeps rows.
+            As `merge_from`; or for another `subset_type`, or if `refine` differs.
         """
         self.check_compatible_for_merge(other)
-        if self.refine is not None or other.refine is not None:
-            raise ValueError("copy_subset_to copies codes only: expected indexes without refine")
+        same = self.refine is other.refine or isinstance(self.refine, str)
+        if not same or (isinstance(self.refine, str) and self.refine != other.refine):
+            raise ValueError(f"other: expected refine={self.refine!r}, got {other.refine!r}")
         kind = as_int("subset_type", subset_type)
         labels = self._subset(kind, as_int64("a1", a1), as_int64("a2", a2))
-        ids = self.ids()
+        ids, keeps = self.ids(), isinstance(self.refine, str)
         for start in range(0, len(labels), _BLOCK):
             part = labels[start : start + _BLOCK]
             low, high = int(part[0]), int(part[-1])
-            other.add_sa_codes(self.codes(low, high - low + 1)[part - low], ids[part])
+            codes = self.codes(low, high - low + 1)[part - low]
+            rows = self._trained().refine_rows(low, high - low + 1)[part - low] if keeps else None
+            with other._writing:
+                kept = None if rows is None else other._refine_rows(Rows(rows, "rows"))
+                other._trained().append(codes, ids[part], kept)
 
     def _subset(self, kind: int, a1: int, a2: int) -> Labels:
         """Return the labels of a subset: see `copy_subset_to`."""

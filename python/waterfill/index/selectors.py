@@ -276,18 +276,28 @@ def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
     if isinstance(sel, faiss.IDSelectorAll):
         return ("all",), ()
     if isinstance(sel, faiss.IDSelectorTranslated):
-        if not hasattr(sel, "waterfill_sel"):  # see waterfill.faiss.functions
-            raise ValueError(
-                "sel: an IDSelectorTranslated selects positions, and a waterfill index selects by "
-                "id; pass the selector that it translates"
-            )
-        return ("and",), (IDSelectorAll(), sel.waterfill_sel)
+        own = getattr(sel, "waterfill_sel", None)  # see waterfill.faiss.functions
+        if own is not None:
+            return ("and",), (IDSelectorAll(), own)
+        _require_translated(sel, universe)
     if isinstance(sel, faiss.IDSelectorNot):
         return ("not",), (typed_field(sel, "sel"),)
     for name in ("And", "Or", "XOr"):
         if isinstance(sel, getattr(faiss, f"IDSelector{name}")):
             return (name.lower(),), (typed_field(sel, "lhs"), typed_field(sel, "rhs"))
     return ("set", _members(sel, universe)), ()
+
+
+def _require_translated(sel: Any, universe: Universe) -> None:
+    """Refuse a selector that would read beyond its ids: FAISS does not check."""
+    size = int(sel.id_map.size())
+    ids = universe.ids(0, universe.n)
+    if len(ids) and (ids.min() < 0 or ids.max() >= size):
+        raise ValueError(
+            f"sel: an IDSelectorTranslated of {size} ids selects positions from 0 to {size - 1}, "
+            f"and the index has ids from {ids.min()} to {ids.max()}; pass the selector that it "
+            "translates"
+        )
 
 
 def typed_field(owner: Any, field: str) -> Any:
