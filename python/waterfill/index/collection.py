@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill._util.validation import as_int, as_int64, output
 from waterfill.codec import Codes
+from waterfill.data.arrays import read_numbers
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
@@ -383,7 +384,7 @@ def _require_as_many(ids: Labels | None, n: int) -> None:
 
 
 def _as_codes(codes: Any, size: int) -> Codes:
-    array = np.asarray(codes)
+    array = read_numbers(codes, "codes")
     if array.dtype != np.uint8:
         raise TypeError(f"codes must be uint8, got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != size:
