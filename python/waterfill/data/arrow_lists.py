@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from waterfill._util.optional import require
 
+SAMPLE_ROWS = 100
+"""Rows that tell the number of dimensions where the type does not."""
+
 Flaws = dict[int, str]
 """Row numbers within a batch, and what they hold instead of a vector."""
 
@@ -113,19 +116,20 @@ def choose_field(name: str, fields: Iterable[Any], key: str | None) -> VectorFie
     )
 
 
-def first_length(batches: Iterable[Any]) -> tuple[int | None, str]:
-    """Return the length of the first list with numbers; without one, None and why."""
+def common_length(batches: Iterable[Any]) -> tuple[int | None, str]:
+    """Return the length of most lists with numbers at the start; or None, and why."""
     reason = "the column is empty, and its type does not fix the number of dimensions"
-    for row, column in enumerate(batch for batch in batches if len(batch)):
+    found: list[int] = []
+    for number, column in enumerate(batch for batch in batches if len(batch)):
         column.validate(full=True)  # invalid offsets would crash the process
         lengths = _lengths(column)
-        found = np.flatnonzero(lengths > 0)
-        if len(found):
-            return int(lengths[found[0]]), ""
-        if row == 0:
+        if number == 0:
             got = "null" if lengths[0] < 0 else "an empty list"
             reason = f"row 0: expected a list of numbers, got {got}, and no row has numbers"
-    return None, reason
+        found += lengths[lengths > 0].tolist()
+        if len(found) >= SAMPLE_ROWS:
+            break
+    return (most_common(np.array(found)), "") if found else (None, reason)
 
 
 def matrix(column: Any, d: int) -> tuple[NDArray[Any], Flaws]:
@@ -162,6 +166,12 @@ def matrix(column: Any, d: int) -> tuple[NDArray[Any], Flaws]:
         spread[kept] = values
         values = spread
     return values, flaws
+
+
+def most_common(lengths: NDArray[np.int64]) -> int:
+    """Return the most common of some lengths, the first of those at a tie."""
+    values, first, counts = np.unique(lengths, return_index=True, return_counts=True)
+    return int(values[np.lexsort((first, -counts))[0]])
 
 
 def _lengths(column: Any) -> NDArray[np.int64]:

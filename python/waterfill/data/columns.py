@@ -6,6 +6,7 @@ that is loaded.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.data.arrow_lists import VectorField, choose_field, first_length, matrix
+from waterfill.data.arrow_lists import (
+    SAMPLE_ROWS,
+    VectorField,
+    choose_field,
+    common_length,
+    matrix,
+    most_common,
+)
 from waterfill.data.missing_rows import RowNumbers, SourceWithMissing
 
 _REAL = "fiub"
@@ -34,7 +42,7 @@ class ArrowColumn(SourceWithMissing):
         self._starts = np.cumsum([0, *map(len, self._chunks)])
         d, reason = field.size, ""
         if d is None:
-            d, reason = first_length(self._chunks)
+            d, reason = common_length(self._chunks)
         if d is None:
             raise ValueError(f"{name}: {reason}")
         self.name, self.shape, self.dtype = name, (int(self._starts[-1]), d), field.dtype
@@ -77,11 +85,12 @@ class ObjectColumn(SourceWithMissing):
         self._values, self.name = values, name
         self.dtype = np.dtype(np.float32)
         vectors = (self._vector(i) for i in range(len(values)))
-        d = next((len(vector) for vector in vectors if vector is not None and len(vector)), None)
-        if d is None:
+        lengths = (len(vector) for vector in vectors if vector is not None and len(vector))
+        first_lengths = list(itertools.islice(lengths, SAMPLE_ROWS))
+        if not first_lengths:
             got = "no rows" if len(values) == 0 else "only nulls and empty rows"
             raise ValueError(f"{name}: expected a sequence of vectors, got {got}")
-        self.shape = (len(values), d)
+        self.shape = (len(values), most_common(np.array(first_lengths)))
 
     def read(self, first: int, n: int) -> NDArray[Any]:
         """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
