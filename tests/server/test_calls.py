@@ -15,7 +15,7 @@ from support.concurrency import until
 import waterfill as wf
 from waterfill.server import ServerSettings, create_app
 
-FLOATS = {"content-type": "application/octet-stream"}
+FLOATS = {"content-type": "application/octet-stream; dtype=float32"}
 JSON = {"content-type": "application/json"}
 
 

@@ -17,6 +17,7 @@ JSON, FLOATS = "application/json", "application/octet-stream"
 DTYPES = {"float32": "<f4", "float16": "<f2", "float64": "<f8"}
 """Types that a body of numbers may declare, little-endian."""
 
+_MAX_DIGITS = 18  # of a number that fits int64
 _CLOSE = {"connection": "close"}  # the rest of the body is not read
 
 
@@ -80,25 +81,27 @@ def _layout(declared: dict[str, str], query: dict[str, str]) -> dict[str, Any]:
     Bytes do not tell their type: four vectors of float64 are as long as eight of float32. So the
     type has no default.
     """
-    found: dict[str, Any] = {}
-    for name in ("dtype", "n"):
-        values = {source[name] for source in (declared, query) if name in source}
-        query.pop(name, None)
-        if len(values) > 1:
-            error = f"{name} in the Content-Type and in the URL must be the same, got both"
-            raise Problem(422, f"{error} {' and '.join(sorted(values))}", headers=_CLOSE)
-        found |= {name: value for value in values}
-    if found.get("dtype") not in DTYPES:
-        got = repr(found["dtype"]) if "dtype" in found else "none"
+    dtype, n = (_once(name, declared, query) for name in ("dtype", "n"))
+    if dtype not in DTYPES:
+        got = "none" if dtype is None else repr(dtype)
         example = f"Content-Type: {FLOATS}; dtype=float32 (or ?dtype=float32 in the URL)"
         error = f"a body of numbers must declare its dtype, {', '.join(DTYPES)}, got {got}"
-        raise Problem(415, f"{error}; send {example}", headers=_CLOSE)
-    if "n" in found:
-        if not (found["n"].isascii() and found["n"].isdecimal() and len(found["n"]) <= 18):
-            error = f"n must be the number of vectors, got {found['n']!r}"
-            raise Problem(422, error, headers=_CLOSE)
-        found["n"] = int(found["n"])
-    return found
+        status = 415 if dtype is None else 422
+        raise Problem(status, f"{error}; send {example}", headers=_CLOSE)
+    if n is None:
+        return {"dtype": dtype}
+    if not (n.isascii() and n.isdecimal() and len(n) <= _MAX_DIGITS):
+        raise Problem(422, f"n must be the number of vectors, got {n!r}", headers=_CLOSE)
+    return {"dtype": dtype, "n": int(n)}
+
+
+def _once(name: str, declared: dict[str, str], query: dict[str, str]) -> str | None:
+    """Return a parameter of the Content-Type or the URL, where both must say the same."""
+    in_header, in_url = declared.get(name), query.pop(name, None)
+    if None not in (in_header, in_url) and in_header != in_url:
+        error = f"{name} must be the same in the Content-Type and in the URL"
+        raise Problem(422, f"{error}, got {in_header!r} and {in_url!r}", headers=_CLOSE)
+    return in_url if in_header is None else in_header
 
 
 async def _receive(request: Request, settings: ServerSettings) -> bytes:
