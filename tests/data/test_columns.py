@@ -196,6 +196,9 @@ def test_nulls_of_structs_and_of_numbers_are_nulls(codec):
             r"x: expected one column of vectors, got 2",
         ),
         (pa.nulls(3), ValueError, "got only nulls"),
+        (pa.array([b"ab"]), TypeError, "x: expected lists of numbers, got binary"),
+        (pa.array([1, None]).dictionary_encode(), ValueError, "got 0; .*dictionary"),
+        (pd.Series(["a"], dtype="category"), TypeError, "x: row 0 is a str"),
     ],
 )
 def test_other_columns_are_refused_with_words(x, error, message):

@@ -214,6 +214,11 @@ def test_what_is_refused(codecs, clustered, tmp_path):
         ),
         (lambda: wf.IndexFlat(codec, refine=rows.astype(">f2")), TypeError, "got dtype >f2"),
         (lambda: wf.IndexFlat(codec, refine=rows.astype("f8")), TypeError, "got dtype float64"),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows.tolist()),
+            TypeError,
+            "refine is a list, expected",
+        ),
         (lambda: wf.IndexFlat(codec, refine=unaligned(rows)), ValueError, "pass a copy"),
         (
             lambda: wf.IndexFlat(codec, refine=np.ma.masked_greater(rows, 0)),

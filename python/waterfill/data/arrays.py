@@ -1,8 +1,7 @@
-"""Arrays, tensors and sequences in memory as NumPy arrays, each read as what it is."""
+"""Arrays and tensors as NumPy arrays, each read as what it is or refused."""
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.validation import refuse_masked
-from waterfill.data.columns import ObjectColumn, as_column
 
 _REAL = "fiub"
 _DLPACK_CPU = 1
@@ -41,47 +39,11 @@ class TensorSource:
 
 
 def _float32(tensor: Any) -> NDArray[Any]:
-    values: NDArray[Any] = tensor.float().numpy()
+    try:
+        values: NDArray[Any] = tensor.float().numpy()
+    except (NotImplementedError, RuntimeError) as error:
+        raise TypeError(f"tensors of {tensor.dtype} cannot be converted to float32") from error
     return values
-
-
-def read_vectors(x: Any, name: str) -> Any:
-    """Return vectors in memory as an array or a block source.
-
-    Parameters
-    ----------
-    x : array_like
-        See `waterfill.data.rows.Rows`.
-    name : str
-        For error messages.
-
-    Raises
-    ------
-    TypeError
-        If it cannot be read without guessing: masked or sparse, of objects, not on the CPU.
-    """
-    if type(x) is np.ndarray:
-        return _objects(x, name)
-    if isinstance(x, np.ndarray):
-        refuse_masked(x, name)
-        return _objects(x if isinstance(x, np.memmap) else np.asarray(x), name)
-    if _is_tensor(x):
-        return _tensor(x, name)
-    if hasattr(x, "nnz") and (hasattr(x, "toarray") or hasattr(x, "todense")):
-        way = "toarray" if hasattr(x, "toarray") else "todense"
-        raise TypeError(f"{name} is sparse ({type(x).__name__}); pass x.{way}()")
-    column = as_column(x, name)
-    if column is not None:
-        return column
-    if hasattr(x, "__dlpack_device__"):
-        return _dlpack(x, name)
-    if isinstance(x, list | tuple):
-        return _sequence(x, name)
-    if isinstance(x, str | os.PathLike):
-        raise TypeError(
-            f"{name} is a {type(x).__name__}, expected vectors; open a file with wf.open_vectors"
-        )
-    return _objects(_as_array(x, name), name)
 
 
 def read_numbers(x: Any, name: str) -> NDArray[Any]:
@@ -89,10 +51,10 @@ def read_numbers(x: Any, name: str) -> NDArray[Any]:
     if isinstance(x, np.ndarray):
         refuse_masked(x, name)
         return np.asarray(x)
-    if _is_tensor(x):
-        tensor = _tensor(x, name)
+    if is_tensor(x):
+        tensor = read_tensor(x, name)
         return _float32(x.detach()) if isinstance(tensor, TensorSource) else tensor
-    return _as_array(x, name)
+    return as_array(x, name)
 
 
 def require_real(dtype: np.dtype[Any], name: str) -> None:
@@ -110,16 +72,20 @@ def _is_extended(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "V" and dtype.type.__module__.partition(".")[0] == "ml_dtypes"
 
 
-def _is_tensor(x: Any) -> bool:
+def is_tensor(x: Any) -> bool:
+    """Whether an object is a tensor of torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def _tensor(x: Any, name: str) -> Any:
+def read_tensor(x: Any, name: str) -> Any:
+    """Return a tensor on the CPU as an array, or a `TensorSource` if NumPy lacks its type."""
     torch = sys.modules["torch"]
     x = x.detach()  # values are read, gradients are not
     if x.is_nested:
-        raise TypeError(f"{name} is a nested tensor; pass x.to_padded_tensor(0.0), or rows alike")
+        raise TypeError(
+            f"{name} is a nested tensor; pass x.to_padded_tensor(0.0), or rows of one length"
+        )
     if x.layout is not torch.strided:
         raise TypeError(f"{name} is sparse ({x.layout}); pass x.to_dense()")
     if x.device.type != "cpu":
@@ -138,7 +104,8 @@ def _tensor(x: Any, name: str) -> Any:
         return TensorSource(x)
 
 
-def _dlpack(x: Any, name: str) -> NDArray[Any]:
+def read_dlpack(x: Any, name: str) -> NDArray[Any]:
+    """Return an object with ``__dlpack__``, on the CPU, as an array."""
     device = int(x.__dlpack_device__()[0])
     if device != _DLPACK_CPU:
         raise TypeError(
@@ -149,38 +116,12 @@ def _dlpack(x: Any, name: str) -> NDArray[Any]:
         return np.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if hasattr(x, "__array__"):  # types that DLPack or NumPy's reader of it lacks
-            return _as_array(x, name)
+            return as_array(x, name)
         raise TypeError(f"{name} cannot be read through DLPack: {error}") from error
 
 
-def _sequence(x: Any, name: str) -> Any:
-    """Return a list or tuple: nested numbers, or arrays."""
-    first = next((row for row in x if row is not None), None)
-    if not isinstance(first, list | tuple | int | float | complex | str | np.generic | None):
-        return ObjectColumn(x, name)
-    try:
-        values = np.asarray(x)
-    except (TypeError, ValueError) as error:
-        if isinstance(first, list | tuple):  # rows of different lengths: say which
-            return ObjectColumn(x, name)
-        raise TypeError(f"{name} cannot be read as an array: {error}") from error
-    if values.dtype == object and isinstance(first, list | tuple):
-        return ObjectColumn(x, name)
-    return values
-
-
-def _objects(values: NDArray[Any], name: str) -> Any:
-    """Return an array of vectors as a source, and any other array unchanged."""
-    if values.dtype != object or values.size == 0:
-        return values
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim == 1 and any(hasattr(value, "__len__") for value in values):
-        return ObjectColumn(values, name)
-    return values
-
-
-def _as_array(x: Any, name: str) -> NDArray[Any]:
+def as_array(x: Any, name: str) -> NDArray[Any]:
+    """Return what NumPy makes of an object, unless that is the object itself."""
     try:
         values = np.asarray(x)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill.data.arrays import read_numbers, require_real
 from waterfill.data.arrow_lists import (
     SAMPLE_ROWS,
     VectorField,
@@ -115,8 +116,6 @@ class ObjectColumn(SourceWithMissing):
 
     def _vector(self, row: int) -> NDArray[Any] | None:
         """Return a row as an array (d,), of objects if it has nulls; or None for a null."""
-        from waterfill.data.arrays import read_numbers, require_real  # they read columns in turn
-
         value = self._values[row]
         if hasattr(value, "as_py"):  # a scalar of Arrow
             value = value.as_py()
@@ -168,11 +167,14 @@ def as_column(x: Any, name: str) -> Any:
 def _arrow(x: Any, name: str) -> Any:
     arrow = sys.modules["pyarrow"]
     chunks = x.chunks if isinstance(x, arrow.ChunkedArray) else [x]
-    if getattr(arrow.types, "is_struct", lambda kind: False)(x.type) or _is_listed(x.type):
+    types = arrow.types
+    if types.is_struct(x.type) or _is_listed(x.type):
         field = choose_field(name, [arrow.field(name, x.type)], None)
         return ArrowColumn(chunks, field, name)
-    if arrow.types.is_null(x.type):
+    if types.is_null(x.type):
         raise ValueError(f"{name}: expected lists of numbers, got only nulls")
+    if not (types.is_floating(x.type) or types.is_integer(x.type) or types.is_boolean(x.type)):
+        raise TypeError(f"{name}: expected lists of numbers, got {x.type}")
     return np.asarray(x)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.data.arrays import read_numbers, read_vectors, require_real
+from waterfill.data.arrays import read_numbers, require_real
+from waterfill.data.in_memory import read_vectors
 from waterfill.data.missing_rows import missing_as_nan
 from waterfill.errors import ArgumentError
 

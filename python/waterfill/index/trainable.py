@@ -203,6 +203,11 @@ def check_refine(refine: Any) -> Any:
         return _check_refine_array(refine)
     if refine is None:
         return refine
+    if hasattr(refine, "__array__") or isinstance(refine, list | tuple):
+        raise TypeError(
+            f"refine is a {type(refine).__name__}, expected a NumPy array, which is read where it "
+            "lies; convert it first: np.asarray(refine, np.float32)"
+        )
     if not isinstance(refine, str) or refine not in _ROW_KINDS:
         raise ValueError(
             f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
