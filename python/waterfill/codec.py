@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.validation import Metric
+from waterfill.data.arrays import read_numbers
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
@@ -377,7 +378,9 @@ class Codec:
         ValueError, TypeError
             For another shape or dtype of `codes`, or another `alpha`.
         """
-        return self._core.decode(np.ascontiguousarray(codes), to_quarters(alpha))
+        return self._core.decode(
+            np.ascontiguousarray(read_numbers(codes, "codes")), to_quarters(alpha)
+        )
 
     def to_bytes(self) -> bytes:
         """Serialise the codec in the file format (``cpp/FORMAT.md``)."""

@@ -122,6 +122,49 @@ def test_shards_of_any_format_are_one_index(run, base_64):
     assert "choose one by key" in run("analyze", "two.parquet", code=1).err
 
 
+def test_the_format_of_files_can_be_named(run, base_64, queries_64):
+    """Of all commands that take vectors; what the files hold counts, not their names."""
+
+    def write(name: str, x: np.ndarray) -> None:
+        header = np.array(x.shape, "<u4").tobytes()
+        (run.directory / name).write_bytes(header + x.astype("<f4").tobytes())
+
+    write("base.bin", base_64[:1500])
+    write("query", queries_64)
+    write("base.1B.fbin.crop_nb_1500", base_64[:1500])
+    assert "unknown extension '.bin'" in run("analyze", "base.bin", code=1).err
+    same = [
+        run("analyze", *arguments, "--json").document
+        for arguments in (("base.bin", "--format", "fbin"), ("base.1B.fbin.crop_nb_1500",))
+    ]
+    assert [document.pop("file") for document in same] == ["base.bin", "base.1B.fbin.crop_nb_1500"]
+    assert same[0] == same[1]
+    queries = ("--queries", "query", "--queries-format", "fbin")
+    vectors, small = ("base.bin", "--format", "fbin"), ("--code-bytes", 8)
+    run("train", *vectors, *queries, *small, "-o", "codec.wf")
+    run("encode", "codec.wf", *vectors, "-o", "codes.npy")
+    run("build", *vectors, *queries, *small, "-o", "x.wf")
+    run("reproduce", "codec.wf", *vectors, *queries)
+    run("drift", "base.bin", "base.bin", "--format", "fbin", *small, "--no-errors")
+    said = run("search", "x.wf", "query", "--format", "fbin", "--json").document
+    index = wf.read_index(run.directory / "x.wf")
+    assert said["ids"] == index.search(queries_64, 10)[1].tolist()
+    for arguments, words in (
+        (("--format", "csv"), "--format='csv' is not readable: expected one of npy, npz, "),
+        (("--format", "fbin", "--queries-format", "fbin"), "--queries-format fbin needs --queries"),
+    ):
+        assert words in run("train", "base.bin", *arguments, "-o", "y.wf", code=2).err
+    assert "expected 96008 bytes" in run("analyze", "base.bin", "--format", "u8bin", code=1).err
+
+
+def test_the_members_beside_objects(run, base_64):
+    texts = np.array(["a"] * 500, dtype=object)
+    np.savez(run.directory / "x.npz", embeddings=base_64[:500], texts=texts)
+    for arguments in ((), ("--key", "embeddings")):
+        assert run("analyze", "x.npz", *arguments, "--json").document["n"] == 500
+    assert "objects are not unpickled" in run("analyze", "x.npz", "--key", "texts", code=1).err
+
+
 def test_queries_of_ann_benchmarks(run, base_64, queries_64):
     with h5py.File(run.directory / "x.hdf5", "w") as file:
         file["train"], file["test"] = base_64[:500], queries_64

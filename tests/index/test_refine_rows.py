@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 
@@ -73,6 +74,46 @@ def test_rows_of_ones_own_are_read_where_they_lie(codecs, clustered, metric, dty
     tolerance = 1e-5 * np.abs(scores).max()
     np.testing.assert_allclose(distances, best if metric == "l2" else -best, atol=tolerance)
     np.testing.assert_allclose(np.take_along_axis(scores, labels, 1), distances, atol=tolerance)
+
+
+def unaligned(x: np.ndarray) -> np.ndarray:
+    view = np.zeros(x.nbytes + 1, dtype=np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+def structured(x: np.ndarray) -> np.ndarray:
+    table = np.zeros(len(x), dtype=[("id", "i8"), ("vector", x.dtype, (x.shape[1],))])
+    table["vector"] = x
+    return table["vector"]
+
+
+# Equal dtypes that are not the same object, and layouts that rows can be read from as they lie.
+SAME_ROWS = {
+    "pickled": lambda x, path: pickle.loads(pickle.dumps(x)),
+    "joblib": lambda x, path: joblib.load(joblib.dump(x, path)[0], mmap_mode="r"),
+    "newbyteorder": lambda x, path: x.view(x.dtype.newbyteorder("=")),
+    "field": lambda x, path: structured(x),
+    "slice": lambda x, path: np.repeat(x, 2, axis=0)[::2],
+    "columns": lambda x, path: np.tile(x, 2)[:, : x.shape[1]],
+    "masked, nothing masked": lambda x, path: np.ma.masked_array(x),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@pytest.mark.parametrize("how", SAME_ROWS)
+def test_rows_with_another_dtype_object(codecs, clustered, tmp_path, how, dtype):
+    x = clustered[:200].astype(dtype)
+    results = []
+    for rows in (x, SAME_ROWS[how](x, tmp_path / "rows")):
+        index = wf.IndexFlat(codecs["ip"], "ip", refine=rows, k_factor=3)
+        index.add(clustered[:200])
+        results.append(index.search(clustered[:9], 5))
+        copied = pickle.loads(pickle.dumps(index))
+        assert copied.k_factor == index.k_factor == 3
+        again = copied.search(clustered[:9], 5)
+        np.testing.assert_array_equal(again, results[-1])
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 def test_only_candidates_are_refined(codecs, clustered):
@@ -162,9 +203,28 @@ def test_what_is_refused(codecs, clustered, tmp_path):
         (
             lambda: wf.IndexFlat(codec, refine=rows[0]),
             ValueError,
-            "refine must be a matrix with contiguous rows",
+            r"refine must have shape \(n, d\), got shape \(20,\)",
         ),
         (lambda: wf.IndexFlat(codec, refine=rows.astype(int)), TypeError, "refine must be float"),
+        (
+            lambda: wf.IndexFlat(wf.Recipe(20, 6), refine=rows.astype(">f4")),  # not trained yet
+            TypeError,
+            r"refine must be float32 or float16 in the machine's byte order, got dtype >f4; .*"
+            r"refine\.astype\(np\.float32\)",
+        ),
+        (lambda: wf.IndexFlat(codec, refine=rows.astype(">f2")), TypeError, "got dtype >f2"),
+        (lambda: wf.IndexFlat(codec, refine=rows.astype("f8")), TypeError, "got dtype float64"),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows.tolist()),
+            TypeError,
+            "refine is a list, expected",
+        ),
+        (lambda: wf.IndexFlat(codec, refine=unaligned(rows)), ValueError, "pass a copy"),
+        (
+            lambda: wf.IndexFlat(codec, refine=np.ma.masked_greater(rows, 0)),
+            ValueError,
+            "refine is a masked array",
+        ),
         (lambda: wf.IndexFlat(codec, refine=rows, k_factor=0.5), ValueError, "k_factor=0.5"),
         (lambda: wf.IndexFlat(codec, k_factor=np.inf), ValueError, "k_factor=inf must be finite"),
         (lambda: wf.IndexFlat(codec, refine=rows).add(clustered[:101]), ValueError, "id 100 has"),

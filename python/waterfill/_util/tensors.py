@@ -45,8 +45,8 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def as_array(value: Any) -> Any:
-    """Return the memory of a CPU tensor as an array; other values unchanged.
+def memory_of(value: Any) -> Any:
+    """Return the memory of a CPU tensor as an array, to write to; other values unchanged.
 
     Raises
     ------

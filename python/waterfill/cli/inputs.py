@@ -57,18 +57,22 @@ class Vectors(FileSource):
         return self._source.take(rows)
 
 
-def open_stored(path: Path, key: str | None) -> Vectors:
+def open_stored(path: Path, key: str | None, format: str | None = None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
-    return Vectors(open_file(path, key, BASE_DATASETS), str(path))
+    return Vectors(open_file(path, key, BASE_DATASETS, format), str(path))
 
 
-def open_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
+def open_queries(
+    path: Path | None, key: str | None, d: int, format: str | None = None
+) -> Vectors | None:
     """Open queries of `d` dimensions; None without a path."""
     if path is None:
         if key is not None:
             raise UsageError(f"--queries-key {key} needs --queries FILE")
+        if format is not None:
+            raise UsageError(f"--queries-format {format} needs --queries FILE")
         return None
-    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS)), str(path))
+    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS), format), str(path))
     if queries.d != d:
         raise ValueError(f"{path}: expected queries of {d} dimensions, got {queries.d}")
     return queries

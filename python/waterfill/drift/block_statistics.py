@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.validation import refuse_masked
 from waterfill.drift.permutation_test import Blocks, Floats
 
 Numbers = NDArray[np.uint64]
@@ -40,6 +41,7 @@ def numbers_of(block: Any, rows: int, name: str = "block") -> Numbers | None:
     """
     if block is None:
         return None
+    refuse_masked(block, name)
     values = np.asarray(block)
     if values.dtype == object:
         values = np.asarray([str(value) for value in values.reshape(-1)]).reshape(values.shape)

@@ -386,6 +386,7 @@ class Index(Collection):
         borrowed = None if isinstance(self._refine, str) else self._refine
         own = {
             "_given": dict(self._given),  # the copy's own, too
+            "_k_factor": self._k_factor,  # the bytes have it only with refine rows of their own
             "_keeps_ids": self._keeps_ids,
             "_quarantine": held,
             "verbose": self.verbose,

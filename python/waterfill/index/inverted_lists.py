@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from waterfill._util.tensors import returned
 from waterfill._util.validation import as_int, as_int64, output
 from waterfill.codec import Codes
+from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.base import Index
@@ -158,7 +159,7 @@ class InvertedLists(Index):
 
     def _as_lists(self, lists: Any, x: Any) -> Labels:
         rows = Rows(x, "x", self.d)
-        array = np.asarray(lists)
+        array = read_numbers(lists, "Iq")
         if array.ndim != 2 or array.shape[0] != rows.n or array.shape[1] == 0:
             raise ArgumentError(f"Iq must have shape ({rows.n}, nprobe), got {array.shape}")
         numbers = as_ids(array.reshape(-1), "Iq").reshape(array.shape)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.optional import loaded_faiss
-from waterfill._util.validation import as_int64
+from waterfill._util.validation import as_int64, refuse_masked
+from waterfill.data.arrays import read_numbers
 from waterfill.errors import ArgumentError
 
 Ids = NDArray[np.int64]
@@ -120,7 +121,8 @@ class IDSelectorBitmap(IDSelector):
             raise TypeError(f"bitmap must be an array of uint8, got {what}")
         if given.ndim != 1:
             raise ValueError(f"bitmap must have shape (n,), got shape {given.shape}")
-        bitmap = np.array(given, order="C")
+        refuse_masked(given, "bitmap")
+        bitmap = np.array(given, order="C", subok=False)
         bitmap.setflags(write=False)
         object.__setattr__(self, "bitmap", bitmap)
 
@@ -228,7 +230,7 @@ def program(sel: Any, universe: Universe) -> list[Step]:
 
 def as_ids(ids: Any, name: str = "ids") -> Ids:
     """Return `ids` as int64 (n,); errors name them."""
-    array = np.asarray(ids)
+    array = read_numbers(ids, name)
     if array.ndim != 1:
         raise ArgumentError(f"{name} must have shape (n,), got shape {array.shape}")
     if array.size == 0:

@@ -11,6 +11,7 @@ from waterfill import _core
 from waterfill._util.tensors import returned
 from waterfill._util.validation import output
 from waterfill.codec import Codes
+from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.index.trainable import Trainable
@@ -115,7 +116,7 @@ def _tail_bytes(cells: int) -> int:
 
 def as_codes(codes: Any, size: int) -> NDArray[np.uint8]:
     """Return codes after checking their shape and dtype."""
-    array = np.asarray(codes)
+    array = read_numbers(codes, "codes")
     if array.dtype != np.uint8:
         raise TypeError(f"codes must be uint8, got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != size:

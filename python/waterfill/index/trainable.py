@@ -7,13 +7,14 @@ import threading
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name
+from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name, refuse_masked
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
 from waterfill.data.rows import Rows
-from waterfill.errors import NotTrainedError
+from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
@@ -246,11 +247,39 @@ def missing_attribute(index: Trainable, name: str) -> str:
 def check_refine(refine: Any) -> Any:
     """Return `refine` with FAISS's names replaced by ours."""
     refine = _ROW_NAMES.get(refine, refine) if isinstance(refine, str) else refine
-    if refine is None or isinstance(refine, np.ndarray):
+    if isinstance(refine, np.ndarray):
+        return _check_refine_array(refine)
+    if refine is None:
         return refine
+    if hasattr(refine, "__array__") or isinstance(refine, list | tuple):
+        raise TypeError(
+            f"refine is a {type(refine).__name__}, expected a NumPy array, which is read where it "
+            "lies; convert it first: np.asarray(refine, np.float32)"
+        )
     if not isinstance(refine, str) or refine not in _ROW_KINDS:
         raise ValueError(
             f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
             "float16, or None"
         )
     return refine
+
+
+def _check_refine_array(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that the core can read where it lies; refuse others before training."""
+    refuse_masked(rows, "refine")
+    dtype = rows.dtype
+    if dtype.kind != "f" or dtype.itemsize not in (2, 4) or not dtype.isnative:
+        raise TypeError(
+            "refine must be float32 or float16 in the machine's byte order, got dtype "
+            f"{dtype.str if not dtype.isnative else dtype}; it is read where it lies, so convert "
+            "it first: refine.astype(np.float32)"
+        )
+    if rows.ndim != 2:
+        raise ArgumentError(f"refine must have shape (n, d), got shape {rows.shape}")
+    if rows.strides[1] != dtype.itemsize or not rows.flags.aligned:
+        raise ArgumentError(
+            "refine must be a matrix with contiguous rows, got an array of shape "
+            f"{rows.shape} with strides {rows.strides}; it is read where it lies, so pass a copy: "
+            "np.ascontiguousarray(refine)"
+        )
+    return rows

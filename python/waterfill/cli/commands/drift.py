@@ -20,7 +20,7 @@ from waterfill.cli.drift_baseline import (
 )
 from waterfill.cli.errors import NOT_MET, UsageError
 from waterfill.cli.inputs import Vectors, check_output, open_queries, open_stored
-from waterfill.cli.options import Key, OptionalMetric, QueriesKey, Seed
+from waterfill.cli.options import Format, Key, OptionalMetric, QueriesFormat, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
 from waterfill.drift.monitor_state import is_state
 from waterfill.drift.window_comparison import MIN_BLOCKS
@@ -127,7 +127,9 @@ def drift(
     ] = None,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> int:
     """Test vectors for drift since a codec was trained.
 
@@ -165,8 +167,8 @@ def drift(
         "queries": queries,
         "baseline-blocks": baseline_blocks,
     }
-    vectors = open_stored(new, key)
-    current = Current(vectors, open_queries(new_queries, queries_key, vectors.d))
+    vectors = open_stored(new, key, format)
+    current = Current(vectors, open_queries(new_queries, queries_key, vectors.d, queries_format))
     labels = read_blocks(blocks, vectors)
     with out.progress("measuring the baseline"):
         if saved:
@@ -174,7 +176,11 @@ def drift(
             monitor, current_canary = saved_monitor(baseline, current, options)
         else:
             monitor, current_canary = _new_monitor(
-                open_stored(baseline, key), files, queries_key, current, options
+                open_stored(baseline, key, format),
+                files,
+                (queries_key, queries_format),
+                current,
+                options,
             )
     with out.progress("comparing", vectors.n) as vectors.advance:
         monitor.update(vectors, labels)
@@ -217,7 +223,7 @@ def _refuse_options_of_vectors(
 def _new_monitor(
     vectors: Vectors,
     files: Mapping[str, Path | None],
-    queries_key: str | None,
+    queries_source: tuple[str | None, str | None],
     current: Current,
     options: BaselineOptions,
 ) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
@@ -230,7 +236,8 @@ def _new_monitor(
     if current.queries is not None and queries is None:
         raise UsageError(f"--new-queries {current.queries.name} needs --queries to compare with")
     blocks = read_blocks(files["baseline-blocks"], vectors)
-    query_rows = None if queries is None else open_queries(queries, queries_key, vectors.d)
+    key, format = queries_source
+    query_rows = None if queries is None else open_queries(queries, key, vectors.d, format)
     return new_monitor(vectors, blocks, codec, query_rows, current, options)
 
 
