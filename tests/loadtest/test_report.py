@@ -42,6 +42,7 @@ def test_a_file_holds_all_of_it(report, tmp_path):
         ({"slo": {"p99": -1}}, "p99=-1 must be at least 0"),
         ({"slo": 3}, "or damaged"),
         ({"steps": [{"kind": "open"}]}, "or damaged"),
+        ({"complete": "no"}, "complete='no' must be a bool"),
     ],
 )
 def test_another_file_is_told_apart(report, tmp_path, change, message):

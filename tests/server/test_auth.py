@@ -109,6 +109,21 @@ def test_options_that_do_not_go_together(files, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("adaptive", [[], ["--adaptive"]])
+def test_an_incomplete_capacity_report_is_refused(files, capsys, tmp_path, adaptive):
+    path = tmp_path / "capacity.json"
+    wf.loadtest.CapacityReport(
+        *(100.0, 20, 4, 32, 0.002, 200.0, wf.loadtest.Slo(0.1), ()),
+        complete=False,
+        notes=("max_seconds=3 was not enough", "no concurrency sweep"),
+    ).save(path)
+    assert exit_code(files / "one.wf", "--report", path, *adaptive) == 2
+    error = capsys.readouterr().err
+    assert f"--report {path}: expected the report of a complete capacity test" in error
+    assert "max_seconds=3 was not enough; no concurrency sweep" in error
+    assert "waterfill ramp" in error
+
+
 def test_a_file_that_is_no_index(files, capsys):
     assert exit_code(files / "bad.wf") == 1
     assert "expected a waterfill index" in capsys.readouterr().err

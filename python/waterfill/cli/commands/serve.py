@@ -169,7 +169,9 @@ def _limit(limit: int | None, report: Path | None, adaptive: bool) -> Any:
         return limit
     if limit is not None:
         raise UsageError("--limit and --report both set the limit; give one of them")
-    return wf.Limiter.from_report(report, adaptive=adaptive, name="service")
+    loaded = wf.loadtest.CapacityReport.load(report)
+    loaded.require_complete(f"--report {report}")
+    return wf.Limiter.from_report(loaded, adaptive=adaptive, name="service")
 
 
 def _gate(
