@@ -16,10 +16,10 @@ from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, choose_cells
 from waterfill.training.itq import rotated_basis
 from waterfill.training.sampling import (
     MAX_HELD_OUT,
-    ROWS_PER_CELL,
     draw_cell_rows,
     draw_queries,
     draw_training_rows,
+    needs_cell_rows,
 )
 
 Effort = Literal["fast", "balanced", "best"]
@@ -87,11 +87,7 @@ def train(
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
     def cell_sample() -> FloatRows:
-        if (
-            not isinstance(cells, int)
-            or rows.n <= len(sample)
-            or cells <= len(sample) // ROWS_PER_CELL
-        ):
+        if not isinstance(cells, int) or not needs_cell_rows(rows.n, len(sample), cells):
             return sample
         return draw_cell_rows(rows, cells, seed, plan.normalize)
 
