@@ -163,7 +163,7 @@ def test_the_same_file_twice_is_no_drift(look):
 
 def test_rows_that_an_optimized_codec_was_trained_on_are_left_out(look, days, sample):
     """Its manifest has the draw of the optimizer."""
-    run = look("optimize", "old.npy", "--max-bytes", 24, "--time-budget", 0, "-o", "best.wf")
+    run = look("optimize", "old.npy", "--target-recall", 0.5, "--time-budget", 0, "-o", "best.wf")
     assert "chosen" in run.out
     codec = wf.read_codec(days / "best.wf")
     trained = training_rows(codec, Rows(sample[:OLD]))
