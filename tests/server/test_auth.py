@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 
 import httpx
+import numpy as np
 import pytest
 from support.asgi_server import serve
 from support.server_process import exit_code
@@ -107,6 +108,14 @@ def test_beyond_this_machine_a_token_is_needed(files, capsys, monkeypatch):
 def test_options_that_do_not_go_together(files, capsys, options, message):
     assert exit_code(files / "one.wf", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_canary_of_other_dimensions_is_refused_before_it_serves(files, capsys, tmp_path):
+    d = wf.read_codec(files / "one.wf").d
+    np.save(tmp_path / "wide.npy", np.zeros((100, d + 1), np.float32))
+    canary = ("--canary", tmp_path / "wide.npy", "--overlap", "0.5")
+    assert exit_code(files / "one.wf", *canary) == 2
+    assert f"wide.npy: expected {d} dimensions, as in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("adaptive", [[], ["--adaptive"]])

@@ -279,8 +279,8 @@ def _same_rows(one: Rows, other: Rows) -> bool:
     if (one.n, one.d) != (other.n, other.d):
         return False
     some = np.unique(np.linspace(0, one.n - 1, _COMPARED_ROWS).astype(np.int64))
-    parts = (rows.take(some, finite=False) for rows in (one, other))
-    return np.array_equal(*parts, equal_nan=True)
+    first, second = (rows.take(some, finite=False) for rows in (one, other))
+    return np.array_equal(first, second, equal_nan=True)
 
 
 def draw_canary(

@@ -143,7 +143,7 @@ class DriftMonitor:
             permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),
             metric=metric_name(metric),
-            canary=baseline_recall(codec, canary),
+            canary=None,
         )
         features = Features(codec)
         slots, groups = slots_for(len(features), codec.d), codec._core.groups if errors else 0
@@ -159,6 +159,7 @@ class DriftMonitor:
         if reference is not None and errors:
             settings.sensitivity = learnt_sensitivity(codec, rows, chosen, queries, settings.metric)
         kept = None if probes is None else Probes.of(probe_rows(codec.d, probes))
+        settings.canary = baseline_recall(codec, canary)  # takes seconds, so it comes last
         return cls(codec, settings, data, asked, kept)
 
     @property
