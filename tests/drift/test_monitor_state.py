@@ -13,6 +13,8 @@ from support.drift_windows import REFERENCE, WINDOW, judged
 from support.trained import trained
 
 import waterfill as wf
+from waterfill.data.rows import Rows
+from waterfill.drift.baseline import training_rows
 from waterfill.drift.monitored_stream import slots_for
 from waterfill.training.sampling import drawn_rows
 
@@ -123,6 +125,19 @@ def test_of_what_the_codec_was_drawn_from_the_rest_is_the_baseline(monkeypatch, 
         monitor._data.reference.means[:64], (base[untouched] - codec.plan.mean).mean(axis=0),
         atol=1e-5,
     )  # fmt: skip
+
+
+def test_rows_that_only_the_cells_were_trained_on_are_no_baseline(monkeypatch, base):
+    """With many cells, k-means draws more rows than the codebooks."""
+    monkeypatch.setattr("waterfill.training.sampling._SAMPLE_ROWS", 1100)
+    plan = wf.Plan.waterfill(wf.analyze(base), 8)
+    for cells, drawn in ((0, 1100), (16, 1100), (60, 2400)):
+        codec = wf.Codec.train(base, plan, effort="fast", cells=cells)
+        trained_on = training_rows(codec, Rows(base))
+        assert len(trained_on) == drawn
+        assert np.isin(drawn_rows(4800, 64, 0)[0], trained_on).all()
+        monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
+        assert monitor._data.reference.n == 4800 - drawn
 
 
 def test_a_look_without_new_rows_is_the_same(monitor, fresh, window):
