@@ -46,6 +46,10 @@ def check(names, checkout):
     np.testing.assert_array_equal(ids, index.search(queries[:1], 10)[1])
     assert not names["report"].drift
     assert names["live"].index is names["better"]
+    assert names["live"].generation == 2
+    exact = np.argsort(-queries @ names["vectors"].T, axis=1)[:, :10]
+    found = np.mean([np.isin(a, b).mean() for a, b in zip(exact, names["labels"], strict=True)])
+    assert found > 0.8
     assert wf.read_index(checkout / "corpus.wf").ntotal == 4_800
     assert names["limiter"].in_use == 0
 
