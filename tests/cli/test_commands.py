@@ -14,6 +14,7 @@ import pytest
 from support.command_runner import DATA
 
 import waterfill as wf
+from waterfill.reporting.formatting import smaller
 
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
@@ -190,6 +191,43 @@ def test_info(run, made):
     for name in ("codec.wf", "flat.wf", "lists.wf"):
         page = run("info", made / name).out
         assert "64 dimensions" in page
+
+
+@pytest.mark.parametrize("refine", [None, "float16", "int8", "float32"])
+@pytest.mark.parametrize("ids", [False, True])
+def test_sizes_count_all_that_is_stored(run, base_64, refine, ids):
+    """Code, row, id, order of insertion and unused space; the file also the codec."""
+    index = wf.IndexIVF(wf.Recipe(64, 12), 16, refine=refine)
+    index.train(base_64)
+    if ids:
+        index.add_with_ids(base_64, np.arange(len(base_64)) + 7)
+    else:
+        index.add(base_64)
+    wf.write_index(index, run.directory / "x.wf")
+    said = run("info", "x.wf", "--json").document
+    found, file_bytes = said["index"], (run.directory / "x.wf").stat().st_size
+    row = {None: 0, "float16": 128, "int8": 72, "float32": 256}[refine]
+    least = 13 + row + 8 * ids
+    assert found["code_bytes_per_vector"] == 13
+    assert least + 1 < found["bytes_per_vector"] < least + 6  # the order takes 1.3 and more
+    n = len(base_64)
+    assert found["bytes_per_vector"] == pytest.approx(found["memory_bytes"] / n)
+    assert found["times_smaller"] == pytest.approx(256 / found["bytes_per_vector"])
+    assert found["bytes_per_vector"] + found["codec_bytes"] / n == pytest.approx(
+        file_bytes / n, rel=0.1
+    )
+    assert found["codec_bytes"] == len(index.codec.to_bytes())
+    page = " ".join(run("info", "x.wf").out.split())
+    assert f"{smaller(found['times_smaller'])} than float32" in page
+    assert f"{smaller(256 * n / file_bytes)} than the vectors in float32" in page
+    assert (f"{refine} row {row}" in page) == (refine is not None)
+    assert ("id 8" in page) == ids
+
+
+def test_an_empty_index_has_the_size_of_its_codes(run, made):
+    wf.write_index(wf.IndexFlat(wf.read_codec(made / "codec.wf")), run.directory / "empty.wf")
+    assert run("info", "empty.wf", "--json").document["index"]["bytes_per_vector"] == 13
+    assert "13, 19.7 times smaller than float32" in run("info", "empty.wf").out
 
 
 def test_export_faiss(run, made):

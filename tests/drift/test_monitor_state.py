@@ -13,8 +13,10 @@ from support.drift_windows import REFERENCE, WINDOW, report_on
 from support.trained import trained
 
 import waterfill as wf
+from waterfill.data.rows import Rows
+from waterfill.drift.baseline import training_rows
 from waterfill.drift.monitored_stream import slots_for
-from waterfill.training.sampling import drawn_rows
+from waterfill.training.sampling import cell_rows, drawn_rows
 
 
 @settings(max_examples=10)
@@ -129,6 +131,20 @@ def test_training_rows_are_left_out_of_the_baseline(monkeypatch, base):
         monitor._data.reference.means[:64], (base[unused] - codec.plan.mean).mean(axis=0),
         atol=1e-5,
     )  # fmt: skip
+
+
+def test_rows_that_only_the_cells_were_trained_on_are_no_baseline(monkeypatch, base):
+    """With many cells, k-means draws more rows than the codebooks."""
+    monkeypatch.setattr("waterfill.training.sampling._SAMPLE_ROWS", 1100)
+    plan = wf.Plan.waterfill(wf.analyze(base), 8)
+    codebooks, clustered = drawn_rows(4800, 64, 0)[0], cell_rows(4800, 64, 60, 0)
+    both = np.union1d(codebooks, clustered)
+    assert (len(codebooks), len(clustered)) == (1100, 2400)
+    for cells, drawn in ((0, codebooks), (16, codebooks), (60, both)):
+        codec = wf.Codec.train(base, plan, effort="fast", cells=cells)
+        np.testing.assert_array_equal(training_rows(codec, Rows(base)), drawn)
+        monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
+        assert monitor._data.reference.n == 4800 - len(drawn)
 
 
 def test_a_look_without_new_rows_is_not_counted(monitor, fresh, window):

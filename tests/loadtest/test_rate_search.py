@@ -13,7 +13,7 @@ from support.simulated_service import SimulatedService, constant, exponential, l
 import waterfill as wf
 from waterfill.loadtest.capacity import CapacityTest, read_settings
 from waterfill.loadtest.concurrency_sweep import concurrency_levels
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, OpenLoop
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, ClosedLoop, OpenLoop
 
 # Servers, how long they take, and the rate at which 1 % of requests take more than 0.2 s, by
 # simulations of 400,000 requests in bench/capacity.py.
@@ -96,6 +96,25 @@ def test_time_and_requests_are_bounded():
         assert report.floor <= report.limit <= report.ceiling
     with pytest.raises(wf.loadtest.CapacityError, match="max_seconds=14 was not enough"):
         report_of(service, max_seconds=14)
+
+
+def test_a_test_is_complete_only_at_its_end():
+    """What stops it during the sweep, the last part, leaves an incomplete report."""
+    service = SimulatedService(4, exponential(0.03))
+    test = CapacityTest(read_settings(**DEFAULTS))
+
+    def stop(number, step, trace):
+        if isinstance(step, ClosedLoop) and step.in_flight >= 4:
+            raise wf.loadtest.CapacityError("broken")
+        return trace
+
+    with pytest.raises(wf.loadtest.CapacityError, match="broken"):
+        test.run(Distorted(service, stop))
+    report = test.report()
+    assert report.rate == test.findings.rate > 0  # the search had found it
+    assert not report.complete
+    with pytest.raises(ValueError, match="report: expected the report of a complete capacity"):
+        report.require_complete()
 
 
 def test_backlog_stops_a_step_early():

@@ -42,6 +42,7 @@ def test_file_reads_back(report, tmp_path):
         ({"slo": {"p99": -1}}, "p99=-1 must be at least 0"),
         ({"slo": 3}, "or damaged"),
         ({"steps": [{"kind": "open"}]}, "or damaged"),
+        ({"complete": "no"}, "complete='no' must be a bool"),
     ],
 )
 def test_invalid_report_raises_format_error(report, tmp_path, change, message):

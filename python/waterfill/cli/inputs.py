@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,8 @@ def check_output(path: Path, inputs: Sequence[Path | None], option: str = "-o") 
     directory = path.absolute().parent
     if not directory.is_dir():
         raise UsageError(f"{option} {path}: directory {directory} does not exist; create it")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path}: directory {directory} is not writable")
     for source in inputs:
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise UsageError(f"{option} {path} is an input file; give another name")

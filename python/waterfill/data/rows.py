@@ -145,6 +145,13 @@ class Rows:
             out[start:stop] = block
         return out
 
+    def take_unordered(self, rows: NDArray[np.int64], *, finite: bool = True) -> FloatRows:
+        """Gather the rows with these numbers, in any order; `finite` as for `blocks`."""
+        order = np.argsort(rows, kind="stable")
+        out = np.empty((len(rows), self.d), dtype=np.float32)
+        out[order] = self.take(rows[order], finite=finite)
+        return out
+
     def without(self, numbers: NDArray[np.int64]) -> Rows:
         """Return a view without the rows of these ascending numbers."""
         return Rows(FilteredSource(self._source, numbers, self.name)) if len(numbers) else self

@@ -14,8 +14,9 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.recall_sensitivity import Sensitivity
+from waterfill.evaluation.sample_split import Draw
 from waterfill.training.manifest import digest
-from waterfill.training.sampling import drawn_rows
+from waterfill.training.sampling import cell_rows, drawn_rows, needs_cell_rows
 
 BASELINE_ROWS = 3000
 """Vectors of the stream that become the baseline of a monitor without a reference."""
@@ -26,11 +27,36 @@ _MIN_PERMUTATIONS = 99
 _MAX_ALPHA = 0.2
 
 
+def training_rows(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
+    """Return the ascending numbers of the rows that a codec was trained on; None for other data.
+
+    The draw is repeated, and the hash of what it gives compared with that in the manifest.
+    """
+    manifest = codec.manifest
+    if manifest is None or manifest.d != rows.d:
+        return None
+    try:
+        draw = None if manifest.draw is None else Draw(**manifest.draw)
+    except TypeError:  # of a later release
+        return None
+    if rows.n != (manifest.rows if draw is None else draw.rows):
+        return None
+    numbers = np.arange(rows.n) if draw is None else draw.stored_numbers()
+    n, seed = len(numbers), manifest.training["seed"]
+    train, held = drawn_rows(n, rows.d, seed)
+    drawn = tuple(rows.take_unordered(numbers[part]) for part in (train, held))
+    if codec.plan.normalize:
+        drawn = tuple(map(_core.normalize_rows, drawn))
+    if digest(*drawn) != manifest.data_sha256:
+        return None
+    cells = manifest.training["cells"]
+    if isinstance(cells, int) and needs_cell_rows(n, len(train), cells):
+        train = np.union1d(train, cell_rows(n, rows.d, cells, seed))
+    return np.sort(numbers[train])
+
+
 def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
     """Return the positions of the rows that the codec was not trained on, or None for all rows.
-
-    Training rows are recognised only in the array that the codec was trained on: the training
-    sample is drawn again and compared with the hash in the manifest.
 
     Parameters
     ----------
@@ -46,16 +72,10 @@ def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
     ValueError
         If fewer than 500 rows were not used for training.
     """
-    manifest = codec.manifest
-    if manifest is None or (manifest.rows, manifest.d) != (rows.n, rows.d):
+    trained = training_rows(codec, rows)
+    if trained is None:
         return None
-    train, held = drawn_rows(rows.n, rows.d, manifest.training["seed"])
-    drawn = rows.take(train), rows.take(held)
-    if codec.plan.normalize:
-        drawn = _core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])
-    if digest(*drawn) != manifest.data_sha256:
-        return None
-    unused = np.setdiff1d(np.arange(rows.n), train)
+    unused = np.setdiff1d(np.arange(rows.n), trained)
     if len(unused) < _MIN_ROWS:
         raise ValueError(
             f"reference: expected at least {_MIN_ROWS} rows that the codec was not trained on, got "

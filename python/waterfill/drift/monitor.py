@@ -147,7 +147,7 @@ class DriftMonitor:
             permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),
             metric=metric_name(metric),
-            canary=baseline_recall(codec, canary),
+            canary=None,
         )
         features = Features(codec)
         slots, groups = slots_for(len(features), codec.d), codec._core.groups if errors else 0
@@ -166,6 +166,7 @@ class DriftMonitor:
                 codec, rows, positions, queries, settings.metric
             )
         baseline_probes = None if probes is None else Probes.of(probe_rows(codec.d, probes))
+        settings.canary = baseline_recall(codec, canary)  # takes seconds, so it comes last
         return cls(codec, settings, data, query_stream, baseline_probes)
 
     @property

@@ -126,6 +126,9 @@ class IndexIVF(InvertedLists):
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
         quantizer = self._quantizer
         cells: Cells = self._nlist
+        rows = Rows(x).n
+        if rows < self._nlist:
+            raise ValueError(f"x has {rows} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None and quantizer.ntotal:
             cells = np.asarray(quantizer.reconstruct_n(0, self._nlist))
         codec = train_codec(source, x, self.metric, cells=cells, queries=queries)

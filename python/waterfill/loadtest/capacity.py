@@ -168,18 +168,20 @@ class CapacityTest:
 
     def _plan(self) -> Steps:
         findings, late = self.findings, None
+        proved = False
         try:
             yield from measure_unloaded(findings)
             try:
                 yield from RateSearch(findings).run()
-                findings.complete = True
+                proved = True
             except BudgetSpent:
                 pass
             except GeneratorLateError as error:
                 late = error  # the sweep can go on: a closed loop has no due times to miss
             yield from sweep(findings)
+            findings.complete = proved
         except BudgetSpent:
-            findings.complete = False
+            pass
         if late is not None:
             raise late
 

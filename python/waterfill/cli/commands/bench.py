@@ -70,8 +70,10 @@ def bench(
     vectors = open_stored(file, key, format)
     query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     most = as_positive_int("rows", rows)
-    split = split_sample(vectors, query_rows, metric.value, k, seed, most=most)
     sizes = code_bytes or [max(1, vectors.d // dims) for dims in _DIMS_PER_BYTE]
+    for number in sizes:
+        wf.Recipe(vectors.d, number)  # refuses other numbers before anything is measured
+    split = split_sample(vectors, query_rows, metric.value, k, seed, most=most)
     with out.progress("measuring waterfill"):
         measured = _measure_waterfill(split, sizes)
     with out.progress("measuring FAISS"):

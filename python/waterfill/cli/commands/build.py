@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli.description import Index, describe_index, index_lines
+from waterfill.cli.description import Index, describe_index, file_line, index_lines
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import (
     Vectors,
@@ -31,7 +31,7 @@ from waterfill.cli.options import (
     RefineName,
     out_file,
 )
-from waterfill.cli.output import Output, pairs, size
+from waterfill.cli.output import Output, pairs
 from waterfill.data.rows import Rows
 
 _CODE_BYTES = 48
@@ -130,7 +130,9 @@ def build(
         wf.write_index(index, output)
     file_bytes = output.stat().st_size
     document = {"output": str(output), "file_bytes": file_bytes, **describe_index(index)}
-    out.show(document, pairs(str(output), {"file": size(file_bytes), **index_lines(index)}))
+    out.show(
+        document, pairs(str(output), {"file": file_line(file_bytes, index), **index_lines(index)})
+    )
 
 
 def _index_with_codec(

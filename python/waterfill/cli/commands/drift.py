@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import waterfill as wf
@@ -14,6 +15,7 @@ from waterfill._util.validation import as_positive_int
 from waterfill.cli.drift_baseline import (
     BaselineOptions,
     Current,
+    NewMonitor,
     new_monitor,
     read_blocks,
     saved_monitor,
@@ -22,6 +24,8 @@ from waterfill.cli.errors import NOT_MET, UsageError
 from waterfill.cli.inputs import Vectors, check_output, open_queries, open_stored
 from waterfill.cli.options import Format, Key, OptionalMetric, QueriesFormat, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
+from waterfill.data.rows import Rows
+from waterfill.drift.baseline import checked_alpha
 from waterfill.drift.monitor_state import is_state
 from waterfill.drift.window_comparison import MIN_BLOCKS
 
@@ -157,7 +161,7 @@ def drift(
         canary=canary,
         k=None if k is None else as_positive_int("k", k),
         metric=None if metric is None else metric.value,
-        alpha=alpha,
+        alpha=None if alpha is None else checked_alpha(alpha),
         code_bytes=code_bytes,
         errors=errors,
         seed=seed,
@@ -173,17 +177,19 @@ def drift(
     with out.progress("measuring the baseline"):
         if saved:
             _refuse_options_of_vectors(baseline, options, files)
-            monitor, current_canary = saved_monitor(baseline, current, options)
+            made = saved_monitor(baseline, current, options)
         else:
-            monitor, current_canary = _new_monitor(
+            made = _new_monitor(
                 open_stored(baseline, key, format),
                 files,
                 (queries_key, queries_format),
                 current,
                 options,
             )
-    with out.progress("comparing", vectors.n) as vectors.advance:
-        monitor.update(vectors, labels)
+    monitor, current_canary = made.monitor, made.canary
+    with out.progress("comparing", vectors.n - len(made.excluded)) as vectors.advance:
+        labels = None if labels is None else np.delete(labels, made.excluded)
+        monitor.update(Rows(vectors).without(made.excluded).source, labels)
     if current.queries is not None:
         monitor.update_queries(current.queries)
     with out.progress("measuring recall" if canary else "testing"):
@@ -197,10 +203,13 @@ def drift(
         "baseline": str(baseline),
         "new": str(new),
         "saved": None if save is None else str(save),
+        "stand_in": made.stand_in,
+        "excluded": len(made.excluded),
         **report.to_dict(),
         "decision": {name: getattr(answer, name) for name in ("answer", "reason")},
     }
-    out.show(document, pairs(str(new), _lines(report) | {"decision": str(answer)}))
+    lines = _notes(codec, new, made) | _lines(report) | {"decision": str(answer)}
+    out.show(document, pairs(str(new), lines))
     return answer.code
 
 
@@ -226,7 +235,7 @@ def _new_monitor(
     queries_source: tuple[str | None, str | None],
     current: Current,
     options: BaselineOptions,
-) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
+) -> NewMonitor:
     codec, queries = files["codec"], files["queries"]
     if codec is not None and options.code_bytes is not None:
         raise UsageError(
@@ -288,6 +297,19 @@ def _require_judged(report: wf.drift.DriftReport, new: Path) -> None:
             f"{new}: expected at least {MIN_BLOCKS} blocks of rows, got {report.data.blocks} "
             f"({report.data.rows:,} rows)"
         )
+
+
+def _notes(codec: Path | None, new: Path, made: NewMonitor) -> dict[str, str]:
+    """Say which rows and which codec the comparison could not use."""
+    notes = {}
+    if made.stand_in:
+        notes["codec"] = (
+            f"{codec} was trained on the rows of the baseline; a codec like it, trained on half of "
+            "them, stands in"
+        )
+    if len(made.excluded):
+        notes["left out"] = f"{len(made.excluded):,} rows of {new} that the codec was trained on"
+    return notes
 
 
 def _lines(report: wf.drift.DriftReport) -> dict[str, str]:

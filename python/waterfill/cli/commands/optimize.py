@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from rich.table import Table
 
 import waterfill as wf
+from waterfill._util.validation import as_number
 from waterfill.cli.errors import INTERRUPTED, NOT_MET, UsageError
 from waterfill.cli.inputs import check_output, open_queries, open_stored
 from waterfill.cli.options import (
@@ -70,6 +71,8 @@ def optimize(
     """
     if output is not None:
         check_output(output, (file, queries))
+    if price_per_gb is not None:
+        as_number("price_per_gb", price_per_gb, 0)
     result = run_optimizer(
         out,
         Sample(file, key, queries, queries_key, format, queries_format),

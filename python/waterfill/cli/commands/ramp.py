@@ -30,6 +30,7 @@ from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
 
 _RATES = ",".join(map(str, RATES))
+_PICTURES = (".png", ".svg", ".pdf")
 _MAX_QUERIES = 10_000  # to keep in memory and search for in turn
 _MAX_DECODED = 1_000  # stored vectors that stand for queries
 
@@ -143,6 +144,10 @@ def ramp(
             check_output(path, (index, queries, body), option)
     if picture is not None:
         require("matplotlib", "--picture", "plot")
+        if picture.suffix.lower() not in _PICTURES:
+            raise UsageError(
+                f"--picture {picture}: expected a name ending in {' '.join(_PICTURES)}"
+            )
     target: Any
     if (index is None) == (url is None):
         raise UsageError("give one of --index INDEX and --url URL")
