@@ -58,6 +58,92 @@ def test_all_rows_refined_are_an_exact_search(codecs, clustered, index_kind, kin
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [*KINDS, "array"])
+@pytest.mark.parametrize("index_kind", ["flat", "ivf"])
+@pytest.mark.filterwarnings("ignore:.*training drew:RuntimeWarning")
+def test_a_range_search_is_exact(codecs, clustered, index_kind, kind, metric):
+    """All within the radius by their rows, however poor the codes: those of outliers too."""
+    x, q = clustered[:1000].copy(), clustered[1000:1040]
+    x[::50] *= np.linspace(1, 40, 20, dtype="f4")[:, None]  # unlike the training sample
+    refine = x.astype(np.float32) if kind == "array" else kind
+    index = made(index_kind, codecs[metric], metric, refine)
+    index.add(x)
+    if index_kind == "ivf":
+        index.nprobe = 8
+    scores = exact(x, q, metric)
+    near = TOLERANCE.get(kind, 1e-5) * np.abs(scores).max()
+    for radius in np.quantile(scores, (0.002, 0.3, 0.998)):
+        limits, distances, ids = index.range_search(q, float(radius))
+        for i, row in enumerate(scores):
+            part = slice(int(limits[i]), int(limits[i + 1]))
+            np.testing.assert_allclose(distances[part], row[ids[part]], atol=near)
+            inside, maybe = (
+                np.flatnonzero(row < radius + gap if metric == "l2" else row > radius - gap)
+                for gap in (-near, near)
+            )
+            assert {*inside} <= {*ids[part]} <= {*maybe}
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_what_a_search_finds_a_range_search_finds(codecs, clustered, metric):
+    index = made("flat", codecs[metric], metric, "float16")
+    index.add(clustered[:1000])
+    q = clustered[1000:1040]
+    distances, ids = index.search(q, 20)
+    for i in range(len(q)):
+        edge = float(
+            np.nextafter(distances[i, -1], np.inf if metric == "l2" else -np.inf, dtype="f4")
+        )
+        found = index.range_search(q[i : i + 1], edge)
+        assert {*ids[i]} <= {*found[2]}
+        order = np.argsort(found[1] if metric == "l2" else -found[1], kind="stable")
+        assert found[1][order][0] == distances[i, 0]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [*KINDS, "array"])
+def test_reconstructed_vectors_are_the_rows(codecs, clustered, kind, metric):
+    x = clustered[:300].copy()
+    refine = x.astype(np.float32) if kind == "array" else kind
+    index = made("flat", codecs[metric], metric, refine)
+    index.add_with_ids(x[100:], np.arange(100, 300))
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True) if metric == "cosine" else x
+    near = TOLERANCE.get(kind, 1e-6) * np.abs(expected).max()
+    np.testing.assert_allclose(index.reconstruct(123), expected[123], atol=near)
+    keys = np.array([250, 100, 250, 299])
+    np.testing.assert_allclose(index.reconstruct_batch(keys), expected[keys], atol=near)
+    np.testing.assert_allclose(index.reconstruct_n(5, 40), expected[105:145], atol=near)
+    found = index.search_and_reconstruct(x[100:110], 3)
+    np.testing.assert_allclose(found[2], expected[found[1]], atol=near)
+    codes = index.sa_encode(x[100:101])
+    assert np.abs(index.sa_decode(codes) - expected[100:101]).max() > near  # codes hold no rows
+    assert index.expected_self_score() == (0 if metric == "l2" else 1)
+
+
+def test_arrays_of_two_indexes_are_compared_when_they_merge(codecs, clustered):
+    x = clustered[:1000]
+
+    def index(array, rows, ids=None):
+        new = made("flat", codecs["l2"], "l2", array)
+        new.add_with_ids(rows, ids) if ids is not None else new.add(rows)
+        return new
+
+    first, second = index(x[:500], x[:300]), index(x[500:], x[500:700])
+    with pytest.raises(ValueError, match=r"row 300 of this index's refine array is another vector"):
+        first.merge_from(second)
+    assert (first.ntotal, second.ntotal) == (300, 200)
+    with pytest.raises(ValueError, match="has no row in refine, an array of 500"):
+        index(x[:500], x[:500]).merge_from(second)
+    whole, part = index(x, x[:300]), index(x[300:].copy(), x[300:700])
+    whole.merge_from(part)  # the rows are the same, whichever array they are in
+    found = whole.search(x[:700], 1)
+    np.testing.assert_array_equal(found[1][:, 0], np.arange(700))
+    shards = [index(x, x[first::2], np.arange(first, 1000, 2)) for first in (0, 1)]
+    shards[0].merge_from(shards[1])
+    np.testing.assert_array_equal(shards[0].search(x, 1)[1][:, 0], np.arange(1000))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
 def test_rows_of_ones_own_are_read_where_they_lie(codecs, clustered, metric, dtype, tmp_path):
     x, q = clustered[:1000], clustered[1000:1040]

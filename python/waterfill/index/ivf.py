@@ -127,7 +127,7 @@ class IndexIVF(InvertedLists):
         quantizer = self._quantizer
         cells: Cells = self._nlist
         rows = Rows(x).n
-        if rows < self._nlist:
+        if 0 < rows < self._nlist:
             raise ValueError(f"x has {rows} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None and quantizer.ntotal:
             cells = np.asarray(quantizer.reconstruct_n(0, self._nlist))
