@@ -113,6 +113,12 @@ class CoarseQuantizer:
             raise MissingIdError(f"n0={n0}, ni={ni} reach beyond {self.ntotal} centroids")
         return self._centroids[n0 : n0 + ni].copy()
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"CoarseQuantizer has no attribute {name!r}: it is a read-only view of the centroids; "
+            "IndexIVF(..., quantizer=) takes a FAISS index that finds the lists"
+        )
+
     def __len__(self) -> int:
         return self.ntotal
 
