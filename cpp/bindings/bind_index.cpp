@@ -262,12 +262,15 @@ void bind_index(py::module_& m) {
            "Return limits, distances and ids of all vectors within a radius.")
       .def(
           "write",
-          [](const Index& self, const std::string& path, bool inverted, std::uint32_t nprobe,
-             float k_factor, const std::string& quantizer) {
-            unlocked([&] { write_index(self, {inverted, nprobe, k_factor, quantizer}, path); });
+          [](const Index& self, int fd, const std::string& path, bool inverted,
+             std::uint32_t nprobe, float k_factor, const std::string& quantizer) {
+            unlocked([&] {
+              write_index(self, {inverted, nprobe, k_factor, quantizer}, fd, path);
+            });
           },
-          py::arg("path"), py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"),
-          py::arg("quantizer"), "Write the index to a file.")
+          py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
+          py::arg("k_factor"), py::arg("quantizer"),
+          "Write the index to an open file; path is for messages.")
       .def(
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,

@@ -220,7 +220,13 @@ class Index:
         selector: list[tuple[Any, ...]] | None = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64]]: ...
     def write(
-        self, path: bytes, inverted: bool, nprobe: int, k_factor: float, quantizer: bytes
+        self,
+        fd: int,
+        path: str | bytes,
+        inverted: bool,
+        nprobe: int,
+        k_factor: float,
+        quantizer: bytes,
     ) -> None: ...
     def to_bytes(self, inverted: bool, nprobe: int, k_factor: float, quantizer: bytes) -> bytes: ...
 

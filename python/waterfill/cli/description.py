@@ -63,7 +63,7 @@ def _codec_bytes(index: Index) -> int:
 
 def file_line(file_bytes: int, index: Index) -> str:
     """Return the size of an index's file, codec included, and its ratio to float32."""
-    if not index.ntotal:
+    if not index.ntotal or not file_bytes:  # a device has no size
         return size(file_bytes)
     ratio = _FLOAT_BYTES * index.d * index.ntotal / file_bytes
     return f"{size(file_bytes)}, {smaller(ratio)} than the vectors in float32"
