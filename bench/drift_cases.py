@@ -275,7 +275,7 @@ def _natural(sources: Sources) -> Iterator[Drift]:
     trained, spring, autumn = seasons(texts[:80_000], texts[80_000:])
     autumn = Season(word_queries[:300], autumn.canary_vectors, autumn.trained, autumn.stored,
                     word_queries[300 : 300 + _QUERIES])  # fmt: skip
-    yield Drift("minilm", "words ask", "ip", 48, trained, spring, autumn)
+    yield Drift("minilm", "word queries", "ip", 48, trained, spring, autumn)
     other = sources.plain("mpnet")[:, : texts.shape[1]]
     other = other / np.linalg.norm(other, axis=1, keepdims=True)
     yield Drift("minilm", "another model", "ip", 48, *seasons(texts, other))

@@ -26,7 +26,7 @@ import numpy as np
 
 import waterfill as wf
 
-FLOATS = {"Content-Type": "application/octet-stream"}
+FLOATS = {"Content-Type": "application/octet-stream; dtype=float32"}
 SAMPLE = Path(__file__).parents[1] / "tests" / "samples"
 
 

@@ -1,8 +1,8 @@
-"""Compress real embeddings and see what it saves: ``make demo``.
+"""Compress real embeddings and compare size, recall and speed with FAISS: ``make demo``.
 
-Takes the sample in ``tests/samples`` (4,800 MiniLM sentence embeddings and 200 queries), compresses
-it at 24, 48 and 96 bytes beside FAISS's flat, product-quantized and 8-bit indexes, and prints one
-table. Then writes an index, reads it back and searches again. Everything runs on one thread.
+Compresses the sample in ``tests/samples`` (4,800 MiniLM sentence embeddings, 200 queries) at 24, 48
+and 96 bytes and prints one table with FAISS's flat, product-quantized and 8-bit indexes. Then
+writes an index to a file, reads it and searches again. Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Row:
 
 
 def recall(labels: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    """Return the share of the true nearest that were found."""
+    """Return recall@K: the share of the true nearest neighbours that were found."""
     return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(labels, truth, strict=True)]))
 
 
 def measure(
     name: str, size: float, search: Search, queries: NDArray[np.float32], truth: NDArray[np.int64]
 ) -> Row:
-    """Search all queries several times; the median time counts."""
+    """Search all queries several times and take the median time."""
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -54,7 +54,7 @@ def measure(
 
 
 def faiss_rows(x: NDArray[np.float32], queries: NDArray[np.float32]) -> list[Row]:
-    """Measure the peers, exact search first."""
+    """Measure FAISS's indexes, exact search first."""
     d = x.shape[1]
     exact = faiss.IndexFlatIP(d)
     exact.add(x)
@@ -63,8 +63,8 @@ def faiss_rows(x: NDArray[np.float32], queries: NDArray[np.float32]) -> list[Row
     for spec, size in (("PQ24", 24), ("PQ48", 48), ("PQ96", 96), ("SQ8", d)):
         index = faiss.index_factory(d, spec, faiss.METRIC_INNER_PRODUCT)
         if isinstance(index, faiss.IndexPQ):
-            index.do_polysemous_training = False  # minutes, and of no use to this search
-            index.pq.cp.min_points_per_centroid = 1  # the sample is small: no warnings
+            index.do_polysemous_training = False  # takes minutes and does not affect this search
+            index.pq.cp.min_points_per_centroid = 1  # the sample is small: avoid warnings
         index.train(x)
         index.add(x)
         rows.append(measure(f"FAISS {spec}", size, index.search, queries, truth))
@@ -72,7 +72,7 @@ def faiss_rows(x: NDArray[np.float32], queries: NDArray[np.float32]) -> list[Row
 
 
 def waterfill_index(x: NDArray[np.float32], code_bytes: int) -> wf.IndexFlat:
-    """Compress: the whole of what a user writes."""
+    """Compress x: these lines are all that a user writes."""
     plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=code_bytes)
     index = wf.IndexFlat(wf.Codec.train(x, plan))
     index.add(x)
@@ -92,26 +92,27 @@ def print_table(rows: list[Row], exact_bytes: int) -> None:
 
 
 def main() -> None:
-    """Run the demonstration."""
+    """Run the demo."""
     wf.set_num_threads(1)
     faiss.omp_set_num_threads(1)
     x = np.load(DATA / "base.npy").astype(np.float32)
     queries = np.load(DATA / "query.npy").astype(np.float32)
-    print("The data: sentence embeddings of WordNet 3.0 texts (all-MiniLM-L6-v2)\n")
+    print("Data: sentence embeddings of WordNet 3.0 texts (all-MiniLM-L6-v2)\n")
     analysis = wf.analyze(x)
     print(analysis)
-    print("\nThe plan at 48 bytes\n")
+    print("\nPlan with 48 code bytes\n")
     print(wf.Plan.waterfill(analysis, code_bytes=48))
 
     print(
-        "\nTraining and searching on one thread, FAISS first: about half a minute ...", flush=True
+        "\nTraining and searching on one thread, FAISS first (about half a minute) ...", flush=True
     )
     rows = faiss_rows(x, queries)
     truth = faiss.knn(queries, x, K, metric=faiss.METRIC_INNER_PRODUCT)[1]
     for code_bytes in (24, 48, 96):
         index = waterfill_index(x, code_bytes)
         name = f"waterfill {code_bytes}"
-        rows.append(measure(name, index.bytes_per_vector, index.search, queries, truth))
+        size = index.nbytes / index.ntotal  # the order of insertion and unused space included
+        rows.append(measure(name, size, index.search, queries, truth))
     print_table(rows, 4 * x.shape[1])
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,8 +121,8 @@ def main() -> None:
         again = wf.read_index(path)
         same = np.array_equal(index.search(queries, K)[1], again.search(queries, K)[1])
         size = path.stat().st_size
-        print(f"\nwrote the last index ({size:,} bytes, codec included) and read it back: {again}")
-        print("the same neighbours" if same else "ERROR: other neighbours")
+        print(f"\nWrote the last index ({size:,} bytes with its codec) and read it: {again}")
+        print("The neighbours are the same." if same else "ERROR: the neighbours differ.")
         if not same:
             raise SystemExit(1)
 

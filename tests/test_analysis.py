@@ -227,10 +227,10 @@ class OnDevice:
         (np.zeros((3, 3), dtype=complex), TypeError, "complex128"),
         (np.zeros((3, 3), dtype=object), TypeError, "object"),
         (np.full((3, 3), np.nan), ValueError, "all 3 rows"),
-        ([[1, 2], [3]], TypeError, "cannot be read as an array"),
-        (None, TypeError, "x must hold real numbers"),
+        ([[1, 2], [3]], ValueError, "x: row 1: expected 2 numbers, got 1"),
+        (None, TypeError, "x must be an array, got NoneType"),
         (OnDevice(), TypeError, "device"),
-        (torch.zeros(3, 3, requires_grad=True), TypeError, "DLPack"),
+        (torch.eye(3).to_sparse(), TypeError, r"x is sparse \(torch.sparse_coo\); .* x.to_dense"),
     ],
 )
 def test_wrong_inputs_are_named(x, error, message):

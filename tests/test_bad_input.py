@@ -11,14 +11,16 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from support.bad_input import ids, others, policies, searching, training, vectors
+from support.bad_input import codes, ids, row_policies, search_arguments, training, vectors
 from support.bad_input.harness import Case, X, ours, theirs
 
 import waterfill as wf
 
 PAGE = Path(__file__).parent.parent / "docs" / "bad-input.md"
 CASES = [
-    case for part in (vectors, searching, training, policies, ids, others) for case in part.CASES
+    case
+    for module in (vectors, search_arguments, training, row_policies, ids, codes)
+    for case in module.CASES
 ]
 
 

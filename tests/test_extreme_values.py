@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
 from support.numpy_reference import Reference
+from support.trained import trained
 
 import waterfill as wf
 from waterfill import _core
+from waterfill.training.sampling import drawn_rows
 
 
 def test_a_row_at_the_centre_weighs_as_much_as_the_floor_allows(clustered):
@@ -121,8 +124,55 @@ def test_copies_take_no_precision_from_other_vectors():
     x = rng.standard_normal((4000, 16)).astype("f4")
     x[:2000] = np.repeat(30 * rng.standard_normal((4, 16)), 500, axis=0) / 3
     codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=4), cells=16)
-    assert codec._core.settings["scale"][1] < 0.03
-    np.testing.assert_allclose(codec.decode(codec.encode(x[:2000])), x[:2000], atol=0.3)
+    assert codec._core.settings["scale"][1] < 0.02
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        codes = codec.encode(x)
+    np.testing.assert_allclose(codec.decode(codes[:2000]), x[:2000], atol=1e-4)
+
+
+@pytest.mark.parametrize("spec", ["WF8", "IVF64,WF8"])
+@pytest.mark.parametrize("noise", [0, 1e-7, 1e-4, 0.02, 0.2])
+def test_near_copies_that_were_trained_on_are_not_warned_of(base_64, spec, noise):
+    """A text's copies may have a cell of their own, to whose centroid they are very near."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(base_64[:200], 30, axis=0)
+    x = (rows + noise * rng.standard_normal(rows.shape) / 8).astype("f4")
+    index = wf.index_factory(64, spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index.train(x)
+        index.add(x)
+    spread = np.linalg.norm(x - x.mean(axis=0), axis=1).mean()
+    errors = np.linalg.norm(index.reconstruct_n() - x, axis=1)
+    mean, cells = index.codec.plan.mean, index.codec._core.arrays["centroids"]
+    own = np.linalg.norm(_core.residuals(x, mean, cells if len(cells) else mean[None]), axis=1)
+    assert (errors <= 2.1 * own + 0.02 * spread).all()  # none is moved away from its centroid
+
+
+def test_rows_held_out_of_training_are_not_warned_of(base_64):
+    """They calibrate the search, so they are part of the data; without cells, too."""
+    plan = wf.Plan.waterfill(wf.analyze(base_64), 8)
+    held = drawn_rows(len(base_64), 64, 0)[1]
+    x = base_64.copy()
+    x[held[:2]] *= [[50], [0.01]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wf.Codec.train(x, plan, cells=0).encode(x)
+
+
+def test_the_warning_names_the_side(base_64):
+    x, codec = base_64[:40].copy(), trained(base_64, 8, cells=0)
+    mean = codec.plan.mean
+    x[[4, 7]] = mean + 5 * (x[[4, 7]] - mean)
+    with pytest.warns(RuntimeWarning, match="^x: 2 of 40 vectors are more than twice as far from"):
+        codec.encode(x)
+    x[[4, 7, 9]] = mean + 1e-3 * (base_64[[4, 7, 9]] - mean)
+    with pytest.warns(RuntimeWarning, match="^x: 3 of 40 vectors are less than half as far from"):
+        codec.encode(x)
+    x[4] = mean + 5 * (base_64[4] - mean)
+    with pytest.warns(RuntimeWarning, match="are more than twice as far or less than half as far"):
+        codec.encode(x)
 
 
 @pytest.mark.parametrize(

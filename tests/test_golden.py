@@ -25,4 +25,4 @@ def test_golden(path, tmp_path):
     distances, labels = index.search(expected["queries"], 5)
     np.testing.assert_array_equal(labels, expected["labels"])
     np.testing.assert_allclose(distances, expected["distances"], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(index.reconstruct_n(0, 40), expected["decoded"], atol=1e-5)
+    np.testing.assert_allclose(index.sa_decode(index.codes(0, 40)), expected["decoded"], atol=1e-5)

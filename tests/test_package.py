@@ -10,7 +10,6 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import waterfill as wf
@@ -99,16 +98,6 @@ def test_the_package_is_typed():
     assert (Path(wf.__file__).parent / "py.typed").is_file()
 
 
-def test_the_readmes_example_runs(tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {}
-    exec(blocks[0], scope)
-    assert wf.read_index("corpus.wf").ntotal == 20_000
-    assert scope["labels"][:, 0].tolist() == list(range(5))
-
-
 def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base_64):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (block,) = (block for block in blocks if "wf.optimize(" in block)
@@ -117,17 +106,6 @@ def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base_64):
     exec(block, scope)
     assert scope["index"].d == 64
     assert (tmp_path / "report.html").stat().st_size > 100_000
-
-
-def test_the_readmes_monitor_and_swap_run(base, codec):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (block,) = (block for block in blocks if "wf.DriftMonitor" in block)
-    index = wf.IndexFlat(codec)
-    index.add(base)
-    scope: dict[str, object] = {"wf": wf, "np": np, "vectors": base, "index": index}
-    exec(block, scope)
-    assert scope["live"].generation == 2
-    assert not scope["report"].drift
 
 
 LATE = {"drift", "lifecycle", "loadtest", "metrics", "optimizer", "reporting", "server", "serving"}

@@ -139,8 +139,8 @@ def test_rates_above_eight_bits(code_bytes, cells, tmp_path):
 def test_few_rows(n, d, metric, cells, tmp_path):
     x = spectrum(n, d)
     codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), min(d, 16)), cells=cells)
-    with warnings.catch_warnings():  # documented: centroids of so few rows are far from others
-        warnings.filterwarnings("ignore", ".*vectors are more than twice as far", RuntimeWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # all rows are the training sample
         assert go_all_the_way(x, x[:QUERIES], metric, codec, tmp_path) >= 0.7
 
 
@@ -191,7 +191,7 @@ def test_any_small_data(n, d, seed, cells, size, share, offset):
     plan = wf.Plan.waterfill(wf.analyze(x), 1 + int(share * (d - 1)))
     codec = wf.Codec.train(x, plan, cells=cells)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*vectors are more than twice as far", RuntimeWarning)
+        warnings.simplefilter("error", RuntimeWarning)  # all rows are the training sample
         for metric in METRICS:
             index = wf.IndexFlat(codec, metric)
             index.add(x)

@@ -168,7 +168,7 @@ def test_plans_are_immutable(small_codec):
 
 def test_print_shows_classes_and_bits(base):
     text = str(wf.Plan.waterfill(wf.analyze(base), code_bytes=48))
-    for part in ("384 dimensions in 49 bytes", "high", "medium", "low", "384", "Shannon"):
+    for part in ("384 dimensions in codes of 49 bytes", "high", "medium", "low", "384", "Shannon"):
         assert part in text
     text = str(wf.Plan.classic(wf.analyze(base), 0.1, 0.5, by="dimensions"))
     assert "153" in text  # medium dimensions, a bit each

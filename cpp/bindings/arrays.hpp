@@ -33,9 +33,12 @@ Array<T> checked(const py::handle& value, const char* name, py::ssize_t ndim,
                          py::str(py::type::of(value)).cast<std::string>());
   }
   const auto array = py::reinterpret_borrow<py::array>(value);
-  if (!py::isinstance<Array<T>>(value) || array.ndim() != ndim) {
-    throw py::type_error(std::string(name) + " must be " + expected + " and C-contiguous, got " +
-                         describe(array));
+  // isinstance compares dtypes by value, byte order included.
+  const bool aligned = (array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+  if (!py::isinstance<Array<T>>(value) || !aligned || array.ndim() != ndim) {
+    throw py::type_error(std::string(name) + " must be " + expected +
+                         ", C-contiguous and aligned, got " + describe(array) +
+                         (aligned ? "" : ", unaligned"));
   }
   return py::reinterpret_borrow<Array<T>>(value);
 }

@@ -133,19 +133,32 @@ void append(Index& index, const py::object& codes_value, const py::object& ids_v
   unlocked([&] { index.append(in, n, ids_value.is_none() ? nullptr : ids.data(), rows); });
 }
 
+// The array is read where it lies, so its byte order must be the machine's. NumPy has many equal
+// dtype objects (of a pickle, of another library): they are compared by value.
 RowKind row_kind(const py::array& array) {
-  if (array.dtype().is(py::dtype::of<float>())) return RowKind::float32;
-  if (array.dtype().kind() == 'f' && array.dtype().itemsize() == 2) return RowKind::float16;
-  throw py::type_error("refine must be float32 or float16, got " + describe(array));
+  const py::dtype type = array.dtype();
+  const bool native = type.attr("isnative").cast<bool>();
+  if (native && type.kind() == 'f') {
+    if (type.itemsize() == 4) return RowKind::float32;
+    if (type.itemsize() == 2) return RowKind::float16;
+  }
+  throw py::type_error("refine must be float32 or float16 in the machine's byte order, got " +
+                       describe(array));
 }
 
 // The array must outlive the index.
 void borrow_refine_rows(Index& index, const py::array& array) {
+  const RowKind kind = row_kind(array);
   require(array.ndim() == 2 && array.strides(1) == array.itemsize(),
           "refine must be a matrix with contiguous rows, got " + describe(array));
+  require((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0,
+          "refine must be aligned to its values, got an unaligned view; pass a copy");
   const BorrowedRows rows{array.data(), static_cast<std::size_t>(array.shape(0)), array.strides(0)};
-  index.keep_refine_rows(
-      RefineRows::borrow(row_kind(array), static_cast<std::size_t>(array.shape(1)), rows));
+  index.keep_refine_rows(RefineRows::borrow(kind, static_cast<std::size_t>(array.shape(1)), rows));
+}
+
+Array<std::int64_t> merged_ids(const Index& index, const Index& other, std::int64_t add_id) {
+  return to_array(unlocked([&] { return index.merged_ids(other, add_id); }));
 }
 
 py::tuple settings_of(StoredIndex stored) {
@@ -235,6 +248,8 @@ void bind_index(py::module_& m) {
             unlocked([&] { self.merge(other, add_id); });
           },
           py::arg("other"), py::arg("add_id"), "Take all vectors of another index.")
+      .def("merged_ids", &merged_ids, py::arg("other"), py::arg("add_id"),
+           "Return the ids that `merge` gives to the vectors of another index.")
       .def("remove", &remove, py::arg("program"), "Remove the selected ids; return their number.")
       .def(
           "reset", [](Index& self) { unlocked([&] { self.reset(); }); }, "Remove all vectors.")
@@ -247,12 +262,15 @@ void bind_index(py::module_& m) {
            "Return limits, distances and ids of all vectors within a radius.")
       .def(
           "write",
-          [](const Index& self, const std::string& path, bool inverted, std::uint32_t nprobe,
-             float k_factor, const std::string& quantizer) {
-            unlocked([&] { write_index(self, {inverted, nprobe, k_factor, quantizer}, path); });
+          [](const Index& self, int fd, const std::string& path, bool inverted,
+             std::uint32_t nprobe, float k_factor, const std::string& quantizer) {
+            unlocked([&] {
+              write_index(self, {inverted, nprobe, k_factor, quantizer}, fd, path);
+            });
           },
-          py::arg("path"), py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"),
-          py::arg("quantizer"), "Write the index to a file.")
+          py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
+          py::arg("k_factor"), py::arg("quantizer"),
+          "Write the index to an open file; path is for messages.")
       .def(
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,

@@ -1,4 +1,4 @@
-"""Texts as vectors, by a model whose weights come in its package."""
+"""Embed texts with WordLlama, whose package contains its weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ D = 256
 
 
 class Embedder:
-    """WordLlama: means of token vectors, made unit vectors. Some 10,000 passages a second.
+    """WordLlama: the normalized mean of token vectors, for some 10,000 passages per second.
 
-    To use another model, give `embed` its vectors, all of one norm, and `D` their dimensions.
+    To use another model, return its vectors (all of one norm) from `embed` and set `D`.
 
     Raises
     ------
@@ -27,18 +27,18 @@ class Embedder:
         package = find_spec("wordllama")
         if package is None or package.origin is None:
             raise SystemExit("error: this example needs wordllama: pip install wordllama")
-        told = list(logging.root.handlers), logging.root.level
+        handlers, level = list(logging.root.handlers), logging.root.level
         from wordllama import WordLlama
 
-        # Importing it sets the level and the handlers of everybody's logging.
-        logging.root.handlers[:], level = told
+        # The import changes the level and the handlers of the root logger: restore them.
+        logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
-        # Its wheel has weights and tokenizer, but the second is only looked for in a cache.
+        # The wheel contains weights and tokenizer, but the tokenizer is only read from a cache.
         folder = Path(package.origin).parent
         self._model = WordLlama.load(dim=D, cache_dir=folder, disable_download=True)
 
     def embed(self, texts: list[str]) -> NDArray[np.float32]:
-        """Return the vectors of texts.
+        """Return the embeddings of texts.
 
         Parameters
         ----------
@@ -47,9 +47,10 @@ class Embedder:
         Returns
         -------
         float32 (n, 256)
-            Of norm 1, or 0 where a text has no token.
+            Norm 1, or 0 for a text without tokens.
         """
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # padding costs time
+        # Texts of similar length need little padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         vectors = np.empty((len(texts), D), np.float32)
         if texts:
             vectors[order] = self._model.embed([texts[i] for i in order])

@@ -1,4 +1,4 @@
-"""Passages and the compressed index of their embeddings: made, kept in a folder, asked."""
+"""A library: passages and the compressed index of their embeddings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from embedding import Embedder
 from numpy.typing import NDArray
 from passages import Passage, sentences
-from words import asked, frequencies, shared
+from words import frequencies, overlap, question_stems
 
 import waterfill as wf
 
 CODE_BYTES = 48
-CANDIDATES = 60  # passages of which the texts are looked at
-RELEVANT = 0.35  # a lower score is no answer: see README.md
+CANDIDATES = 60  # passages that get an exact score
+RELEVANT = 0.35  # passages with a lower score are not returned: see README.md
 FORMAT = 1
 
-_LEAST = 16  # passages: fewer need no index
+_LEAST = 16  # passages; fewer need no index
 _QUESTIONS = 300
 
 
@@ -30,11 +30,12 @@ class Answer:
     Attributes
     ----------
     score : float
-        Half the cosine of the embeddings, half the part of the question's words that it has.
+        Mean of the cosine of the embeddings and the weighted share of the question's words.
     passage : Passage
     line : int
-        Where its best sentence begins.
+        Line where the best sentence begins.
     sentence : str
+        The sentence of the passage with the best score.
     """
 
     score: float
@@ -45,15 +46,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Size:
-    """Memory of the embeddings, in bytes, and what compressing them costs.
+    """Memory of the embeddings in bytes, and the recall after compression.
 
     Attributes
     ----------
     before, after : int
-        As float32, and in the index. What is stored once, its codec, comes on top.
+        As float32, and in the index without its codec.
     recall, kept : float
-        Part of the exact ten nearest that are among the ten found, and among the candidates.
-        Asked with sentences of the passages.
+        Share of the exact ten nearest that are among the ten found, and among the candidates.
+        The queries are sentences of the passages.
     """
 
     before: int
@@ -63,15 +64,15 @@ class Size:
 
 
 class Library:
-    """What can be asked.
+    """Passages that can be searched by question.
 
     Parameters
     ----------
     passages : list of Passage
     index : IndexFlat
-        Of their embeddings, in the same order.
+        Index of their embeddings, in the same order.
     known : dict of str to int
-        In how many passages each word is.
+        Number of passages that contain each word.
     embedder : Embedder
     """
 
@@ -87,16 +88,16 @@ class Library:
         self._cached = wf.CachedSearch(index, max_entries=1_000)
 
     def ask(self, question: str, most: int = 3) -> list[Answer]:
-        """Return the best passages for a question, none if nothing here is about it.
+        """Return the best passages for a question; none if no passage is relevant.
 
-        The index gives candidates. Their texts are at hand, so that their scores are exact: what
-        compressing takes away is only what did not become a candidate.
+        The index finds candidates. They are scored exactly from their texts, so compression can
+        only lose passages that do not become candidates.
 
         Parameters
         ----------
         question : str
         most : int
-            Passages.
+            Largest number of passages.
 
         Returns
         -------
@@ -104,7 +105,7 @@ class Library:
             Best first.
         """
         query = self._embedder.embed([question])
-        words = asked(question)
+        words = question_stems(question)
         _, ids = self._cached.search(query, min(CANDIDATES, len(self.passages)))
         candidates = [self.passages[i] for i in ids[0] if i >= 0]
         scores = self._scores(query[0], words, [one.embedded for one in candidates])
@@ -114,7 +115,7 @@ class Library:
     def _answer(
         self, query: NDArray[np.float32], words: set[str], passage: Passage, score: float
     ) -> Answer:
-        """Choose the sentence to show."""
+        """Make the answer: the sentence of the passage with the best score."""
         found = sentences(passage) or [(passage.first, " ".join(passage.text.split()))]
         line, sentence = found[int(np.argmax(self._scores(query, words, [t for _, t in found])))]
         return Answer(score, passage, line, sentence)
@@ -123,11 +124,11 @@ class Library:
         self, query: NDArray[np.float32], words: set[str], texts: list[str]
     ) -> NDArray[np.float32]:
         count = len(self.passages)
-        parts = [shared(words, text, self.known, count) for text in texts]
+        parts = [overlap(words, text, self.known, count) for text in texts]
         return (self._embedder.embed(texts) @ query + np.array(parts, np.float32)) / 2
 
     def write(self, folder: Path) -> None:
-        """Write passages and index into a folder, which is made.
+        """Write passages and index to a folder; create it if needed.
 
         Parameters
         ----------
@@ -144,7 +145,7 @@ class Library:
 
     @classmethod
     def read(cls, folder: Path, embedder: Embedder) -> Library:
-        """Read what `write` wrote.
+        """Read a library that `write` has written.
 
         Parameters
         ----------
@@ -158,20 +159,20 @@ class Library:
         Raises
         ------
         ValueError
-            If the folder has no library, or not a whole one.
+            If the folder holds no library, or an incomplete one.
         """
         try:
             kept = json.loads((folder / "passages.json").read_text(encoding="utf-8"))
             index = wf.read_index(folder / "index.wf")
         except FileNotFoundError as error:
-            raise ValueError(f"{folder} is no folder that 'index' made") from error
+            raise ValueError(f"{folder} is not a folder written by 'index'") from error
         if kept.get("format") != FORMAT or len(kept["passages"]) != index.ntotal:
-            raise ValueError(f"{folder} is not whole, or of another version: make it again")
+            raise ValueError(f"{folder} is incomplete or has another format; run 'index' again")
         return cls([Passage(**one) for one in kept["passages"]], index, kept["known"], embedder)
 
 
 def build(passages: list[Passage], embedder: Embedder) -> tuple[Library, Size]:
-    """Embed passages, compress, and say what that saves.
+    """Embed passages, compress the embeddings, and measure size and recall.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ def build(passages: list[Passage], embedder: Embedder) -> tuple[Library, Size]:
         If there are too few passages.
     """
     if len(passages) < _LEAST:
-        raise ValueError(f"{len(passages)} passages are too few: {_LEAST} at least")
+        raise ValueError(f"{len(passages)} passages are too few; at least {_LEAST} are needed")
     texts = [passage.embedded for passage in passages]
     vectors = embedder.embed(texts)
     index = wf.IndexFlat(wf.Recipe(vectors.shape[1], CODE_BYTES).train(vectors, "ip"))

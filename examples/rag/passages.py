@@ -1,4 +1,4 @@
-"""Documents as passages that know their file and lines."""
+"""Split documents into passages with file and line numbers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-WORDS = 90  # of a passage, about; a longer paragraph is cut at a line
+WORDS = 90  # approximate length of a passage; longer paragraphs are split between lines
 KINDS = (".md", ".txt", ".py")
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*$")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')*`]*\s+(?=[\"'(*`]*[A-Z0-9])")
 _STARTS_ANEW = re.compile(r"\s*([-*+|>]|\d+[.)])\s|\s*```")  # list items, rows of tables, fences
-_RULE = re.compile(r"[\s|:=-]*$")  # what draws a table, and has no words
+_RULE = re.compile(r"[\s|:=-]*$")  # table rules: no words
 
 Line = tuple[int, str]
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -22,16 +22,16 @@ _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Passage:
-    """Some lines of a document.
+    """Consecutive lines of a document.
 
     Attributes
     ----------
     source : str
         File, relative to the folder of documents.
     first, last : int
-        Its lines there, from 1.
+        Line numbers in the file, from 1.
     heading : str
-        Titles that it stands under, outermost first; of a docstring, what it belongs to.
+        Headings above it, outermost first; for a docstring, the name of its object.
     text : str
     """
 
@@ -43,23 +43,23 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """File and lines, as editors and terminals read them."""
+        """File and lines, in the form that editors and terminals recognise."""
         lines = f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
         return f"{self.source}:{lines}"
 
     @property
     def embedded(self) -> str:
-        """What is embedded: a passage seldom repeats its title, which says what it is about."""
+        """Text to embed: the heading names the topic, which the text seldom repeats."""
         return f"{self.heading}\n{self.text}" if self.heading else self.text
 
 
 def read_folder(folder: Path) -> list[Passage]:
-    """Return the passages of all documents in a folder and below it.
+    """Return the passages of all documents in a folder and its subfolders.
 
     Parameters
     ----------
     folder : Path
-        Markdown, plain text and Python files are read, of which docstrings; the rest is passed by.
+        Markdown, plain text and the docstrings of Python files are read; other files are ignored.
 
     Returns
     -------
@@ -68,10 +68,10 @@ def read_folder(folder: Path) -> list[Passage]:
     Raises
     ------
     ValueError
-        If `folder` is no folder.
+        If `folder` is not a folder.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder")
+        raise ValueError(f"{folder} is not a folder")
     passages: list[Passage] = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in KINDS and path.is_file():
@@ -87,7 +87,7 @@ def read_text(text: str, source: str) -> list[Passage]:
     ----------
     text : str
     source : str
-        Its name, whose ending says what it is.
+        File name; the suffix determines the format.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def read_text(text: str, source: str) -> list[Passage]:
 
 
 def sentences(passage: Passage) -> list[Line]:
-    """Return the sentences of a passage, rows of tables and list items, with their line."""
+    """Return sentences, table rows and list items of a passage, with their line numbers."""
     found: list[Line] = []
     for number, text in _joined(passage):
         begin = 0
@@ -116,7 +116,7 @@ def sentences(passage: Passage) -> list[Line]:
 
 
 def _joined(passage: Passage) -> Iterator[Line]:
-    """Give blocks of lines that may hold a sentence together."""
+    """Yield blocks of lines that a sentence may span."""
     block: list[str] = []
     start = passage.first
     for number, line in enumerate(passage.text.split("\n"), passage.first):
@@ -131,7 +131,7 @@ def _joined(passage: Passage) -> Iterator[Line]:
 
 
 def _passage(source: str, heading: str, part: list[Line]) -> Passage:
-    """Put lines together, with blank ones between paragraphs: the n-th is the n-th of the file."""
+    """Join lines into a passage; blank lines are kept, so that line numbers match the file."""
     first, last = part[0][0], part[-1][0]
     lines = dict(part)
     text = "\n".join(lines.get(number, "") for number in range(first, last + 1))
@@ -139,7 +139,7 @@ def _passage(source: str, heading: str, part: list[Line]) -> Passage:
 
 
 def _sections(text: str, markdown: bool) -> Iterator[tuple[str, list[Line]]]:
-    """Give the lines under each heading, with its path."""
+    """Yield the path of each heading and the lines below it."""
     path: list[str] = []
     lines: list[Line] = []
     fenced = False
@@ -156,11 +156,11 @@ def _sections(text: str, markdown: bool) -> Iterator[tuple[str, list[Line]]]:
 
 
 def _docstrings(text: str) -> Iterator[tuple[str, list[Line]]]:
-    """Give the docstrings of a module, with the names that they belong to."""
+    """Yield the docstrings of a module, with the names of their objects."""
     try:
         yield from _docstrings_of(ast.parse(text), "")
     except (SyntaxError, ValueError):
-        return  # a template, or of another Python: others can still be read
+        return  # a template, or another version of Python: skip this file only
 
 
 def _docstrings_of(node: _Documented, name: str) -> Iterator[tuple[str, list[Line]]]:
@@ -173,7 +173,7 @@ def _docstrings_of(node: _Documented, name: str) -> Iterator[tuple[str, list[Lin
 
 
 def _parts(lines: list[Line]) -> Iterator[list[Line]]:
-    """Cut a section into passages: between paragraphs where that is possible."""
+    """Split a section into passages, between paragraphs if possible."""
     part: list[Line] = []
     words = 0
     for paragraph in _paragraphs(lines):
@@ -188,7 +188,7 @@ def _parts(lines: list[Line]) -> Iterator[list[Line]]:
 
 
 def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
-    """Give what blank lines part; of longer ones, as many lines as a passage takes."""
+    """Yield paragraphs; long ones are split into pieces of at most a passage."""
     paragraph: list[Line] = []
     words = 0
     for number, line in lines:

@@ -17,19 +17,19 @@ from passages import read_folder
 
 NOTHING = "Nothing here seems to be about that."
 INSTRUCTION = (
-    "Answer the question from the numbered sources alone and name the numbers of those that you "
-    "used. If they do not answer it, say so."
+    "Answer the question from the numbered sources only, and cite the numbers of the sources that "
+    "you used. If they do not answer the question, say so."
 )
 
 
 def index(folder: Path, out: Path) -> None:
-    """Embed and compress the documents of a folder, and say what that saves.
+    """Embed and compress the documents of a folder, and print what compression saves.
 
     Parameters
     ----------
     folder : Path
     out : Path
-        A folder, made for passages and index.
+        A folder to create for the passages and the index.
     """
     start = time.perf_counter()
     passages = read_folder(folder)
@@ -41,9 +41,9 @@ def index(folder: Path, out: Path) -> None:
     print(
         f"{len(passages):,} passages of {files:,} files in {seconds:.1f} s\n"
         f"embeddings: {_kb(size.before)} as float32, {_kb(size.after)} compressed, "
-        f"{size.before / size.after:.0f} times smaller ({_kb(on_disk)} on disk, with its codec)\n"
+        f"{size.before / size.after:.0f} times smaller ({_kb(on_disk)} on disk with the codec)\n"
         f"of the exact ten nearest, {10 * size.recall:.1f} are among the ten found and "
-        f"{10 * size.kept:.2f} among the {CANDIDATES} that are looked at\n"
+        f"{10 * size.kept:.2f} among the {CANDIDATES} candidates\n"
         f"wrote {out}"
     )
 
@@ -56,8 +56,9 @@ def ask(library: Library, question: str, most: int, prompt: bool) -> None:
     library : Library
     question : str
     most : int
-        Passages.
+        Largest number of passages.
     prompt : bool
+        Print a prompt instead of answers.
     """
     found = library.ask(question, most)
     if prompt:
@@ -69,7 +70,7 @@ def ask(library: Library, question: str, most: int, prompt: bool) -> None:
 
 
 def prompt_of(question: str, found: Iterable[Answer]) -> str:
-    """Return what a language model is to be asked.
+    """Return a prompt for a language model: instruction, numbered sources, question.
 
     Parameters
     ----------
@@ -107,30 +108,37 @@ def _count(text: str) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("index", help="read, embed and compress documents")
-    making.add_argument("folder", type=Path, help="Markdown, text, and Python for its docstrings")
-    making.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    asking = commands.add_parser("ask", help="answer a question")
-    asking.add_argument("library", type=Path)
-    asking.add_argument("question", help="- for each line of the input")
-    asking.add_argument("--most", type=_count, default=3, help="passages of an answer (3)")
-    asking.add_argument("--prompt", action="store_true", help="print a prompt for a model instead")
+    index_parser = commands.add_parser("index", help="read, embed and compress documents")
+    index_parser.add_argument(
+        "folder", type=Path, help="folder of Markdown, text and Python files (docstrings)"
+    )
+    index_parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    ask_parser = commands.add_parser("ask", help="answer a question")
+    ask_parser.add_argument("library", type=Path)
+    ask_parser.add_argument("question", help="the question; - reads one per line from stdin")
+    ask_parser.add_argument(
+        "--most", type=_count, default=3, help="number of passages (default: 3)"
+    )
+    ask_parser.add_argument(
+        "--prompt", action="store_true", help="print a prompt for a language model"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the command."""
-    given = _arguments()
+    arguments = _arguments()
     try:
-        if given.command == "index":
-            index(given.folder, given.out)
+        if arguments.command == "index":
+            index(arguments.folder, arguments.out)
             return
-        library = Library.read(given.library, Embedder())
+        library = Library.read(arguments.library, Embedder())
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
-    for question in map(str.strip, sys.stdin) if given.question == "-" else [given.question]:
+    lines = map(str.strip, sys.stdin)
+    for question in lines if arguments.question == "-" else [arguments.question]:
         if question:
-            ask(library, question, given.most, given.prompt)
+            ask(library, question, arguments.most, arguments.prompt)
 
 
 if __name__ == "__main__":

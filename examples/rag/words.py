@@ -1,4 +1,4 @@
-"""Words that a question and a passage share, rare ones first."""
+"""Word overlap of a question and a passage, weighted by rarity."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping
 
 _WORD = re.compile(r"[^\W_]+")
 _ENDINGS = ("ing", "ed", "es", "s", "e")
-_EMPTY = """
+_STOP_TEXT = """
 a about all am an and any are as at be been but by can could did do does for from get had has
 have how i if in into is it its many may me more most much must my no not of on one or our shall
 should so some such than that the their them then there these they this to up us was we were
 what when where which while who whom whose why will with would you your
 """
-_EMPTY_WORDS = frozenset(_EMPTY.split())
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
 
 
 def stems(text: str) -> set[str]:
-    """Return the words of a text without case and, roughly, without endings.
+    """Return the words of a text in lower case, roughly stemmed.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def stems(text: str) -> set[str]:
     return {_stem(word) for word in _WORD.findall(text.casefold())}
 
 
-def asked(question: str) -> set[str]:
-    """Return the words of a question that say what it is about.
+def question_stems(question: str) -> set[str]:
+    """Return the stems of a question without stop words.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ def asked(question: str) -> set[str]:
     Returns
     -------
     set of str
-        As `stems` gives them; all of its words if none says anything.
+        All of its stems if every word is a stop word.
     """
     words = _WORD.findall(question.casefold())
-    return {_stem(word) for word in words if word not in _EMPTY} or set(map(_stem, words))
+    return {_stem(word) for word in words if word not in _STOP_TEXT} or set(map(_stem, words))
 
 
 def frequencies(texts: Iterable[str]) -> dict[str, int]:
-    """Return in how many of the texts each word is.
+    """Return the number of texts that contain each stem.
 
     Parameters
     ----------
@@ -62,19 +62,21 @@ def frequencies(texts: Iterable[str]) -> dict[str, int]:
     return dict(Counter(word for text in texts for word in stems(text)))
 
 
-def shared(question: set[str], text: str, known: Mapping[str, int], texts: int) -> float:
-    """Return how much of a question's words is in a text, from 0 to 1.
+def overlap(question: set[str], text: str, known: Mapping[str, int], texts: int) -> float:
+    """Return the share of a question's words that a text contains, from 0 to 1.
+
+    Words are weighted by inverse document frequency. A word that no text contains has the largest
+    weight, because nothing here answers it.
 
     Parameters
     ----------
     question : set of str
-        As `asked` gives them.
+        As `question_stems` returns them.
     text : str
     known : mapping of str to int
-        In how many texts a word is: one that is in most of them says little. A word that is in
-        none counts most, as nothing here answers it.
+        Number of texts that contain each word.
     texts : int
-        How many there are.
+        Number of texts.
 
     Returns
     -------

@@ -27,7 +27,6 @@ from waterfill.data.vector_files import open_vectors
 from waterfill.errors import (
     ArgumentError,
     AtCapacity,
-    FaissCopyWarning,
     MissingIdError,
     NotTrainedError,
 )
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from waterfill.faiss.compress import compress
     from waterfill.faiss.export import export_faiss
     from waterfill.faiss.factory import index_factory
+    from waterfill.faiss.registration import register_faiss
     from waterfill.faiss.stock_copy import to_faiss
     from waterfill.lifecycle.retrain import retrain
     from waterfill.lifecycle.swap import GateError, SwapIndex
@@ -101,6 +101,7 @@ _LAZY_NAMES = {
     "export_faiss": "faiss.export",
     "index_factory": "faiss.factory",
     "optimize": "optimizer.optimize",
+    "register_faiss": "faiss.registration",
     "report": "reporting.page",
     "reproduce": "reproduction",
     "retrain": "lifecycle.retrain",
@@ -125,7 +126,6 @@ __all__ = [
     "CachedSearch",
     "Codec",
     "DriftMonitor",
-    "FaissCopyWarning",
     "FormatError",
     "GateError",
     "IDSelector",
@@ -161,6 +161,7 @@ __all__ = [
     "optimize",
     "read_codec",
     "read_index",
+    "register_faiss",
     "report",
     "reproduce",
     "retrain",

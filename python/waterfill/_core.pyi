@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-class FormatError(ValueError):
+class FormatError(ValueError, RuntimeError):
     """A file or byte string is not what the waterfill format describes."""
 
 def set_num_threads(n: int) -> None:
@@ -198,6 +198,7 @@ class Index:
     def borrow_refine_rows(self, rows: NDArray[Any]) -> None: ...
     def refine_rows(self, first: int, n: int) -> NDArray[np.float32]: ...
     def merge(self, other: Index, add_id: int) -> None: ...
+    def merged_ids(self, other: Index, add_id: int) -> NDArray[np.int64]: ...
     def remove(self, program: list[tuple[Any, ...]]) -> int: ...
     def reset(self) -> None: ...
     def search(
@@ -219,7 +220,13 @@ class Index:
         selector: list[tuple[Any, ...]] | None = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64]]: ...
     def write(
-        self, path: bytes, inverted: bool, nprobe: int, k_factor: float, quantizer: bytes
+        self,
+        fd: int,
+        path: str | bytes,
+        inverted: bool,
+        nprobe: int,
+        k_factor: float,
+        quantizer: bytes,
     ) -> None: ...
     def to_bytes(self, inverted: bool, nprobe: int, k_factor: float, quantizer: bytes) -> bytes: ...
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.validation import Metric
+from waterfill.data.arrays import read_numbers
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
@@ -25,7 +26,7 @@ __all__ = ["DistortionReport"]
 Codes = NDArray[np.uint8]
 
 _SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
-_WIDE_RANGE = 128  # ratio of the scale's ends from which clipping small distances is negligible
+_WIDE_LOG = math.log(127)  # of the ratio of the scale's ends, from which small distances are as 0
 
 
 @dataclass(frozen=True)
@@ -321,8 +322,8 @@ class Codec:
         -----
         RuntimeWarning
             If vectors are so much farther from the mean (or the centroid of their cell) than the
-            training sample, or so much nearer, that the scale byte clips their distance; and if
-            ``drop`` leaves rows out, with their numbers.
+            rows that training drew, or so much nearer, that the scale byte clips their distance:
+            never for those rows themselves. And if ``drop`` leaves rows out, with their numbers.
         """
         policy = as_policy(policy, WITHOUT_QUARANTINE)
         return self._encode(admit(Rows(x, "x", self.d), policy).rows)
@@ -339,21 +340,31 @@ class Codec:
             prepared = prepare(block)
             cells = None if assign is None else assign(prepared)
             self._core.encode(prepared, codes[first : first + len(block)], cells)
-        clipped = int(self._clipped(codes).sum())
-        if clipped:
-            warnings.warn(
-                f"{rows.name}: {clipped} of {rows.n} vectors are more than twice as far from the "
-                f"{'centroid of their cell' if self.cells else 'mean'} as any in the training "
-                "sample, or less than half as far; their distance is clipped. Train on vectors "
-                "like these, or normalise them",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        self._warn_of_clipped(rows, codes)
         return codes
+
+    def _warn_of_clipped(self, rows: Rows, codes: Codes) -> None:
+        """Warn of distances outside the range of the scale byte, and say on which side."""
+        scales = codes[:, self._core.groups][self._clipped(codes)]
+        if not len(scales):
+            return
+        center = "centroid of their cell" if self.cells else "mean"
+        near, far = (bool((scales == end).any()) for end in _SCALE_ENDS)
+        sides = [
+            *(["more than twice as far"] if far else []),
+            *(["less than half as far"] if near else []),
+        ]
+        warnings.warn(
+            f"{rows.name}: {len(scales)} of {rows.n} vectors are {' or '.join(sides)} from the "
+            f"{center} as any of the rows that training drew; their distance is clipped. Train on "
+            "vectors like these, or normalise them",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
     def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
         """Return which codes have a distance outside the range of the scale byte."""
-        wide = 254 * self._core.settings["scale"][1] >= np.log(_WIDE_RANGE)
+        wide = 254 * self._core.settings["scale"][1] > _WIDE_LOG
         ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
         return np.isin(codes[:, self._core.groups], ends)
 
@@ -377,7 +388,9 @@ class Codec:
         ValueError, TypeError
             For another shape or dtype of `codes`, or another `alpha`.
         """
-        return self._core.decode(np.ascontiguousarray(codes), to_quarters(alpha))
+        return self._core.decode(
+            np.ascontiguousarray(read_numbers(codes, "codes")), to_quarters(alpha)
+        )
 
     def to_bytes(self) -> bytes:
         """Serialise the codec in the file format (``cpp/FORMAT.md``)."""

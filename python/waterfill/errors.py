@@ -27,10 +27,6 @@ class MissingIdError(IndexError, ValueError, RuntimeError):
     """No vector has this id, or this position."""
 
 
-class FaissCopyWarning(UserWarning):
-    """FAISS uses a copy of an index that is lossy or out of date."""
-
-
 class AtCapacity(RuntimeError):  # noqa: N818 - public name
     """A limiter refused a request. The message may be shown to end users.
 

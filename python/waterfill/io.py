@@ -15,15 +15,16 @@ from waterfill.index.ivf import IndexIVF
 
 Path = str | os.PathLike[str]
 
-_MAGIC = b"\x89WFL\r\n\x1a\n"
+MAGIC = b"\x89WFL\r\n\x1a\n"
 _KINDS = {1: "codec", 2: "flat index", 3: "IVF index"}
 
 
 def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     """Write an index and its codec to a file, in the format of ``cpp/FORMAT.md``.
 
-    The write is atomic: a temporary file in the same directory is written, synced and renamed. An
-    existing file is replaced.
+    The write is atomic: a new file is written beside the old one, synced, and takes its place with
+    its mode and owner. A symbolic link stays, and its target is replaced; other hard links of the
+    file keep the old index. A device or a pipe is written to.
 
     Parameters
     ----------
@@ -44,7 +45,9 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     """
     if not isinstance(index, Index):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
-    index._trained().write(as_file_name(path), **index._settings())
+    core = index._trained()
+    with atomic_write(path) as file:
+        core.write(file.fileno(), as_file_name(path), **index._settings())
 
 
 def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
@@ -136,7 +139,7 @@ def file_kind(path: Path) -> str | None:
     """Return 'codec', 'flat index' or 'IVF index', or None for other files."""
     with open(as_file_name(path), "rb") as file:
         header = file.read(16)
-    if not header.startswith(_MAGIC) or len(header) < 16:
+    if not header.startswith(MAGIC) or len(header) < 16:
         return None
     return _KINDS.get(int.from_bytes(header[12:], "little"))
 

@@ -317,7 +317,7 @@ class Plan:
         coding = {"high": "product-quantized", "medium": "one bit each", "low": "discarded"}
         energy = _class_energy(self)
         lines = [
-            f"Plan ({self.maker}): {self.d} dimensions in {self.code_size} bytes "
+            f"Plan ({self.maker}): {self.d} dimensions in codes of {self.code_size} bytes "
             f"({len(self.groups)} + {_SCALE_BYTES} for the scale), "
             f"{4 * self.d / self.code_size:.1f} times smaller than float32",
             f"  {'class':<8}{'dimensions':>11}{'bits':>7}{'bits each':>11}{'variance':>10}",

@@ -265,7 +265,7 @@ class _RowScan:
         dimensions = _core.ConstantDimensions(rows.d)
         self._n, self._sum, self._sum_of_squares = 0, 0.0, 0.0
         self._min, self._max = np.inf, 0.0
-        for first, block in rows.blocks(finite=False):
+        for first, block in rows.blocks(finite=False, missing=True):
             span = slice(first, first + len(block))
             flaws, squares, block_hashes = _core.inspect(block, duplicates)
             dimensions.update(block, flaws)

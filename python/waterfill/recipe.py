@@ -8,9 +8,10 @@ from typing import Any
 from waterfill._util.validation import Metric, as_int
 from waterfill.analysis import analyze
 from waterfill.codec import Codec
+from waterfill.data.rows import Rows
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
-from waterfill.training.train import Effort
+from waterfill.training.train import Effort, as_effort, as_seed
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recipe:
     Raises
     ------
     TypeError, ValueError
-        If `d` or `code_bytes` is not an int, or out of range.
+        If an argument has the wrong type or is out of range.
     """
 
     d: int
@@ -50,6 +51,8 @@ class Recipe:
             raise ValueError(
                 f"code_bytes={self.code_bytes} must be from 1 to the number of dimensions, {self.d}"
             )
+        object.__setattr__(self, "seed", as_seed(self.seed))
+        as_effort(self.effort)
 
     def train(self, x: Any, metric: Metric, *, cells: Cells = "auto", queries: Any = None) -> Codec:
         """Analyze vectors, make a water-filling plan and train a codec for one metric.
@@ -72,9 +75,10 @@ class Recipe:
         ValueError, TypeError
             As `analyze` and `Codec.train`.
         """
+        Rows(x, "x", self.d)  # both before the analysis, which reads all rows
+        if queries is not None and Rows(queries, "queries", self.d).n == 0:
+            raise ValueError("queries has no rows; at least 1 is needed")
         analysis = analyze(x, normalize=metric == "cosine")
-        if analysis.d != self.d:
-            raise ValueError(f"x has {analysis.d} dimensions, expected {self.d}")
         plan = Plan.waterfill(analysis, self.code_bytes, self.weighting)
         return Codec.train(
             x, plan, self.seed, cells=cells, queries=queries, metric=metric, effort=self.effort

@@ -14,6 +14,7 @@ import pytest
 from support.command_runner import DATA
 
 import waterfill as wf
+from waterfill.reporting.formatting import smaller
 
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
@@ -122,6 +123,49 @@ def test_shards_of_any_format_are_one_index(run, base_64):
     assert "choose one by key" in run("analyze", "two.parquet", code=1).err
 
 
+def test_the_format_of_files_can_be_named(run, base_64, queries_64):
+    """Of all commands that take vectors; what the files hold counts, not their names."""
+
+    def write(name: str, x: np.ndarray) -> None:
+        header = np.array(x.shape, "<u4").tobytes()
+        (run.directory / name).write_bytes(header + x.astype("<f4").tobytes())
+
+    write("base.bin", base_64[:1500])
+    write("query", queries_64)
+    write("base.1B.fbin.crop_nb_1500", base_64[:1500])
+    assert "unknown extension '.bin'" in run("analyze", "base.bin", code=1).err
+    same = [
+        run("analyze", *arguments, "--json").document
+        for arguments in (("base.bin", "--format", "fbin"), ("base.1B.fbin.crop_nb_1500",))
+    ]
+    assert [document.pop("file") for document in same] == ["base.bin", "base.1B.fbin.crop_nb_1500"]
+    assert same[0] == same[1]
+    queries = ("--queries", "query", "--queries-format", "fbin")
+    vectors, small = ("base.bin", "--format", "fbin"), ("--code-bytes", 8)
+    run("train", *vectors, *queries, *small, "-o", "codec.wf")
+    run("encode", "codec.wf", *vectors, "-o", "codes.npy")
+    run("build", *vectors, *queries, *small, "-o", "x.wf")
+    run("reproduce", "codec.wf", *vectors, *queries)
+    run("drift", "base.bin", "base.bin", "--format", "fbin", *small, "--no-errors")
+    said = run("search", "x.wf", "query", "--format", "fbin", "--json").document
+    index = wf.read_index(run.directory / "x.wf")
+    assert said["ids"] == index.search(queries_64, 10)[1].tolist()
+    for arguments, words in (
+        (("--format", "csv"), "--format='csv' is not readable: expected one of npy, npz, "),
+        (("--format", "fbin", "--queries-format", "fbin"), "--queries-format fbin needs --queries"),
+    ):
+        assert words in run("train", "base.bin", *arguments, "-o", "y.wf", code=2).err
+    assert "expected 96008 bytes" in run("analyze", "base.bin", "--format", "u8bin", code=1).err
+
+
+def test_the_members_beside_objects(run, base_64):
+    texts = np.array(["a"] * 500, dtype=object)
+    np.savez(run.directory / "x.npz", embeddings=base_64[:500], texts=texts)
+    for arguments in ((), ("--key", "embeddings")):
+        assert run("analyze", "x.npz", *arguments, "--json").document["n"] == 500
+    assert "objects are not unpickled" in run("analyze", "x.npz", "--key", "texts", code=1).err
+
+
 def test_queries_of_ann_benchmarks(run, base_64, queries_64):
     with h5py.File(run.directory / "x.hdf5", "w") as file:
         file["train"], file["test"] = base_64[:500], queries_64
@@ -147,6 +191,43 @@ def test_info(run, made):
     for name in ("codec.wf", "flat.wf", "lists.wf"):
         page = run("info", made / name).out
         assert "64 dimensions" in page
+
+
+@pytest.mark.parametrize("refine", [None, "float16", "int8", "float32"])
+@pytest.mark.parametrize("ids", [False, True])
+def test_sizes_count_all_that_is_stored(run, base_64, refine, ids):
+    """Code, row, id, order of insertion and unused space; the file also the codec."""
+    index = wf.IndexIVF(wf.Recipe(64, 12), 16, refine=refine)
+    index.train(base_64)
+    if ids:
+        index.add_with_ids(base_64, np.arange(len(base_64)) + 7)
+    else:
+        index.add(base_64)
+    wf.write_index(index, run.directory / "x.wf")
+    said = run("info", "x.wf", "--json").document
+    found, file_bytes = said["index"], (run.directory / "x.wf").stat().st_size
+    row = {None: 0, "float16": 128, "int8": 72, "float32": 256}[refine]
+    least = 13 + row + 8 * ids
+    assert found["code_bytes_per_vector"] == 13
+    assert least + 1 < found["bytes_per_vector"] < least + 6  # the order takes 1.3 and more
+    n = len(base_64)
+    assert found["bytes_per_vector"] == pytest.approx(found["memory_bytes"] / n)
+    assert found["times_smaller"] == pytest.approx(256 / found["bytes_per_vector"])
+    assert found["bytes_per_vector"] + found["codec_bytes"] / n == pytest.approx(
+        file_bytes / n, rel=0.1
+    )
+    assert found["codec_bytes"] == len(index.codec.to_bytes())
+    page = " ".join(run("info", "x.wf").out.split())
+    assert f"{smaller(found['times_smaller'])} than float32" in page
+    assert f"{smaller(256 * n / file_bytes)} than the vectors in float32" in page
+    assert (f"{refine} row {row}" in page) == (refine is not None)
+    assert ("id 8" in page) == ids
+
+
+def test_an_empty_index_has_the_size_of_its_codes(run, made):
+    wf.write_index(wf.IndexFlat(wf.read_codec(made / "codec.wf")), run.directory / "empty.wf")
+    assert run("info", "empty.wf", "--json").document["index"]["bytes_per_vector"] == 13
+    assert "13, 19.7 times smaller than float32" in run("info", "empty.wf").out
 
 
 def test_export_faiss(run, made):

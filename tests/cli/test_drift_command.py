@@ -9,6 +9,8 @@ import pytest
 from support.command_runner import Runner
 
 import waterfill as wf
+from waterfill.data.rows import Rows
+from waterfill.drift.baseline import training_rows
 
 QUERY = "query.npy"
 OLD = 2600
@@ -47,7 +49,9 @@ def days(tmp_path_factory: pytest.TempPathFactory, sample, queries_64) -> Path:
     }.items():
         np.save(directory / f"{name}.npy", rows)
     run = Runner(directory)
+    np.save(directory / "wide.npy", np.zeros((1200, 65), np.float32))
     run("train", "old.npy", "--code-bytes", 12, "-o", "codec.wf")
+    run("train", "few.npy", "--code-bytes", 12, "-o", "few.wf")
     run("drift", "old.npy", "new.npy", "--code-bytes", 12, "--canary", "--save", "state.drift")
     return directory
 
@@ -58,7 +62,11 @@ def look(days) -> Runner:
 
 
 def answer(done) -> str:
-    return done.document["decision"]["answer"]
+    return answer_of(done.document)
+
+
+def answer_of(document) -> str:
+    return document["decision"]["answer"]
 
 
 def test_no_drift_is_0(look):
@@ -124,6 +132,77 @@ def test_it_is_what_the_library_says(look, sample):
     assert found["cost"]["measured"]
 
 
+@pytest.mark.parametrize("canary", [[], ["--canary"]])
+@pytest.mark.parametrize("new", ["new.npy", "old.npy"])
+def test_the_rows_that_the_codec_was_trained_on(look, new, canary):
+    """A codec like it, trained on half of them, has the other half as its baseline."""
+    done = look("drift", "old.npy", new, "--codec", "codec.wf", *canary, "--json").document
+    assert answer_of(done) == "fine"
+    assert not done["drift"]
+    assert done["stand_in"]
+    assert done["excluded"] == (OLD // 2 if new == "old.npy" else 0)
+    assert done["data"]["rows"] == (OLD // 2 if new == "old.npy" else 2200)
+    assert 0.9 < done["error_ratio"] < 1.1
+    assert done["cost"]["measured"] == bool(canary)
+
+
+def test_drift_is_found_beside_the_rows_that_the_codec_was_trained_on(look):
+    arguments = ("--codec", "codec.wf", "--canary")
+    done = look("drift", "old.npy", "far.npy", *arguments, "--json", code=3)
+    assert answer(done) == "retrain"
+    page = " ".join(look("drift", "old.npy", "far.npy", *arguments, code=3).out.split())
+    assert "codec.wf was trained on the rows of the baseline; a codec like it" in page
+
+
+def test_the_same_file_twice_is_no_drift(look):
+    """The rows that trained the codec have smaller errors, and are left out on both sides."""
+    page = look("drift", "old.npy", "old.npy").out
+    assert "1,300 vectors against 1,300 of the baseline: no drift" in page
+    assert "1,300 rows of old.npy that the codec was trained on" in page
+
+
+def test_rows_that_an_optimized_codec_was_trained_on_are_left_out(look, days, sample):
+    """Its manifest has the draw of the optimizer."""
+    run = look("optimize", "old.npy", "--target-recall", 0.5, "--time-budget", 0, "-o", "best.wf")
+    assert "chosen" in run.out
+    codec = wf.read_codec(days / "best.wf")
+    trained = training_rows(codec, Rows(sample[:OLD]))
+    assert len(trained) == codec.manifest.trained_rows - min(256, codec.manifest.rows // 8)
+    assert training_rows(codec, Rows(sample[1 : OLD + 1])) is None
+    done = look("drift", "old.npy", "old.npy", "--codec", "best.wf", "--json").document
+    assert (answer_of(done), done["drift"]) == ("fine", False)
+
+
+def test_rows_of_a_large_file_that_were_not_drawn_are_the_baseline(tmp_path):
+    """No codec stands in where training left enough rows."""
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((70_000, 8)) * np.geomspace(1, 0.1, 8)).astype(np.float32)
+    np.save(tmp_path / "large.npy", x)
+    run = Runner(tmp_path)
+    run("train", "large.npy", "--code-bytes", 4, "--effort", "fast", "-o", "codec.wf")
+    done = run("drift", "large.npy", "large.npy", "--codec", "codec.wf", "--json").document
+    assert not done["stand_in"]
+    assert done["data"]["baseline_rows"] == done["data"]["rows"] == 70_000 - 65_536
+    assert not done["drift"]
+
+
+def test_what_is_cheap_is_checked_before_training(look, monkeypatch):
+    def trained(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(wf.Codec, "train", trained)
+    cases = [
+        (2, ["old.npy", "new.npy", "--alpha", 0.5]),
+        (1, ["old.npy", "wide.npy"]),
+        (1, ["old.npy", "few.npy", "--canary"]),
+        (1, ["old.npy", "new.npy", "--queries", "few.npy"]),
+        (1, ["old.npy", "new.npy", "--blocks", "codec.wf"]),
+        (2, ["old.npy", "new.npy", "--save", "nowhere/x.drift"]),
+    ]
+    for code, arguments in cases:
+        assert "trained" not in look("drift", *arguments, code=code).err
+
+
 def test_looks_are_counted_in_a_state(look, days, tmp_path):
     state = tmp_path / "state.drift"
     state.write_bytes((days / "state.drift").read_bytes())
@@ -164,7 +243,26 @@ BAD_DATA = {
     ),
     "no canary": (["old.npy", "few.npy", "--canary"], "too few rows for a canary in few.npy"),
     "no file": (["none.drift", "new.npy"], "none.drift: No such file"),
-    "its own rows": (["old.npy", "new.npy", "--codec", "codec.wf"], "rows were not drawn"),
+    "too few of its own": (
+        ["few.npy", "new.npy", "--codec", "few.wf"],
+        "few.npy: expected at least 1000 rows, of which half train a codec like few.wf",
+    ),
+    "other dimensions": (
+        ["old.npy", "wide.npy"],
+        "wide.npy: expected 64 dimensions, as in old.npy, got 65",
+    ),
+    "other dimensions than the codec": (
+        ["wide.npy", "wide.npy", "--codec", "codec.wf"],
+        "wide.npy has 65 dimensions, expected 64",
+    ),
+    "other dimensions than the state": (
+        ["state.drift", "wide.npy"],
+        "wide.npy: expected 64 dimensions, as in state.drift, got 65",
+    ),
+    "few queries": (
+        ["old.npy", "new.npy", "--queries", "few.npy"],
+        "few.npy: expected at least 100 queries for a baseline, got 7",
+    ),
     "no vectors": (["codec.wf", "new.npy"], "unknown extension '.wf'"),
 }
 BAD_USAGE = {

@@ -99,6 +99,79 @@ def test_errors_are_one_line(run, files, code, case):
     assert set(os.listdir(run.directory)) == files
 
 
+CHEAP = {
+    "seed": (2, ["train", BASE, "--seed", -1, "-o", "x"], "--seed=-1 must be from 0"),
+    "queries": (1, ["train", BASE, "--queries", "own.npy", "-o", "x"], "expected queries of 64"),
+    "queries of build": (
+        1,
+        ["build", BASE, "--queries", "own.npy", "-o", "x"],
+        "own.npy: expected queries of 64 dimensions, got 8",
+    ),
+    "shards": (1, ["build", BASE, "own.npy", "-o", "x"], "own.npy has 8 dimensions"),
+    "lists": (
+        1,
+        ["build", BASE, "--nlist", 5000, "-o", "x"],
+        "x has 2000 rows, too few for nlist=5000 lists",
+    ),
+    "bytes": (2, ["build", BASE, "--code-bytes", 65, "-o", "x"], "--code-bytes=65 must be from 1"),
+    "price": (
+        2,
+        ["optimize", BASE, "--max-bytes", 20, "--price-per-gb", -1],
+        "--price-per-gb=-1.0 must be at least 0",
+    ),
+    "target": (2, ["optimize", BASE, "--target-recall", 2], "--target-recall=2"),
+    "neighbours": (2, ["optimize", BASE, "--target-recall", 0.9, "-k", 0], "-k=0 must be"),
+    "queries of optimize": (
+        1,
+        ["optimize", BASE, "--target-recall", 0.9, "--queries", "own.npy"],
+        "own.npy: expected queries of 64 dimensions, got 8",
+    ),
+    "directory of report": (
+        2,
+        ["report", BASE, "--max-bytes", 20, "--codec", "no/c.wf", "-o", "x.html"],
+        "does not exist; create it",
+    ),
+    "bytes of bench": (
+        2,
+        ["bench", BASE, "--code-bytes", 8, "--code-bytes", 65],
+        "--code-bytes=65 must be from 1 to the number of dimensions, 64",
+    ),
+    "ending of a picture": (
+        2,
+        ["ramp", "--index", "flat.wf", "--picture", "curve.csv"],
+        "--picture curve.csv: expected a name ending in .png .svg .pdf",
+    ),
+    "data of reproduce": (1, ["reproduce", "codec.wf", "own.npy"], "own.npy has 8 dimensions"),
+}
+
+
+@pytest.mark.parametrize("case", CHEAP)
+def test_what_is_cheap_is_checked_first(run, files, monkeypatch, case):
+    """Nothing is analysed, trained, drawn or searched before an error that is seen at once."""
+
+    def long_work(*_, **__):
+        raise AssertionError("long work")
+
+    for name in (
+        *("recipe.analyze", "reproduction.analyze", "codec.train"),
+        *("optimizer.optimize.split_sample", "cli.commands.bench.split_sample"),
+        "cli.commands.ramp.CapacityTest",
+    ):
+        monkeypatch.setattr(f"waterfill.{name}", long_work)
+    code, arguments, words = CHEAP[case]
+    done = run(*arguments, code=code)
+    assert words in done.err
+    assert "long work" not in done.err
+    assert set(os.listdir(run.directory)) == files
+
+
+def test_a_directory_that_cannot_be_written_to_is_found_first(run, files, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    done = run("train", BASE, "-o", "x.wf", code=2)
+    assert "-o x.wf: directory" in done.err
+    assert "is not writable" in done.err
+
+
 def test_a_traceback_for_those_who_ask(run, files):
     assert "Traceback" in run("analyze", "damaged.npy", "--debug", code=1).err
     assert "Traceback" in run("analyze", "damaged.npy", code=1, WATERFILL_DEBUG="1").err

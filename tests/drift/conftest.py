@@ -1,6 +1,6 @@
-"""A codec of some sentences, windows of others, and canaries; all of them of 64 dimensions.
+"""Fixtures of drift tests in 64 dimensions: a codec, baselines, windows and canaries.
 
-Retrained canary codecs inherit ``effort="fast"`` from the codec that they are compared with.
+Codecs that a canary retrains inherit ``effort="fast"`` from the codec that they are compared with.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def queries(queries_64) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def young(base) -> wf.Codec:
-    """8 bytes of the first sentences; the others are new to it."""
+    """A codec of 8 bytes, trained on the first 2,000 sentences."""
     return trained(base[:TRAINED], 8, effort="fast")
 
 
 @pytest.fixture(scope="session")
 def halves(base, queries) -> tuple[Canary, Canary]:
-    """Two canaries of the same time, of different sentences."""
+    """Two canaries of the same period with disjoint sentences."""
     new = base[TRAINED:]
     return Canary(queries[::2], new[:1400]), Canary(queries[1::2], new[1400:])
 
@@ -48,8 +48,8 @@ def baseline(young, halves) -> CanaryRecall:
 @pytest.fixture(scope="session")
 def rotation(base) -> np.ndarray:
     rng = np.random.default_rng(2)
-    turn = np.linalg.qr(rng.standard_normal((base.shape[1], base.shape[1])))[0]
-    return turn.astype(np.float32)
+    matrix = np.linalg.qr(rng.standard_normal((base.shape[1], base.shape[1])))[0]
+    return matrix.astype(np.float32)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def probes(base):
 
 @pytest.fixture(scope="session")
 def state(young, fresh, probes):
-    """Bytes of a monitor: made once, as that measures recall."""
+    """A saved monitor; made once, because making it measures recall."""
     return wf.DriftMonitor.from_codec(
         young, fresh[:REFERENCE], probes=probes, permutations=199
     ).to_bytes()

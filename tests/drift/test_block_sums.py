@@ -1,4 +1,4 @@
-"""Sums over blocks, against NumPy."""
+"""Sums over blocks of rows, compared with NumPy."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from waterfill.drift.feature_families import Features
 
 
 def expected(codec, x, blocks, count, leading):
-    """What `BlockSums.add` should add, in float64."""
+    """Return rows, sums, norms and outside energy as `BlockSums.add` should, in float64."""
     features = Features(codec)
     norms = np.linalg.norm(x.astype(np.float64), axis=1)
     if codec.plan.normalize:
@@ -32,7 +32,7 @@ def expected(codec, x, blocks, count, leading):
 
 @pytest.fixture(params=["flat", "cells", "normalized", "two bytes a dimension", "classic"])
 def any_codec(request, clustered):
-    """Codecs whose bases and origins differ."""
+    """Codecs with different bases and origins."""
     normalize = request.param == "normalized"
     analysis = wf.analyze(clustered, normalize=normalize)
     if request.param == "classic":
@@ -42,7 +42,7 @@ def any_codec(request, clustered):
     return wf.Codec.train(clustered, wf.Plan.waterfill(analysis, size), cells=cells)
 
 
-def test_sums_are_those_of_numpy(any_codec, clustered):
+def test_sums_agree_with_numpy(any_codec, clustered):
     features = Features(any_codec)
     rng = np.random.default_rng(0)
     x = np.vstack([clustered[:600], np.zeros((1, 20)), any_codec.plan.mean[None]])
@@ -52,42 +52,42 @@ def test_sums_are_those_of_numpy(any_codec, clustered):
     rows, sums = np.zeros(8, np.float32), np.zeros((8, len(features)), np.float32)
     core = _core.BlockSums(any_codec._core, leading)
     norms, outside, codes = core.add(x, blocks, rows, sums, True)
-    count, wanted, lengths, beyond = expected(any_codec, x, blocks, 8, leading)
-    assert np.array_equal(rows, count)
-    scale = np.abs(wanted).max(axis=0)
-    assert np.allclose(sums, wanted, atol=2e-4 * scale.max(), rtol=2e-4)
-    assert np.allclose(norms, lengths, rtol=1e-5)
-    assert np.allclose(outside, beyond, atol=1e-4)
+    counts, true_sums, true_norms, true_outside = expected(any_codec, x, blocks, 8, leading)
+    assert np.array_equal(rows, counts)
+    scale = np.abs(true_sums).max(axis=0)
+    assert np.allclose(sums, true_sums, atol=2e-4 * scale.max(), rtol=2e-4)
+    assert np.allclose(norms, true_norms, rtol=1e-5)
+    assert np.allclose(outside, true_outside, atol=1e-4)
     unit = _core.normalize_rows(x) if any_codec.plan.normalize else x
     assert np.array_equal(codes, any_codec._encode_block(unit))
 
 
-def test_errors_are_left_out(any_codec, clustered):
+def test_errors_are_optional(any_codec, clustered):
     features = Features(any_codec)
     core = _core.BlockSums(any_codec._core, np.ones(len(features.directions), np.uint8))
     blocks = np.zeros(50, np.uint32)
     sums = [np.zeros((1, len(features)), np.float32) for _ in range(2)]
-    for errors, own in zip((True, False), sums, strict=True):
-        codes = core.add(clustered[:50], blocks, np.zeros(1, np.float32), own, errors)[2]
+    for errors, each in zip((True, False), sums, strict=True):
+        codes = core.add(clustered[:50], blocks, np.zeros(1, np.float32), each, errors)[2]
         assert len(codes) == (50 if errors else 0)
     assert np.array_equal(sums[0][:, : features.errors.start], sums[1][:, : features.errors.start])
     assert not sums[1][:, features.errors].any()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_change_nothing(codec_64, base, threads):
+def test_sums_do_not_depend_on_threads(codec_64, base, threads):
     features = Features(codec_64)
-    found = []
+    results = []
     for number in (1, threads):
         wf.set_num_threads(number)
         sums = np.zeros((4, len(features)), np.float32)
         blocks = (np.arange(999) % 4).astype(np.uint32)
         features.sums.add(base[:999], blocks, np.zeros(4, np.float32), sums, True)
-        found.append(sums)
-    assert np.array_equal(*found)
+        results.append(sums)
+    assert np.array_equal(*results)
 
 
-def test_arrays_that_do_not_fit_are_refused(codec_64, base):
+def test_arrays_of_wrong_shape_are_rejected(codec_64, base):
     features = Features(codec_64)
     rows, sums = np.zeros(4, np.float32), np.zeros((4, len(features)), np.float32)
     good = np.zeros(9, np.uint32)
@@ -106,10 +106,10 @@ def test_arrays_that_do_not_fit_are_refused(codec_64, base):
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=300, unique=True))
-def test_a_block_has_one_slot_of_any_number(numbers):
+def test_folding_keeps_each_block_in_one_slot(numbers):
     blocks = np.array(numbers, np.uint64)
     fine, coarse = slots_of(blocks, 256), slots_of(blocks, 64)
-    assert np.array_equal(fine % 64, coarse), "folding keeps blocks whole"
+    assert np.array_equal(fine % 64, coarse), "slots of 64 are slots of 256 modulo 64"
 
 
 def test_slots_are_filled_evenly():

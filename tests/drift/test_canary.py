@@ -1,4 +1,4 @@
-"""Recall that drift costs, measured with vectors of today."""
+"""Canaries: the cost of drift in recall, measured with current vectors."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def changed(canary: Canary, change) -> Canary:
     return Canary(change(canary.queries), change(canary.vectors), canary.k, canary.metric)
 
 
-def test_without_drift_there_is_no_gap(young, base, queries):
+def test_gap_is_zero_without_drift(young, base, queries):
     new, recalls = base[2000:], []
     for seed in range(2):
         rows = np.random.default_rng(seed).permutation(len(new))
-        asked = np.random.default_rng(seed).permutation(len(queries))
+        order = np.random.default_rng(seed).permutation(len(queries))
         recalls += [
-            Canary(queries[asked[i::2]], new[rows[1400 * i : 1400 * (i + 1)]]).measure(young)
+            Canary(queries[order[i::2]], new[rows[1400 * i : 1400 * (i + 1)]]).measure(young)
             for i in (0, 1)
         ]
     costs = [a.cost(b) for a in recalls for b in recalls if a is not b]
-    held = [cost.gap_low <= 0 <= cost.gap_high for cost in costs]
-    assert np.mean(held) >= 0.9
+    covered = [cost.gap_low <= 0 <= cost.gap_high for cost in costs]
+    assert np.mean(covered) >= 0.9
     assert max(cost.gap_low for cost in costs) < 0.01
 
 
-def test_a_rotation_is_found(young, halves, baseline, rotation):
+def test_rotation_has_a_gap(young, halves, baseline, rotation):
     now = changed(halves[1], lambda x: x @ rotation).measure(young, baseline)
     cost = now.cost(baseline)
     assert cost.measured
@@ -46,17 +46,17 @@ def test_a_rotation_is_found(young, halves, baseline, rotation):
     before = halves[1].measure(young).cost(baseline)
     assert cost.recall_now < before.recall_now - 0.05
     assert cost.recall_if_retrained == pytest.approx(cost.recall_now + cost.gap)
-    # What a codec of turned vectors finds is what the first one found before.
+    # A codec trained on rotated vectors would have the recall that this one had before.
     assert cost.gap_low <= before.recall_now - cost.recall_now <= cost.gap_high
 
 
-def test_a_larger_norm_costs_nothing(young, halves, baseline):
+def test_larger_norms_have_no_gap(young, halves, baseline):
     cost = changed(halves[1], lambda x: x * np.float32(1.1)).measure(young, baseline).cost(baseline)
     assert cost.gap_low <= 0.005
     assert abs(cost.gap) < 0.02
 
 
-def test_recall_now_is_that_of_an_index(young, halves, baseline):
+def test_recall_now_agrees_with_an_index(young, halves, baseline):
     canary = halves[0]
     index = wf.IndexFlat(young)
     index.add(canary.vectors[:700])
@@ -67,7 +67,7 @@ def test_recall_now_is_that_of_an_index(young, halves, baseline):
     assert baseline.sizes[-1] == 700
 
 
-def test_without_a_baseline_the_gap_is_less(young, halves, baseline, rotation):
+def test_gap_without_a_baseline_is_a_lower_bound(young, halves, baseline, rotation):
     now = changed(halves[1], lambda x: x @ rotation).measure(young)
     bare, full = now.cost(), now.cost(baseline)
     assert bare.gap < full.gap
@@ -76,7 +76,7 @@ def test_without_a_baseline_the_gap_is_less(young, halves, baseline, rotation):
     assert baseline.cost().gap < 0
 
 
-def test_a_larger_collection_is_led_to(young, halves, baseline, rotation):
+def test_gap_is_extrapolated_to_larger_collections(young, halves, baseline, rotation):
     now = changed(halves[1], lambda x: x @ rotation).measure(young, baseline)
     costs = [now.cost(baseline, size) for size in (None, 700, 100_000, 10_000_000)]
     assert costs[0] == costs[1]
@@ -88,14 +88,14 @@ def test_a_larger_collection_is_led_to(young, halves, baseline, rotation):
     assert now.cost(baseline, 5).size == 700
 
 
-def test_the_same_canary_gives_the_same(young, halves, baseline):
-    again = halves[0].measure(young, baseline)
-    np.testing.assert_array_equal(again.frozen, baseline.frozen)
-    np.testing.assert_array_equal(again.retrained, baseline.retrained)
-    assert again.cost(baseline) == again.cost(baseline)
+def test_measurement_is_deterministic(young, halves, baseline):
+    repeated = halves[0].measure(young, baseline)
+    np.testing.assert_array_equal(repeated.frozen, baseline.frozen)
+    np.testing.assert_array_equal(repeated.retrained, baseline.retrained)
+    assert repeated.cost(baseline) == repeated.cost(baseline)
 
 
-def test_the_record_is_small_and_reads_back(baseline):
+def test_serialised_recall_is_small_and_reads_back(baseline):
     text = json.dumps(baseline.to_dict())
     assert len(text) < 100_000
     for read in (
@@ -109,11 +109,14 @@ def test_the_record_is_small_and_reads_back(baseline):
     assert "recall" in str(cost)
 
 
-def test_of_more_vectors_as_many_are_used(young, base, queries, baseline):
+def test_canary_uses_the_number_of_vectors_of_the_baseline(young, base, queries, baseline):
     more = Canary(queries[:70], base[2000:])
     assert more.measure(young, baseline).vectors == baseline.vectors
     fewer = Canary(queries, base[2000:3100])
-    with pytest.raises(ValueError, match="1100 rows; the baseline's canary had 1400"):
+    with pytest.raises(
+        ValueError,
+        match="vectors: expected at least 1400 rows, as in the baseline's canary, got 1100",
+    ):
         fewer.measure(young, baseline)
 
 
@@ -128,17 +131,17 @@ def test_other_metrics(base, queries, metric):
     assert (measured.k, measured.metric) == (5, metric)
 
 
-def test_classic_plans_and_queries_to_train_with(clustered):
+def test_classic_plans_and_training_queries(clustered):
     x, new = clustered[:1500], clustered[1500:2700]
     plan = wf.Plan.classic(wf.analyze(x), 0.1, 0.6, by="dimensions")
     classic = wf.Codec.train(x, plan, effort="fast")
-    taught = trained(x, 7, queries=clustered[2700:], effort="fast")
-    for codec in (classic, taught):
+    with_queries = trained(x, 7, queries=clustered[2700:], effort="fast")
+    for codec in (classic, with_queries):
         cost = Canary(clustered[2800:], new).measure(codec).cost()
         assert abs(cost.gap) < 0.1
 
 
-def test_a_codec_without_a_manifest():
+def test_codec_without_a_manifest():
     arrays = np.load(GOLDEN / "1.0-waterfill-l2.npz")
     codec = wf.read_index(GOLDEN / "1.0-waterfill-l2.wf").codec
     assert codec.manifest is None
@@ -148,13 +151,13 @@ def test_a_codec_without_a_manifest():
     assert measured.cost().recall_if_retrained > 0
 
 
-def test_what_is_wrong_is_said(young, base, queries, baseline):
+def test_invalid_arguments_raise(young, base, queries, baseline):
     vectors = base[:1000]
-    with pytest.raises(ValueError, match="vectors has 999 rows; at least 1000"):
+    with pytest.raises(ValueError, match="vectors: expected at least 1000 rows, got 999"):
         Canary(queries, base[:999])
-    with pytest.raises(ValueError, match="vectors has 1000 rows; at least 2000"):
+    with pytest.raises(ValueError, match="vectors: expected at least 2000 rows, got 1000"):
         Canary(queries, vectors, k=100)
-    with pytest.raises(ValueError, match="queries has 63 rows; at least 64"):
+    with pytest.raises(ValueError, match="queries: expected at least 64 rows, got 63"):
         Canary(queries[:63], vectors)
     with pytest.raises(ValueError, match="queries has 3 dimensions, expected 64"):
         Canary(queries[:, :3], vectors)
@@ -173,15 +176,18 @@ def test_what_is_wrong_is_said(young, base, queries, baseline):
         canary.measure("codec")
     with pytest.raises(ValueError, match="vectors has 10 dimensions"):
         Canary(queries[:, :10], vectors[:, :10]).measure(young)
-    with pytest.raises(ValueError, match="vectors has 1000 rows; the baseline's"):
+    with pytest.raises(ValueError, match=r"expected at least 1400 rows, .*, got 1000"):
         canary.measure(young, baseline)
-    with pytest.raises(ValueError, match="baseline has k=10, and this canary 5"):
+    with pytest.raises(ValueError, match="baseline: expected k=5 as in this canary, got 10"):
         Canary(queries, base[:1400], k=5).measure(young, baseline)
     with pytest.raises(TypeError, match="size must be an int"):
         baseline.cost(baseline, size=2.5)
     with pytest.raises(ValueError, match="size=0"):
         baseline.cost(baseline, size=0)
     good = baseline.to_dict()
-    for bad in ({}, [], {**good, "frozen": [1, 2]}, {**good, "sizes": [1]}):
-        with pytest.raises(ValueError, match="no record of a canary"):
+    for bad in ({}, []):
+        with pytest.raises(ValueError, match="data: expected what to_dict"):
+            CanaryRecall.from_dict(bad)
+    for bad in ({**good, "frozen": [1, 2]}, {**good, "sizes": [1]}):
+        with pytest.raises(ValueError, match=r"data: expected .* rows of recall, one per size"):
             CanaryRecall.from_dict(bad)

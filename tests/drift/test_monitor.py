@@ -1,4 +1,4 @@
-"""The monitor, on sentences that its codec was not trained on."""
+"""Reports of a drift monitor on sentences that its codec was not trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from support.drift_windows import REFERENCE, WINDOW, judged
+from support.drift_windows import REFERENCE, WINDOW, report_on
 
 import waterfill as wf
 
@@ -30,16 +30,16 @@ def test_no_drift(monitor, window, probes):
 
 
 def changes(x, young, rotation):
-    """Name, what moved first, and a family that must alarm."""
+    """Return, by name: changed vectors, the first cause, and a family that must raise an alarm."""
     mean, spread = x.mean(axis=0), x.std(axis=0)
     along = young.plan.basis[20]
-    one = np.zeros(x.shape[1], np.float32)
-    one[17] = 0.6 * spread[17]
+    shift = np.zeros(x.shape[1], np.float32)
+    shift[17] = 0.6 * spread[17]
     deviation = ((x - mean) @ along).std()
-    gone = x * (np.arange(x.shape[1]) != 30)
+    dead = x * (np.arange(x.shape[1]) != 30)
     return {
-        "dimension": (x + one, ("dimension", 17, "mean"), "dimensions"),
-        "dead": (gone, ("dimension", 30, "dead"), "dimensions"),
+        "dimension": (x + shift, ("dimension", 17, "mean"), "dimensions"),
+        "dead": (dead, ("dimension", 30, "dead"), "dimensions"),
         "direction": (x + 0.6 * deviation * along, ("direction", 20, "mean"), "mean"),
         "wider": (
             x + np.outer((x - mean) @ along, along),
@@ -55,113 +55,113 @@ def changes(x, young, rotation):
 @pytest.mark.parametrize(
     "name", ["dimension", "dead", "direction", "wider", "spread", "norm", "rotated"]
 )
-def test_drift_is_found_and_named(monitor, window, young, rotation, name):
+def test_drift_is_detected_and_attributed(monitor, window, young, rotation, name):
     x, first, family = changes(window, young, rotation)[name]
-    report = judged(monitor, x.astype(np.float32))
+    report = report_on(monitor, x.astype(np.float32))
     assert report.drift
     assert family in report.data.alarms
     if first:
-        found = report.data.moved.first[0]
-        assert (found.kind, found.number, found.change) == first
+        cause = report.data.moved.first[0]
+        assert (cause.kind, cause.number, cause.change) == first
         assert f"{first[0]} {first[1]}" in report.summary()
     assert report.model.same == (name != "rotated")
 
 
-def test_a_new_topic_is_found(monitor, window, fresh):
-    """A fifth of the window is of sentences near one another."""
+def test_a_new_topic_is_detected(monitor, window, fresh):
+    """A fifth of the window is one cluster of similar sentences."""
     other = fresh[REFERENCE + WINDOW :]
     topic = other[np.argsort(-other @ other[0])[:60]]
     mixed = np.vstack([window[: WINDOW * 4 // 5], topic])
-    report = judged(monitor, mixed)
+    report = report_on(monitor, mixed)
     assert "subspace" in report.data.alarms
     assert report.model.same
 
 
-def test_null_windows_hardly_ever_alarm(young, fresh):
+def test_false_alarms_are_rare(young, fresh):
     monitor = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], alpha=0.05, permutations=199)
     rng = np.random.default_rng(1)
     alarms = 0
     for _ in range(40):  # 0.8 * 0.05 / 2 is spent on each as a first look
         monitor._data.looks = 0
-        alarms += judged(monitor, rng.permutation(fresh[REFERENCE:])[:300]).drift
+        alarms += report_on(monitor, rng.permutation(fresh[REFERENCE:])[:300]).drift
     assert alarms <= 4
 
 
 def sessions(fresh, rng, count):
-    """Rows near to one another, with the number of their session."""
-    rows, numbers = [], []
+    """Return sessions of 12 similar rows each, and the session label of each row."""
+    rows, labels = [], []
     for number in range(count):
-        own = rng.integers(len(fresh))
-        near = np.argsort(-fresh @ fresh[own])[:24]
-        rows.append(fresh[rng.permutation(near)[:12]])
-        numbers += [f"session {rng.integers(1 << 40)} {number}"] * 12
-    return np.concatenate(rows), numbers
+        centre = rng.integers(len(fresh))
+        nearest = np.argsort(-fresh @ fresh[centre])[:24]
+        rows.append(fresh[rng.permutation(nearest)[:12]])
+        labels += [f"session {rng.integers(1 << 40)} {number}"] * 12
+    return np.concatenate(rows), labels
 
 
-def test_sessions_do_not_alarm_as_blocks_and_do_without(young, fresh):
+def test_sessions_raise_false_alarms_only_without_blocks(young, fresh):
     rng = np.random.default_rng(2)
-    baseline, names = sessions(fresh, rng, 120)
-    with_blocks = wf.DriftMonitor.from_codec(young, baseline, blocks=names, permutations=199)
+    baseline, labels = sessions(fresh, rng, 120)
+    with_blocks = wf.DriftMonitor.from_codec(young, baseline, blocks=labels, permutations=199)
     without = wf.DriftMonitor.from_codec(young, baseline, permutations=199)
     alarms = np.zeros(2)
     for _ in range(12):
-        x, own = sessions(fresh, rng, 34)
-        for i, (monitor, block) in enumerate(((with_blocks, own), (without, None))):
+        x, labels = sessions(fresh, rng, 34)
+        for i, (monitor, block) in enumerate(((with_blocks, labels), (without, None))):
             monitor._data.looks = 0
-            alarms[i] += judged(monitor, x, block=block).drift
+            alarms[i] += report_on(monitor, x, block=block).drift
     assert alarms[0] <= 1
     assert alarms[1] >= 6, "rows of a session are not independent"
 
 
-def test_copies_are_one_block(monitor, fresh):
-    """Each row four times on average: the same as many rows say less."""
+def test_duplicates_count_once(monitor, fresh):
+    """Each row is repeated four times on average."""
     rng = np.random.default_rng(3)
     for _ in range(8):
         monitor._data.looks = 0
         rows = rng.permutation(fresh[REFERENCE:])
         x = np.repeat(rows, rng.geometric(0.25, len(rows)), axis=0)[:WINDOW]
-        report = judged(monitor, rng.permutation(x))
+        report = report_on(monitor, rng.permutation(x))
         assert not report.drift
         assert report.quality["duplicates"] == WINDOW - len(np.unique(x, axis=0))
 
 
-def test_rounding_is_no_drift(young, fresh):
-    """Norms of 1, and of a little more: a hundred times what float32 rounds, in many rows."""
+def test_rounding_raises_no_alarm(young, fresh):
+    """Norms that differ by 1e-4 in many rows raise no alarm, norms that differ by 5e-3 do."""
     rng = np.random.default_rng(4)
     rows = np.repeat(fresh, 6, axis=0)
     rows = rows + rng.normal(0, 0.2 / np.sqrt(fresh.shape[1]), rows.shape)
     rows = rng.permutation(rows / np.linalg.norm(rows, axis=1, keepdims=True))
     monitor = wf.DriftMonitor.from_codec(young, rows[:8000], permutations=199)
-    assert "norm" not in judged(monitor, (1 + 1e-4) * rows[8000:]).data.alarms
-    assert "norm" in judged(monitor, (1 + 5e-3) * rows[8000:]).data.alarms
+    assert "norm" not in report_on(monitor, (1 + 1e-4) * rows[8000:]).data.alarms
+    assert "norm" in report_on(monitor, (1 + 5e-3) * rows[8000:]).data.alarms
 
 
-def test_too_few_blocks_are_no_verdict(monitor, window):
+def test_too_few_blocks_are_not_tested(monitor, window):
     monitor.update(100 * window[:50], block="one session")
     report = monitor.report()
     assert not report.data.judged
     assert not report.drift
-    assert "too few to tell" in report.summary()
+    assert "too few to test" in report.summary()
 
 
-def test_queries_are_judged_apart(monitor, young, fresh, window, queries):
-    assert judged(monitor, window).queries is None
-    own = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], queries=fresh[:700])
-    own.update(window)
-    own.update_queries(fresh[1000:1300])
-    report = own.report()
+def test_queries_are_tested_separately(monitor, young, fresh, window, queries):
+    assert report_on(monitor, window).queries is None
+    with_queries = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], queries=fresh[:700])
+    with_queries.update(window)
+    with_queries.update_queries(fresh[1000:1300])
+    report = with_queries.report()
     assert report.queries.alarms == ()
     assert "quantization" not in [verdict.family for verdict in report.queries.verdicts]
-    own.reset()
-    own.update_queries(fresh[1000:1300] + 0.02)
-    report = own.report()
+    with_queries.reset()
+    with_queries.update_queries(fresh[1000:1300] + 0.02)
+    report = with_queries.report()
     assert report.drift
     assert report.queries.alarms
     assert report.data.rows == 0
 
 
-def test_another_model_is_called_by_its_name(monitor, window, probes, rotation):
-    report = judged(monitor, window @ rotation)
+def test_another_model_is_reported(monitor, window, probes, rotation):
+    report = report_on(monitor, window @ rotation)
     assert report.model.verdict == "another"
     assert report.model.foreign_rows > 0.95
     assert report.occupancy.shift > 10 * report.occupancy.chance
@@ -169,21 +169,21 @@ def test_another_model_is_called_by_its_name(monitor, window, probes, rotation):
     monitor.update_probes(probes @ rotation)
     model = monitor.report().model
     assert model.probes_changed == 64
-    assert "64 of 64 probes come out otherwise" in str(model)
+    assert "64 of 64 probes changed" in str(model)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_a_mixture_of_models_is_told(monitor, window, probes, rotation, share):
+def test_a_mixture_of_models_is_reported(monitor, window, probes, rotation, share):
     foreign = int(share * WINDOW)
     mixed = np.vstack([window[foreign:], window[:foreign] @ rotation])
-    model = judged(monitor, mixed).model
+    model = report_on(monitor, mixed).model
     assert model.verdict == "mixture"
     assert abs(model.foreign_rows - share) < 0.05
     monitor.update_probes(np.vstack([probes[:32], probes[32:] @ rotation]))
     assert monitor.report().model.probes_changed == 32
 
 
-def test_probes_alone_tell_a_new_version(monitor, window, probes):
+def test_probes_alone_detect_a_new_version(monitor, window, probes):
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(probes.shape) * np.linalg.norm(probes) / np.sqrt(probes.size)
     monitor.update(window)
@@ -198,7 +198,7 @@ def test_bad_rows_are_counted_and_left_out(monitor, window):
     bad = window.copy()
     bad[3, 7], bad[4, 0], bad[5], bad[6] = np.nan, np.inf, 0, 1e6 * bad[6]
     bad[7] *= 1e30
-    report = judged(monitor, bad)
+    report = report_on(monitor, bad)
     assert report.quality == {
         "rows": WINDOW, "nonfinite": 2, "zero": 1, "outliers": 2, "duplicates": 0,
     }  # fmt: skip
@@ -210,8 +210,8 @@ def test_bad_rows_are_counted_and_left_out(monitor, window):
 def test_a_canary_measures_the_cost(young, fresh, window, rotation, halves, baseline):
     monitor = wf.DriftMonitor.from_codec(young, fresh[:REFERENCE], canary=baseline)
     monitor.update(window @ rotation)
-    turned = wf.drift.Canary(halves[1].queries @ rotation, halves[1].vectors @ rotation)
-    cost = monitor.report(turned).cost
+    rotated = wf.drift.Canary(halves[1].queries @ rotation, halves[1].vectors @ rotation)
+    cost = monitor.report(rotated).cost
     assert cost.measured
     assert cost.gap_low > 0.01
     policy = wf.drift.RetrainPolicy(max_recall_loss=0.01, persist=1)

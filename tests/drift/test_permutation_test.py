@@ -1,4 +1,4 @@
-"""What p-values promise."""
+"""Calibration and power of the permutation test."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from waterfill.drift.permutation_test import Blocks, Group, _tail_probability, c
 
 
 def blocks(rng, count, rows, spread=1.0, shift=0.0, features=30):
-    """Blocks of rows that have something in common."""
+    """Return blocks whose rows are correlated by a common component."""
     rows = rng.poisson(rows, count) + 1
     common = rng.standard_normal((count, features)) * spread + shift
     noise = rng.standard_normal((count, features)) * np.sqrt(rows)[:, None]
@@ -19,26 +19,26 @@ FLOORS = np.zeros(30, np.float32)
 
 
 def p_values(reference, window, seed=0):
-    found = compare(reference, window, GROUPS, FLOORS, 199, seed)
-    return [found[name].p for name in GROUPS]
+    differences = compare(reference, window, GROUPS, FLOORS, 199, seed)
+    return [differences[name].p for name in GROUPS]
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
-def test_false_alarms_are_as_many_as_said(spread):
-    """With what rows of a block have in common, or nothing."""
+def test_false_alarms_have_the_nominal_rate(spread):
+    """With independent and with correlated rows in a block."""
     rng = np.random.default_rng(1)
     p = [
         p_values(blocks(rng, 120, 10, spread), blocks(rng, 40, 7, spread), seed)
         for seed in range(300)
     ]
     for level in (0.01, 0.05, 0.2):
-        found = (np.array(p) <= level).mean(axis=0)
+        rate = (np.array(p) <= level).mean(axis=0)
         error = np.sqrt(level * (1 - level) / 300)
-        assert (found <= level + 4 * error).all(), (level, found)
-        assert level < 0.05 or (found >= level - 4 * error).all(), "and not far fewer"
+        assert (rate <= level + 4 * error).all(), (level, rate)
+        assert level < 0.05 or (rate >= level - 4 * error).all(), "not far below the nominal rate"
 
 
-def test_a_shift_of_one_feature_is_found_by_its_own():
+def test_shift_of_one_feature_is_detected():
     rng = np.random.default_rng(2)
     shift = np.zeros(30)
     shift[7] = 0.6
@@ -50,7 +50,7 @@ def test_a_shift_of_one_feature_is_found_by_its_own():
     assert t[7] > 0
 
 
-def test_small_shifts_of_all_features_are_found_together():
+def test_small_shifts_of_all_features_are_detected_by_pooling():
     rng = np.random.default_rng(3)
     signs = np.sign(rng.standard_normal(30))
     window = blocks(rng, 40, 10, 0.0, 0.1 * signs)
@@ -67,7 +67,7 @@ def test_p_does_not_depend_on_units():
     assert np.allclose(p_values(one, two), p_values(*scaled), rtol=0.05)
 
 
-def test_a_constant_feature_is_no_difference():
+def test_constant_features_have_finite_differences():
     rng = np.random.default_rng(5)
     one, two = blocks(rng, 60, 10), blocks(rng, 30, 10)
     for each, value in ((one, 3.0), (two, 3.0)):
@@ -75,7 +75,7 @@ def test_a_constant_feature_is_no_difference():
     assert np.isfinite(compare(one, two, GROUPS, FLOORS, 99, 0)["all"].t).all()
 
 
-def test_the_tail_goes_on_where_permutations_end():
+def test_tail_is_extrapolated_beyond_the_permutations():
     """|t| of 30 normal features: the probability of the largest is known."""
     from math import erfc, sqrt
 
@@ -86,5 +86,5 @@ def test_the_tail_goes_on_where_permutations_end():
             exact = 1 - (1 - erfc(value / sqrt(2))) ** 30
             assert exact / 30 < _tail_probability(null, value) < max(30 * exact, 1e-4)
         tail = [_tail_probability(null, value) for value in np.linspace(0, 40, 300)]
-        assert (np.diff(tail) <= 1e-3).all(), "it falls, but for a step where the fit begins"
+        assert (np.diff(tail) <= 1e-3).all(), "monotonic, except for a step where the fit begins"
         assert 0 < tail[0] <= 1

@@ -1,4 +1,4 @@
-"""When retraining is advised."""
+"""Advice of the retraining policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 0.01
 
 
 def cost(gap: float, width: float = 0.005, measured: bool = True) -> Cost:
-    return Cost(0.8, 0.8 + gap, gap, gap - width, gap + width, 1500, measured, "as it was made")
+    return Cost(0.8, 0.8 + gap, gap, gap - width, gap + width, 1500, measured, "made for a test")
 
 
 LOST, KEPT, UNSURE = cost(0.05), cost(0.001), cost(0.02, 0.015)
@@ -24,34 +24,34 @@ BY_ERROR = cost(0.2, 0.2, measured=False)
 
 
 class Policies(RuleBasedStateMachine):
-    """A policy beside the whole list of what it saw since the last training."""
+    """A policy, compared with a model that keeps all costs since the last training."""
 
     @initialize(persist=st.integers(1, 4), cooldown=st.integers(0, 4))
     def start(self, persist, cooldown):
         self.policy = RetrainPolicy(LIMIT, persist, cooldown)
-        self.seen = []
-        self.quiet = 0
+        self.costs = []
+        self.cooling = 0
 
-    @rule(look=st.sampled_from([LOST, KEPT, UNSURE, BY_ERROR]))
-    def look(self, look):
-        decision = self.policy.decide(look)
-        if self.quiet > 0:
-            self.quiet -= 1
+    @rule(cost=st.sampled_from([LOST, KEPT, UNSURE, BY_ERROR]))
+    def check(self, cost):
+        decision = self.policy.decide(cost)
+        if self.cooling > 0:
+            self.cooling -= 1
             assert not decision.retrain
             assert not decision.measure
             return
-        if look.measured:
-            self.seen.append(look)
-        last = self.seen[-self.policy.persist :]
-        due = look.measured and len(last) == self.policy.persist and last.count(LOST) == len(last)
+        if cost.measured:
+            self.costs.append(cost)
+        last = self.costs[-self.policy.persist :]
+        due = cost.measured and len(last) == self.policy.persist and last.count(LOST) == len(last)
         assert decision.retrain == due
-        assert decision.measure == (look is BY_ERROR)
+        assert decision.measure == (cost is BY_ERROR)
         assert decision.reason == str(decision)
 
     @rule()
     def retrained(self):
         self.policy.retrained()
-        self.seen, self.quiet = [], self.policy.cooldown
+        self.costs, self.cooling = [], self.policy.cooldown
 
     @rule()
     def stored_and_read(self):
@@ -75,13 +75,13 @@ TestPolicies = Policies.TestCase
     st.floats(0, 1),
     st.booleans(),
 )
-def test_an_interval_that_reaches_the_limit_advises_nothing(limit, gap, width, measured):
+def test_only_an_interval_above_the_limit_advises_retraining(limit, gap, width, measured):
     policy = RetrainPolicy(limit, persist=1)
-    look = cost(gap, width, measured)
-    assert policy.decide(look).retrain == (measured and look.gap_low > limit)
+    checked = cost(gap, width, measured)
+    assert policy.decide(checked).retrain == (measured and checked.gap_low > limit)
 
 
-def test_reasons_are_words():
+def test_reasons():
     policy = RetrainPolicy(LIMIT, persist=2, cooldown=1)
     assert "within the tolerated 0.01" in policy.decide(KEPT).reason
     assert "not certain" in policy.decide(UNSURE).reason
@@ -99,7 +99,7 @@ def test_reasons_are_words():
     assert policy.decide(LOST).retrain
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_raise():
     for name, value in (("max_recall_loss", -0.1), ("max_recall_loss", 1.5), ("persist", 0)):
         with pytest.raises(ValueError, match=name):
             RetrainPolicy(**{name: value})

@@ -107,9 +107,9 @@ def test_mistakes_are_told_in_a_line(made, tmp_path):
     folder, _ = made
     (tmp_path / "one.md").write_text("One passage alone.", encoding="utf-8")
     for arguments, told in (
-        (("index", tmp_path / "none", "--out", tmp_path / "out"), "is no folder"),
+        (("index", tmp_path / "none", "--out", tmp_path / "out"), "is not a folder"),
         (("index", tmp_path, "--out", tmp_path / "out"), "too few"),
-        (("ask", tmp_path, "what?"), "is no folder that 'index' made"),
+        (("ask", tmp_path, "what?"), "is not a folder written by 'index'"),
         (("ask", folder, "what?", "--most", "0"), "at least 1"),
     ):
         said = run(*arguments, status=2 if "--most" in arguments else 1)

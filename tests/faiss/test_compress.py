@@ -278,3 +278,24 @@ def test_a_million_vectors_take_little_memory_beside_their_codes(kind):
     peak, codes = map(int, done.stdout.split())
     assert codes > 48_000_000 // 1024
     assert peak - codes < 200_000_000 // 1024
+
+
+@pytest.mark.parametrize("policy", ["drop", "quarantine"])
+def test_vectors_that_cannot_be_used_are_left_out(clustered, policy):
+    x = clustered[:600].copy()
+    x[[5, 400]] = np.nan
+    flat = faiss.IndexFlatL2(20)
+    flat.add(x)
+    with pytest.raises(ValueError, match="NaN"):
+        wf.compress(flat, 6)
+    with pytest.warns(RuntimeWarning, match="2 of 600 rows are left out"):
+        index = wf.compress(flat, 6, policy=policy)
+    assert index.ntotal == 598
+    kept = np.delete(np.arange(600), [5, 400])
+    np.testing.assert_array_equal(index.ids(), kept)  # the others keep their positions as ids
+    found = index.search(x[kept], 1)[1][:, 0]
+    assert np.mean(found == kept) > 0.8
+    if policy == "quarantine":
+        np.testing.assert_array_equal(index.quarantine[0].ids, [5, 400])
+    with pytest.raises(ValueError, match="policy='skip'"):
+        wf.compress(flat, 6, policy="skip")

@@ -45,7 +45,8 @@ class Machine(RuleBasedStateMachine):
         self.kind, self.metric = kind, metric
         self.ours, self.peer = new_pair(kind, metric)
         self.shadow = Shadow()
-        self.next_id = 0
+        self.next_id = 0  # of ids that the test chooses
+        self.next_own = 0  # of vectors without ids
 
     # What both must say.
 
@@ -105,6 +106,7 @@ class Machine(RuleBasedStateMachine):
                 decoded, codec.decode(codec.encode(x), alpha=codec.alpha[self.metric])
             )
         self.shadow.ids = np.append(self.shadow.ids, ids)
+        self.next_own = int(max(self.next_own, len(self.shadow.ids), *(ids + 1)))
         self.shadow.vectors = np.vstack([self.shadow.vectors, decoded])
         return decoded
 
@@ -128,8 +130,7 @@ class Machine(RuleBasedStateMachine):
     def add(self, part, spread, as_codes):
         x = rows(part)
         own = self.kind == "ids"
-        n = self.ours.ntotal
-        ids = self.fresh_ids(len(x), spread) if own else np.arange(n, n + len(x))
+        ids = self.fresh_ids(len(x), spread) if own else self.next_own + np.arange(len(x))
         decoded = self.note(x, ids)
         if as_codes:
             self.ours.add_sa_codes(self.ours.sa_encode(x), *([ids] if own else []))
@@ -154,6 +155,7 @@ class Machine(RuleBasedStateMachine):
         self.shadow.vectors = self.shadow.vectors[~gone]
         if self.kind == "flat":
             self.shadow.ids = np.arange(len(self.shadow.ids))
+            self.next_own = len(self.shadow.ids)
 
     @rule(ids=st.lists(ids_near, max_size=40))
     def remove_array(self, ids):
@@ -178,12 +180,16 @@ class Machine(RuleBasedStateMachine):
             ours.add_with_ids(x, ids)
         else:
             ours.add(x)
-        n = self.ours.ntotal
-        # FAISS's lists would have ids twice where ours number vectors on.
-        anew = self.kind == "lists" and not (add_id or self.ours.has_ids or ours.has_ids)
-        shift = n if self.kind == "flat" or anew else add_id
-        self.add_to_peer(peer, x, self.note(x, ids + shift), ids)
+        # FAISS numbers flat vectors on, and gives ids twice where ours numbers on or refuses.
+        given = self.kind == "ids" or (self.kind == "lists" and add_id)
+        shift = add_id if given else self.next_own
         extra = [] if self.kind == "flat" else [add_id]
+        if given and np.isin(ids + shift, self.shadow.ids).any():
+            with pytest.raises(ValueError, match="is already in this index"):
+                self.ours.merge_from(ours, *extra)
+            assert ours.ntotal == len(x)
+            return
+        self.add_to_peer(peer, x, self.note(x, ids + shift), ids)
         self.ours.merge_from(ours, *extra)
         self.peer.merge_from(peer, *([shift] if extra else []))
         assert ours.ntotal == peer.ntotal == 0
@@ -193,10 +199,12 @@ class Machine(RuleBasedStateMachine):
         self.ours.reset()
         self.peer.reset()
         self.shadow = Shadow()
+        self.next_own = 0
 
     @rule()
     def copy(self):
         self.ours = exhaustive(pickle.loads(pickle.dumps(self.ours)))
+        self.next_own = int(max(len(self.shadow.ids), *(self.shadow.ids + 1), 0))
 
     # What looks things up.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 
@@ -57,6 +58,92 @@ def test_all_rows_refined_are_an_exact_search(codecs, clustered, index_kind, kin
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [*KINDS, "array"])
+@pytest.mark.parametrize("index_kind", ["flat", "ivf"])
+@pytest.mark.filterwarnings("ignore:.*training drew:RuntimeWarning")
+def test_a_range_search_is_exact(codecs, clustered, index_kind, kind, metric):
+    """All within the radius by their rows, however poor the codes: those of outliers too."""
+    x, q = clustered[:1000].copy(), clustered[1000:1040]
+    x[::50] *= np.linspace(1, 40, 20, dtype="f4")[:, None]  # unlike the training sample
+    refine = x.astype(np.float32) if kind == "array" else kind
+    index = made(index_kind, codecs[metric], metric, refine)
+    index.add(x)
+    if index_kind == "ivf":
+        index.nprobe = 8
+    scores = exact(x, q, metric)
+    near = TOLERANCE.get(kind, 1e-5) * np.abs(scores).max()
+    for radius in np.quantile(scores, (0.002, 0.3, 0.998)):
+        limits, distances, ids = index.range_search(q, float(radius))
+        for i, row in enumerate(scores):
+            part = slice(int(limits[i]), int(limits[i + 1]))
+            np.testing.assert_allclose(distances[part], row[ids[part]], atol=near)
+            inside, maybe = (
+                np.flatnonzero(row < radius + gap if metric == "l2" else row > radius - gap)
+                for gap in (-near, near)
+            )
+            assert {*inside} <= {*ids[part]} <= {*maybe}
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_what_a_search_finds_a_range_search_finds(codecs, clustered, metric):
+    index = made("flat", codecs[metric], metric, "float16")
+    index.add(clustered[:1000])
+    q = clustered[1000:1040]
+    distances, ids = index.search(q, 20)
+    for i in range(len(q)):
+        edge = float(
+            np.nextafter(distances[i, -1], np.inf if metric == "l2" else -np.inf, dtype="f4")
+        )
+        found = index.range_search(q[i : i + 1], edge)
+        assert {*ids[i]} <= {*found[2]}
+        order = np.argsort(found[1] if metric == "l2" else -found[1], kind="stable")
+        assert found[1][order][0] == distances[i, 0]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", [*KINDS, "array"])
+def test_reconstructed_vectors_are_the_rows(codecs, clustered, kind, metric):
+    x = clustered[:300].copy()
+    refine = x.astype(np.float32) if kind == "array" else kind
+    index = made("flat", codecs[metric], metric, refine)
+    index.add_with_ids(x[100:], np.arange(100, 300))
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True) if metric == "cosine" else x
+    near = TOLERANCE.get(kind, 1e-6) * np.abs(expected).max()
+    np.testing.assert_allclose(index.reconstruct(123), expected[123], atol=near)
+    keys = np.array([250, 100, 250, 299])
+    np.testing.assert_allclose(index.reconstruct_batch(keys), expected[keys], atol=near)
+    np.testing.assert_allclose(index.reconstruct_n(5, 40), expected[105:145], atol=near)
+    found = index.search_and_reconstruct(x[100:110], 3)
+    np.testing.assert_allclose(found[2], expected[found[1]], atol=near)
+    codes = index.sa_encode(x[100:101])
+    assert np.abs(index.sa_decode(codes) - expected[100:101]).max() > near  # codes hold no rows
+    assert index.expected_self_score() == (0 if metric == "l2" else 1)
+
+
+def test_arrays_of_two_indexes_are_compared_when_they_merge(codecs, clustered):
+    x = clustered[:1000]
+
+    def index(array, rows, ids=None):
+        new = made("flat", codecs["l2"], "l2", array)
+        new.add_with_ids(rows, ids) if ids is not None else new.add(rows)
+        return new
+
+    first, second = index(x[:500], x[:300]), index(x[500:], x[500:700])
+    with pytest.raises(ValueError, match=r"row 300 of this index's refine array is another vector"):
+        first.merge_from(second)
+    assert (first.ntotal, second.ntotal) == (300, 200)
+    with pytest.raises(ValueError, match="has no row in refine, an array of 500"):
+        index(x[:500], x[:500]).merge_from(second)
+    whole, part = index(x, x[:300]), index(x[300:].copy(), x[300:700])
+    whole.merge_from(part)  # the rows are the same, whichever array they are in
+    found = whole.search(x[:700], 1)
+    np.testing.assert_array_equal(found[1][:, 0], np.arange(700))
+    shards = [index(x, x[first::2], np.arange(first, 1000, 2)) for first in (0, 1)]
+    shards[0].merge_from(shards[1])
+    np.testing.assert_array_equal(shards[0].search(x, 1)[1][:, 0], np.arange(1000))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["f4", "f2"])
 def test_rows_of_ones_own_are_read_where_they_lie(codecs, clustered, metric, dtype, tmp_path):
     x, q = clustered[:1000], clustered[1000:1040]
@@ -73,6 +160,46 @@ def test_rows_of_ones_own_are_read_where_they_lie(codecs, clustered, metric, dty
     tolerance = 1e-5 * np.abs(scores).max()
     np.testing.assert_allclose(distances, best if metric == "l2" else -best, atol=tolerance)
     np.testing.assert_allclose(np.take_along_axis(scores, labels, 1), distances, atol=tolerance)
+
+
+def unaligned(x: np.ndarray) -> np.ndarray:
+    view = np.zeros(x.nbytes + 1, dtype=np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+def structured(x: np.ndarray) -> np.ndarray:
+    table = np.zeros(len(x), dtype=[("id", "i8"), ("vector", x.dtype, (x.shape[1],))])
+    table["vector"] = x
+    return table["vector"]
+
+
+# Equal dtypes that are not the same object, and layouts that rows can be read from as they lie.
+SAME_ROWS = {
+    "pickled": lambda x, path: pickle.loads(pickle.dumps(x)),
+    "joblib": lambda x, path: joblib.load(joblib.dump(x, path)[0], mmap_mode="r"),
+    "newbyteorder": lambda x, path: x.view(x.dtype.newbyteorder("=")),
+    "field": lambda x, path: structured(x),
+    "slice": lambda x, path: np.repeat(x, 2, axis=0)[::2],
+    "columns": lambda x, path: np.tile(x, 2)[:, : x.shape[1]],
+    "masked, nothing masked": lambda x, path: np.ma.masked_array(x),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@pytest.mark.parametrize("how", SAME_ROWS)
+def test_rows_with_another_dtype_object(codecs, clustered, tmp_path, how, dtype):
+    x = clustered[:200].astype(dtype)
+    results = []
+    for rows in (x, SAME_ROWS[how](x, tmp_path / "rows")):
+        index = wf.IndexFlat(codecs["ip"], "ip", refine=rows, k_factor=3)
+        index.add(clustered[:200])
+        results.append(index.search(clustered[:9], 5))
+        copied = pickle.loads(pickle.dumps(index))
+        assert copied.k_factor == index.k_factor == 3
+        again = copied.search(clustered[:9], 5)
+        np.testing.assert_array_equal(again, results[-1])
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 def test_only_candidates_are_refined(codecs, clustered):
@@ -162,9 +289,28 @@ def test_what_is_refused(codecs, clustered, tmp_path):
         (
             lambda: wf.IndexFlat(codec, refine=rows[0]),
             ValueError,
-            "refine must be a matrix with contiguous rows",
+            r"refine must have shape \(n, d\), got shape \(20,\)",
         ),
         (lambda: wf.IndexFlat(codec, refine=rows.astype(int)), TypeError, "refine must be float"),
+        (
+            lambda: wf.IndexFlat(wf.Recipe(20, 6), refine=rows.astype(">f4")),  # not trained yet
+            TypeError,
+            r"refine must be float32 or float16 in the machine's byte order, got dtype >f4; .*"
+            r"refine\.astype\(np\.float32\)",
+        ),
+        (lambda: wf.IndexFlat(codec, refine=rows.astype(">f2")), TypeError, "got dtype >f2"),
+        (lambda: wf.IndexFlat(codec, refine=rows.astype("f8")), TypeError, "got dtype float64"),
+        (
+            lambda: wf.IndexFlat(codec, refine=rows.tolist()),
+            TypeError,
+            "refine is a list, expected",
+        ),
+        (lambda: wf.IndexFlat(codec, refine=unaligned(rows)), ValueError, "pass a copy"),
+        (
+            lambda: wf.IndexFlat(codec, refine=np.ma.masked_greater(rows, 0)),
+            ValueError,
+            "refine is a masked array",
+        ),
         (lambda: wf.IndexFlat(codec, refine=rows, k_factor=0.5), ValueError, "k_factor=0.5"),
         (lambda: wf.IndexFlat(codec, k_factor=np.inf), ValueError, "k_factor=inf must be finite"),
         (lambda: wf.IndexFlat(codec, refine=rows).add(clustered[:101]), ValueError, "id 100 has"),

@@ -29,16 +29,16 @@ def stored(base: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def fresh(base: np.ndarray) -> np.ndarray:
-    """A sample of those to come."""
+    """A sample of later vectors."""
     return base[1500:4500]
 
 
 @pytest.fixture(scope="session")
 def drifted(base: np.ndarray) -> np.ndarray:
-    """What the old codec was trained on: the end of a principal direction."""
-    part = base[:3000]
-    along = (part - part.mean(axis=0)) @ wf.analyze(part).eigenvectors[:, 0]
-    return part[np.argsort(along)[:1200]]
+    """Training vectors of the old codec: one end of the first principal direction."""
+    rows = base[:3000]
+    scores = (rows - rows.mean(axis=0)) @ wf.analyze(rows).eigenvectors[:, 0]
+    return rows[np.argsort(scores)[:1200]]
 
 
 @pytest.fixture(scope="session", params=["ip", "l2", "cosine"])
@@ -53,7 +53,7 @@ def old_codec(drifted: np.ndarray) -> wf.Codec:
 
 @pytest.fixture(scope="session")
 def good(stored: np.ndarray, fresh: np.ndarray) -> wf.IndexFlat:
-    """What a good codec makes of the stored vectors; not to be changed."""
+    """The stored vectors, encoded by a good codec; tests must not change it."""
     index = wf.IndexFlat(wf.Recipe(64, BYTES, effort="fast").train(fresh, "ip"))
     index.add(stored)
     return index
@@ -61,7 +61,7 @@ def good(stored: np.ndarray, fresh: np.ndarray) -> wf.IndexFlat:
 
 @pytest.fixture
 def old(old_codec: wf.Codec, stored: np.ndarray) -> wf.IndexFlat:
-    """Without anything to refine with."""
+    """The stored vectors, encoded by the old codec, without refinement rows."""
     index = wf.IndexFlat(old_codec)
     index.add(stored)
     return index

@@ -1,4 +1,4 @@
-"""Two indexes, the same queries: what is measured, against plain NumPy."""
+"""Comparison of two indexes, checked with NumPy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waterfill.lifecycle.comparison import mean, overlap_per_query
 K = 10
 
 
-def test_it_is_what_numpy_says(old, good, stored, queries):
+def test_measures_agree_with_numpy(old, good, stored, queries):
     found = wf.lifecycle.compare(old, good, queries, K, vectors=stored, timed=30)
     ids = [index.search(queries, K)[1] for index in (old, good)]
     truth = np.argsort(-queries @ stored.T, axis=1, kind="stable")[:, :K]
@@ -39,7 +39,7 @@ def test_it_is_what_numpy_says(old, good, stored, queries):
     assert found.latency_ratio == found.new.median_seconds / found.old.median_seconds
 
 
-def test_an_index_is_like_itself(good, queries):
+def test_index_compared_with_itself(good, queries):
     found = wf.lifecycle.compare(good, good, queries, timed=0)
     assert (found.overlap.value, found.overlap.low, found.same_first) == (1, 1, 1)
     assert found.recall_change is None
@@ -50,7 +50,7 @@ def test_an_index_is_like_itself(good, queries):
 
 @pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
 @pytest.mark.parametrize("own_ids", [False, True])
-def test_kept_rows_tell_the_truth(metric, own_ids, stored, fresh, queries):
+def test_true_neighbours_from_refinement_rows(metric, own_ids, stored, fresh, queries):
     rows = stored * np.random.default_rng(0).uniform(0.5, 2, (len(stored), 1)).astype(np.float32)
     codec = wf.Recipe(64, 8, effort="fast").train(fresh, metric)
     index = wf.IndexFlat(codec, metric, refine="float32", k_factor=1e6)
@@ -78,7 +78,7 @@ def test_fewer_vectors_than_neighbours(old_codec, stored, queries):
     assert wf.lifecycle.compare(index, index, queries, K).overlap.value == 1
 
 
-def test_it_can_be_shown_and_kept(old, good, queries):
+def test_comparison_as_json_text_and_html(old, good, queries):
     found = wf.lifecycle.compare(old, good, queries, vectors=None)
     data = json.loads(json.dumps(found.to_dict()))
     assert data["overlap"]["value"] == found.overlap.value
@@ -87,7 +87,7 @@ def test_it_can_be_shown_and_kept(old, good, queries):
     assert "overlap@10" in found._repr_html_()
 
 
-def test_what_does_not_go_together_is_refused(old, good, stored, queries, clustered):
+def test_mismatched_arguments_raise(old, good, stored, queries, clustered):
     with pytest.raises(TypeError, match="new must be a waterfill index"):
         wf.lifecycle.compare(old, stored, queries)
     other = wf.IndexFlat(old.codec, "l2")
@@ -106,13 +106,13 @@ def test_what_does_not_go_together_is_refused(old, good, stored, queries, cluste
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 30))
-def test_shares_are_those_of_sets(seed, k, n):
+def test_overlap_per_query_agrees_with_sets(seed, k, n):
     rng = np.random.default_rng(seed)
-    wanted, found = (rng.permuted(np.tile(np.arange(40), (n, 1)), axis=1)[:, :k] for _ in "ab")
-    wanted[rng.random(wanted.shape) < 0.1] = -1
-    shares = overlap_per_query(wanted, found)
-    for share, a, b in zip(shares, wanted, found, strict=True):
-        there = set(a) - {-1}
-        assert share == (pytest.approx(len(there & set(b)) / len(there)) if there else 1.0)
+    reference, found = (rng.permuted(np.tile(np.arange(40), (n, 1)), axis=1)[:, :k] for _ in "ab")
+    reference[rng.random(reference.shape) < 0.1] = -1
+    shares = overlap_per_query(reference, found)
+    for share, a, b in zip(shares, reference, found, strict=True):
+        valid = set(a) - {-1}
+        assert share == (pytest.approx(len(valid & set(b)) / len(valid)) if valid else 1.0)
     middle = mean(shares)
     assert middle.low <= middle.value <= middle.high

@@ -1,4 +1,4 @@
-"""The example of docs/lifecycle.md runs as it is written."""
+"""The example in docs/lifecycle.md runs as written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from support.doc_examples import needs_docs, run_example
 
 
 @needs_docs
-def test_the_example_runs(monkeypatch, capsys):
+def test_documentation_example_runs(monkeypatch, capsys):
     names = run_example("lifecycle.md", monkeypatch)
     live = names["live"]
     assert [event.what for event in live.history] == ["start", "swap", "rollback"]

@@ -1,4 +1,4 @@
-"""An index encoded again: same vectors, ids and settings, another codec."""
+"""Retraining: the same vectors, ids and settings with another codec."""
 
 from __future__ import annotations
 
@@ -37,110 +37,110 @@ def same(one: Any, other: Any, queries: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flat", "cells", "ivf"])
-def test_from_vectors_it_is_what_building_anew_gives(kind, metric, drifted, stored, fresh, queries):
+def test_retraining_from_vectors_equals_a_new_index(kind, metric, drifted, stored, fresh, queries):
     index = filled(kind, drifted, stored, metric)
     before = index.codes()
-    made = wf.retrain(index, fresh, vectors=stored)
-    assert type(made) is type(index)
-    assert made.metric == metric
-    anew = filled(kind, fresh, stored, metric)
-    assert made.codec.fingerprint == anew.codec.fingerprint
-    same(made, anew, queries)
+    new = wf.retrain(index, fresh, vectors=stored)
+    assert type(new) is type(index)
+    assert new.metric == metric
+    built = filled(kind, fresh, stored, metric)
+    assert new.codec.fingerprint == built.codec.fingerprint
+    same(new, built, queries)
     np.testing.assert_array_equal(index.codes(), before)
-    assert made.manifest.parent == index.codec.fingerprint
-    assert made.manifest.measured["retrained_from"] == "vectors argument"
+    assert new.manifest.parent == index.codec.fingerprint
+    assert new.manifest.measured["retrained_from"] == "vectors argument"
 
 
 @pytest.mark.parametrize(
     ("kind", "refine"),
     [("flat", "float16"), ("flat", "float32"), ("cells", "int8"), ("ivf", "float16")],
 )
-def test_kept_rows_are_encoded(kind, refine, metric, drifted, stored, fresh, queries):
+def test_refinement_rows_are_encoded(kind, refine, metric, drifted, stored, fresh, queries):
     index = filled(kind, drifted, stored, metric, refine=refine)
-    made = wf.retrain(index, fresh)
+    new = wf.retrain(index, fresh)
     rows = index._core.refine_rows(0, len(stored))
-    anew = filled(kind, fresh, rows, metric, refine=refine)
-    assert made.refine == refine
-    same(made, anew, queries)
+    built = filled(kind, fresh, rows, metric, refine=refine)
+    assert new.refine == refine
+    same(new, built, queries)
     # Rounded rows get the norm 1 once more, and are rounded again.
     expected, tolerance = rows, 2e-6
     if metric == "cosine":
         expected, tolerance = rows / np.linalg.norm(rows, axis=1, keepdims=True), 2.5e-4
-    kept = made._core.refine_rows(0, len(stored))
+    kept = new._core.refine_rows(0, len(stored))
     np.testing.assert_allclose(kept, expected, rtol=0, atol=tolerance)
-    assert made.manifest.measured["retrained_from"] == f"{refine} refinement rows"
-    assert "relative_error_twice" not in made.manifest.measured
+    assert new.manifest.measured["retrained_from"] == f"{refine} refinement rows"
+    assert "relative_error_twice" not in new.manifest.measured
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4"])
-def test_an_array_to_refine_with_is_encoded_by_id(dtype, drifted, stored, fresh, queries, tmp_path):
+def test_refinement_array_is_encoded_by_id(dtype, drifted, stored, fresh, queries, tmp_path):
     np.save(tmp_path / "rows.npy", stored.astype(dtype))
     rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
     index = wf.IndexFlat(wf.Recipe(64, BYTES, effort="fast").train(drifted, "ip"), refine=rows)
     ids = np.arange(len(stored))[::-1]
     index.add_with_ids(stored[::-1], ids)
-    made = wf.retrain(index, fresh)
-    assert made.refine is rows
-    np.testing.assert_array_equal(made.ids(), ids)
-    anew = wf.IndexFlat(made.codec, refine=rows)
-    anew.add_with_ids(rows[::-1], ids)
-    same(made, anew, queries)
-    assert made.manifest.measured["retrained_from"].startswith("array of float")
+    new = wf.retrain(index, fresh)
+    assert new.refine is rows
+    np.testing.assert_array_equal(new.ids(), ids)
+    built = wf.IndexFlat(new.codec, refine=rows)
+    built.add_with_ids(rows[::-1], ids)
+    same(new, built, queries)
+    assert new.manifest.measured["retrained_from"].startswith("array of float")
 
 
 @pytest.mark.parametrize("kind", ["flat", "cells", "ivf"])
-def test_ids_order_and_settings_stay(kind, drifted, stored, fresh):
+def test_ids_order_and_settings_are_kept(kind, drifted, stored, fresh):
     index = filled(kind, drifted, stored[:0], "l2", refine="float16", k_factor=3.0)
     index.add_with_ids(stored, 7 * np.arange(len(stored)) + 5)
     index.remove_ids([5, 12, 705])
     index.prune_sigma, index.refine_factor, index.coarse_groups = 2.5, 17, 5
     if kind == "ivf":
         index.nprobe = 7
-    made = wf.retrain(index, fresh)
-    np.testing.assert_array_equal(made.ids(), index.ids())
+    new = wf.retrain(index, fresh)
+    np.testing.assert_array_equal(new.ids(), index.ids())
     np.testing.assert_array_equal(
-        made._core.refine_rows(0, made.ntotal), index._core.refine_rows(0, index.ntotal)
+        new._core.refine_rows(0, new.ntotal), index._core.refine_rows(0, index.ntotal)
     )
     for name in ("prune_sigma", "refine_factor", "coarse_groups", "k_factor", "nprobe", "nlist"):
-        assert getattr(made, name, None) == getattr(index, name, None)
+        assert getattr(new, name, None) == getattr(index, name, None)
 
 
-def test_an_index_that_passes_for_idmap2_still_does(drifted, fresh):
+def test_idmap2_index_stays_an_idmap2_index(drifted, fresh):
     index = wf.index_factory(64, f"IDMap2,WF{BYTES}")
     index.train(drifted)
-    made = wf.retrain(index, fresh)
-    assert isinstance(made, faiss.IndexIDMap2)
-    assert made.has_ids
-    assert made.ntotal == 0
+    new = wf.retrain(index, fresh)
+    assert isinstance(new, faiss.IndexIDMap2)
+    assert new.has_ids
+    assert new.ntotal == 0
 
 
-def test_a_quantizer_of_faiss_gets_the_new_centroids(drifted, stored, fresh, queries):
+def test_faiss_quantizer_gets_the_new_centroids(drifted, stored, fresh, queries):
     quantizer = faiss.IndexHNSWFlat(64, 8)
     index = wf.IndexIVF(wf.Recipe(64, BYTES, effort="fast"), LISTS, quantizer)
     index.train(drifted)
     index.add(stored)
-    was = quantizer.reconstruct_n(0, LISTS)
-    made = wf.retrain(index, fresh, vectors=stored)
-    np.testing.assert_array_equal(quantizer.reconstruct_n(0, LISTS), was)
+    before = quantizer.reconstruct_n(0, LISTS)
+    new = wf.retrain(index, fresh, vectors=stored)
+    np.testing.assert_array_equal(quantizer.reconstruct_n(0, LISTS), before)
     np.testing.assert_allclose(
-        made.quantizer.reconstruct_n(0, LISTS), made.codec._core.arrays["centroids"], atol=1e-6
+        new.quantizer.reconstruct_n(0, LISTS), new.codec._core.arrays["centroids"], atol=1e-6
     )
-    made.nprobe = LISTS
+    new.nprobe = LISTS
     truth = np.argsort(-queries @ stored.T, axis=1)[:, :10]
-    assert wf.lifecycle.compare(index, made, queries, truth=truth, timed=0).new.recall.value > 0.5
+    assert wf.lifecycle.compare(index, new, queries, truth=truth, timed=0).new.recall.value > 0.5
 
 
-def test_the_loss_of_decoding_is_stated_and_right(old, fresh):
+def test_warning_states_the_loss_of_decoding(old, fresh):
     with pytest.warns(RuntimeWarning, match="1,500 vectors were decoded.*lower recall") as caught:
-        made = wf.retrain(old, fresh)
-    measured = made.manifest.measured
+        new = wf.retrain(old, fresh)
+    measured = new.manifest.measured
     assert measured["retrained_from"] == "decoded vectors"
     x = fresh  # under 4,096 rows: all are measured
     spread = np.square(x - x.mean(axis=0)).sum()
-    once = made.codec.decode(made.codec.encode(x))
+    once = new.codec.decode(new.codec.encode(x))
     codes = old.codec._encode_block(x)
     first = old.codec.decode(codes, alpha=old.codec.alpha["ip"])
-    twice = made.codec.decode(made.codec._encode_block(first))
+    twice = new.codec.decode(new.codec._encode_block(first))
     before = old.codec.decode(codes)
     for name, vectors in (("before", before), ("once", once), ("twice", twice)):
         error = np.square(vectors - x).sum() / spread
@@ -148,14 +148,14 @@ def test_the_loss_of_decoding_is_stated_and_right(old, fresh):
     assert measured["relative_error_once"] < measured["relative_error_twice"]
     assert f"{measured['relative_error_twice']:.1%}" in str(caught[0].message)
     assert caught[0].filename == __file__
-    expected = made.codec._encode_block(old.reconstruct_n())
-    np.testing.assert_array_equal(made.codes(), expected)
-    again = wf.Codec.from_bytes(made.codec.to_bytes()).manifest
+    expected = new.codec._encode_block(old.reconstruct_n())
+    np.testing.assert_array_equal(new.codes(), expected)
+    again = wf.Codec.from_bytes(new.codec.to_bytes()).manifest
     assert again.measured == measured
     assert again.parent == old.codec.fingerprint
 
 
-def test_parents_make_a_chain(old, stored, drifted, fresh):
+def test_parents_form_a_chain(old, stored, drifted, fresh):
     first = wf.retrain(old, fresh, vectors=stored)
     second = wf.retrain(first, drifted, vectors=stored, seed=3)
     assert second.manifest.parent == first.codec.fingerprint
@@ -164,27 +164,27 @@ def test_parents_make_a_chain(old, stored, drifted, fresh):
     assert wf.reproduce(first.codec, fresh).identical
 
 
-def test_a_better_codec_finds_more(old, stored, fresh, queries):
-    made = wf.retrain(old, fresh, vectors=stored)
-    assert wf.lifecycle.compare(old, made, queries, vectors=stored, timed=0).recall_change.low > 0
+def test_better_codec_has_higher_recall(old, stored, fresh, queries):
+    new = wf.retrain(old, fresh, vectors=stored)
+    assert wf.lifecycle.compare(old, new, queries, vectors=stored, timed=0).recall_change.low > 0
 
 
 def test_classic_plans_stay_classic(drifted, stored, fresh):
     plan = wf.Plan.classic(wf.analyze(drifted), 0.2, 0.5, by="dimensions")
     index = wf.IndexFlat(wf.Codec.train(drifted, plan))
     index.add(stored)
-    made = wf.retrain(index, fresh, vectors=stored)
-    assert made.codec.plan.maker == "classic"
-    assert made.codec.code_size == index.codec.code_size
+    new = wf.retrain(index, fresh, vectors=stored)
+    assert new.codec.plan.maker == "classic"
+    assert new.codec.code_size == index.codec.code_size
 
 
-def test_an_index_without_vectors_is_no_reason_to_warn(old_codec, fresh):
+def test_empty_index_does_not_warn(old_codec, fresh):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert wf.retrain(wf.IndexFlat(old_codec), fresh).ntotal == 0
 
 
-def test_blocks_of_a_source_are_read(old, stored, fresh):
+def test_vectors_are_read_in_blocks(old, stored, fresh):
     class Source:
         shape, dtype = stored.shape, stored.dtype
         most = 0
@@ -196,12 +196,12 @@ def test_blocks_of_a_source_are_read(old, stored, fresh):
         def take(self, rows: np.ndarray) -> np.ndarray:
             return stored[rows]
 
-    made = wf.retrain(old, fresh, vectors=Source())
-    np.testing.assert_array_equal(made.codes(), made.codec.encode(stored))
+    new = wf.retrain(old, fresh, vectors=Source())
+    np.testing.assert_array_equal(new.codes(), new.codec.encode(stored))
     assert 0 < Source.most <= wf.data.rows.Rows(stored).block_rows
 
 
-def test_what_does_not_go_together_is_refused(old, stored, fresh, drifted):
+def test_mismatched_arguments_raise(old, stored, fresh, drifted):
     with pytest.raises(ValueError, match=r"vectors: expected .* but only \d+% of 512 rows"):
         wf.retrain(old, fresh, vectors=stored[::-1])
     with pytest.raises(ValueError, match=r"vectors: expected 1500 rows, .* got 1400"):
@@ -217,28 +217,28 @@ def test_what_does_not_go_together_is_refused(old, stored, fresh, drifted):
         wf.retrain(lists, fresh[:11], vectors=stored)
 
 
-def test_queries_are_asked_for_again(drifted, stored, fresh, queries):
+def test_training_queries_are_required_again(drifted, stored, fresh, queries):
     plan = wf.Plan.waterfill(wf.analyze(drifted), BYTES)
     index = wf.IndexFlat(wf.Codec.train(drifted, plan, queries=queries))
     index.add(stored)
     with pytest.raises(ValueError, match="queries: the codec was trained with queries"):
         wf.retrain(index, fresh, vectors=stored)
-    made = wf.retrain(index, fresh, vectors=stored, queries=queries)
-    assert made.manifest.queries_sha256 == index.manifest.queries_sha256
+    new = wf.retrain(index, fresh, vectors=stored, queries=queries)
+    assert new.manifest.queries_sha256 == index.manifest.queries_sha256
 
 
-def test_memory_for_two_is_checked_first():
+def test_memory_for_a_second_index_is_checked():
     assert memory.available_bytes() is None or memory.available_bytes() > 0
     with pytest.raises(MemoryError, match="a second index takes about"):
         memory.require_memory(1 << 60, "a second index")
 
 
-def test_codecs_of_older_files_have_no_manifest():
+def test_codec_without_a_manifest():
     index: Any = wf.read_index(Path(__file__).parents[1] / "golden" / "1.2-ids-float16.wf")
     assert index.manifest is None
     rng = np.random.default_rng(0)
     sample = rng.standard_normal((500, index.d)).astype(np.float32)
-    made = wf.retrain(index, sample)
-    np.testing.assert_array_equal(made.ids(), index.ids())
-    assert made.codec.code_size == index.codec.code_size
-    assert made.manifest.parent == index.codec.fingerprint
+    new = wf.retrain(index, sample)
+    np.testing.assert_array_equal(new.ids(), index.ids())
+    assert new.codec.code_size == index.codec.code_size
+    assert new.manifest.parent == index.codec.fingerprint

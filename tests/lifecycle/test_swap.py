@@ -1,4 +1,4 @@
-"""Generations under searching and adding threads; what a gate lets pass."""
+"""Swaps during searches and additions, gates, rollback and history."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def truth(stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def threads(works: list[Callable[[], None]]) -> Iterator[list[BaseException]]:
-    """Run functions again and again, each in its thread; errors are collected."""
+def threads(functions: list[Callable[[], None]]) -> Iterator[list[BaseException]]:
+    """Run functions repeatedly, each in its own thread; collect their errors."""
     errors: list[BaseException] = []
     stop = threading.Event()
 
-    def run(work: Callable[[], None]) -> None:
+    def run(function: Callable[[], None]) -> None:
         try:
             while not stop.is_set():
-                work()
+                function()
         except BaseException as error:
             errors.append(error)
 
-    running = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in running:
+    workers = [threading.Thread(target=run, args=(function,)) for function in functions]
+    for thread in workers:
         thread.start()
     try:
         yield errors
     finally:
         stop.set()
-        for thread in running:
+        for thread in workers:
             thread.join()
 
 
@@ -58,8 +58,8 @@ def shifted(codec: wf.Codec, x: np.ndarray, number: int) -> wf.IndexFlat:
     return index
 
 
-def test_no_answer_is_of_two_generations(old_codec, good, stored, queries):
-    # An index's codec, ids and scores belong together: each index has other codes, ids and values.
+def test_results_never_mix_generations(old_codec, good, stored, queries):
+    # Codes, ids and scores differ between the indexes, so a mixed result is detected.
     codecs = [old_codec, good.codec]
     indexes = [shifted(codecs[i % 2], (1 - i / 50) * stored, i) for i in range(6)]
     answers = [index.search(queries[:8], 10) for index in indexes]
@@ -90,7 +90,7 @@ def test_no_answer_is_of_two_generations(old_codec, good, stored, queries):
     assert [event.generation for event in live.history] == list(range(1, SWAPS + 2))
 
 
-def test_it_is_searched_like_an_index(live, old, queries):
+def test_swap_index_forwards_the_methods_of_an_index(live, old, queries):
     np.testing.assert_array_equal(live.search(queries, 5)[1], old.search(queries, 5)[1])
     np.testing.assert_array_equal(live.assign(queries, 5), old.assign(queries, 5))
     for a, b in zip(live.range_search(queries, 0.6), old.range_search(queries, 0.6), strict=True):
@@ -107,7 +107,7 @@ def test_it_is_searched_like_an_index(live, old, queries):
     assert "generation 1" in repr(live)
 
 
-def test_a_good_index_passes_and_can_be_taken_back(live, old, good, queries, truth):
+def test_swap_and_rollback(live, old, good, queries, truth):
     report = live.swap(good, gate=wf.lifecycle.Gate(canary=(queries, truth)))
     assert report.passed
     assert report.comparison.recall_change.value > 0
@@ -123,11 +123,11 @@ def test_a_good_index_passes_and_can_be_taken_back(live, old, good, queries, tru
         live.rollback()
 
 
-def test_a_bad_index_is_refused_and_nothing_changes(live, old, good, queries, truth, stored):
+def test_rejected_swap_changes_nothing(live, old, good, queries, truth, stored):
     live.swap(good)
     state, history = live._state, live.history
-    heard: list[object] = []
-    live.on_swap(heard.append)
+    events: list[object] = []
+    live.on_swap(events.append)
     gate = wf.lifecycle.Gate(recall_drop=0.005, canary=queries, vectors=stored)
     with pytest.raises(wf.GateError, match=r"recall@10 falls by 0\.\d+ .* recall_drop=0.005") as it:
         live.swap(old, gate=gate)
@@ -138,14 +138,14 @@ def test_a_bad_index_is_refused_and_nothing_changes(live, old, good, queries, tr
     assert isinstance(it.value, RuntimeError)
     assert live._state is state
     assert live.history == history
-    assert heard == []
+    assert events == []
     assert live.swap(
         old, gate=wf.lifecycle.Gate(recall_drop=0.9, canary=queries, vectors=stored)
     ).passed
-    assert len(heard) == 1
+    assert len(events) == 1
 
 
-def test_every_limit_counts(live, good, queries, truth):
+def test_each_limit_is_checked(live, good, queries, truth):
     for gate, words in (
         (wf.lifecycle.Gate(queries), "recall is not known"),
         (wf.lifecycle.Gate(queries, None, overlap=0.999), "overlap@10 is"),
@@ -156,7 +156,7 @@ def test_every_limit_counts(live, good, queries, truth):
     assert live.swap(good, gate=wf.lifecycle.Gate(queries, None, overlap=0.1, latency=1e6)).passed
 
 
-def test_a_certain_gate_wants_queries_enough(old, good, queries, truth):
+def test_certain_gate_needs_enough_queries(old, good, queries, truth):
     live = wf.SwapIndex(good)
     few = slice(0, 3)
     gate = wf.lifecycle.Gate((queries[few], truth[few]), 0.5, certain=True)
@@ -170,7 +170,7 @@ def test_a_certain_gate_wants_queries_enough(old, good, queries, truth):
         live.swap(old, gate=strict)
 
 
-def test_other_indexes_are_refused(live, old, old_codec, stored, good):
+def test_incompatible_indexes_are_rejected(live, old, old_codec, stored, good):
     other = wf.IndexFlat(old_codec, "l2")
     other.add(stored)
     with pytest.raises(wf.GateError, match="metric='ip' as in the current index, got 'l2'"):
@@ -194,17 +194,17 @@ def test_other_indexes_are_refused(live, old, old_codec, stored, good):
         wf.SwapIndex(wf.IndexFlat(wf.Recipe(64, 8)))
 
 
-def test_what_was_added_since_is_noticed(live, stored, fresh):
-    made = wf.retrain(live.index, fresh, vectors=stored)
+def test_changes_since_retraining_are_detected(live, stored, fresh):
+    retrained = wf.retrain(live.index, fresh, vectors=stored)
     live.add(fresh[:1])
     live.remove_ids([live.ntotal - 1])  # the same ids, and maybe another vector
     with pytest.raises(wf.GateError, match="after new was retrained from it"):
-        live.swap(made)
+        live.swap(retrained)
     with live.writes_held():
         assert live.swap(wf.retrain(live.index, fresh, vectors=stored)).passed
 
 
-def test_vectors_added_meanwhile_are_not_lost(live, stored, fresh):
+def test_concurrent_additions_are_not_lost(live, stored, fresh):
     added = [0]
 
     def add() -> None:
@@ -223,7 +223,7 @@ def test_vectors_added_meanwhile_are_not_lost(live, stored, fresh):
     np.testing.assert_array_equal(live.index.codes(), expected)
 
 
-def test_a_rollback_does_not_lose_vectors_unasked(live, good, stored):
+def test_rollback_loses_vectors_only_with_force(live, good, stored):
     second = wf.IndexFlat(good.codec)
     second.add(stored)
     live.swap(second)
@@ -234,7 +234,7 @@ def test_a_rollback_does_not_lose_vectors_unasked(live, good, stored):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
-def test_so_many_generations_are_kept(keep, old_codec, stored):
+def test_keep_limits_the_generations(keep, old_codec, stored):
     indexes = [shifted(old_codec, stored[:50], i) for i in range(5)]
     live = wf.SwapIndex(indexes[0])
     for index in indexes[1:]:
@@ -246,13 +246,13 @@ def test_so_many_generations_are_kept(keep, old_codec, stored):
         live.rollback()
 
 
-def test_history_tells_parents_and_contents(live, old, stored, fresh):
-    made = wf.retrain(old, fresh, vectors=stored)
-    live.swap(made)
+def test_history_has_parents_and_contents(live, old, stored, fresh):
+    retrained = wf.retrain(old, fresh, vectors=stored)
+    live.swap(retrained)
     first, second = live.history
     assert first.fingerprint == old.codec.fingerprint == second.parent
-    assert second.fingerprint == made.codec.fingerprint
-    assert second.data_sha256 == made.manifest.data_sha256
+    assert second.fingerprint == retrained.codec.fingerprint
+    assert second.data_sha256 == retrained.manifest.data_sha256
     assert live.verify() == second.sha256
     live.add(stored[:1])
     assert live.verify() != second.sha256
@@ -260,8 +260,8 @@ def test_history_tells_parents_and_contents(live, old, stored, fresh):
     assert copy.history[0].sha256 == first.sha256
 
 
-def test_listeners_hear_of_each_swap(live, old, good):
-    heard: list[wf.SwapIndex] = []
+def test_callbacks_are_called_for_each_swap(live, old, good):
+    events: list[wf.SwapIndex] = []
     numbers: list[int] = []
 
     def fails(event: object) -> None:
@@ -269,7 +269,7 @@ def test_listeners_hear_of_each_swap(live, old, good):
 
     end = live.on_swap(lambda event: numbers.append(event.generation))
     end_failing = live.on_swap(fails)
-    live.on_swap(heard.append)
+    live.on_swap(events.append)
     with pytest.warns(RuntimeWarning, match="generation 2 is in use, but .*no cache"):
         live.swap(good)
     end_failing()
@@ -277,12 +277,12 @@ def test_listeners_hear_of_each_swap(live, old, good):
     end()
     live.swap(good)
     assert numbers == [2, 3]
-    assert list(live.history[1:]) == heard
+    assert list(live.history[1:]) == events
     with pytest.raises(TypeError, match="callback must be callable"):
         live.on_swap(None)
 
 
-def test_swaps_come_one_after_the_other(old_codec, stored):
+def test_swaps_are_serialised(old_codec, stored):
     indexes = [shifted(old_codec, stored[:50], i) for i in range(THREADS)]
     live = wf.SwapIndex(indexes[0])
 
@@ -290,22 +290,22 @@ def test_swaps_come_one_after_the_other(old_codec, stored):
         for _ in range(20):
             live.swap(index, same_ids=False)
 
-    running = [threading.Thread(target=swap, args=(index,)) for index in indexes]
-    for thread in running:
+    workers = [threading.Thread(target=swap, args=(index,)) for index in indexes]
+    for thread in workers:
         thread.start()
-    for thread in running:
+    for thread in workers:
         thread.join()
     assert [event.generation for event in live.history] == list(range(1, 20 * THREADS + 2))
 
 
-def test_a_pickle_has_the_current_index(live, good, queries):
+def test_pickle_holds_the_current_index(live, good, queries):
     live.swap(good)
     copy = pickle.loads(pickle.dumps(live))
     np.testing.assert_array_equal(copy.search(queries, 5), live.search(queries, 5))
     assert copy.generation == 1
 
 
-def test_gates_are_checked_when_they_are_made(queries, truth):
+def test_invalid_gates_raise(queries, truth):
     for options, error, words in (
         ({"recall_drop": -0.1}, ValueError, "recall_drop=-0.1"),
         ({"recall_drop": "little"}, TypeError, "recall_drop must be a number"),
@@ -320,7 +320,7 @@ def test_gates_are_checked_when_they_are_made(queries, truth):
         wf.lifecycle.Gate((queries, truth, truth))
 
 
-def test_bad_rows_are_left_out_as_by_an_index(live, fresh):
+def test_bad_rows_are_quarantined(live, fresh):
     before = live.ntotal
     bad = np.array(fresh[:5])
     bad[2, 0] = np.nan
@@ -332,7 +332,7 @@ def test_bad_rows_are_left_out_as_by_an_index(live, fresh):
         live.add(bad)
 
 
-def test_a_gate_asks_the_queries_of_a_canary(live, stored, fresh, queries):
+def test_gate_uses_the_queries_of_a_canary(live, stored, fresh, queries):
     canary = wf.drift.Canary(queries, stored[:1000], k=10)
     gate = wf.lifecycle.Gate(canary, vectors=stored)
     report = live.swap(wf.retrain(live.index, stored, vectors=stored), gate=gate)

@@ -11,7 +11,7 @@ import waterfill as wf
 
 
 @needs_docs
-def test_the_page_runs(monkeypatch, capsys, tmp_path):
+def test_documentation_example_runs(monkeypatch, capsys, tmp_path):
     for name in ("base.npy", "query.npy"):
         shutil.copy(DATA / name, tmp_path)
     monkeypatch.setattr(doc_examples, "DATA", tmp_path)

@@ -1,4 +1,4 @@
-"""Threads, tasks and the real clock; arguments of capacity tests."""
+"""Drivers on the real clock, and arguments of capacity tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(seconds=0.002, outcome=None):
     return target
 
 
-def awaited(seconds=0.002, outcome=None):
+def asynchronous(seconds=0.002, outcome=None):
     async def target():
         await asyncio.sleep(seconds)
         if outcome is not None:
@@ -36,27 +36,27 @@ def awaited(seconds=0.002, outcome=None):
     return target
 
 
-KINDS = pytest.mark.parametrize("kind", [plain, awaited], ids=["threads", "tasks"])
+KINDS = pytest.mark.parametrize("kind", [plain, asynchronous], ids=["threads", "tasks"])
 
 
 @pytest.fixture
-def driven():
-    """A function that makes a driver, which is closed after the test."""
-    made = []
+def driver_for():
+    """Return a function that makes drivers and closes them after the test."""
+    drivers = []
 
     def make(target):
-        made.append(make_driver(target))
-        return made[-1]
+        drivers.append(make_driver(target))
+        return drivers[-1]
 
     yield make
-    for driver in made:
+    for driver in drivers:
         driver.close()
 
 
 @KINDS
-def test_requests_are_sent_when_they_are_due(driven, kind):
+def test_requests_are_sent_when_they_are_due(driver_for, kind):
     due = np.sort(np.random.default_rng(0).uniform(0, 0.5, 100))
-    trace = driven(kind()).run(OpenLoop(due, 1000, 30))
+    trace = driver_for(kind()).run(OpenLoop(due, 1000, 30))
     assert trace.due.tolist() == due.tolist()
     assert (trace.sent >= trace.due).all()
     assert (trace.ended >= trace.sent + 0.0019).all()
@@ -66,8 +66,8 @@ def test_requests_are_sent_when_they_are_due(driven, kind):
 
 
 @KINDS
-def test_a_stall_shows_in_what_was_due_meanwhile(driven, kind):
-    """Latency counts from when a request was due: those behind a stall are slow as well."""
+def test_latency_counts_from_the_due_time(driver_for, kind):
+    """Requests that were due during a stall are slow, too."""
     lock, stalls = threading.Lock(), iter([0.3])
 
     def target():
@@ -77,26 +77,26 @@ def test_a_stall_shows_in_what_was_due_meanwhile(driven, kind):
     async def blocking():
         target()
 
-    trace = driven(target if kind is plain else blocking).run(
+    trace = driver_for(target if kind is plain else blocking).run(
         OpenLoop(np.linspace(0.01, 0.3, 50), 1000, 30)
     )
     assert (trace.latency > 0.1).mean() > 0.5
 
 
 @KINDS
-def test_what_becomes_of_requests(driven, kind):
+def test_outcomes_of_requests(driver_for, kind):
     refusal = wf.AtCapacity(1, 1, None, "capacity")
     due = np.linspace(0, 0.05, 10)
     for outcome, expected in ((KeyError("x"), FAILED), (refusal, REFUSED)):
-        trace = driven(kind(outcome=outcome)).run(OpenLoop(due, 1000, 30))
+        trace = driver_for(kind(outcome=outcome)).run(OpenLoop(due, 1000, 30))
         assert (trace.outcome == expected).all()
         assert trace.error == ("KeyError: 'x'" if expected == FAILED else None)
 
 
 @KINDS
-def test_sending_stops_for_a_backlog_and_for_what_never_ends(monkeypatch, driven, kind):
+def test_backlog_stops_sending_and_loses_requests(monkeypatch, driver_for, kind):
     monkeypatch.setattr("waterfill.loadtest.thread_driver._CLOSE_SECONDS", 0.01)
-    trace = driven(kind(3)).run(OpenLoop(np.linspace(0, 0.2, 50), 20, 0.2))
+    trace = driver_for(kind(3)).run(OpenLoop(np.linspace(0, 0.2, 50), 20, 0.2))
     assert trace.cut
     assert len(trace.due) == 20
     assert (trace.outcome == LOST).all()
@@ -104,8 +104,8 @@ def test_sending_stops_for_a_backlog_and_for_what_never_ends(monkeypatch, driven
 
 
 @KINDS
-def test_so_many_are_kept_in_flight(driven, kind):
-    driver = driven(kind(0.01))
+def test_closed_loop_keeps_the_number_in_flight(driver_for, kind):
+    driver = driver_for(kind(0.01))
     trace = driver.run(ClosedLoop(4, 0.5, 10_000, 30))
     starts, ends = np.sort(trace.sent), np.sort(trace.ended)
     in_flight = [int((starts <= t).sum() - (ends <= t).sum()) for t in (0.1, 0.2, 0.3)]
@@ -114,8 +114,8 @@ def test_so_many_are_kept_in_flight(driven, kind):
     assert len(driver.run(ClosedLoop(4, 5, 7, 30)).due) == 7
 
 
-def test_refused_callers_pause(driven):
-    refusing = driven(plain(0, wf.AtCapacity(1, 1, None, "capacity")))
+def test_refused_callers_pause(driver_for):
+    refusing = driver_for(plain(0, wf.AtCapacity(1, 1, None, "capacity")))
     trace = refusing.run(ClosedLoop(2, 0.3, 10**6, 30))
     assert len(trace.due) <= 70
 
@@ -128,15 +128,15 @@ def test_threads_end():
     assert threading.active_count() <= before
 
 
-def test_an_event_loop_that_runs_is_not_held_up():
+def test_running_event_loop_is_not_blocked():
     async def main():
         with pytest.raises(RuntimeError, match="an event loop runs in this thread"):
-            wf.capacity_test(awaited())
+            wf.capacity_test(asynchronous())
 
     asyncio.run(main())
 
 
-def test_tasks_enter_and_leave_what_they_ask():
+def test_task_driver_enters_and_exits_the_target():
     class Target:
         state = ()
 
@@ -158,20 +158,20 @@ def test_tasks_enter_and_leave_what_they_ask():
     assert target.state == ("in", "out")
 
 
-def test_which_driver():
+def test_driver_for_each_kind_of_target():
     assert isinstance(make_driver(functools.partial(plain(), 1)), ThreadDriver)
-    tasks = make_driver(functools.partial(awaited()))
+    tasks = make_driver(functools.partial(asynchronous()))
     assert isinstance(tasks, TaskDriver)
     tasks.close()
 
 
-def test_a_coroutine_that_nobody_awaits_is_an_error():
+def test_unawaited_coroutine_is_an_error():
     with pytest.raises(wf.loadtest.CapacityError, match="target returned a coroutine"):
-        wf.capacity_test(lambda: awaited()(), step_seconds=0.1)
+        wf.capacity_test(lambda: asynchronous()(), step_seconds=0.1)
 
 
-def test_a_real_service_from_end_to_end():
-    """Two servers of 5 ms each: some 400 a second at most."""
+def test_capacity_test_of_a_real_service():
+    """Two servers of 5 ms each answer at most 400 requests per second."""
     steps = []
     with ThreadPoolExecutor(2) as servers:
         report = wf.capacity_test(
@@ -201,7 +201,7 @@ def test_a_real_service_from_end_to_end():
         (TypeError, r"rates must be a non-empty sequence of numbers, got \[\]", {"rates": []}),
         (TypeError, r"rates\[1\] must be a number, got 'a'", {"rates": [1, "a"]}),
         (ValueError, r"rates\[0\]=0 must be above 0", {"rates": [0]}),
-        (ValueError, r"rates=\[2.0, 1.0\] must rise", {"rates": [2, 1]}),
+        (ValueError, r"rates: expected ascending values, got \[2.0, 1.0\]", {"rates": [2, 1]}),
         (TypeError, "slo must be a waterfill.loadtest.Slo, got 0.2", {"slo": 0.2}),
         (ValueError, "step_seconds=0 must be above 0", {"step_seconds": 0}),
         (ValueError, "max_seconds=inf must be finite", {"max_seconds": float("inf")}),
@@ -210,7 +210,7 @@ def test_a_real_service_from_end_to_end():
         (TypeError, "max_in_flight must be an int, got 1.5", {"max_in_flight": 1.5}),
     ],
 )
-def test_impossible_tests_are_refused_by_name(error, message, arguments):
+def test_invalid_arguments_raise(error, message, arguments):
     with pytest.raises(error, match=message):
         wf.capacity_test(**({"target": plain()} | arguments))
 
@@ -224,6 +224,6 @@ def test_impossible_tests_are_refused_by_name(error, message, arguments):
         (ValueError, "errors=-0.1 must be at least 0", {"errors": -0.1}),
     ],
 )
-def test_impossible_objectives_are_refused_by_name(error, message, arguments):
+def test_invalid_objectives_raise(error, message, arguments):
     with pytest.raises(error, match=message):
         wf.loadtest.Slo(**arguments)

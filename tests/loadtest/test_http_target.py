@@ -1,4 +1,4 @@
-"""Services behind HTTP, on real sockets."""
+"""HTTP services as targets, on real sockets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Handler(Quiet):
 
 @pytest.fixture
 def server():
-    with listening(Handler) as made:
-        yield made
+    with listening(Handler) as server:
+        yield server
 
 
 def trace_of(url, requests=5):
@@ -47,7 +47,7 @@ def trace_of(url, requests=5):
         ("302", FAILED, "StatusError: status 302"),
     ],
 )
-def test_what_a_status_is(server, path, outcome, error):
+def test_outcome_of_each_status(server, path, outcome, error):
     trace = trace_of(Url(f"http://127.0.0.1:{server.server_port}/{path}"), 3)
     assert trace.outcome.tolist() == [outcome] * 3
     assert trace.error == error
@@ -73,28 +73,28 @@ def test_no_connection_is_an_error(server):
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "[2001:db8::1]", "0.0.0.0", "[::ffff:192.0.2.1]"])
-def test_other_hosts_are_only_asked_if_they_are_ones_own(host):
+def test_other_hosts_need_confirmation(host):
     with pytest.raises(NotAllowedError, match="not this machine"):
         trace_of(Url(f"http://{host}:9/"))
     trace = trace_of(Url(f"http://{host}:9/", own_host=True, timeout=0.05), 1)
     assert (trace.outcome == FAILED).all()
 
 
-def test_the_address_decides_and_not_the_name(server, monkeypatch):
+def test_address_is_checked_not_the_name(server, monkeypatch):
     import socket
 
     real = socket.getaddrinfo
 
-    def elsewhere(host, *args, **more):
-        return real("192.0.2.7" if host == "localhost" else host, *args, **more)
+    def resolve(host, *args, **options):
+        return real("192.0.2.7" if host == "localhost" else host, *args, **options)
 
-    monkeypatch.setattr(socket, "getaddrinfo", elsewhere)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(NotAllowedError, match=r"'localhost' is 192\.0\.2\.7"):
         trace_of(Url(f"http://localhost:{server.server_port}/"))
     assert server.received == []
 
 
-def test_ways_to_write_this_machine():
+def test_loopback_addresses():
     assert is_loopback("::1")
     assert is_loopback("::ffff:127.0.0.1")
     assert not is_loopback("::ffff:192.0.2.1")
@@ -110,12 +110,12 @@ def test_ways_to_write_this_machine():
         (ValueError, "timeout=0 must be above 0", {"timeout": 0}),
     ],
 )
-def test_impossible_requests_are_refused_by_name(error, message, arguments):
+def test_invalid_requests_raise(error, message, arguments):
     with pytest.raises(error, match=message):
         Url(**({"url": "http://localhost/"} | arguments))
 
 
-def test_a_service_behind_http_from_end_to_end(server):
+def test_capacity_test_of_an_http_service(server):
     report = wf.capacity_test(
         Url(f"http://127.0.0.1:{server.server_port}/200"),
         rates=[20],

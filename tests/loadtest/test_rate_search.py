@@ -1,4 +1,4 @@
-"""The rate and the limits that a capacity test finds, on a simulated clock."""
+"""Rate and limits found by a capacity test on a simulated clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.simulated_service import SimulatedService, constant, exponential, l
 import waterfill as wf
 from waterfill.loadtest.capacity import CapacityTest, read_settings
 from waterfill.loadtest.concurrency_sweep import concurrency_levels
-from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, OpenLoop
+from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, ClosedLoop, OpenLoop
 
 # Servers, how long they take, and the rate at which 1 % of requests take more than 0.2 s, by
 # simulations of 400,000 requests in bench/capacity.py.
@@ -25,26 +25,26 @@ KNOWN = {
 }
 
 
-def test_the_rate_is_found():
-    near = dict.fromkeys(KNOWN, 0)
+def test_rate_is_close_to_the_true_one():
+    close = dict.fromkeys(KNOWN, 0)
     for name, (servers, draw, truth) in KNOWN.items():
         for seed in range(12):
             report = report_of(SimulatedService(servers, draw, seed=100 + seed), seed=seed)
-            near[name] += abs(report.rate / truth - 1) <= 0.1
-    assert sum(near.values()) >= 41, near  # of 48; of 60 seeds the bench finds 54 and more
-    assert min(near.values()) >= 9, near
+            close[name] += abs(report.rate / truth - 1) <= 0.1
+    assert sum(close.values()) >= 41, close  # of 48; of 60 seeds the bench finds 54 and more
+    assert min(close.values()) >= 9, close
 
 
-def test_a_test_is_the_same_again():
-    def found(seed):
+def test_test_is_deterministic():
+    def report(seed):
         return report_of(SimulatedService(4, exponential(0.03), seed=1), seed=seed)
 
-    first, again = found(5), found(5)
-    assert first.steps == again.steps
-    assert first.steps != found(6).steps
+    first, repeated = report(5), report(5)
+    assert first.steps == repeated.steps
+    assert first.steps != report(6).steps
 
 
-def test_the_sweep_finds_the_knee_and_the_limit():
+def test_sweep_finds_the_knee_and_the_limit():
     report = report_of(SimulatedService(8, constant(0.02), seed=2))
     assert report.complete
     assert report.floor == 8
@@ -54,13 +54,13 @@ def test_the_sweep_finds_the_knee_and_the_limit():
     assert 340 < report.rate < 400
 
 
-def test_a_first_rate_that_is_too_high_leads_down():
+def test_search_descends_from_a_first_rate_that_is_too_high():
     report = report_of(SimulatedService(1, constant(0.03)), rates=[100, 200])
     assert 15 < report.rate < 28
     assert min(step.offered for step in report.steps if step.offered) < 28
 
 
-def test_a_last_rate_that_is_good_leads_up():
+def test_search_doubles_a_last_rate_that_is_good():
     report = report_of(SimulatedService(16, constant(0.01)), rates=[10, 20], max_requests=10**7)
     assert 1300 < report.rate < 1600
     capped = report_of(SimulatedService(16, constant(0.01)), rates=[10, 20], max_rate=100)
@@ -71,13 +71,13 @@ def test_a_last_rate_that_is_good_leads_up():
 def test_refused_requests_count_against_a_rate():
     service = SimulatedService(2, constant(0.02), limit=3)
     report = report_of(service)
-    # Nobody waits long, so that refusals alone bound the rate: with room for 3, few are refused at
-    # a third of what two servers can do.
+    # Waits are short, so refusals alone bound the rate: with room for 3, few requests are refused
+    # at a third of the capacity of two servers.
     assert report.rate < 50
     assert any(step.refused > 0.01 and step.verdict == "bad" for step in report.steps)
 
 
-def test_an_slo_below_the_service_itself_is_an_error():
+def test_unreachable_slo_is_an_error():
     with pytest.raises(wf.loadtest.CapacityError, match="one request at a time takes 300 ms"):
         report_of(SimulatedService(4, constant(0.3)))
     with pytest.raises(wf.loadtest.CapacityError, match=r"even .* are not within the SLO"):
@@ -98,7 +98,26 @@ def test_time_and_requests_are_bounded():
         report_of(service, max_seconds=14)
 
 
-def test_a_backlog_stops_a_step_early():
+def test_a_test_is_complete_only_at_its_end():
+    """What stops it during the sweep, the last part, leaves an incomplete report."""
+    service = SimulatedService(4, exponential(0.03))
+    test = CapacityTest(read_settings(**DEFAULTS))
+
+    def stop(number, step, trace):
+        if isinstance(step, ClosedLoop) and step.in_flight >= 4:
+            raise wf.loadtest.CapacityError("broken")
+        return trace
+
+    with pytest.raises(wf.loadtest.CapacityError, match="broken"):
+        test.run(Distorted(service, stop))
+    report = test.report()
+    assert report.rate == test.findings.rate > 0  # the search had found it
+    assert not report.complete
+    with pytest.raises(ValueError, match="report: expected the report of a complete capacity"):
+        report.require_complete()
+
+
+def test_backlog_stops_a_step_early():
     service = SimulatedService(1, constant(0.1))
     due = np.sort(np.random.default_rng(0).uniform(0, 100, 10_000))
     trace = service.run(OpenLoop(due, 64, 30))
@@ -108,7 +127,7 @@ def test_a_backlog_stops_a_step_early():
 
 
 class Distorted:
-    """A driver whose traces a function changes."""
+    """A driver whose traces are changed by a function."""
 
     def __init__(self, service, distort):
         self.service, self.distort, self.steps = service, distort, 0
@@ -125,7 +144,7 @@ def sent_late(trace, seconds):
     return dataclasses.replace(trace, sent=trace.due + seconds, ended=trace.ended + seconds)
 
 
-def test_a_late_generator_is_never_silent():
+def test_late_generator_is_reported():
     def always(number, step, trace):
         return sent_late(trace, 0.05) if isinstance(step, OpenLoop) else trace
 
@@ -141,7 +160,7 @@ def test_a_late_generator_is_never_silent():
     assert report.steps[2].note == ""
 
 
-def test_a_late_generator_leaves_what_was_known():
+def test_late_generator_keeps_earlier_results():
     def above(number, step, trace):
         fast = isinstance(step, OpenLoop) and len(step.due) / step.due[-1] > 140
         return sent_late(trace, 0.05) if fast else trace
@@ -149,7 +168,7 @@ def test_a_late_generator_leaves_what_was_known():
     test = CapacityTest(read_settings(**(DEFAULTS | {"rates": (10, 80, 150)})))
     with pytest.raises(wf.loadtest.GeneratorLateError):
         test.run(Distorted(SimulatedService(32, constant(0.03)), above))
-    assert test.findings.steps[-1].in_flight is not None  # it was swept nevertheless
+    assert test.findings.steps[-1].in_flight is not None  # the sweep was run
 
 
 def test_errors_and_lost_requests():
@@ -176,6 +195,6 @@ def test_errors_and_lost_requests():
         report_of(Distorted(SimulatedService(8, constant(0.02)), silent))
 
 
-def test_numbers_in_flight():
+def test_concurrency_levels():
     assert list(concurrency_levels(17)) == [1, 2, 3, 4, 6, 8, 12, 16]
     assert list(concurrency_levels(1)) == [1]

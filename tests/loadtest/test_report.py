@@ -1,4 +1,4 @@
-"""A report as text, picture and file."""
+"""A capacity report as text, picture and file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def report():
     return report_of(SimulatedService(4, exponential(0.03), seed=1))
 
 
-def test_a_file_holds_all_of_it(report, tmp_path):
+def test_file_reads_back(report, tmp_path):
     path = tmp_path / "capacity.json"
     report.save(path)
     assert wf.loadtest.CapacityReport.load(path) == report
@@ -36,15 +36,16 @@ def test_a_file_holds_all_of_it(report, tmp_path):
         ({"limit": 0}, "limit=0 must be above 0"),
         ({"limit": 2.5}, "limit=2.5 must be an int"),
         ({"limit": True}, "limit=True must be above 0"),
-        ({"floor": 10**6}, "limit must be between floor and ceiling"),
+        ({"floor": 10**6}, r"limit: expected a value from floor=1000000 to ceiling=\d+, got \d+"),
         ({"unloaded": "a"}, "unloaded='a' must be above 0"),
         ({"rate": None}, "rate=None must be above 0"),
         ({"slo": {"p99": -1}}, "p99=-1 must be at least 0"),
         ({"slo": 3}, "or damaged"),
         ({"steps": [{"kind": "open"}]}, "or damaged"),
+        ({"complete": "no"}, "complete='no' must be a bool"),
     ],
 )
-def test_another_file_is_told_apart(report, tmp_path, change, message):
+def test_invalid_report_raises_format_error(report, tmp_path, change, message):
     path = tmp_path / "capacity.json"
     path.write_text(json.dumps(report.to_dict() | change))
     with pytest.raises(wf.FormatError, match=message) as caught:
@@ -53,7 +54,7 @@ def test_another_file_is_told_apart(report, tmp_path, change, message):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "\xff", '{"format": 1}', "[" * 10_000])
-def test_no_file_of_ours_is_told_apart(tmp_path, text):
+def test_other_files_raise_format_error(tmp_path, text):
     path = tmp_path / "capacity.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(wf.FormatError, match="capacity report"):
@@ -62,18 +63,18 @@ def test_no_file_of_ours_is_told_apart(tmp_path, text):
         wf.loadtest.CapacityReport.load(tmp_path / "none.json")
 
 
-def test_the_text_is_a_table(report):
+def test_text_is_a_table(report):
     lines = str(report).splitlines()
     assert lines[0].endswith("requests per second (99 % within 200 ms, at most 1 % errors)")
     assert lines[1].startswith(f"limit {report.limit} in flight, from {report.floor} to ")
     assert len(lines) == 6 + len(report.steps)
     assert all(len(line) <= 80 for line in lines)
-    rest = dataclasses.replace(report, complete=False, notes=("so",))
-    assert str(rest).splitlines()[-2].endswith("INCOMPLETE")
-    assert str(rest).splitlines()[-1] == "note: so"
+    incomplete = dataclasses.replace(report, complete=False, notes=("so",))
+    assert str(incomplete).splitlines()[-2].endswith("INCOMPLETE")
+    assert str(incomplete).splitlines()[-1] == "note: so"
 
 
-def test_the_picture(report, tmp_path):
+def test_plot_writes_a_picture(report, tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / "capacity.png"
     figure = report.plot(path)

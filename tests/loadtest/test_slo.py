@@ -11,7 +11,7 @@ from waterfill.loadtest.slo import bounds, combine_verdicts, design_effect, judg
 
 
 @given(st.lists(st.booleans(), max_size=300))
-def test_bounds_hold_the_share(happened):
+def test_bounds_contain_the_share(happened):
     low, high = bounds(np.array(happened, dtype=bool))
     share = np.mean(happened) if happened else 0.0
     assert -1e-12 <= low <= share + 1e-12
@@ -19,21 +19,21 @@ def test_bounds_hold_the_share(happened):
 
 
 @given(st.integers(1, 5000), st.floats(0.0, 0.5), st.integers(0, 1000))
-def test_a_larger_allowance_is_never_worse(n, share, seed):
+def test_verdict_improves_with_the_allowed_share(n, share, seed):
     happened = np.random.default_rng(seed).random(n) < share
     order = ("bad", "unclear", "good")
     found = [order.index(judge(happened, allowed)) for allowed in (0.001, 0.01, 0.1, 0.9)]
     assert found == sorted(found)
 
 
-def test_bounds_are_as_sure_as_they_say():
+def test_bounds_have_nominal_coverage():
     rng = np.random.default_rng(3)
-    wrong = [bounds(rng.random(2000) < 0.01) for _ in range(1000)]
-    assert np.mean([high < 0.01 for _, high in wrong]) < 0.11
-    assert np.mean([low > 0.01 for low, _ in wrong]) < 0.11
+    intervals = [bounds(rng.random(2000) < 0.01) for _ in range(1000)]
+    assert np.mean([high < 0.01 for _, high in intervals]) < 0.11
+    assert np.mean([low > 0.01 for low, _ in intervals]) < 0.11
 
 
-def test_what_comes_combine_verdicts_tells_less():
+def test_correlation_widens_the_bounds():
     rng = np.random.default_rng(4)
     alone = rng.random(8000) < 0.02
     bursts = np.repeat(rng.random(80) < 0.02, 100)
@@ -55,5 +55,5 @@ def test_verdicts():
     ("verdicts", "expected"),
     [("good good", "good"), ("good unclear", "unclear"), ("unclear bad", "bad")],
 )
-def test_all_must_be_good(verdicts, expected):
+def test_combined_verdicts(verdicts, expected):
     assert combine_verdicts(*verdicts.split()) == expected

@@ -1,4 +1,4 @@
-"""docs/metrics.md: its example runs, and its table has what is exported."""
+"""The example in docs/metrics.md runs, and its table agrees with the families."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waterfill.metrics import FAMILIES
 
 
 @needs_docs
-def test_the_example_runs(monkeypatch, capsys):
+def test_documentation_example_runs(monkeypatch, capsys):
     names = run_example("metrics.md", monkeypatch)
     found = values(names["metrics"])
     assert found["waterfill_requests_total", "retrieval", "default", "admitted"] == 1
@@ -28,7 +28,7 @@ def test_the_example_runs(monkeypatch, capsys):
 
 
 @needs_docs
-def test_the_table_has_what_is_exported():
+def test_documented_table_agrees_with_the_families():
     rows = re.findall(
         r"^\| `(waterfill_\w+)` \| (\w+) \| ([\w, ]*?) ?\| (\w+) \| (.+) \|$",
         (DOCS / "metrics.md").read_text(), re.MULTILINE,

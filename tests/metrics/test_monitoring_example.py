@@ -1,4 +1,4 @@
-"""The dashboard and the alerts of examples/monitoring name what is exported, with its labels."""
+"""Dashboard and alerts of examples/monitoring use exported metrics and their labels."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_label_is_one_of_its_metric():
         assert grouped <= known | OF_PROMETHEUS, query
 
 
-def test_counters_are_asked_for_their_growth_alone():
+def test_counters_are_queried_by_rate():
     for query in queries():
         for name in NAME.findall(query):
             if family_of(name).kind == "counter":
@@ -90,7 +90,7 @@ def test_the_dashboard_can_be_imported():
     assert len(set(places)) == len(places)
 
 
-def test_every_alert_says_what_to_do():
+def test_every_alert_has_annotations():
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     for rule in rules():
@@ -107,7 +107,7 @@ promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool
 @pytest.mark.parametrize(
     "arguments", [["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]]
 )
-def test_promtool_agrees(arguments):
+def test_promtool_accepts_the_rules(arguments):
     done = subprocess.run(
         ["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=PATIENCE
     )
@@ -115,7 +115,7 @@ def test_promtool_agrees(arguments):
 
 
 @promtool
-def test_promtool_has_nothing_to_say_of_the_names():
+def test_promtool_accepts_the_names():
     import waterfill as wf
     from waterfill.metrics.prometheus import expose
 

@@ -1,4 +1,4 @@
-"""Publications of several processes, as prometheus_client merges them."""
+"""Files of several processes, merged by prometheus_client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def limiter_and_metrics(limit=4, admitted=0):
     return limiter, wf.Metrics(limiters=limiter)
 
 
-def test_one_process_exports_what_its_metrics_have(tmp_path, flat):
+def test_one_process_exports_its_metrics(tmp_path, flat):
     limiter, metrics = limiter_and_metrics(4, 3)
     metrics.watch(indexes=wf.SwapIndex(flat))
     with Publisher(metrics, tmp_path) as publisher:
@@ -51,7 +51,7 @@ def test_one_process_exports_what_its_metrics_have(tmp_path, flat):
         assert found == expected
 
 
-def test_counts_of_ended_processes_stay_and_gauges_go(tmp_path):
+def test_ended_processes_keep_counts_and_lose_gauges(tmp_path):
     for ended in range(3):
         (first, one), (second, other) = limiter_and_metrics(4, 10), limiter_and_metrics(5, 1)
         a, b = Publisher(one, tmp_path), Publisher(other, tmp_path)
@@ -72,7 +72,7 @@ def test_counts_of_ended_processes_stay_and_gauges_go(tmp_path):
     assert kinds == ["counter"] * 6 + ["histogram"] * 6
 
 
-def test_a_limiter_that_is_deleted_takes_its_gauges_but_no_counts(tmp_path):
+def test_deleted_limiter_loses_gauges_but_not_counts(tmp_path):
     limiter, metrics = limiter_and_metrics(4, 7)
     publisher = Publisher(metrics, tmp_path)
     publisher.publish()
@@ -82,14 +82,14 @@ def test_a_limiter_that_is_deleted_takes_its_gauges_but_no_counts(tmp_path):
     publisher.publish()
     assert counts(merged(tmp_path)) == before
     assert LIMIT not in merged(tmp_path)
-    again = wf.Limiter(4, name="a")
-    again.acquire().release()
-    metrics.watch(limiters=again)
+    second = wf.Limiter(4, name="a")
+    second.acquire().release()
+    metrics.watch(limiters=second)
     publisher.publish()
     assert merged(tmp_path)[ADMITTED] == 8
 
 
-def test_series_of_an_index_that_was_replaced_go(tmp_path, flat, codec_64, base_64):
+def test_series_of_a_replaced_index_end(tmp_path, flat, codec_64, base_64):
     live = wf.SwapIndex(flat)
     publisher = Publisher(wf.Metrics(indexes=live), tmp_path)
     publisher.publish()
@@ -103,7 +103,7 @@ def test_series_of_an_index_that_was_replaced_go(tmp_path, flat, codec_64, base_
     assert found["waterfill_index_swaps_total", "default", "swap"] == 1
 
 
-def test_gauges_are_merged_as_their_families_say(tmp_path):
+def test_gauges_are_merged_by_family(tmp_path):
     for limit, generation in ((3, 5), (4, 2)):
         publisher = Publisher(wf.Metrics(), tmp_path)
         publisher._metrics._table = lambda limit=limit, generation=generation: {
@@ -118,8 +118,8 @@ def test_gauges_are_merged_as_their_families_say(tmp_path):
     assert found["waterfill_index_generation_oldest", "i"] == 2
 
 
-def test_it_shares_the_directory_with_values_of_prometheus_client(tmp_path):
-    """Values of the same process by its own API are merged, too, and marked dead with ours."""
+def test_directory_is_shared_with_prometheus_client(tmp_path):
+    """Values of prometheus_client's own API are merged and marked dead, too."""
     script = """
 import os, sys
 import prometheus_client, waterfill as wf
@@ -144,7 +144,7 @@ assert found == (None, 1, None), found
 
 
 def stale_copy(tmp_path, pid, age):
-    """Leave the files of a process that published so many seconds ago."""
+    """Write the files of a process whose last publication is `age` seconds ago."""
     _, metrics = limiter_and_metrics(4, 7)
     publisher = Publisher(metrics, tmp_path)
     publisher._process = f"{pid}-0badcafe"
@@ -162,7 +162,7 @@ def stale_copy(tmp_path, pid, age):
     [(False, 30, 0), (False, 1, 1), (True, 30, 1), (True, 1000, 0)],
     ids=["dead", "just published", "stopped", "another process has its pid"],
 )
-def test_gauges_of_killed_processes_go_without_a_hook(tmp_path, running, age, live):
+def test_gauges_of_killed_processes_are_removed(tmp_path, running, age, live):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     stale_copy(tmp_path, os.getppid() if running else child.pid, age)
@@ -182,7 +182,7 @@ def test_marking_one_process_dead_leaves_the_others(tmp_path):
     assert (found[WORKERS], found[LIMIT], found[ADMITTED]) == (1, 4, 14)
 
 
-def test_a_directory_that_was_emptied_is_filled_again(tmp_path):
+def test_emptied_directory_is_written_again(tmp_path):
     _, metrics = limiter_and_metrics(4, 7)
     publisher = Publisher(metrics, tmp_path)
     publisher.publish()
@@ -212,7 +212,7 @@ def test_a_failed_publication_is_counted_and_repeated(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_raises_and_keeps_what_was_published(tmp_path, monkeypatch):
-    """And does so before a page is mapped, as a write to that would kill the process."""
+    """It raises before a page is mapped, because a write to such a page kills the process."""
     _, metrics = limiter_and_metrics(4, 7)
     publisher = Publisher(metrics, tmp_path)
     publisher.publish()
@@ -229,7 +229,7 @@ def test_a_full_disk_raises_and_keeps_what_was_published(tmp_path, monkeypatch):
 
 
 def test_files_are_allocated_before_they_are_mapped(tmp_path, flat):
-    """Neither sparse nor grown later, with names of any length."""
+    """Files are neither sparse nor grown later, with names of any length."""
     limiters = [wf.Limiter(1, name="ü" * n) for n in range(1, 200, 7)]
     metrics = wf.Metrics(limiters=limiters, indexes=flat)
     Publisher(metrics, tmp_path).publish()
@@ -239,7 +239,7 @@ def test_files_are_allocated_before_they_are_mapped(tmp_path, flat):
         assert path.stat().st_size < used + 20 * (used // 60 + 1)
 
 
-def test_it_publishes_by_itself_until_it_is_closed(tmp_path):
+def test_publisher_publishes_until_closed(tmp_path):
     limiter, metrics = limiter_and_metrics()
     publisher = Publisher(metrics, tmp_path, interval=0.02)
     with publisher:
@@ -281,7 +281,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 def test_merged_counts_are_exact_and_never_decrease(tmp_path_factory, steps):
-    """Four processes count, publish and end; those that ended start again at 0."""
+    """Four processes count, publish and end; those that ended start second at 0."""
     path, metrics = tmp_path_factory.mktemp("files"), wf.Metrics()
     processes, own = [None] * 4, [[0, 0] for _ in range(4)]
     admitted, ended_ticks, last_sum = 0, 0, 0.0
@@ -307,7 +307,7 @@ def test_merged_counts_are_exact_and_never_decrease(tmp_path_factory, steps):
 
 
 @given(st.lists(st.one_of(st.none(), st.lists(st.integers(0, 5), max_size=6)), max_size=8))
-def test_counts_of_one_process_are_those_of_all_its_objects(tmp_path_factory, lives):
+def test_counts_include_replaced_objects(tmp_path_factory, lives):
     """Each life is a limiter that counts in steps; None is a time without one."""
     path, table, ended = tmp_path_factory.mktemp("files"), {}, 0
     publisher = Publisher(wf.Metrics(), path)
@@ -334,18 +334,18 @@ path, random_ = sys.argv[1], random.Random(0)
 limiter = wf.Limiter(4, name="a")
 publisher, before = Publisher(wf.Metrics(limiters=limiter), path), {}
 for round in range(30):
-    ready, told = os.pipe()
+    ready_read, ready_write = os.pipe()
     child = os.fork()
     if child == 0:
         publisher.publish()
-        os.write(told, b"x")
+        os.write(ready_write, b"x")
         while True:
             limiter.acquire().release()
             publisher.publish()
-    os.read(ready, 1)
+    os.read(ready_read, 1)
     end = time.monotonic() + random_.random() * 0.01
     while time.monotonic() < end:
-        found = merged(path)  # whole at any time
+        found = merged(path)  # complete at any time
         assert found["waterfill_limit", "a"] == found["waterfill_workers",] * 4 == 4, found
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -360,7 +360,7 @@ print("done")
 """
 
 
-def test_a_process_killed_while_publishing_leaves_whole_files(tmp_path):
+def test_killed_process_leaves_complete_files(tmp_path):
     assert run(KILLED, tmp_path).strip() == "done"
 
 
@@ -401,5 +401,5 @@ def test_spawned_processes_publish_at_exit(tmp_path):
     )
 
 
-def test_the_interval_is_below_the_age_of_the_dead():
+def test_interval_is_below_the_age_of_stale_files():
     assert multiprocess._MAX_INTERVAL * 3 < multiprocess._STALE

@@ -22,7 +22,7 @@ started = sys.argv[2] == "started"
 if started:
     publisher.start()
 
-def child(number, told, wait):
+def child(number, report, wait):
     publisher.start()
     random.seed(number)
     admitted = refused = 0
@@ -33,24 +33,24 @@ def child(number, told, wait):
             refused += permit is None
             if permit is not None:
                 permit.release()
-    os.write(told, f"{admitted} {refused}\\n".encode())
+    os.write(report, f"{admitted} {refused}\\n".encode())
     os.read(wait, 1)
     if number % 2:
-        publisher.close()  # and the others are killed
+        publisher.close()  # the others are killed
 
-ready, told = os.pipe()
+reports, report = os.pipe()
 wait, go = os.pipe()
 children = []
 for number in range(4):
     children.append(os.fork())
     if children[-1] == 0:
         try:
-            child(number, told, wait)
+            child(number, report, wait)
         finally:
             os._exit(0)
 lines = b""
 while lines.count(b"\\n") < 4:
-    lines += os.read(ready, 1000)
+    lines += os.read(reports, 1000)
 clients = [sum(map(int, each)) for each in zip(*(line.split() for line in lines.splitlines()))]
 clients[0] += started
 
@@ -80,7 +80,7 @@ for number in (0, 2):
     os.kill(children[number], signal.SIGKILL)
     os.waitpid(children[number], 0)
 found, now = total()
-assert now == clients and found["waterfill_workers",] == 4 + started  # nobody knows yet
+assert now == clients and found["waterfill_workers",] == 4 + started  # not yet marked dead
 for number in (0, 2):
     mark_process_dead(children[number], path)
 found, now = total()
@@ -112,7 +112,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 limiter = wf.Limiter(2, name="a")
-multiprocess._QUIET = 0.5  # nobody calls mark_process_dead
+multiprocess._QUIET = 0.5  # mark_process_dead is not called
 publisher = multiprocess.Publisher(wf.Metrics(limiters=limiter), interval=0.05)
 registry = CollectorRegistry()
 MultiProcessCollector(registry)

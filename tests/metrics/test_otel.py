@@ -1,4 +1,4 @@
-"""What OpenTelemetry's reader collects equals the samples."""
+"""Export to OpenTelemetry: a reader collects the values of the samples."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def expected(source):
     return found
 
 
-def test_a_reader_collects_what_samples_say(reader, meter, flat):
+def test_reader_collects_the_samples(reader, meter, flat):
     limiter = wf.Limiter(4, name="a", shares={"batch": 0.5})
     metrics = wf.Metrics(limiters=limiter, indexes=flat)
     instrument(metrics, meter)
@@ -78,7 +78,7 @@ def test_one_collection_reads_once(reader, meter, monkeypatch):
         assert len(reads) == count
 
 
-def test_metrics_that_are_gone_say_nothing(reader, meter):
+def test_deleted_metrics_report_nothing(reader, meter):
     metrics = wf.Metrics(limiters=wf.Limiter(1))
     instrument(metrics, meter)
     assert ("waterfill.build.info" in {key[0] for key in collected(reader)}) is True
@@ -100,11 +100,11 @@ def test_units_and_names(reader, meter):
     assert described <= {family.meaning for family in FAMILIES.values()}
 
 
-def test_other_types_are_refused(meter):
+def test_invalid_types_raise(meter):
     with pytest.raises(TypeError, match=r"metrics: expected wf\.Metrics, got int"):
         instrument(3, meter)
 
 
-def test_without_a_meter_the_global_provider_has_it():
+def test_default_meter_is_the_global_one():
     metrics = wf.Metrics()
     instrument(metrics)  # no provider is set, so nothing is exported

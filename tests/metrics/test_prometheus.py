@@ -1,4 +1,4 @@
-"""The text for Prometheus is valid and equals the samples."""
+"""Export to Prometheus: the text is valid and has the values of the samples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ client = pytest.importorskip("prometheus_client")
 
 @pytest.fixture
 def limiter():
-    made = wf.Limiter(4, name='a "quoted"\nname', shares={"batch": 0.5})
+    limiter = wf.Limiter(4, name='a "quoted"\nname', shares={"batch": 0.5})
     for _ in range(5):
-        made.acquire(priority="batch").release()
-    return made
+        limiter.acquire(priority="batch").release()
+    return limiter
 
 
 def parsed(text):
@@ -28,7 +28,7 @@ def parsed(text):
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def test_the_text_says_what_samples_say(limiter, flat):
+def test_text_agrees_with_the_samples(limiter, flat):
     metrics = wf.Metrics(limiters=limiter, indexes=wf.SwapIndex(flat))
     text, content_type = expose(metrics)
     assert content_type.startswith("text/plain; version=")
@@ -52,7 +52,7 @@ def test_the_text_says_what_samples_say(limiter, flat):
         assert rest == {f"{name}_count": value.count, f"{name}_sum": value.sum}
 
 
-def test_openmetrics_for_those_who_ask():
+def test_accept_header_selects_openmetrics():
     from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
     limiter = wf.Limiter(3)
@@ -64,7 +64,7 @@ def test_openmetrics_for_those_who_ask():
     assert "waterfill_requests" in names
 
 
-def test_a_registry_takes_it_once_and_reads_at_each_scrape(limiter):
+def test_collector_is_registered_once_and_read_at_each_scrape(limiter):
     registry = client.CollectorRegistry()
     metrics = wf.Metrics(limiters=limiter)
     registry.register(Collector(metrics))
@@ -76,7 +76,7 @@ def test_a_registry_takes_it_once_and_reads_at_each_scrape(limiter):
     assert registry.get_sample_value("waterfill_requests_total", labels) == 6
 
 
-def test_other_types_are_refused():
+def test_invalid_types_raise():
     with pytest.raises(TypeError, match=r"metrics: expected wf\.Metrics, got int"):
         Collector(3)
 
@@ -84,8 +84,8 @@ def test_other_types_are_refused():
 UNITS = ("seconds", "bytes", "total", "ratio", "info")
 
 
-def test_names_are_by_the_rules():
-    """Those of Prometheus' guide, which promtool checks: base units, suffixes, letters."""
+def test_names_follow_the_conventions():
+    """Conventions of the Prometheus guide: base units, suffixes and letters."""
     for name, family in FAMILIES.items():
         assert name == family.name
         assert re.fullmatch(r"waterfill_[a-z]+(_[a-z]+)*", name)

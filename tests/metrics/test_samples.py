@@ -20,13 +20,13 @@ R = "waterfill_requests_total"
 
 
 @pytest.mark.parametrize("kind", [wf.Limiter, python_limiter.PythonLimiter], ids=["core", "python"])
-def test_a_limiter_is_read_as_it_counts(kind):
+def test_limiter_counts(kind):
     limiter = kind(4, name="retrieval", shares={"batch": 0.5})
     held = limiter.acquire(cost=3)
     assert limiter.try_acquire(priority="batch") is None
     assert limiter.try_acquire(cost=2) is None
     assert limiter.try_acquire(deadline=0) is None
-    limiter.acquire()  # dropped: its finaliser gives it back
+    limiter.acquire()  # dropped: its finaliser releases it
     gc.collect()
     found = values(wf.Metrics(limiters=limiter))
     assert found[R, "retrieval", "default", "admitted"] == 2
@@ -48,7 +48,7 @@ def test_a_limiter_is_read_as_it_counts(kind):
 
 
 @given(st.lists(st.integers(0, 2**38), max_size=60))
-def test_exported_buckets_hold_what_lies_below_their_bounds(durations):
+def test_exported_buckets_agree_with_the_bounds(durations):
     latencies = python_limiter.Latencies()
     for ns in durations:
         latencies.record(ns)
@@ -60,7 +60,7 @@ def test_exported_buckets_hold_what_lies_below_their_bounds(durations):
     assert histogram.sum == pytest.approx(sum(durations) * 1e-9)
 
 
-def test_limiters_of_one_name_are_summed_up():
+def test_limiters_of_one_name_are_summed():
     one, other = wf.Limiter(3, name="a"), wf.Limiter(4, name="a")
     one.acquire().release(), other.acquire().release()
     found = values(wf.Metrics(limiters=[one, other]))
@@ -87,7 +87,7 @@ def test_batchers_and_caches(flat, queries_64):
     assert found["waterfill_cache_bytes", "default"] == stats.bytes
 
 
-def test_an_index_and_its_swaps(flat, codec_64, base_64):
+def test_index_and_swaps(flat, codec_64, base_64):
     live = wf.SwapIndex(flat)
     metrics = wf.Metrics(indexes={"texts": live, "plain": flat})
     found = values(metrics)
@@ -106,7 +106,7 @@ def test_an_index_and_its_swaps(flat, codec_64, base_64):
     assert values(metrics)["waterfill_index_swaps_total", "texts", "swap"] == 1
 
 
-def test_a_monitors_last_report(base_64, queries_64, codec_64):
+def test_last_report_of_a_monitor(base_64, queries_64, codec_64):
     base, queries = base_64, queries_64
     canary = wf.drift.Canary(queries, base[2000:3000])
     monitor = wf.DriftMonitor.from_codec(
@@ -136,11 +136,13 @@ def test_a_monitors_last_report(base_64, queries_64, codec_64):
     low, mean, high = (found[f"waterfill_canary_recall{e}", "texts"] for e in ("_low", "", "_high"))
     assert low < mean < high
     assert mean == pytest.approx(float(monitor.last.canary.frozen[-1].mean()))
-    metrics.watch(canaries={"texts": monitor.canary})  # merged with that of the report: the lower
+    metrics.watch(
+        canaries={"texts": monitor.canary}
+    )  # merged with that of the report by the minimum
     assert values(metrics)["waterfill_canary_recall", "texts"] <= mean
 
 
-def test_what_is_gone_is_not_exported():
+def test_deleted_objects_are_not_exported():
     metrics, limiter = wf.Metrics(), wf.Limiter(3, name="a")
     metrics.watch(limiters=limiter)
     assert ("waterfill_limit", "a") in values(metrics)
@@ -150,18 +152,21 @@ def test_what_is_gone_is_not_exported():
     assert sum(v for k, v in values(metrics).items() if "errors" in k[0]) == 0
 
 
-def test_what_fails_is_left_out_and_counted(flat, monkeypatch):
+def test_failed_reads_are_left_out_and_counted(flat, monkeypatch):
     limiter = wf.Limiter(3)
     metrics = wf.Metrics(limiters=limiter, indexes=flat)
     monkeypatch.setattr(type(flat), "nbytes", property(lambda self: 1 // 0))
     for count in (1, 2):
         found = values(metrics)
         assert found["waterfill_scrape_errors_total", "index"] == count
-        assert ("waterfill_index_vectors", "default") not in found  # nothing of it, or all
+        assert (
+            "waterfill_index_vectors",
+            "default",
+        ) not in found  # all series of an object, or none
         assert found["waterfill_limit", "limiter"] == 3
 
 
-def test_another_of_the_same_name_takes_its_place(flat, codec_64):
+def test_watch_replaces_an_object_of_the_same_name(flat, codec_64):
     empty = wf.IndexFlat(codec_64)
     metrics = wf.Metrics(indexes=flat)
     metrics.watch(indexes=empty)
@@ -169,7 +174,7 @@ def test_another_of_the_same_name_takes_its_place(flat, codec_64):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         ({"limiters": 3}, "limiters: expected a Limiter, got int"),
         ({"limiters": ["a"]}, "limiters: expected a Limiter, got str"),
@@ -178,12 +183,12 @@ def test_another_of_the_same_name_takes_its_place(flat, codec_64):
         ({"canaries": {"a": 1}}, r"canaries: expected a result of Canary\.measure, got int"),
     ],
 )
-def test_other_things_are_refused(given, message):
+def test_invalid_objects_raise(arguments, message):
     with pytest.raises(TypeError, match=message):
-        wf.Metrics(**given)
+        wf.Metrics(**arguments)
 
 
-def test_every_sample_is_of_a_family(flat):
+def test_every_sample_belongs_to_a_family(flat):
     limiter = wf.Limiter(1)
     for sample in wf.Metrics(limiters=limiter, indexes=wf.SwapIndex(flat)).samples():
         family = FAMILIES[sample.name]
@@ -191,16 +196,16 @@ def test_every_sample_is_of_a_family(flat):
         assert isinstance(sample.value, Histogram) == (family.kind == "histogram")
 
 
-def test_scrapes_beside_traffic_never_go_backwards():
+def test_concurrent_scrapes_never_decrease():
     limiter = wf.Limiter(1000, name="a")
     metrics = wf.Metrics(limiters=limiter)
-    ending = threading.Event()
+    stop = threading.Event()
 
-    def busy():
-        while not ending.is_set():
+    def acquire_repeatedly():
+        while not stop.is_set():
             limiter.acquire().release()
 
-    threads = [threading.Thread(target=busy) for _ in range(3)]
+    threads = [threading.Thread(target=acquire_repeatedly) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
@@ -211,7 +216,7 @@ def test_scrapes_beside_traffic_never_go_backwards():
             assert before <= now
             before = now
     finally:
-        ending.set()
+        stop.set()
         for thread in threads:
             thread.join()
     found = values(metrics)
@@ -220,17 +225,18 @@ def test_scrapes_beside_traffic_never_go_backwards():
 
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(["new", "gone", "count", "fail"]), st.integers(0, 2)), max_size=20
+        st.tuples(st.sampled_from(["new", "delete", "count", "fail"]), st.integers(0, 2)),
+        max_size=20,
     )
 )
-def test_no_sum_falls_while_one_of_its_name_is_there(steps):
-    """Limiters of one name come and go, count, and fail to be read for once."""
+def test_sums_of_a_live_name_never_decrease(steps):
+    """Limiters of one name are created, deleted, used, and fail to be read once."""
     metrics, living, total = wf.Metrics(), [], 0
     for step, place in steps:
         if step == "new":
             living.append(python_limiter.PythonLimiter(3, name="a"))
             metrics.watch(limiters=living[-1])
-        elif step == "gone" and living:
+        elif step == "delete" and living:
             living.pop(place % len(living))
             total = total if living else 0
         elif step == "count" and living:
@@ -244,7 +250,7 @@ def test_no_sum_falls_while_one_of_its_name_is_there(steps):
         assert values(metrics).get((R, "a", "default", "admitted"), 0) == total
 
 
-def test_a_read_that_fails_once_is_not_counted_twice(monkeypatch):
+def test_failed_read_is_not_counted_twice(monkeypatch):
     limiter = python_limiter.PythonLimiter(3, name="a")
     limiter.acquire().release()
     metrics = wf.Metrics(limiters=limiter)
@@ -258,7 +264,7 @@ def test_a_read_that_fails_once_is_not_counted_twice(monkeypatch):
     assert values(metrics)["waterfill_scrape_errors_total", "limiter"] == 2
 
 
-def test_counts_of_a_cache_go_on_in_the_one_that_takes_its_place(flat, queries_64):
+def test_counts_continue_in_a_replacement_cache(flat, queries_64):
     queries = queries_64
     metrics = wf.Metrics(caches=(cache := wf.CachedSearch(flat)))
     cache.search(queries[:5], 3)
@@ -287,7 +293,7 @@ if child == 0:
     assert found["waterfill_cache_queries_total", "default", "miss"] == 0
     cache.search(base[4:7], 3)
     found = values(metrics)
-    assert found["waterfill_cache_queries_total", "default", "miss"] == 3  # all is forgotten
+    assert found["waterfill_cache_queries_total", "default", "miss"] == 3  # the child starts empty
     assert found["waterfill_cache_queries_total", "default", "hit"] == 0
     assert found["waterfill_index_vectors", "default"] == 1200
     os._exit(7)

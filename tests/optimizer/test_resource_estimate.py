@@ -7,6 +7,10 @@ import pytest
 from support import trained
 
 import waterfill as wf
+from waterfill.evaluation.recall_extrapolation import Expected
+from waterfill.evaluation.sample_split import split_sample
+from waterfill.optimizer.resource_estimate import measure_rates
+from waterfill.optimizer.trial import TrialSettings
 from waterfill.optimizer.trial_measurement import bytes_per_vector
 
 
@@ -30,6 +34,25 @@ def test_bytes_of_a_vector_are_what_an_index_takes(clustered, metric, cells, ref
     index.add(np.tile(clustered, (200, 1)))
     taken = index.nbytes / index.ntotal
     assert bytes_per_vector(index) == pytest.approx(taken, rel=0.03)
+
+
+@pytest.mark.parametrize("cells", [0, 100])
+def test_blocks_that_are_not_full_are_counted(base_64, tmp_path, cells):
+    """With forty vectors a cell they are a large part of an index."""
+    settings = TrialSettings(16, cells=cells)
+    split = split_sample(base_64, None, "ip", 10, 0)
+    codec = trained.trained(split.base, 16, cells=cells)
+    index = wf.IndexFlat(codec)
+    index.add(split.base)
+    wf.write_index(index, tmp_path / "index.wf")
+    per_vector = bytes_per_vector(index)
+    rates = measure_rates(codec, settings, split, per_vector)
+    estimate = rates.estimate(len(split.base), Expected(0.9, 0.8, 1.0), None)
+    memory = index.nbytes + len(codec.to_bytes())
+    assert estimate.memory_bytes == pytest.approx(memory, rel=0.001)
+    assert estimate.file_bytes == pytest.approx((tmp_path / "index.wf").stat().st_size, rel=0.02)
+    if cells:
+        assert index.nbytes > 1.2 * len(split.base) * per_vector
 
 
 def test_an_estimate_is_near_the_truth(found, sample, tmp_path):

@@ -1,4 +1,4 @@
-"""Results to report, and a browser to look at the page with."""
+"""Results to report, and a browser that opens the page."""
 
 from __future__ import annotations
 
@@ -42,40 +42,40 @@ def peers(result):
 
 
 @pytest.fixture(scope="session")
-def odd(base_64, queries_64) -> dict[str, Any]:
-    """Results that are real and unusual."""
+def edge_cases(base_64, queries_64) -> dict[str, Any]:
+    """Measured results of edge cases."""
     rng = np.random.default_rng(3)
     flat = rng.standard_normal((600, 2)).astype(np.float32)
     narrow = np.ascontiguousarray(base_64[:1500, :32])
-    asked = np.ascontiguousarray(queries_64[:40, :32])
+    queries = np.ascontiguousarray(queries_64[:40, :32])
     dirty = narrow.copy()
     dirty[:40, 3] = np.nan
     dirty[100:150] = dirty[100]
     dirty[:, 5] = 1
     dirty[200:300] = 0
     six = [TrialSettings(6)]
-    one = measure(narrow, asked, six)
+    one = measure(narrow, queries, six)
     slow = replace(one.best, queries_per_second=float("nan"), encode_rate=float("nan"))
     return {
-        "one trial, one size": measure(narrow, asked, six, sizes=[1]),
-        "classic": measure(narrow, asked, [TrialSettings(4, "classic", dimensions=(4, 12))]),
+        "one trial, one size": measure(narrow, queries, six, sizes=[1]),
+        "classic": measure(narrow, queries, [TrialSettings(4, "classic", dimensions=(4, 12))]),
         "two dimensions": measure(
             flat, flat[:20], [TrialSettings(1), TrialSettings(2)], metric="l2", k=1
         ),
-        "more bytes than bits help": measure(narrow, asked, [TrialSettings(32)]),
-        "cells": measure(narrow, asked, six, cells=16),
-        "l2": measure(narrow, asked, six, metric="l2"),
-        "cosine": measure(narrow, asked, six, metric="cosine"),
+        "more bytes than bits help": measure(narrow, queries, [TrialSettings(32)]),
+        "cells": measure(narrow, queries, six, cells=16),
+        "l2": measure(narrow, queries, six, metric="l2"),
+        "cosine": measure(narrow, queries, six, metric="cosine"),
         "no speed": replace(one, trials=(slow,), best=slow),
-        "findings": measure(dirty, asked, six),
-        "stopped": measure(narrow, asked, six, complete=False),
-        "few rows": measure(narrow[:20], asked[:3], [TrialSettings(2)], k=3),
+        "findings": measure(dirty, queries, six),
+        "stopped": measure(narrow, queries, six, complete=False),
+        "few rows": measure(narrow[:20], queries[:3], [TrialSettings(2)], k=3),
         "markup": replace(one, reason="<script>alert(1)</script> & $$answer $title"),
     }
 
 
 class Browser:
-    """A page in Chromium, as a person may meet it."""
+    """A page in Chromium."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
@@ -87,7 +87,7 @@ class Browser:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self._do("Emulation.setDeviceMetricsOverride", **size)
         for log in ("browser", "performance"):
-            self.driver.get_log(log)  # what was before is forgotten
+            self.driver.get_log(log)  # discards earlier entries
         self.driver.get(path.as_uri())
         self.wait(lambda: self.run("document.documentElement.dataset.charts") == "drawn")
 
@@ -95,19 +95,19 @@ class Browser:
         """Evaluate JavaScript."""
         return self.driver.execute_script(f"return {expression}", *arguments)
 
-    def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until something is so."""
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds."""
         end = time.monotonic() + _PATIENCE
-        while not done():
-            assert time.monotonic() < end, "it did not come"
+        while not condition():
+            assert time.monotonic() < end, f"the condition did not hold within {_PATIENCE} s"
             time.sleep(0.05)
 
-    def complaints(self) -> list[str]:
-        """What the console has said since the page was opened."""
+    def console_messages(self) -> list[str]:
+        """Return the console messages since the page was opened."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """All that was asked for since the page was opened."""
+        """Return the URLs requested since the page was opened."""
         events = [
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         ]
@@ -142,25 +142,25 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # A sanitizer that is loaded into Python is not for the browser.
+    # A sanitizer preloaded into Python must not be loaded into the browser.
     clean = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    started = webdriver.Chrome(options=options, service=Service(driver, env=clean))
-    yield Browser(started)
-    started.quit()
+    chrome = webdriver.Chrome(options=options, service=Service(driver, env=clean))
+    yield Browser(chrome)
+    chrome.quit()
 
 
 @pytest.fixture(scope="session")
 def page(result, peers, tmp_path_factory) -> Path:
-    """The report of the usual result."""
+    """The report of `result`."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     return wf.report(result, path, peers=peers, n=2_000_000, price_per_gb=4.5)
 
 
 @pytest.fixture(scope="session")
-def odd_pages(odd, tmp_path_factory) -> dict[str, Path]:
-    """The reports of unusual results."""
-    directory = tmp_path_factory.mktemp("odd")
+def edge_case_pages(edge_cases, tmp_path_factory) -> dict[str, Path]:
+    """The reports of the edge cases."""
+    directory = tmp_path_factory.mktemp("edge_cases")
     return {
         name: wf.report(result, directory / f"{i}.html", peers=False)
-        for i, (name, result) in enumerate(odd.items())
+        for i, (name, result) in enumerate(edge_cases.items())
     }

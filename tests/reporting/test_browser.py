@@ -1,4 +1,4 @@
-"""The page in a real browser: drawn, quiet, reachable by keyboard, readable for everybody."""
+"""The page in a browser: charts, contrast, layout, structure and keyboard access."""
 
 from __future__ import annotations
 
@@ -50,33 +50,33 @@ def keys():
 
 
 @SCHEMES
-def test_charts_are_drawn_without_a_word_or_a_request(browser, page, dark):
+def test_charts_are_drawn_without_console_messages_or_requests(browser, page, dark):
     browser.open(page, dark=dark)
     for chart, least in CHARTS.items():
         marks = browser.run(
             "document.querySelectorAll(`#chart-${arguments[0]} svg .role-mark path`).length", chart
         )
         assert marks >= least, chart
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert [url for url in browser.requests() if not url.startswith(("file:", "data:"))] == []
 
 
 @SCHEMES
-def test_text_stands_out(browser, page, dark):
+def test_text_has_enough_contrast(browser, page, dark):
     browser.open(page, dark=dark)
     assert browser.run(_CONTRASTS) == []
 
 
 def test_light_and_dark_differ(browser, page):
-    seen = set()
+    colours = set()
     for dark in (False, True):
         browser.open(page, dark=dark)
-        seen.add(browser.run("getComputedStyle(document.body).backgroundColor"))
-        seen.add(browser.run("getComputedStyle(document.querySelector('svg text')).fill"))
-    assert len(seen) == 4
+        colours.add(browser.run("getComputedStyle(document.body).backgroundColor"))
+        colours.add(browser.run("getComputedStyle(document.querySelector('svg text')).fill"))
+    assert len(colours) == 4
 
 
-def test_a_phone_need_not_scroll_sideways(browser, page):
+def test_page_fits_the_width_of_a_phone(browser, page):
     browser.open(page, width=390)
     browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert browser.run("document.documentElement.scrollWidth") <= 390
@@ -86,7 +86,7 @@ def test_a_phone_need_not_scroll_sideways(browser, page):
 
 
 @pytest.mark.parametrize("width", [390, 500, 600, 1000])
-def test_legends_stay_in_their_charts(browser, page, width):
+def test_legends_fit_their_charts(browser, page, width):
     browser.open(page, width=width)
     beyond = browser.run("""[...document.querySelectorAll(".chart svg")].map((svg) => {
       const [own, all] = [svg, ...svg.querySelectorAll(".role-legend")]
@@ -97,7 +97,7 @@ def test_legends_stay_in_their_charts(browser, page, width):
     assert max(itertools.chain(*beyond)) <= 1
 
 
-def test_charts_follow_the_window(browser, page):
+def test_charts_resize_with_the_window(browser, page):
     browser.open(page, width=1200)
     width = "document.querySelector('#chart-recall svg').clientWidth"
     before = browser.run(width)
@@ -127,7 +127,7 @@ def test_structure(browser, page):
     assert set(targets) <= set(ids)
 
 
-def test_every_chart_has_words_and_numbers(browser, page):
+def test_every_chart_has_a_caption_and_a_table(browser, page):
     browser.open(page)
     for chart in CHARTS:
         label = browser.run(
@@ -146,7 +146,7 @@ def test_every_chart_has_words_and_numbers(browser, page):
     assert browser.run(headers) == browser.run("document.querySelectorAll('table caption').length")
 
 
-def test_all_is_reached_by_keyboard(browser, page, keys):
+def test_all_controls_are_reached_by_keyboard(browser, page, keys):
     browser.open(page)
     reached = []
     for _ in range(60):
@@ -154,10 +154,10 @@ def test_all_is_reached_by_keyboard(browser, page, keys):
         reached.append(browser.run("document.activeElement"))
         if browser.run("document.activeElement === document.body"):
             break
-    everything = browser.driver.find_elements(
+    controls = browser.driver.find_elements(
         "css selector", "a, summary, input:checked, body > main > section > .scroll, pre"
     )
-    visible = [element for element in everything if element.is_displayed()]
+    visible = [element for element in controls if element.is_displayed()]
     assert [element for element in visible if element not in reached] == []
 
 
@@ -171,7 +171,7 @@ def test_tables_open_by_keyboard(browser, page, keys):
     assert browser.run("document.activeElement.getAttribute('role')") == "region"
 
 
-def test_an_axis_is_switched_by_keyboard(browser, page, keys):
+def test_axis_is_switched_by_keyboard(browser, page, keys):
     browser.open(page)
     labels = (
         "[...document.querySelectorAll('#chart-recall .role-axis-label text')]"
@@ -185,10 +185,10 @@ def test_an_axis_is_switched_by_keyboard(browser, page, keys):
     )
     assert browser.run(labels) != before
     assert browser.run("document.querySelectorAll('#chart-recall svg').length") == 1
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
-def test_a_point_tells_its_numbers(browser, page, peers):
+def test_point_has_a_tooltip(browser, page, peers):
     from selenium.webdriver.common.action_chains import ActionChains
 
     browser.open(page)
@@ -199,10 +199,10 @@ def test_a_point_tells_its_numbers(browser, page, peers):
     browser.wait(lambda: "queries per second" in browser.run(tip))
 
 
-def test_odd_results_are_drawn(browser, odd_pages):
-    for name, path in odd_pages.items():
+def test_edge_cases_are_drawn(browser, edge_case_pages):
+    for name, path in edge_case_pages.items():
         browser.open(path, width=390)
-        assert browser.complaints() == [], name
+        assert browser.console_messages() == [], name
         drawn = browser.run("document.querySelectorAll('.chart[data-drawn] svg').length")
         assert drawn == len(CHARTS), name
         assert browser.run("document.documentElement.scrollWidth") <= 390, name

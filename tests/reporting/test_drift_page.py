@@ -1,4 +1,4 @@
-"""A drift report as tables, as a figure and as JSON; and the example of docs/drift.md."""
+"""A drift report as tables, as a figure and as JSON, and the example in docs/drift.md."""
 
 from __future__ import annotations
 
@@ -23,54 +23,56 @@ OLD = 2600
 FAMILIES, MOVED = "Test families", "What moved in"
 
 
-def turned(base, rows, directions=200):
-    """Turn rows within the leading directions: nothing leaves them, but the codec fits no more."""
+def rotated(base, rows, directions=200):
+    """Rotate rows within the leading directions, which keep their energy."""
     mean = base.mean(axis=0)
     basis = np.linalg.eigh(np.cov(base.T))[1][:, ::-1].T[:directions]
     rng = np.random.default_rng(0)
-    turn = np.linalg.qr(rng.standard_normal((directions, directions)))[0]
-    along = (rows - mean) @ basis.T
-    return (rows + (along @ turn - along) @ basis).astype(np.float32)
+    rotation = np.linalg.qr(rng.standard_normal((directions, directions)))[0]
+    projected = (rows - mean) @ basis.T
+    return (rows + (projected @ rotation - projected) @ basis).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
 def reports(base_64, queries_64) -> dict[str, wf.drift.DriftReport]:
-    """Real reports of all kinds, of sentences with a spectrum that falls."""
-    falling = np.geomspace(1, 0.15, 64, dtype=np.float32)
-    base, queries = base_64 * falling, queries_64 * falling
+    """Reports of all kinds, for sentences with a decreasing spectrum."""
+    scale = np.geomspace(1, 0.15, 64, dtype=np.float32)
+    base, queries = base_64 * scale, queries_64 * scale
     codec = wf.Recipe(64, 12).train(base[: OLD // 2], "ip")
     old, new = base[OLD // 2 : OLD], base[OLD:]
-    everywhere = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
+    full_rotation = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0]
     canary = wf.drift.Canary(queries[:100], old)
     full = wf.DriftMonitor.from_codec(
         codec, old, queries=queries[:100], probes=base[:64], canary=canary
     )
     bare = wf.DriftMonitor.from_codec(codec, old, errors=False)
 
-    def seen(monitor, x, asked=None, probes=None, measured=None):
+    def report_on(monitor, x, queries=None, probes=None, canary=None):
         copy = pickle.loads(pickle.dumps(monitor))
         copy.update(x)
-        if asked is not None:
-            copy.update_queries(asked)
+        if queries is not None:
+            copy.update_queries(queries)
             copy.update_probes(probes)
-        return copy.report(measured)
+        return copy.report(canary)
 
-    far, other = turned(base, new, 40), (new @ everywhere).astype(np.float32)
-    asked = (queries[100:] @ everywhere).astype(np.float32)
-    probes = (base[:64] @ everywhere).astype(np.float32)
+    far, other = rotated(base, new, 40), (new @ full_rotation).astype(np.float32)
+    other_queries = (queries[100:] @ full_rotation).astype(np.float32)
+    probes = (base[:64] @ full_rotation).astype(np.float32)
     bad = new.copy()
     bad[:9] = np.nan
     bad[9:12] = 0
     bad[12:400] = bad[12]
     return {
-        "none": seen(full, new, queries[100:], base[:64]),
-        "none, bare": seen(bare, new),
-        "one": seen(bare, new + 0.05 * np.eye(64, dtype=np.float32)[7]),
-        "far": seen(full, far, measured=wf.drift.Canary(turned(base, queries[100:], 40), far)),
-        "another": seen(full, other, asked, probes, wf.drift.Canary(asked, other)),
-        "bad": seen(full, bad),
-        "few": seen(bare, new[:3]),
-        "learning": seen(wf.DriftMonitor.from_codec(codec), new[:50]),
+        "none": report_on(full, new, queries[100:], base[:64]),
+        "none, bare": report_on(bare, new),
+        "one": report_on(bare, new + 0.05 * np.eye(64, dtype=np.float32)[7]),
+        "far": report_on(full, far, canary=wf.drift.Canary(rotated(base, queries[100:], 40), far)),
+        "another": report_on(
+            full, other, other_queries, probes, wf.drift.Canary(other_queries, other)
+        ),
+        "bad": report_on(full, bad),
+        "few": report_on(bare, new[:3]),
+        "learning": report_on(wf.DriftMonitor.from_codec(codec), new[:50]),
         "nothing": full.report(),
     }
 
@@ -79,23 +81,23 @@ def titles(report) -> list[str]:
     return [axis.get_title() for axis in report.plot().axes]
 
 
-def test_json_takes_all_of_it(reports):
+def test_reports_convert_to_json(reports):
     for report in reports.values():
         assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["drift"] == report.drift
     cost = replace(reports["far"].cost, gap_low=-math.inf)
-    odd = replace(reports["far"], cost=cost, error_ratio=math.nan).to_dict()
-    assert (odd["cost"]["gap_low"], odd["error_ratio"]) == (None, None)
+    values = replace(reports["far"], cost=cost, error_ratio=math.nan).to_dict()
+    assert (values["cost"]["gap_low"], values["error_ratio"]) == (None, None)
 
 
-def test_tables_say_what_the_report_says(reports):
+def test_tables_hold_the_report(reports):
     report = reports["far"]
-    said = Words(report._repr_html_()).text
-    assert said.startswith("Drift of vectors (")
+    text = Words(report._repr_html_()).text
+    assert text.startswith("Drift of vectors (")
     for verdict in report.data.verdicts:
-        assert verdict.family in said
+        assert verdict.family in text
     for one in report.data.moved.first:
-        assert f"{one.kind} {one.number}" in said
-    assert f"{report.cost.gap:.3f} ({report.cost.gap_low:.3f}" in said
+        assert f"{one.kind} {one.number}" in text
+    assert f"{report.cost.gap:.3f} ({report.cost.gap_low:.3f}" in text
     assert "probes none" not in Words(reports["another"]._repr_html_()).text
     assert "64 of 64 changed" in Words(reports["another"]._repr_html_()).text
     assert "No drift" in Words(reports["none"]._repr_html_()).text
@@ -109,19 +111,19 @@ def test_tables_say_what_the_report_says(reports):
     assert f"duplicates {copies}" in bad
 
 
-def test_all_reports_are_shown_without_a_nan(reports):
+def test_tables_have_no_nan(reports):
     for report in reports.values():
         assert not {"nan", "inf", "None"} & set(Words(report._repr_html_()).text.split())
 
 
-def test_what_is_shown_is_escaped(reports):
+def test_tables_are_escaped(reports):
     model = Model("<b>another</b>", 0.0, (), 0, 0, None)
-    shown = replace(reports["far"], model=model)._repr_html_()
-    assert "&lt;b&gt;another" in shown
-    assert "<b>" not in shown
+    page = replace(reports["far"], model=model)._repr_html_()
+    assert "&lt;b&gt;another" in page
+    assert "<b>" not in page
 
 
-def test_a_figure_has_the_panels_that_there_is_something_for(reports):
+def test_figure_has_a_panel_for_each_result(reports):
     assert [name.split(":")[0] for name in titles(reports["far"])] == [
         FAMILIES,
         "What moved in vectors",
@@ -138,7 +140,7 @@ def test_a_figure_has_the_panels_that_there_is_something_for(reports):
     assert titles(reports["learning"]) == []
 
 
-def test_bars_are_what_was_found(reports):
+def test_bars_agree_with_the_report(reports):
     report = reports["one"]
     families, moved, energy = report.plot().axes
     widths = [bar.get_width() for bar in families.patches]
@@ -150,7 +152,7 @@ def test_bars_are_what_was_found(reports):
     assert shares == [one.before for one in classes] + [one.now for one in classes]
 
 
-def test_all_reports_are_drawn_within_their_figure(reports):
+def test_panels_fit_the_figure(reports):
     for report in reports.values():
         figure, file = report.plot(), io.BytesIO()
         figure.savefig(file, format="png", dpi=40)
@@ -161,27 +163,28 @@ def test_all_reports_are_drawn_within_their_figure(reports):
             assert -0.01 <= edges.min() <= edges.max() <= 1.01
 
 
-def test_without_matplotlib_it_says_how_to_get_it(reports, monkeypatch):
+def test_missing_matplotlib_names_the_extra(reports, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "waterfill\[plot\]"'):
         reports["none"].plot()
 
 
 @needs_docs
-def test_the_example_of_the_page_runs_and_retrains(monkeypatch, capsys):
+def test_documentation_example_runs_and_retrains(monkeypatch, capsys):
     names = run_example("drift.md", monkeypatch)
     first = names["monitor"]
     assert not names["report"].drift
     assert not names["decision"].retrain
     assert "no drift" in capsys.readouterr().out
     base = names["vectors"].astype(np.float32)
-    new, asked = turned(base, base[3400:]), turned(base, names["queries"][100:].astype(np.float32))
+    new = rotated(base, base[3400:])
+    queries = rotated(base, names["queries"][100:].astype(np.float32))
     decisions = []
     for day in range(2):
         rows = np.random.default_rng(day).permutation(1400)
-        _, decision = names["daily"](new[rows], np.arange(1400) // 10, asked, names["probes"])
+        _, decision = names["daily"](new[rows], np.arange(1400) // 10, queries, names["probes"])
         decisions.append(decision.retrain)
-    assert decisions == [False, True]  # a second look has to say the same
+    assert decisions == [False, True]  # the policy requires two positive checks
     assert [event.what for event in names["live"].history] == ["start", "swap"]
     assert names["monitor"] is not first
     assert names["monitor"].learning

@@ -1,4 +1,4 @@
-"""What notebooks show instead of text."""
+"""HTML representations in notebooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waterfill.reporting import chart_data
 from waterfill.reporting import formatting as fmt
 
 
-def test_tables_say_what_text_says(result):
+def test_tables_hold_the_values(result):
     analysis = Words(result.analysis._repr_html_()).text
     assert "4,800" in analysis
     assert f"{result.analysis.effective_rank:.1f}" in analysis
@@ -22,26 +22,26 @@ def test_tables_say_what_text_says(result):
     assert all(str(trial.settings) in frontier for trial in result.frontier)
 
 
-def test_the_chosen_one_stands_out(result):
-    shown = result._repr_html_()
-    assert Words(shown).text.startswith("64-dimensional")
-    assert shown.count('class="marked"') == 1
-    assert f"<strong>{result.best.settings}</strong>" in shown
+def test_chosen_trial_is_marked(result):
+    page = result._repr_html_()
+    assert Words(page).text.startswith("64-dimensional")
+    assert page.count('class="marked"') == 1
+    assert f"<strong>{result.best.settings}</strong>" in page
 
 
-def test_odd_results(odd):
-    for result in odd.values():
+def test_edge_cases_have_no_nan(edge_cases):
+    for result in edge_cases.values():
         for thing in (result, result.frontier, result.codec.plan, result.analysis):
             assert "nan" not in Words(thing._repr_html_()).text.split()
 
 
-def test_what_users_write_is_escaped(result):
-    shown = replace(result, objective="recall < 0.5 & <b>fast</b>")._repr_html_()
-    assert "recall &lt; 0.5 &amp; &lt;b&gt;fast" in shown
+def test_text_of_users_is_escaped(result):
+    page = replace(result, objective="recall < 0.5 & <b>fast</b>")._repr_html_()
+    assert "recall &lt; 0.5 &amp; &lt;b&gt;fast" in page
 
 
-def test_classes_hold_all_variance_and_bits(result, odd):
-    for one in (result, *odd.values()):
+def test_classes_sum_to_all_variance_and_bits(result, edge_cases):
+    for one in (result, *edge_cases.values()):
         plan = one.codec.plan
         classes = chart_data.spectrum(plan).classes
         assert {c.relevance: c.dimensions for c in classes} == plan.classes
@@ -51,20 +51,20 @@ def test_classes_hold_all_variance_and_bits(result, odd):
             assert abs(spent - min(8 * len(plan.groups), 16 * plan.d)) < 1e-6
 
 
-def test_the_water_level_parts_the_classes(result):
-    found = chart_data.spectrum(result.codec.plan)
-    for bar in found.bars:
-        assert (bar.share > found.level) == (bar.relevance == "high")
+def test_water_level_separates_the_classes(result):
+    spectrum = chart_data.spectrum(result.codec.plan)
+    for bar in spectrum.bars:
+        assert (bar.share > spectrum.level) == (bar.relevance == "high")
 
 
-def test_shannons_curve_meets_the_plans_bound(result):
+def test_shannon_curve_agrees_with_the_bound_of_the_plan(result):
     plan = result.codec.plan
     bits, bounds = chart_data.shannon_curve(plan, 16 * len(plan.groups) / plan.d)
     assert abs(bounds[len(bits) // 2] - plan.shannon_bound) < 1e-9
     assert bounds == sorted(bounds, reverse=True)
 
 
-def test_numbers_in_words():
+def test_number_formats():
     assert fmt.number(1234.5) == "1,234"
     assert fmt.number(0.01234) == "0.0123"
     assert fmt.number(24.0) == "24"

@@ -1,4 +1,4 @@
-"""Figures of Matplotlib, really drawn."""
+"""Matplotlib figures of a result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 matplotlib = pytest.importorskip("matplotlib")
 
 
-def drawn(figure):
+def png(figure):
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=50)
     return file.getvalue()
 
 
-def test_the_story_has_four_parts(result):
+def test_figure_has_four_panels(result):
     figure = result.plot()
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == [
@@ -26,10 +26,10 @@ def test_the_story_has_four_parts(result):
         "Bits per dimension",
     ]
     assert all(axis.has_data() for axis in figure.axes)
-    assert len(drawn(figure)) > 10_000
+    assert len(png(figure)) > 10_000
 
 
-def test_what_is_drawn_is_what_was_measured(result):
+def test_points_agree_with_the_result(result):
     recall, growth, _, _ = result.plot().axes
     tried = recall.collections[0].get_offsets().tolist()
     assert tried == [[trial.bytes_per_vector, trial.recall] for trial in result.trials]
@@ -38,15 +38,15 @@ def test_what_is_drawn_is_what_was_measured(result):
     assert growth.lines[0].get_ydata().tolist() == list(result.growth.recalls)
 
 
-def test_odd_results_are_drawn(odd):
-    for result in odd.values():
+def test_edge_cases_are_drawn(edge_cases):
+    for result in edge_cases.values():
         figure = result.plot()
         figure.set_layout_engine("none")  # most of the time goes into the layout
         assert all(axis.has_data() for axis in figure.axes)
-        assert drawn(figure)
+        assert png(figure)
 
 
-def test_pyplot_does_not_keep_it(result):
+def test_figure_is_not_registered_with_pyplot(result):
     from matplotlib import pyplot
 
     before = pyplot.get_fignums()
@@ -54,7 +54,7 @@ def test_pyplot_does_not_keep_it(result):
     assert pyplot.get_fignums() == before
 
 
-def test_without_matplotlib_it_says_how_to_get_it(result, monkeypatch):
+def test_missing_matplotlib_names_the_extra(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(
         ImportError, match=r'plot needs Matplotlib: pip install "waterfill\[plot\]"'

@@ -1,4 +1,4 @@
-"""The page as a file."""
+"""The HTML page as a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waterfill.reporting import page_sections
 CHARTS = ("recall", "growth", "spectrum", "bits", "distortion")
 
 
-def test_it_answers_first(page, result):
+def test_heading_is_the_answer(page, result):
     source = page.read_text(encoding="utf-8")
     heading = html.unescape(re.search(r"<h1>(.*?)</h1>", source)[1]).replace("\xa0", " ")
     assert heading == (
@@ -25,7 +25,7 @@ def test_it_answers_first(page, result):
     )
 
 
-def test_it_tells_the_whole_story(page, result, peers):
+def test_page_has_all_sections(page, result, peers):
     text = words_of(page)
     assert result.reason in text
     assert "2 million" in text
@@ -39,7 +39,7 @@ def test_it_tells_the_whole_story(page, result, peers):
     assert "x, plan, seed=0, cells=0" in text
 
 
-def test_it_is_small_and_needs_nothing(page):
+def test_page_is_small_and_self_contained(page):
     source = page.read_text(encoding="utf-8")
     assert len(source) < 2_000_000
     before_scripts = source.partition("<script")[0]
@@ -48,8 +48,8 @@ def test_it_is_small_and_needs_nothing(page):
     assert "default-src 'none'" in source
 
 
-def test_odd_results(odd_pages):
-    for name, path in odd_pages.items():
+def test_edge_cases_have_no_nan_and_no_markup(edge_case_pages):
+    for name, path in edge_case_pages.items():
         text = words_of(path)
         assert "nan" not in text.split(), name
         assert "inf" not in text.split(), name
@@ -57,7 +57,7 @@ def test_odd_results(odd_pages):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("one trial, one size", "1 trial."),
         ("classic", "one bit each"),
@@ -73,13 +73,16 @@ def test_odd_results(odd_pages):
         ("markup", "<script>alert(1)</script> & $$answer $title"),
     ],
 )
-def test_what_odd_results_say(odd_pages, name, said):
-    assert said in words_of(odd_pages[name]).replace("\xa0", " ")
+def test_text_of_edge_cases(edge_case_pages, name, expected):
+    assert expected in words_of(edge_case_pages[name]).replace("\xa0", " ")
 
 
-def test_the_recipe_runs(result, page, odd, odd_pages):
+def test_recipe_runs(result, page, edge_cases, edge_case_pages):
     names = ("classic", "cosine", "l2")
-    for one, path in ((result, page), *((odd[name], odd_pages[name]) for name in names)):
+    for one, path in (
+        (result, page),
+        *((edge_cases[name], edge_case_pages[name]) for name in names),
+    ):
         code = re.search(r'aria-label="Commands">(.*?)</pre>', path.read_text(), re.DOTALL)[1]
         scope = {"x": one.split.base}
         exec(html.unescape(code), scope)
@@ -87,71 +90,71 @@ def test_the_recipe_runs(result, page, odd, odd_pages):
         assert scope["codec"].plan.code_size == one.codec.plan.code_size
 
 
-def test_a_codecs_record_is_shown(result, page):
+def test_manifest_is_shown(result, page):
     text = words_of(page)
     manifest = result.codec.manifest
     assert manifest.data_sha256 in text
     assert manifest.created in text
 
 
-def test_a_codec_without_a_record(odd, tmp_path, monkeypatch):
+def test_codec_without_a_manifest(edge_cases, tmp_path, monkeypatch):
     monkeypatch.setattr(wf.Codec, "manifest", None)
-    text = words_of(wf.report(odd["l2"], tmp_path / "report.html", peers=False))
+    text = words_of(wf.report(edge_cases["l2"], tmp_path / "report.html", peers=False))
     assert "This codec has no manifest." in text
 
 
-@pytest.mark.parametrize("asked", [0, 100])
-def test_what_optimize_returns(clustered, tmp_path, asked):
-    queries = clustered[:asked] if asked else None
-    found = wf.optimize(clustered, queries, target_recall=0.7, time_budget=2, metric="l2")
-    text = words_of(wf.report(found, tmp_path / "report.html", peers=False))
-    assert found.reason in text
-    assert f"expected among {found.ntotal:,}" in text
-    assert found.objective in text
-    scope = {"x": found.split.base, "result": found}
-    exec(page_sections.recipe(found), scope)
-    assert scope["codec"].manifest.codes_sha256 == found.codec.manifest.codes_sha256
+@pytest.mark.parametrize("n_queries", [0, 100])
+def test_result_of_optimize(clustered, tmp_path, n_queries):
+    queries = clustered[:n_queries] if n_queries else None
+    result = wf.optimize(clustered, queries, target_recall=0.7, time_budget=2, metric="l2")
+    text = words_of(wf.report(result, tmp_path / "report.html", peers=False))
+    assert result.reason in text
+    assert f"expected among {result.ntotal:,}" in text
+    assert result.objective in text
+    scope = {"x": result.split.base, "result": result}
+    exec(page_sections.recipe(result), scope)
+    assert scope["codec"].manifest.codes_sha256 == result.codec.manifest.codes_sha256
 
 
-def test_peers_are_measured_on_the_split(odd, tmp_path):
+def test_peers_are_measured_on_the_split(edge_cases, tmp_path):
     wf.set_num_threads(1)
-    text = words_of(wf.report(odd["l2"], tmp_path / "report.html"))
+    text = words_of(wf.report(edge_cases["l2"], tmp_path / "report.html"))
     assert "SQ8" in text
     assert "trained on 1,500 rows" in text
 
 
-def test_peers_that_cannot_be_trained_have_a_reason(odd, tmp_path):
-    text = words_of(wf.report(odd["few rows"], tmp_path / "report.html"))
+def test_left_out_peers_have_a_reason(edge_cases, tmp_path):
+    text = words_of(wf.report(edge_cases["few rows"], tmp_path / "report.html"))
     assert "is left out: 20 rows are fewer than 256 centroids" in text
 
 
-def test_without_faiss_the_page_says_so(odd, tmp_path, monkeypatch):
+def test_missing_faiss_is_noted_on_the_page(edge_cases, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    text = words_of(wf.report(odd["l2"], tmp_path / "report.html"))
+    text = words_of(wf.report(edge_cases["l2"], tmp_path / "report.html"))
     assert 'needs FAISS: pip install "waterfill[faiss]"' in text
 
 
 @pytest.mark.parametrize("module", ["altair", "vl_convert"])
-def test_without_its_packages_it_says_how_to_get_them(odd, tmp_path, monkeypatch, module):
+def test_missing_packages_name_the_extra(edge_cases, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r'pip install "waterfill\[report\]"'):
-        wf.report(odd["l2"], tmp_path / "report.html")
+        wf.report(edge_cases["l2"], tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_appears_whole_or_not_at_all(odd, tmp_path, monkeypatch):
+def test_file_is_written_atomically(edge_cases, tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("before")
     monkeypatch.setattr("waterfill.reporting.page._findings", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        wf.report(odd["l2"], path, peers=False)
+        wf.report(edge_cases["l2"], path, peers=False)
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [
         ("report.html", "before")
     ]
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "said"),
+    ("change", "error", "expected"),
     [
         ({"result": 3}, TypeError, "result must be a Result as returned by optimize, got int"),
         ({"path": 3}, TypeError, "path must be a str"),
@@ -163,8 +166,13 @@ def test_a_file_appears_whole_or_not_at_all(odd, tmp_path, monkeypatch):
         ({"price_per_gb": -1}, ValueError, "price_per_gb=-1"),
     ],
 )
-def test_bad_input(odd, tmp_path, change, error, said):
-    given = {"result": odd["l2"], "path": tmp_path / "report.html", "peers": False, **change}
-    with pytest.raises(error, match=said):
-        wf.report(**given)
+def test_invalid_arguments_raise(edge_cases, tmp_path, change, error, expected):
+    arguments = {
+        "result": edge_cases["l2"],
+        "path": tmp_path / "report.html",
+        "peers": False,
+        **change,
+    }
+    with pytest.raises(error, match=expected):
+        wf.report(**arguments)
     assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 
 import httpx
+import numpy as np
 import pytest
 from support.asgi_server import serve
 from support.server_process import exit_code
@@ -107,6 +108,29 @@ def test_beyond_this_machine_a_token_is_needed(files, capsys, monkeypatch):
 def test_options_that_do_not_go_together(files, capsys, options, message):
     assert exit_code(files / "one.wf", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_canary_of_other_dimensions_is_refused_before_it_serves(files, capsys, tmp_path):
+    d = wf.read_codec(files / "one.wf").d
+    np.save(tmp_path / "wide.npy", np.zeros((100, d + 1), np.float32))
+    canary = ("--canary", tmp_path / "wide.npy", "--overlap", "0.5")
+    assert exit_code(files / "one.wf", *canary) == 2
+    assert f"wide.npy: expected {d} dimensions, as in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("adaptive", [[], ["--adaptive"]])
+def test_an_incomplete_capacity_report_is_refused(files, capsys, tmp_path, adaptive):
+    path = tmp_path / "capacity.json"
+    wf.loadtest.CapacityReport(
+        *(100.0, 20, 4, 32, 0.002, 200.0, wf.loadtest.Slo(0.1), ()),
+        complete=False,
+        notes=("max_seconds=3 was not enough", "no concurrency sweep"),
+    ).save(path)
+    assert exit_code(files / "one.wf", "--report", path, *adaptive) == 2
+    error = capsys.readouterr().err
+    assert f"--report {path}: expected the report of a complete capacity test" in error
+    assert "max_seconds=3 was not enough; no concurrency sweep" in error
+    assert "waterfill ramp" in error
 
 
 def test_a_file_that_is_no_index(files, capsys):

@@ -15,7 +15,7 @@ from support.concurrency import until
 import waterfill as wf
 from waterfill.server import ServerSettings, create_app
 
-FLOATS = {"content-type": "application/octet-stream"}
+FLOATS = {"content-type": "application/octet-stream; dtype=float32"}
 JSON = {"content-type": "application/json"}
 
 
@@ -146,10 +146,10 @@ def test_without_a_folder_nothing_is_swapped(index):
         ([], "the body must be an object, got an array"),
         ({"vector": [1, 2]}, "vector has 2 dimensions, expected 8"),
         ({"vectors": [1.0] * 8}, "vectors must have shape"),
-        ({"vectors": [[1.0] * 8, [1.0]]}, "vectors cannot be read"),
+        ({"vectors": [[1.0] * 8, [1.0]]}, "vectors: row 1: expected 8 numbers, got 1"),
         ({"vectors": []}, "vectors must be an array of arrays of 8 numbers, got []"),
         ({"vectors": [["a"] * 8]}, "vectors must hold real numbers"),
-        ({"vectors": [[None] * 8]}, "vectors must hold real numbers"),
+        ({"vectors": [[None] * 8]}, "vectors: row 0: expected 8 numbers, got a null"),
         ({"vectors": [[True] * 8]}, "vectors must hold numbers, got true or false"),
         ({"vectors": [[1e39] * 8]}, "vectors"),
         ({"vectors": [[10**400] * 8]}, "vectors"),

@@ -16,7 +16,7 @@ from support.server_process import exit_code, serving
 import waterfill as wf
 
 CLIENTS = 10
-FLOATS = {"Content-Type": "application/octet-stream"}
+FLOATS = {"Content-Type": "application/octet-stream; dtype=float32"}
 JSON = {"Content-Type": "application/json"}
 
 

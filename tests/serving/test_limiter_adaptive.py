@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,21 @@ def test_a_limiter_from_a_report_is_static(make, tmp_path):
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(wf.FormatError, match="not a capacity report"):
         make.from_report(tmp_path / "other.json")
+
+
+def test_the_report_of_a_test_that_ended_early_is_refused(make, tmp_path):
+    early = replace(report(), complete=False, notes=("max_seconds=3 was not enough",))
+    early.save(tmp_path / "early.json")
+    words = r"incomplete one \(max_seconds=3 was not enough\).* Run the test to its end"
+    for given_report, name in (
+        (early, "report"),
+        (tmp_path / "early.json", r"report .*early\.json"),
+    ):
+        for adaptive in (False, True):
+            with pytest.raises(ValueError, match=f"^{name}: expected .*{words}"):
+                make.from_report(given_report, adaptive=adaptive)
+    with pytest.raises(ValueError, match=f"^adaptive: expected .*{words}"):
+        make(20, adaptive=early)
 
 
 def test_the_limit_falls_to_the_floor_and_comes_back(make):

@@ -34,7 +34,6 @@ def names(base: NDArray[np.float32], vector_of: Vectors) -> dict[str, Any]:
     return {"wf": wf, "sample": base[:2000], "texts": named(range(TEXTS))}
 
 
-@pytest.mark.filterwarnings("ignore::waterfill.FaissCopyWarning")
 def test_langchain(names: dict[str, Any], vector_of: Vectors, tmp_path: Path) -> None:
     _, core = load("langchain_community.vectorstores", "langchain_core.embeddings")
 
@@ -46,7 +45,7 @@ def test_langchain(names: dict[str, Any], vector_of: Vectors, tmp_path: Path) ->
             return vector_of("query 0")
 
     names |= {"embeddings": Lookup(), "folder": tmp_path}
-    stores = run("LangChain", names) + run("What a store writes to disk", names)
+    stores = run("LangChain", names) + run("Saving and loading a store", names)
     for store in stores:
         assert isinstance(store.index, wf.IndexFlat)
         assert store.index.ntotal == TEXTS

@@ -17,7 +17,7 @@ def uneven(x: np.ndarray) -> np.ndarray:
     return (y / np.linalg.norm(y, axis=1, keepdims=True)).astype(np.float32)
 
 
-def judged(monitor, x, **blocks):
+def report_on(monitor, x, **blocks):
     """Return the report on a window that holds `x` alone."""
     monitor.reset()
     monitor.update(x, **blocks)

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import waterfill as wf
-
 TEXTS = 1200
 QUERIES = 40
 D = 384
@@ -28,11 +26,6 @@ def load(*names: str) -> list[Any]:
         return [importlib.import_module(name) for name in names]
     reason = "{} is not installed; tests/requirements-stores.txt has it"
     return [pytest.importorskip(name, reason=reason.format(name)) for name in names]
-
-
-def is_told() -> Any:
-    """Saving through FAISS says that the file loses something."""
-    return pytest.warns(wf.FaissCopyWarning, match="loses the scale of each vector")
 
 
 def named(numbers: Any) -> list[str]:

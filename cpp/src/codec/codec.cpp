@@ -87,6 +87,13 @@ float length_power(float squares, Alpha alpha) {
   return alpha.quarters == 1 ? quarter : half * quarter;
 }
 
+bool within_rounding(float distance, const float* row, std::size_t d) {
+  constexpr double kRounding = 1e-6;
+  double squares = 0;
+  for (std::size_t j = 0; j < d; ++j) squares += static_cast<double>(row[j]) * row[j];
+  return distance <= kRounding * std::sqrt(squares);
+}
+
 std::uint8_t OffsetScale::encode(double offset, double z, double length) const {
   const double step = z * (z * norm_range_ + length * centroid_range_);
   if (!(step > 0)) return 128;
@@ -235,6 +242,7 @@ void Codec::encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cell
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);
       code[groups()] = params_.scale.encode(static_cast<double>(rho[i]) / power);
+      if (code[groups()] == 1 && within_rounding(rho[i], rows.row(i), x.d)) code[groups()] = 0;
     }
   });
 }

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -121,47 +120,20 @@ void StringSink::patch(std::uint64_t offset, const void* data, std::size_t size)
   std::memcpy(bytes.data() + offset, data, size);
 }
 
-FileSink::FileSink(std::string path) : path_(std::move(path)) {
-  static std::atomic<unsigned> counter{0};
-  temporary_ = path_ + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail_io("cannot create", temporary_);
-}
-
-FileSink::~FileSink() {
-  if (fd_ >= 0) ::close(fd_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-}
-
 void FileSink::write(const void* data, std::size_t size) {
   const char* next = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t done = ::write(fd_, next, size);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) fail_io("cannot write", temporary_);
+    if (done < 0) fail_io("cannot write", path_);
     next += done;
     size -= static_cast<std::size_t>(done);
   }
 }
 
 void FileSink::patch(std::uint64_t offset, const void* data, std::size_t size) {
-  if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0) fail_io("cannot seek", temporary_);
+  if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0) fail_io("cannot seek in", path_);
   write(data, size);
-}
-
-// The rename follows once the bytes are on disk; then the folder is synced.
-void FileSink::commit() {
-  if (::fsync(fd_) != 0) fail_io("cannot sync", temporary_);
-  if (::close(std::exchange(fd_, -1)) != 0) fail_io("cannot close", temporary_);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_io("cannot rename to", path_);
-  temporary_.clear();
-  const std::size_t slash = path_.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    ::fsync(fd);
-    ::close(fd);
-  }
 }
 
 }  // namespace waterfill

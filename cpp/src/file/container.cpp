@@ -84,10 +84,10 @@ void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sect
 
 }  // namespace
 
-void write_file(const std::string& path, FileKind kind, const std::vector<Section>& sections) {
-  FileSink sink(path);
+void write_file(int fd, const std::string& path, FileKind kind,
+                const std::vector<Section>& sections) {
+  FileSink sink(fd, path);
   write_container(sink, kind, sections);
-  sink.commit();
 }
 
 std::string to_bytes(FileKind kind, const std::vector<Section>& sections) {

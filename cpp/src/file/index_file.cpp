@@ -195,9 +195,10 @@ std::vector<FileKind> index_kinds() {
 
 }  // namespace
 
-void write_index(const Index& index, const IndexSettings& settings, const std::string& path) {
+void write_index(const Index& index, const IndexSettings& settings, int fd,
+                 const std::string& path) {
   write_sections(index, settings, [&](FileKind kind, const std::vector<Section>& sections) {
-    write_file(path, kind, sections);
+    write_file(fd, path, kind, sections);
   });
 }
 

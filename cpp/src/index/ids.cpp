@@ -1,9 +1,18 @@
 #include "waterfill/index/ids.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
+#include <string>
+
+#include "waterfill/core/types.hpp"
 
 namespace waterfill {
+namespace {
+
+constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max();
+
+}  // namespace
 
 void Ids::keep() {
   if (explicit_) return;
@@ -13,16 +22,36 @@ void Ids::keep() {
 }
 
 void Ids::append(std::size_t n, const std::int64_t* ids) {
+  if (n == 0 && ids == nullptr) return;
+  const auto count = static_cast<std::int64_t>(n);
   if (ids != nullptr) keep();
+  if (ids == nullptr) {
+    require(next() <= kLargestId - count,
+            "the largest id is " + std::to_string(kLargestId) +
+                ", so none is left for vectors without ids; call add_with_ids");
+  }
   if (explicit_) {
     const std::size_t total = size_ + n;
     // Grows by an eighth: doubling would waste up to half of the memory.
     if (total > values_.capacity()) values_.reserve(total + size_ / 8);
     for (std::size_t i = 0; i < n; ++i) {
-      values_.push_back(ids != nullptr ? ids[i] : static_cast<std::int64_t>(size_ + i));
+      values_.push_back(ids != nullptr ? ids[i] : next() + static_cast<std::int64_t>(i));
     }
   }
   size_ += n;
+  if (ids == nullptr) {
+    next_ = next() + count;
+  } else {
+    raise_next(ids, n);
+  }
+}
+
+// The largest id has no successor: `next` then stays there, and `append` refuses to use it.
+void Ids::raise_next(const std::int64_t* ids, std::size_t n) {
+  next_ = std::max(next_, static_cast<std::int64_t>(size_));
+  for (std::size_t i = 0; i < n; ++i) {
+    next_ = std::max(next_, ids[i] < kLargestId ? ids[i] + 1 : kLargestId);
+  }
 }
 
 void Ids::remove(const Bits& drop) {
@@ -33,7 +62,11 @@ void Ids::remove(const Bits& drop) {
     ++kept;
   }
   size_ = kept;
-  if (explicit_) values_.resize(kept);
+  if (explicit_) {
+    values_.resize(kept);  // `next` stays: the id of a removed vector is not given again
+  } else {
+    next_ = static_cast<std::int64_t>(kept);
+  }
 }
 
 void Ids::truncate(std::size_t n, bool is_explicit) {
@@ -44,6 +77,8 @@ void Ids::truncate(std::size_t n, bool is_explicit) {
   } else {
     values_.resize(n);
   }
+  next_ = static_cast<std::int64_t>(n);
+  raise_next(values_.data(), values_.size());
 }
 
 Ids::Lookup::Lookup(const Ids& ids) : ids_(ids) {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <mutex>
+#include <numeric>
 
 #include "index/index_view.hpp"
 #include "search/coarse_tables.hpp"
@@ -139,7 +140,7 @@ std::optional<RowKind> Index::refine_row_kind() const {
 void Index::require_borrowed_rows(std::size_t n, const std::int64_t* ids) const {
   if (refine_rows_ == nullptr || !refine_rows_->borrowed()) return;
   for (std::size_t i = 0; i < n; ++i) {
-    const std::int64_t id = ids != nullptr ? ids[i] : static_cast<std::int64_t>(store_.size() + i);
+    const std::int64_t id = ids != nullptr ? ids[i] : ids_.next() + static_cast<std::int64_t>(i);
     require(id >= 0 && static_cast<std::uint64_t>(id) < refine_rows_->size(),
             "id " + std::to_string(id) + " has no row in refine, an array of " +
                 std::to_string(refine_rows_->size()));
@@ -241,6 +242,33 @@ void Index::refine_rows(std::size_t first, std::size_t n, float* out) const {
   }
 }
 
+// The ids that the vectors of another index get here; empty for the next ones.
+std::vector<std::int64_t> Index::ids_for(const Index& other, std::int64_t add_id) const {
+  const bool either = ids_.is_explicit() || other.ids_.is_explicit();
+  if (!either || (!other.ids_.is_explicit() && add_id == 0)) return {};
+  const Ids::Lookup own(ids_);
+  std::vector<std::int64_t> ids(other.store_.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
+  for (const std::int64_t id : ids) {
+    require(own.last(id) < 0, "otherIndex: id " + std::to_string(id) +
+                                  " is already in this index; pass another add_id, for example "
+                                  "add_id=" +
+                                  std::to_string(ids_.next()));
+  }
+  return ids;
+}
+
+std::vector<std::int64_t> Index::merged_ids(const Index& other, std::int64_t add_id) const {
+  require(this != &other, "the other index is the index itself");
+  const std::scoped_lock lock(mutex_, other.mutex_);
+  std::vector<std::int64_t> ids = ids_for(other, add_id);
+  if (ids.empty()) {
+    ids.resize(other.store_.size());
+    std::iota(ids.begin(), ids.end(), ids_.next());
+  }
+  return ids;
+}
+
 void Index::merge(Index& other, std::int64_t add_id) {
   require(this != &other, "the other index is the index itself");
   const std::scoped_lock lock(mutex_, other.mutex_);
@@ -250,8 +278,7 @@ void Index::merge(Index& other, std::int64_t add_id) {
                             refine_rows_->borrowed() == other.refine_rows_->borrowed())),
           "the other index keeps refine rows of another kind");
   const std::size_t count = other.store_.size();
-  std::vector<std::int64_t> ids(ids_.is_explicit() || other.ids_.is_explicit() ? count : 0);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
+  const std::vector<std::int64_t> ids = ids_for(other, add_id);
   require_borrowed_rows(count, ids.empty() ? nullptr : ids.data());
   const Checkpoint before = checkpoint();
   try {

@@ -1,4 +1,5 @@
-// Index::range_search: all vectors within a radius, by the full scores of the probed lists.
+// Index::range_search: all vectors of the probed lists within a radius, by exact scores if there are
+// refine rows, otherwise by full scores.
 #include <algorithm>
 #include <mutex>
 
@@ -95,17 +96,40 @@ class RangeSearcher {
     std::sort(task.slots.begin(), task.slots.end());
     Candidates candidates;
     for (const std::uint32_t slot : task.slots) candidates.emplace_back(0.0f, slot);
+    if (view_.refine_rows != nullptr) {
+      score_by_rows(row, candidates, task);
+    } else {
+      score_by_codes(row, batch, candidates, task);
+    }
+  }
+
+  // Codes cannot rule out a vector: an outlier's error is larger than any estimate from others.
+  void score_by_rows(const float* row, const Candidates& slots, Task& task) const {
+    Candidates found = reranker_.with_labels(slots);
+    reranker_.score_exactly(row, found);
+    for (const Candidate& one : found) {
+      const float distance = view_.scoring.euclidean() ? -one.score() : one.score();
+      if (within_radius(distance)) task.found.push_back({one.position(), distance});
+    }
+  }
+
+  void score_by_codes(const float* row, const QueryBatch& batch, Candidates& candidates,
+                      Task& task) const {
     const auto tables = reranker_.tables(batch, task.query, 1);
     reranker_.score(batch, task.query, tables.get(), candidates);
     const double offset = reranker_.score_offset(row);
     std::size_t list = 0;
     for (const Candidate& one : candidates) {
       const float distance = reranker_.distance(one.score(), batch[task.query].exponent, offset);
-      if (view_.scoring.euclidean() ? !(distance < radius_) : !(distance > radius_)) continue;
+      if (!within_radius(distance)) continue;
       list = view_.store.locate_from(list, one.position()).list;
       const std::size_t i = one.position() - view_.store.start(list);
       task.found.push_back({view_.store.label(list, i), distance});
     }
+  }
+
+  bool within_radius(float distance) const {
+    return view_.scoring.euclidean() ? distance < radius_ : distance > radius_;
   }
 
   const IndexView& view_;

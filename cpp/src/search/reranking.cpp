@@ -159,7 +159,6 @@ void Reranker::write_results(const Candidates& best, int exponent, double offset
   }
 }
 
-// Replaces slots, which must ascend, by labels.
 Candidates Reranker::with_labels(const Candidates& some) const {
   Candidates result;
   std::size_t list = 0;
@@ -183,7 +182,6 @@ Candidates Reranker::best_by_label(Candidates& all, std::size_t n) const {
   return best;
 }
 
-// Replaces the scores of labels by exact scores from the refine rows.
 void Reranker::score_exactly(const float* row, Candidates& some) const {
   std::vector<std::int64_t> rows;
   for (const Candidate& one : some) rows.push_back(view_.refine_row(one.position()));

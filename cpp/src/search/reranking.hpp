@@ -32,6 +32,10 @@ class Reranker {
   // of their lists are exact.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
              Candidates& candidates) const;
+  // Replaces slots, which must ascend, by labels.
+  Candidates with_labels(const Candidates& some) const;
+  // Replaces the scores of labels by exact scores from the refine rows; negative for L2.
+  void score_exactly(const float* row, Candidates& some) const;
   // The part of a distance that depends only on the query.
   double score_offset(const float* row) const;
   float distance(float scaled, int exponent, double offset) const;
@@ -42,9 +46,7 @@ class Reranker {
   void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
   void write_results(const Candidates& best, int exponent, double offset, float* distances,
                      std::int64_t* ids) const;
-  Candidates with_labels(const Candidates& some) const;
   Candidates best_by_label(Candidates& all, std::size_t n) const;
-  void score_exactly(const float* row, Candidates& some) const;
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;

@@ -103,16 +103,18 @@ OffsetScale fit_offset(const Codec& codec, const std::vector<std::uint8_t>& code
   return OffsetScale(mean, kMargin * widest * norm_range, kMargin * widest * centroid_range);
 }
 
-// Fits the scales of the side bytes to the sample, and with cells to the held-out rows too: these
-// are farther from the centroids, which were not trained on them.
+// Fits the scales of the side bytes to the sample and to the held-out rows, which are part of the
+// data, too, and farther from the centroids, which were not trained on them.
 void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   const Codec codec(params);
   std::vector<float> rho;
   std::vector<std::uint8_t> codes;
+  std::vector<const float*> vectors;
   const auto include = [&](const Rows& rows) {
     const std::size_t before = rho.size();
     rho.resize(before + rows.n);
     codes.resize(rho.size() * codec.code_size());
+    for (std::size_t i = 0; i < rows.n; ++i) vectors.push_back(rows.row(i));
     parallel_for((rows.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
       const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, rows.n - first);
       codec.encode_directions({rows.row(first), n, rows.d},
@@ -121,14 +123,16 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
     });
   };
   include(sample);
-  if (!params.partition.empty()) include(held_out);
+  include(held_out);
   PositiveRange distances, scales, lengths, centroids;
+  bool near_rows = false;
   for (const float distance : rho) distances.include(distance);
   for (std::size_t i = 0; i < rho.size(); ++i) {
     const float squares = codec.squared_cell_length(codes.data() + i * codec.code_size());
-    // Skip rows that equal the centroid of their cell up to rounding.
     if (rho[i] >= distances.tiny()) {
       scales.include(static_cast<double>(rho[i]) / length_power(squares, params.alpha_ip));
+    } else if (!within_rounding(rho[i], vectors[i], sample.d)) {
+      near_rows = true;
     }
     lengths.include(squares);
   }
@@ -136,6 +140,9 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
   for (std::size_t c = 0; c < params.partition.size() && scales.count == 0; ++c) {
     centroids.include(params.partition.length(c));
   }
+  // Rows that nearly equal the centroid of their cell, such as near duplicates, must not be moved
+  // away from it; a range down to `tiny` is enough, and costs the other rows little precision.
+  if (near_rows) scales.smallest = std::min(scales.smallest, scales.tiny());
   params.scale = scales.count == 0 ? centroids.scale(centroids.tiny()) : scales.scale(0);
   params.cell_length = lengths.scale(lengths.tiny());
   if (!params.partition.empty()) params.offset = fit_offset(codec, codes, rho);

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.tensors import memory_of
 from waterfill.errors import ArgumentError
 
 Metric = Literal["ip", "l2", "cosine"]
@@ -83,10 +84,29 @@ def as_file_name(path: Any) -> bytes:
     return name
 
 
+def refuse_masked(x: Any, name: str) -> None:
+    """Raise ValueError for a masked array with masked values, which NumPy would read as data."""
+    if not isinstance(x, np.ma.MaskedArray) or x.dtype.names or not np.ma.is_masked(x):
+        return
+    mask = np.ma.getmaskarray(x)
+    row = int(np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))[0]) if mask.ndim else 0
+    raise ValueError(
+        f"{name} is a masked array with {int(mask.sum())} masked values, the first in row {row}; "
+        f"fill them, {name}.filled(value), or drop their rows, "
+        f"{name}[~{name}.mask.any(axis=1)]"
+    )
+
+
 def output(name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return the caller's array for results after checking it, or a new array if it is None."""
+    """Return the caller's array for results after checking it, or a new array if it is None.
+
+    Of a tensor it is the memory, as an array.
+    """
     if out is None:
         return np.empty(shape, dtype=dtype)
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, expected a plain one; pass {name}.data")
+    out = memory_of(out)
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         actual = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {actual}")

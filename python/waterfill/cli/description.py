@@ -6,8 +6,12 @@ from typing import Any
 
 import waterfill as wf
 from waterfill.cli.output import size
+from waterfill.reporting.formatting import smaller
 
 Index = wf.IndexFlat | wf.IndexIVF
+
+_ID_BYTES, _FLOAT_BYTES = 8, 4
+_LEAST_REST = 0.1  # bytes per vector that are worth a word
 
 
 def describe_index(index: Index) -> dict[str, Any]:
@@ -17,8 +21,11 @@ def describe_index(index: Index) -> dict[str, Any]:
         "n": index.ntotal,
         "d": index.d,
         "metric": index.metric,
-        "bytes_per_vector": index.bytes_per_vector,
+        "code_bytes_per_vector": index.bytes_per_vector,
+        "bytes_per_vector": total_bytes_per_vector(index),
+        "times_smaller": _FLOAT_BYTES * index.d / total_bytes_per_vector(index),
         "memory_bytes": index.nbytes,
+        "codec_bytes": _codec_bytes(index),
         "has_ids": index.has_ids,
         "refine": index.refine,
         "k_factor": index.k_factor,
@@ -26,13 +33,48 @@ def describe_index(index: Index) -> dict[str, Any]:
     }
 
 
+def total_bytes_per_vector(index: Index) -> float:
+    """Return the memory per vector: code, row, id, order of insertion and unused space."""
+    return index.nbytes / index.ntotal if index.ntotal else float(index.bytes_per_vector)
+
+
+def _bytes_line(index: Index) -> str:
+    """Return the bytes per vector, their parts, and the ratio to float32."""
+    d, total = index.d, total_bytes_per_vector(index)
+    parts = {"code": index.bytes_per_vector}
+    if index.refine is not None:
+        row = {"float32": _FLOAT_BYTES * d, "float16": 2 * d, "int8": d + 8}[index.refine]
+        parts[f"{index.refine} row"] = row
+    if index.has_ids:
+        parts["id"] = _ID_BYTES
+    rest = total - sum(parts.values())
+    words = [f"{name} {value}" for name, value in parts.items()]
+    if rest >= _LEAST_REST:
+        words.append(f"order and unused space {rest:.1f}")
+    shown = f"{total:.1f}" if rest >= _LEAST_REST else f"{round(total)}"
+    inside = f" ({', '.join(words)})" if len(words) > 1 else ""
+    return f"{shown}{inside}, {smaller(_FLOAT_BYTES * d / total)} than float32"
+
+
+def _codec_bytes(index: Index) -> int:
+    assert index.codec is not None
+    return len(index.codec.to_bytes())
+
+
+def file_line(file_bytes: int, index: Index) -> str:
+    """Return the size of an index's file, codec included, and its ratio to float32."""
+    if not index.ntotal or not file_bytes:  # a device has no size
+        return size(file_bytes)
+    ratio = _FLOAT_BYTES * index.d * index.ntotal / file_bytes
+    return f"{size(file_bytes)}, {smaller(ratio)} than the vectors in float32"
+
+
 def index_lines(index: Index) -> dict[str, str]:
     """Return the properties of an index as text, by name."""
     lines = {
         "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
-        "bytes per vector": f"{index.bytes_per_vector}, "
-        f"{4 * index.d / index.bytes_per_vector:.1f} times smaller than float32",
-        "memory": size(index.nbytes),
+        "bytes per vector": _bytes_line(index),
+        "memory": f"{size(index.nbytes)}, and {size(_codec_bytes(index))} for the codec",
         "ids": "custom" if index.has_ids else "positions",
     }
     if isinstance(index, wf.IndexIVF):

@@ -14,11 +14,14 @@ from waterfill._util.validation import Metric
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import Vectors
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.drift.baseline import untrained
+from waterfill.drift.baseline import BASELINE_ROWS, training_rows
+from waterfill.reproduction import plan_like
 
 _CODE_BYTES, _K, _ALPHA = 48, 10, 0.01
 _MIN_ROWS = 1000  # to train a codec and make a baseline
+_MIN_QUERIES = 100  # of a baseline
 _MAX_QUERIES, _MAX_VECTORS = 300, 4000  # of a canary
+_COMPARED_ROWS = 1024  # that tell whether two files have the same vectors
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,39 @@ class Current:
     vectors: Vectors
     queries: Vectors | None
 
-    def canary(self, k: int, metric: Metric, seed: int, queries: Vectors | None) -> wf.drift.Canary:
+    def canary(
+        self,
+        k: int,
+        metric: Metric,
+        seed: int,
+        queries: Vectors | None,
+        excluded: NDArray[np.int64] | None = None,
+    ) -> wf.drift.Canary:
         """Draw a canary; `queries` replace current ones that were not given."""
-        queries = self.queries or queries
-        return draw_canary(Rows(self.vectors), None, queries, k=k, metric=metric, seed=seed)
+        rows, queries = Rows(self.vectors), self.queries or queries
+        candidates = None if excluded is None else np.setdiff1d(np.arange(rows.n), excluded)
+        return draw_canary(rows, candidates, queries, k=k, metric=metric, seed=seed)
+
+
+@dataclass(frozen=True)
+class NewMonitor:
+    """A monitor of a baseline's vectors, and what its training means for current ones.
+
+    Attributes
+    ----------
+    monitor : DriftMonitor
+    canary : Canary or None
+        Of current vectors.
+    excluded : int64 (n,)
+        Ascending numbers of current rows that the monitor's codec was trained on.
+    stand_in : bool
+        Whether its codec stands in for the codec in use, which was trained on the baseline.
+    """
+
+    monitor: wf.DriftMonitor
+    canary: wf.drift.Canary | None
+    excluded: NDArray[np.int64]
+    stand_in: bool
 
 
 def new_monitor(
@@ -70,28 +102,37 @@ def new_monitor(
     queries: Vectors | None,
     current: Current,
     settings: BaselineOptions,
-) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
-    """Make a monitor of a baseline's vectors; return it and the canary of current vectors."""
-    trained, rows, numbers = _codec_and_rows(vectors, codec, settings)
-    default: Metric = "cosine" if trained.plan.normalize else "ip"
-    metric, k = settings.metric or default, settings.k or _K
+) -> NewMonitor:
+    """Make a monitor of a baseline's vectors; everything cheap is checked before training."""
+    plan = _plan_baseline(vectors, codec, settings)
+    if current.vectors.d != vectors.d:
+        raise ValueError(
+            f"{current.vectors.name}: expected {vectors.d} dimensions, as in {vectors.name}, "
+            f"got {current.vectors.d}"
+        )
+    if queries is not None and queries.n < _MIN_QUERIES:
+        raise ValueError(
+            f"{queries.name}: expected at least {_MIN_QUERIES} queries for a baseline, "
+            f"got {queries.n}"
+        )
+    excluded = plan.trained_rows_of(current.vectors)
+    metric, k = settings.metric or plan.default_metric, settings.k or _K
     baseline_canary = canary = None
     if settings.canary:
-        canary = current.canary(k, metric, settings.seed, queries)
-        max_vectors, candidates = len(canary.vectors), untrained(trained, rows)
+        canary = current.canary(k, metric, settings.seed, queries, excluded)
         baseline_canary = draw_canary(
-            rows,
-            candidates,
+            plan.rows,
+            plan.baseline,
             queries,
             k=k,
             metric=metric,
             seed=settings.seed,
-            max_vectors=max_vectors,
+            max_vectors=len(canary.vectors),
         )
     monitor = wf.DriftMonitor.from_codec(
-        trained,
-        rows.source,
-        blocks=None if blocks is None else blocks[numbers],
+        plan.train(metric, queries),
+        plan.rows.without(plan.training).source,
+        blocks=None if blocks is None else blocks[plan.baseline],
         queries=queries,
         canary=baseline_canary,
         metric=metric,
@@ -99,12 +140,10 @@ def new_monitor(
         alpha=_ALPHA if settings.alpha is None else settings.alpha,
         seed=settings.seed,
     )
-    return monitor, canary
+    return NewMonitor(monitor, canary, excluded, plan.codec is not None and plan.halved)
 
 
-def saved_monitor(
-    path: Path, current: Current, settings: BaselineOptions
-) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
+def saved_monitor(path: Path, current: Current, settings: BaselineOptions) -> NewMonitor:
     """Read a monitor; return it and a canary of current vectors like that of the baseline."""
     monitor = wf.DriftMonitor.load(path)
     if monitor.learning:
@@ -115,8 +154,16 @@ def saved_monitor(
         raise UsageError(
             f"--new-queries needs a baseline of queries; {path} was saved without --queries"
         )
+    if current.vectors.d != monitor.codec.d:
+        raise ValueError(
+            f"{current.vectors.name}: expected {monitor.codec.d} dimensions, as in {path}, "
+            f"got {current.vectors.d}"
+        )
+    trained = training_rows(monitor.codec, Rows(current.vectors))
+    enough = trained is not None and current.vectors.n - len(trained) >= BASELINE_ROWS
+    excluded = trained if trained is not None and enough else np.empty(0, np.int64)
     if not settings.canary:
-        return monitor, None
+        return NewMonitor(monitor, None, excluded, False)
     if has_queries and current.queries is None:
         raise UsageError(f"--canary needs --new-queries, because {path} was saved with --queries")
     reference = monitor.canary
@@ -125,32 +172,115 @@ def saved_monitor(
         k, metric = reference.k, reference.metric
         if settings.k not in (None, k):
             raise UsageError(f"-k {settings.k}: expected -k {k}, as in the canary of {path}")
-    return monitor, current.canary(k, metric, settings.seed, None)
+    canary = current.canary(k, metric, settings.seed, None, excluded)
+    return NewMonitor(monitor, canary, excluded, False)
 
 
-def _codec_and_rows(
-    vectors: Vectors, codec: Path | None, settings: BaselineOptions
-) -> tuple[wf.Codec, Rows, NDArray[np.int64]]:
-    """Read a codec, or train one on half of the vectors.
+@dataclass(frozen=True)
+class _BaselinePlan:
+    """Which rows of a file are the baseline, and which codec it is a baseline of.
 
-    Returns the codec, the rows of the baseline, and their numbers in the file. With a codec that
-    was read these are all rows: the monitor itself leaves out those that the codec was trained on.
+    Attributes
+    ----------
+    rows : Rows
+        All rows of the file.
+    training, baseline : int64 (n,)
+        Ascending numbers of the rows that the codec is or was trained on, and of the others.
+    codec : Codec or None
+        The codec in use.
+    recipe : Recipe or None
+        Of a codec to train if none is in use.
+    halved : bool
+        Whether a codec is to be trained on the training rows, like the one in use if there is one.
     """
+
+    rows: Rows
+    training: NDArray[np.int64]
+    baseline: NDArray[np.int64]
+    codec: wf.Codec | None
+    recipe: wf.Recipe | None
+    halved: bool
+
+    @property
+    def default_metric(self) -> Metric:
+        """The metric if none was given."""
+        return "cosine" if self.codec is not None and self.codec.plan.normalize else "ip"
+
+    def trained_rows_of(self, current: Vectors) -> NDArray[np.int64]:
+        """Return the numbers of the current rows that the monitor's codec is trained on."""
+        rows, none = Rows(current), np.empty(0, np.int64)
+        if _same_rows(self.rows, rows):
+            return self.training
+        if self.halved or self.codec is None:
+            return none
+        trained = training_rows(self.codec, rows)
+        enough = trained is not None and rows.n - len(trained) >= BASELINE_ROWS
+        return trained if trained is not None and enough else none
+
+    def train(self, metric: Metric, queries: Vectors | None) -> wf.Codec:
+        """Return the monitor's codec; train it if necessary."""
+        if self.codec is not None and not self.halved:
+            return self.codec
+        source = self.rows.without(self.baseline).source
+        if self.codec is not None:
+            return _train_like(self.codec, source, queries)
+        assert self.recipe is not None
+        return self.recipe.train(source, metric)
+
+
+def _plan_baseline(
+    vectors: Vectors, codec: Path | None, settings: BaselineOptions
+) -> _BaselinePlan:
+    """Choose the rows of the baseline.
+
+    Errors of rows that a codec was trained on are too small for a baseline. So a codec that was
+    trained on nearly all rows of the file is replaced by one like it, trained on half of them.
+    """
+    trained, recipe, left = None, None, None
     if codec is not None:
         trained = wf.read_codec(codec)
-        return trained, Rows(vectors, d=trained.d), np.arange(vectors.n)
-    size = min(_CODE_BYTES, vectors.d) if settings.code_bytes is None else settings.code_bytes
-    recipe = wf.Recipe(vectors.d, size, seed=settings.seed)
-    if vectors.n < _MIN_ROWS:
+        rows = Rows(vectors, d=trained.d)
+        drawn = training_rows(trained, rows)
+        drawn = np.empty(0, np.int64) if drawn is None else drawn
+        left = np.setdiff1d(np.arange(rows.n), drawn)
+        if not len(drawn) or len(left) >= min(BASELINE_ROWS, rows.n // 2):
+            return _BaselinePlan(rows, drawn, left, trained, None, False)
+        advice = f"was trained on these rows; give other vectors of that time than {vectors.name}"
+        reason = f"of which half train a codec like {codec}, which {advice}"
+    else:
+        size = min(_CODE_BYTES, vectors.d) if settings.code_bytes is None else settings.code_bytes
+        recipe = wf.Recipe(vectors.d, size, seed=settings.seed)
+        rows = Rows(vectors)
+        reason = "of which half train a codec"
+    if rows.n < _MIN_ROWS:
+        hint = "; give --codec" if codec is None else ""
         raise ValueError(
-            f"{vectors.name}: expected at least {_MIN_ROWS} rows, of which half train a codec, "
-            f"got {vectors.n}; give --codec"
+            f"{vectors.name}: expected at least {_MIN_ROWS} rows, {reason}, got {rows.n}{hint}"
         )
-    order = np.random.default_rng(settings.seed).permutation(vectors.n)
+    order = np.random.default_rng(settings.seed).permutation(rows.n)
     training, baseline = (np.sort(half) for half in np.array_split(order, 2))
-    rows = Rows(vectors)
-    trained = recipe.train(rows.without(baseline).source, settings.metric or "ip")
-    return trained, rows.without(training), baseline
+    return _BaselinePlan(rows, training, baseline, trained, recipe, True)
+
+
+def _train_like(codec: wf.Codec, source: Any, queries: Vectors | None) -> wf.Codec:
+    """Train with the settings of a codec that has a manifest."""
+    manifest = codec.manifest
+    assert manifest is not None
+    training = dict(manifest.training)
+    if training["cells"] is None:  # its centroids were given
+        training["cells"] = codec.cells
+    plan = plan_like(manifest.plan, wf.analyze(source, normalize=manifest.plan["normalize"]))
+    had_queries = manifest.queries_sha256 is not None
+    return wf.Codec.train(source, plan, queries=queries if had_queries else None, **training)
+
+
+def _same_rows(one: Rows, other: Rows) -> bool:
+    """Return whether two files have the same vectors, by some of their rows."""
+    if (one.n, one.d) != (other.n, other.d):
+        return False
+    some = np.unique(np.linspace(0, one.n - 1, _COMPARED_ROWS).astype(np.int64))
+    first, second = (rows.take(some, finite=False) for rows in (one, other))
+    return np.array_equal(first, second, equal_nan=True)
 
 
 def draw_canary(

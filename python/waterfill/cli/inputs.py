@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -57,18 +58,22 @@ class Vectors(FileSource):
         return self._source.take(rows)
 
 
-def open_stored(path: Path, key: str | None) -> Vectors:
+def open_stored(path: Path, key: str | None, format: str | None = None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
-    return Vectors(open_file(path, key, BASE_DATASETS), str(path))
+    return Vectors(open_file(path, key, BASE_DATASETS, format), str(path))
 
 
-def open_queries(path: Path | None, key: str | None, d: int) -> Vectors | None:
+def open_queries(
+    path: Path | None, key: str | None, d: int, format: str | None = None
+) -> Vectors | None:
     """Open queries of `d` dimensions; None without a path."""
     if path is None:
         if key is not None:
             raise UsageError(f"--queries-key {key} needs --queries FILE")
+        if format is not None:
+            raise UsageError(f"--queries-format {format} needs --queries FILE")
         return None
-    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS)), str(path))
+    queries = Vectors(open_file(path, key, (*QUERY_DATASETS, *BASE_DATASETS), format), str(path))
     if queries.d != d:
         raise ValueError(f"{path}: expected queries of {d} dimensions, got {queries.d}")
     return queries
@@ -95,6 +100,8 @@ def check_output(path: Path, inputs: Sequence[Path | None], option: str = "-o") 
     directory = path.absolute().parent
     if not directory.is_dir():
         raise UsageError(f"{option} {path}: directory {directory} does not exist; create it")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path}: directory {directory} is not writable")
     for source in inputs:
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise UsageError(f"{option} {path} is an input file; give another name")

@@ -13,6 +13,7 @@ import typer
 import waterfill as wf
 from waterfill.cli.errors import UsageError, print_error
 from waterfill.cli.output import Output
+from waterfill.data.vector_files import FORMATS
 from waterfill.optimizer.objective import NAMED
 
 
@@ -52,12 +53,13 @@ def _value(names: str, metavar: str, help_: str) -> Any:
     return typer.Option(*names.split(), metavar=metavar, help=help_, show_default=False)
 
 
+_FORMATS = " ".join(FORMATS)
+
 VectorFile = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Vectors: .npy .npz .fvecs .bvecs .ivecs .fbin .u8bin .i8bin .h5 .hdf5 .parquet "
-        ".arrow .feather",
+        help="Vectors: " + " ".join(f".{name}" for name in FORMATS),
         show_default=False,
     ),
 ]
@@ -70,6 +72,10 @@ Key = Annotated[
         "Array of an .npz, dataset of an HDF5 file (default: train), column of a table.",
     ),
 ]
+Format = Annotated[
+    str | None,
+    _value("--format", "NAME", f"Format of the files, if their names do not tell: {_FORMATS}."),
+]
 Queries = Annotated[
     Path | None,
     _value(
@@ -79,6 +85,9 @@ Queries = Annotated[
     ),
 ]
 QueriesKey = Annotated[str | None, _value("--queries-key", "NAME", "Like --key, for the queries.")]
+QueriesFormat = Annotated[
+    str | None, _value("--queries-format", "NAME", "Like --format, for the queries.")
+]
 Metric = Annotated[MetricName, typer.Option("--metric", help="Similarity measure.")]
 OptionalMetric = Annotated[
     MetricName | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._core import FormatError
+from waterfill.data.missing_rows import missing_as_nan
 from waterfill.data.rows import BlockSource
 
 RowNumbers = NDArray[np.int64]
@@ -115,6 +117,13 @@ class ConcatenatedSource(FileSource):
             if a < b:
                 chunks.append(part.take(rows[a:b] - start))
         return self._concatenate(chunks)
+
+    def missing_as_nan(self) -> ConcatenatedSource:
+        """Return the same rows, with NaN in those that are no vectors."""
+        view = copy.copy(self)
+        view._parts = [missing_as_nan(part) for part in self._parts]
+        view.dtype = np.result_type(*(part.dtype for part in view._parts))
+        return view
 
     def _spans(self) -> Iterator[tuple[BlockSource, int, int]]:
         for part, start, stop in zip(self._parts, self._starts, self._starts[1:], strict=False):

@@ -192,14 +192,14 @@ def admit(rows: Rows, policy: Policy, *, float16: bool = False) -> Admission:
 
 def quarantine_rows(rows: Rows, numbers: RowNumbers, flaws: Flaws) -> Quarantined:
     """Copy the rows with these ascending numbers."""
-    vectors = rows.take(numbers, finite=False)
+    vectors = rows.take(numbers, finite=False, missing=True)
     return Quarantined("check", rows.name, numbers, reasons_of(flaws), vectors)
 
 
 def _unusable(rows: Rows, float16: bool) -> tuple[RowNumbers, Flaws]:
     """Return the numbers and flaws of the rows that no index and no codec can use."""
     numbers, flaws = [_NO_ROWS], [np.empty(0, dtype=np.uint8)]
-    for first, block in rows.blocks(finite=False):
+    for first, block in rows.blocks(finite=False, missing=True):
         block_flaws, squares, _ = _core.inspect(block)
         block_flaws &= NONFINITE
         for i in np.flatnonzero(squares > _MAX_FLOAT16**2) if float16 else ():

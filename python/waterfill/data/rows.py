@@ -6,6 +6,7 @@ file are released once they have been read.
 
 from __future__ import annotations
 
+import copy
 import mmap
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.data.arrays import read_numbers, require_real
+from waterfill.data.in_memory import read_vectors
+from waterfill.data.missing_rows import missing_as_nan
 from waterfill.errors import ArgumentError
 
 FloatRows = NDArray[np.float32]
 
 _BLOCK_BYTES = 8 << 20
-_DLPACK_CPU = 1
 
 
 @runtime_checkable
@@ -56,8 +59,9 @@ class Rows:
     Parameters
     ----------
     x : array_like or BlockSource, shape (n, d)
-        NumPy array or memory map of any real dtype, an object with ``__dlpack__`` on the CPU (such
-        as a torch tensor) or with ``__array__``, a nested sequence, or a `BlockSource`.
+        NumPy array or memory map of any real dtype; a torch tensor, or an object with
+        ``__dlpack__``, on the CPU; an object with ``__array__``; a sequence of vectors; a column of
+        vectors, or a frame or table of numbers, of pandas or Arrow; or a `BlockSource`.
     name : str
         Name for error messages if `x` has no attribute ``name``.
     d : int, optional
@@ -68,7 +72,8 @@ class Rows:
     TypeError
         If `x` cannot be read as an array of real numbers, or is not on the CPU.
     ValueError
-        If `x` is not two-dimensional or has another number of dimensions than `d`.
+        If `x` is not two-dimensional, has another number of dimensions than `d`, or has masked
+        values. Rows of a column that are null or of another length raise when they are read.
     """
 
     def __init__(self, x: Any, name: str = "x", d: int | None = None) -> None:
@@ -102,22 +107,29 @@ class Rows:
         """Rows per block: about 8 MiB of float32."""
         return max(64, _BLOCK_BYTES // (4 * self.d))
 
-    def blocks(self, *, finite: bool = True) -> Iterator[tuple[int, FloatRows]]:
+    def blocks(
+        self, *, finite: bool = True, missing: bool = False
+    ) -> Iterator[tuple[int, FloatRows]]:
         """Yield (number of the first row, block as C-contiguous float32).
 
-        With `finite`, a NaN or an infinity raises ValueError with the row's number.
+        With `finite`, a NaN or an infinity raises ValueError with the row's number. With `missing`,
+        rows that are null or of another length are NaN; otherwise they raise ValueError, too.
         """
+        source = missing_as_nan(self._source) if missing else self._source
         for first in range(0, self.n, self.block_rows):
             n = min(self.block_rows, self.n - first)
-            part = self._checked(self._source.read(first, n), n)
+            part = self._checked(source.read(first, n), n)
             block = _to_float32(part)
             if finite:
                 _core.require_finite(block, self.name, first)
             yield first, block
             _release(part)
 
-    def take(self, rows: NDArray[np.int64], *, finite: bool = True) -> FloatRows:
-        """Gather the rows with these ascending numbers; `finite` as for `blocks`."""
+    def take(
+        self, rows: NDArray[np.int64], *, finite: bool = True, missing: bool = False
+    ) -> FloatRows:
+        """Gather the rows with these ascending numbers; options as for `blocks`."""
+        source = missing_as_nan(self._source) if missing else self._source
         out = np.empty((len(rows), self.d), dtype=np.float32)
         # Reading one row of a map may make megabytes around it resident, so rows are gathered
         # block by block.
@@ -126,11 +138,18 @@ class Rows:
             numbers = rows[start:stop]
             if len(numbers) == 0:
                 continue
-            block = _to_float32(self._checked(self._source.take(numbers), len(numbers)))
+            block = _to_float32(self._checked(source.take(numbers), len(numbers)))
             bad = _core.first_nonfinite(block) if finite else len(block)
             if bad < len(block):
                 _core.require_finite(block[bad : bad + 1], self.name, int(numbers[bad]))
             out[start:stop] = block
+        return out
+
+    def take_unordered(self, rows: NDArray[np.int64], *, finite: bool = True) -> FloatRows:
+        """Gather the rows with these numbers, in any order; `finite` as for `blocks`."""
+        order = np.argsort(rows, kind="stable")
+        out = np.empty((len(rows), self.d), dtype=np.float32)
+        out[order] = self.take(rows[order], finite=finite)
         return out
 
     def without(self, numbers: NDArray[np.int64]) -> Rows:
@@ -138,7 +157,9 @@ class Rows:
         return Rows(FilteredSource(self._source, numbers, self.name)) if len(numbers) else self
 
     def _checked(self, part: NDArray[Any], n: int) -> NDArray[Any]:
-        """Return rows of a source after checking their shape: a user may have written it."""
+        """Return rows of a source as an array of the right shape: a user may have written it."""
+        if not isinstance(part, np.ndarray) or isinstance(part, np.ma.MaskedArray):
+            part = read_numbers(part, self.name)
         if part.shape != (n, self.d):
             raise ValueError(
                 f"{self.name}: expected the source to return shape {(n, self.d)}, got {part.shape}"
@@ -195,6 +216,12 @@ class FilteredSource:
         """Return the numbers in the source of rows of this view."""
         return rows + np.searchsorted(self._before, rows, side="right")
 
+    def missing_as_nan(self) -> FilteredSource:
+        """Return the same rows, with NaN in those that are no vectors."""
+        view = copy.copy(self)
+        view._source = missing_as_nan(self._source)
+        return view
+
     def read(self, first: int, n: int) -> NDArray[Any]:
         """Return the rows from `first` to ``first + n - 1``; a slice of the source if possible."""
         numbers = self.numbers(np.arange(first, first + n))
@@ -209,10 +236,9 @@ class FilteredSource:
 
 def as_source(x: Any, name: str = "x") -> BlockSource:
     """Return any input that `Rows` accepts as a block source; TypeError for other objects."""
-    source = x if isinstance(x, BlockSource) else _ArraySource(_as_array(x, name))
-    if source.dtype.kind not in "fiub":
-        name = getattr(source, "name", name)
-        raise TypeError(f"{name} must hold real numbers, got dtype {source.dtype}")
+    vectors = x if isinstance(x, BlockSource) else read_vectors(x, name)
+    source = vectors if isinstance(vectors, BlockSource) else _ArraySource(vectors)
+    require_real(np.dtype(source.dtype), getattr(source, "name", name))
     return source
 
 
@@ -246,28 +272,6 @@ def _mapping(array: NDArray[Any]) -> mmap.mmap | None:
     return base if usable else None
 
 
-def _as_array(x: Any, name: str) -> NDArray[Any]:
-    return x if isinstance(x, np.ndarray) else _import_array(x, name)
-
-
-def _import_array(x: Any, name: str) -> NDArray[Any]:
-    if hasattr(x, "__dlpack_device__"):
-        device = int(x.__dlpack_device__()[0])
-        if device != _DLPACK_CPU:
-            raise TypeError(
-                f"{name} is on a device (DLPack type {device}), expected the CPU; move it there, "
-                "for example with x.cpu()"
-            )
-        try:
-            return np.from_dlpack(x)
-        except (BufferError, RuntimeError, TypeError) as error:
-            raise TypeError(f"{name} cannot be read through DLPack: {error}") from error
-    try:
-        return np.asarray(x)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from error
-
-
 def _to_float32(block: NDArray[Any]) -> FloatRows:
     with np.errstate(over="ignore"):  # overflow becomes inf, which is then reported
-        return np.ascontiguousarray(block, dtype=np.float32)
+        return np.require(block, np.float32, ["C_CONTIGUOUS", "ALIGNED"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.formats.hdf5 import Hdf5Source
-from waterfill.data.formats.mapped import read_bin, read_npy, read_npz, read_vecs
+from waterfill.data.formats.mapped import BIN_DTYPES, read_bin, read_npy, read_npz, read_vecs
 from waterfill.data.formats.parquet import ArrowSource, ParquetSource
 from waterfill.data.rows import as_source
 
@@ -22,26 +23,74 @@ BASE_DATASETS = ("train",)
 QUERY_DATASETS = ("test", "queries", "query")
 
 _Opener = Callable[[Path, str | None, tuple[str, ...]], Vectors]
+
+
+def _bin_opener(dtype: str) -> _Opener:
+    return lambda path, key, datasets: read_bin(path, dtype, _crop(path))
+
+
 _FORMATS: dict[str, _Opener] = {
-    ".npy": lambda path, key, datasets: read_npy(path),
-    ".npz": lambda path, key, datasets: read_npz(path, key),
-    ".fvecs": lambda path, key, datasets: read_vecs(path, "<f4"),
-    ".ivecs": lambda path, key, datasets: read_vecs(path, "<i4"),
-    ".bvecs": lambda path, key, datasets: read_vecs(path, "u1"),
-    ".fbin": lambda path, key, datasets: read_bin(path, "<f4"),
-    ".u8bin": lambda path, key, datasets: read_bin(path, "u1"),
-    ".i8bin": lambda path, key, datasets: read_bin(path, "i1"),
-    ".h5": Hdf5Source,
-    ".hdf5": Hdf5Source,
-    ".parquet": lambda path, key, datasets: ParquetSource(path, key),
-    ".arrow": lambda path, key, datasets: ArrowSource(path, key),
-    ".feather": lambda path, key, datasets: ArrowSource(path, key),
+    "npy": lambda path, key, datasets: read_npy(path),
+    "npz": lambda path, key, datasets: read_npz(path, key),
+    "fvecs": lambda path, key, datasets: read_vecs(path, "<f4"),
+    "ivecs": lambda path, key, datasets: read_vecs(path, "<i4"),
+    "bvecs": lambda path, key, datasets: read_vecs(path, "u1"),
+    **{name: _bin_opener(dtype) for name, dtype in BIN_DTYPES.items()},
+    "h5": Hdf5Source,
+    "hdf5": Hdf5Source,
+    "parquet": lambda path, key, datasets: ParquetSource(path, key),
+    "arrow": lambda path, key, datasets: ArrowSource(path, key),
+    "feather": lambda path, key, datasets: ArrowSource(path, key),
 }
-_KEYED = (".npz", ".h5", ".hdf5", ".parquet", ".arrow", ".feather")
+_KEYED = ("npz", "h5", "hdf5", "parquet", "arrow", "feather")
+
+FORMATS = tuple(_FORMATS)
+"""Names of the formats, which are also the extensions of their files."""
+
+# Formats that are known and not read, with the way out.
+_REFUSED = {
+    "bbin": "a .bbin file holds packed bits; its bytes as numbers: format='u8bin'",
+    **{
+        name: "it is compressed; decompress it first"
+        for name in ("gz", "bz2", "xz", "zst", "lz4", "zip", "tar", "tgz")
+    },
+}
+
+
+def _crop(path: Path) -> int | None:
+    """Return the number of rows in a name such as base.1B.fbin.crop_nb_10000000."""
+    found = re.search(r"\.crop_nb_(\d{1,18})$", path.name)
+    return int(found[1]) if found else None
+
+
+def _format_of(path: Path, name: str | None) -> str:
+    """Return the format of a file: the one named, or by the last extension that is known."""
+    expected = ", ".join(FORMATS)
+    if name is not None:
+        if not isinstance(name, str):
+            raise TypeError(f"format must be a str, got {type(name).__name__}")
+        chosen = name.lower().removeprefix(".")
+        if chosen not in _FORMATS:
+            reason = _REFUSED.get(chosen) or f"expected one of {expected}"
+            raise ValueError(f"format={name!r} is not readable: {reason}")
+        return chosen
+    suffixes = [suffix[1:].lower() for suffix in path.suffixes]
+    for suffix in reversed(suffixes):  # base.1B.fbin.crop_nb_10000000 is an fbin
+        if suffix in _REFUSED:
+            raise ValueError(f"{path}: {_REFUSED[suffix]}")
+        if suffix in _FORMATS:
+            return suffix
+    raise ValueError(
+        f"{path}: unknown extension {path.suffix!r}; expected one of {expected}; or name the "
+        "format: format="
+    )
 
 
 def open_vectors(
-    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, key: str | None = None
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    key: str | None = None,
+    format: str | None = None,
 ) -> Vectors:
     """Open one or more files of vectors, which may be larger than memory.
 
@@ -51,14 +100,17 @@ def open_vectors(
     Parameters
     ----------
     path : str, path-like, or a sequence of them
-        The extension selects the format: ``.npy``; ``.npz``; ``.fvecs``, ``.bvecs``, ``.ivecs``;
-        ``.fbin``, ``.u8bin``, ``.i8bin``; ``.h5``, ``.hdf5`` (``pip install "waterfill[hdf5]"``);
-        ``.parquet``, ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). Several files
-        are concatenated.
+        The last extension that is known selects the format: ``.npy``; ``.npz``; ``.fvecs``,
+        ``.bvecs``, ``.ivecs``; ``.fbin``, ``.u8bin``, ``.i8bin``, ``.ibin``, ``.f16bin`` (or
+        ``.hbin``), ``.dbin``; ``.h5``, ``.hdf5`` (``pip install "waterfill[hdf5]"``); ``.parquet``,
+        ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). ``base.1B.fbin.crop_nb_1000`` is an
+        fbin, with the 1,000 rows that are there. Several files are concatenated.
     key : str, optional
-        Array of an ``.npz``, dataset of an HDF5 file, or column of a table. By default the dataset
-        ``train`` of HDF5, otherwise the only array of shape (n, d) or the only column of
-        equal-length lists of numbers.
+        Array of an ``.npz``, dataset of an HDF5 file, or column of a table (``column.field`` for a
+        field of a struct). By default the dataset ``train`` of HDF5, otherwise the only array of
+        shape (n, d) or the only column of equal-length lists of numbers.
+    format : str, optional
+        The format, such as ``"fbin"``, whatever the extension.
 
     Returns
     -------
@@ -72,16 +124,16 @@ def open_vectors(
     FormatError
         If the file is damaged, or not of the format of its extension.
     ValueError
-        If the extension or the key is unknown, if a key is needed and missing, if the vectors do
-        not have shape (n, d), or if several files differ in d.
+        If the extension, the format or the key is unknown, if a key is needed and missing, if the
+        vectors do not have shape (n, d), or if several files differ in d.
     ImportError
         If the format needs a package that is not installed.
     OSError
         If the file cannot be opened.
     """
     if isinstance(path, str | os.PathLike):
-        return open_file(path, key, BASE_DATASETS)
-    opened = [open_file(each, key, BASE_DATASETS) for each in path]
+        return open_file(path, key, BASE_DATASETS, format)
+    opened = [open_file(each, key, BASE_DATASETS, format) for each in path]
     if not opened:
         raise ValueError("path is an empty sequence; at least 1 file is needed")
     if len(opened) == 1:
@@ -91,22 +143,17 @@ def open_vectors(
     )
 
 
-def open_file(path: str | os.PathLike[str], key: str | None, datasets: tuple[str, ...]) -> Vectors:
+def open_file(
+    path: str | os.PathLike[str],
+    key: str | None,
+    datasets: tuple[str, ...],
+    format: str | None = None,
+) -> Vectors:
     """Open one file; without a key, an HDF5 file's first dataset among `datasets`."""
     file = Path(path)
-    suffix = file.suffix.lower()
-    if suffix not in _FORMATS:
-        raise ValueError(
-            f"{file}: unknown extension {suffix!r}; expected one of {', '.join(_FORMATS)}"
-        )
-    if key is not None and suffix not in _KEYED:
-        raise ValueError(f"{file}: a {suffix} file has one unnamed array; leave out key={key!r}")
+    chosen = _format_of(file, format)
+    if key is not None and chosen not in _KEYED:
+        raise ValueError(f"{file}: a .{chosen} file has one unnamed array; leave out key={key!r}")
     with open(file, "rb"):  # a missing file raises FileNotFoundError, whatever the format
         pass
-    vectors = _FORMATS[suffix](file, key, datasets)
-    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{file}: expected real numbers of shape (n, d), got {vectors.dtype} of shape "
-            f"{vectors.shape}"
-        )
-    return vectors
+    return _FORMATS[chosen](file, key, datasets)

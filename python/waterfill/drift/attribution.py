@@ -1,10 +1,10 @@
-"""Attribution of drift: the directions and dimensions that changed, the likeliest cause first.
+"""Attribution of drift: the directions and dimensions that changed, the most likely cause first.
 
-A change of one dimension moves every eigen-direction a little, and the other way round. What names
-the cause is how likely each candidate makes the change of the mean as a whole: for a shift delta of
-a Gaussian with precision P, a cause along v explains (v' P delta)^2 / (v' P v) of delta' P delta,
-which by Cauchy and Schwarz is largest for the true one (Hotelling's statistic, restricted to v).
-Changes of spread are compared by their t.
+A change of one dimension moves every eigen-direction a little, and vice versa. Candidates are
+ranked by how much of the whole shift of the mean they explain: for a shift delta of a Gaussian with
+precision P, a cause along v explains (v' P delta)^2 / (v' P v) of delta' P delta, which by the
+Cauchy-Schwarz inequality is largest for the true cause (Hotelling's statistic, restricted to v).
+Changes of spread are ranked by their t statistic.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from waterfill.drift.feature_families import Features
 from waterfill.drift.window_comparison import (
     Comparison,
     coordinates,
+    mean_variance,
     relative,
     spectrum,
-    usual_variance,
 )
 
-_MOST = 20
-_LEAST = 4.5  # deviations; the largest of a thousand features without a change is rarely so large
-_FLOOR = 1e-3  # of the usual variance: flatter directions are not told from constants
-_SPAN = 1e-3  # of the usual span: what varies less is constant
-_CERTAIN = 1e6  # a constant that varies, or the reverse, comes first
+_MAX_CAUSES = 20
+_MIN_SCORE = 4.5  # standard errors; the largest of 1,000 unchanged features rarely exceeds it
+_VARIANCE_FLOOR = 1e-3  # of the mean variance: directions below it count as constant
+_RANGE_FLOOR = 1e-3  # of the median range: dimensions below it count as constant
+_SWITCH_SCORE = 1e6  # ranks dimensions that became or ceased to be constant first
 _Values = NDArray[np.float64]
 
 
@@ -40,18 +40,18 @@ class Moved:
     Attributes
     ----------
     kind : {'dimension', 'direction'}
-        Of the vectors, or an eigen-dimension of the codec.
+        A dimension of the vectors, or an eigen-direction of the codec.
     number : int
-        From 0 on; direction 0 has the largest eigenvalue.
+        Index, from 0; direction 0 has the largest eigenvalue.
     relevance : str or None
-        Class of a direction: ``high`` or ``medium``.
+        Class of a direction: ``high`` or ``medium``; None for a dimension.
     change : {'mean', 'spread', 'dead', 'alive'}
-        ``dead``: it varied in the baseline, and has one value now. ``alive``: the reverse.
+        ``dead``: varied in the baseline and is constant now. ``alive``: the reverse.
     effect : float
-        Of the mean, in standard deviations of a row of the baseline; of the others, the standard
-        deviation over what it was.
+        For ``mean``, the shift in standard deviations of the baseline's rows; for ``spread``, the
+        ratio of the standard deviations; for ``dead`` and ``alive``, the ratio of the ranges.
     score : float
-        In standard errors: what the order goes by.
+        Size of the change in standard errors; determines the order.
     """
 
     kind: str
@@ -68,9 +68,9 @@ class Moved:
         if self.change == "spread":
             return f"{name}: spread x {self.effect:.2f}"
         return f"{name}: " + (
-            "has one value only, where it varied"
+            "constant now, varied in the baseline"
             if self.change == "dead"
-            else "varies, where it had one value only"
+            else "varies now, constant in the baseline"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,9 +85,9 @@ class Movement:
     Attributes
     ----------
     first : tuple of Moved
-        The likeliest cause first; at most twenty.
+        The most likely cause first; at most 20.
     directions, dimensions : int
-        How many moved, in all.
+        Total numbers of directions and dimensions that changed.
     """
 
     first: tuple[Moved, ...] = ()
@@ -98,112 +98,122 @@ class Movement:
 def movement(
     features: Features, reference: BlockStatistics, window: BlockStatistics, comparison: Comparison
 ) -> Movement:
-    """Return the changes, the likeliest cause first."""
-    both = 1 / (1 / reference.n + 1 / window.n)
-    error = float(np.sqrt(comparison.design / both))
-    by_mean = _mean_scores(features, reference, window) / error
-    found = [
+    """Return the changes, the most likely cause first."""
+    error = float(np.sqrt(comparison.design * (1 / reference.n + 1 / window.n)))
+    mean_scores = _mean_scores(features, reference, window) / error
+    candidates = [
         *(
             one
-            for one in _shifted(features, reference, window, by_mean)
-            if abs(one.effect) >= _LEAST * error  # or it is the shadow of others alone
+            for one in _shifted(features, reference, window, mean_scores)
+            if abs(one.effect) >= _MIN_SCORE * error  # smaller effects are side effects of others
         ),
         *_spread(features, reference, window, comparison),
         *_switched(features, reference, window),
     ]
     best: dict[tuple[str, int], Moved] = {}
-    for one in found:
+    for one in candidates:
         key = one.kind, one.number
         if key not in best or abs(one.score) > abs(best[key].score):
             best[key] = one
-    certain = [one for one in best.values() if abs(one.score) >= _LEAST]
-    kinds = [one.kind for one in certain]
-    first = sorted(certain, key=lambda one: -abs(one.score))[:_MOST]
+    significant = [one for one in best.values() if abs(one.score) >= _MIN_SCORE]
+    kinds = [one.kind for one in significant]
+    first = sorted(significant, key=lambda one: -abs(one.score))[:_MAX_CAUSES]
     return Movement(tuple(first), kinds.count("direction"), kinds.count("dimension"))
 
 
 def _mean_scores(
     features: Features, reference: BlockStatistics, window: BlockStatistics
 ) -> _Values:
-    """Return the score of each direction, then of each dimension, for one row."""
+    """Return the score of each direction, then of each dimension, for windows of one row."""
     basis = features.basis.astype(np.float64)
-    usual = usual_variance(features, reference)
+    average = mean_variance(features, reference)
     before, variances = spectrum(features, reference)
     after, _ = spectrum(features, window)
-    delta = window.means[features.z] - reference.means[features.z]
-    along = after - before
-    variances = np.maximum(variances, _FLOOR * usual)
+    shift = window.means[features.z] - reference.means[features.z]
+    projected = after - before
+    variances = np.maximum(variances, _VARIANCE_FLOOR * average)
     discarded = features.d - len(variances)
-    energy = usual * features.d - reference.means[features.y2].sum()
-    outside = max(energy / max(discarded, 1), _FLOOR * usual)
-    pulled = basis.T @ (along / variances) + (delta - basis.T @ along) / outside
-    inside = np.square(basis)
-    precision = inside.T @ (1 / variances) + np.maximum(1 - inside.sum(axis=0), 0) / outside
-    return np.concatenate([along / np.sqrt(variances), pulled / np.sqrt(precision)])
+    residual_energy = average * features.d - reference.means[features.y2].sum()
+    residual_variance = max(residual_energy / max(discarded, 1), _VARIANCE_FLOOR * average)
+    weighted = basis.T @ (projected / variances)
+    weighted += (shift - basis.T @ projected) / residual_variance
+    loadings = np.square(basis)
+    precision = loadings.T @ (1 / variances)
+    precision += np.maximum(1 - loadings.sum(axis=0), 0) / residual_variance
+    return np.concatenate([projected / np.sqrt(variances), weighted / np.sqrt(precision)])
 
 
 def _shifted(
     features: Features, reference: BlockStatistics, window: BlockStatistics, scores: _Values
 ) -> list[Moved]:
-    floor = _FLOOR * usual_variance(features, reference)
+    floor = _VARIANCE_FLOOR * mean_variance(features, reference)
     q = len(features.directions)
-    found = []
-    kinds = ("direction", scores[:q], spectrum), ("dimension", scores[q:], coordinates)
-    for kind, part, of in kinds:
-        before, variances = of(features, reference)
-        effects = (of(features, window)[0] - before) / np.sqrt(np.maximum(variances, floor))
-        found += [_named(features, kind, i, "mean", effects[i], part[i]) for i in range(len(part))]
-    return found
+    shifted = []
+    for kind, own, moments in (
+        ("direction", scores[:q], spectrum),
+        ("dimension", scores[q:], coordinates),
+    ):
+        before, variances = moments(features, reference)
+        effects = (moments(features, window)[0] - before) / np.sqrt(np.maximum(variances, floor))
+        shifted += [_moved(features, kind, i, "mean", effects[i], own[i]) for i in range(len(own))]
+    return shifted
 
 
 def _spread(
     features: Features, reference: BlockStatistics, window: BlockStatistics, comparison: Comparison
 ) -> list[Moved]:
-    floor = _FLOOR * usual_variance(features, reference)
-    t = comparison.differences
-    found = []
-    for kind, part, of in (
-        ("direction", t["variance"].t, spectrum),
-        ("dimension", t["dimensions"].t[features.d :], coordinates),
+    floor = _VARIANCE_FLOOR * mean_variance(features, reference)
+    differences = comparison.differences
+    spread = []
+    for kind, t, moments in (
+        ("direction", differences["variance"].t, spectrum),
+        ("dimension", differences["dimensions"].t[features.d :], coordinates),
     ):
-        ratios = np.sqrt(relative(of(features, window)[1], of(features, reference)[1], floor))
-        found += [_named(features, kind, i, "spread", ratios[i], part[i]) for i in range(len(part))]
-    return found
+        before, after = moments(features, reference)[1], moments(features, window)[1]
+        ratios = np.sqrt(relative(after, before, floor))
+        spread += [_moved(features, kind, i, "spread", ratios[i], t[i]) for i in range(len(t))]
+    return spread
 
 
 def _switched(
     features: Features, reference: BlockStatistics, window: BlockStatistics
 ) -> list[Moved]:
     """Return dimensions that became constant or ceased to be."""
-    was, dead, alive = switched(reference, window)
-    spans = np.maximum(window.maxima - window.minima, 0)
-    score = _CERTAIN * np.maximum(spans, was) / _usual_span(was)
+    before, dead, alive = switched(reference, window)
+    ranges = np.maximum(window.maxima - window.minima, 0)
+    score = _SWITCH_SCORE * np.maximum(ranges, before) / _median_range(before)
     return [
-        _named(features, "dimension", int(i), change, spans[i] / max(was[i], 1e-30), score[i])
-        for change, some in (("dead", dead), ("alive", alive))
-        for i in np.flatnonzero(some)
+        _moved(features, "dimension", int(i), change, ranges[i] / max(before[i], 1e-30), score[i])
+        for change, mask in (("dead", dead), ("alive", alive))
+        for i in np.flatnonzero(mask)
     ]
 
 
 def switched(
     reference: BlockStatistics, window: BlockStatistics
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the baseline's ranges and the dimensions that became or ceased to be constant."""
-    was = reference.maxima - reference.minima
-    spans = np.maximum(window.maxima - window.minima, 0)
-    constant = _SPAN * _usual_span(was)
-    dead = (was > 10 * constant) & (spans <= constant)
-    alive = (was <= constant) & (spans > 10 * constant)
-    return was, dead, alive
+    """Return the baseline's ranges, and masks of dimensions that became or ceased to be constant.
+
+    Returns
+    -------
+    before : float32 (d,)
+    dead, alive : bool (d,)
+    """
+    before = reference.maxima - reference.minima
+    after = np.maximum(window.maxima - window.minima, 0)
+    constant = _RANGE_FLOOR * _median_range(before)
+    dead = (before > 10 * constant) & (after <= constant)
+    alive = (before <= constant) & (after > 10 * constant)
+    return before, dead, alive
 
 
-def _usual_span(spans: NDArray[np.float32]) -> float:
+def _median_range(ranges: NDArray[np.float32]) -> float:
     """Return the median of the nonzero ranges."""
-    varying = spans[spans > 0]
-    return float(np.median(varying)) if len(varying) else 1.0
+    nonzero = ranges[ranges > 0]
+    return float(np.median(nonzero)) if len(nonzero) else 1.0
 
 
-def _named(features: Features, kind: str, i: int, change: str, effect: Any, score: Any) -> Moved:
+def _moved(features: Features, kind: str, i: int, change: str, effect: Any, score: Any) -> Moved:
     effect, score = float(effect), float(score)
     if kind == "dimension":
         return Moved(kind, i, None, change, effect, score)

@@ -1,4 +1,4 @@
-"""The baseline of a monitor: rows the codec was not trained on, probes and baseline recall."""
+"""Arguments and measurements of a monitor's baseline: untrained rows, probes, baseline recall."""
 
 from __future__ import annotations
 
@@ -14,66 +14,96 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.recall_sensitivity import Sensitivity
+from waterfill.evaluation.sample_split import Draw
 from waterfill.training.manifest import digest
-from waterfill.training.sampling import drawn_rows
+from waterfill.training.sampling import cell_rows, drawn_rows, needs_cell_rows
 
-LEARNT_ROWS = 3000
-"""Rows that a monitor without a reference learns its baseline from."""
+BASELINE_ROWS = 3000
+"""Vectors of the stream that become the baseline of a monitor without a reference."""
 
-_FEWEST = 500
-_FEWEST_PROBES = 8
-_FEWEST_PERMUTATIONS = 99
+_MIN_ROWS = 500
+_MIN_PROBES = 8
+_MIN_PERMUTATIONS = 99
+_MAX_ALPHA = 0.2
+
+
+def training_rows(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
+    """Return the ascending numbers of the rows that a codec was trained on; None for other data.
+
+    The draw is repeated, and the hash of what it gives compared with that in the manifest.
+    """
+    manifest = codec.manifest
+    if manifest is None or manifest.d != rows.d:
+        return None
+    try:
+        draw = None if manifest.draw is None else Draw(**manifest.draw)
+    except TypeError:  # of a later release
+        return None
+    if rows.n != (manifest.rows if draw is None else draw.rows):
+        return None
+    numbers = np.arange(rows.n) if draw is None else draw.stored_numbers()
+    n, seed = len(numbers), manifest.training["seed"]
+    train, held = drawn_rows(n, rows.d, seed)
+    drawn = tuple(rows.take_unordered(numbers[part]) for part in (train, held))
+    if codec.plan.normalize:
+        drawn = tuple(map(_core.normalize_rows, drawn))
+    if digest(*drawn) != manifest.data_sha256:
+        return None
+    cells = manifest.training["cells"]
+    if isinstance(cells, int) and needs_cell_rows(n, len(train), cells):
+        train = np.union1d(train, cell_rows(n, rows.d, cells, seed))
+    return np.sort(numbers[train])
 
 
 def untrained(codec: Codec, rows: Rows) -> NDArray[np.int64] | None:
-    """Return the rows that the codec was not trained on, or None for all rows.
+    """Return the positions of the rows that the codec was not trained on, or None for all rows.
 
-    Of other data nothing can be told. Of the very array that it was trained on the draw is made
-    again, and compared with the hash that its manifest keeps.
+    Parameters
+    ----------
+    codec : Codec
+    rows : Rows
+
+    Returns
+    -------
+    int64 (m,), ascending, or None
 
     Raises
     ------
     ValueError
-        If the codec was trained on almost all of the rows.
+        If fewer than 500 rows were not used for training.
     """
-    manifest = codec.manifest
-    if manifest is None or (manifest.rows, manifest.d) != (rows.n, rows.d):
+    trained = training_rows(codec, rows)
+    if trained is None:
         return None
-    train, held = drawn_rows(rows.n, rows.d, manifest.training["seed"])
-    drawn = rows.take(train), rows.take(held)
-    if codec.plan.normalize:
-        drawn = _core.normalize_rows(drawn[0]), _core.normalize_rows(drawn[1])
-    if digest(*drawn) != manifest.data_sha256:
-        return None
-    left = np.setdiff1d(np.arange(rows.n), train)
-    if len(left) < _FEWEST:
+    unused = np.setdiff1d(np.arange(rows.n), trained)
+    if len(unused) < _MIN_ROWS:
         raise ValueError(
-            f"reference is what the codec was trained on: {len(left)} of {rows.n} rows were not "
-            f"drawn, and {_FEWEST} are needed, as the error of the others is too small to compare "
-            "with. Give other vectors of that time, or none: then the first ones become the "
-            "baseline"
+            f"reference: expected at least {_MIN_ROWS} rows that the codec was not trained on, got "
+            f"{len(unused)} of {rows.n} (the error of training rows is too small for a baseline); "
+            "give other vectors of the same period, or none to make the first rows of the stream "
+            "the baseline"
         )
-    return left
+    return unused
 
 
 def checked_alpha(alpha: Any) -> float:
     """Validate a probability of false alarms."""
     number = as_number("alpha", alpha, 0.0)
-    if not 0 < number <= 0.2:
-        raise ValueError(f"alpha={number} must be above 0 and at most 0.2")
+    if not 0 < number <= _MAX_ALPHA:
+        raise ValueError(f"alpha={number} must be above 0 and at most {_MAX_ALPHA}")
     return number
 
 
 def checked_permutations(permutations: Any) -> int:
     """Validate a number of permutations."""
     number = as_int("permutations", permutations)
-    if number < _FEWEST_PERMUTATIONS:
-        raise ValueError(f"permutations={number} must be at least {_FEWEST_PERMUTATIONS}")
+    if number < _MIN_PERMUTATIONS:
+        raise ValueError(f"permutations={number} must be at least {_MIN_PERMUTATIONS}")
     return number
 
 
 def baseline_recall(codec: Codec, canary: Any) -> CanaryRecall | None:
-    """Return the recall of a canary before any drift, measured if necessary."""
+    """Return the baseline's canary recall; measure it if `canary` is a Canary."""
     if canary is None or isinstance(canary, CanaryRecall):
         return canary
     if not isinstance(canary, Canary):
@@ -84,16 +114,16 @@ def baseline_recall(codec: Codec, canary: Any) -> CanaryRecall | None:
 def probe_rows(d: int, probes: Any) -> FloatRows:
     """Validate probes and return them as rows."""
     rows = Rows(probes, "probes", d)
-    if rows.n < _FEWEST_PROBES:
-        raise ValueError(f"probes has {rows.n} rows; at least {_FEWEST_PROBES} are needed")
+    if rows.n < _MIN_PROBES:
+        raise ValueError(f"probes: expected at least {_MIN_PROBES} rows, got {rows.n}")
     return rows.take(np.arange(rows.n))
 
 
-def learnt_sensitivity(
-    codec: Codec, rows: Rows, chosen: Any, queries: Any, metric: Metric
+def baseline_sensitivity(
+    codec: Codec, rows: Rows, positions: Any, queries: Any, metric: Metric
 ) -> Sensitivity:
-    """Fit the sensitivity of recall to the reconstruction error on rows of the baseline."""
-    numbers = np.arange(rows.n) if chosen is None else chosen
-    if len(numbers) > LEARNT_ROWS:
-        numbers = numbers[np.linspace(0, len(numbers) - 1, LEARNT_ROWS).astype(np.int64)]
-    return Sensitivity.measure(codec, rows.take(numbers), queries, metric=metric)
+    """Measure the sensitivity of recall to the codec's error on up to 3,000 baseline rows."""
+    sample = np.arange(rows.n) if positions is None else positions
+    if len(sample) > BASELINE_ROWS:
+        sample = sample[np.linspace(0, len(sample) - 1, BASELINE_ROWS).astype(np.int64)]
+    return Sensitivity.measure(codec, rows.take(sample), queries, metric=metric)

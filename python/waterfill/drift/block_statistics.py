@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.validation import refuse_masked
 from waterfill.drift.permutation_test import Blocks, Floats
 
 Numbers = NDArray[np.uint64]
@@ -20,64 +21,77 @@ def numbers_of(block: Any, rows: int, name: str = "block") -> Numbers | None:
 
     Parameters
     ----------
-    block : int, str, or array_like of them, shape (rows,)
-        One for all rows, or one for each.
+    block : int, str, or array_like of int or str, shape (rows,), or None
+        One label for all rows, or one for each row.
+    rows : int
+        Number of rows.
+    name : str
+        Name of the argument in messages.
+
+    Returns
+    -------
+    uint64 (rows,) or None
 
     Raises
     ------
     ValueError
-        If there are not as many as rows.
+        If the number of labels is not the number of rows.
     TypeError
-        If they are neither integers nor strings.
+        If the labels are neither integers nor strings.
     """
     if block is None:
         return None
+    refuse_masked(block, name)
     values = np.asarray(block)
     if values.dtype == object:
         values = np.asarray([str(value) for value in values.reshape(-1)]).reshape(values.shape)
     if values.dtype.kind not in "iuUS":
-        raise TypeError(f"{name} must hold integers or strings, got dtype {values.dtype}")
+        raise TypeError(f"{name}: expected integers or strings, got dtype {values.dtype}")
     if values.ndim == 0:
         values = np.broadcast_to(values, (rows,))
     if values.shape != (rows,):
-        raise ValueError(f"{name} must have shape ({rows},), got {values.shape}")
+        raise ValueError(
+            f"{name}: expected one label or shape ({rows},), one label per row, got {values.shape}"
+        )
     if values.dtype.kind in "iu":
         return values.astype(np.int64, casting="unsafe").view(np.uint64)
-    names, where = np.unique(values, return_inverse=True)
-    return np.array([_hash(each) for each in names.tolist()], np.uint64)[where.reshape(-1)]
+    labels, inverse = np.unique(values, return_inverse=True)
+    return np.array([_hash(each) for each in labels.tolist()], np.uint64)[inverse.reshape(-1)]
 
 
-def _hash(name: str | bytes) -> int:
-    data = name.encode() if isinstance(name, str) else name
+def _hash(label: str | bytes) -> int:
+    data = label.encode() if isinstance(label, str) else label
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 SHARES = 64  # bins of the histogram of energy outside the leading directions
-_NAMES = ("rows", "nonfinite", "zero", "outliers", "duplicates")
+_COUNTS = ("rows", "nonfinite", "zero", "outliers", "duplicates")
 
 
 @dataclass(eq=False)
 class BlockStatistics:
-    """Sums over slots of blocks. The slot of a block depends on its number alone.
+    """Sums over blocks of rows, in hash slots: the slot of a block depends on its number alone.
 
-    So blocks need no list, the same session seen by two workers ends in one slot, and banks are
-    merged by adding them up.
+    No list of blocks is kept, two workers put the same session into the same slot, and statistics
+    are merged by addition.
 
     Attributes
     ----------
     rows : float32 (s,)
-        Rows in each slot; s is a power of two.
+        Number of rows in each slot; s is a power of two.
     sums : float32 (s, f)
+        Sum of each feature over the rows of a slot.
     minima, maxima : float32 (d,)
+        Smallest and largest value of each dimension.
     largest : float64 (1,)
-        Norm.
+        Largest norm.
     outside : int64 (64,)
-        Histogram of the share of a row's energy that is not in the leading directions.
+        Histogram of the share of a row's energy outside the leading directions.
     occupancy : int64 (g, 16)
-        How often each high nibble of each code byte was seen; empty without errors.
+        Counts of each high nibble of each code byte; empty if rows are not encoded.
     counts : int64 (5,)
-        Rows that were seen, with a NaN or an infinity, zero, too far off to be summed up, and
-        copies of one that came not long before.
+        Number of rows: all, with a NaN or an infinity, zero, outliers by their norm (left out of
+        the sums), and duplicates of a recent row.
     """
 
     rows: Floats
@@ -100,7 +114,7 @@ class BlockStatistics:
             largest=np.zeros(1),
             outside=np.zeros(SHARES, np.int64),
             occupancy=np.zeros((groups, 16), np.int64),
-            counts=np.zeros(len(_NAMES), np.int64),
+            counts=np.zeros(len(_COUNTS), np.int64),
         )
 
     @property
@@ -125,12 +139,12 @@ class BlockStatistics:
         return means
 
     def count(self, name: str, n: int) -> None:
-        """Count rows of one kind."""
-        self.counts[_NAMES.index(name)] += n
+        """Add `n` to one of the counts."""
+        self.counts[_COUNTS.index(name)] += n
 
     def counted(self) -> dict[str, int]:
         """Return the counts by name."""
-        return dict(zip(_NAMES, map(int, self.counts), strict=True))
+        return dict(zip(_COUNTS, map(int, self.counts), strict=True))
 
     def merge(self, other: BlockStatistics) -> None:
         """Add the sums of another object of the same layout."""
@@ -141,13 +155,13 @@ class BlockStatistics:
             getattr(self, name).__iadd__(getattr(other, name))
 
     def folded(self, slots: int) -> Blocks:
-        """Return the blocks, merged into a number of slots; empty slots are omitted."""
+        """Merge the slots into a smaller number of blocks; empty ones are omitted."""
         rows = self.rows.reshape(-1, slots).sum(axis=0)
         sums = self.sums.reshape(-1, slots, self.sums.shape[1]).sum(axis=0)
         return Blocks(rows[rows > 0], sums[rows > 0])
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays by name, as they are saved."""
+        """Return the arrays under their names in a saved state."""
         return {f"{prefix}.{f.name}": getattr(self, f.name) for f in fields(self)}
 
     @classmethod
@@ -164,7 +178,7 @@ class BlockStatistics:
 
 
 def slots_of(blocks: NDArray[np.uint64], slots: int) -> NDArray[np.uint32]:
-    """Return the slot of each block (Fibonacci hashing spreads similar numbers)."""
+    """Return the slot of each block by Fibonacci hashing, which spreads consecutive numbers."""
     mixed = blocks * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
@@ -172,14 +186,12 @@ def slots_of(blocks: NDArray[np.uint64], slots: int) -> NDArray[np.uint32]:
 
 
 def balanced(
-    reference: BlockStatistics, window: BlockStatistics, fewest: int = 16
+    reference: BlockStatistics, window: BlockStatistics, min_slots: int = 16
 ) -> tuple[Blocks, Blocks]:
-    """Merge slots of one object until slots of both hold about as many rows."""
+    """Merge slots of one sample until the slots of both hold similar numbers of rows."""
     slots = [len(reference.rows), len(window.rows)]
-    banks = (reference, window)
+    rows = reference.n, window.n
     for own, other in ((0, 1), (1, 0)):
-        while slots[own] > fewest and (
-            banks[own].n / slots[own] < 0.5 * banks[other].n / slots[other]
-        ):
+        while slots[own] > min_slots and rows[own] / slots[own] < 0.5 * rows[other] / slots[other]:
             slots[own] //= 2
     return reference.folded(slots[0]), window.folded(slots[1])

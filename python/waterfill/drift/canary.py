@@ -1,9 +1,9 @@
 """Canaries: the recall of a codec on current vectors, compared with a codec trained on them.
 
-A canary is a few hundred queries and some thousand full vectors that a user keeps. Half of the
-vectors train a codec like the one in use, the other half are stored: nothing is searched by a codec
-that was trained on it. Both codecs search the same vectors with the same queries, so that what they
-have in common (how hard the queries are, how many vectors there are) falls out of the difference.
+A canary is a few hundred queries and a few thousand full vectors. Half of the vectors train a codec
+with the settings of the current one, and the other half are stored, so no codec searches its own
+training vectors. Both codecs search the same vectors with the same queries: effects that they share
+(difficulty of the queries, number of vectors) cancel in the difference.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from waterfill.reproduction import plan_like
 from waterfill.training.cells import MIN_QUERIES
 from waterfill.training.manifest import describe_plan
 
-_FEWEST_VECTORS = 1000  # half of them train 256 centroids a group
-_FEWEST_TIMES = 20  # vectors, times k
-_REPEATS = 4  # ways to halve the vectors
-_PARTS = 8  # of each size, at most
+_MIN_VECTORS = 1000  # half of them train 256 centroids per group
+_MIN_VECTORS_PER_K = 20
+_SPLITS = 4  # random splits of the vectors into halves
+_MAX_SUBSETS = 8  # searched per size of the stored half
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +40,21 @@ class Canary:
     Parameters
     ----------
     queries : array_like, shape (m, d)
-        As they are asked today: 64 at least, some hundreds to rely on.
+        Current queries: at least 64, a few hundred for precise results.
     vectors : array_like, shape (n, d)
-        A random sample of what is stored today, not of what the codec was trained on: 1,000 and
-        20 k at least, 2,000 to 4,000 to rely on. The canaries of a codec's life should have the
-        same number.
+        A random sample of the stored vectors, without the codec's training rows: at least 1,000 and
+        at least 20 k, 2,000 to 4,000 for precise results. Use the same number in all canaries of a
+        codec.
     k : int
-        Neighbours of a query.
+        Neighbours per query.
     metric : {'ip', 'l2', 'cosine'} or int
-        As for `IndexFlat`.
+        Metric of the index, as in `IndexFlat`.
 
     Raises
     ------
     ValueError
-        For too few rows, other dimensions, a NaN or an infinity, or another metric.
+        If there are too few rows, dimensions differ, a value is not finite, or the metric is
+        unknown.
     TypeError
         If an argument has the wrong type.
     """
@@ -67,29 +68,31 @@ class Canary:
         k = as_positive_int("k", self.k)
         vectors = Rows(self.vectors, "vectors")
         queries = Rows(self.queries, "queries", vectors.d)
-        least = {"vectors": max(_FEWEST_VECTORS, _FEWEST_TIMES * k), "queries": 2 * MIN_QUERIES}
+        minima = {"vectors": max(_MIN_VECTORS, _MIN_VECTORS_PER_K * k), "queries": 2 * MIN_QUERIES}
         for rows in (vectors, queries):
-            if rows.n < least[rows.name]:
+            if rows.n < minima[rows.name]:
                 raise ValueError(
-                    f"{rows.name} has {rows.n} rows; at least {least[rows.name]} are needed"
+                    f"{rows.name}: expected at least {minima[rows.name]} rows, got {rows.n}"
                 )
-        given = {"k": k, "metric": metric_name(self.metric), "vectors": _all(vectors)}
-        for name, value in {**given, "queries": _all(queries)}.items():
+        fields = {"k": k, "metric": metric_name(self.metric), "vectors": _all(vectors)}
+        for name, value in {**fields, "queries": _all(queries)}.items():
             object.__setattr__(self, name, value)
 
     def measure(self, codec: Codec, baseline: CanaryRecall | None = None) -> CanaryRecall:
-        """Measure the recall of a codec, and of codecs like it trained on the canary's vectors.
+        """Measure the recall of a codec, and of codecs retrained on the canary's vectors.
 
-        Takes seconds: eight trainings with half of the vectors each.
+        Takes seconds: it trains eight codecs, each on half of the vectors.
 
         Parameters
         ----------
         codec : Codec
-            The one in use. How to train others like it is read from its plan and manifest: bytes,
-            weighting, effort, alpha; but without cells, which want more rows. If it was trained
-            with queries, half of the canary's train and the others ask, in turns.
+            The current codec. The others are trained with the settings of its plan and manifest
+            (bytes, weighting, effort, alpha), but without cells, which need more rows. If it was
+            trained with queries, half of the canary's queries train and the other half search, and
+            vice versa.
         baseline : CanaryRecall, optional
-            What was measured of this codec before. Of a canary with more vectors as many are used.
+            An earlier measurement of this codec. If the canary has more vectors than that one, the
+            same number is drawn.
 
         Returns
         -------
@@ -98,15 +101,15 @@ class Canary:
         Raises
         ------
         ValueError
-            If codec and canary do not go together, or the baseline is of another k or metric, or of
-            more vectors.
+            If the dimensions of codec and canary differ, or the baseline has another k or metric,
+            or more vectors.
         TypeError
-            If `codec` is no codec.
+            If `codec` is not a Codec.
 
         Warns
         -----
         RuntimeWarning
-            As `Codec.encode` does, for vectors that the codec cannot hold.
+            If vectors are outside the range of the codec, as from `Codec.encode`.
         """
         if not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
@@ -114,45 +117,45 @@ class Canary:
         sums: list[NDArray[np.float64]] = []
         counts = np.zeros(len(self.queries))
         sizes: tuple[int, ...] = ()
-        for asked, stored, new in self._folds(codec, self._as_many(baseline)):
-            for i, one in enumerate((codec, new)):
-                index = IndexFlat(one, self.metric)
-                index.add(stored.base)
-                sizes, shares = curve(index, stored, (0, len(stored.base)), _PARTS, "recall")
+        for numbers, split, retrained_codec in self._folds(codec, self._drawn(baseline)):
+            for i, searched in enumerate((codec, retrained_codec)):
+                index = IndexFlat(searched, self.metric)
+                index.add(split.base)
+                sizes, recalls = curve(index, split, (0, len(split.base)), _MAX_SUBSETS, "recall")
                 if i == len(sums):
                     sums.append(np.zeros((len(sizes), len(self.queries))))
-                sums[i][:, asked] += shares
-            counts[asked] += 1
+                sums[i][:, numbers] += recalls
+            counts[numbers] += 1
         frozen, retrained = ((each / counts).astype(np.float32) for each in sums)
         return CanaryRecall(sizes, frozen, retrained, 2 * sizes[-1], self.k, self.metric)
 
-    def _as_many(self, baseline: CanaryRecall | None) -> FloatRows:
-        """Draw as many vectors as the canary of the baseline has."""
+    def _drawn(self, baseline: CanaryRecall | None) -> FloatRows:
+        """Draw the number of vectors that the baseline's canary has."""
         count = len(self.vectors) if baseline is None else baseline.vectors
         if baseline is not None:
             baseline.require_settings(self.k, self.metric, count)
         if count > len(self.vectors):
             raise ValueError(
-                f"vectors has {len(self.vectors)} rows; the baseline's canary had {count}, and "
-                "recall among fewer is another"
+                f"vectors: expected at least {count} rows, as in the baseline's canary, got "
+                f"{len(self.vectors)}; recall depends on the number of vectors"
             )
         return self.vectors[np.random.default_rng(0).permutation(len(self.vectors))[:count]]
 
     def _folds(
         self, codec: Codec, vectors: FloatRows
     ) -> Iterator[tuple[NDArray[np.int64], Split, Codec]]:
-        """Yield queries, the half of the vectors that is stored, and a codec of the other half."""
+        """Yield numbers of queries, the stored half, and a codec trained on the other half."""
         manifest, half = codec.manifest, len(vectors) // 2
         with_queries = manifest is not None and manifest.queries_sha256 is not None
-        for seed in range(_REPEATS):
+        for seed in range(_SPLITS):
             rng = np.random.default_rng(seed)
             rows = np.array_split(rng.permutation(2 * half), 2)
             halves = np.array_split(rng.permutation(len(self.queries)), 2)
-            for turn in (0, 1):
-                asked = np.sort(halves[turn]) if with_queries else np.arange(len(self.queries))
-                teaching = self.queries[halves[1 - turn]] if with_queries else None
-                new = _train_like(codec, vectors[rows[1 - turn]], teaching, seed)
-                yield asked, self._split(vectors[rows[turn]], self.queries[asked]), new
+            for fold in (0, 1):
+                numbers = np.sort(halves[fold]) if with_queries else np.arange(len(self.queries))
+                training_queries = self.queries[halves[1 - fold]] if with_queries else None
+                new = _train_like(codec, vectors[rows[1 - fold]], training_queries, seed)
+                yield numbers, self._split(vectors[rows[fold]], self.queries[numbers]), new
 
     def _split(self, stored: FloatRows, queries: FloatRows) -> Split:
         truth = true_neighbours(stored, queries, self.metric, self.k)

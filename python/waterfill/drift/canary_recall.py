@@ -1,4 +1,4 @@
-"""The recall that a canary measured, and its difference from the baseline."""
+"""Recall measured with a canary, and the cost of drift relative to the baseline's canary."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from waterfill._util.validation import Metric, as_positive_int
 from waterfill.drift.retrain_policy import Cost
 from waterfill.evaluation.recall_extrapolation import extrapolate
 
-Shares = NDArray[np.float64]
+Recalls = NDArray[np.float64]
 
-_DRAWS = 400
-_CERTAIN = 4.0  # squared deviations that are taken off a correction; these: docs/decisions/0020
-_MODEL = 0.1  # one deviation, as a share of the gap: what few vectors show of many
-_OTHER = 0.008  # one deviation: the draw of vectors, training
-_WIDTH = 1.96  # deviations of a 95 % interval
-_FULL = "measured with a canary, against the one of the baseline"
-_BARE = (
-    "measured with a canary, without one of the baseline: a codec that few vectors trained stands "
-    "for the new one, so that the gap is at least this"
+# Standard deviations and shrinkage of the interval: docs/decisions/0020.
+_BOOTSTRAP_SAMPLES = 400
+_SHRINKAGE = 4.0  # squared standard errors by which an extrapolated change is shrunk towards 0
+_MODEL_DEVIATION = 0.1  # as a share of the gap: extrapolation from few vectors to many
+_SAMPLE_DEVIATION = 0.008  # random draw of the vectors, and training
+_Z_95 = 1.96  # standard deviations on either side of a 95 % normal interval
+_WITH_BASELINE = "measured with a canary, relative to the baseline's canary"
+_WITHOUT_BASELINE = (
+    "measured with a canary, without a canary of the baseline: a codec trained on few vectors "
+    "stands in for the retrained one, so the gap is at least this large"
 )
 
 
@@ -30,19 +31,20 @@ _BARE = (
 class CanaryRecall:
     """Recall of each query of a canary, with the current codec and with retrained ones.
 
-    A few kilobytes, which take the canary's place in a baseline: neither queries nor vectors are
-    kept. Made by `Canary.measure`.
+    Returned by `Canary.measure`. It takes a few kilobytes and replaces the canary in a baseline:
+    neither queries nor vectors are kept.
 
     Attributes
     ----------
     sizes : tuple of int
-        Ascending; the last one is half of the canary's vectors.
+        Sizes of the searched collections, ascending; the last is half of the canary's vectors.
     frozen, retrained : float32 (sizes, m)
-        Recall among so many vectors with the codec in use, and with codecs that the other half
-        trained: means over ways to halve them, and over parts of each size.
+        Mean recall of each query among `sizes` vectors, with the current codec and with codecs
+        trained on the other half; averaged over random splits and over subsets of each size.
     vectors : int
-        Of the canary.
+        Number of vectors of the canary.
     k : int
+        Neighbours per query.
     metric : {'ip', 'l2', 'cosine'}
     """
 
@@ -54,17 +56,19 @@ class CanaryRecall:
     metric: Metric
 
     def cost(self, baseline: CanaryRecall | None = None, size: int | None = None) -> Cost:
-        """Compare it with the measurement before any drift.
+        """Compare the recall with that of the baseline.
 
         Parameters
         ----------
         baseline : CanaryRecall, optional
-            Measured of the same codec with a canary of the time that it was trained for. Without
-            one the gap is that of a codec trained on few vectors: at least what retraining wins.
+            The same codec's recall with a canary of the period it was trained for. Without it, the
+            gap is that of a codec trained on few vectors, a lower bound of what retraining wins
+            back.
         size : int, optional
-            Size of the collection that the gap is extrapolated to. Recall falls with the size,
-            and that of a codec in the wrong place falls faster: measured at several sizes, followed
-            in log-odds, and counted as far as it is certain. By default half of the canary's.
+            Size of the collection to extrapolate the gap to; by default half of the canary's
+            vectors. Recall falls with the size, faster for a codec that no longer fits. It is
+            extrapolated in log-odds over several sizes, and the extrapolated change of the gap is
+            shrunk towards 0 by its standard error.
 
         Returns
         -------
@@ -73,54 +77,70 @@ class CanaryRecall:
         Raises
         ------
         ValueError
-            If the baseline is of another k, metric or number of vectors, or `size` is below 1.
+            If the baseline has another k, metric or number of vectors, or `size` is below 1.
         TypeError
-            If `size` is no int.
+            If `size` is not an int.
         """
         if baseline is not None:
             baseline.require_settings(self.k, self.metric, self.vectors)
         n = self.sizes[-1] if size is None else max(as_positive_int("size", size), self.sizes[-1])
-        plain, led = self._gaps(n, 0)
+        measured, extrapolated = self._gaps(n, 0)
         if baseline is not None:
-            before, before_led = baseline._gaps(n, 1)
-            plain, led = plain - before, led - before_led
-        beyond = led - plain
-        error = float(beyond[1:].std())
-        certain = max(0.0, 1 - _CERTAIN * error**2 / max(float(beyond[0]) ** 2, 1e-12))
-        gap = float(plain[0] + certain * beyond[0])
-        deviations = float(plain[1:].std()), certain * error, _MODEL * gap, _OTHER
-        width = _WIDTH * float(np.linalg.norm(deviations))
+            baseline_measured, baseline_extrapolated = baseline._gaps(n, 1)
+            measured = measured - baseline_measured
+            extrapolated = extrapolated - baseline_extrapolated
+        change = extrapolated - measured
+        error = float(change[1:].std())
+        weight = max(0.0, 1 - _SHRINKAGE * error**2 / max(float(change[0]) ** 2, 1e-12))
+        gap = float(measured[0] + weight * change[0])
+        deviations = (
+            float(measured[1:].std()),
+            weight * error,
+            _MODEL_DEVIATION * gap,
+            _SAMPLE_DEVIATION,
+        )
+        half_width = _Z_95 * float(np.linalg.norm(deviations))
         now = float(extrapolate(self.sizes, self.frozen.mean(axis=1, dtype=np.float64), n))
         return Cost(
-            now, min(max(now + gap, 0.0), 1.0), gap, gap - width, gap + width, n, True,
-            _BARE if baseline is None else _FULL,
-        )  # fmt: skip
+            recall_now=now,
+            recall_if_retrained=min(max(now + gap, 0.0), 1.0),
+            gap=gap,
+            gap_low=gap - half_width,
+            gap_high=gap + half_width,
+            size=n,
+            measured=True,
+            words=_WITHOUT_BASELINE if baseline is None else _WITH_BASELINE,
+        )
 
     def require_settings(self, k: int, metric: Metric, vectors: int) -> None:
-        """Raise ValueError unless it was measured with these settings."""
-        for name, wanted in (("k", k), ("metric", metric), ("vectors", vectors)):
+        """Raise ValueError unless this baseline was measured with the settings of a canary."""
+        for name, expected in (("k", k), ("metric", metric), ("vectors", vectors)):
             own = getattr(self, name)
-            if own != wanted:
-                raise ValueError(f"baseline has {name}={own!r}, and this canary {wanted!r}")
+            if own != expected:
+                raise ValueError(
+                    f"baseline: expected {name}={expected!r} as in this canary, got {own!r}; "
+                    f"measure both canaries with the same {name}"
+                )
 
-    def _gaps(self, n: int, seed: int) -> tuple[Shares, Shares]:
-        """Return retrained minus current recall, extrapolated to n vectors: (1 + draws,).
+    def _gaps(self, n: int, seed: int) -> tuple[Recalls, Recalls]:
+        """Return retrained minus current recall at the largest size and extrapolated to n vectors.
 
-        The first is over all queries, the others over bootstrap samples of them.
+        Both are float64 (1 + samples,): the first value is over all queries, the others over
+        bootstrap samples of the queries.
         """
         m = self.frozen.shape[1]
-        drawn = np.random.default_rng(seed).integers(0, m, (_DRAWS, m))
+        drawn = np.random.default_rng(seed).integers(0, m, (_BOOTSTRAP_SAMPLES, m))
         means = [
-            np.column_stack([shares.mean(axis=1), shares[:, drawn].mean(axis=2)])
-            for shares in (self.frozen.astype(np.float64), self.retrained.astype(np.float64))
+            np.column_stack([recalls.mean(axis=1), recalls[:, drawn].mean(axis=2)])
+            for recalls in (self.frozen.astype(np.float64), self.retrained.astype(np.float64))
         ]
         frozen, retrained = (extrapolate(self.sizes, each, n) for each in means)
         return means[1][-1] - means[0][-1], retrained - frozen
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes for JSON, arrays as lists."""
-        shares = {name: getattr(self, name).tolist() for name in ("frozen", "retrained")}
-        return {**asdict(self), **shares, "sizes": list(self.sizes)}
+        recalls = {name: getattr(self, name).tolist() for name in ("frozen", "retrained")}
+        return {**asdict(self), **recalls, "sizes": list(self.sizes)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CanaryRecall:
@@ -129,7 +149,7 @@ class CanaryRecall:
         Raises
         ------
         ValueError
-            If `data` is something else.
+            If `data` has missing or invalid values.
         """
         try:
             frozen, retrained = (
@@ -138,10 +158,10 @@ class CanaryRecall:
             sizes = tuple(map(int, data["sizes"]))
             read = cls(sizes, frozen, retrained, data["vectors"], data["k"], data["metric"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"data is no record of a canary: {error!r}") from None
+            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None
         if frozen.ndim != 2 or frozen.shape != retrained.shape or len(frozen) != len(sizes):
             raise ValueError(
-                f"data is no record of a canary: shapes {frozen.shape} and {retrained.shape} for "
-                f"{len(sizes)} sizes"
+                f"data: expected {len(sizes)} rows of recall, one per size, in frozen and "
+                f"retrained, got shapes {frozen.shape} and {retrained.shape}"
             )
         return read

@@ -1,8 +1,8 @@
 """Detection of another embedding model, or of a mixture of two.
 
-Three signs, none of which a change of topic gives: fixed probe texts, embedded again, come out
-otherwise; rows have their energy where those of the baseline have next to none; dimensions that had
-one value vary.
+There are three signs, none of which a change of topics causes: the embeddings of fixed probe texts
+change, rows have most of their energy in directions in which the baseline has almost none, and
+formerly constant dimensions vary.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from waterfill.drift.block_statistics import SHARES, BlockStatistics
 from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Floats
 
-_TOLERANCE = 0.02  # of a probe's length: rounding to float16 takes 0.0005, to int8 some 0.01
-_ALL = 0.9
-_SOME = 0.05
-_TIMES = 20  # as many rows as the baseline has there
-_TYPICAL = 0.999  # of the baseline's rows lie below the limit
-_FEWEST = 5
-_CLEAR = 0.1  # by which the usual share and that of another model must differ
+_TOLERANCE = 0.02  # of a probe's norm; rounding to float16 changes 0.0005, to int8 about 0.01
+_ANOTHER_SHARE = 0.9  # of the rows or probes: from here on a replacement, below a mixture
+_MIN_FOREIGN_SHARE = 0.05
+_MIN_FOREIGN_RATIO = 20  # of the share of rows beyond the limit to that of the baseline
+_BASELINE_QUANTILE = 0.999  # of the energy outside the leading directions: the limit
+_MIN_FOREIGN_ROWS = 5
+_MAX_NAMED = 5  # dimensions in a message
+_MIN_SEPARATION = 0.1  # between the limit and the expected share of another model
 
 
 @dataclass(eq=False)
@@ -34,13 +35,13 @@ class Probes:
     Attributes
     ----------
     vectors : float16 (m, d)
-        As the model of the baseline gave them, times `scale`.
+        Embeddings of the baseline's model, times `scale`.
     scale : float
-        A power of two that lets float16 hold them.
+        A power of two that keeps them within the range of float16.
     checked, changed : int
-        Probes that were embedded again, and those that came out otherwise.
+        Number of new embeddings of probes, and how many of them differ from the baseline.
     cosines : float
-        Sum of their cosines with what they were.
+        Sum of the cosines between new and baseline embeddings.
     """
 
     vectors: NDArray[np.float16]
@@ -56,18 +57,18 @@ class Probes:
         scale = 2.0 ** -np.floor(np.log2(largest)) if largest > 0 else 1.0
         return cls((vectors * scale).astype(np.float16), float(scale))
 
-    def update(self, again: Floats) -> None:
+    def update(self, vectors: Floats) -> None:
         """Compare with new embeddings of the same texts."""
-        old, new = self.vectors.astype(np.float64) / self.scale, again.astype(np.float64)
-        lengths = np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1)
-        far = np.linalg.norm(new - old, axis=1) > _TOLERANCE * np.maximum(lengths[0], 1e-30)
+        old, new = self.vectors.astype(np.float64) / self.scale, vectors.astype(np.float64)
+        norms = np.linalg.norm(old, axis=1), np.linalg.norm(new, axis=1)
+        changed = np.linalg.norm(new - old, axis=1) > _TOLERANCE * np.maximum(norms[0], 1e-30)
         self.checked += len(old)
-        self.changed += int(far.sum())
+        self.changed += int(changed.sum())
         self.cosines += float(
-            ((old * new).sum(axis=1) / np.maximum(lengths[0] * lengths[1], 1e-30)).sum()
+            ((old * new).sum(axis=1) / np.maximum(norms[0] * norms[1], 1e-30)).sum()
         )
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Start a new window."""
         self.checked, self.changed, self.cosines = 0, 0, 0.0
 
@@ -80,19 +81,20 @@ class Probes:
 
 @dataclass(frozen=True)
 class Model:
-    """Whether the embedding model is still the one of the baseline.
+    """Whether the embedding model is still that of the baseline.
 
     Attributes
     ----------
     verdict : {'same', 'mixture', 'another'}
     foreign_rows : float
-        Share of rows with their energy where those of the baseline have next to none; 0 where
-        that cannot be told, as the baseline's variance is spread evenly.
+        Share of rows with most of their energy in directions in which the baseline has almost none;
+        0 if this cannot be detected because the baseline's variance is spread evenly.
     alive : tuple of int
-        Dimensions that had one value and vary now.
+        Dimensions that were constant in the baseline and vary now.
     probes_checked, probes_changed : int
+        Number of new embeddings of probes, and how many of them differ from the baseline.
     probe_cosine : float or None
-        Mean cosine of probes with what they were.
+        Mean cosine between new and baseline embeddings of the probes; None without probes.
     """
 
     verdict: str
@@ -110,7 +112,7 @@ class Model:
     def __str__(self) -> str:
         if self.same:
             return (
-                f"the same embedding model: {self.probes_checked} probes agree"
+                f"the same embedding model: {self.probes_checked} probes are unchanged"
                 if self.probes_checked
                 else "no sign of another embedding model"
             )
@@ -125,17 +127,18 @@ class Model:
         signs = []
         if self.probes_changed:
             signs.append(
-                f"{self.probes_changed} of {self.probes_checked} probes come out otherwise "
+                f"{self.probes_changed} of {self.probes_checked} probes changed "
                 f"(mean cosine {self.probe_cosine:.2f})"
             )
         if self.foreign_rows:
             signs.append(
-                f"{self.foreign_rows:.0%} of the vectors have their energy where those of the "
-                "baseline have next to none"
+                f"{self.foreign_rows:.0%} of the vectors have their energy in directions where the "
+                "baseline has almost none"
             )
         if self.alive:
-            some = ", ".join(map(str, self.alive[:5])) + (", ..." if len(self.alive) > 5 else "")
-            signs.append(f"dimensions that had one value vary: {some}")
+            dimensions = ", ".join(map(str, self.alive[:_MAX_NAMED]))
+            more = ", ..." if len(self.alive) > _MAX_NAMED else ""
+            signs.append(f"formerly constant dimensions vary: {dimensions}{more}")
         return signs
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def model_of(
     shares += [foreign] if foreign else []
     verdict = "same"
     if shares:
-        verdict = "another" if min(shares) >= _ALL else "mixture"
+        verdict = "another" if min(shares) >= _ANOTHER_SHARE else "mixture"
     elif alive:
         verdict = "mixture" if checked else "another"
     cosine = probes.cosines / checked if probes is not None and checked else None
@@ -162,18 +165,19 @@ def model_of(
 
 
 def _foreign_rows(features: Features, reference: BlockStatistics, window: BlockStatistics) -> float:
-    """Return the share of rows with more energy than usual outside the leading directions."""
+    """Return the share of rows with far more energy outside the leading directions."""
     if reference.n == 0 or window.n == 0:
         return 0.0
-    limit = 1 + int(np.searchsorted(np.cumsum(reference.outside), _TYPICAL * reference.n))
-    elsewhere = 1 - features.leading  # what a vector that knows nothing of the basis has there
-    if elsewhere - limit / SHARES < _CLEAR:
+    limit = 1 + int(np.searchsorted(np.cumsum(reference.outside), _BASELINE_QUANTILE * reference.n))
+    unrelated = 1 - features.leading  # expected share of a vector independent of the basis
+    if unrelated - limit / SHARES < _MIN_SEPARATION:
         return 0.0
     beyond = window.outside[limit:]
     share = int(beyond.sum()) / window.n
-    usual = int(reference.outside[limit:].sum()) / reference.n
-    if beyond.sum() < _FEWEST or share < max(_SOME, _TIMES * usual):
+    baseline_share = int(reference.outside[limit:].sum()) / reference.n
+    min_share = max(_MIN_FOREIGN_SHARE, _MIN_FOREIGN_RATIO * baseline_share)
+    if beyond.sum() < _MIN_FOREIGN_ROWS or share < min_share:
         return 0.0
     centres = (np.arange(limit, SHARES) + 0.5) / SHARES
-    typical = float((centres * beyond).sum() / beyond.sum())
-    return share if typical > 0.5 * (limit / SHARES + elsewhere) else 0.0
+    mean_energy = float((centres * beyond).sum() / beyond.sum())
+    return share if mean_energy > 0.5 * (limit / SHARES + unrelated) else 0.0

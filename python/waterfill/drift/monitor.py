@@ -1,4 +1,4 @@
-"""`DriftMonitor`: compares a stream of vectors and queries with the baseline of a codec."""
+"""`DriftMonitor`: compares vectors and queries with the baseline of a codec."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from waterfill.codec import Codec
 from waterfill.data.rows import Rows
 from waterfill.drift import monitor_state
 from waterfill.drift.baseline import (
-    LEARNT_ROWS,
+    BASELINE_ROWS,
     baseline_recall,
+    baseline_sensitivity,
     checked_alpha,
     checked_permutations,
-    learnt_sensitivity,
     probe_rows,
     untrained,
 )
@@ -28,36 +28,36 @@ from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.feature_families import Features
 from waterfill.drift.model_change import Probes, model_of
 from waterfill.drift.monitored_stream import RECENT, Stream, slots_for
-from waterfill.drift.report import DriftReport, Look
+from waterfill.drift.report import DriftReport, LastReport
 from waterfill.drift.retrain_policy import Cost
 from waterfill.drift.window_comparison import Occupancy, error_ratio, occupancy
 
-_FEWEST_ROWS, _FEWEST_QUERIES = 500, 100
-_LEARNT_QUERIES = 1000
-_DATA_SHARE = 0.8  # of alpha, that false alarms about stored vectors may spend; queries the rest
+_MIN_ROWS, _MIN_QUERIES = 500, 100
+_BASELINE_QUERIES = 1000
+_DATA_SHARE = 0.8  # of alpha, spent on tests of stored vectors; tests of queries spend the rest
 
 
 class DriftMonitor:
-    """Monitor whether vectors and queries still resemble those that a codec was made for.
+    """Monitor whether vectors and queries still resemble those that a codec was trained for.
 
-    Sums over what comes are compared with those of a baseline: see `report`. No vector is kept.
-    The state takes less than 2 MB, does not grow, goes through pickle, and those of several workers
-    are merged into what one worker would have seen. Safe to use from several threads. Made by
-    `from_codec`.
+    Sums over new rows are compared with those of a baseline: see `report`. No vectors are kept.
+    The state takes less than 2 MB, does not grow and can be pickled. States of several workers are
+    merged into the state that one worker would have. All methods are thread-safe. Create a monitor
+    with `from_codec`.
 
     Attributes
     ----------
     codec : Codec
     alpha : float
-        Probability of a false alarm, ever.
+        Probability that the monitor ever raises a false alarm.
 
     Notes
     -----
-    Rows that come together are alike, and tests that take them for independent alarm all the time.
-    So rows are summed up in blocks, and blocks are what is compared: give ``block=`` the session,
-    the document or whatever else rows come by. Without it all rows are taken for independent, but
-    for copies: stored vectors that come again not long after count once, and equal queries are
-    a block.
+    Rows of one session or document are correlated, and tests that treat them as independent raise
+    false alarms. So rows are summed over blocks, and the tests compare blocks: pass the session,
+    the document or the customer of each row as ``block=``. Without it, rows are treated as
+    independent, except for repetitions: a stored vector that equals a recent one counts once, and
+    equal queries form one block.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class DriftMonitor:
         self._settings, self._probes = settings, probes
         self._data, self._queries = data, queries
         self._lock = threading.RLock()
-        self._last: Look | None = None
+        self._last: LastReport | None = None
 
     @classmethod
     def from_codec(
@@ -91,38 +91,42 @@ class DriftMonitor:
         permutations: int = 999,
         seed: int = 0,
     ) -> DriftMonitor:
-        """Start to monitor the vectors of a codec.
+        """Create a monitor for the vectors of a codec.
 
         Parameters
         ----------
         codec : Codec
         reference : array_like, shape (n, d), optional
-            The baseline: 500 vectors at least, 3,000 to rely on, of the time that the codec was
-            trained for, but not those that it was trained on, whose error is smaller. Of the very
-            array that it was trained on, the rows that were drawn are left out. Without it the
-            first 3,000 rows of `update` become the baseline.
+            The baseline: at least 500 vectors, 3,000 for reliable tests, of the period that the
+            codec was trained for, without its training rows, whose error is smaller. If this is the
+            array that the codec was trained on, its training rows are left out. Without a
+            reference, the first 3,000 rows of `update` become the baseline.
         blocks : array_like of int or str, shape (n,), optional
-            The block of each reference row, as for `update`.
-        queries, query_blocks : optional
-            Likewise of queries, 100 at least. Without them, the first 1,000 of `update_queries`.
-        probes : array_like, shape (m, d), optional
-            Embeddings of 64 or so fixed texts. Embed the same texts again now and then, and hand
-            them to `update_probes`: nothing else tells a new version of the model from new topics.
+            Block label of each reference row, as in `update`.
+        queries : array_like, shape (m, d), optional
+            Queries of the same period, at least 100. Without them, the first 1,000 rows of
+            `update_queries` become the baseline.
+        query_blocks : array_like of int or str, shape (m,), optional
+            Block label of each of these queries.
+        probes : array_like, shape (p, d), optional
+            Embeddings of at least 8, preferably 64, fixed texts. Embed the same texts again
+            regularly and pass them to `update_probes`: only probes distinguish a new version of the
+            model from new topics.
         canary : Canary or CanaryRecall, optional
-            Queries and full vectors of the time of the codec: recall is measured with them, which
+            Queries and full vectors of the codec's period. Recall is measured with them, which
             takes some seconds, and the result is kept.
         metric : {'ip', 'l2', 'cosine'} or int
-            Of the index, for estimates of recall.
+            Metric of the index, for estimates of recall.
         errors : bool
-            Encode vectors and judge the error of the decoded ones; `update` takes about three times
-            as long.
+            Encode vectors and test their quantization error; `update` takes about three times as
+            long.
         alpha : float
             Probability that this monitor ever raises a false alarm, over all families of tests and
             all looks; above 0, at most 0.2.
         permutations : int
-            Of blocks, in each test; 99 at least.
+            Number of permutations of blocks in each test, at least 99.
         seed : int
-            Of these.
+            Seed of the permutations.
 
         Returns
         -------
@@ -131,8 +135,8 @@ class DriftMonitor:
         Raises
         ------
         ValueError
-            For too few rows, other dimensions, a NaN or an infinity in the baseline, or a value out
-            of range.
+            If there are too few rows, dimensions differ, the baseline has a NaN or an infinity, or
+            a value is out of range.
         TypeError
             If an argument has the wrong type.
         """
@@ -143,27 +147,31 @@ class DriftMonitor:
             permutations=checked_permutations(permutations),
             seed=as_int("seed", seed),
             metric=metric_name(metric),
-            canary=baseline_recall(codec, canary),
+            canary=None,
         )
         features = Features(codec)
         slots, groups = slots_for(len(features), codec.d), codec._core.groups if errors else 0
-        data = Stream.empty(features, slots[:2], groups, LEARNT_ROWS)
+        data = Stream.empty(features, slots[:2], groups, BASELINE_ROWS)
         data.recent = np.zeros(RECENT, np.uint32)
-        asked = Stream.empty(features, slots[2:], 0, _LEARNT_QUERIES)
+        query_stream = Stream.empty(features, slots[2:], 0, _BASELINE_QUERIES)
         if reference is not None:
             rows = Rows(reference, "reference", codec.d)
-            chosen = untrained(codec, rows)
-            data.learn(rows, chosen, blocks, _FEWEST_ROWS)
+            positions = untrained(codec, rows)
+            data.learn(rows, positions, blocks, _MIN_ROWS)
         if queries is not None:
-            asked.learn(Rows(queries, "queries", codec.d), None, query_blocks, _FEWEST_QUERIES)
+            query_rows = Rows(queries, "queries", codec.d)
+            query_stream.learn(query_rows, None, query_blocks, _MIN_QUERIES)
         if reference is not None and errors:
-            settings.sensitivity = learnt_sensitivity(codec, rows, chosen, queries, settings.metric)
-        kept = None if probes is None else Probes.of(probe_rows(codec.d, probes))
-        return cls(codec, settings, data, asked, kept)
+            settings.sensitivity = baseline_sensitivity(
+                codec, rows, positions, queries, settings.metric
+            )
+        baseline_probes = None if probes is None else Probes.of(probe_rows(codec.d, probes))
+        settings.canary = baseline_recall(codec, canary)  # takes seconds, so it comes last
+        return cls(codec, settings, data, query_stream, baseline_probes)
 
     @property
     def alpha(self) -> float:
-        """Probability of any false alarm over all reports."""
+        """Probability that the monitor ever raises a false alarm."""
         return self._settings.alpha
 
     @property
@@ -173,23 +181,23 @@ class DriftMonitor:
 
     @property
     def canary(self) -> CanaryRecall | None:
-        """Recall of the canary at the baseline."""
+        """Recall of the baseline's canary, or None."""
         return self._settings.canary
 
     @property
-    def last(self) -> Look | None:
-        """The last report, the recall of its canary, and its time."""
+    def last(self) -> LastReport | None:
+        """The last report, with the recall of its canary and its time; None before the first."""
         return self._last
 
     @property
     def learning(self) -> bool:
         """Whether the next vectors are added to the baseline."""
-        return self._data.learns > 0
+        return self._data.rows_to_learn > 0
 
     @property
     def learning_queries(self) -> bool:
         """Whether the next queries are added to the baseline."""
-        return self._queries.learns > 0
+        return self._queries.rows_to_learn > 0
 
     @property
     def nbytes(self) -> int:
@@ -197,7 +205,7 @@ class DriftMonitor:
         probes = 0 if self._probes is None else self._probes.vectors.nbytes
         return probes + self._data.nbytes + self._queries.nbytes
 
-    # What comes.
+    # Updates of the window.
 
     def update(self, x: Any, block: Any = None) -> None:
         """Add stored vectors to the window.
@@ -205,19 +213,19 @@ class DriftMonitor:
         Parameters
         ----------
         x : array_like, shape (n, d)
-            Rows with a NaN or an infinity are counted and left out, as are those that are ten times
-            as long as any of the baseline.
-        block : int, str, or array_like of them, shape (n,), optional
-            What rows come by, as a session: of all rows, or of each. Rows of a block may come in
-            several calls.
+            Rows with a NaN or an infinity are counted and left out, as are rows whose norm is more
+            than ten times the largest norm of the baseline.
+        block : int, str, or array_like of int or str, shape (n,), optional
+            Block label, such as a session: one for all rows, or one for each row. Rows of a block
+            may be added in several calls.
 
         Raises
         ------
         ValueError
-            For another number of dimensions, or of blocks.
+            If the number of dimensions or of block labels does not match.
         TypeError
-            If `x` is not an array of real numbers on the CPU, or blocks are neither integers nor
-            strings.
+            If `x` is not an array of real numbers on the CPU, or block labels are neither integers
+            nor strings.
         """
         with self._lock:
             self._data.update(Rows(x, "x", self.codec.d), block)
@@ -228,87 +236,98 @@ class DriftMonitor:
             self._queries.update(Rows(q, "q", self.codec.d), block)
 
     def update_probes(self, probes: Any) -> None:
-        """Compare new embeddings of the probe texts, in the order of the baseline.
+        """Compare new embeddings of the probe texts with those of the baseline.
 
         Parameters
         ----------
-        probes : array_like, shape (m, d)
+        probes : array_like, shape (p, d)
+            In the order of the baseline's probes.
 
         Raises
         ------
         ValueError
-            If the baseline has no probes or another number of them, for other dimensions, or a NaN
-            or an infinity.
+            If the baseline has no probes, the number of rows or dimensions differs, or a value is
+            not finite.
         TypeError
-            If it is not an array of real numbers on the CPU.
+            If `probes` is not an array of real numbers on the CPU.
         """
         with self._lock:
             if self._probes is None:
-                raise ValueError("probes: the baseline has none; give them to from_codec")
-            again, wanted = probe_rows(self.codec.d, probes), len(self._probes.vectors)
-            if len(again) != wanted:
-                raise ValueError(f"probes has {len(again)} rows; the baseline has {wanted}")
-            self._probes.update(again)
+                raise ValueError(
+                    "probes: the baseline has none to compare with; pass probes= to from_codec"
+                )
+            vectors, expected = probe_rows(self.codec.d, probes), len(self._probes.vectors)
+            if len(vectors) != expected:
+                raise ValueError(
+                    f"probes: expected {expected} rows as in the baseline, got {len(vectors)}"
+                )
+            self._probes.update(vectors)
 
     def reset(self) -> None:
-        """Start a new window; the baseline and the number of reports stay."""
+        """Start a new window; the baseline and the number of looks are kept."""
         with self._lock:
-            self._data.forget()
-            self._queries.forget()
+            self._data.reset()
+            self._queries.reset()
             if self._probes is not None:
-                self._probes.forget()
+                self._probes.reset()
 
     def merge(self, other: DriftMonitor) -> None:
-        """Add the rows that another worker's copy of this monitor saw.
+        """Add the rows of another worker's copy of this monitor.
 
         Parameters
         ----------
         other : DriftMonitor
-            Unchanged. Copies of one monitor, through pickle, have one baseline; two that still
-            learn theirs have it together from now on. Copy a monitor with an empty window, and
-            a baseline that is whole or empty: what both had at the start counts twice.
+            A pickled copy of this monitor with the same baseline; it is not changed. If both are
+            still learning, their baselines are merged. Make copies while the window is empty and
+            the baseline is complete or empty: rows that both had at that time count twice.
 
         Raises
         ------
         ValueError
-            If it has another codec, or another baseline.
+            If `other` has another codec, another baseline or another value of `errors`, or is this
+            monitor.
         TypeError
-            If it is no monitor.
+            If `other` is not a DriftMonitor.
         """
         if not isinstance(other, DriftMonitor):
             raise TypeError(f"other must be a DriftMonitor, got {type(other).__name__}")
         if other is self:
-            raise ValueError("other is the monitor itself")
-        first, second = sorted((self, other), key=id)  # two merges must not wait in a circle
+            raise ValueError("other: expected another monitor, got this monitor itself")
+        first, second = sorted((self, other), key=id)  # one order of locking, against deadlocks
         with first._lock, second._lock:
             if self.codec.fingerprint != other.codec.fingerprint:
-                raise ValueError("other has another codec")
-            for own, theirs in ((self._data, other._data), (self._queries, other._queries)):
-                own.require_like(theirs)
+                raise ValueError(
+                    f"other: expected codec {self.codec.fingerprint[:12]} as in this monitor, got "
+                    f"{other.codec.fingerprint[:12]}; give workers copies of one monitor"
+                )
+            self._data.require_mergeable(other._data)
+            self._queries.require_mergeable(other._queries)
             self._data.merge(other._data)
             self._queries.merge(other._queries)
             if self._probes is not None and other._probes is not None:
                 self._probes.merge(other._probes)
 
-    # What is made of it.
+    # Reports.
 
     def report(self, canary: Canary | None = None, ntotal: int | None = None) -> DriftReport:
-        """Test the window: all rows since the last `reset`.
+        """Test the window, which holds all rows since the last `reset`.
 
         Blocks of the window are compared with those of the baseline, in families of features: means
-        and variances along the codec's eigen-directions, means and variances of the vectors' own
-        dimensions, energy in bands of directions, norms, and the error of decoded vectors. A family
-        alarms if its largest difference is rarer than alpha under permutation of blocks, divided by
-        the number of families (Bonferroni) and, at the k-th look, by k (k + 1), which sums up to
-        one over all looks that may come (alpha spending: Lan & DeMets 1983).
+        and variances along the codec's eigen-directions, means and variances of the original
+        dimensions, energy in bands of directions, norms, and the quantization error. A family
+        raises an alarm if the p-value of its largest difference under permutation of blocks is at
+        most alpha divided by the number of families (Bonferroni) and, at the k-th look, by
+        k (k + 1). The reciprocals of k (k + 1) sum to 1 over all future looks (alpha spending: Lan
+        & DeMets 1983).
 
         Parameters
         ----------
         canary : Canary, optional
-            Queries and full vectors of today: what drift costs is measured with them, in seconds.
-            Without one it is estimated from the growth of the error.
+            Current queries and full vectors. The cost of drift is measured with them, which takes
+            seconds; without a canary it is estimated from the growth of the error.
         ntotal : int, optional
-            Vectors of the index whose recall is asked for; by default those that are searched.
+            Size of the index to extrapolate the measured recall to; by default the number of
+            vectors that the canary searches.
 
         Returns
         -------
@@ -317,32 +336,32 @@ class DriftMonitor:
         Raises
         ------
         ValueError
-            If the canary does not go with the codec or with the baseline's canary.
+            If the canary does not match the codec or the baseline's canary.
         TypeError
-            If it is no canary.
+            If `canary` is not a Canary.
         """
         with self._lock:
             settings = self._settings
-            part = settings.alpha * _DATA_SHARE
-            data = self._data.look(part, settings.permutations, settings.seed)
-            asked = None
+            data_alpha = settings.alpha * _DATA_SHARE
+            data = self._data.test(data_alpha, settings.permutations, settings.seed)
+            queries = None
             if self._queries.window.n:
-                rest = settings.alpha - part
-                asked = self._queries.look(rest, settings.permutations, settings.seed + 1)
-            seen = self._data.window
-            ratio, cells = self._codes()
-            model = model_of(self._data.features, self._data.reference, seen, self._probes)
-            quality = seen.counted()
+                query_alpha = settings.alpha - data_alpha
+                queries = self._queries.test(query_alpha, settings.permutations, settings.seed + 1)
+            window = self._data.window
+            ratio, cells = self._code_statistics()
+            model = model_of(self._data.features, self._data.reference, window, self._probes)
+            quality = window.counted()
         measured = self._measured(canary)
         cost = self._cost(measured, ratio, ntotal)
-        report = DriftReport(data, asked, model, ratio, cells, cost, quality, settings.alpha)
-        self._last = Look(report, measured, time.time())
+        report = DriftReport(data, queries, model, ratio, cells, cost, quality, settings.alpha)
+        self._last = LastReport(report, measured, time.time())
         return report
 
-    def _codes(self) -> tuple[float | None, Occupancy | None]:
-        """Return the growth of the error and the use of cells, where known."""
+    def _code_statistics(self) -> tuple[float | None, Occupancy | None]:
+        """Return the growth of the error and the change of cell usage, if known."""
         data = self._data
-        if not data.errors or data.learns > 0 or data.window.n == 0:
+        if not data.errors or data.rows_to_learn > 0 or data.window.n == 0:
             return None, None
         ratio = error_ratio(data.features, data.reference, data.window)
         return ratio, occupancy(data.reference, data.window)
@@ -363,7 +382,7 @@ class DriftMonitor:
             return None
         return self._settings.sensitivity.estimate(ratio)
 
-    # Copies and files.
+    # Serialisation.
 
     def to_bytes(self) -> bytes:
         """Serialise codec, baseline and window."""
@@ -379,7 +398,7 @@ class DriftMonitor:
         Raises
         ------
         waterfill.FormatError
-            If `data` is something else, or damaged.
+            If `data` is damaged or not a monitor.
         """
         return cls(*monitor_state.read(data))
 
@@ -390,16 +409,16 @@ class DriftMonitor:
 
     @classmethod
     def load(cls, path: Any) -> DriftMonitor:
-        """Read what `save` wrote; FormatError if the file is damaged or of another kind."""
+        """Read what `save` wrote; FormatError if the file is damaged or not a monitor."""
         return cls.from_bytes(monitor_state.bytes_of(path))
 
     def __reduce__(self) -> tuple[Callable[[bytes], DriftMonitor], tuple[bytes]]:
         return DriftMonitor.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
-        seen = self._data.reference.n, self._data.window.n
+        baseline, window = self._data.reference.n, self._data.window.n
         return (
-            f"DriftMonitor: baseline of {seen[0]:,} vectors"
+            f"DriftMonitor: baseline of {baseline:,} vectors"
             + (" so far" if self.learning else "")
-            + f", {seen[1]:,} in the window, alpha {self.alpha:g}"
+            + f", {window:,} in the window, alpha {self.alpha:g}"
         )

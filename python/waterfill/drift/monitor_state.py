@@ -22,7 +22,7 @@ from waterfill.drift.recall_sensitivity import Sensitivity
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
 _MAGIC = b"PK\x03\x04"
-_PROBED = ("scale", "checked", "changed", "cosines")
+_PROBE_FIELDS = ("scale", "checked", "changed", "cosines")
 
 
 @dataclass
@@ -51,7 +51,7 @@ def write(
 ) -> bytes:
     """Serialise a monitor."""
     arrays: dict[str, Any] = {"codec": np.frombuffer(codec.to_bytes(), np.uint8)}
-    said: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
         "alpha": settings.alpha,
@@ -64,36 +64,40 @@ def write(
     for name, stream in (("data", data), ("queries", queries)):
         arrays |= stream.reference.arrays(f"{name}.reference")
         arrays |= stream.window.arrays(f"{name}.window")
-        said[name] = {"learns": stream.learns, "looks": stream.looks, "looked": stream.looked}
+        metadata[name] = {
+            "learns": stream.rows_to_learn,
+            "looks": stream.looks,
+            "looked": stream.tested_rows,
+        }
         if stream.recent is not None:
             arrays[f"{name}.recent"] = stream.recent
     if probes is not None:
         arrays["probes"] = probes.vectors
-        said["probes"] = {name: getattr(probes, name) for name in _PROBED}
-    arrays["settings"] = np.frombuffer(json.dumps(said).encode(), np.uint8)
+        metadata["probes"] = {name: getattr(probes, name) for name in _PROBE_FIELDS}
+    arrays["settings"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
 def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | None]:
-    """Read what `write` returned; FormatError if it is damaged or of another kind."""
+    """Read what `write` returned; FormatError if it is damaged or not a monitor."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        said = json.loads(arrays["settings"].tobytes())
-        if said["format"] != _FORMAT:
-            raise ValueError(f"format {said['format']!r}")
-        if said["version"] > _VERSION:
+        metadata = json.loads(arrays["settings"].tobytes())
+        if metadata["format"] != _FORMAT:
+            raise ValueError(f"expected format {_FORMAT!r}, got {metadata['format']!r}")
+        if metadata["version"] > _VERSION:
             raise FormatError(
-                f"state of a monitor of version {said['version']}; this waterfill reads version "
-                f"{_VERSION}: install a later one"
+                f"expected a monitor state of version {_VERSION} or older, got version "
+                f"{metadata['version']}; install a newer waterfill"
             )
         codec = Codec.from_bytes(arrays["codec"].tobytes())
         features = Features(codec)
-        streams = [_stream(features, name, arrays, said[name]) for name in ("data", "queries")]
-        probes = Probes(arrays["probes"], **said["probes"]) if "probes" in said else None
-        return codec, _settings(said), streams[0], streams[1], probes
+        streams = [_stream(features, name, arrays, metadata[name]) for name in ("data", "queries")]
+        probes = Probes(arrays["probes"], **metadata["probes"]) if "probes" in metadata else None
+        return codec, _settings(metadata), streams[0], streams[1], probes
     except FormatError:
         raise
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -101,7 +105,7 @@ def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | 
 
 
 def bytes_of(path: Any) -> bytes:
-    """Read a file that may hold a monitor; FormatError if it cannot."""
+    """Read the file of a monitor; FormatError if it does not start like one."""
     with open(as_file_name(path), "rb") as file:
         data = file.read(len(_MAGIC))
         if data != _MAGIC:
@@ -110,7 +114,7 @@ def bytes_of(path: Any) -> bytes:
 
 
 def is_state(path: Any) -> bool:
-    """Whether a file holds a monitor, judged by its table of contents."""
+    """Return whether a file holds a monitor, by its table of contents."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {"settings.npy", "codec.npy"} <= set(archive.namelist())
@@ -118,36 +122,48 @@ def is_state(path: Any) -> bool:
         return False
 
 
-def _settings(said: dict[str, Any]) -> MonitorSettings:
-    canary, sensitivity = said["canary"], said["sensitivity"]
+def _settings(metadata: dict[str, Any]) -> MonitorSettings:
+    canary, sensitivity = metadata["canary"], metadata["sensitivity"]
     return MonitorSettings(
-        alpha=said["alpha"],
-        permutations=said["permutations"],
-        seed=said["seed"],
-        metric=said["metric"],
+        alpha=metadata["alpha"],
+        permutations=metadata["permutations"],
+        seed=metadata["seed"],
+        metric=metadata["metric"],
         canary=canary and CanaryRecall.from_dict(canary),
         sensitivity=sensitivity and Sensitivity.from_dict(sensitivity),
     )
 
 
-def _stream(features: Features, name: str, arrays: dict[str, Any], said: dict[str, Any]) -> Stream:
-    banks = [
-        BlockStatistics.of_arrays(f"{name}.{part}", arrays) for part in ("reference", "window")
-    ]
-    for bank in banks:
-        _require_shapes(name, bank, features)
-    counts = said["learns"], said["looks"], said["looked"]
+def _stream(
+    features: Features, name: str, arrays: dict[str, Any], metadata: dict[str, Any]
+) -> Stream:
+    reference, window = (
+        BlockStatistics.of_arrays(f"{name}.{side}", arrays) for side in ("reference", "window")
+    )
+    for statistics in (reference, window):
+        _require_shapes(name, statistics, features)
+    counts = metadata["learns"], metadata["looks"], metadata["looked"]
     recent = arrays.get(f"{name}.recent")
     if recent is not None and (recent.shape, recent.dtype) != ((RECENT,), np.uint32):
-        raise ValueError(f"{name}.recent has shape {recent.shape}, dtype {recent.dtype}")
-    return Stream(features, banks[0], banks[1], *counts, recent)
+        raise ValueError(
+            f"{name}.recent: expected shape ({RECENT},) and dtype uint32, got {recent.shape} and "
+            f"{recent.dtype}"
+        )
+    return Stream(features, reference, window, *counts, recent)
 
 
-def _require_shapes(name: str, bank: BlockStatistics, features: Features) -> None:
-    slots, groups = len(bank.rows), len(bank.occupancy)
+def _require_shapes(name: str, statistics: BlockStatistics, features: Features) -> None:
+    slots, groups = len(statistics.rows), len(statistics.occupancy)
     if slots == 0 or slots & (slots - 1) or groups not in (0, features.groups):
-        raise ValueError(f"{name} has {slots} slots and {groups} groups")
-    wanted = BlockStatistics.empty(slots, len(features), features.d, groups).arrays(name)
-    for each, array in bank.arrays(name).items():
-        if (array.shape, array.dtype) != (wanted[each].shape, wanted[each].dtype):
-            raise ValueError(f"{each} has shape {array.shape}, dtype {array.dtype}")
+        raise ValueError(
+            f"{name}: expected a power of two of slots and 0 or {features.groups} groups, got "
+            f"{slots} slots and {groups} groups"
+        )
+    expected = BlockStatistics.empty(slots, len(features), features.d, groups).arrays(name)
+    for key, array in statistics.arrays(name).items():
+        shape, dtype = expected[key].shape, expected[key].dtype
+        if (array.shape, array.dtype) != (shape, dtype):
+            raise ValueError(
+                f"{key}: expected shape {shape} and dtype {dtype}, got {array.shape} and "
+                f"{array.dtype}"
+            )

@@ -1,10 +1,10 @@
-"""A permutation test of two samples of blocks.
+"""Permutation test of two samples of blocks.
 
-Rows that come together (repeats, sessions) are alike, so blocks of rows are exchanged, never rows.
-Of many features the largest standardised difference is what counts, and its distribution under
-permutation is that of the largest as well: max-T (Westfall & Young 1993). The differences are
-Welch's t, with variances drawn towards each other (moderated: Smyth 2004), which keeps permutation
-valid where the samples' variances differ (Janssen 1997) and its tails short with few blocks.
+Rows of one block (repeats, a session) are correlated, so whole blocks are permuted, not rows. The
+test statistic of a family is the largest standardised difference of its features, compared with
+the permutation distribution of that maximum: max-T (Westfall & Young 1993). Differences are Welch's
+t with moderated variances (Smyth 2004): permutation stays valid if the samples' variances differ
+(Janssen 1997), and tails stay short with few blocks.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-_PRIOR = 8.0  # degrees of freedom that the common variance of a family's features stands for
-_SLACK = 0.1  # of a feature's floor: less than that is rounding, in however many rows
-_CHUNK = 128  # permutations at a time, so that what is computed of them stays in the cache
+_PRIOR = 8.0  # degrees of freedom of the mean variance that variances are moderated towards
+_ROUNDING = 0.1  # of a feature's floor: smaller shifts of a mean count as rounding
+_CHUNK = 128  # permutations at a time: intermediate results fit the cache
 _TINY = 1e-30
-_FEWEST = 4  # blocks that are drawn
-_TAIL = 0.1  # of the permutations, those that the tail is fitted to
+_MIN_DRAWN = 4  # blocks
+_TAIL = 0.1  # largest fraction of the permuted values, to which the tail is fitted
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Blocks:
     Attributes
     ----------
     rows : float32 (b,)
-        Rows of each block, none of them 0.
+        Number of rows of each block, above 0.
     sums : float32 (b, f)
-        Of each feature, over the rows of a block.
+        Sum of each feature over the rows of a block.
     """
 
     rows: Floats
@@ -45,14 +45,14 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a family of features differs between reference and window.
+    """Difference of a family of features between reference and window.
 
     Attributes
     ----------
     p : float
-        Probability of a largest difference like this one if nothing had changed; of this family.
+        p-value of the family's largest difference.
     t : float64 (f,)
-        Moderated Welch t of each feature, positive where the window's mean is larger.
+        Moderated Welch t of each feature; positive if the window's mean is larger.
     """
 
     p: float
@@ -61,29 +61,30 @@ class Difference:
 
 @dataclass(frozen=True)
 class Group:
-    """Features whose largest difference is judged.
+    """A family of features that is tested by its largest difference.
 
     Attributes
     ----------
-    part : slice
+    features : slice
+        Positions of the family's features.
     pools : tuple of int64 arrays
-        Other features, judged here by their differences together: many small ones may be more than
-        chance where none of them is.
+        Positions of other features; the sum of squared differences of each pool is tested as well,
+        because many small shifts can be significant where no single one is.
     """
 
-    part: slice
+    features: slice
     pools: tuple[NDArray[np.int64], ...] = ()
 
     def largest(self, t: Floats) -> Floats:
         """Return the largest absolute difference of each row of t."""
-        found = [np.abs(t[:, self.part]).max(axis=1)]
-        found += [_pooled(t[:, pool]) for pool in self.pools]
-        largest: Floats = np.max(found, axis=0)
+        candidates = [np.abs(t[:, self.features]).max(axis=1)]
+        candidates += [_pooled(t[:, pool]) for pool in self.pools]
+        largest: Floats = np.max(candidates, axis=0)
         return largest
 
 
 def _pooled(t: Floats) -> Floats:
-    """Return the sum of squares as a normal deviate (Wilson & Hilferty 1931)."""
+    """Return the sum of squares of each row as a normal deviate (Wilson & Hilferty 1931)."""
     rate = 2 / (9 * t.shape[1])
     deviates: Floats = (np.cbrt(np.square(t).mean(axis=1)) - (1 - rate)) / np.sqrt(rate)
     return deviates
@@ -97,147 +98,157 @@ def compare(
     permutations: int,
     seed: int,
 ) -> dict[str, Difference]:
-    """Compare two samples, family by family of features.
+    """Compare two samples of blocks by families of features.
 
     Parameters
     ----------
     reference, window : Blocks
         At least 8 blocks each.
-    groups : dict of Group
-        Families of features that are judged together.
+    groups : dict of str to Group
+        Families of features, each tested by its largest difference.
     floors : float32 (f,)
-        Standard deviation of a row, below which a feature is not told from a constant; and a tenth
-        of it is what means may differ by, however many rows there are.
+        Lower bound of the standard deviation of a row. Shifts of a mean below a tenth of it count
+        as rounding, whatever the number of rows.
     permutations : int
+        Number of permutations.
     seed : int
+        Seed of the permutations.
 
     Returns
     -------
-    dict of Difference
+    dict of str to Difference
     """
     rows = np.concatenate([reference.rows, window.rows])
-    both = np.concatenate([reference.sums, window.sums])
-    chosen = np.zeros((1, len(rows)), np.float32)
-    chosen[:, len(reference) :] = 1
-    parts = _Sums(both, rows, floors)
-    found = parts.t(chosen)
-    size = parts.alike(chosen)
-    largest = _permuted(parts, groups, len(rows), size, permutations, seed)
+    selected = np.zeros((1, len(rows)), np.float32)
+    selected[:, len(reference) :] = 1
+    sums = _StandardisedSums(np.concatenate([reference.sums, window.sums]), rows, floors)
+    t = sums.t(selected)
+    size = sums.drawn_blocks(selected)
+    null = _null_distributions(sums, groups, len(rows), size, permutations, seed)
     differences = {}
     for name, group in groups.items():
-        p = _tail_probability(largest[name], float(group.largest(found)[0]))
-        differences[name] = Difference(p, found[0, group.part].astype(np.float64))
+        p = _tail_probability(null[name], float(group.largest(t)[0]))
+        differences[name] = Difference(p, t[0, group.features].astype(np.float64))
     return differences
 
 
 def _standardised(sums: Floats, rows: Floats, floors: Floats) -> tuple[Floats, Floats]:
-    """Take the common mean away, and divide by what a row contributes to the deviation of sums.
+    """Return standardised sums, and the squared rounding allowance of each mean.
 
-    Returns that, and the squares of what means may differ by.
+    The common mean is subtracted, and the sums are divided by their standard deviation per row.
     """
     exact, n = sums.astype(np.float64), rows.astype(np.float64)
-    left = exact - n[:, None] * (exact.sum(axis=0) / n.sum())
-    scale = np.maximum(np.sqrt(np.square(left).sum(axis=0) / n.sum()), floors)
+    centred = exact - n[:, None] * (exact.sum(axis=0) / n.sum())
+    scale = np.maximum(np.sqrt(np.square(centred).sum(axis=0) / n.sum()), floors)
     scale = np.maximum(scale, 1e-150)
-    slack = np.square(_SLACK * floors / scale)
-    return (left / scale).astype(np.float32), slack.astype(np.float32)
+    allowance = np.square(_ROUNDING * floors / scale)
+    return (centred / scale).astype(np.float32), allowance.astype(np.float32)
 
 
-class _Sums:
-    """What t needs of any subset of blocks, as products with a matrix."""
+class _StandardisedSums:
+    """Sums over blocks, from which t of any division into two samples is a matrix product."""
 
     def __init__(self, sums: Floats, rows: Floats, floors: Floats) -> None:
         self._rows = rows
-        self._sums, self._slack = _standardised(sums, rows, floors)
+        self._sums, self._allowance = _standardised(sums, rows, floors)
         self._products = self._sums * rows[:, None]
         self._squares = np.square(self._sums)
-        one = np.ones((1, len(rows)), np.float32)
-        self._whole = self._parts(one)
+        self._totals = self._moments(np.ones((1, len(rows)), np.float32))
 
-    def _parts(self, chosen: Floats) -> tuple[Floats, ...]:
+    def _moments(self, selected: Floats) -> tuple[Floats, ...]:
+        """Return what `_mean_and_error` takes, for each row of zeros and ones."""
         rows = self._rows[:, None]
         return (
-            chosen @ self._sums,
-            chosen @ self._products,
-            chosen @ self._squares,
-            chosen @ rows,
-            chosen @ np.square(rows),
-            chosen.sum(axis=1, keepdims=True),
+            selected @ self._sums,
+            selected @ self._products,
+            selected @ self._squares,
+            selected @ rows,
+            selected @ np.square(rows),
+            selected.sum(axis=1, keepdims=True),
         )
 
-    def t(self, chosen: Floats) -> Floats:
-        """Return t of each feature, for each row of zeros and ones that chooses blocks."""
-        (mean, error), (other, beside) = self._sides(chosen)
-        t: Floats = (mean - other) / np.sqrt(error + beside + self._slack)
+    def t(self, selected: Floats) -> Floats:
+        """Return t of each feature, for each row of zeros and ones that selects a window."""
+        window, reference = self._means_and_errors(selected)
+        t: Floats = (window[0] - reference[0]) / np.sqrt(window[1] + reference[1] + self._allowance)
         return t
 
-    def alike(self, chosen: Floats) -> int:
-        """Return how many blocks to draw for a window that is like the chosen ones.
+    def drawn_blocks(self, selected: Floats) -> int:
+        """Return the number of blocks to draw in each permutation.
 
-        Means of fewer rows have longer tails, so that it is not blocks that must be as many. Nor
-        rows: where those of a block have more in common than in the baseline (copies, say), they
-        count for fewer, by the ratio of what variances of sums are to rows (Kish 1965).
+        Means over fewer rows have longer tails, so a draw must match the window's effective number
+        of rows, not its number of blocks: rows that are more correlated within blocks than those of
+        the baseline (duplicates, for example) count for fewer, by the ratio of design effects
+        (Kish 1965).
         """
-        rows = float((chosen @ self._rows)[0]), float(((1 - chosen) @ self._rows)[0])
-        errors = [float(np.median(side[1])) for side in self._sides(chosen)]
+        rows = float((selected @ self._rows)[0]), float(((1 - selected) @ self._rows)[0])
+        errors = [float(np.median(error)) for _, error in self._means_and_errors(selected)]
         ratio = errors[1] * rows[1] / max(errors[0] * rows[0], _TINY)
         blocks = len(self._rows)
         size = round(blocks * rows[0] / sum(rows) * ratio)
-        return min(max(size, _FEWEST), blocks - _FEWEST)
+        return min(max(size, _MIN_DRAWN), blocks - _MIN_DRAWN)
 
-    def _sides(self, chosen: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-        window = self._parts(chosen)
-        reference = tuple(whole - part for whole, part in zip(self._whole, window, strict=True))
+    def _means_and_errors(
+        self, selected: Floats
+    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """Return means and squared standard errors of the selected blocks and of the others."""
+        window = self._moments(selected)
+        reference = tuple(total - own for total, own in zip(self._totals, window, strict=True))
         return _mean_and_error(*window), _mean_and_error(*reference)
 
 
 def _mean_and_error(
     sums: Floats, products: Floats, squares: Floats, rows: Floats, rows_squared: Floats, n: Floats
 ) -> tuple[Floats, Floats]:
-    """Return mean and squared standard error, of standardised features.
+    """Return means and squared standard errors of standardised features.
 
-    What variances are drawn to is their mean over all features, in this sample: blocks of one may
-    have more in common than those of the other.
+    Variances are moderated towards their mean over all features of the same sample, because the
+    blocks of one sample may be more correlated than those of the other.
     """
     mean = sums / rows
-    own = np.maximum(squares - 2 * mean * products + np.square(mean) * rows_squared, 0) / rows
-    own *= n / (n - 1)
-    usual = own.mean(axis=1, keepdims=True)
-    variance = ((n - 1) * own + _PRIOR * usual) / (n - 1 + _PRIOR)
-    return mean, np.maximum(variance / rows, _TINY)
+    variances = np.maximum(squares - 2 * mean * products + np.square(mean) * rows_squared, 0) / rows
+    variances *= n / (n - 1)
+    prior = variances.mean(axis=1, keepdims=True)
+    moderated = ((n - 1) * variances + _PRIOR * prior) / (n - 1 + _PRIOR)
+    return mean, np.maximum(moderated / rows, _TINY)
 
 
-def _permuted(
-    parts: _Sums, groups: dict[str, Group], blocks: int, size: int, permutations: int, seed: int
+def _null_distributions(
+    sums: _StandardisedSums,
+    groups: dict[str, Group],
+    blocks: int,
+    size: int,
+    permutations: int,
+    seed: int,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the largest difference of each group where `size` of the blocks are drawn."""
+    """Return the largest difference of each group for random draws of `size` blocks."""
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Floats]] = {name: [] for name in groups}
+    chunks: dict[str, list[Floats]] = {name: [] for name in groups}
     for first in range(0, permutations, _CHUNK):
         n = min(_CHUNK, permutations - first)
         order = np.argsort(rng.random((n, blocks), dtype=np.float32), axis=1)
-        t = parts.t((order < size).astype(np.float32))
+        t = sums.t((order < size).astype(np.float32))
         for name, group in groups.items():
-            found[name].append(group.largest(t))
-    return {name: np.concatenate(each).astype(np.float64) for name, each in found.items()}
+            chunks[name].append(group.largest(t))
+    return {name: np.concatenate(each).astype(np.float64) for name, each in chunks.items()}
 
 
-def _tail_probability(null: NDArray[np.float64], found: float) -> float:
-    """Return how likely a value as large is, beyond the permutations too.
+def _tail_probability(null: NDArray[np.float64], value: float) -> float:
+    """Return the p-value of `value`, also beyond the largest permuted value.
 
-    Where few permutations reach as far, a generalised Pareto tail is fitted to the largest of them
-    (Knijnenburg et al. 2009), by moments, to squares, which fall exponentially if t is normal.
+    If fewer than 10 permutations reach it, a generalised Pareto tail is fitted to the largest ones
+    (Knijnenburg et al. 2009), by moments and in squares, whose tail is exponential for a normal t.
     """
-    beyond = int((null >= found).sum())
-    if beyond >= 10:
-        return (1 + beyond) / (1 + len(null))
+    exceeding = int((null >= value).sum())
+    if exceeding >= 10:
+        return (1 + exceeding) / (1 + len(null))
     squares = np.sort(np.square(null))
     count = max(10, int(_TAIL * len(null)))
-    start = 0.5 * float(squares[-count] + squares[-count - 1])
-    excess = squares[-count:] - start
+    threshold = 0.5 * float(squares[-count] + squares[-count - 1])
+    excess = squares[-count:] - threshold
     mean, variance = float(excess.mean()), float(excess.var(ddof=1))
     shape = max(0.0, 0.5 * (1 - mean * mean / variance)) if variance > 0 else 0.0
-    distance = max(0.0, found * found - start)
+    distance = max(0.0, value * value - threshold)
     share = count / len(null)
     if shape < 1e-6:
         return share * float(np.exp(-distance / mean))

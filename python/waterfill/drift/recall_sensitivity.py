@@ -1,9 +1,9 @@
-"""Estimate of the recall that a larger error costs, for use without a canary.
+"""Estimate of the recall that a larger quantization error costs, for use without a canary.
 
-Turned about the origin, vectors and queries keep their inner products and distances: true
-neighbours stay what they are, and a codec that is trained on the turned vectors finds as many as
-the codec in use did before. So what the codec in use loses by a turn, retraining wins back. Turned
-by growing angles, reference vectors show which loss goes with which growth of the error.
+A rotation about the origin keeps inner products and distances: the true neighbours stay the same,
+and a codec trained on the rotated vectors has the recall that the current codec had before. So
+retraining wins back what the current codec loses by a rotation. Reference vectors rotated by
+increasing angles show which loss of recall belongs to which growth of the error.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from waterfill.drift.retrain_policy import Cost
 from waterfill.evaluation.ground_truth import true_neighbours
 from waterfill.index.flat import IndexFlat
 
-_DEGREES = (10, 20, 30, 45, 60, 90)
-_MOST_ROWS = 4000
-_MOST_QUERIES = 300
-_SHARE = 5  # of the reference, one row in so many is a query where none are given
-_FEWEST_TIMES = 20
-_BEYOND = 4  # times the loss, to the interval's upper end: docs/decisions/0020
-_LEAST = 0.01
+_ANGLES = (10, 20, 30, 45, 60, 90)  # degrees
+_MAX_ROWS = 4000
+_MAX_QUERIES = 300
+_ROWS_PER_QUERY = 5  # without queries, a fifth of the rows are held out as queries
+_MIN_ROWS_PER_K = 20
+_UPPER_FACTOR = 4  # upper bound of the interval, times the loss: docs/decisions/0020
+_UPPER_MARGIN = 0.01
 _WORDS = (
-    "estimated from the growth of the error: nothing of it if the data have only become harder to "
-    "compress, up to four times as much if they have come closer together; a canary would tell"
+    "estimated from the growth of the error: the true gap may be 0 if the data only became harder "
+    "to compress, or up to four times as large if they became denser; measure it with a canary"
 )
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Recall of a codec on reference vectors that are turned farther and farther.
+    """Recall of a codec on reference vectors that are rotated by increasing angles.
 
     Attributes
     ----------
     error : float
-        `relative_error` of the reference vectors as they are.
+        `relative_error` of the reference vectors.
     ratios : tuple of float
-        Error of the turned vectors over `error`, ascending, from 1 for those as they are.
+        Error of the rotated vectors over `error`, ascending; 1 without a rotation.
     recalls : tuple of float
-        Recall@k that goes with each, not rising.
+        Recall@k at each ratio, descending.
     size : int
-        Vectors that were searched.
+        Number of vectors that were searched.
     k : int
+        Neighbours per query.
     """
 
     error: float
@@ -68,25 +69,32 @@ class Sensitivity:
         metric: Metric | int = "ip",
         seed: int = 0,
     ) -> Sensitivity:
-        """Turn reference vectors and search them.
+        """Measure recall on reference vectors rotated by increasing angles.
 
         Parameters
         ----------
         codec : Codec
         reference : array_like, shape (n, d)
-            Vectors of the time of the codec that it was not trained on; at most 4,000 are drawn.
+            Vectors of the codec's period that it was not trained on; at most 4,000 are drawn.
         queries : array_like, shape (m, d), optional
-            At most 300 are drawn. By default a fifth of the rows that were drawn, or 300 of them.
+            At most 300 are drawn. By default, a fifth of the drawn reference vectors, at most 300,
+            are held out as queries.
         k : int
+            Neighbours per query.
         metric : {'ip', 'l2', 'cosine'} or int
+            Metric of the index.
         seed : int
-            Of the draw and the turn.
+            Seed of the draw and of the rotation.
+
+        Returns
+        -------
+        Sensitivity
 
         Raises
         ------
         ValueError
-            For too few rows (20 k are stored at least), other dimensions, a NaN or an infinity, or
-            another metric.
+            If there are no queries or fewer than 20 k stored vectors, dimensions differ, a value is
+            not finite, or the metric is unknown.
         TypeError
             If an argument has the wrong type.
         """
@@ -94,64 +102,67 @@ class Sensitivity:
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
         k, metric = as_positive_int("k", k), metric_name(metric)
         rng = np.random.default_rng(as_int("seed", seed))
-        rows = _drawn(Rows(reference, "reference", codec.d), _MOST_ROWS, rng)
-        held = min(len(rows) // _SHARE, _MOST_QUERIES) if queries is None else 0
-        asked, stored = rows[:held], rows[held:]
+        rows = _drawn(Rows(reference, "reference", codec.d), _MAX_ROWS, rng)
+        held = min(len(rows) // _ROWS_PER_QUERY, _MAX_QUERIES) if queries is None else 0
+        query_rows, stored = rows[:held], rows[held:]
         if queries is not None:
-            asked = _drawn(Rows(queries, "queries", codec.d), _MOST_QUERIES, rng)
-        if len(stored) < _FEWEST_TIMES * k or len(asked) == 0:
+            query_rows = _drawn(Rows(queries, "queries", codec.d), _MAX_QUERIES, rng)
+            if len(query_rows) == 0:
+                raise ValueError("queries: expected at least 1 row, got 0")
+        if len(stored) < _MIN_ROWS_PER_K * k:
             raise ValueError(
-                f"reference has {len(rows)} rows and {len(asked)} queries; at least "
-                f"{_FEWEST_TIMES * k} rows beside the queries, and a query, are needed for k={k}"
+                f"reference: expected at least {_MIN_ROWS_PER_K * k} rows for k={k}, got "
+                f"{len(stored)}"
+                + ("" if held == 0 else f" besides {held} rows held out as queries; pass queries=")
             )
         if codec.plan.normalize:
-            stored, asked = _core.normalize_rows(stored), _core.normalize_rows(asked)
-        truth = true_neighbours(stored, asked, metric, k)
-        planes = np.linalg.qr(rng.standard_normal((codec.d, codec.d)))[0]
+            stored, query_rows = _core.normalize_rows(stored), _core.normalize_rows(query_rows)
+        truth = true_neighbours(stored, query_rows, metric, k)
+        basis = np.linalg.qr(rng.standard_normal((codec.d, codec.d)))[0]
         errors, recalls = [], []
-        for angle in (0, *_DEGREES):
-            turn = _turn(planes, angle)
+        for angle in (0, *_ANGLES):
+            rotation = _rotation(basis, angle)
             index = IndexFlat(codec, metric)
-            with warnings.catch_warnings():  # of distances that are cut off: nobody has these rows
+            with warnings.catch_warnings():  # rotated vectors may exceed the codec's range
                 warnings.simplefilter("ignore", RuntimeWarning)
-                index.add(stored @ turn)
-                errors.append(relative_error(codec, stored @ turn))
-            found = index.search(asked @ turn, k)[1]
+                index.add(stored @ rotation)
+                errors.append(relative_error(codec, stored @ rotation))
+            found = index.search(query_rows @ rotation, k)[1]
             recalls.append(float((found[:, :, None] == truth[:, None]).any(axis=1).mean()))
         ratios = np.maximum.accumulate(np.array(errors) / max(errors[0], 1e-12))
-        falling = np.minimum.accumulate(recalls)
-        return cls(errors[0], tuple(ratios.tolist()), tuple(falling.tolist()), len(stored), k)
+        descending = np.minimum.accumulate(recalls)
+        return cls(errors[0], tuple(ratios.tolist()), tuple(descending.tolist()), len(stored), k)
 
     def estimate(self, error_ratio: float) -> Cost:
-        """Return what a growth of the error may cost.
+        """Estimate the loss of recall from the growth of the error.
 
         Parameters
         ----------
         error_ratio : float
-            `relative_error` of today's vectors over that of the baseline.
+            `relative_error` of current vectors over that of the baseline.
 
         Returns
         -------
         Cost
-            With ``measured=False``. `gap` is what a turn with such errors costs, all of which
-            retraining would win back: usually a bound. It is none for data that have drawn
-            together (new topics, say), where the same errors confuse more neighbours.
+            With ``measured=False``. `gap` is the loss by a rotation of the same error, all of which
+            retraining would win back: usually an upper bound. It is too low for data that became
+            denser (new topics, for example), where the same error confuses more neighbours.
 
         Raises
         ------
         ValueError
-            If the ratio is below 0, infinite or a NaN.
+            If the ratio is negative, infinite or NaN.
         TypeError
-            If it is no number.
+            If it is not a number.
         """
         ratio = as_number("error_ratio", error_ratio, 0.0, finite=True)
         now = float(np.interp(ratio, self.ratios, self.recalls))
         gap = self.recalls[0] - now
-        high = min(_BEYOND * gap + _LEAST, self.recalls[0])
+        high = min(_UPPER_FACTOR * gap + _UPPER_MARGIN, self.recalls[0])
         return Cost(now, now + gap, gap, 0.0, high, self.size, False, _WORDS)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its attributes."""
+        """Return the attributes as a dictionary."""
         return {**asdict(self), "ratios": list(self.ratios), "recalls": list(self.recalls)}
 
     @classmethod
@@ -161,38 +172,44 @@ class Sensitivity:
         Raises
         ------
         ValueError
-            If `data` is something else.
+            If `data` has missing or invalid values.
         """
         try:
-            lists = {name: tuple(map(float, data[name])) for name in ("ratios", "recalls")}
-            if len(lists["ratios"]) != len(lists["recalls"]) or not lists["ratios"]:
-                raise ValueError("as many ratios as recalls are needed")
-            return cls(**{**data, **lists})
+            curve = {name: tuple(map(float, data[name])) for name in ("ratios", "recalls")}
+            sizes = [len(values) for values in curve.values()]
+            if sizes[0] != sizes[1] or not sizes[0]:
+                raise ValueError(f"{sizes[0]} ratios and {sizes[1]} recalls")
+            return cls(**{**data, **curve})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"data is no record of a sensitivity: {error}") from None
+            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None
 
 
 def relative_error(codec: Codec, x: Any) -> float:
-    """Return the mean squared error of decoded vectors over the mean squared distance from theirs.
+    """Return the mean squared error of decoded vectors over the variance of the vectors.
 
-    The distance is from the mean of `x`, so that scaling and shifting of the data do not count.
+    The variance is about the mean of `x`, so the error does not depend on scale or location.
 
     Parameters
     ----------
     codec : Codec
     x : array_like, shape (n, d)
 
+    Returns
+    -------
+    float
+        0 if the vectors are all equal.
+
     Raises
     ------
     ValueError, TypeError
-        For no rows, or what `Codec.encode` would refuse.
+        If `x` has no rows, or `Codec.encode` rejects it.
     """
     rows = Rows(x, "x", codec.d)
     if rows.n == 0:
-        raise ValueError("x has no rows; at least 1 is needed")
+        raise ValueError("x: expected at least 1 row, got 0")
     total, squares, error = np.zeros(codec.d), 0.0, 0.0
-    for _, given in rows.blocks():
-        block = _core.normalize_rows(given) if codec.plan.normalize else given
+    for _, block in rows.blocks():
+        block = _core.normalize_rows(block) if codec.plan.normalize else block
         decoded = codec.decode(codec.encode(block))
         error += float(np.square(decoded - block, dtype=np.float64).sum())
         squares += float(np.square(block, dtype=np.float64).sum())
@@ -201,17 +218,18 @@ def relative_error(codec: Codec, x: Any) -> float:
     return error / energy if energy > 0 else 0.0
 
 
-def _drawn(rows: Rows, most: int, rng: np.random.Generator) -> FloatRows:
-    chosen = rng.permutation(rows.n)[:most]
-    return rows.take(np.sort(chosen))[rng.permutation(len(chosen))]
+def _drawn(rows: Rows, max_rows: int, rng: np.random.Generator) -> FloatRows:
+    """Draw at most `max_rows` rows in random order."""
+    positions = rng.permutation(rows.n)[:max_rows]
+    return rows.take(np.sort(positions))[rng.permutation(len(positions))]
 
 
-def _turn(basis: Any, degrees: float) -> FloatRows:
-    """Return the matrix that turns every plane of two neighbouring rows of a basis."""
+def _rotation(basis: Any, degrees: float) -> FloatRows:
+    """Return the matrix that rotates each plane of two consecutive rows of a basis."""
     d = len(basis)
     inner, angle = np.eye(d), np.deg2rad(degrees)
     first = np.arange(0, d - 1, 2)
     inner[first, first] = inner[first + 1, first + 1] = np.cos(angle)
     inner[first, first + 1], inner[first + 1, first] = np.sin(angle), -np.sin(angle)
-    turn: FloatRows = (basis.T @ inner @ basis).astype(np.float32)
-    return turn
+    rotation: FloatRows = (basis.T @ inner @ basis).astype(np.float32)
+    return rotation

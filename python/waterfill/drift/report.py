@@ -1,4 +1,4 @@
-"""`DriftReport`: the results of a monitor, as numbers and as text."""
+"""`DriftReport`: results of a monitor as numbers and as text."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from waterfill.drift.canary_recall import CanaryRecall
     from waterfill.drift.retrain_policy import Cost
 
-_NAMED = 5
+_MAX_NAMED = 5  # directions and dimensions in the text
 
 
 @dataclass(frozen=True)
 class Relevance:
-    """What became of the energy of one class of eigen-dimensions.
+    """Energy of one relevance class of eigen-dimensions, in the baseline and in the window.
 
     Attributes
     ----------
     relevance : {'high', 'medium', 'low'}
     dimensions : int
+        Number of dimensions of the class.
     before, now : float
-        Their share of the mean squared distance from the codec's mean.
+        Share of the mean squared distance from the codec's mean, in the baseline and the window.
     """
 
     relevance: str
@@ -36,23 +37,25 @@ class Relevance:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Stored vectors, or queries, of a window beside those of the baseline.
+class StreamReport:
+    """Comparison of the stored vectors, or of the queries, with the baseline.
 
     Attributes
     ----------
     rows, baseline_rows : int
+        Number of rows in the window and in the baseline.
     blocks : int
-        Of the window, as far as they are kept apart.
+        Number of blocks in the window; blocks that share a hash slot count once.
     look : int
-        Which look at this baseline it was, from 1 on.
+        Number of this look at the window, counted from 1 over the life of the baseline.
     learning : bool
-        Whether rows still become the baseline.
+        Whether new rows are still added to the baseline.
     verdicts : tuple of Verdict
-        Of each family; empty where there are too few blocks to tell.
+        Result of each family; empty if there are too few blocks to test.
     moved : Movement
-        Directions and dimensions, the likeliest cause first; empty without an alarm.
+        Directions and dimensions that changed, the most likely cause first; empty without an alarm.
     relevances : tuple of Relevance
+        Energy of each class of dimensions.
     """
 
     rows: int
@@ -66,30 +69,30 @@ class Part:
 
     @property
     def judged(self) -> bool:
-        """Whether there were blocks enough to tell."""
+        """Whether there were enough blocks to test."""
         return bool(self.verdicts)
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Families that differ."""
+        """Names of the families that raised an alarm."""
         return tuple(verdict.family for verdict in self.verdicts if verdict.alarm)
 
     def lines(self, name: str) -> list[str]:
-        """Say what was found of what is called so; what moved stands indented below."""
+        """Return the result as lines of text, with `name` for the rows; causes are indented."""
         if self.learning:
-            return [f"{self.baseline_rows:,} {name} seen, which become the baseline"]
+            return [f"{self.baseline_rows:,} {name} so far, added to the baseline"]
         sizes = f"{self.rows:,} {name} against {self.baseline_rows:,} of the baseline"
         if not self.judged:
-            return [f"{sizes}: too few to tell"]
+            return [f"{sizes}: too few to test"]
         if not self.alarms:
             return [f"{sizes}: no drift"]
-        found = ", ".join(str(verdict) for verdict in self.verdicts if verdict.alarm)
-        lines = [f"{sizes}: drift of {found}"]
-        lines += [f"  {one}" for one in self.moved.first[:_NAMED]]
-        if self.moved.directions + self.moved.dimensions > _NAMED:
+        alarms = ", ".join(str(verdict) for verdict in self.verdicts if verdict.alarm)
+        lines = [f"{sizes}: drift of {alarms}"]
+        lines += [f"  {one}" for one in self.moved.first[:_MAX_NAMED]]
+        if self.moved.directions + self.moved.dimensions > _MAX_NAMED:
             kinds = ("direction", self.moved.directions), ("dimension", self.moved.dimensions)
             counts = " and ".join(_plural(n, name) for name, n in kinds)
-            lines.append(f"  in all, {counts} moved")
+            lines.append(f"  {counts} moved in total")
         return lines
 
 
@@ -99,32 +102,34 @@ def _plural(n: int, one: str) -> str:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What a monitor found; made by `DriftMonitor.report`.
+    """Result of `DriftMonitor.report`.
 
     Attributes
     ----------
-    data : Part
+    data : StreamReport
         Stored vectors.
-    queries : Part or None
-        None where none were seen, or none are known of the baseline.
+    queries : StreamReport or None
+        Queries; None if the window has none.
     model : Model
-        Whether the embedding model is the one of the baseline.
+        Whether the embedding model is that of the baseline.
     error_ratio : float or None
-        Growth of the codec's relative squared error since the baseline.
+        The codec's relative squared error in the window over that in the baseline; None if rows are
+        not encoded, the window is empty or the baseline is incomplete.
     occupancy : Occupancy or None
-        How the codes' cells are used.
+        Change in the use of the code bytes' cells; None in the same cases.
     cost : Cost or None
-        Of drift, in recall: measured if a canary was given, else estimated from the growth of the
-        error, where the baseline tells how.
-    quality : dict of int
-        Vectors that were seen, and those with a NaN or an infinity, zero, too far off to be counted
-        in, and copies of one not long before.
+        Cost of drift in recall: measured if a canary was given, otherwise estimated from the growth
+        of the error; None if neither is possible.
+    quality : dict of str to int
+        Number of stored vectors in the window: all (``rows``), with a NaN or an infinity
+        (``nonfinite``), zero (``zero``), with an outlying norm (``outliers``), and copies of a
+        recent vector (``duplicates``).
     alpha : float
-        Probability of a false alarm by this monitor, ever.
+        Probability that the monitor ever raises a false alarm.
     """
 
-    data: Part
-    queries: Part | None
+    data: StreamReport
+    queries: StreamReport | None
     model: Model
     error_ratio: float | None
     occupancy: Occupancy | None
@@ -134,12 +139,12 @@ class DriftReport:
 
     @property
     def drift(self) -> bool:
-        """Whether stored vectors or queries differ from the baseline, or their model does."""
-        asked = self.queries is not None and bool(self.queries.alarms)
-        return bool(self.data.alarms) or asked or not self.model.same
+        """Whether vectors or queries differ from the baseline, or the embedding model changed."""
+        query_alarm = self.queries is not None and bool(self.queries.alarms)
+        return bool(self.data.alarms) or query_alarm or not self.model.same
 
     def summary(self) -> str:
-        """Say it in plain words, a line a finding."""
+        """Return the report as text, one line per finding."""
         lines = self.data.lines("vectors")
         if not self.model.same:
             lines.insert(0, str(self.model))
@@ -154,18 +159,18 @@ class DriftReport:
         return "\n".join([*lines, *filter(None, [self.bad_rows()])])
 
     def bad_rows(self) -> str:
-        """Say how many rows are flawed, or copies; nothing if none are."""
+        """Return the counts of bad rows and duplicates as text; empty if there are none."""
         bad = {name: n for name, n in self.quality.items() if n and name != "rows"}
-        found = ", ".join(f"{n:,} {name}" for name, n in bad.items())
-        return f"of {self.quality['rows']:,} rows seen: {found}" if found else ""
+        counts = ", ".join(f"{n:,} {name}" for name, n in bad.items())
+        return f"of {self.quality['rows']:,} rows: {counts}" if counts else ""
 
     def __str__(self) -> str:
         return self.summary()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, with nothing that JSON cannot hold: None for an infinity or a NaN."""
-        said = {"drift": self.drift, **asdict(self), "summary": self.summary()}
-        return {name: _plain(value) for name, value in said.items()}
+        """Return the report ready for JSON; numbers that are not finite become None."""
+        values = {"drift": self.drift, **asdict(self), "summary": self.summary()}
+        return {name: _json_value(value) for name, value in values.items()}
 
     def _repr_html_(self) -> str:
         from waterfill.reporting.drift_tables import drift_html
@@ -173,14 +178,14 @@ class DriftReport:
         return drift_html(self)
 
     def plot(self) -> Any:
-        """Draw it, as a ``matplotlib.figure.Figure``; ImportError without Matplotlib."""
+        """Return the report as a ``matplotlib.figure.Figure``; ImportError without Matplotlib."""
         from waterfill.reporting.drift_plot import plot
 
         return plot(self)
 
 
-class Look(NamedTuple):
-    """What a monitor was asked last.
+class LastReport(NamedTuple):
+    """The last report of a monitor.
 
     Attributes
     ----------
@@ -196,10 +201,10 @@ class Look(NamedTuple):
     at: float
 
 
-def _plain(value: Any) -> Any:
-    """Return lists for tuples, and None for what is no finite number."""
+def _json_value(value: Any) -> Any:
+    """Return tuples as lists, and numbers that are not finite as None."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _json_value(each) for name, each in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
+        return [_json_value(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

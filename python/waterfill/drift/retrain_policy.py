@@ -25,7 +25,7 @@ class Cost:
         that of the current codec, minus the same difference on the baseline. It is negative by
         chance, or if current vectors are harder to compress than those of the baseline.
     gap_low, gap_high : float
-        Bounds of its 90 % interval for a whole collection.
+        Bounds of the 95 % interval of `gap`.
     size : int
         Number of vectors that the recalls hold for.
     measured : bool
@@ -44,7 +44,7 @@ class Cost:
     words: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its attributes."""
+        """Return the attributes as a dictionary."""
         return asdict(self)
 
     def __str__(self) -> str:

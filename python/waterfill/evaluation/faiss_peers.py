@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill._util.optional import require_faiss
 from waterfill._util.validation import METRIC_TYPES, Metric, as_positive_int, metric_name
+from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 
 _SHARES = (64, 32, 16)  # default sizes are these fractions of float32
@@ -222,7 +223,7 @@ class _Bench:
 def _bench(base: Any, queries: Any, truth: Any, metric: Metric, k: int) -> _Bench:
     stored = _all_rows("base", base, None, metric)
     searched = _all_rows("queries", queries, stored.shape[1], metric)
-    rows = np.asarray(truth)
+    rows = read_numbers(truth, "truth")
     if rows.ndim != 2 or len(rows) != len(searched) or rows.shape[1] < k:
         raise ValueError(f"truth must have shape ({len(searched)}, {k} or more), got {rows.shape}")
     if not np.issubdtype(rows.dtype, np.integer):

@@ -57,10 +57,14 @@ class Draw:
         training = n_queries - asked if enough else 0
         return cls(sample.n, stored, held_out, n_queries, asked, training, seed)
 
+    def stored_numbers(self) -> Neighbours:
+        """Return the numbers of the rows to store, in random order."""
+        stored = np.sort(self._chosen()[self.held_out :])
+        return stored[np.random.default_rng(self.seed).permutation(self.stored)]
+
     def stored_rows(self, sample: Rows) -> FloatRows:
         """Return the rows to store, in random order."""
-        stored = sample.take(np.sort(self._chosen()[self.held_out :]))
-        return stored[np.random.default_rng(self.seed).permutation(self.stored)]
+        return sample.take_unordered(self.stored_numbers())
 
     def asked_rows(self, sample: Rows, queries: Rows | None) -> FloatRows:
         """Return the queries to search with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import Metric
 from waterfill.codec import Codec
-from waterfill.data.rows import FloatRows
+from waterfill.data.row_policy import Policy, admit, as_policy
+from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
 from waterfill.index.selectors import Ids
@@ -36,6 +38,7 @@ def compress(
     queries: Any = None,
     seed: int = 0,
     effort: Effort = "balanced",
+    policy: Policy = "raise",
 ) -> IndexFlat | IndexIVF:
     """Compress a FAISS index that stores full vectors; ids and metric stay the same.
 
@@ -61,6 +64,9 @@ def compress(
         See `Codec.train`.
     seed, effort
         See `Codec.train`.
+    policy : {'raise', 'drop', 'quarantine'}
+        What to do with vectors that hold a NaN or an infinity: see `IndexFlat.add`. With ``drop``
+        and ``quarantine`` ids that are positions become explicit, so that the others keep theirs.
 
     Returns
     -------
@@ -75,7 +81,13 @@ def compress(
     ValueError
         If the metric is neither inner product nor L2, the index has no vectors or one with a NaN
         or an infinity, or there are more bytes than dimensions or more lists than vectors.
+
+    Warns
+    -----
+    RuntimeWarning
+        If vectors are left out.
     """
+    policy = as_policy(policy)
     source = _source(index)
     metric = _metric(index)
     faiss = loaded_faiss()  # loaded, as `index` is one of its objects
@@ -96,26 +108,34 @@ def compress(
     quantizer: Any = None
     if lists is not None:
         nlist, quantizer = int(lists.nlist), faiss.clone_index(lists.quantizer)
-        cells = quantizer.reconstruct_n(0, nlist)
-    codec = _train(source.sample(seed), code_bytes, plan, seed, cells, queries, metric, effort)
+        cells = np.asarray(quantizer.reconstruct_n(0, nlist))
+    sample = _usable(source.sample(seed), policy)
+    codec = _train(sample, code_bytes, plan, seed, cells, queries, metric, effort)
     made: IndexFlat | IndexIVF
     if nlist is None:
         made = IndexFlat(codec, metric, refine=refine)
     else:
         made = IndexIVF(codec, nlist, quantizer, metric=metric, refine=refine)
         made.nprobe = made.nprobe if lists is None else int(lists.nprobe)
-    for ids, block in source.blocks():
+    for ids, block in source.blocks(with_ids=policy != "raise"):
         if ids is None:
             made.add(block)
         else:
-            made.add_with_ids(block, ids)
+            made.add_with_ids(block, ids, policy=policy)
     if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
         made._keep_ids()
     return made
 
 
+def _usable(sample: FloatRows, policy: Policy) -> Any:
+    """Return the rows of a sample that can be used; those of the index are reported later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return admit(Rows(sample, "index"), policy).rows.source
+
+
 def _train(
-    sample: FloatRows,
+    sample: Any,
     code_bytes: int,
     plan: Plan | None,
     seed: int,
@@ -125,7 +145,7 @@ def _train(
     effort: Effort,
 ) -> Codec:
     if plan is None:
-        recipe = Recipe(sample.shape[1], code_bytes, seed=seed, effort=effort)
+        recipe = Recipe(int(sample.shape[1]), code_bytes, seed=seed, effort=effort)
         return recipe.train(sample, metric, cells=cells, queries=queries)
     return Codec.train(
         sample, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort
@@ -161,10 +181,12 @@ class _Source:
         """Return all rows if they are contiguous, otherwise a sample for training."""
         return self.rows if isinstance(self.rows, np.ndarray) else self.rows.sample(seed)
 
-    def blocks(self) -> Iterator[tuple[Ids | None, FloatRows]]:
+    def blocks(self, *, with_ids: bool = False) -> Iterator[tuple[Ids | None, FloatRows]]:
+        """Yield the vectors and their ids; None for positions unless `with_ids`."""
         count = max(1, _BLOCK_BYTES // (4 * self.d))
+        all_ids = np.arange(self.n) if with_ids and self.ids is None else self.ids
         for first in range(0, self.n, count):
-            ids = None if self.ids is None else self.ids[first : first + count]
+            ids = None if all_ids is None else all_ids[first : first + count]
             yield ids, self.rows[first : first + count]
 
 

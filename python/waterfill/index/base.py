@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.optional import loaded_faiss
+from waterfill._util.tensors import positional_outputs, returned
 from waterfill._util.validation import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
@@ -19,7 +20,9 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.collection import Collection, Labels
 from waterfill.index.search_parameters import SearchParameters, read_parameters
 from waterfill.index.selectors import Step, program
+from waterfill.index.self_score import self_score
 from waterfill.index.trainable import check_refine
+from waterfill.index.views import DistanceComputer
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
@@ -47,6 +50,7 @@ class Index(Collection):
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
     ) -> None:
         super().__init__(source, metric, refine)
+        _register()
         self._given: dict[str, Any] = {}  # settings that are not left to the codec
         self._chosen: dict[str, Any] = {}  # the codec's
         self.k_factor = k_factor
@@ -115,14 +119,15 @@ class Index(Collection):
 
     # Search.
 
+    @positional_outputs("D", "I")
     def search(
         self,
         x: Any,
         k: int,
         *,
         params: Any = None,
-        D: NDArray[np.float32] | None = None,  # noqa: N803
-        I: Labels | None = None,  # noqa: N803, E741
+        D: Any = None,  # noqa: N803
+        I: Any = None,  # noqa: N803, E741
         numeric_type: int = 0,
         policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:
@@ -168,6 +173,20 @@ class Index(Collection):
         RuntimeWarning
             If queries are left out: how many, the first numbers, and why.
         """
+        return self._search(x, k, params, D, I, policy=policy)
+
+    def _search(
+        self,
+        x: Any,
+        k: int,
+        params: Any,
+        D: Any,  # noqa: N803
+        I: Any,  # noqa: N803, E741
+        *,
+        policy: Policy = "raise",
+        lists: Labels | None = None,
+    ) -> tuple[FloatRows, Labels]:
+        """Search, in the lists of each query if they are given."""
         core = self._trained()
         given = Rows(x, "x", self.d)
         k = as_positive_int("k", k)
@@ -183,32 +202,33 @@ class Index(Collection):
         admitted = admit(given, as_policy(policy))
         for first, block in admitted.rows.blocks():
             queries = self._prepare(block)
+            numbers = admitted.numbers(first, len(block))
             found = core.search(
                 queries,
                 k,
                 candidates,
                 self.coarse_groups,
                 self.prune_sigma,
-                self._probes(queries, chosen),
+                self._probes(queries, chosen) if lists is None else lists[numbers],
                 selector,
                 exact,
             )
-            numbers = admitted.numbers(first, len(block))
             distances[numbers], labels[numbers] = found
         distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
         labels[admitted.refused] = -1
         self._quarantine._take("search", admitted)
-        return distances, labels
+        return returned(distances, D, x), returned(labels, I, x)
 
+    @positional_outputs("D", "I", "R")
     def search_and_reconstruct(
         self,
         x: Any,
         k: int,
         *,
         params: Any = None,
-        D: NDArray[np.float32] | None = None,  # noqa: N803
-        I: Labels | None = None,  # noqa: N803, E741
-        R: NDArray[np.float32] | None = None,  # noqa: N803
+        D: Any = None,  # noqa: N803
+        I: Any = None,  # noqa: N803, E741
+        R: Any = None,  # noqa: N803
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
         """Search, and decode the results.
 
@@ -226,20 +246,54 @@ class Index(Collection):
             As `search`.
         """
         distances, ids = self.search(x, k, params=params, D=D, I=I)
-        vectors = output("R", R, (*ids.shape, self.d), np.float32)
-        found = ids != -1
+        labels = np.asarray(ids)
+        vectors = output("R", R, (*labels.shape, self.d), np.float32)
+        found = labels != -1
         vectors[~found] = np.nan
-        vectors[found] = self.reconstruct_batch(ids[found])
-        return distances, ids, vectors
+        vectors[found] = self._by_id(labels[found])
+        return distances, ids, returned(vectors, R, x)
 
-    def assign(self, x: Any, k: int = 1, labels: Labels | None = None) -> Labels:
+    def get_distance_computer(self) -> DistanceComputer:
+        """Return an object that computes distances between a query and single vectors."""
+        self._trained()
+        return DistanceComputer(self)
+
+    def expected_self_score(self) -> float:
+        """Estimate the score of a vector with itself, from the stored codes.
+
+        Codes hold less than the vectors, so scores of very near vectors are off: inner products
+        are too low, squared distances too high. Of the nearest neighbours of other queries they
+        are right on average, because a search also selects by the error. ``docs/scores.md`` has
+        the figures, and how to choose thresholds.
+
+        Returns
+        -------
+        float
+            For ``ip`` and ``cosine`` the mean score of a vector with itself, divided by its mean
+            squared norm: 1 if the codes lose nothing. For ``l2`` its mean squared distance from
+            itself: 0 if they lose nothing. Exactly that with `refine`.
+
+        Raises
+        ------
+        ValueError
+            If the index has no vectors.
+        NotTrainedError
+            If the index is not trained.
+        """
+        return self_score(self)
+
+    def assign(self, x: Any, k: int = 1, labels: Any = None) -> Labels:
         """Return the ids that `search` finds, int64 (n, k), in `labels` if given; errors too."""
         return self.search(x, k, I=labels)[1]
 
     def range_search(
         self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        """Find all vectors within a radius, by the full score.
+        """Find all vectors within a radius: by their rows with `refine`, else by the full score.
+
+        With rows the answer is exact: all rows are read, once per query (of an `IndexIVF` those in
+        `nprobe` lists), which takes as long as in a flat index of these rows. Without rows, the
+        scores of very near vectors are off: see `expected_self_score`.
 
         Parameters
         ----------
@@ -263,6 +317,18 @@ class Index(Collection):
         ValueError, TypeError, NotTrainedError
             As `search`.
         """
+        return self._range_search(x, thresh, params, policy=policy)
+
+    def _range_search(
+        self,
+        x: Any,
+        thresh: float,
+        params: Any,
+        *,
+        policy: Policy = "raise",
+        lists: Labels | None = None,
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        """Search within a radius, in the lists of each query if they are given."""
         core = self._trained()
         given = Rows(x, "x", self.d)
         radius = as_number("thresh", thresh, -np.inf)
@@ -272,16 +338,17 @@ class Index(Collection):
         limits, distances, ids = np.zeros(given.n + 1, np.uint64), [], []
         for first, block in admitted.rows.blocks():
             queries = self._prepare(block)
-            found = core.range_search(queries, radius, self._probes(queries, chosen), selector)
-            limits[1:][admitted.numbers(first, len(block))] = np.diff(found[0])
+            numbers = admitted.numbers(first, len(block))
+            probes = self._probes(queries, chosen) if lists is None else lists[numbers]
+            found = core.range_search(queries, radius, probes, selector)
+            limits[1:][numbers] = np.diff(found[0])
             distances.append(found[1])
             ids.append(found[2])
         self._quarantine._take("range_search", admitted)
-        empty: tuple[Any, Any] = (np.empty(0, np.float32), np.empty(0, np.int64))
         return (
-            np.cumsum(limits, dtype=np.uint64),
-            np.concatenate([empty[0], *distances]),
-            np.concatenate([empty[1], *ids]),
+            returned(np.cumsum(limits, dtype=np.uint64), None, x),
+            returned(np.concatenate([np.empty(0, np.float32), *distances]), None, x),
+            returned(np.concatenate([np.empty(0, np.int64), *ids]), None, x),
         )
 
     def _program(self, chosen: SearchParameters) -> list[Step] | None:
@@ -319,6 +386,7 @@ class Index(Collection):
         borrowed = None if isinstance(self._refine, str) else self._refine
         own = {
             "_given": dict(self._given),  # the copy's own, too
+            "_k_factor": self._k_factor,  # the bytes have it only with refine rows of their own
             "_keeps_ids": self._keeps_ids,
             "_quarantine": held,
             "verbose": self.verbose,
@@ -328,15 +396,19 @@ class Index(Collection):
 
     @property
     def this(self) -> Any:
-        """The SWIG object of a stock FAISS copy of this index, updated to its current state.
+        """Raise an error: FAISS's C++ looks for its own object here, and there is none.
 
-        It makes ``faiss.write_index(index, name)`` and ``faiss.IndexRefineFlat(index)`` work. The
-        copy belongs to the index and is updated whenever FAISS reads this attribute; see
-        `waterfill.to_faiss`.
+        It is reached by functions of FAISS that `waterfill.register_faiss` does not know. SWIG
+        drops the error and raises a TypeError without a reason, so a warning gives it.
+
+        Raises
+        ------
+        TypeError
+            Always.
         """
-        from waterfill.faiss.stock_copy import stock_copy
+        from waterfill.faiss.registration import refuse_this
 
-        return stock_copy(self).this
+        raise refuse_this()
 
     # LlamaIndex's FaissMapVectorStore requires isinstance(index, faiss.IndexIDMap2), and an index
     # with explicit ids behaves like one. isinstance compares the type first and then __class__, so
@@ -350,6 +422,14 @@ class Index(Collection):
 
     def __dir__(self) -> list[str]:  # object's would list the methods of __class__
         return sorted({*dir(type(self)), *self.__dict__})
+
+
+def _register() -> None:
+    """Let FAISS's functions take indexes, if FAISS is loaded."""
+    if loaded_faiss() is not None:
+        from waterfill.faiss.registration import register_if_loaded
+
+        register_if_loaded()
 
 
 def _remake(kind: type[Index], state: dict[str, Any]) -> Index:

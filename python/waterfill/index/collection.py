@@ -9,21 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.tensors import returned
 from waterfill._util.validation import as_int, as_int64, output
 from waterfill.codec import Codes
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.selectors import Step, Universe, as_ids, is_selector, program
-from waterfill.index.trainable import Trainable
-from waterfill.training.train import QUARTERS
+from waterfill.index.standalone_codec import StandaloneCodec, as_codes
+from waterfill.index.views import IdMap
 
 Labels = NDArray[np.int64]
 
+_BLOCK_ROWS = 4096  # rows of borrowed arrays that are compared at once
 _NEAR = 64  # labels at most this far apart are read in one run
 
 
-class Collection(Trainable):
+class Collection(StandaloneCodec):
     """Vectors in compressed form; `IndexFlat` and `IndexIVF` search them."""
 
     # Filling it.
@@ -31,7 +33,8 @@ class Collection(Trainable):
     def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
         """Encode vectors and append them. After an error no vector is added.
 
-        Their ids are the positions from `ntotal` on.
+        Their ids are the positions from `ntotal` on. If vectors have explicit ids, new ones are
+        numbered from the largest id on, so that no id is given twice.
 
         Parameters
         ----------
@@ -52,12 +55,19 @@ class Collection(Trainable):
             If `x` is not an array of real numbers on the CPU.
         NotTrainedError
             If the index is not trained.
+        MissingIdError
+            If the index was created with IDMap or IDMap2, which needs ids; as in FAISS.
 
         Warns
         -----
         RuntimeWarning
             If rows are left out: their number, the first of them, and the reasons.
         """
+        if self._keeps_ids:
+            raise MissingIdError(
+                "add: expected ids, because the index was created with IDMap; call "
+                "add_with_ids(x, ids)"
+            )
         self._append(x, None, "add", policy)
 
     def add_with_ids(
@@ -66,7 +76,7 @@ class Collection(Trainable):
         """Append vectors with explicit ids; otherwise like `add`.
 
         From then on every vector keeps its id when others are removed. The ids of vectors that were
-        added without ids are their positions.
+        added before without ids are their positions.
 
         Parameters
         ----------
@@ -104,10 +114,6 @@ class Collection(Trainable):
         halves = isinstance(self._refine, str) and self._refine == "float16"
         return halves and self._metric != "cosine"  # float16 holds all unit vectors
 
-    def _encode(self, rows: Rows) -> Codes:
-        assert self._codec is not None
-        return self._codec._encode(rows, self._prepare)
-
     def _refine_rows(self, rows: Rows) -> _core.RefineRows | None:
         kind = self._trained().refine_row_kind
         if kind is None or not isinstance(self._refine, str):
@@ -116,9 +122,6 @@ class Collection(Trainable):
         for first, block in rows.blocks():
             kept.append(self._prepare(block), first)
         return kept
-
-    def _prepare(self, block: FloatRows) -> FloatRows:
-        return _core.normalize_rows(block) if self._metric == "cosine" else block
 
     def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
         """Move all vectors of an index with the same codec into this one.
@@ -131,13 +134,15 @@ class Collection(Trainable):
         otherIndex : IndexFlat or IndexIVF
             Of the same kind, metric and codec, and with the same `refine`.
         add_id : int
-            Added to explicit ids of the other index. If neither index has explicit ids, the ids of
-            the vectors are their new positions.
+            Added to explicit ids of the other index. Vectors without explicit ids are numbered as
+            by `add`.
 
         Raises
         ------
         ValueError
-            If the indexes are incompatible.
+            If the indexes are incompatible; if an id of the other index, plus `add_id`, is already
+            in this one; or if both re-rank with arrays of yours, and the array of this index has
+            another row for a vector of the other one.
         TypeError
             If `otherIndex` is not an index of the same class, or `add_id` is not an int.
         NotTrainedError
@@ -147,7 +152,33 @@ class Collection(Trainable):
         self.check_compatible_for_merge(otherIndex)
         first, second = sorted((self, otherIndex), key=id)  # a fixed order prevents deadlocks
         with first._writing, second._writing:
+            self._require_same_rows(otherIndex, shift)
             self._trained().merge(otherIndex._trained(), shift)
+
+    def _require_same_rows(self, other: Collection, shift: int) -> None:
+        """Compare the rows of borrowed arrays: after a merge they are found by the new ids."""
+        mine, theirs = self._refine, other._refine
+        if not isinstance(mine, np.ndarray) or not isinstance(theirs, np.ndarray):
+            return  # the core compares the kinds
+        old = other._trained().ids(0, other.ntotal)
+        new = self._trained().merged_ids(other._trained(), shift)
+        if mine is theirs and np.array_equal(old, new):
+            return
+        for first in range(0, len(old), _BLOCK_ROWS):
+            from_, to = old[first : first + _BLOCK_ROWS], new[first : first + _BLOCK_ROWS]
+            beyond = np.flatnonzero((to < 0) | (to >= len(mine)))
+            if len(beyond):
+                raise ArgumentError(
+                    f"otherIndex: id {to[beyond[0]]} has no row in refine, an array of {len(mine)}"
+                )
+            differ = np.flatnonzero((mine[to] != theirs[from_]).any(axis=1))
+            if len(differ):
+                raise ArgumentError(
+                    f"otherIndex: row {to[differ[0]]} of this index's refine array is another "
+                    f"vector than row {from_[differ[0]]} of otherIndex's; make both indexes with "
+                    "one array in which row i is the vector with id i, or keep rows in the "
+                    "indexes with refine='float16'"
+                )
 
     def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
         """Raise the error of `merge_from` if the indexes are incompatible.
@@ -178,6 +209,13 @@ class Collection(Trainable):
 
     # Getting vectors back.
 
+    @property
+    def id_map(self) -> IdMap:
+        """The ids as ``faiss.IndexIDMap.id_map``, read-only; there is none if ids are positions."""
+        if not (self._keeps_ids or self.has_ids):
+            raise AttributeError  # Python then calls __getattr__, which has the message
+        return IdMap.of(self.ids())
+
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:
         """Return the ids of `ni` vectors in order of insertion, starting at the n0-th, int64 (ni,).
 
@@ -197,11 +235,12 @@ class Collection(Trainable):
             raise MissingIdError(f"n0={n0}, ni={ni} reach beyond an index of {self.ntotal} vectors")
         return n0, ni
 
-    def reconstruct(self, key: int, x: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
         """Decode the vector with an id, float32 (d,), into `x` if given.
 
-        Its inner product with a query is the query's score (``ip``, ``cosine``); see `Codec.decode`
-        for the vector of least squared error.
+        With `refine` this is the kept row. Otherwise it is decoded: its inner product with a query
+        is the query's score (``ip``, ``cosine``); see `Codec.decode` for the vector of least
+        squared error.
 
         Raises
         ------
@@ -211,12 +250,10 @@ class Collection(Trainable):
             If `key` is not an int.
         """
         vector = output("x", x, (self.d,), np.float32)
-        vector[:] = self.reconstruct_batch([as_int("key", key)])[0]
-        return vector
+        vector[:] = self._by_id(np.array([as_int64("key", key)]))[0]
+        return returned(vector, x)
 
-    def reconstruct_batch(
-        self, key: Any, x: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
+    def reconstruct_batch(self, key: Any, x: Any = None) -> FloatRows:
         """Decode the vectors with given ids, float32 (n, d), into `x` if given.
 
         Raises
@@ -226,9 +263,14 @@ class Collection(Trainable):
         TypeError
             If `key` does not hold integers.
         """
-        core = self._trained()
         keys = as_ids(key, "key")
         vectors = output("x", x, (len(keys), self.d), np.float32)
+        vectors[:] = self._by_id(keys)
+        return returned(vectors, x, key)
+
+    def _by_id(self, keys: Labels) -> FloatRows:
+        core = self._trained()
+        vectors = np.empty((len(keys), self.d), dtype=np.float32)
         labels = core.find(keys)
         if (labels < 0).any():
             missing = int(keys[np.argmax(labels < 0)])
@@ -237,13 +279,19 @@ class Collection(Trainable):
         for run in _runs(labels[order]):
             rows = order[run]
             first, last = int(labels[rows[0]]), int(labels[rows[-1]])
-            codes = core.codes(first, last - first + 1)
-            vectors[rows] = self._decode(codes[labels[rows] - first])
+            vectors[rows] = self._vectors(core, first, last - first + 1, labels[rows] - first)
         return vectors
 
-    def reconstruct_n(
-        self, n0: int = 0, ni: int = -1, x: NDArray[np.float32] | None = None
+    def _vectors(
+        self, core: _core.Index, first: int, n: int, chosen: Labels | slice = slice(None)
     ) -> FloatRows:
+        """Return vectors by label, of a range or some in it: kept rows, otherwise decoded."""
+        if core.refine_row_kind is None:
+            return self._decode(core.codes(first, n)[chosen])
+        rows = core.refine_rows(first, n)[chosen]
+        return rows if isinstance(self._refine, str) else self._prepare(rows)
+
+    def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
         """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
 
         Returns
@@ -260,12 +308,8 @@ class Collection(Trainable):
         """
         n0, ni = self._span(n0, ni)
         vectors = output("x", x, (ni, self.d), np.float32)
-        vectors[:] = self._decode(self._trained().codes(n0, ni))
-        return vectors
-
-    def _decode(self, codes: Codes) -> FloatRows:
-        assert self._codec is not None
-        return self._codec.decode(codes, alpha=self._trained().alpha / QUARTERS)
+        vectors[:] = self._vectors(self._trained(), n0, ni)
+        return returned(vectors, x)
 
     # Taking vectors out.
 
@@ -307,43 +351,6 @@ class Collection(Trainable):
                 if self._keeps_ids:
                     self._core.keep_ids()
 
-    # FAISS's standalone codec interface.
-
-    def sa_code_size(self) -> int:
-        """Size of a code of `sa_encode` in bytes."""
-        self._trained()
-        assert self._codec is not None
-        return self._codec.code_size
-
-    def sa_encode(self, x: Any, codes: Codes | None = None) -> Codes:
-        """Encode vectors as `add` does, uint8 (n, sa_code_size()), without adding them.
-
-        Raises
-        ------
-        ValueError, TypeError, NotTrainedError
-            As `add`, or if `codes` has another shape or dtype.
-        """
-        self._trained()
-        rows = Rows(x, "x", self.d)
-        out = output("codes", codes, (rows.n, self.sa_code_size()), np.uint8)
-        out[:] = self._encode(rows)
-        return out
-
-    def sa_decode(self, codes: Any, x: NDArray[np.float32] | None = None) -> FloatRows:
-        """Decode codes as `reconstruct` does, float32 (n, d).
-
-        Raises
-        ------
-        ValueError, TypeError
-            For codes of another size or dtype, or such an `x`.
-        NotTrainedError
-            Before training.
-        """
-        decoded = self._decode(_as_codes(codes, self.sa_code_size()))
-        out = output("x", x, decoded.shape, np.float32)
-        out[:] = decoded
-        return out
-
     def add_sa_codes(self, codes: Any, ids: Any = None) -> None:
         """Append codes of `sa_encode`, with explicit ids if given.
 
@@ -356,7 +363,7 @@ class Collection(Trainable):
             If codes are not uint8, or ids not integers.
         """
         core = self._trained()
-        given = _as_codes(codes, self.sa_code_size())
+        given = as_codes(codes, self.sa_code_size())
         if isinstance(self._refine, str):
             raise ValueError(
                 f"codes: an index with refine={self._refine!r} needs the vectors; call add(x)"
@@ -380,15 +387,6 @@ def _as_new_ids(ids: Any) -> Labels:
 def _require_as_many(ids: Labels | None, n: int) -> None:
     if ids is not None and len(ids) != n:
         raise ArgumentError(f"ids: expected {n} ids, one per vector, got {len(ids)}")
-
-
-def _as_codes(codes: Any, size: int) -> Codes:
-    array = np.asarray(codes)
-    if array.dtype != np.uint8:
-        raise TypeError(f"codes must be uint8, got dtype {array.dtype}")
-    if array.ndim != 2 or array.shape[1] != size:
-        raise ArgumentError(f"codes must have shape (n, {size}), got {array.shape}")
-    return np.ascontiguousarray(array)
 
 
 def _runs(labels: Labels) -> Iterator[slice]:

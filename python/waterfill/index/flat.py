@@ -82,5 +82,6 @@ class IndexFlat(Index):
             return f"IndexFlat: not trained, {self.d} dimensions, metric {self.metric!r}"
         return (
             f"IndexFlat: {self.ntotal:,} vectors of {self.d} dimensions in "
-            f"{self.bytes_per_vector} bytes each, metric {self.metric!r}"
+            f"codes of {self.bytes_per_vector} bytes, {self.nbytes:,} bytes in all, metric "
+            f"{self.metric!r}"
         )

@@ -12,12 +12,14 @@ from waterfill._util.optional import require_faiss
 from waterfill._util.validation import Metric, as_int, as_positive_int
 from waterfill.codec import Codec, Codes
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.index.base import Index, Stored
+from waterfill.index.base import Stored
+from waterfill.index.coarse_quantizer import CoarseQuantizer, add_centroids, check_quantizer
+from waterfill.index.inverted_lists import InvertedLists
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import Step
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
-from waterfill.training.cells import MAX_CELLS
+from waterfill.training.cells import MAX_CELLS, Cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _PROBED = 32  # by default nprobe is nlist / 32
 
 
-class IndexIVF(Index):
+class IndexIVF(InvertedLists):
     """Compressed vectors in inverted lists, of which a query searches the `nprobe` nearest.
 
     Codes are relative to the centroid of their list; one set of tables per query serves all lists.
@@ -72,7 +74,7 @@ class IndexIVF(Index):
         refine: Any = None,
         k_factor: float = 4.0,
     ) -> None:
-        self._nlist = as_nlist(nlist)
+        self._nlist: int = as_nlist(nlist)
         if isinstance(codec, Codec) and codec.cells != self._nlist:
             raise ValueError(
                 f"codec has {codec.cells} cells, expected nlist={nlist}; pass codec.plan and train"
@@ -82,9 +84,9 @@ class IndexIVF(Index):
         self._quantizer_bytes = b""
         self.nprobe = max(1, self._nlist // _PROBED)
         if quantizer is not None:
-            _check_quantizer(quantizer, self.d, self._nlist)
+            check_quantizer(quantizer, self.d, self._nlist)
             if isinstance(codec, Codec):
-                _add_centroids(quantizer, codec._core.arrays["centroids"])
+                add_centroids(quantizer, codec._core.arrays["centroids"])
 
     own_fields = False  # whether a FAISS index deletes its quantizer; Python counts references
 
@@ -104,7 +106,16 @@ class IndexIVF(Index):
 
     @property
     def quantizer(self) -> Any:
-        """The FAISS index that finds the lists, or None."""
+        """The FAISS index that finds the lists, or the index's own `CoarseQuantizer`.
+
+        None before training, unless it is a FAISS index.
+        """
+        found = self._faiss_quantizer()
+        if found is not None or self._codec is None:
+            return found
+        return CoarseQuantizer(self._codec._core.arrays["centroids"], self._metric)
+
+    def _faiss_quantizer(self) -> Any:
         if self._quantizer is None and self._quantizer_bytes:
             faiss = require_faiss("an index with a FAISS quantizer")
             data = np.frombuffer(self._quantizer_bytes, dtype=np.uint8)
@@ -112,34 +123,24 @@ class IndexIVF(Index):
             self._quantizer_bytes = b""
         return self._quantizer
 
-    def get_list_size(self, list_no: int) -> int:
-        """Return the number of vectors in a list; IndexError if there is no such list."""
-        sizes, number = self.list_sizes(), as_int("list_no", list_no)
-        if not 0 <= number < len(sizes):
-            raise IndexError(f"list_no={number} must be from 0 to {len(sizes) - 1}")
-        return int(sizes[number])
-
-    def list_sizes(self) -> NDArray[np.int64]:
-        """Return the number of vectors in each list, int64 (nlist,)."""
-        return np.asarray(self._trained().list_sizes, dtype=np.int64)
-
-    def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
-        """Do nothing: `reconstruct` needs no map. For compatibility with FAISS."""
-
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
-        quantizer, cells = self._quantizer, self._nlist
+        quantizer = self._quantizer
+        cells: Cells = self._nlist
+        rows = Rows(x).n
+        if 0 < rows < self._nlist:
+            raise ValueError(f"x has {rows} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None and quantizer.ntotal:
-            cells = quantizer.reconstruct_n(0, self._nlist)
+            cells = np.asarray(quantizer.reconstruct_n(0, self._nlist))
         codec = train_codec(source, x, self.metric, cells=cells, queries=queries)
         if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
-            _add_centroids(quantizer, codec._core.arrays["centroids"])
+            add_centroids(quantizer, codec._core.arrays["centroids"])
         return codec
 
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None
-        if self.quantizer is None:
+        if self._faiss_quantizer() is None:
             return super()._encode(rows)
         return self._codec._encode(rows, self._prepare, self._assign)
 
@@ -151,7 +152,12 @@ class IndexIVF(Index):
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
         nprobe = min(chosen.nprobe or self._nprobe, self._nlist)
-        if self.quantizer is None:
+        if self._faiss_quantizer() is None:
+            if chosen.quantizer_params is not None:
+                raise ValueError(
+                    "params: quantizer_params are for an index with a FAISS quantizer, and this "
+                    "one has none"
+                )
             return nprobe
         options = {} if chosen.quantizer_params is None else {"params": chosen.quantizer_params}
         lists = self.quantizer.search(queries, nprobe, **options)[1]
@@ -161,8 +167,8 @@ class IndexIVF(Index):
         """Move all vectors of an index with the same codec into this one.
 
         Like `IndexFlat.merge_from`, but an `add_id` other than 0 is always added to the ids of the
-        other index. With 0, vectors that were added without ids get their new positions as ids;
-        FAISS would create duplicates.
+        other index. With 0, vectors that were added without ids are numbered as by `add`; FAISS
+        would create duplicates.
         """
         self.check_compatible_for_merge(otherIndex)
         if as_int("add_id", add_id) not in (0, self.ntotal):
@@ -206,26 +212,3 @@ def as_nlist(nlist: Any) -> int:
     if number > MAX_CELLS:
         raise ValueError(f"nlist={number} must be at most {MAX_CELLS}")
     return number
-
-
-def _check_quantizer(quantizer: Any, d: int, nlist: int) -> None:
-    for name in ("d", "ntotal", "search", "add", "reconstruct_n"):
-        if not hasattr(quantizer, name):
-            raise TypeError(f"quantizer must be a faiss.Index, got {type(quantizer).__name__}")
-    if quantizer.d != d:
-        raise ValueError(f"quantizer has {quantizer.d} dimensions, expected {d}")
-    if quantizer.ntotal not in (0, nlist):
-        raise ValueError(f"quantizer has {quantizer.ntotal} vectors, expected nlist={nlist} or 0")
-
-
-def _add_centroids(quantizer: Any, centroids: FloatRows) -> None:
-    """Add the centroids to an empty quantizer; compare those of another one."""
-    if quantizer.ntotal == 0:
-        if not quantizer.is_trained:
-            quantizer.train(centroids)
-        quantizer.add(centroids)
-        return
-    found = quantizer.reconstruct_n(0, len(centroids))
-    scale = np.abs(centroids).max()
-    if not np.allclose(found, centroids, atol=1e-5 * scale):
-        raise ValueError("quantizer has other centroids than the codec")

@@ -78,7 +78,9 @@ def read_parameters(params: Any) -> SearchParameters:
     TypeError
         If `params` is anything else.
     ValueError
-        If a limit is set that waterfill does not have (`max_codes`), or a value is out of range.
+        If a limit or option is set that waterfill does not have (`max_codes`, `max_lists_num`,
+        `max_empty_result_buckets`, `ensure_topk_full`, `inverted_list_context`), or a value is out
+        of range.
     """
     if params is None:
         return SearchParameters()
@@ -107,10 +109,13 @@ def read_parameters(params: Any) -> SearchParameters:
 
 
 def _read_ivf(params: Any) -> SearchParameters:
-    for limit in ("max_codes", "max_lists_num"):
+    for limit in ("max_codes", "max_lists_num", "max_empty_result_buckets"):
         value = getattr(params, limit, 0)
         if value:
             raise ValueError(f"params: {limit}={value} is not supported; use nprobe")
+    for option in ("ensure_topk_full", "inverted_list_context"):
+        if getattr(params, option, None):
+            raise ValueError(f"params: {option} is not supported; leave it out")
     return SearchParameters(
         sel=typed_field(params, "sel"),
         nprobe=int(params.nprobe),

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.optional import loaded_faiss
-from waterfill._util.validation import as_int64
+from waterfill._util.validation import as_int64, refuse_masked
+from waterfill.data.arrays import read_numbers
 from waterfill.errors import ArgumentError
 
 Ids = NDArray[np.int64]
@@ -120,7 +121,8 @@ class IDSelectorBitmap(IDSelector):
             raise TypeError(f"bitmap must be an array of uint8, got {what}")
         if given.ndim != 1:
             raise ValueError(f"bitmap must have shape (n,), got shape {given.shape}")
-        bitmap = np.array(given, order="C")
+        refuse_masked(given, "bitmap")
+        bitmap = np.array(given, order="C", subok=False)
         bitmap.setflags(write=False)
         object.__setattr__(self, "bitmap", bitmap)
 
@@ -228,7 +230,7 @@ def program(sel: Any, universe: Universe) -> list[Step]:
 
 def as_ids(ids: Any, name: str = "ids") -> Ids:
     """Return `ids` as int64 (n,); errors name them."""
-    array = np.asarray(ids)
+    array = read_numbers(ids, name)
     if array.ndim != 1:
         raise ArgumentError(f"{name} must have shape (n,), got shape {array.shape}")
     if array.size == 0:
@@ -275,12 +277,29 @@ def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
         return ("bitmap", _copied(sel.bitmap, sel.n, np.uint8)), ()
     if isinstance(sel, faiss.IDSelectorAll):
         return ("all",), ()
+    if isinstance(sel, faiss.IDSelectorTranslated):
+        own = getattr(sel, "waterfill_sel", None)  # see waterfill.faiss.functions
+        if own is not None:
+            return ("and",), (IDSelectorAll(), own)
+        _require_translated(sel, universe)
     if isinstance(sel, faiss.IDSelectorNot):
         return ("not",), (typed_field(sel, "sel"),)
     for name in ("And", "Or", "XOr"):
         if isinstance(sel, getattr(faiss, f"IDSelector{name}")):
             return (name.lower(),), (typed_field(sel, "lhs"), typed_field(sel, "rhs"))
     return ("set", _members(sel, universe)), ()
+
+
+def _require_translated(sel: Any, universe: Universe) -> None:
+    """Refuse a selector that would read beyond its ids: FAISS does not check."""
+    size = int(sel.id_map.size())
+    ids = universe.ids(0, universe.n)
+    if len(ids) and (ids.min() < 0 or ids.max() >= size):
+        raise ValueError(
+            f"sel: an IDSelectorTranslated of {size} ids selects positions from 0 to {size - 1}, "
+            f"and the index has ids from {ids.min()} to {ids.max()}; pass the selector that it "
+            "translates"
+        )
 
 
 def typed_field(owner: Any, field: str) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name
+from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name, refuse_masked
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
 from waterfill.data.rows import Rows
-from waterfill.errors import NotTrainedError
+from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
@@ -28,6 +30,9 @@ _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
 class Trainable:
     """A codec, or the plan or recipe that `train` makes one from, and its properties."""
 
+    verbose = False
+    metric_arg = 0.0
+
     def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
         if not isinstance(source, Codec | Plan | Recipe):
             raise TypeError(
@@ -41,8 +46,6 @@ class Trainable:
         self._writing = threading.RLock()  # reentrant: an export holds it while it reads codes
         self._keeps_ids = False
         self._quarantine = Quarantine()
-        self.verbose = False
-        self.metric_arg = 0.0
         if isinstance(source, Codec):
             self._attach(_core.Index(source._core, METRICS[self._metric]), source)
         else:
@@ -83,6 +86,18 @@ class Trainable:
     def metric_type(self) -> int:
         """FAISS's number of the metric: 0 for inner product and ``cosine``, 1 for L2."""
         return METRIC_TYPES[self._metric]
+
+    @metric_type.setter
+    def metric_type(self, value: int) -> None:
+        metric = metric_name(value)
+        if METRIC_TYPES[metric] == self.metric_type:
+            return
+        if self._codec is not None:
+            raise ValueError(
+                f"metric_type={value}: the metric of a trained index is {self.metric!r}; create "
+                "the index with another one"
+            )
+        self._metric = metric
 
     @property
     def is_trained(self) -> bool:
@@ -130,6 +145,15 @@ class Trainable:
     def refine(self) -> Any:
         """The rows for re-ranking: 'float16', 'int8', 'float32', an array, or None."""
         return self._refine
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse attributes that the index does not have: their value would have no effect."""
+        if not name.startswith("_") and not hasattr(type(self), name):
+            raise AttributeError(missing_attribute(self, name))
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing_attribute(self, name))
 
     def __len__(self) -> int:
         return self.ntotal
@@ -195,14 +219,67 @@ class Trainable:
         return self._core
 
 
+_INSTEAD = {  # of attributes of FAISS's indexes
+    "codes": "codes() returns them",
+    "cp": "Recipe(d, code_bytes, effort=..., seed=...) holds the parameters of training",
+    "do_polysemous_training": "there are no polysemous codes",
+    "direct_map": "ids are found without a map",
+    "id_map": "its ids are positions; ids() returns them",
+    "index": "a waterfill index keeps ids itself, and its methods take ids",
+    "invlists": "list_sizes(), codes() and ids() return the contents of the lists",
+    "nlist": "it searches all vectors; waterfill.IndexIVF has lists",
+    "nprobe": "it searches all vectors; waterfill.IndexIVF has lists",
+    "pq": "codec holds the codebooks",
+    "quantizer_trains_alone": "training fills an empty quantizer with the centroids",
+    "quantizer": "it searches all vectors; waterfill.IndexIVF has lists",
+    "rev_map": "ids() returns the ids",
+}
+
+
+def missing_attribute(index: Trainable, name: str) -> str:
+    """Return the message for an attribute that an index does not have."""
+    public = [known for known in dir(type(index)) if not known.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=1)
+    instead = _INSTEAD.get(name) or (f"did you mean {near[0]!r}?" if near else "")
+    return f"{type(index).__name__} has no attribute {name!r}" + (f"; {instead}" if instead else "")
+
+
 def check_refine(refine: Any) -> Any:
     """Return `refine` with FAISS's names replaced by ours."""
     refine = _ROW_NAMES.get(refine, refine) if isinstance(refine, str) else refine
-    if refine is None or isinstance(refine, np.ndarray):
+    if isinstance(refine, np.ndarray):
+        return _check_refine_array(refine)
+    if refine is None:
         return refine
+    if hasattr(refine, "__array__") or isinstance(refine, list | tuple):
+        raise TypeError(
+            f"refine is a {type(refine).__name__}, expected a NumPy array, which is read where it "
+            "lies; convert it first: np.asarray(refine, np.float32)"
+        )
     if not isinstance(refine, str) or refine not in _ROW_KINDS:
         raise ValueError(
             f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
             "float16, or None"
         )
     return refine
+
+
+def _check_refine_array(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that the core can read where it lies; refuse others before training."""
+    refuse_masked(rows, "refine")
+    dtype = rows.dtype
+    if dtype.kind != "f" or dtype.itemsize not in (2, 4) or not dtype.isnative:
+        raise TypeError(
+            "refine must be float32 or float16 in the machine's byte order, got dtype "
+            f"{dtype.str if not dtype.isnative else dtype}; it is read where it lies, so convert "
+            "it first: refine.astype(np.float32)"
+        )
+    if rows.ndim != 2:
+        raise ArgumentError(f"refine must have shape (n, d), got shape {rows.shape}")
+    if rows.strides[1] != dtype.itemsize or not rows.flags.aligned:
+        raise ArgumentError(
+            "refine must be a matrix with contiguous rows, got an array of shape "
+            f"{rows.shape} with strides {rows.strides}; it is read where it lies, so pass a copy: "
+            "np.ascontiguousarray(refine)"
+        )
+    return rows

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.validation import as_int, as_positive_int
+from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Nearest
 from waterfill.index.base import Index
@@ -249,7 +250,7 @@ def _true_ids(
 
 
 def _truth_ids(truth: Any, m: int, k: int) -> Labels:
-    ids = np.asarray(truth)
+    ids = read_numbers(truth, "truth")
     if ids.dtype.kind not in "iu":
         raise TypeError(f"truth: expected integer ids, got dtype {ids.dtype}")
     if ids.ndim != 2 or len(ids) != m or ids.shape[1] < k:

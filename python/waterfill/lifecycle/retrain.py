@@ -157,7 +157,7 @@ def _train(index: Index, sample: Any, queries: Any, seed: int | None) -> Codec:
 def _empty_like(index: Kind, codec: Codec) -> Kind:
     refine, factor = index.refine, index.k_factor
     if isinstance(index, IndexIVF):
-        quantizer = index.quantizer
+        quantizer = index._faiss_quantizer()
         if quantizer is not None:
             quantizer = require_faiss("an index with a FAISS quantizer").clone_index(quantizer)
             quantizer.reset()

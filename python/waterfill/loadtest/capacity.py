@@ -63,7 +63,7 @@ def capacity_test(
         ``async def`` in an event loop of its own. An exception counts as an error, `AtCapacity`
         as a refusal.
     rates : sequence of float
-        Requests per second, rising. If the first is too high, lower ones are tried; after the
+        Requests per second, ascending. If the first is too high, lower ones are tried; after the
         last, the rate is doubled.
     step_seconds : float
         Duration of one rate of the ramp. Where the verdict is close or unclear, a rate is offered
@@ -168,18 +168,20 @@ class CapacityTest:
 
     def _plan(self) -> Steps:
         findings, late = self.findings, None
+        proved = False
         try:
             yield from measure_unloaded(findings)
             try:
                 yield from RateSearch(findings).run()
-                findings.complete = True
+                proved = True
             except BudgetSpent:
                 pass
             except GeneratorLateError as error:
                 late = error  # the sweep can go on: a closed loop has no due times to miss
             yield from sweep(findings)
+            findings.complete = proved
         except BudgetSpent:
-            findings.complete = False
+            pass
         if late is not None:
             raise late
 
@@ -250,7 +252,7 @@ def read_settings(
         raise TypeError(f"rates must be a non-empty sequence of numbers, got {rates!r}")
     ramp = tuple(_positive(f"rates[{i}]", rate) for i, rate in enumerate(rates))
     if any(b <= a for a, b in pairwise(ramp)):
-        raise ValueError(f"rates={list(ramp)} must rise")
+        raise ValueError(f"rates: expected ascending values, got {list(ramp)}")
     if as_int("seed", seed) < 0:
         raise ValueError(f"seed={seed} must be at least 0")
     default_tolerance = max(0.005, slo.p99 / 10)

@@ -14,7 +14,7 @@ RESOLUTION = 1.03
 """Bisection stops when the ends of the bracket are within this ratio."""
 
 _BUDGET_SHARE = 0.75  # of time and requests; the rest is left to the concurrency sweep
-_MIN_REQUESTS = 800  # that decide about a rate; half as many can hardly prove it
+_MIN_REQUESTS = 800  # to decide about a rate; half of them can hardly prove it
 _ROUND_STEPS = (4, 4, 8)  # length of successive rounds, in steps, while the verdict is unclear
 _MAX_DESCENT = 32  # how far below the first rate the search goes
 
@@ -32,7 +32,7 @@ class RateSearch:
         self._findings, settings = findings, findings.settings
         self._short_rounds = (settings.step_seconds,)
         self._long_rounds = tuple(steps * settings.step_seconds for steps in _ROUND_STEPS)
-        self._likely: list[float] = []  # rates of the ramp that looked good, rising
+        self._likely: list[float] = []  # rates of the ramp that looked good, ascending
         self._proved: float | None = None
         self._high: float | None = None
 

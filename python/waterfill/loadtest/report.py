@@ -112,6 +112,29 @@ class CapacityReport:
                 raise FormatError(f"{name}: {error}") from None
             raise FormatError(f"{name}: not a capacity report, or damaged: {error}") from None
 
+    def require_complete(self, name: str = "report") -> None:
+        """Refuse to configure a service by the report of a test that ended early.
+
+        Parameters
+        ----------
+        name : str
+            Name of the report in the error message.
+
+        Raises
+        ------
+        ValueError
+            If the report is not `complete`, with what is missing and how to measure it.
+        """
+        if self.complete:
+            return
+        missing = "; ".join(self.notes) or "the test ended early"
+        raise ValueError(
+            f"{name}: expected the report of a complete capacity test, got an incomplete one "
+            f"({missing}): its limit is not measured. Run the test to its end, with waterfill ramp "
+            "or capacity_test, with larger max_seconds and max_requests if these ended it; or set "
+            "the limit by hand"
+        )
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw p99 and goodput by rate and by number in flight.
 
@@ -177,8 +200,13 @@ def _read(data: Any) -> CapacityReport:
     for name in ("limit", "floor", "ceiling"):
         if not isinstance(values[name], int):
             raise ValueError(f"{name}={values[name]!r} must be an int")
+    if not isinstance(values["complete"], bool):
+        raise ValueError(f"complete={values['complete']!r} must be a bool")
     if not values["floor"] <= values["limit"] <= values["ceiling"]:
-        raise ValueError("limit must be between floor and ceiling")
+        raise ValueError(
+            f"limit: expected a value from floor={values['floor']} to ceiling={values['ceiling']}, "
+            f"got {values['limit']}"
+        )
     values["slo"] = Slo(**values["slo"])
     values["steps"] = tuple(Step(**step) for step in values["steps"])
     values["notes"] = tuple(values["notes"])

@@ -168,7 +168,7 @@ class Recorder:
 
 
 def require_answer(value: Any) -> None:
-    """Raise TypeError for a coroutine that nobody awaits."""
+    """Raise TypeError if the target returned a coroutine, which would never be awaited."""
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError(

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_QUIET = 5.0  # seconds without a publication after which a process may be dead
-_STALE = 600.0  # the same, after which it is, though another process may have its pid now
+_QUIET = 5.0  # seconds without a publication after which the pid is checked
+_STALE = 600.0  # the same, after which a process counts as dead, even if its pid is in use again
 _MAX_INTERVAL = 60.0  # seconds, well below _STALE
-_TICKS = 1 << 20  # in a second. Sums of whole ticks are exact, so their order does not matter
+_TICKS = 1 << 20  # per second; sums of integral ticks are exact in any order
 _NEW = ".new"
 
 Series = tuple[str, str, tuple[str, ...], tuple[str, ...]]  # family, sample name, labels, values
@@ -78,11 +78,11 @@ class Publisher:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        # A pid alone is taken by prometheus_client's own values, and may be used again.
+        # prometheus_client's own values use the pid alone, and pids are reused.
         self._process = f"{os.getpid()}-{os.urandom(4).hex()}"
         self._errors = 0
-        self._last: dict[Series, float] = {}  # counts as they were read last
-        self._totals: dict[Series, float] = {}  # counts as they are published
+        self._last: dict[Series, float] = {}  # counts of the last read
+        self._totals: dict[Series, float] = {}  # counts to publish
 
     def start(self) -> None:
         """Publish now, then every `interval` seconds until `close` or exit.
@@ -127,7 +127,7 @@ class Publisher:
                 self._remove_stale()
 
     def close(self) -> None:
-        """Publish the counts for the last time and take back the gauges."""
+        """Publish the counts for the last time and remove the gauges."""
         self._stop.set()
         with self._lock:
             if self._closed:
@@ -178,13 +178,13 @@ class Publisher:
         return key
 
     def _remove_stale(self) -> None:
-        """Remove gauges of processes that were killed, where nobody called `mark_process_dead`."""
+        """Remove gauges of killed processes for which `mark_process_dead` was not called."""
         now, quiet = time.time(), max(_QUIET, 3 * self._interval)
         for pattern in ("gauge_live*_*-*.db", f"*_*-*.db{_NEW}"):
             for path in self._directory.glob(pattern):
-                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                with contextlib.suppress(FileNotFoundError):  # another process removed it
                     age = now - path.stat().st_mtime
-                    # A pid says nothing of other containers, but these have published lately.
+                    # Pids of other containers are not known here, but their files are recent.
                     if age > _STALE or (age > quiet and not _is_running(path)):
                         path.unlink()
 
@@ -210,12 +210,12 @@ class Publisher:
 
 
 def mark_process_dead(pid: int | str, directory: Any = None) -> None:
-    """Take back the gauges of a process that ended; its counts stay.
+    """Remove the gauges of a process that ended; its counts stay.
 
-    For a hook of the process that starts the workers, such as gunicorn's ``child_exit``. Calls
-    ``prometheus_client.multiprocess.mark_process_dead``, so call only this one. Without it, the
-    gauges of a killed process stay for some seconds, or
-    for ten minutes if another process has its pid.
+    Call it from a hook of the process that starts the workers, such as gunicorn's ``child_exit``,
+    instead of ``prometheus_client.multiprocess.mark_process_dead``, which it calls. Without it, the
+    gauges of a killed process stay for some seconds, or for ten minutes if another process has its
+    pid.
 
     Parameters
     ----------
@@ -232,12 +232,12 @@ def mark_process_dead(pid: int | str, directory: Any = None) -> None:
     """
     client = require("prometheus_client.multiprocess", "mark_process_dead", "prometheus")
     path = _as_directory(directory)
-    for name in (pid, f"{pid}-*"):  # its own values, and what a Publisher wrote
+    for name in (pid, f"{pid}-*"):  # files of prometheus_client, and of a Publisher
         client.mark_process_dead(name, str(path))
 
 
 def _is_running(path: Path) -> bool:
-    """Tell whether the process that wrote a file is running."""
+    """Return whether the process that wrote a file is running."""
     pid = path.name.rpartition("_")[2].partition("-")[0]
     try:
         os.kill(int(pid), 0)
@@ -260,9 +260,9 @@ def _as_directory(directory: Any) -> Path:
 
 
 def _flatten(table: Table) -> tuple[dict[Series, float], dict[str, dict[Series, float]]]:
-    """Return counts by series, and gauges by the prefix of the file that they belong to.
+    """Return counts by series, and gauges by the prefix of their file.
 
-    All prefixes of gauges are there: a file without series replaces one that had some.
+    Every prefix of gauges is present, so that an empty file replaces one that had series.
     """
     counts: dict[Series, float] = {}
     gauges: dict[str, dict[Series, float]] = {f"gauge_live{m}": {} for m in ("sum", "max", "min")}
@@ -279,13 +279,13 @@ def _flatten(table: Table) -> tuple[dict[Series, float], dict[str, dict[Series, 
 
 def _buckets(family: Family, values: tuple[str, ...], histogram: Histogram) -> dict[Series, float]:
     name, labels = family.name, family.labels
-    found: dict[Series, float] = {
+    series: dict[Series, float] = {
         (name, f"{name}_bucket", (*labels, "le"), (*values, bound)): count
         for bound, count in zip(BOUND_NAMES, histogram.counts, strict=True)
     }
     ticks = histogram.nanoseconds * _TICKS // 10**9
-    found[name, f"{name}_sum", labels, values] = ticks / _TICKS
-    return found
+    series[name, f"{name}_sum", labels, values] = ticks / _TICKS
+    return series
 
 
 _publishers: WeakSet[Publisher] = WeakSet()
@@ -298,7 +298,7 @@ def _after_fork_in_child() -> None:
 
 def _close_all() -> None:
     for publisher in list(_publishers):
-        with contextlib.suppress(Exception):  # interpreters end in any state of the directory
+        with contextlib.suppress(Exception):  # at exit, the directory may be gone
             publisher.close()
 
 

@@ -22,7 +22,7 @@ _MAX_AGE = 1.0  # seconds that one reading serves the instruments of a collectio
 _UNITS = {"seconds": "s", "bytes": "By"}
 
 Point = tuple[float, dict[str, str]]
-Part = Callable[[Value], Iterable[Point]]
+PointsOf = Callable[[Value], Iterable[Point]]
 
 
 def instrument(metrics: Metrics, meter: Any = None) -> None:
@@ -50,11 +50,11 @@ def instrument(metrics: Metrics, meter: Any = None) -> None:
     if meter is None:
         meter = api.get_meter("waterfill")
     for family in FAMILIES.values():
-        for suffix, unit, part in _parts(family):
+        for suffix, unit, points_of in _instruments(family):
             name = "waterfill." + _short(family).replace("_", ".") + suffix
             gauge = family.kind == "gauge"
             create = meter.create_observable_gauge if gauge else meter.create_observable_counter
-            callback = _callback(collection, family.name, suffix, part, api.Observation)
+            callback = _callback(collection, family.name, suffix, points_of, api.Observation)
             create(name, callbacks=[callback], unit=unit, description=family.meaning)
 
 
@@ -62,7 +62,7 @@ def _short(family: Family) -> str:
     return family.name.removeprefix("waterfill_").removesuffix("_total")
 
 
-def _parts(family: Family) -> list[tuple[str, str, Part]]:
+def _instruments(family: Family) -> list[tuple[str, str, PointsOf]]:
     """Return the instruments of a family: suffix of the name, unit, and points of a value."""
     if family.kind == "histogram":
         return [(".bucket", "1", _buckets), (".sum", "s", _sum), (".count", "1", _count)]
@@ -92,13 +92,13 @@ def _count(value: Value) -> Iterator[Point]:
 
 
 def _callback(
-    collection: _Collection, name: str, suffix: str, part: Part, observation: Any
+    collection: _Collection, name: str, suffix: str, points_of: PointsOf, observation: Any
 ) -> Callable[..., Any]:
     def observe(_options: object) -> list[Any]:
         return [
             observation(number, {**sample.labels, **more})
             for sample in collection.samples(name, name + suffix)
-            for number, more in part(sample.value)
+            for number, more in points_of(sample.value)
         ]
 
     return observe
@@ -110,12 +110,12 @@ class _Collection:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = ref(metrics)
         self._lock = threading.Lock()
-        self._served: set[str] = set()  # instruments that had the samples
+        self._served: set[str] = set()  # instruments that read these samples
         self._at = -_MAX_AGE
         self._samples: dict[str, list[Sample]] = {}
 
     def samples(self, name: str, instrument: str) -> list[Sample]:
-        """Return the samples of a family; read again if this instrument had the last ones."""
+        """Return the samples of a family; read new ones if this instrument has read the last."""
         with self._lock:
             now = time.monotonic()
             if instrument in self._served or now - self._at > _MAX_AGE:

@@ -34,7 +34,7 @@ class _Watched:
 
     source: Source
     name: str
-    get: Callable[[], Any]  # None once it is gone
+    get: Callable[[], Any]  # returns None once the object is deleted
     reader: Reader
     start: Table = field(default_factory=dict)  # counts at the fork, in a child
     last: Table = field(default_factory=dict)  # counts of the last read
@@ -185,7 +185,7 @@ class Metrics:
                     self._retire(key)
                 else:
                     add_to(table, self._read(entry).items())
-            # Prometheus takes a sum that decreases for a restart, so keep what is part of one.
+            # Prometheus interprets a decreasing counter as a restart, so sums keep these counts.
             self._ended = {key: value for key, value in self._ended.items() if key in table}
             add_to(table, self._ended.items())
             for name, count in self._errors.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.monitor import DriftMonitor
-from waterfill.drift.report import Look, Part
+from waterfill.drift.report import LastReport, StreamReport
 from waterfill.drift.retrain_policy import Cost
 from waterfill.index.base import Index
 from waterfill.lifecycle.swap import SwapIndex
@@ -24,7 +24,7 @@ from waterfill.serving.limiter_base import BUCKETS, LimiterBase, lower_bound
 Items = Iterator[tuple[Key, Value]]
 
 _OUTCOMES = ("admitted", "refused_capacity", "refused_share", "refused_deadline")
-_DIGITS = 12  # of a hash, in labels
+_DIGITS = 12  # hexadecimal digits of a hash in labels
 _QUANTILE = 1.96  # of the normal distribution, for a 95 % interval
 
 
@@ -155,18 +155,19 @@ class IndexReader(Reader):
 class MonitorReader(Reader):
     """Reads a drift monitor: its window and its last report, if any."""
 
-    inherited: Look | None = None  # the last report of the process that this was forked from
+    inherited: LastReport | None = None  # the last report of the process that this was forked from
 
     def read(self, name: str, monitor: DriftMonitor) -> Items:
         """Yield values without the monitor's lock, which is held during a report."""
-        for stream, seen in (("vectors", monitor._data), ("queries", monitor._queries)):
-            yield ("waterfill_drift_rows", name, stream), seen.window.n
-            yield ("waterfill_drift_learning", name, stream), int(seen.learns > 0)
-        look = monitor.last
-        if look is not None and look is not self.inherited:
-            yield from _read_look(name, look)
-            if look.canary is not None:
-                yield from read_canary(name, look.canary)
+        streams = {"vectors": monitor._data, "queries": monitor._queries}
+        for stream, monitored in streams.items():
+            yield ("waterfill_drift_rows", name, stream), monitored.window.n
+            yield ("waterfill_drift_learning", name, stream), int(monitored.rows_to_learn > 0)
+        last = monitor.last
+        if last is not None and last is not self.inherited:
+            yield from _read_report(name, last)
+            if last.canary is not None:
+                yield from read_canary(name, last.canary)
         if monitor.canary is not None:
             yield ("waterfill_canary_recall_baseline", name), interval(monitor.canary)[0]
 
@@ -176,21 +177,21 @@ class MonitorReader(Reader):
         return iter(())
 
 
-def _read_look(name: str, look: Look) -> Items:
-    report = look.report
-    yield ("waterfill_drift_report_timestamp_seconds", name), look.at
+def _read_report(name: str, last: LastReport) -> Items:
+    report = last.report
+    yield ("waterfill_drift_report_timestamp_seconds", name), last.at
     yield ("waterfill_drift_model_changed", name), int(not report.model.same)
-    yield from _read_part(name, "vectors", report.data)
+    yield from _read_stream(name, "vectors", report.data)
     if report.queries is not None:
-        yield from _read_part(name, "queries", report.queries)
+        yield from _read_stream(name, "queries", report.queries)
     if report.error_ratio is not None:
         yield ("waterfill_drift_error_ratio", name), report.error_ratio
     if report.cost is not None:
         yield from _read_cost(name, report.cost)
 
 
-def _read_part(name: str, stream: str, part: Part) -> Items:
-    for verdict in part.verdicts:
+def _read_stream(name: str, stream: str, found: StreamReport) -> Items:
+    for verdict in found.verdicts:
         yield ("waterfill_drift_alarm", name, stream, verdict.family), int(verdict.alarm)
         yield ("waterfill_drift_p_value", name, stream, verdict.family), verdict.corrected
 

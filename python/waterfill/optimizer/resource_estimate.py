@@ -14,6 +14,7 @@ import numpy as np
 from waterfill.codec import Codec
 from waterfill.evaluation.recall_extrapolation import Expected
 from waterfill.evaluation.sample_split import Split
+from waterfill.index.flat import IndexFlat
 from waterfill.io import read_index, write_index
 from waterfill.optimizer.trial import TrialSettings
 from waterfill.optimizer.trial_measurement import fill
@@ -79,8 +80,9 @@ class Rates:
 
     Attributes
     ----------
-    codec_bytes : int
-        Size of the codec in a file.
+    memory_bytes, file_bytes : float
+        The part that does not depend on the number of vectors: codec, lists, blocks that are not
+        full.
     memory_per_vector, file_per_vector : float
         Bytes.
     query_seconds, query_seconds_per_vector : float
@@ -88,7 +90,8 @@ class Rates:
     load_seconds_per_byte : float
     """
 
-    codec_bytes: int
+    memory_bytes: float
+    file_bytes: float
     memory_per_vector: float
     file_per_vector: float
     query_seconds: float
@@ -97,8 +100,8 @@ class Rates:
 
     def estimate(self, n: int, recall: Expected, price_per_gb: float | None) -> Estimate:
         """Estimate the resources of n vectors."""
-        memory = round(self.codec_bytes + n * self.memory_per_vector)
-        file = round(self.codec_bytes + n * self.file_per_vector)
+        memory = round(self.memory_bytes + n * self.memory_per_vector)
+        file = round(self.file_bytes + n * self.file_per_vector)
         return Estimate(
             n=n,
             recall=recall,
@@ -116,27 +119,36 @@ def measure_rates(
     """Time searches of the sample and of many copies of it, and the reading of a file."""
     index = fill(codec, settings, split)
     queries = split.queries[:_QUERIES]
-    n = len(split.base)
+    n, codec_bytes = len(split.base), len(codec.to_bytes())
+    # Each cell has a block that is not full, a large part of an index of few vectors.
+    unused = max(0.0, index.nbytes - n * memory_per_vector)
+    small, _ = _written(index)
     once = _seconds(lambda: index.search(queries, split.k)) / len(queries)
     most = min(_VECTORS, int(_BYTES / memory_per_vector))
     while 2 * index.ntotal <= most:
         index.merge_from(copy.deepcopy(index))
     many = _seconds(lambda: index.search(queries, split.k)) / len(queries)
     slope = max(0.0, (many - once) / (index.ntotal - n)) if index.ntotal > n else once / n
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "index.wf"
-        write_index(index, path)
-        size = path.stat().st_size
-        load = _seconds(lambda: read_index(path))
-    codec_bytes = len(codec.to_bytes())
+    size, load = _written(index)
+    grown = index.ntotal > n
+    per_vector = (size - small) / (index.ntotal - n) if grown else (size - codec_bytes) / n
     return Rates(
-        codec_bytes=codec_bytes,
+        memory_bytes=codec_bytes + unused,
+        file_bytes=max(float(codec_bytes), size - index.ntotal * per_vector),
         memory_per_vector=memory_per_vector,
-        file_per_vector=(size - codec_bytes) / index.ntotal,
+        file_per_vector=per_vector,
         query_seconds=max(0.0, once - n * slope),
         query_seconds_per_vector=slope,
         load_seconds_per_byte=load / size,
     )
+
+
+def _written(index: IndexFlat) -> tuple[int, float]:
+    """Return the size of an index's file, and the seconds that reading it takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "index.wf"
+        write_index(index, path)
+        return path.stat().st_size, _seconds(lambda: read_index(path))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from waterfill.reporting.drift_tables import change, distance, verdict
 from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
-    from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.report import DriftReport, StreamReport
     from waterfill.drift.retrain_policy import Cost
 
 _WIDTH, _HEIGHT = 11.0, 3.8  # inches, the height of a row of panels
@@ -62,26 +62,28 @@ def plot(report: DriftReport) -> Any:
 
 def _panels(report: DriftReport) -> list[_Panel]:
     """Return a function for each panel that has data."""
-    parts = {"vectors": report.data}
+    streams = {"vectors": report.data}
     if report.queries is not None:
-        parts["queries"] = report.queries
-    judged = {name: part for name, part in parts.items() if part.judged}
+        streams["queries"] = report.queries
+    tested = {name: stream for name, stream in streams.items() if stream.judged}
     panels: list[_Panel] = [
-        partial(_families, name=name, part=part, alpha=report.alpha)
-        for name, part in judged.items()
+        partial(_families, name=name, stream=stream, alpha=report.alpha)
+        for name, stream in tested.items()
     ]
     panels += [
-        partial(_moved, name=name, part=part) for name, part in judged.items() if part.moved.first
+        partial(_moved, name=name, stream=stream)
+        for name, stream in tested.items()
+        if stream.moved.first
     ]
-    if "vectors" in judged:
-        panels.append(partial(_energy, name="vectors", part=report.data))
+    if "vectors" in tested:
+        panels.append(partial(_energy, name="vectors", stream=report.data))
     if report.cost is not None:
         panels.append(partial(_recall, cost=report.cost))
     return panels
 
 
-def _families(axis: Any, name: str, part: Part, alpha: float) -> None:
-    found = part.verdicts
+def _families(axis: Any, name: str, stream: StreamReport, alpha: float) -> None:
+    found = stream.verdicts
     powers = [min(-math.log10(max(one.corrected, 1e-300)), _MAX_POWER) for one in found]
     colours = [_ALARM if one.alarm else _BASELINE for one in found]
     axis.barh(range(len(found)), powers, color=colours, height=0.65)
@@ -94,12 +96,12 @@ def _families(axis: Any, name: str, part: Part, alpha: float) -> None:
     axis.set_xlim(0, max(*powers, line) * _MARGIN)
     _grid(axis, "x")
     _powers_of_ten(axis)
-    axis.set_title(f"Test families: {part.rows:,} {name} against {part.baseline_rows:,}")
+    axis.set_title(f"Test families: {stream.rows:,} {name} against {stream.baseline_rows:,}")
     axis.set_xlabel(f"corrected p-value; alarm below {alpha:g} (dashed)")
 
 
-def _moved(axis: Any, name: str, part: Part) -> None:
-    first = part.moved.first[:_MAX_MOVED]
+def _moved(axis: Any, name: str, stream: StreamReport) -> None:
+    first = stream.moved.first[:_MAX_MOVED]
     scores = [min(abs(one.score), _MAX_SCORE) for one in first]
     colours = [_ALARM if one.kind == "dimension" else _CURRENT for one in first]
     axis.barh(range(len(first)), scores, color=colours, height=0.65)
@@ -118,8 +120,8 @@ def _moved(axis: Any, name: str, part: Part) -> None:
     axis.set_xlabel("change, in standard errors")
 
 
-def _energy(axis: Any, name: str, part: Part) -> None:
-    classes = part.relevances
+def _energy(axis: Any, name: str, stream: StreamReport) -> None:
+    classes = stream.relevances
     for shift, label, colour, shares in (
         (-0.19, "baseline", _BASELINE, [one.before for one in classes]),
         (0.19, "current", _CURRENT, [one.now for one in classes]),

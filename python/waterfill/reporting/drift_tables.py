@@ -1,4 +1,4 @@
-"""Notebook tables of a drift report, and the words for its numbers."""
+"""Notebook tables of a drift report, and the formatting of its numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waterfill.reporting.html_tables import paragraph, table
 if TYPE_CHECKING:
     from waterfill.drift.attribution import Moved
     from waterfill.drift.model_change import Model
-    from waterfill.drift.report import DriftReport, Part
+    from waterfill.drift.report import DriftReport, StreamReport
     from waterfill.drift.window_comparison import Verdict
 
 FAMILIES = {
@@ -31,10 +31,10 @@ _DEVIATIONS = ("mean", "dimensions")
 
 def drift_html(report: DriftReport) -> str:
     """Return a drift report as tables."""
-    parts = {"vectors": report.data}
+    streams = {"vectors": report.data}
     if report.queries is not None:
-        parts["queries"] = report.queries
-    tables = [_part_html(name, part) for name, part in parts.items()]
+        streams["queries"] = report.queries
+    tables = [_stream_html(name, stream) for name, stream in streams.items()]
     tables.append(table("Embedding model", _PAIR, _model_rows(report.model)))
     if report.cost is not None or report.error_ratio is not None:
         tables.append(table("Loss of recall", _PAIR, _cost_rows(report)))
@@ -52,19 +52,19 @@ def verdict(report: DriftReport) -> str:
         return f"{kind}: vectors of two models are not comparable"
     if report.data.learning:
         return f"The baseline is incomplete: {report.data.baseline_rows:,} vectors so far"
-    parts = {"vectors": report.data}
+    streams = {"vectors": report.data}
     if report.queries is not None:
-        parts["queries"] = report.queries
-    drifted = [f"{name} ({_alarms(part)})" for name, part in parts.items() if part.alarms]
+        streams["queries"] = report.queries
+    drifted = [f"{name} ({_alarms(stream)})" for name, stream in streams.items() if stream.alarms]
     if drifted:
         return f"Drift of {' and of '.join(drifted)}"
     return "No drift" if report.data.judged else "Too few vectors to test"
 
 
-def _alarms(part: Part) -> str:
-    if len(part.alarms) <= _MAX_NAMED:
-        return ", ".join(part.alarms)
-    return f"{len(part.alarms)} of {len(part.verdicts)} families"
+def _alarms(stream: StreamReport) -> str:
+    if len(stream.alarms) <= _MAX_NAMED:
+        return ", ".join(stream.alarms)
+    return f"{len(stream.alarms)} of {len(stream.verdicts)} families"
 
 
 def change(one: Verdict) -> str:
@@ -95,14 +95,14 @@ def _ratio(value: float) -> str:
     return f"x {fmt.number(value, 5 if abs(value - 1) < 0.01 else 3)}"
 
 
-def _part_html(name: str, part: Part) -> str:
+def _stream_html(name: str, stream: StreamReport) -> str:
     """Return verdicts, what moved, and energy by class, of vectors or queries."""
-    if part.learning:
+    if stream.learning:
         return paragraph(
-            f"{part.baseline_rows:,} {name} so far, which will be part of the baseline."
+            f"{stream.baseline_rows:,} {name} so far, which will be part of the baseline."
         )
-    sizes = f"{part.rows:,} {name} against {part.baseline_rows:,} of the baseline"
-    if not part.judged:
+    sizes = f"{stream.rows:,} {name} against {stream.baseline_rows:,} of the baseline"
+    if not stream.judged:
         return paragraph(f"{sizes}: too few to test.")
     rows = [
         (
@@ -112,10 +112,10 @@ def _part_html(name: str, part: Part) -> str:
             p_value(each.corrected),
             _yes(each.alarm),
         )
-        for each in part.verdicts
+        for each in stream.verdicts
     ]
-    tables = [table(f"{sizes}, look {part.look}", _FAMILY, rows)]
-    moved = part.moved
+    tables = [table(f"{sizes}, look {stream.look}", _FAMILY, rows)]
+    moved = stream.moved
     if moved.first:
         caption = (
             f"What moved in {name}: {fmt.plural(moved.directions, 'direction')} and "
@@ -129,7 +129,7 @@ def _part_html(name: str, part: Part) -> str:
             fmt.percent(one.before),
             fmt.percent(one.now),
         )
-        for one in part.relevances
+        for one in stream.relevances
     ]
     tables.append(table(f"Energy of {name} by class of dimensions", _ENERGY, energies))
     return "".join(tables)

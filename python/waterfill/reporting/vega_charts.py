@@ -102,7 +102,7 @@ def recall(result: Result, peers: Sequence[Peer]) -> Spec:
         .mark_point(filled=True, size=420, opacity=1, stroke="var(--ink)", strokeWidth=1)
         .encode(**points),
         *(
-            _chart(alt, [chosen]).mark_text(**_beside(chosen, rows), **look).encode(**text)
+            _chart(alt, [chosen]).mark_text(**_label_position(chosen, rows), **look).encode(**text)
             for look in (_HALO, _BOLD)
         ),
     )
@@ -316,7 +316,7 @@ def _styled(
     return colour, shape, dash
 
 
-def _beside(chosen: Row, rows: list[Row]) -> dict[str, Any]:
+def _label_position(chosen: Row, rows: list[Row]) -> dict[str, Any]:
     """Place the label of the chosen point where the frontier leaves room: above, to the left."""
     sizes = [math.log(row["bytes"]) for row in rows]
     span = max(sizes) - min(sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from waterfill.server.request_body import FLOATS, JSON
+from waterfill.server.request_body import DTYPES, FLOATS, JSON
 from waterfill.server.request_validation import DEFAULT_K, MAX_K_FACTOR, MAX_NPROBE
 from waterfill.server.settings import ServerSettings
 
@@ -74,6 +74,19 @@ def responses(success: Document | None, *errors: int) -> dict[int | str, Documen
     return documented
 
 
+def _query_parameters(schemas: dict[str, tuple[Document, str]]) -> list[Document]:
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": schema,
+            "description": description,
+        }
+        for name, (schema, description) in schemas.items()
+    ]
+
+
 def complete(document: Document, settings: ServerSettings, d: int | None) -> Document:
     """Add the request bodies with their bounds, and the dimensions once these are known."""
     paths = document["paths"]
@@ -97,13 +110,16 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
             _object(["vector"], vector=vector, **common),
         ]
     }
-    floats = {"schema": {"type": "string", "format": "binary"}}
+    floats = {
+        f"{FLOATS}; dtype={dtype}": {"schema": {"type": "string", "format": "binary"}}
+        for dtype in DTYPES
+    }
     new_ids = {"type": "array", "items": _ID | {"not": {"const": -1}}}
     bodies = {
-        "/search": {JSON: {"schema": search}, FLOATS: floats},
+        "/search": {JSON: {"schema": search}, **floats},
         "/add": {
             JSON: {"schema": _object(["vectors"], vectors=vectors, ids=new_ids)},
-            FLOATS: floats,
+            **floats,
         },
         "/swap": {
             JSON: {
@@ -117,16 +133,15 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
     }
     for path, content in bodies.items():
         paths[path]["post"]["requestBody"] = {"required": True, "content": content}
-    paths["/search"]["post"]["parameters"] = [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "schema": schema,
-            "description": "With a body of floats",
-        }
-        for name, schema in (("k", k), ("nprobe", nprobe), ("k_factor", k_factor))
-    ]
+    n = {"type": "integer", "minimum": 1, "maximum": settings.max_vectors}
+    layout: dict[str, tuple[Document, str]] = {
+        "dtype": ({"enum": list(DTYPES)}, "Of a body of numbers, unless its Content-Type has it"),
+        "n": (n, "Number of vectors in a body of numbers, which is then checked"),
+    }
+    usual: Document = {"k": k, "nprobe": nprobe, "k_factor": k_factor}
+    options = {name: (schema, "With a body of numbers") for name, schema in usual.items()}
+    paths["/search"]["post"]["parameters"] = _query_parameters(layout | options)
+    paths["/add"]["post"]["parameters"] = _query_parameters(layout)
     if settings.token is not None:
         bearer = {"type": "http", "scheme": "bearer"}
         document.setdefault("components", {})["securitySchemes"] = {"token": bearer}

@@ -14,6 +14,10 @@ from waterfill.server.settings import ServerSettings
 
 JSON, FLOATS = "application/json", "application/octet-stream"
 
+DTYPES = {"float32": "<f4", "float16": "<f2", "float64": "<f8"}
+"""Types that a body of numbers may declare, little-endian."""
+
+_MAX_DIGITS = 18  # of a number that fits int64
 _CLOSE = {"connection": "close"}  # the rest of the body is not read
 
 
@@ -27,12 +31,18 @@ class Body:
         `JSON` or `FLOATS`.
     data : bytes
     query : dict of str to str
-        Parameters in the URL.
+        Parameters in the URL, without those that describe the body.
+    dtype : str
+        Of a body of numbers: one of `DTYPES`.
+    n : int, optional
+        The number of vectors that a body of numbers has, as it declares.
     """
 
     kind: str
     data: bytes
     query: dict[str, str]
+    dtype: str = ""
+    n: int | None = None
 
 
 async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> Body:
@@ -41,10 +51,12 @@ async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> 
     The content type is required for security: a web page of another origin can make a browser send
     a body without one, or as text, but not as one of these.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, declared = _content_type(request.headers.get("content-type", ""))
     if kind not in kinds:
         expected = " or ".join(kinds)
         raise Problem(415, f"Content-Type must be {expected}, got {kind!r}", headers=_CLOSE)
+    query = dict(request.query_params)
+    layout = _layout(declared, query) if kind == FLOATS else {}
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > settings.max_body:
         raise _too_large(settings)
@@ -53,7 +65,43 @@ async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> 
     except asyncio.TimeoutError:
         error = f"the body did not arrive within {settings.body_seconds:g} seconds"
         raise Problem(408, error, headers=_CLOSE) from None
-    return Body(kind, data, dict(request.query_params))
+    return Body(kind, data, query, **layout)
+
+
+def _content_type(header: str) -> tuple[str, dict[str, str]]:
+    """Split a Content-Type into the type and its parameters, in lower case."""
+    kind, *parts = header.lower().split(";")
+    pairs = (part.partition("=") for part in parts)
+    return kind.strip(), {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def _layout(declared: dict[str, str], query: dict[str, str]) -> dict[str, Any]:
+    """Return what a body of numbers declares in its Content-Type or, moved from there, in the URL.
+
+    Bytes do not tell their type: four vectors of float64 are as long as eight of float32. So the
+    type has no default.
+    """
+    dtype, n = (_once(name, declared, query) for name in ("dtype", "n"))
+    if dtype not in DTYPES:
+        got = "none" if dtype is None else repr(dtype)
+        example = f"Content-Type: {FLOATS}; dtype=float32 (or ?dtype=float32 in the URL)"
+        error = f"a body of numbers must declare its dtype, {', '.join(DTYPES)}, got {got}"
+        status = 415 if dtype is None else 422
+        raise Problem(status, f"{error}; send {example}", headers=_CLOSE)
+    if n is None:
+        return {"dtype": dtype}
+    if not (n.isascii() and n.isdecimal() and len(n) <= _MAX_DIGITS):
+        raise Problem(422, f"n must be the number of vectors, got {n!r}", headers=_CLOSE)
+    return {"dtype": dtype, "n": int(n)}
+
+
+def _once(name: str, declared: dict[str, str], query: dict[str, str]) -> str | None:
+    """Return a parameter of the Content-Type or the URL, where both must say the same."""
+    in_header, in_url = declared.get(name), query.pop(name, None)
+    if None not in (in_header, in_url) and in_header != in_url:
+        error = f"{name} must be the same in the Content-Type and in the URL"
+        raise Problem(422, f"{error}, got {in_header!r} and {in_url!r}", headers=_CLOSE)
+    return in_url if in_header is None else in_header
 
 
 async def _receive(request: Request, settings: ServerSettings) -> bytes:

@@ -12,7 +12,7 @@ from waterfill._util.validation import as_int, as_number, as_positive_int
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import IDSelectorArray
-from waterfill.server.request_body import FLOATS, Body, read_object
+from waterfill.server.request_body import DTYPES, FLOATS, Body, read_object
 from waterfill.server.responses import Problem
 from waterfill.server.settings import ServerSettings
 
@@ -45,7 +45,7 @@ def read_search(body: Body, index: Any, settings: ServerSettings) -> Search:
     try:
         if body.kind == FLOATS:
             fields = _query_numbers(body.query, ("k", "nprobe", "k_factor"))
-            rows = _floats(body.data, index.d, settings)
+            rows = _floats(body, index.d, settings)
         else:
             fields = read_object(body.data, SEARCH_FIELDS)
             _refuse_query(body)
@@ -61,7 +61,7 @@ def read_addition(body: Body, index: Any, settings: ServerSettings) -> Addition:
     try:
         _refuse_query(body)
         if body.kind == FLOATS:
-            return Addition(_floats(body.data, index.d, settings), None)
+            return Addition(_floats(body, index.d, settings), None)
         fields = read_object(body.data, ADD_FIELDS)
         rows = _matrix("vectors", _required(fields, "vectors"), index.d, settings)
         ids = _ids(fields["ids"]) if "ids" in fields else None
@@ -94,14 +94,26 @@ def _matrix(name: str, value: Any, d: int, settings: ServerSettings) -> FloatRow
     return _as_rows(value, name, d)
 
 
-def _floats(data: bytes, d: int, settings: ServerSettings) -> FloatRows:
-    if not data or len(data) % (4 * d):
+def _floats(body: Body, d: int, settings: ServerSettings) -> FloatRows:
+    dtype = np.dtype(DTYPES[body.dtype])
+    size, row = len(body.data), dtype.itemsize * d
+    n = size // row if body.n is None else body.n
+    if not size or size != n * row:
+        declared = "" if body.n is None else f", {n * row} for n={n}"
         raise ValueError(
-            f"the body must have {4 * d} bytes for each vector ({d} little-endian float32), "
-            f"got {len(data)} bytes"
+            f"the body must have {row} bytes for each vector ({d} little-endian {body.dtype})"
+            f"{declared}, got {size} bytes{_fitting(size, body.n, d)}"
         )
-    _bounded("number of vectors", len(data) // (4 * d), settings.max_vectors)
-    return _as_rows(np.frombuffer(data, "<f4").reshape(-1, d), "the body", d)
+    _bounded("number of vectors", n, settings.max_vectors)
+    return _as_rows(np.frombuffer(body.data, dtype).reshape(n, d), "the body", d)
+
+
+def _fitting(size: int, n: int | None, d: int) -> str:
+    """Return the type that a body of `n` vectors has by its size, as a hint."""
+    fits = [
+        name for name, dtype in DTYPES.items() if n and n * d * np.dtype(dtype).itemsize == size
+    ]
+    return f", which is dtype={fits[0]}" if fits else ""
 
 
 def _as_rows(value: Any, name: str, d: int) -> FloatRows:
@@ -147,6 +159,8 @@ def _bounded(name: str, value: Any, maximum: int) -> Any:
 
 def _refuse_query(body: Body) -> None:
     for name in body.query:
+        if body.kind == FLOATS:
+            raise ValueError(f"unexpected {name!r} in the URL, expected dtype, n")
         raise ValueError(
             f"unexpected {name!r} in the URL: with JSON all parameters belong in the body"
         )
@@ -157,7 +171,9 @@ def _query_numbers(query: dict[str, str], names: tuple[str, ...]) -> dict[str, A
     numbers: dict[str, Any] = {}
     for name, value in query.items():
         if name not in names:
-            raise ValueError(f"unknown parameter {name!r} in the URL, expected {', '.join(names)}")
+            raise ValueError(
+                f"unknown parameter {name!r} in the URL, expected {', '.join(names)}, dtype, n"
+            )
         try:
             numbers[name] = float(value) if name == "k_factor" else int(value)
         except ValueError:

@@ -40,6 +40,7 @@ def read_adaptation(adaptive: Any, limit: int) -> Adaptation | None:
         return None
     if not isinstance(adaptive, CapacityReport):
         raise TypeError(f"adaptive must be a CapacityReport or None, got {adaptive!r}")
+    adaptive.require_complete("adaptive")
     floor, ceiling = adaptive.floor, adaptive.ceiling
     if not floor <= limit <= ceiling:
         raise ValueError(

@@ -128,11 +128,16 @@ class LimiterBase:
         OSError
             If the file cannot be read.
         TypeError, ValueError
-            If an argument has the wrong type or is out of range.
+            If an argument has the wrong type or is out of range, or the report is of a test that
+            ended early: its limit is not measured.
         """
-        loaded = report if isinstance(report, CapacityReport) else CapacityReport.load(report)
         if not isinstance(adaptive, bool):
             raise TypeError(f"adaptive must be a bool, got {adaptive!r}")
+        if isinstance(report, CapacityReport):
+            loaded, source = report, "report"
+        else:
+            loaded, source = CapacityReport.load(report), f"report {os.fsdecode(report)}"
+        loaded.require_complete(source)
         return cls(loaded.limit, name=name, shares=shares, adaptive=loaded if adaptive else None)
 
     @overload

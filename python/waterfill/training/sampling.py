@@ -47,11 +47,21 @@ def draw_queries(queries: Any, plan: Plan, seed: int, policy: Policy) -> FloatRo
     return _core.normalize_rows(drawn) if plan.normalize else drawn
 
 
+def needs_cell_rows(n: int, sample_rows: int, cells: int) -> bool:
+    """Return whether k-means of this many cells draws more than the rows of the sample."""
+    return n > sample_rows and cells > sample_rows // ROWS_PER_CELL
+
+
+def cell_rows(n: int, d: int, cells: int, seed: int) -> Labels:
+    """Return ascending numbers of rows for k-means: `ROWS_PER_CELL` each, up to a memory limit."""
+    limit = max(_max_rows(d), _CELL_SAMPLE_BYTES // (4 * d), cells)
+    count = min(n, ROWS_PER_CELL * cells, limit)
+    return np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
+
+
 def draw_cell_rows(rows: Rows, cells: int, seed: int, normalize: bool) -> FloatRows:
-    """Draw rows for k-means with many cells: `ROWS_PER_CELL` each, up to a limit of memory."""
-    limit = max(_max_rows(rows.d), _CELL_SAMPLE_BYTES // (4 * rows.d), cells)
-    count = min(rows.n, ROWS_PER_CELL * cells, limit)
-    drawn = rows.take(np.sort(np.random.default_rng(seed).choice(rows.n, count, replace=False)))
+    """Draw rows for k-means with many cells."""
+    drawn = rows.take(cell_rows(rows.n, rows.d, cells, seed))
     return _core.normalize_rows(drawn) if normalize else drawn
 
 

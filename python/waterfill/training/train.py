@@ -16,10 +16,10 @@ from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, choose_cells
 from waterfill.training.itq import rotated_basis
 from waterfill.training.sampling import (
     MAX_HELD_OUT,
-    ROWS_PER_CELL,
     draw_cell_rows,
     draw_queries,
     draw_training_rows,
+    needs_cell_rows,
 )
 
 Effort = Literal["fast", "balanced", "best"]
@@ -56,12 +56,9 @@ def train(
     """Train the core of a codec; see `Codec.train` for the parameters."""
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
-    seed = as_int("seed", seed)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed={seed} must be from 0 to 2**64 - 1")
+    seed = as_seed(seed)
     cells = _checked_cells(cells, plan)
-    if effort not in _ITERATIONS:
-        raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
+    effort = as_effort(effort)
     if metric is not None and metric not in METRICS:
         raise ValueError(f"metric={metric!r} must be 'ip', 'l2', 'cosine' or None")
     if alpha is not None and plan.pq_multiplier is not None:
@@ -87,11 +84,7 @@ def train(
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
     def cell_sample() -> FloatRows:
-        if (
-            not isinstance(cells, int)
-            or rows.n <= len(sample)
-            or cells <= len(sample) // ROWS_PER_CELL
-        ):
+        if not isinstance(cells, int) or not needs_cell_rows(rows.n, len(sample), cells):
             return sample
         return draw_cell_rows(rows, cells, seed, plan.normalize)
 
@@ -102,6 +95,22 @@ def train(
         plan, centroids, sample, calibration, seed, _ITERATIONS[effort], quarters, joint
     )
     return Trained(core, rows, sample, held_out, drawn_queries)
+
+
+def as_seed(seed: Any) -> int:
+    """Validate the seed of training."""
+    number = as_int("seed", seed)
+    if not 0 <= number < 2**64:
+        raise ValueError(f"seed={number} must be from 0 to 2**64 - 1")
+    return number
+
+
+def as_effort(effort: Any) -> Effort:
+    """Validate the name of an effort."""
+    if effort not in _ITERATIONS:
+        raise ValueError(f"effort={effort!r} must be 'fast', 'balanced' or 'best'")
+    checked: Effort = effort
+    return checked
 
 
 def to_quarters(alpha: float) -> int:

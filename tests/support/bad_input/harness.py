@@ -1,4 +1,4 @@
-"""What a case is, the indexes it is tried on, and checks of results."""
+"""Cases of bad input, the indexes that they are tried on, and checks of results."""
 
 from __future__ import annotations
 
@@ -63,10 +63,11 @@ def cells() -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """A call, what is expected of it, and the row of the page that says so.
+    """A call, its expected outcome, and the row of the page that documents it.
 
-    `faiss` and `waterfill` are the error's type (with a pattern), or a check of the result; None
-    where FAISS must not be asked: it would end the process, or read memory that is not its own.
+    `faiss` and `waterfill` are the type of the error (with a pattern), or a check of the result;
+    None where FAISS must not be called, because it would end the process or read memory out of
+    bounds.
     """
 
     row: str
@@ -77,7 +78,7 @@ class Case:
 
 
 def plain(result: Any) -> bool:
-    """It is what float32 rows, C-contiguous, give: X[:2] finds itself and so on."""
+    """Return whether the result has the types and shape of a regular search with X[:2]."""
     return result[0].dtype == np.float32 and result[1].dtype == np.int64 and len(result[1]) == 2
 
 
@@ -101,8 +102,8 @@ def then(index: Any, *steps: Callable[[Any], Any]) -> Any:
     return [step(index) for step in steps][-1]
 
 
-def fill(shape: tuple[int, ...], dtype: Any, **how: Any) -> np.ndarray:
-    return np.zeros(shape, dtype, **how)
+def fill(shape: tuple[int, ...], dtype: Any, **options: Any) -> np.ndarray:
+    return np.zeros(shape, dtype, **options)
 
 
 def only(*ids: int) -> Any:

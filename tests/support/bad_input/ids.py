@@ -1,4 +1,4 @@
-"""Ids that are absent, repeated, or none."""
+"""Ids that are absent, repeated or invalid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import numpy as np
 from support.bad_input.harness import Case, X, error, found, only, returns, then
 
 CASES = [
+    Case(
+        "ids masked in places",
+        "ids",
+        lambda i: then(
+            i,
+            lambda j: j.add_with_ids(X[:2], np.ma.masked_array([7, 8], [True, False])),
+            lambda j: j.ntotal,
+        ),
+        returns(302),
+        error(ValueError, "ids is a masked array with 1 masked values, the first in row 0; fill"),
+    ),
     Case(
         "ids given twice",
         "ids",

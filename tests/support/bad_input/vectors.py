@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from numpy.exceptions import ComplexWarning
 from support.bad_input.harness import NAN, Case, X, error, missing, plain, returns, then
+
+
+def column(rows: Any) -> Any:
+    return pd.Series(list(rows))
+
 
 CASES = [
     Case(
@@ -48,6 +56,23 @@ CASES = [
         lambda i: i.search(np.repeat(X, 2, axis=1)[:2, ::2], 3),
         plain,
         plain,
+    ),
+    Case(
+        "x as a column of arrays", "flat", lambda i: i.search(column(X[:2]), 3), ValueError, plain
+    ),
+    Case(
+        "x as a column with a null",
+        "flat",
+        lambda i: i.search(column([*X[:2], None]), 3),
+        ValueError,
+        error(ValueError, "x: row 2: expected 8 numbers, got null"),
+    ),
+    Case(
+        "x masked in places",
+        "flat",
+        lambda i: i.search(np.ma.masked_greater(X[:2], 0), 3),
+        plain,
+        error(ValueError, r"x is a masked array with .* fill them, x.filled\(value\), or drop"),
     ),
     Case(
         "x of complex numbers",

@@ -37,6 +37,9 @@ inline constexpr std::uint32_t kMaxQuarters = 4;
 // |u|^alpha from |u|^2, by square roots only: fast, and equal on every machine.
 float length_power(float squares, Alpha alpha);
 
+// Whether a row equals the center that it is coded from up to the rounding of float32.
+bool within_rounding(float distance, const float* row, std::size_t d);
+
 // The depth of the two stages of a search.
 struct Depth {
   std::uint32_t refine_factor = 20;  // candidates per neighbor that get the full score

@@ -44,21 +44,17 @@ class StringSink : public Sink {
   std::string bytes;
 };
 
-// A temporary file next to `path`, which `commit` renames. Without a commit it is removed.
 class FileSink : public Sink {
  public:
-  explicit FileSink(std::string path);
-  FileSink(const FileSink&) = delete;
-  FileSink& operator=(const FileSink&) = delete;
-  ~FileSink() override;
+  // Writes to an open file, which stays open. path: for messages.
+  FileSink(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
 
   void write(const void* data, std::size_t size) override;
   void patch(std::uint64_t offset, const void* data, std::size_t size) override;
-  void commit();
 
  private:
-  std::string path_, temporary_;
-  int fd_ = -1;
+  int fd_;
+  std::string path_;
 };
 
 }  // namespace waterfill

@@ -25,7 +25,8 @@ struct Section {
 
 // Writes a file atomically: a temporary file in the same folder is written, synced and renamed.
 // Throws std::system_error.
-void write_file(const std::string& path, FileKind kind, const std::vector<Section>& sections);
+void write_file(int fd, const std::string& path, FileKind kind,
+                const std::vector<Section>& sections);
 std::string to_bytes(FileKind kind, const std::vector<Section>& sections);
 
 // Reads one section from front to back. finish() compares the checksum.

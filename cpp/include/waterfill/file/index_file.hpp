@@ -24,7 +24,9 @@ struct StoredIndex {
 
 // Throw std::system_error for errors of the file system and FormatError for invalid contents.
 // Borrowed refine rows are not written.
-void write_index(const Index& index, const IndexSettings& settings, const std::string& path);
+// To an open file; path: for messages.
+void write_index(const Index& index, const IndexSettings& settings, int fd,
+                 const std::string& path);
 StoredIndex read_index(const std::string& path);
 std::string index_to_bytes(const Index& index, const IndexSettings& settings);
 StoredIndex index_from_bytes(const void* data, std::size_t size);

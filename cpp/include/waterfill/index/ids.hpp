@@ -36,7 +36,11 @@ class Ids {
 
   // Makes ids explicit: vectors without an id keep their label as id.
   void keep();
-  // ids: n of them, or null for the next labels. Appends all of them or throws and appends none.
+  // The id of the next vector without an explicit one: its label, or, so that no id is given twice,
+  // one more than the largest id.
+  std::int64_t next() const { return next_; }
+  // ids: n of them, or null for `next` and those that follow. Appends all of them or throws and
+  // appends none.
   void append(std::size_t n, const std::int64_t* ids);
   // Removes the labels whose bit is set. Explicit ids stay with their vectors.
   void remove(const Bits& drop);
@@ -57,8 +61,11 @@ class Ids {
   };
 
  private:
+  void raise_next(const std::int64_t* ids, std::size_t n);
+
   bool explicit_ = false;
   std::size_t size_ = 0;
+  std::int64_t next_ = 0;             // more than any id and at least the size
   std::vector<std::int64_t> values_;  // of explicit ids
 };
 

@@ -85,6 +85,8 @@ class Index {
   // Appends all vectors of another index with the same codec and metric, and empties it. `add_id`
   // is added to its ids; if neither index has explicit ids, its vectors get the next labels.
   void merge(Index& other, std::int64_t add_id);
+  // The ids that `merge` gives to the vectors of another index, by label.
+  std::vector<std::int64_t> merged_ids(const Index& other, std::int64_t add_id) const;
   // Codes, ids and refine rows of the vectors [first, first + n), in the order of insertion.
   void codes(std::size_t first, std::size_t n, std::uint8_t* out) const;
   void ids(std::size_t first, std::size_t n, std::int64_t* out) const;
@@ -137,6 +139,7 @@ class Index {
   IndexView view() const;
   std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;
   std::shared_ptr<const IdFilter> filter(const Selector* selector) const;
+  std::vector<std::int64_t> ids_for(const Index& other, std::int64_t add_id) const;
   void require_labels(std::size_t first, std::size_t n) const;
   void require_borrowed_rows(std::size_t n, const std::int64_t* ids) const;
   void append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids);

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import waterfill as wf
 from waterfill.cli.inputs import open_stored
-from waterfill.cli.options import Key, Metric, MetricName, VectorFile
+from waterfill.cli.options import Format, Key, Metric, MetricName, VectorFile
 from waterfill.cli.output import Output, pairs
 
 _VARIANCE_SHARES = (0.5, 0.9, 0.99)
 
 
-def analyze(out: Output, file: VectorFile, key: Key = None, metric: Metric = MetricName.ip) -> None:
+def analyze(
+    out: Output,
+    file: VectorFile,
+    key: Key = None,
+    format: Format = None,
+    metric: Metric = MetricName.ip,
+) -> None:
     """Show the spectrum, the norms and anomalies of vectors.
 
     Example:
       waterfill analyze base.npy
       waterfill analyze glove.hdf5 --metric cosine --json
     """
-    vectors = open_stored(file, key)
+    vectors = open_stored(file, key, format)
     with out.progress("analyzing", vectors.n) as vectors.advance:
         analysis = wf.analyze(vectors, normalize=metric is MetricName.cosine)
     norms, d = analysis.norms, analysis.d

@@ -11,11 +11,13 @@ from waterfill._util.optional import require_faiss
 from waterfill._util.validation import as_positive_int
 from waterfill.cli.inputs import open_queries, open_stored
 from waterfill.cli.options import (
+    Format,
     Key,
     Metric,
     MetricName,
     Neighbours,
     Queries,
+    QueriesFormat,
     QueriesKey,
     Seed,
     VectorFile,
@@ -52,7 +54,9 @@ def bench(
     metric: Metric = MetricName.ip,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> None:
     """Compare waterfill with FAISS index types.
 
@@ -63,11 +67,13 @@ def bench(
       waterfill bench base.npy --code-bytes 48 --threads 1
     """
     require_faiss("waterfill bench")
-    vectors = open_stored(file, key)
-    query_rows = open_queries(queries, queries_key, vectors.d)
+    vectors = open_stored(file, key, format)
+    query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     most = as_positive_int("rows", rows)
-    split = split_sample(vectors, query_rows, metric.value, k, seed, most=most)
     sizes = code_bytes or [max(1, vectors.d // dims) for dims in _DIMS_PER_BYTE]
+    for number in sizes:
+        wf.Recipe(vectors.d, number)  # refuses other numbers before anything is measured
+    split = split_sample(vectors, query_rows, metric.value, k, seed, most=most)
     with out.progress("measuring waterfill"):
         measured = _measure_waterfill(split, sizes)
     with out.progress("measuring FAISS"):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
-from waterfill.cli.description import Index, describe_index, index_lines
+from waterfill.cli.description import Index, describe_index, file_line, index_lines
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import (
     Vectors,
@@ -21,15 +21,17 @@ from waterfill.cli.inputs import (
 )
 from waterfill.cli.options import (
     EffortName,
+    Format,
     Key,
     MetricName,
     OptionalMetric,
     Queries,
+    QueriesFormat,
     QueriesKey,
     RefineName,
     out_file,
 )
-from waterfill.cli.output import Output, pairs, size
+from waterfill.cli.output import Output, pairs
 from waterfill.data.rows import Rows
 
 _CODE_BYTES = 48
@@ -94,7 +96,9 @@ def build(
         typer.Option("--seed", help="Random seed of training (default: 0).", show_default=False),
     ] = None,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> None:
     """Build an index from files of vectors.
 
@@ -105,9 +109,9 @@ def build(
       waterfill build shard-*.parquet --nlist 1024 --refine float16 -o all.wf
     """
     check_output(output, (*files, codec, queries))
-    parts = [open_stored(file, key) for file in files]
+    parts = [open_stored(file, key, format) for file in files]
     vectors = concatenated(parts)
-    query_rows = open_queries(queries, queries_key, vectors.d)
+    query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     if codec is not None:
         training = {"code-bytes": code_bytes, "queries": queries, "effort": effort, "seed": seed}
         index = _index_with_codec(codec, nlist, refine, metric, training)
@@ -126,7 +130,9 @@ def build(
         wf.write_index(index, output)
     file_bytes = output.stat().st_size
     document = {"output": str(output), "file_bytes": file_bytes, **describe_index(index)}
-    out.show(document, pairs(str(output), {"file": size(file_bytes), **index_lines(index)}))
+    out.show(
+        document, pairs(str(output), {"file": file_line(file_bytes, index), **index_lines(index)})
+    )
 
 
 def _index_with_codec(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 import waterfill as wf
@@ -14,16 +15,19 @@ from waterfill._util.validation import as_positive_int
 from waterfill.cli.drift_baseline import (
     BaselineOptions,
     Current,
+    NewMonitor,
     new_monitor,
     read_blocks,
     saved_monitor,
 )
 from waterfill.cli.errors import NOT_MET, UsageError
 from waterfill.cli.inputs import Vectors, check_output, open_queries, open_stored
-from waterfill.cli.options import Key, OptionalMetric, QueriesKey, Seed
+from waterfill.cli.options import Format, Key, OptionalMetric, QueriesFormat, QueriesKey, Seed
 from waterfill.cli.output import Output, pairs
+from waterfill.data.rows import Rows
+from waterfill.drift.baseline import checked_alpha
 from waterfill.drift.monitor_state import is_state
-from waterfill.drift.window_comparison import FEWEST_BLOCKS
+from waterfill.drift.window_comparison import MIN_BLOCKS
 
 _MEASURE = "; --canary measures it"
 _ACTIONS = {
@@ -127,7 +131,9 @@ def drift(
     ] = None,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> int:
     """Test vectors for drift since a codec was trained.
 
@@ -155,7 +161,7 @@ def drift(
         canary=canary,
         k=None if k is None else as_positive_int("k", k),
         metric=None if metric is None else metric.value,
-        alpha=alpha,
+        alpha=None if alpha is None else checked_alpha(alpha),
         code_bytes=code_bytes,
         errors=errors,
         seed=seed,
@@ -165,19 +171,25 @@ def drift(
         "queries": queries,
         "baseline-blocks": baseline_blocks,
     }
-    vectors = open_stored(new, key)
-    current = Current(vectors, open_queries(new_queries, queries_key, vectors.d))
+    vectors = open_stored(new, key, format)
+    current = Current(vectors, open_queries(new_queries, queries_key, vectors.d, queries_format))
     labels = read_blocks(blocks, vectors)
     with out.progress("measuring the baseline"):
         if saved:
             _refuse_options_of_vectors(baseline, options, files)
-            monitor, current_canary = saved_monitor(baseline, current, options)
+            made = saved_monitor(baseline, current, options)
         else:
-            monitor, current_canary = _new_monitor(
-                open_stored(baseline, key), files, queries_key, current, options
+            made = _new_monitor(
+                open_stored(baseline, key, format),
+                files,
+                (queries_key, queries_format),
+                current,
+                options,
             )
-    with out.progress("comparing", vectors.n) as vectors.advance:
-        monitor.update(vectors, labels)
+    monitor, current_canary = made.monitor, made.canary
+    with out.progress("comparing", vectors.n - len(made.excluded)) as vectors.advance:
+        labels = None if labels is None else np.delete(labels, made.excluded)
+        monitor.update(Rows(vectors).without(made.excluded).source, labels)
     if current.queries is not None:
         monitor.update_queries(current.queries)
     with out.progress("measuring recall" if canary else "testing"):
@@ -191,10 +203,13 @@ def drift(
         "baseline": str(baseline),
         "new": str(new),
         "saved": None if save is None else str(save),
+        "stand_in": made.stand_in,
+        "excluded": len(made.excluded),
         **report.to_dict(),
         "decision": {name: getattr(answer, name) for name in ("answer", "reason")},
     }
-    out.show(document, pairs(str(new), _lines(report) | {"decision": str(answer)}))
+    lines = _notes(codec, new, made) | _lines(report) | {"decision": str(answer)}
+    out.show(document, pairs(str(new), lines))
     return answer.code
 
 
@@ -217,10 +232,10 @@ def _refuse_options_of_vectors(
 def _new_monitor(
     vectors: Vectors,
     files: Mapping[str, Path | None],
-    queries_key: str | None,
+    queries_source: tuple[str | None, str | None],
     current: Current,
     options: BaselineOptions,
-) -> tuple[wf.DriftMonitor, wf.drift.Canary | None]:
+) -> NewMonitor:
     codec, queries = files["codec"], files["queries"]
     if codec is not None and options.code_bytes is not None:
         raise UsageError(
@@ -230,7 +245,8 @@ def _new_monitor(
     if current.queries is not None and queries is None:
         raise UsageError(f"--new-queries {current.queries.name} needs --queries to compare with")
     blocks = read_blocks(files["baseline-blocks"], vectors)
-    query_rows = None if queries is None else open_queries(queries, queries_key, vectors.d)
+    key, format = queries_source
+    query_rows = None if queries is None else open_queries(queries, key, vectors.d, format)
     return new_monitor(vectors, blocks, codec, query_rows, current, options)
 
 
@@ -278,9 +294,22 @@ def _require_judged(report: wf.drift.DriftReport, new: Path) -> None:
     measured = report.cost is not None and report.cost.measured
     if not report.data.judged and not measured and report.model.same:
         raise ValueError(
-            f"{new}: expected at least {FEWEST_BLOCKS} blocks of rows, got {report.data.blocks} "
+            f"{new}: expected at least {MIN_BLOCKS} blocks of rows, got {report.data.blocks} "
             f"({report.data.rows:,} rows)"
         )
+
+
+def _notes(codec: Path | None, new: Path, made: NewMonitor) -> dict[str, str]:
+    """Say which rows and which codec the comparison could not use."""
+    notes = {}
+    if made.stand_in:
+        notes["codec"] = (
+            f"{codec} was trained on the rows of the baseline; a codec like it, trained on half of "
+            "them, stands in"
+        )
+    if len(made.excluded):
+        notes["left out"] = f"{len(made.excluded):,} rows of {new} that the codec was trained on"
+    return notes
 
 
 def _lines(report: wf.drift.DriftReport) -> dict[str, str]:

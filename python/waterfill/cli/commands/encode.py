@@ -11,7 +11,7 @@ import typer
 import waterfill as wf
 from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.inputs import check_output, open_stored, sum_warnings
-from waterfill.cli.options import Key, VectorFile, out_file
+from waterfill.cli.options import Format, Key, VectorFile, out_file
 from waterfill.cli.output import Output, size
 from waterfill.data.rows import Rows
 
@@ -24,6 +24,7 @@ def encode(
     file: VectorFile,
     output: Annotated[Path, out_file("The codes, uint8 of shape (n, code size)", "NPY")],
     key: Key = None,
+    format: Format = None,
 ) -> None:
     """Encode vectors, one block at a time.
 
@@ -32,7 +33,7 @@ def encode(
     """
     check_output(output, (codec, file))
     encoder = wf.read_codec(codec)
-    vectors = open_stored(file, key)
+    vectors = open_stored(file, key, format)
     shape = (vectors.n, encoder.code_size)
     rows = Rows(vectors, d=encoder.d)
     with (

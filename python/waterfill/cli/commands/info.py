@@ -10,7 +10,13 @@ import typer
 from rich.table import Table
 
 import waterfill as wf
-from waterfill.cli.description import codec_lines, describe_codec, describe_index, index_lines
+from waterfill.cli.description import (
+    codec_lines,
+    describe_codec,
+    describe_index,
+    file_line,
+    index_lines,
+)
 from waterfill.cli.output import Output, pairs, size
 from waterfill.io import file_kind
 
@@ -38,7 +44,7 @@ def info(
     values = {"file": f"{size(file_bytes)}, {kind}"}
     if index is not None:
         document["index"] = describe_index(index)
-        values |= index_lines(index)
+        values = {"kind": kind, "file": file_line(file_bytes, index), **index_lines(index)}
     document["codec"] = describe_codec(codec)
     values |= codec_lines(codec)
     tables: list[Table | str] = [pairs(str(file), values)]

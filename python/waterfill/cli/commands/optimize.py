@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from rich.table import Table
 
 import waterfill as wf
+from waterfill._util.validation import as_number
 from waterfill.cli.errors import INTERRUPTED, NOT_MET, UsageError
 from waterfill.cli.inputs import check_output, open_queries, open_stored
 from waterfill.cli.options import (
     Accuracy,
     AccuracyName,
+    Format,
     Key,
     MaxBytes,
     Metric,
@@ -24,6 +26,7 @@ from waterfill.cli.options import (
     Objective,
     PricePerGb,
     Queries,
+    QueriesFormat,
     QueriesKey,
     Seed,
     TargetRecall,
@@ -53,7 +56,9 @@ def optimize(
     time_budget: TimeBudget = None,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> int | None:
     """Find the best settings for vectors, by real searches.
 
@@ -66,9 +71,11 @@ def optimize(
     """
     if output is not None:
         check_output(output, (file, queries))
+    if price_per_gb is not None:
+        as_number("price_per_gb", price_per_gb, 0)
     result = run_optimizer(
         out,
-        Sample(file, key, queries, queries_key),
+        Sample(file, key, queries, queries_key, format, queries_format),
         target_recall=target_recall,
         max_bytes=max_bytes,
         objective=objective,
@@ -102,6 +109,8 @@ class Sample:
     key: str | None
     queries: Path | None
     queries_key: str | None
+    format: str | None = None
+    queries_format: str | None = None
 
 
 def run_optimizer(out: Output, sample: Sample, **options: Any) -> wf.optimizer.Result:
@@ -110,8 +119,8 @@ def run_optimizer(out: Output, sample: Sample, **options: Any) -> wf.optimizer.R
         raise UsageError(
             "an objective is missing; give --target-recall R, --max-bytes N or --objective NAME"
         )
-    vectors = open_stored(sample.vectors, sample.key)
-    queries = open_queries(sample.queries, sample.queries_key, vectors.d)
+    vectors = open_stored(sample.vectors, sample.key, sample.format)
+    queries = open_queries(sample.queries, sample.queries_key, vectors.d, sample.queries_format)
     with out.trace("optimizing") as write:
 
         def report_trial(trial: wf.optimizer.Trial, seconds: float) -> None:

@@ -16,7 +16,7 @@ from waterfill._util.optional import require
 from waterfill._util.validation import as_positive_int
 from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
 from waterfill.cli.inputs import check_output, open_queries
-from waterfill.cli.options import Queries, QueriesKey
+from waterfill.cli.options import Queries, QueriesFormat, QueriesKey
 from waterfill.cli.output import Output
 from waterfill.loadtest.capacity import (
     RATES,
@@ -30,6 +30,7 @@ from waterfill.loadtest.report import CapacityError
 from waterfill.loadtest.table import line_of
 
 _RATES = ",".join(map(str, RATES))
+_PICTURES = (".png", ".svg", ".pdf")
 _MAX_QUERIES = 10_000  # to keep in memory and search for in turn
 _MAX_DECODED = 1_000  # stored vectors that stand for queries
 
@@ -49,6 +50,7 @@ def ramp(
     ] = None,
     queries: Queries = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
     k: Annotated[int, typer.Option("-k", help="Neighbours per query.")] = 10,
     url: Annotated[
         str | None, _option("--url", "URL", "Request this URL, on this machine.")
@@ -142,16 +144,22 @@ def ramp(
             check_output(path, (index, queries, body), option)
     if picture is not None:
         require("matplotlib", "--picture", "plot")
+        if picture.suffix.lower() not in _PICTURES:
+            raise UsageError(
+                f"--picture {picture}: expected a name ending in {' '.join(_PICTURES)}"
+            )
     target: Any
     if (index is None) == (url is None):
         raise UsageError("give one of --index INDEX and --url URL")
     if url is not None:
-        _require_none("--url", queries=queries, queries_key=queries_key)
+        _require_none(
+            "--url", queries=queries, queries_key=queries_key, queries_format=queries_format
+        )
         target = _url(url, body, header or [], timeout, i_own_this_host)
     else:
         assert index is not None
         _require_none("--index", body=body, header=header)
-        target = _searcher(index, queries, queries_key, k, seed)
+        target = _searcher(index, queries, (queries_key, queries_format), k, seed)
     return _run(out, target, settings, report, picture)
 
 
@@ -206,12 +214,16 @@ def _require_none(option: str, **others: Any) -> None:
 
 
 def _searcher(
-    path: Path, queries: Path | None, key: str | None, k: int, seed: int
+    path: Path,
+    queries: Path | None,
+    source: tuple[str | None, str | None],
+    k: int,
+    seed: int,
 ) -> Callable[[], object]:
     """Return a function that searches for one query after the other, in random order."""
     index = wf.read_index(path)
     as_positive_int("k", k)
-    query_rows = open_queries(queries, key, index.d)
+    query_rows = open_queries(queries, source[0], index.d, source[1])
     rng = np.random.default_rng(seed)
     if query_rows is not None:
         numbers = _draw(rng, query_rows.n, _MAX_QUERIES)

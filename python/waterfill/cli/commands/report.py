@@ -14,6 +14,7 @@ from waterfill.cli.inputs import check_output
 from waterfill.cli.options import (
     Accuracy,
     AccuracyName,
+    Format,
     Key,
     MaxBytes,
     Metric,
@@ -22,6 +23,7 @@ from waterfill.cli.options import (
     Ntotal,
     Objective,
     Queries,
+    QueriesFormat,
     QueriesKey,
     Seed,
     TargetRecall,
@@ -57,7 +59,9 @@ def report(
     time_budget: TimeBudget = None,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> int | None:
     """Optimize, and write the result as an HTML page.
 
@@ -72,7 +76,7 @@ def report(
         raise UsageError(f"--codec {codec} is also the name of the page; give another name")
     result = run_optimizer(
         out,
-        Sample(file, key, queries, queries_key),
+        Sample(file, key, queries, queries_key, format, queries_format),
         target_recall=target_recall,
         max_bytes=max_bytes,
         objective=objective,

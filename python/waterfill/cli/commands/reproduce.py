@@ -11,7 +11,7 @@ import typer
 import waterfill as wf
 from waterfill.cli.errors import NOT_MET
 from waterfill.cli.inputs import open_queries, open_stored
-from waterfill.cli.options import Key, Queries, QueriesKey
+from waterfill.cli.options import Format, Key, Queries, QueriesFormat, QueriesKey
 from waterfill.cli.output import Output
 from waterfill.io import file_kind
 
@@ -27,7 +27,9 @@ def reproduce(
     ],
     queries: Queries = None,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> int:
     """Train again as a manifest says, and compare the codes.
 
@@ -37,8 +39,8 @@ def reproduce(
       waterfill reproduce codec.wf base.npy
     """
     recorded = _read_manifest(manifest)
-    vectors = open_stored(data, key)
-    query_rows = open_queries(queries, queries_key, vectors.d)
+    vectors = open_stored(data, key, format)
+    query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     with out.progress("training again"):
         result = wf.reproduce(recorded, vectors, query_rows)
     document = {"identical": result.identical, "differences": list(result.differences)}

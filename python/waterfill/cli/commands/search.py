@@ -14,7 +14,7 @@ import waterfill as wf
 from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import check_output, open_queries
-from waterfill.cli.options import IndexFile, Neighbours, out_file
+from waterfill.cli.options import Format, IndexFile, Neighbours, out_file
 from waterfill.cli.output import Output, grid
 
 _SHOWN_QUERIES = 10
@@ -56,6 +56,7 @@ def search(
             show_default=False,
         ),
     ] = None,
+    format: Format = None,
 ) -> None:
     """Find the k nearest neighbours of each query.
 
@@ -66,7 +67,7 @@ def search(
     if output is not None:
         check_output(output, (index, queries))
     searched = wf.read_index(index)
-    query_rows = open_queries(queries, key, searched.d)
+    query_rows = open_queries(queries, key, searched.d, format)
     assert query_rows is not None
     if nprobe is not None:
         if not isinstance(searched, wf.IndexIVF):

@@ -12,7 +12,7 @@ import typer
 import waterfill as wf
 from waterfill._util.optional import require
 from waterfill.cli.errors import UsageError, print_line
-from waterfill.cli.inputs import Vectors
+from waterfill.cli.inputs import Vectors, check_output
 from waterfill.cli.options import IndexFile
 from waterfill.cli.output import Output
 from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
@@ -112,6 +112,8 @@ def serve(
             "environment"
         )
     _check_index(index)
+    if save:
+        check_output(index, (), "--save")
     try:
         limits: dict[str, Any] = {}
         if limit is not None or report is not None or adaptive:
@@ -124,7 +126,7 @@ def serve(
             max_vectors=max_vectors,
             max_k=max_k,
             swap_folder=swap_folder,
-            gate=_gate(canary, recall_drop, overlap),
+            gate=_gate(index, canary, recall_drop, overlap),
             **limits,
         )
     except ValueError as error:
@@ -169,11 +171,13 @@ def _limit(limit: int | None, report: Path | None, adaptive: bool) -> Any:
         return limit
     if limit is not None:
         raise UsageError("--limit and --report both set the limit; give one of them")
-    return wf.Limiter.from_report(report, adaptive=adaptive, name="service")
+    loaded = wf.loadtest.CapacityReport.load(report)
+    loaded.require_complete(f"--report {report}")
+    return wf.Limiter.from_report(loaded, adaptive=adaptive, name="service")
 
 
 def _gate(
-    canary: Path | None, recall_drop: float | None, overlap: float | None
+    index: Path, canary: Path | None, recall_drop: float | None, overlap: float | None
 ) -> wf.lifecycle.Gate | None:
     if canary is None:
         if recall_drop is not None or overlap is not None:
@@ -182,6 +186,11 @@ def _gate(
     if recall_drop is None and overlap is None:
         raise UsageError("--canary needs --overlap, --recall-drop, or both")
     queries = Vectors(open_file(canary, None, (*QUERY_DATASETS, *BASE_DATASETS)), str(canary))
+    d = wf.read_codec(index).d
+    if queries.d != d:
+        raise UsageError(
+            f"--canary {canary}: expected {d} dimensions, as in {index}, got {queries.d}"
+        )
     rows = queries.read(0, queries.n).astype(np.float32)
     return wf.lifecycle.Gate(rows, recall_drop=recall_drop, overlap=overlap)
 

@@ -12,10 +12,12 @@ from waterfill.cli.options import (
     CodeBytes,
     Effort,
     EffortName,
+    Format,
     Key,
     Metric,
     MetricName,
     Queries,
+    QueriesFormat,
     QueriesKey,
     Seed,
     VectorFile,
@@ -34,7 +36,9 @@ def train(
     effort: Effort = EffortName.balanced,
     seed: Seed = 0,
     key: Key = None,
+    format: Format = None,
     queries_key: QueriesKey = None,
+    queries_format: QueriesFormat = None,
 ) -> None:
     """Train a codec on vectors.
 
@@ -42,8 +46,8 @@ def train(
       waterfill train base.npy --code-bytes 48 -o codec.wf
     """
     check_output(output, (file, queries))
-    vectors = open_stored(file, key)
-    query_rows = open_queries(queries, queries_key, vectors.d)
+    vectors = open_stored(file, key, format)
+    query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     recipe = wf.Recipe(vectors.d, code_bytes, seed=seed, effort=effort.value)
     with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
         codec = recipe.train(vectors, metric.value, queries=query_rows)

@@ -15,7 +15,7 @@ from waterfill.data.block_source import (
     raising_format_errors,
     take_by_runs,
 )
-from waterfill.data.formats.mapped import choose_array
+from waterfill.data.formats.mapped import Available, choose_array, require_matrix
 
 _MIN_GAP = 64  # rows; nearer ones are read in one run
 _CHUNK_CACHE_BYTES = 1 << 20  # HDF5's default
@@ -32,14 +32,10 @@ class Hdf5Source(FileSource):
 
     def _open(self, h5py: Any, path: Path, key: str | None, datasets: tuple[str, ...]) -> None:
         file = h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
-        key = choose_array(path, _shapes(h5py, file), key, datasets)
+        key = choose_array(path, _arrays(h5py, file), key, datasets)
         dataset = file[key]
         name = f"{path}, dataset {key}"
-        if dataset.ndim != 2 or dataset.dtype.kind not in "fiu":
-            raise ValueError(
-                f"{name}: expected real numbers of shape (n, d), got {dataset.dtype} of shape "
-                f"{dataset.shape}"
-            )
+        require_matrix(name, dataset.dtype, dataset.shape)
         self._gap = _MIN_GAP
         if dataset.chunks is not None:
             self._gap = max(_MIN_GAP, dataset.chunks[0])
@@ -64,13 +60,13 @@ class Hdf5Source(FileSource):
         return np.concatenate([empty, *take_by_runs(self.read, rows, self._gap)])
 
 
-def _shapes(h5py: Any, file: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all datasets by name."""
-    shapes: dict[str, tuple[int, ...]] = {}
+def _arrays(h5py: Any, file: Any) -> dict[str, Available]:
+    """Return the shapes and dtypes of all datasets by name."""
+    arrays: dict[str, Available] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            shapes[name] = item.shape
+            arrays[name] = item.shape, item.dtype
 
     file.visititems(visit)
-    return shapes
+    return arrays

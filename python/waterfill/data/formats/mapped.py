@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tokenize
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ from waterfill.data.block_source import raising_format_errors
 
 if TYPE_CHECKING:
     import zipfile
+
+REAL = "fiub"
+"""Kinds of NumPy dtypes that are real numbers."""
+
+Available = tuple[tuple[int, ...], np.dtype[Any] | None]
+"""Shape and dtype of an array in a file; no dtype where it was not read."""
 
 _MAX_DIMENSIONS = 1 << 20
 _CHECKED_ROWS = 64  # evenly spaced, the first and the last included
@@ -47,6 +54,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     """Map a .npy file."""
     with open(path, "rb") as file:
         header = _npy_header(file, str(path))
+    require_matrix(str(path), header.dtype, header.shape)
     return _map_npy(path, header, 0, str(path))
 
 
@@ -63,10 +71,11 @@ def read_npz(path: Path, key: str | None) -> NDArray[Any]:
         }
         headers = {}
         for name, info in members.items():
-            with archive.open(info) as file:
-                headers[name] = _npy_header(cast(BinaryIO, file), f"{path}, array {name}")
-        shapes = {name: header.shape for name, header in headers.items()}
-        key = choose_array(path, shapes, key, ())
+            if key in (None, name):  # another member may be of objects, or damaged
+                with archive.open(info) as file:
+                    headers[name] = _npy_header(cast(BinaryIO, file), f"{path}, array {name}")
+        key = choose_array(path, _available(members, headers), key, ())
+        require_matrix(f"{path}, array {key}", headers[key].dtype, headers[key].shape)
         name, info = f"{path}, array {key}", members[key]
         if info.compress_type == zipfile.ZIP_STORED:
             return _map_npy(path, headers[key], _member_offset(path, info), name)
@@ -100,40 +109,119 @@ def read_vecs(path: Path, dtype: str) -> NDArray[Any]:
     return values[:, 4:].view(dtype)
 
 
-def read_bin(path: Path, dtype: str) -> NDArray[Any]:
-    """Map .fbin, .u8bin or .i8bin: rows and dimensions as uint32, and then the values."""
+def read_bin(path: Path, dtype: str, crop: int | None = None) -> NDArray[Any]:
+    """Map .fbin and its kin: rows and dimensions as uint32, and then the values.
+
+    Parameters
+    ----------
+    path : path
+    dtype : str
+    crop : int, optional
+        The rows that a crop has, by its name. Its header may be that of the whole file.
+    """
     size = os.path.getsize(path)
     if size < 8:
         raise FormatError(f"{path}: expected a header of 8 bytes, got {size}")
     n, d = np.frombuffer(_read_start(path, 8), dtype="<u4").tolist()
-    expected = 8 + n * d * np.dtype(dtype).itemsize
+    item = np.dtype(dtype).itemsize
+    if crop is not None and crop < n and size == 8 + crop * d * item:
+        n = crop
+    expected = 8 + n * d * item
     if size != expected:
         raise FormatError(
             f"{path}: expected {expected} bytes for {n} rows of {d} dimensions, as in the header, "
-            f"got {size}"
+            f"got {size}{_other_reading(size - 8, n, d, item)}"
         )
     return _map(path, dtype, (n, d), 8)
 
 
+def _other_reading(size: int, n: int, d: int, item: int) -> str:
+    """Return what values of another size or number than in the header can be, as a hint."""
+    values = n * d
+    if values and size == 2 * 4 * values and item == 4:
+        return "; ids followed by distances are a ground truth, no vectors; or format='dbin'"
+    names = [name for name, dtype in BIN_DTYPES.items() if _size(dtype) * values == size]
+    if names:
+        return f"; the size is that of format={names[0]!r}"
+    row = d * item
+    if size >= values * item or not row:
+        return ""
+    rows = size // row
+    crop = f", or is a crop whose name lacks .crop_nb_{rows}" if size == rows * row else ""
+    return f", which is {rows} rows; the file is truncated{crop}"
+
+
+def _size(dtype: str) -> int:
+    return int(np.dtype(dtype).itemsize)
+
+
+BIN_DTYPES = {
+    "fbin": "<f4",
+    "u8bin": "u1",
+    "i8bin": "i1",
+    "ibin": "<i4",
+    "f16bin": "<f2",
+    "hbin": "<f2",
+    "dbin": "<f8",
+}
+"""Types of the values after the header of a .fbin and its kin (big-ann-benchmarks, USearch)."""
+
+
+def require_matrix(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an array holds real numbers of shape (n, d)."""
+    if len(shape) == 2 and dtype.kind in REAL:
+        return
+    hint = "; objects are not unpickled" if dtype.hasobject else ""
+    raise ValueError(
+        f"{name}: expected real numbers of shape (n, d), got {dtype} of shape {shape}{hint}"
+    )
+
+
+def _available(members: dict[str, Any], headers: dict[str, Header]) -> dict[str, Available]:
+    return {
+        name: (headers[name].shape, headers[name].dtype) if name in headers else ((), None)
+        for name in members
+    }
+
+
 def choose_array(
-    path: Path, shapes: dict[str, tuple[int, ...]], key: str | None, preferred: tuple[str, ...]
+    path: Path, arrays: dict[str, Available], key: str | None, preferred: tuple[str, ...]
 ) -> str:
-    """Return the name of the array to read: `key`, the first preferred one, or the only matrix."""
-    available = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+    """Return the name of the array to read: `key`, the first preferred one, or the only matrix.
+
+    Parameters
+    ----------
+    path : path
+    arrays : dict
+        Shape and dtype of each array.
+    key : str, optional
+    preferred : tuple of str
+    """
+    available = ", ".join(_listed(name, *array) for name, array in arrays.items()) or "none"
     if key is not None:
-        if key not in shapes:
+        if key not in arrays:
             raise ValueError(f"{path}: no array {key!r}; available: {available}")
         return key
     for name in preferred:
-        if name in shapes:
+        if name in arrays:
             return name
-    matrices = [name for name, shape in shapes.items() if len(shape) == 2]
+    matrices = [
+        name
+        for name, (shape, dtype) in arrays.items()
+        if len(shape) == 2 and dtype is not None and dtype.kind in REAL
+    ]
     if len(matrices) != 1:
         raise ValueError(
             f"{path}: expected one array of shape (n, d), got {len(matrices)}; choose one by key; "
             f"available: {available}"
         )
     return matrices[0]
+
+
+def _listed(name: str, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> str:
+    if dtype is None:
+        return name
+    return f"{name} {shape}" if dtype.kind in REAL else f"{name} {shape} of {dtype}"
 
 
 def _npy_header(file: BinaryIO, name: str) -> Header:
@@ -143,15 +231,25 @@ def _npy_header(file: BinaryIO, name: str) -> Header:
             fields = np.lib.format.read_array_header_1_0(file)
         elif version == (2, 0):
             fields = np.lib.format.read_array_header_2_0(file)
+        elif version == (3, 0):
+            fields = _header_3_0(file)
         else:
             raise ValueError(f"unknown version {version}")
     except _HEADER_ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise FormatError(f"{name}: not an array in NumPy's format: {reason}") from None
     shape, fortran, dtype = fields
-    if dtype.hasobject or min(shape, default=0) < 0:
+    if min(shape, default=0) < 0:
         raise FormatError(f"{name}: expected real numbers, got {dtype} of shape {shape}")
     return Header(shape, fortran, dtype, file.tell())
+
+
+def _header_3_0(file: BinaryIO) -> Any:
+    """Read a header of version 3.0, which is one of 2.0 in UTF-8."""
+    start = file.read(4)
+    text = file.read(int.from_bytes(start, "little"))
+    latin = text.decode("utf-8").encode("latin-1", "backslashreplace")
+    return np.lib.format.read_array_header_2_0(io.BytesIO(len(latin).to_bytes(4, "little") + latin))
 
 
 def _read_npy_stream(file: Any, name: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Other indexes, and codes."""
+"""Bad input of codes and of `merge_from`."""
 
 from __future__ import annotations
 

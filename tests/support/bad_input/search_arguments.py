@@ -1,4 +1,4 @@
-"""Searches that ask for what there is not."""
+"""Bad arguments of searches."""
 
 from __future__ import annotations
 

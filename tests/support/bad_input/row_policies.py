@@ -1,4 +1,4 @@
-"""Rows with a NaN or an infinity, where the call says what is to become of them."""
+"""Rows with a NaN or an infinity, with a policy for such rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIXED = np.concatenate([X[:2], NAN[:1], X[2:4]])
 
 
 def quietly(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Without the warning; tests/test_quality.py looks at it."""
+    """Ignore the warning, which tests/test_quality.py checks."""
 
     def run(index: Any) -> Any:
         with warnings.catch_warnings():
