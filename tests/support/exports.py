@@ -112,7 +112,7 @@ def documented(index: wf.IndexFlat, parts: Parts, queries: np.ndarray, offsets: 
 
 
 def cell_offsets(index: wf.IndexFlat, parts: Parts) -> np.ndarray:
-    """The part of each vector's L2 offset that its centroid holds: a coordinate outside the rest."""
+    """The part of each vector's L2 offset that its centroid holds, in a coordinate of its own."""
     if not index.codec.cells:
         return np.zeros(index.ntotal)
     stored = parts.inner.quantizer.reconstruct_n(0, index.codec.cells).astype(np.float64)

@@ -97,8 +97,8 @@ class Source:
         self.k_factor = index.k_factor
         if self.row_type is not None and self.k_factor > _MAX_K_FACTOR:
             raise ValueError(
-                f"index: expected a k_factor of at most {_MAX_K_FACTOR}, because FAISS does not read "
-                f"a file with a larger one, got {self.k_factor:g}; set index.k_factor = "
+                f"index: expected a k_factor of at most {_MAX_K_FACTOR}, because FAISS reads no "
+                f"file with a larger one, got {self.k_factor:g}; set index.k_factor = "
                 f"{_MAX_K_FACTOR}, or pass rows=False to leave the rows out"
             )
         # Inverted lists hold the ids, with two exceptions: an IndexRefine needs positions from the
@@ -191,7 +191,9 @@ class _Export:
         order = np.argsort(cells, kind="stable")
         parts = np.split(self._offsets[order], np.cumsum(self._sizes)[:-1])
         common = [np.quantile(part, _CELL_QUANTILE) for part in parts if len(part)]
-        offsets = np.full(len(self._sizes), np.median(common))  # cells without vectors
+        offsets: Doubles = np.full(
+            len(self._sizes), float(np.median(common))
+        )  # cells without vectors
         offsets[self._sizes > 0] = common
         self._offsets = np.maximum(self._offsets - offsets[cells], 0).astype(np.float32)
         return offsets

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +179,11 @@ def measure(
     means = (sample.mean, 0.9 * sample.mean, near_scale, 0.9 * near_scale)
     tables = [sample.table(1), sample.table(_KNOTS), *map(sample.score_table, _SCORE_FACTORS)]
     scales = [*means, *sample.scales(_L2_QUANTILES)] if l2 else means
-    candidates = [Correction(s, typical) for s in scales for typical in (*tables, sample.line(s))]
+    candidates = [
+        Correction(scale, typical)
+        for scale in scales
+        for typical in cast(list[Line | Table], [*tables, sample.line(scale)])
+    ]
     without = [replace(c, has_offsets=False) for c in candidates if c.typical is tables[0]]
     best, quality = sample.best(without)
     candidate, candidate_quality = sample.best(candidates, tolerance=_TOLERANCE if l2 else 0)
@@ -299,7 +304,7 @@ class _Sample:
         return candidates[i], float(qualities[i])
 
     def added_offset(self, scale: float, rng: np.random.Generator) -> float:
-        """Return the offset with which vectors that FAISS encodes are found as often as they should.
+        """Return the offset with which vectors that FAISS encodes are found as often as due.
 
         Vectors of the sample are encoded as FAISS would, with some noise: they are decoded vectors,
         and without it some would be encoded exactly.
@@ -335,6 +340,5 @@ class _Sample:
         if not self.l2:
             return recall
         found = scores > self._radius
-        overlap = 2 * np.count_nonzero(found & self._within)
-        f1 = overlap / max(1, np.count_nonzero(found) + np.count_nonzero(self._within))
-        return float(recall + f1) / 2
+        overlap, both = int((found & self._within).sum()), int(found.sum() + self._within.sum())
+        return (recall + 2 * overlap / max(1, both)) / 2
