@@ -68,10 +68,9 @@ if TYPE_CHECKING:
     from waterfill import training as training
     from waterfill.drift.monitor import DriftMonitor
     from waterfill.faiss.compress import compress
-    from waterfill.faiss.export import export_faiss
+    from waterfill.faiss.export import export_faiss, to_faiss
     from waterfill.faiss.factory import index_factory
     from waterfill.faiss.registration import register_faiss
-    from waterfill.faiss.stock_copy import to_faiss
     from waterfill.lifecycle.retrain import retrain
     from waterfill.lifecycle.swap import GateError, SwapIndex
     from waterfill.loadtest.capacity import capacity_test
@@ -105,7 +104,7 @@ _LAZY_NAMES = {
     "report": "reporting.page",
     "reproduce": "reproduction",
     "retrain": "lifecycle.retrain",
-    "to_faiss": "faiss.stock_copy",
+    "to_faiss": "faiss.export",
 }
 _LAZY_MODULES = {
     "drift",

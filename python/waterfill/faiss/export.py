@@ -1,15 +1,17 @@
-"""`export_faiss`: write an index as a file of stock FAISS, without importing FAISS."""
+"""`export_faiss` and `to_faiss`: an index as one of stock FAISS, in a file or in memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.optional import require_faiss
 from waterfill.codec import Codes
 from waterfill.faiss.export_scale import CodeStats, Levels, Line, measure
 from waterfill.faiss.export_space import Decoder, Doubles, Space, build_space
@@ -42,8 +44,8 @@ def export_faiss(
         The write is atomic; an existing file is replaced.
     offsets : bool
         Add a byte to each code that restores most of the lost recall, if it increases recall.
-        Pass False for an L2 index that FAISS will add vectors to: FAISS cannot compute offsets, and
-        ranks its own vectors before all others.
+        Pass False for an L2 index to which FAISS will add many vectors: FAISS cannot compute
+        offsets, and finds its own vectors too often (``docs/faiss-export.md``).
     rows : bool
         Also write the rows of `refine`, in an ``IndexRefine``: float32 rows unchanged, float16 and
         int8 rows as float16. FAISS can neither remove vectors from such an index nor search it by
@@ -67,6 +69,37 @@ def export_faiss(
         source = Source(index, rows=rows)
         with atomic_write(path) as file:
             _Export(source, offsets=offsets).write(Writer(file))
+
+
+def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
+    """Return a stock FAISS index with the same codes, as `export_faiss` writes it.
+
+    Parameters
+    ----------
+    index : IndexFlat or IndexIVF
+    offsets, rows : bool
+        As `export_faiss`.
+
+    Returns
+    -------
+    faiss.IndexPreTransform, IndexRefine or IndexIDMap2
+        An independent copy; ``docs/faiss-export.md`` describes its structure.
+
+    Raises
+    ------
+    ImportError
+        If FAISS is not installed: ``pip install "waterfill[faiss]"``.
+    ValueError, TypeError, NotTrainedError
+        As `export_faiss`.
+    """
+    faiss = require_faiss("to_faiss")
+    import tempfile  # slow to import: it loads the compression modules
+
+    # A file needs less memory: deserialize_index would hold all bytes besides the index.
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "index.faiss"
+        export_faiss(index, path, offsets=offsets, rows=rows)
+        return faiss.read_index(str(path))
 
 
 class Source:
