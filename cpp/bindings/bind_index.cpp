@@ -264,9 +264,7 @@ void bind_index(py::module_& m) {
           "write",
           [](const Index& self, int fd, const std::string& path, bool inverted,
              std::uint32_t nprobe, float k_factor, const std::string& quantizer) {
-            unlocked([&] {
-              write_index(self, {inverted, nprobe, k_factor, quantizer}, fd, path);
-            });
+            unlocked([&] { write_index(self, {inverted, nprobe, k_factor, quantizer}, fd, path); });
           },
           py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
           py::arg("k_factor"), py::arg("quantizer"),

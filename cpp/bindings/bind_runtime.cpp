@@ -54,7 +54,8 @@ void update_constant(ConstantDimensions& self, const py::object& x, const py::ob
 
 void bind_runtime(py::module_& m) {
   // FAISS raises a RuntimeError for a file that it cannot read.
-  const py::tuple bases = py::make_tuple(py::handle(PyExc_ValueError), py::handle(PyExc_RuntimeError));
+  const py::tuple bases =
+      py::make_tuple(py::handle(PyExc_ValueError), py::handle(PyExc_RuntimeError));
   auto format_error = py::register_exception<FormatError>(m, "FormatError", bases);
   format_error.attr("__module__") = "waterfill";
   format_error.doc() = "A file or byte string is not what the waterfill format describes.";

@@ -1,5 +1,5 @@
-// Index::range_search: all vectors of the probed lists within a radius, by exact scores if there are
-// refine rows, otherwise by full scores.
+// Index::range_search: all vectors of the probed lists within a radius, by exact scores if there
+// are refine rows, otherwise by full scores.
 #include <algorithm>
 #include <mutex>
 
