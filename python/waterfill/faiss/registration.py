@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from waterfill._util.optional import loaded_faiss, require_faiss
 from waterfill.faiss import functions, parameter_space
 
 _MARK = "_waterfill_registered"
+_lock = threading.Lock()
 
 # Functions that take an index and have no meaning for a waterfill index.
 _REFUSED = (
@@ -90,8 +92,13 @@ def register_faiss() -> None:
         If FAISS is not installed: ``pip install "waterfill[faiss]"``.
     """
     faiss = require_faiss("register_faiss")
-    if getattr(faiss, _MARK, False):
-        return
+    with _lock:
+        if not getattr(faiss, _MARK, False):
+            _replace(faiss)
+            setattr(faiss, _MARK, True)
+
+
+def _replace(faiss: Any) -> None:
     for name, function in functions.BY_NAME.items():
         if hasattr(faiss, name):
             setattr(faiss, name, _replacement(getattr(faiss, name), function))
@@ -101,13 +108,13 @@ def register_faiss() -> None:
     _guard_classes(faiss)
     parameter_space.extend(faiss)
     functions.extend_translated_selector(faiss)
-    setattr(faiss, _MARK, True)
 
 
 def register_if_loaded() -> None:
     """Call `register_faiss` if FAISS has been imported completely."""
     faiss = loaded_faiss()
-    if faiss is not None and hasattr(faiss, "write_index"):
+    importing = getattr(getattr(faiss, "__spec__", None), "_initializing", False)
+    if faiss is not None and not importing:
         register_faiss()
 
 
