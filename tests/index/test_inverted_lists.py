@@ -297,3 +297,24 @@ def test_a_distance_computer_agrees_with_a_search(
     a, b = index.reconstruct_n(3, 1)[0], index.reconstruct_n(9, 1)[0]
     expected = ((a - b) ** 2).sum() if metric == "l2" else a @ b
     assert computer.symmetric_dis(3, 9) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_nearest_lists_are_probed_for_l2(
+    make: Make, base_64: NDArray[np.float32], queries_64: NDArray[np.float32]
+) -> None:
+    """A list that reaches far is not nearer for it: short and long vectors have lists, too."""
+    factors = np.exp(np.random.default_rng(0).normal(size=3000))[:, None].astype(np.float32)
+    x = base_64[:3000] * factors
+    index = wf.IndexIVF(wf.Recipe(64, 16), NLIST, metric="l2")
+    index.train(x)
+    index.add(x)
+    index.prune_sigma = float("inf")
+    exact = ((queries_64[:100, None] - x) ** 2).sum(axis=2).argsort(axis=1)[:, :10]
+    for probes, least in ((2, 0.7), (4, 0.75)):
+        index.nprobe = probes
+        found = index.search(queries_64[:100], 10)[1]
+        given = index.search_preassigned(
+            queries_64[:100], 10, index.quantizer.search(queries_64[:100], probes)[1]
+        )[1]
+        assert np.mean([len({*a} & {*b}) for a, b in zip(found, given, strict=True)]) > 9.7
+        assert np.mean([len({*a} & {*b}) for a, b in zip(found, exact, strict=True)]) > 10 * least
