@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import signal
 import subprocess
@@ -233,6 +235,17 @@ def test_a_signal_while_a_process_trains(run, base):
     assert os.listdir(run.directory) == ["big.npy"]
 
 
+def writes_in(directory: Path, pid: int) -> bool:
+    """Whether a process has opened a new file in a directory: a temporary one, or unnamed."""
+    if any(name.endswith(".tmp") for name in os.listdir(directory)):
+        return True
+    opened = []
+    for number in glob.glob(f"/proc/{pid}/fd/*"):
+        with contextlib.suppress(OSError):
+            opened.append(os.readlink(number))
+    return any(name.startswith(f"{os.path.realpath(directory)}/#") for name in opened)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "lines"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 0)]
 )
@@ -251,7 +264,7 @@ def test_an_end_while_codes_are_written(run, made, number, code, lines):
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not any(name.endswith(".tmp") for name in os.listdir(run.directory)):
+    while not writes_in(run.directory, process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(number)

@@ -42,6 +42,7 @@ def test_a_declared_type_is_read_by_value(client, rows, index, dtype, where):
     np.testing.assert_array_equal(index.codes()[1000:], expected.codes())
 
 
+@pytest.mark.filterwarnings("ignore:.*training drew:RuntimeWarning")  # of bytes read as floats
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     declared=st.sampled_from([None, *DTYPES]),
