@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
+import socket
 import threading
 import time
 
 import httpx
 import numpy as np
+import pytest
 from support.concurrency import PATIENCE, until
 from support.server_process import exit_code, serving
 
 import waterfill as wf
+from waterfill.server.process import listen
 
 CLIENTS = 10
 FLOATS = {"Content-Type": "application/octet-stream; dtype=float32"}
@@ -162,3 +166,29 @@ def test_a_damaged_file(files, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "the index cannot be read" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_answers_are_sent_at_once(host: str) -> None:
+    """Accepted sockets have TCP_NODELAY: a small answer does not wait for an acknowledgement."""
+    try:
+        listener = listen(host, 0)
+    except OSError:
+        pytest.skip(f"{host} is not an address of this machine")
+
+    async def option() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted = writer.get_extra_info("socket")
+            found.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(accept, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+            try:
+                return await found
+            finally:
+                writer.close()
+
+    assert asyncio.run(option()) != 0
