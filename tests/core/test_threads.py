@@ -90,3 +90,42 @@ def test_searches_beside_removals_see_whole_states(small_codec, clustered):
     at_once(search, search, remove)
     assert sizes
     assert all(size % 100 == 0 for size in sizes)
+
+
+NO_MORE_THREADS = """
+import os, resource
+import numpy as np
+import waterfill as wf
+
+x = np.random.default_rng(0).standard_normal((5000, 16)).astype(np.float32)
+wf.set_num_threads(1)
+index = wf.IndexFlat(wf.Recipe(16, 8).train(x, "ip", cells=0))
+index.add(x)
+expected = index.search(x[:300], 5)
+if os.geteuid() == 0:
+    os.setuid(54321)  # the limit does not bind root
+resource.setrlimit(resource.RLIMIT_NPROC, (3, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+wf.set_num_threads(16)
+for _ in range(3):
+    found = index.search(x[:300], 5)
+    assert all((a == b).all() for a, b in zip(found, expected))
+threads = len(os.listdir("/proc/self/task"))
+index.add(x[:100])
+print("threads", threads, "vectors", index.ntotal)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc and RLIMIT_NPROC")
+def test_without_more_threads_fewer_work():
+    done = subprocess.run(
+        [sys.executable, "-c", NO_MORE_THREADS],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    threads, vectors = done.stdout.split()[1::2]
+    assert int(threads) <= 4
+    assert int(vectors) == 5100

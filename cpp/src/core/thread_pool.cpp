@@ -10,7 +10,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -56,17 +58,29 @@ struct Job {
 
 class Pool {
  public:
-  // Offers the job to `helpers` pool threads and starts threads that do not exist yet.
+  // Offers the job to `helpers` pool threads and starts threads that do not exist yet. If the
+  // system refuses one, the job has fewer helpers, and the caller does the rest.
   void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      while (threads_.size() < helpers) threads_.emplace_back([this] { loop(); });
+      helpers = start(helpers);
       for (std::size_t i = 0; i < helpers; ++i) jobs_.push_back(job);
     }
     ready_.notify_all();
   }
 
  private:
+  // Returns how many of n threads there are.
+  std::size_t start(std::size_t n) {
+    try {
+      threads_.reserve(n);
+      while (threads_.size() < n) threads_.emplace_back([this] { loop(); });
+    } catch (const std::system_error&) {  // no more threads
+    } catch (const std::bad_alloc&) {
+    }
+    return std::min(n, threads_.size());
+  }
+
   void loop() {
     for (;;) {
       std::shared_ptr<Job> job;
