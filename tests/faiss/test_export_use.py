@@ -145,4 +145,6 @@ def test_lists_are_probed_by_inner_products(base_64):
     made = wf.to_faiss(index)
     exact = nearest(x, base_64[:200], "ip")
     native = overlap(index.search(base_64[:200], K)[1], exact)
-    assert overlap(made.search(base_64[:200], K)[1], exact) >= native - 0.22  # by L2 0.29
+    assert (
+        overlap(made.search(base_64[:200], K)[1], exact) >= native - 0.22
+    )  # if lists were probed by L2: 0.27 less

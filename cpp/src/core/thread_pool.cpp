@@ -75,10 +75,12 @@ class Pool {
     try {
       threads_.reserve(n);
       while (threads_.size() < n) threads_.emplace_back([this] { loop(); });
-    } catch (const std::system_error&) {  // no more threads
+    } catch (const std::system_error&) {
+      return std::min(n, threads_.size());
     } catch (const std::bad_alloc&) {
+      return std::min(n, threads_.size());
     }
-    return std::min(n, threads_.size());
+    return n;
   }
 
   void loop() {

@@ -36,7 +36,6 @@ _SCORE_FACTORS = (1.0, 1.3)  # multiples of the mean neighbour score
 _MIN_GAIN = 0.002  # by which the offset byte must improve the results
 _ADDED = 2_048  # vectors of the sample that are encoded as FAISS would
 _ADDED_NOISE = 0.1  # their quantization error, as a share of the squared length
-_TOLERANCE = 0.01  # results that a larger L2 scale may lose: vectors that FAISS adds gain by it
 _L2_QUANTILES = (0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5)  # common scales tried for L2
 
 
@@ -186,7 +185,7 @@ def measure(
     ]
     without = [replace(c, has_offsets=False) for c in candidates if c.typical is tables[0]]
     best, quality = sample.best(without)
-    candidate, candidate_quality = sample.best(candidates, tolerance=_TOLERANCE if l2 else 0)
+    candidate, candidate_quality = sample.best(candidates)
     if candidate_quality <= quality + _MIN_GAIN:
         return best
     return candidate if l2 else replace(candidate, added=sample.added_offset(candidate.scale, rng))
@@ -290,18 +289,11 @@ class _Sample:
         positive = self.s[self.s > 0]
         return [float(q) for q in np.quantile(positive, quantiles)] if len(positive) else []
 
-    def best(
-        self, candidates: list[Correction], *, tolerance: float = 0.0
-    ) -> tuple[Correction, float]:
-        """Return the correction with the best results, and their quality.
-
-        With a tolerance, it is the best of the largest scale that has one within the tolerance.
-        """
-        qualities = np.array([self._quality(correction) for correction in candidates])
-        scales = np.array([correction.scale for correction in candidates])
-        scale = scales[qualities >= qualities.max() - tolerance].max()
-        i = int(np.argmax(np.where(scales == scale, qualities, -1) if tolerance else qualities))
-        return candidates[i], float(qualities[i])
+    def best(self, candidates: list[Correction]) -> tuple[Correction, float]:
+        """Return the correction with the best results, and their quality."""
+        qualities = [self._quality(correction) for correction in candidates]
+        i = int(np.argmax(qualities))
+        return candidates[i], qualities[i]
 
     def added_offset(self, scale: float, rng: np.random.Generator) -> float:
         """Return the offset with which vectors that FAISS encodes are found as often as due.
