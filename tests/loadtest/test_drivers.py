@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,22 @@ def test_task_driver_enters_and_exits_the_target():
     driver.close()
     driver.close()
     assert target.state == ("in", "out")
+
+
+@pytest.mark.parametrize("step", [ClosedLoop(1, 1, 9, 30), OpenLoop(np.arange(5) / 50, 9, 30)])
+def test_an_interrupt_in_a_request_is_raised_once(step, caplog):
+    """The event loop raises it; the task that it hit reports it no more when it is deleted."""
+
+    async def interrupted():
+        raise KeyboardInterrupt
+
+    driver = TaskDriver(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(step)
+    driver.close()
+    del driver
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_driver_for_each_kind_of_target():

@@ -70,7 +70,9 @@ class TaskDriver:
         else:
             left = iter(range(step.max_requests))
             for _ in range(step.in_flight):
-                tasks.add(asyncio.create_task(self._send_requests(step, left, recorder)))
+                task = asyncio.create_task(self._send_requests(step, left, recorder))
+                task.add_done_callback(_retrieve)
+                tasks.add(task)
         if tasks:
             wait = step.patience + (0 if isinstance(step, OpenLoop) else step.seconds)
             await asyncio.wait(set(tasks), timeout=wait)
@@ -93,6 +95,7 @@ class TaskDriver:
             task = asyncio.create_task(self._send(due, recorder))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+            task.add_done_callback(_retrieve)
         return False
 
     async def _send_requests(
@@ -128,3 +131,9 @@ class TaskDriver:
         await asyncio.gather(*others, return_exceptions=True)
         if self._entered and hasattr(self._target, "__aexit__"):
             await self._target.__aexit__(None, None, None)
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Retrieve the exception of a task: a KeyboardInterrupt in it is also raised by the loop."""
+    if not task.cancelled():
+        task.exception()
