@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -22,14 +21,12 @@ Make = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def make(base_64: NDArray[np.float32]) -> Make:
-    trained: dict[str, Any] = {}
+    codecs: dict[str, wf.Codec] = {}
 
-    def make(metric: str = "l2", n: int = 2000, refine: Any = None) -> Any:
-        key = f"{metric} {refine}"
-        if key not in trained:
-            trained[key] = wf.IndexIVF(wf.Recipe(64, 16), NLIST, metric=metric, refine=refine)
-            trained[key].train(base_64[:3000])
-        index = copy.deepcopy(trained[key])
+    def make(metric: Any = "l2", n: int = 2000, refine: Any = None) -> Any:
+        if metric not in codecs:
+            codecs[metric] = wf.Recipe(64, 16).train(base_64[:3000], metric, cells=NLIST)
+        index = wf.IndexIVF(codecs[metric], NLIST, metric=metric, refine=refine)
         index.add(base_64[:n])
         index.nprobe = 4
         return index
