@@ -135,6 +135,13 @@ def test_vectors_are_updated_under_their_ids(make: Make, base_64: NDArray[np.flo
         np.testing.assert_array_equal(index.reconstruct_n(), before)
 
 
+def test_rows_of_the_caller_cannot_be_updated(make: Make, base_64: NDArray[np.float32]) -> None:
+    index = make(refine=np.ascontiguousarray(base_64))
+    with pytest.raises(ValueError, match="whose rows would stay"):
+        index.update_vectors([7], base_64[9:10])
+    assert index.search(base_64[7:8], 1)[1][0, 0] == 7
+
+
 @pytest.mark.parametrize("refine", [None, "float32"])
 def test_vectors_are_added_to_given_lists(
     make: Make, base_64: NDArray[np.float32], refine: Any

@@ -224,9 +224,8 @@ class _Export:
         order = np.argsort(cells, kind="stable")
         parts = np.split(self._offsets[order], np.cumsum(self._sizes)[:-1])
         common = [np.quantile(part, _CELL_QUANTILE) for part in parts if len(part)]
-        offsets: Doubles = np.full(
-            len(self._sizes), float(np.median(common))
-        )  # cells without vectors
+        typical = float(np.median(common))  # for cells without vectors
+        offsets: Doubles = np.full(len(self._sizes), typical)
         offsets[self._sizes > 0] = common
         self._offsets = np.maximum(self._offsets - offsets[cells], 0).astype(np.float32)
         return offsets

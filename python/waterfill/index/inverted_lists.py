@@ -259,8 +259,14 @@ class InvertedLists(Index):
         MissingIdError
             If an id is not in the index; nothing is changed.
         ValueError
-            As `add_with_ids`; or if an id is given twice. Nothing is changed.
+            As `add_with_ids`; if an id is given twice; or if `refine` is an array of yours, which
+            would keep the old rows. Nothing is changed.
         """
+        if isinstance(self.refine, np.ndarray):
+            raise ValueError(
+                "update_vectors: the index re-ranks with an array of yours, whose rows would stay; "
+                "keep rows in the index with refine='float16'"
+            )
         ids, rows = as_ids(keys, "keys"), Rows(x, "x", self.d)
         if len(np.unique(ids)) != len(ids):
             raise ArgumentError("keys: an id is given twice")
