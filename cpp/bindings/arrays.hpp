@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "unlocked.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -79,13 +80,6 @@ Array<T> to_array(const std::vector<T>& values) {
 template <class T>
 Array<T> new_matrix(std::size_t rows, std::size_t columns) {
   return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
-}
-
-// Runs `work` without the GIL. It must not touch Python objects.
-template <class Work>
-auto unlocked(Work work) {
-  const py::gil_scoped_release release;
-  return work();
 }
 
 void bind_runtime(py::module_& m);
