@@ -273,8 +273,7 @@ void bind_index(py::module_& m) {
       .def("find", &find, py::arg("ids"), py::arg("contents") = "",
            "Return the last label of each id, or -1, and their 'codes' or 'rows', or None.")
       .def(
-          "keep_ids", [](Index& self) { unlocked([&] { self.keep_ids(); }); },
-          "Make ids explicit.")
+          "keep_ids", [](Index& self) { unlocked([&] { self.keep_ids(); }); }, "Make ids explicit.")
       .def(
           "keep_refine_rows",
           [](Index& self, RowKind kind) {
