@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize checks kernels-arm bench bench-accuracy wheel clean
+.PHONY: help demo test test-slow lint sanitize sanitize-checks checks kernels-arm bench bench-accuracy wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -26,6 +26,7 @@ help:
 	@echo "make test-slow the tests marked slow: millions of rows, slow training"
 	@echo "make lint      ruff, mypy, import-linter, codespell, clang-format and clang-tidy; changes nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
@@ -72,6 +73,16 @@ sanitize: .venv-sanitize/installed
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
 	.venv-sanitize/bin/python -m pytest tests -m "not memory"
+
+# The C++ tests under all sanitizers, in two builds: those of memory and of threads exclude each other.
+sanitize-checks: .venv-lint/ready
+	for kind in SANITIZE SANITIZE_THREADS; do \
+		build=build/checks-$$(echo $$kind | tr A-Z_ a-z-) && \
+		$(CMAKE) -S . -B $$build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DWATERFILL_BUILD_CHECKS=ON \
+			-DWATERFILL_$$kind=ON > /dev/null && \
+		$(CMAKE) --build $$build --parallel 2 && \
+		$(dir $(CMAKE))ctest --test-dir $$build --output-on-failure || exit 1; \
+	done
 
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -130,3 +132,29 @@ def test_importing_needs_numpy_alone():
     assert not loaded & {f"waterfill.{name}" for name in LATE | {"cli"}}
     assert "importlib.metadata" not in loaded  # takes longer than all of waterfill
     assert {"waterfill.codec", "waterfill.index.flat"} <= loaded
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_the_extension_is_hardened():
+    """It reads files from strangers: canaries, checked copies, and no writable jump tables."""
+    readelf = shutil.which("readelf")
+    if readelf is None:
+        pytest.skip("readelf is not installed")
+    show = [readelf, "--wide", "--dynamic", "--program-headers", "--dyn-syms", _core.__file__]
+    text = subprocess.run(show, capture_output=True, text=True, check=True, timeout=60).stdout
+    if "__asan_init" in text:
+        pytest.skip("sanitizers replace these")
+    assert "__stack_chk_fail" in text
+    assert re.search(r"__\w+_chk@", text)  # of _FORTIFY_SOURCE
+    assert "GNU_RELRO" in text
+    assert re.search(r"FLAGS.*(BIND_NOW|NOW)", text)
+    stack = next(line for line in text.splitlines() if "GNU_STACK" in line)
+    assert "RWE" not in stack
+
+
+def test_the_installed_package_names_the_licences_of_what_it_contains():
+    """pybind11's headers are compiled into the extension; its licence asks for a copy."""
+    files = importlib.metadata.files("waterfill") or []
+    licences = {file.name: file for file in files if "licenses" in file.parts}
+    assert {"LICENSE", "pybind11.txt"} <= set(licences)
+    assert "Wenzel Jakob" in licences["pybind11.txt"].read_text()
