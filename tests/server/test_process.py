@@ -124,15 +124,14 @@ def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
         assert added.status_code == 200
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
         connection.putrequest("POST", "/search")
-        for name, value in (FLOATS | {"Content-Length": str(len(body))}).items():
+        waits = {"Content-Length": str(len(body)), "Expect": "100-continue"}
+        for name, value in (FLOATS | waits).items():
             connection.putheader(name, value)
-        connection.endheaders(body[:10])
-        until(
-            lambda: (
-                'waterfill_in_flight{limiter="service"} 1.0'
-                in httpx.get(f"{process.url}/metrics").text
-            )
-        )
+        connection.endheaders()
+        assert b" 100 " in connection.sock.recv(1000)  # the body is awaited, without a permit
+        in_flight = 'waterfill_in_flight{limiter="service"} 0.0'
+        assert in_flight in httpx.get(f"{process.url}/metrics").text
+        connection.send(body[:10])
         process.child.send_signal(signal.SIGINT)
         process.wait_for("closing the listener")
         connection.send(body[10:])
