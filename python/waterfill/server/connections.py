@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -156,6 +158,9 @@ class LimitedConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once, and drop what its client has not read."""
+        opened = self._transport.get_extra_info("socket")
+        # Otherwise the system keeps megabytes of the response until the client has read them.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
