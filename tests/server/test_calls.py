@@ -269,6 +269,16 @@ def test_at_capacity(client, rows):
     assert f"waterfill_requests_total{counted}" in client.get("/metrics").text
 
 
+def test_a_large_search_is_not_batched(client, rows, monkeypatch):
+    """It would hold up the small ones behind it."""
+    queue = client.service._batcher_of(client.service.index.current())._queue
+    monkeypatch.setattr(queue, "_max_waiting", 0)
+    monkeypatch.setattr("waterfill.server.service._MAX_BATCHED", 20)
+    for k, status in ((20, 503), (21, 200)):
+        answer = client.post(f"/search?k={k}", content=rows[:1].tobytes(), headers=FLOATS)
+        assert answer.status_code == status
+
+
 def test_a_full_batcher_refuses_as_the_limiter_does(client, rows, monkeypatch):
     queue = client.service._batcher_of(client.service.index.current())._queue
     monkeypatch.setattr(queue, "_max_waiting", 0)

@@ -67,8 +67,8 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    _add_operations(app, service)  # first, because routes are tried in order
     _add_probes(app, service)
-    _add_operations(app, service)
     _add_error_handlers(app)
     app.openapi = _openapi(app, service)  # type: ignore[method-assign]
     app.add_middleware(AccessMiddleware, token=settings.token, names=settings.names)

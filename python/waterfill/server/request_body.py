@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import anyio
+import pydantic_core
 from fastapi import Request
 
 from waterfill.server.responses import Problem
@@ -63,8 +63,9 @@ async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> 
         await _discard(request)
         raise
     try:
-        data = await asyncio.wait_for(_receive(request, settings), settings.body_seconds)
-    except asyncio.TimeoutError:
+        with anyio.fail_after(settings.body_seconds):
+            data = await _receive(request, settings)
+    except TimeoutError:
         error = f"the body did not arrive within {settings.body_seconds:g} seconds"
         raise Problem(408, error, headers=_CLOSE) from None
     return Body(kind, data, query, **layout)
@@ -84,17 +85,13 @@ def _described(
 
 async def _discard(request: Request) -> None:
     """Read the rest of a short body: if it came after the closing, the answer would be lost."""
-
-    async def read() -> None:
-        left = _MAX_DISCARDED
+    left = _MAX_DISCARDED
+    with anyio.move_on_after(_DISCARD_SECONDS):
         while left > 0:
             message = await request.receive()
             left -= len(message.get("body", b""))
             if not message.get("more_body"):
                 return
-
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), _DISCARD_SECONDS)
 
 
 def _content_type(header: str) -> tuple[str, dict[str, str]]:
@@ -155,7 +152,7 @@ def _too_large(settings: ServerSettings) -> Problem:
 def read_object(data: bytes, fields: tuple[str, ...]) -> dict[str, Any]:
     """Parse a JSON object that has no other fields than these."""
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        document = _parsed(data)
     except Problem:
         raise
     except RecursionError:
@@ -170,6 +167,18 @@ def read_object(data: bytes, fields: tuple[str, ...]) -> dict[str, Any]:
     if b"true" in data or b"false" in data:
         _refuse_booleans(document)
     return document
+
+
+def _parsed(data: bytes) -> Any:
+    """Parse JSON with pydantic's parser, which is three times as fast as Python's.
+
+    It holds the interpreter's lock, and thus the event loop, for a third of the time, too. What it
+    refuses is left to Python's, for its messages and encodings.
+    """
+    try:
+        return pydantic_core.from_json(data, allow_inf_nan=False, cache_strings=False)
+    except ValueError:
+        return json.loads(data, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> NoReturn:
