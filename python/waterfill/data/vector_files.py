@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from waterfill._util.input_file import open_input
 from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.formats.hdf5 import Hdf5Source
 from waterfill.data.formats.mapped import BIN_DTYPES, read_bin, read_npy, read_npz, read_vecs
@@ -129,7 +130,7 @@ def open_vectors(
     ImportError
         If the format needs a package that is not installed.
     OSError
-        If the file cannot be opened.
+        If the file cannot be opened, or is a pipe, a device or another special file.
     """
     if isinstance(path, str | os.PathLike):
         return open_file(path, key, BASE_DATASETS, format)
@@ -154,6 +155,6 @@ def open_file(
     chosen = _format_of(file, format)
     if key is not None and chosen not in _KEYED:
         raise ValueError(f"{file}: a .{chosen} file has one unnamed array; leave out key={key!r}")
-    with open(file, "rb"):  # a missing file raises FileNotFoundError, whatever the format
+    with open_input(file):  # a missing file raises FileNotFoundError, whatever the format
         pass
     return _FORMATS[chosen](file, key, datasets)

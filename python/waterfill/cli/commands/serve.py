@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 import waterfill as wf
+from waterfill._util.input_file import read_input
 from waterfill._util.optional import require
 from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.inputs import Vectors, check_output
@@ -171,7 +172,7 @@ def _token(path: Path | None) -> str | None:
     if path is None:
         token, source = os.environ.get(_TOKEN), _TOKEN
     else:
-        token, source = path.read_bytes().decode("utf-8", "replace").strip(), str(path)
+        token, source = read_input(path).decode("utf-8", "replace").strip(), str(path)
     if token is None:
         return None
     try:
