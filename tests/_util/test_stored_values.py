@@ -334,3 +334,11 @@ def test_numbers_of_documents():
             as_real("x", value, 0.0)
     with pytest.raises(ValueError, match=r"p99='a' must be of type float \| None"):
         require_types(wf.loadtest.Step, {"p99": "a"})
+
+
+def test_unknown_arrays_are_refused(state):
+    made = io.BytesIO(state)
+    with zipfile.ZipFile(made, "a") as archive:
+        archive.writestr("more.npy", npy(np.zeros(3)))
+    with pytest.raises(wf.FormatError, match=r"unknown array more\.npy"):
+        wf.DriftMonitor.from_bytes(made.getvalue())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import tokenize
 import types
 import typing
 import zipfile
@@ -24,6 +25,7 @@ _ERRORS = (
     TypeError,
     ValueError,  # UnicodeError, JSONDecodeError
     struct.error,
+    tokenize.TokenError,  # likewise
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -154,7 +154,9 @@ class CanaryRecall:
             If `data` has missing or invalid values.
         """
         with reading("data: expected what to_dict() returned", ValueError):
-            frozen, retrained = (_recalls(name, data[name]) for name in ("frozen", "retrained"))
+            frozen, retrained = (
+                np.array(data[name], dtype=np.float32) for name in ("frozen", "retrained")
+            )
             sizes = tuple(as_count("sizes", size, 1) for size in data["sizes"])
             if any(b <= a for a, b in pairwise(sizes)):
                 raise ValueError(f"sizes={sizes} must ascend")
@@ -172,11 +174,6 @@ class CanaryRecall:
                 f"data: expected {len(sizes)} rows of recall, one per size, in frozen and "
                 f"retrained, got shapes {frozen.shape} and {retrained.shape}"
             )
+        if not all(((recalls >= 0) & (recalls <= 1)).all() for recalls in (frozen, retrained)):
+            raise ValueError("data: expected recalls from 0 to 1 in frozen and retrained")
         return read
-
-
-def _recalls(name: str, value: Any) -> NDArray[np.float32]:
-    recalls = np.array(value, dtype=np.float32)
-    if not ((recalls >= 0) & (recalls <= 1)).all():
-        raise ValueError(f"{name}: expected numbers from 0 to 1")
-    return recalls

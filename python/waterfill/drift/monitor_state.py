@@ -102,6 +102,7 @@ def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | 
         features = Features(codec)
         streams = [_stream(features, name, archive, metadata[name]) for name in ("data", "queries")]
         probes = _probes(codec.d, archive, metadata["probes"]) if "probes" in metadata else None
+        archive.require_all_read()
         return codec, settings, streams[0], streams[1], probes
 
 

@@ -39,6 +39,7 @@ class StateArchive:
         self._members = {member.filename: member for member in members}
         if len(self._members) < len(members):
             raise ValueError("an array is there twice")
+        self._unread = set(self._members)
         self._max_bytes = max(_MAX_BYTES, _MAX_RATIO * len(data))
 
     def __contains__(self, name: str) -> bool:
@@ -51,6 +52,7 @@ class StateArchive:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an array; ValueError unless it has this shape and dtype."""
+        self._unread.discard(f"{name}.npy")
         with self._open(name) as file:
             actual = _header(file)
             if actual != (shape, np.dtype(dtype)):
@@ -72,6 +74,11 @@ class StateArchive:
                 f"{name}: expected shape (n,) with n up to {self._max_bytes}, got {shape}"
             )
         return self.array(name, shape, np.uint8).tobytes()
+
+    def require_all_read(self) -> None:
+        """Raise ValueError if the archive has arrays that a monitor does not."""
+        if self._unread:
+            raise ValueError(f"unknown array {min(self._unread)}")
 
     def _open(self, name: str) -> BinaryIO:
         return cast(BinaryIO, self._file.open(self._members[f"{name}.npy"]))
