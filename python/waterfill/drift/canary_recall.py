@@ -153,7 +153,8 @@ class CanaryRecall:
         ValueError
             If `data` has missing or invalid values.
         """
-        with reading("data: expected what to_dict() returned", ValueError):
+        expected = reading("data: expected what to_dict() returned", ValueError)
+        with expected, np.errstate(over="ignore"):  # infinity is refused below
             frozen, retrained = (
                 np.array(data[name], dtype=np.float32) for name in ("frozen", "retrained")
             )

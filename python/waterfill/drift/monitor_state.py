@@ -22,10 +22,9 @@ from waterfill.drift.feature_families import Features
 from waterfill.drift.model_change import MAX_PROBES, Probes
 from waterfill.drift.monitored_stream import MAX_SLOTS, RECENT, Stream
 from waterfill.drift.recall_sensitivity import Sensitivity
-from waterfill.drift.state_archive import StateArchive
+from waterfill.drift.state_archive import MAGIC, StateArchive
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
-_MAGIC = b"PK\x03\x04"
 _MIN_SCALE = 2.0**-130  # of probes; float32 has none that need less
 _PROBE_FIELDS = ("scale", "checked", "changed", "cosines")
 
@@ -109,8 +108,8 @@ def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | 
 def bytes_of(path: Any) -> bytes:
     """Read the file of a monitor; FormatError if it does not start like one."""
     with open_input(path, pipes=True) as file:
-        data = file.read(len(_MAGIC))
-        if data != _MAGIC:
+        data = file.read(len(MAGIC))
+        if data != MAGIC:
             raise FormatError(f"{path}: not the state of a drift monitor")
         return data + file.read()
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+MAGIC = b"PK\x03\x04"
 _MAX_MEMBERS = 64
 _MAX_BYTES = 32 << 20  # of a member whose size is not known, or
 _MAX_RATIO = 8  # times the size of the archive: codecs hardly compress
@@ -32,6 +33,8 @@ class StateArchive:
     """
 
     def __init__(self, data: bytes) -> None:
+        if not data.startswith(MAGIC):  # zipfile skips what is before the archive
+            raise ValueError("expected a zip archive")
         self._file = zipfile.ZipFile(io.BytesIO(data))
         members = self._file.infolist()
         if len(members) > _MAX_MEMBERS:
