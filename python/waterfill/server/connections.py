@@ -11,7 +11,7 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -52,6 +52,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[LimitedConnection]:
+        return iter(tuple(self._open))
 
     def admit(self, connection: LimitedConnection) -> bool:
         """Add a connection, unless there are too many; return whether it was added."""
@@ -94,10 +97,12 @@ class LimitedConnection(asyncio.Protocol):
     ----------
     waiting_since : float
         When the connection began to wait for a request; infinite while it has one.
+    transport : asyncio.Transport
     """
 
     connections_open: Connections
     app: App
+    transport: asyncio.Transport
 
     _refused = False
     _idle = False  # no byte since the last response
@@ -116,7 +121,7 @@ class LimitedConnection(asyncio.Protocol):
             transport.write(_REFUSAL)
             transport.close()
             return
-        self._transport: asyncio.Transport = transport
+        self.transport = transport
         super().connection_made(transport)
         self._serve: App = self.app
         self.app = self._answer
@@ -158,10 +163,10 @@ class LimitedConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection at once, and drop what its client has not read."""
-        opened = self._transport.get_extra_info("socket")
+        opened = self.transport.get_extra_info("socket")
         # Otherwise the system keeps megabytes of the response until the client has read them.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+        self.transport.abort()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request: its header is complete, and the application bounds what follows."""
