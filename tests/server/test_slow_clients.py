@@ -82,6 +82,13 @@ def test_a_second_header_on_a_connection_has_the_same_time(port):
         assert ended(raw.socket)
 
 
+def test_a_header_without_end_is_closed(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(b"a: b\r\n" * 10_000_000)
+
+
 def test_a_body_that_is_not_there_holds_no_permit(port, rows):
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(Raw(port)) for _ in range(9)]

@@ -1,7 +1,8 @@
 """Limits on connections: their number, the time of a header, and the time of a response.
 
 uvicorn bounds only the time between a response and the next byte. A client that sends nothing, a
-byte of a header now and then, or reads no response keeps its connection for good.
+byte of a header now and then, or reads no response keeps its connection for good, and the size of a
+header has no bound with httptools.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ KEEP_ALIVE = 75
 """Seconds that a connection may be idle, longer than load balancers keep one: they close first."""
 
 _MIN_WAIT = 1.0  # seconds that a connection waits before another may take its place
+_MAX_HEADER = 1 << 20  # bytes; what is left of a body that nobody read counts, too
 _ERROR = b'{"error": "too many connections"}'
 _REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
@@ -105,6 +107,7 @@ class LimitedConnection(asyncio.Protocol):
     transport: asyncio.Transport
 
     _refused = False
+    _header_bytes = 0
     _idle = False  # no byte since the last response
     _header_due = _response_due = math.inf
     waiting_since = math.inf
@@ -129,9 +132,14 @@ class LimitedConnection(asyncio.Protocol):
         self._header_due = self.waiting_since + self.connections_open.settings.header_seconds
 
     def data_received(self, data: bytes) -> None:
-        """Start the time of a header at its first byte."""
+        """Start the time of a header at its first byte; bound its size."""
         if self._refused:
             return
+        if self.waiting_since < math.inf:  # not while a request is answered
+            if self._header_bytes > _MAX_HEADER:
+                self.abort()
+                return
+            self._header_bytes += len(data)
         if self._idle:
             self._idle = False
             due = self.connections_open.clock() + self.connections_open.settings.header_seconds
@@ -178,4 +186,4 @@ class LimitedConnection(asyncio.Protocol):
             # What is left of a body counts as a header, and so does a header that came early.
             header_seconds = self.connections_open.settings.header_seconds
             self._header_due = self.waiting_since + KEEP_ALIVE + header_seconds
-            self._idle = True
+            self._idle, self._header_bytes = True, 0
