@@ -7,6 +7,7 @@ from typing import Any
 
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.input_file import is_open_pipe, open_input, read_input, require_regular
 from waterfill._util.validation import as_file_name
 from waterfill.codec import Codec
 from waterfill.index.base import Index, Stored
@@ -68,7 +69,8 @@ def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
     FormatError
         If the file is not a waterfill index, is damaged, or has a later format version.
     OSError
-        If it cannot be opened or read.
+        If it cannot be opened or read, or is neither a regular file nor an open pipe such as
+        ``/dev/stdin`` or a shell's ``<(command)``.
     ValueError
         If `path` has a null character, or `refine` is invalid (see `IndexFlat`).
     TypeError
@@ -119,17 +121,20 @@ def read_codec(path: Path) -> Codec:
     FormatError
         If the file is neither, is damaged, or has a later format version.
     OSError
-        If it cannot be opened or read.
+        If it cannot be opened or read, or is neither a regular file nor an open pipe such as
+        ``/dev/stdin`` or a shell's ``<(command)``.
     ValueError
         If `path` has a null character.
     TypeError
         If `path` is not a path.
     """
-    if file_kind(path) not in (None, "codec"):
+    piped = is_open_pipe(path)
+    if not piped and file_kind(path) not in (None, "codec"):
         return Codec(_stored(path)[0].codec)
-    with open(as_file_name(path), "rb") as file:
-        data = file.read()
+    data = read_input(path)
     try:
+        if piped and _kind(data) not in (None, "codec"):
+            return Codec(_core.index_from_bytes(data)[0].codec)
         return Codec.from_bytes(data)
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
@@ -137,8 +142,12 @@ def read_codec(path: Path) -> Codec:
 
 def file_kind(path: Path) -> str | None:
     """Return 'codec', 'flat index' or 'IVF index', or None for other files."""
-    with open(as_file_name(path), "rb") as file:
-        header = file.read(16)
+    with open_input(path) as file:
+        return _kind(file.read(16))
+
+
+def _kind(header: bytes) -> str | None:
+    header = header[:16]
     if not header.startswith(MAGIC) or len(header) < 16:
         return None
     return _KINDS.get(int.from_bytes(header[12:], "little"))
@@ -146,6 +155,9 @@ def file_kind(path: Path) -> str | None:
 
 def _stored(path: Path) -> Stored:
     try:
+        if is_open_pipe(path):
+            return _core.index_from_bytes(read_input(path))
+        require_regular(path)
         return _core.read_index(as_file_name(path))
     except _core.FormatError as error:
         raise _core.FormatError(f"{os.fspath(path)}: {error}") from None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.stored_values import as_count, as_real, parse_object, reading
 from waterfill._util.validation import as_int
 from waterfill.analysis import Analysis
 
@@ -276,8 +277,8 @@ class Plan:
         ValueError
             If `text` is not the JSON of a plan.
         """
-        try:
-            data = json.loads(text)
+        with reading("text is not the JSON of a waterfill plan", ValueError):
+            data = parse_object(text)
             if data["format"] != _FORMAT or data["version"] != _VERSION:
                 raise ValueError(
                     f"expected format {_FORMAT!r}, version {_VERSION}; "
@@ -285,24 +286,22 @@ class Plan:
                 )
             multiplier = data["pq_multiplier"]
             return cls(
-                maker=str(data["maker"]),
+                maker=_text("maker", data["maker"]),
                 mean=_decode_array(data["mean"], np.float32),
                 basis=_decode_array(data["basis"], np.float32),
                 variances=_decode_array(data["variances"], np.float64),
                 groups=tuple(
-                    Group(tuple(int(i) for i in g["dims"]), _kind(g["kind"]))
+                    Group(tuple(as_count("dims", i) for i in g["dims"]), _kind(g["kind"]))
                     for g in data["groups"]
                 ),
-                weighting=float(data["weighting"]),
-                constant_norm=float(data["constant_norm"]),
+                weighting=as_real("weighting", data["weighting"]),
+                constant_norm=as_real("constant_norm", data["constant_norm"]),
                 normalize=_flag("normalize", data["normalize"]),
-                pq_multiplier=None if multiplier is None else float(multiplier),
+                pq_multiplier=None if multiplier is None else as_real("pq_multiplier", multiplier),
                 query_variances=_decode_array(data["query_variances"], np.float64)
                 if "query_variances" in data
                 else None,
             )
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise ValueError(f"text is not the JSON of a waterfill plan: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.to_json() == other.to_json()
@@ -370,6 +369,12 @@ def _flag(name: str, value: object) -> bool:
     return value
 
 
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} must be a str")
+    return value
+
+
 def _check(plan: Plan) -> None:
     p, d = plan.basis.shape if plan.basis.ndim == 2 else (0, 0)
     if d != len(plan.mean) or d != len(plan.variances) or not 1 <= p <= d:
@@ -421,4 +426,4 @@ def _decode_array(data: dict[str, Any], dtype: type[np.generic]) -> NDArray[Any]
     if data["dtype"] != np.dtype(dtype).newbyteorder("<").str:
         raise ValueError(f"expected dtype {np.dtype(dtype).str!r}, got {data['dtype']!r}")
     flat = np.frombuffer(base64.b64decode(data["base64"], validate=True), dtype=data["dtype"])
-    return flat.reshape([int(n) for n in data["shape"]]).astype(dtype)
+    return flat.reshape([as_count("shape", n) for n in data["shape"]]).astype(dtype)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import waterfill as wf
-from waterfill.index import selectors
+from waterfill.index import selector_members, selectors
 from waterfill.index.search_parameters import read_parameters
 
 IDS = np.concatenate([np.arange(-20, 120), [2**31 + 5, 2**62, 2**63 - 1, -(2**63)]])
@@ -63,7 +63,7 @@ def ours(tree):
 
 
 def universe(ids=IDS, version=None):
-    return selectors.Universe(len(ids), lambda first, n: ids[first : first + n], version)
+    return selector_members.Universe(len(ids), lambda first, n: ids[first : first + n], version)
 
 
 def evaluate(steps, ids):
@@ -130,7 +130,7 @@ def test_what_can_be_read_asks_for_no_ids(name):
         "Not": (one,),
     }.get(name, (one, faiss.IDSelectorArray([3, 1])))
     sel = getattr(faiss, f"IDSelector{name}")(*args)
-    assert selectors.program(sel, selectors.Universe(9, never))
+    assert selectors.program(sel, selector_members.Universe(9, never))
 
 
 def test_a_range_of_a_million_ids_is_asked_block_by_block():
@@ -143,7 +143,7 @@ def test_a_range_of_a_million_ids_is_asked_block_by_block():
         return ids[first : first + n]
 
     ((name, found),) = selectors.program(
-        faiss.IDSelectorBatch(np.append(member, [1, -4])), selectors.Universe(len(ids), give)
+        faiss.IDSelectorBatch(np.append(member, [1, -4])), selector_members.Universe(len(ids), give)
     )
     assert name == "set"
     np.testing.assert_array_equal(found, np.sort(member))
@@ -159,7 +159,7 @@ def test_members_of_a_batch_are_batch_members_until_the_ids_change():
             asked.append(version)
             return ids[first : first + n]
 
-        return selectors.Universe(len(ids), give, version)
+        return selector_members.Universe(len(ids), give, version)
 
     sel = faiss.IDSelectorBatch(np.array([3, 5, 700]))
     for version, ids, expected in (
@@ -172,10 +172,10 @@ def test_members_of_a_batch_are_batch_members_until_the_ids_change():
         ((_, found),) = selectors.program(sel, world(ids, version))
         np.testing.assert_array_equal(found, expected)
     assert asked == [1, 2, None, None]
-    before = len(selectors._batch_members)
+    before = len(selector_members._batch_members)
     del sel
     gc.collect()
-    assert len(selectors._batch_members) == before - 1
+    assert len(selector_members._batch_members) == before - 1
 
 
 def test_a_callback_that_raises_is_heard():
@@ -313,7 +313,7 @@ def test_selectors_need_no_faiss(monkeypatch):
     sel = wf.IDSelectorNot(wf.IDSelectorArray([3, 1]))
     assert selectors.is_selector(sel)
     assert not selectors.is_selector(3)
-    assert len(selectors.program(sel, selectors.Universe(0, lambda first, n: None))) == 2
+    assert len(selectors.program(sel, selector_members.Universe(0, lambda first, n: None))) == 2
 
 
 @pytest.mark.parametrize("n", [0, 1, 33])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from support.asgi_server import Raw, assert_refused
 from support.concurrency import until
 
 import waterfill as wf
-from waterfill.server import ServerSettings, create_app
+from waterfill.server import ServerSettings, app, create_app
 
 FLOATS = {"content-type": "application/octet-stream; dtype=float32"}
 JSON = {"content-type": "application/json"}
@@ -267,6 +268,42 @@ def test_at_capacity(client, rows):
         assert client.post("/swap", json={"file": "two.wf"}).status_code == 200
     counted = '{limiter="service",outcome="refused_capacity",priority="default"}'
     assert f"waterfill_requests_total{counted}" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("kind", ["json", "floats"])
+def test_large_bodies_and_results_leave_the_event_loop_free(client, rows, monkeypatch, kind):
+    threads = {}
+
+    def recorded(name, call):
+        def record(*arguments):
+            threads[name] = threading.current_thread().name
+            return call(*arguments)
+
+        return record
+
+    for name in ("read_search", "found_answer"):
+        monkeypatch.setattr(app, name, recorded(name, getattr(app, name)))
+    monkeypatch.setattr(app, "_SMALL_BODY", 500)
+    both = ("read_search", "found_answer")
+    for n, k, large in ((1, 1, ()), (16, 1, both[:1]), (16, 50, both)):
+        if kind == "json":
+            document = {"vectors": rows[:n].tolist(), "k": k}
+            answer = client.post("/search", json=document)
+        else:
+            answer = client.post(f"/search?k={k}", content=rows[:n].tobytes(), headers=FLOATS)
+        assert answer.status_code == 200
+        offloaded = {name for name, thread in threads.items() if "waterfill-search" in thread}
+        assert offloaded == set(large)
+
+
+def test_a_large_search_is_not_batched(client, rows, monkeypatch):
+    """It would hold up the small ones behind it."""
+    queue = client.service._batcher_of(client.service.index.current())._queue
+    monkeypatch.setattr(queue, "_max_waiting", 0)
+    monkeypatch.setattr("waterfill.server.service._MAX_BATCHED", 20)
+    for k, status in ((20, 503), (21, 200)):
+        answer = client.post(f"/search?k={k}", content=rows[:1].tobytes(), headers=FLOATS)
+        assert answer.status_code == status
 
 
 def test_a_full_batcher_refuses_as_the_limiter_does(client, rows, monkeypatch):

@@ -13,15 +13,21 @@ import time
 import httpx
 import numpy as np
 import pytest
+import uvicorn
+from support.asgi_server import Raw
 from support.concurrency import PATIENCE, until
 from support.server_process import exit_code, serving
 
 import waterfill as wf
+from waterfill.server import create_app
+from waterfill.server.connections import Connections
 from waterfill.server.process import listen
+from waterfill.server.shutdown import DrainingServer
 
 CLIENTS = 10
 FLOATS = {"Content-Type": "application/octet-stream; dtype=float32"}
 JSON = {"Content-Type": "application/json"}
+_FLOATS = FLOATS["Content-Type"]
 
 
 class Balancer:
@@ -124,15 +130,14 @@ def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
         assert added.status_code == 200
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
         connection.putrequest("POST", "/search")
-        for name, value in (FLOATS | {"Content-Length": str(len(body))}).items():
+        waits = {"Content-Length": str(len(body)), "Expect": "100-continue"}
+        for name, value in (FLOATS | waits).items():
             connection.putheader(name, value)
-        connection.endheaders(body[:10])
-        until(
-            lambda: (
-                'waterfill_in_flight{limiter="service"} 1.0'
-                in httpx.get(f"{process.url}/metrics").text
-            )
-        )
+        connection.endheaders()
+        assert b" 100 " in connection.sock.recv(1000)  # the body is awaited, without a permit
+        in_flight = 'waterfill_in_flight{limiter="service"} 0.0'
+        assert in_flight in httpx.get(f"{process.url}/metrics").text
+        connection.send(body[:10])
         process.child.send_signal(signal.SIGINT)
         process.wait_for("closing the listener")
         connection.send(body[10:])
@@ -192,3 +197,31 @@ def test_answers_are_sent_at_once(host: str) -> None:
                 writer.close()
 
     assert asyncio.run(option()) != 0
+
+
+def test_a_kept_alive_connection_sends_at_once(files, rows):
+    """The server's own sockets, of a connection with several requests."""
+    app = create_app(wf.read_index(files / "one.wf"))
+    connections = Connections(app.state.service.settings)
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app, http=connections.protocol(), ws="none", lifespan="on", log_config=None
+    )
+    server = DrainingServer(config, app.state.service, 0, connections)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        until(lambda: server.started)
+        with Raw(listener.getsockname()[1]) as raw:
+            for _ in range(3):
+                raw.send("POST", "/search?k=3", rows[:1].tobytes(), **{"Content-Type": _FLOATS})
+                status, headers, _ = raw.answer()
+                assert (status, headers.get("connection")) == (200, None)
+            (opened,) = connections  # one, for all three
+            accepted = opened.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        until(lambda: len(connections) == 0)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+        listener.close()

@@ -15,6 +15,8 @@ from waterfill.errors import ArgumentError
 
 Metric = Literal["ip", "l2", "cosine"]
 
+_MAX_BITS = 1023  # of an int within float64
+
 METRICS: dict[Metric, _core.Metric] = {
     "ip": _core.Metric.inner_product,
     "l2": _core.Metric.l2,
@@ -67,6 +69,8 @@ def as_number(name: str, value: Any, minimum: float, *, finite: bool = False) ->
     """Return `value` as a float of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise ValueError(f"{name} must be within float64, got an int of {value.bit_length()} bits")
     if not value >= minimum:
         raise ValueError(f"{name}={value} must be at least {minimum:g}")
     if finite and math.isinf(value):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import waterfill as wf
+from waterfill._util.input_file import open_input, read_input
 from waterfill._util.validation import Metric
 from waterfill.cli.errors import UsageError
 from waterfill.cli.inputs import Vectors
@@ -344,9 +345,10 @@ def read_blocks(path: Path | None, vectors: Vectors) -> NDArray[Any] | None:
     if path is None:
         return None
     if path.suffix == ".npy":
-        blocks: NDArray[Any] = np.load(path, allow_pickle=False)
+        with open_input(path) as file:
+            blocks: NDArray[Any] = np.load(file, allow_pickle=False)
     else:
-        blocks = np.array(path.read_text(encoding="utf-8").splitlines())
+        blocks = np.array(read_input(path).decode("utf-8").splitlines())
     if blocks.shape != (vectors.n,) or blocks.dtype.kind not in "iuSU":
         raise ValueError(
             f"{path}: expected an integer or a string for each of the {vectors.n} rows of "

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill.cli.errors import UsageError
+from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.output import Advance
 from waterfill.data.block_source import ConcatenatedSource, FileSource
 from waterfill.data.rows import as_source
-from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
+from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file, open_files
 
 
 class Vectors(FileSource):
@@ -61,6 +61,14 @@ class Vectors(FileSource):
 def open_stored(path: Path, key: str | None, format: str | None = None) -> Vectors:
     """Open vectors to analyze, train on, or store."""
     return Vectors(open_file(path, key, BASE_DATASETS, format), str(path))
+
+
+def open_parts(paths: Sequence[Path], key: str | None, format: str | None = None) -> list[Vectors]:
+    """Open the files of one collection; those without rows are skipped, with a note."""
+    opened, skipped = open_files(paths, key, format)
+    for name in skipped:
+        print_line(f"note: {name} has no rows, and is skipped")
+    return [Vectors(vectors, name) for name, vectors in opened]
 
 
 def open_queries(

@@ -32,6 +32,10 @@ _DAMAGE_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+class NoRowsError(FormatError):
+    """A file has no rows, and does not tell the number of dimensions."""
+
+
 class FileSource(ABC):
     """Vectors of a file, read on demand.
 

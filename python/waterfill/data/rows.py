@@ -262,10 +262,15 @@ class FilteredSource:
 
 def as_source(x: Any, name: str = "x") -> BlockSource:
     """Return any input that `Rows` accepts as a block source; TypeError for other objects."""
-    vectors = x if isinstance(x, BlockSource) else read_vectors(x, name)
-    source = vectors if isinstance(vectors, BlockSource) else _ArraySource(vectors)
+    vectors = x if _is_source(x) else read_vectors(x, name)
+    source = vectors if _is_source(vectors) else _ArraySource(vectors)
     require_real(np.dtype(source.dtype), getattr(source, "name", name))
     return source
+
+
+def _is_source(x: Any) -> bool:
+    # An array lacks `read`; the check of a protocol takes as long as the rest of a small search.
+    return type(x) is not np.ndarray and isinstance(x, BlockSource)
 
 
 def _release(part: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -10,11 +11,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from waterfill.data.block_source import ConcatenatedSource, FileSource
+from waterfill._util.input_file import open_input
+from waterfill.data.block_source import ConcatenatedSource, FileSource, NoRowsError
 from waterfill.data.formats.hdf5 import Hdf5Source
 from waterfill.data.formats.mapped import BIN_DTYPES, read_bin, read_npy, read_npz, read_vecs
 from waterfill.data.formats.parquet import ArrowSource, ParquetSource
 from waterfill.data.rows import as_source
+
+_LOG = logging.getLogger("waterfill.data")
 
 Vectors = NDArray[Any] | FileSource
 
@@ -104,7 +108,8 @@ def open_vectors(
         ``.bvecs``, ``.ivecs``; ``.fbin``, ``.u8bin``, ``.i8bin``, ``.ibin``, ``.f16bin`` (or
         ``.hbin``), ``.dbin``; ``.h5``, ``.hdf5`` (``pip install "waterfill[hdf5]"``); ``.parquet``,
         ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). ``base.1B.fbin.crop_nb_1000`` is an
-        fbin, with the 1,000 rows that are there. Several files are concatenated.
+        fbin, with the 1,000 rows that are there. Several files are concatenated; those
+        without rows are skipped, which the logger ``waterfill.data`` says at level INFO.
     key : str, optional
         Array of an ``.npz``, dataset of an HDF5 file, or column of a table (``column.field`` for a
         field of a struct). By default the dataset ``train`` of HDF5, otherwise the only array of
@@ -125,22 +130,72 @@ def open_vectors(
         If the file is damaged, or not of the format of its extension.
     ValueError
         If the extension, the format or the key is unknown, if a key is needed and missing, if the
-        vectors do not have shape (n, d), or if several files differ in d.
+        vectors do not have shape (n, d), or if several files differ in d or have no rows at all.
     ImportError
         If the format needs a package that is not installed.
     OSError
-        If the file cannot be opened.
+        If the file cannot be opened, or is a pipe, a device or another special file.
     """
     if isinstance(path, str | os.PathLike):
         return open_file(path, key, BASE_DATASETS, format)
-    opened = [open_file(each, key, BASE_DATASETS, format) for each in path]
-    if not opened:
-        raise ValueError("path is an empty sequence; at least 1 file is needed")
+    opened, skipped = open_files(list(path), key, format)
+    for each in skipped:
+        _LOG.info("%s has no rows, and is skipped", each)
     if len(opened) == 1:
-        return opened[0]
-    return ConcatenatedSource(
-        [as_source(each) for each in opened], [os.fspath(each) for each in path]
-    )
+        return opened[0][1]
+    sources = [as_source(vectors) for _, vectors in opened]
+    return ConcatenatedSource(sources, [name for name, _ in opened])
+
+
+def open_files(
+    paths: Sequence[str | os.PathLike[str]], key: str | None, format: str | None
+) -> tuple[list[tuple[str, Vectors]], list[str]]:
+    """Open the files of one collection, of which some may have no rows.
+
+    Returns
+    -------
+    opened : list of (str, Vectors)
+        Names and vectors of the files, in order. A single one may be empty.
+    skipped : list of str
+        Names of files without rows.
+
+    Raises
+    ------
+    ValueError
+        If there are no files, none of several has rows, or they differ in the number of dimensions.
+    """
+    if not paths:
+        raise ValueError("path is an empty sequence; at least 1 file is needed")
+    if len(paths) == 1:
+        return [(os.fspath(paths[0]), open_file(paths[0], key, BASE_DATASETS, format))], []
+    opened: list[tuple[str, Vectors]] = []
+    skipped: list[str] = []
+    widths: dict[int, str] = {}  # the first file of each
+    for path in paths:
+        name = os.fspath(path)
+        try:
+            vectors = open_file(path, key, BASE_DATASETS, format)
+        except NoRowsError:
+            skipped.append(name)
+            continue
+        n, d = vectors.shape
+        if n == 0:
+            skipped.append(name)
+        else:
+            opened.append((name, vectors))
+        if d:
+            widths.setdefault(d, name)
+    if not opened:
+        raise ValueError(
+            f"{skipped[0]} and {len(skipped) - 1} more: expected at least 1 row, got 0"
+        )
+    if len(widths) > 1:
+        (d, name), (other, other_name) = list(widths.items())[:2]
+        raise ValueError(
+            f"{other_name} has {other} dimensions, but {name} has {d}; files that are opened "
+            "together must agree"
+        )
+    return opened, skipped
 
 
 def open_file(
@@ -154,6 +209,6 @@ def open_file(
     chosen = _format_of(file, format)
     if key is not None and chosen not in _KEYED:
         raise ValueError(f"{file}: a .{chosen} file has one unnamed array; leave out key={key!r}")
-    with open(file, "rb"):  # a missing file raises FileNotFoundError, whatever the format
+    with open_input(file):  # a missing file raises FileNotFoundError, whatever the format
         pass
     return _FORMATS[chosen](file, key, datasets)

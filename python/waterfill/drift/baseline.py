@@ -13,6 +13,7 @@ from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.canary import Canary
 from waterfill.drift.canary_recall import CanaryRecall
+from waterfill.drift.model_change import MAX_PROBES
 from waterfill.drift.recall_sensitivity import Sensitivity
 from waterfill.evaluation.sample_split import Draw
 from waterfill.training.manifest import digest
@@ -24,6 +25,7 @@ BASELINE_ROWS = 3000
 _MIN_ROWS = 500
 _MIN_PROBES = 8
 _MIN_PERMUTATIONS = 99
+_MAX_PERMUTATIONS = 100_000  # minutes; the tail of the distribution is fitted anyway
 _MAX_ALPHA = 0.2
 
 
@@ -99,6 +101,16 @@ def checked_permutations(permutations: Any) -> int:
     number = as_int("permutations", permutations)
     if number < _MIN_PERMUTATIONS:
         raise ValueError(f"permutations={number} must be at least {_MIN_PERMUTATIONS}")
+    if number > _MAX_PERMUTATIONS:
+        raise ValueError(f"permutations must be at most {_MAX_PERMUTATIONS}, got {number}")
+    return number
+
+
+def checked_seed(seed: Any) -> int:
+    """Validate a seed of NumPy's generators."""
+    number = as_int("seed", seed)
+    if number < 0:
+        raise ValueError(f"seed={number} must be at least 0")
     return number
 
 
@@ -116,6 +128,8 @@ def probe_rows(d: int, probes: Any) -> FloatRows:
     rows = Rows(probes, "probes", d)
     if rows.n < _MIN_PROBES:
         raise ValueError(f"probes: expected at least {_MIN_PROBES} rows, got {rows.n}")
+    if rows.n > MAX_PROBES:
+        raise ValueError(f"probes: expected at most {MAX_PROBES} rows, got {rows.n}")
     return rows.take(np.arange(rows.n))
 
 

@@ -65,6 +65,7 @@ def _hash(label: str | bytes) -> int:
 
 
 SHARES = 64  # bins of the histogram of energy outside the leading directions
+_MAX_COUNT = 2**53
 _COUNTS = ("rows", "nonfinite", "zero", "outliers", "duplicates")
 
 
@@ -168,6 +169,19 @@ class BlockStatistics:
     def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> BlockStatistics:
         """Read what `arrays` returned."""
         return cls(**{f.name: np.array(arrays[f"{prefix}.{f.name}"]) for f in fields(cls)})
+
+    def require_valid(self, name: str) -> None:
+        """Raise ValueError unless the arrays can be sums over rows."""
+        for field, least in (("rows", 0), ("sums", -np.inf), ("largest", 0)):
+            values = getattr(self, field)
+            if not np.isfinite(values).all() or (values < least).any():
+                raise ValueError(f"{name}.{field}: expected finite numbers that rows can have")
+        for field in ("outside", "occupancy", "counts"):
+            values = getattr(self, field)
+            if (values < 0).any() or (values > _MAX_COUNT).any():
+                raise ValueError(f"{name}.{field}: expected counts from 0 to {_MAX_COUNT}")
+        if np.isnan(self.minima).any() or np.isnan(self.maxima).any():
+            raise ValueError(f"{name}: expected extremes of numbers, got NaN")
 
     def digest(self) -> str:
         """Return the SHA-256 of the content."""

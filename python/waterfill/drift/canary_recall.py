@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill._util.validation import Metric, as_positive_int
+from waterfill._util.stored_values import as_count, reading
+from waterfill._util.validation import Metric, as_positive_int, metric_name
 from waterfill.drift.retrain_policy import Cost
 from waterfill.evaluation.recall_extrapolation import extrapolate
 
@@ -151,17 +153,28 @@ class CanaryRecall:
         ValueError
             If `data` has missing or invalid values.
         """
-        try:
+        expected = reading("data: expected what to_dict() returned", ValueError)
+        with expected, np.errstate(over="ignore"):  # infinity is refused below
             frozen, retrained = (
                 np.array(data[name], dtype=np.float32) for name in ("frozen", "retrained")
             )
-            sizes = tuple(map(int, data["sizes"]))
-            read = cls(sizes, frozen, retrained, data["vectors"], data["k"], data["metric"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None
-        if frozen.ndim != 2 or frozen.shape != retrained.shape or len(frozen) != len(sizes):
+            sizes = tuple(as_count("sizes", size, 1) for size in data["sizes"])
+            if any(b <= a for a, b in pairwise(sizes)):
+                raise ValueError(f"sizes={sizes} must ascend")
+            read = cls(
+                sizes,
+                frozen,
+                retrained,
+                as_count("vectors", data["vectors"], 1),
+                as_count("k", data["k"], 1),
+                metric_name(data["metric"]),
+            )
+        same = frozen.shape == retrained.shape
+        if not same or frozen.ndim != 2 or len(frozen) != len(sizes) or not frozen.size:
             raise ValueError(
                 f"data: expected {len(sizes)} rows of recall, one per size, in frozen and "
                 f"retrained, got shapes {frozen.shape} and {retrained.shape}"
             )
+        if not all(((recalls >= 0) & (recalls <= 1)).all() for recalls in (frozen, retrained)):
+            raise ValueError("data: expected recalls from 0 to 1 in frozen and retrained")
         return read

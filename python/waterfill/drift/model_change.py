@@ -18,6 +18,7 @@ from waterfill.drift.block_statistics import SHARES, BlockStatistics
 from waterfill.drift.feature_families import Features
 from waterfill.drift.permutation_test import Floats
 
+MAX_PROBES = 4096
 _TOLERANCE = 0.02  # of a probe's norm; rounding to float16 changes 0.0005, to int8 about 0.01
 _ANOTHER_SHARE = 0.9  # of the rows or probes: from here on a replacement, below a mixture
 _MIN_FOREIGN_SHARE = 0.05

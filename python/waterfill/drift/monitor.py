@@ -11,7 +11,7 @@ import numpy as np
 
 from waterfill._util.atomic_file import atomic_write
 from waterfill._util.fork_safe_lock import fork_safe_lock
-from waterfill._util.validation import Metric, as_int, metric_name
+from waterfill._util.validation import Metric, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
 from waterfill.drift import monitor_state
@@ -21,6 +21,7 @@ from waterfill.drift.baseline import (
     baseline_sensitivity,
     checked_alpha,
     checked_permutations,
+    checked_seed,
     probe_rows,
     untrained,
 )
@@ -125,7 +126,7 @@ class DriftMonitor:
             Probability that this monitor ever raises a false alarm, over all families of tests and
             all looks; above 0, at most 0.2.
         permutations : int
-            Number of permutations of blocks in each test, at least 99.
+            Number of permutations of blocks in each test, 99 to 100,000.
         seed : int
             Seed of the permutations.
 
@@ -146,7 +147,7 @@ class DriftMonitor:
         settings = monitor_state.MonitorSettings(
             alpha=checked_alpha(alpha),
             permutations=checked_permutations(permutations),
-            seed=as_int("seed", seed),
+            seed=checked_seed(seed),
             metric=metric_name(metric),
             canary=None,
         )

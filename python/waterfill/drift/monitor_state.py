@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 
 from waterfill._core import FormatError
-from waterfill._util.validation import Metric, as_file_name
+from waterfill._util.input_file import open_input
+from waterfill._util.stored_values import as_count, as_real, parse_object, reading
+from waterfill._util.validation import Metric, metric_name
 from waterfill.codec import Codec
+from waterfill.drift.baseline import checked_alpha, checked_permutations, checked_seed
 from waterfill.drift.block_statistics import BlockStatistics
 from waterfill.drift.canary_recall import CanaryRecall
 from waterfill.drift.feature_families import Features
-from waterfill.drift.model_change import Probes
-from waterfill.drift.monitored_stream import RECENT, Stream
+from waterfill.drift.model_change import MAX_PROBES, Probes
+from waterfill.drift.monitored_stream import MAX_SLOTS, RECENT, Stream
 from waterfill.drift.recall_sensitivity import Sensitivity
+from waterfill.drift.state_archive import MAGIC, StateArchive
 
 _FORMAT, _VERSION = "waterfill-drift-monitor", 1
-_MAGIC = b"PK\x03\x04"
+_MIN_SCALE = 2.0**-130  # of probes; float32 has none that need less
 _PROBE_FIELDS = ("scale", "checked", "changed", "cosines")
 
 
@@ -82,33 +86,30 @@ def write(
 
 def read(data: bytes) -> tuple[Codec, MonitorSettings, Stream, Stream, Probes | None]:
     """Read what `write` returned; FormatError if it is damaged or not a monitor."""
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        metadata = json.loads(arrays["settings"].tobytes())
+    with reading("not the state of a drift monitor, or damaged", FormatError):
+        archive = StateArchive(data)
+        metadata = parse_object(archive.text("settings"))
         if metadata["format"] != _FORMAT:
             raise ValueError(f"expected format {_FORMAT!r}, got {metadata['format']!r}")
-        if metadata["version"] > _VERSION:
+        if as_count("version", metadata["version"]) > _VERSION:
             raise FormatError(
                 f"expected a monitor state of version {_VERSION} or older, got version "
                 f"{metadata['version']}; install a newer waterfill"
             )
-        codec = Codec.from_bytes(arrays["codec"].tobytes())
+        settings = _settings(metadata)
+        codec = Codec.from_bytes(archive.text("codec"))
         features = Features(codec)
-        streams = [_stream(features, name, arrays, metadata[name]) for name in ("data", "queries")]
-        probes = Probes(arrays["probes"], **metadata["probes"]) if "probes" in metadata else None
-        return codec, _settings(metadata), streams[0], streams[1], probes
-    except FormatError:
-        raise
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(f"not the state of a drift monitor, or damaged: {error}") from None
+        streams = [_stream(features, name, archive, metadata[name]) for name in ("data", "queries")]
+        probes = _probes(codec.d, archive, metadata["probes"]) if "probes" in metadata else None
+        archive.require_all_read()
+        return codec, settings, streams[0], streams[1], probes
 
 
 def bytes_of(path: Any) -> bytes:
     """Read the file of a monitor; FormatError if it does not start like one."""
-    with open(as_file_name(path), "rb") as file:
-        data = file.read(len(_MAGIC))
-        if data != _MAGIC:
+    with open_input(path, pipes=True) as file:
+        data = file.read(len(MAGIC))
+        if data != MAGIC:
             raise FormatError(f"{path}: not the state of a drift monitor")
         return data + file.read()
 
@@ -116,54 +117,67 @@ def bytes_of(path: Any) -> bytes:
 def is_state(path: Any) -> bool:
     """Return whether a file holds a monitor, by its table of contents."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_input(path) as file, zipfile.ZipFile(file) as archive:
             return {"settings.npy", "codec.npy"} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return False
 
 
 def _settings(metadata: dict[str, Any]) -> MonitorSettings:
     canary, sensitivity = metadata["canary"], metadata["sensitivity"]
     return MonitorSettings(
-        alpha=metadata["alpha"],
-        permutations=metadata["permutations"],
-        seed=metadata["seed"],
-        metric=metadata["metric"],
-        canary=canary and CanaryRecall.from_dict(canary),
-        sensitivity=sensitivity and Sensitivity.from_dict(sensitivity),
+        alpha=checked_alpha(metadata["alpha"]),
+        permutations=checked_permutations(metadata["permutations"]),
+        seed=checked_seed(metadata["seed"]),
+        metric=metric_name(metadata["metric"]),
+        canary=None if canary is None else CanaryRecall.from_dict(canary),
+        sensitivity=None if sensitivity is None else Sensitivity.from_dict(sensitivity),
+    )
+
+
+def _probes(d: int, archive: StateArchive, metadata: dict[str, Any]) -> Probes:
+    shape, _ = archive.layout("probes")
+    if len(shape) != 2 or not 1 <= shape[0] <= MAX_PROBES:
+        raise ValueError(f"probes: expected 1 to {MAX_PROBES} rows, got shape {shape}")
+    vectors = archive.array("probes", (shape[0], d), np.float16)
+    if not np.isfinite(vectors).all():
+        raise ValueError("probes: expected finite numbers")
+    checked = as_count("probes.checked", metadata["checked"])
+    return Probes(
+        vectors,
+        scale=as_real("probes.scale", metadata["scale"], _MIN_SCALE),
+        checked=checked,
+        changed=as_count("probes.changed", metadata["changed"], 0, checked),
+        cosines=as_real("probes.cosines", metadata["cosines"]),
     )
 
 
 def _stream(
-    features: Features, name: str, arrays: dict[str, Any], metadata: dict[str, Any]
+    features: Features, name: str, archive: StateArchive, metadata: dict[str, Any]
 ) -> Stream:
     reference, window = (
-        BlockStatistics.of_arrays(f"{name}.{side}", arrays) for side in ("reference", "window")
+        _statistics(f"{name}.{side}", features, archive) for side in ("reference", "window")
     )
-    for statistics in (reference, window):
-        _require_shapes(name, statistics, features)
-    counts = metadata["learns"], metadata["looks"], metadata["looked"]
-    recent = arrays.get(f"{name}.recent")
-    if recent is not None and (recent.shape, recent.dtype) != ((RECENT,), np.uint32):
-        raise ValueError(
-            f"{name}.recent: expected shape ({RECENT},) and dtype uint32, got {recent.shape} and "
-            f"{recent.dtype}"
-        )
+    counts = (
+        as_count(f"{name}.learns", metadata["learns"]),
+        as_count(f"{name}.looks", metadata["looks"]),
+        as_count(f"{name}.looked", metadata["looked"], -1),
+    )
+    key = f"{name}.recent"
+    recent = archive.array(key, (RECENT,), np.uint32) if key in archive else None
     return Stream(features, reference, window, *counts, recent)
 
 
-def _require_shapes(name: str, statistics: BlockStatistics, features: Features) -> None:
-    slots, groups = len(statistics.rows), len(statistics.occupancy)
-    if slots == 0 or slots & (slots - 1) or groups not in (0, features.groups):
+def _statistics(prefix: str, features: Features, archive: StateArchive) -> BlockStatistics:
+    shapes = [archive.layout(f"{prefix}.{name}")[0] for name in ("rows", "occupancy")]
+    slots, groups = (shape[0] if shape else 0 for shape in shapes)
+    if not 0 < slots <= MAX_SLOTS or slots & (slots - 1) or groups not in (0, features.groups):
         raise ValueError(
-            f"{name}: expected a power of two of slots and 0 or {features.groups} groups, got "
-            f"{slots} slots and {groups} groups"
+            f"{prefix}: expected a power of two of slots, up to {MAX_SLOTS}, and 0 or "
+            f"{features.groups} groups, got {slots} slots and {groups} groups"
         )
-    expected = BlockStatistics.empty(slots, len(features), features.d, groups).arrays(name)
-    for key, array in statistics.arrays(name).items():
-        shape, dtype = expected[key].shape, expected[key].dtype
-        if (array.shape, array.dtype) != (shape, dtype):
-            raise ValueError(
-                f"{key}: expected shape {shape} and dtype {dtype}, got {array.shape} and "
-                f"{array.dtype}"
-            )
+    expected = BlockStatistics.empty(slots, len(features), features.d, groups).arrays(prefix)
+    arrays = {key: archive.array(key, each.shape, each.dtype) for key, each in expected.items()}
+    statistics = BlockStatistics.of_arrays(prefix, arrays)
+    statistics.require_valid(prefix)
+    return statistics

@@ -20,6 +20,7 @@ _MAX_STATE_BYTES = 1_930_000
 _BYTES_PER_DIMENSION = 170  # besides the sums: extremes of four statistics, and 64 probes
 _MIN_SLOTS = 16, 8, 8, 8
 _OUTLIER_NORM = 10.0  # times the largest norm of the baseline; one such row would dominate the sums
+MAX_SLOTS = 1024  # that a saved state may have
 RECENT = 4096  # hashes of recent rows, to detect duplicates
 _MAX_NORM = 1e15  # larger ones overflow float32 in sums of fourth powers
 

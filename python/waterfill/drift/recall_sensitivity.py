@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.stored_values import as_real, reading, require_types
 from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
@@ -174,14 +175,16 @@ class Sensitivity:
         ValueError
             If `data` has missing or invalid values.
         """
-        try:
-            curve = {name: tuple(map(float, data[name])) for name in ("ratios", "recalls")}
+        with reading("data: expected what to_dict() returned", ValueError):
+            curve = {
+                name: tuple(as_real(name, value, 0.0) for value in data[name])
+                for name in ("ratios", "recalls")
+            }
             sizes = [len(values) for values in curve.values()]
             if sizes[0] != sizes[1] or not sizes[0]:
                 raise ValueError(f"{sizes[0]} ratios and {sizes[1]} recalls")
+            require_types(cls, {name: data[name] for name in data if name not in curve})
             return cls(**{**data, **curve})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None
 
 
 def relative_error(codec: Codec, x: Any) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from waterfill._util.stored_values import reading
 from waterfill._util.validation import as_int, as_number, as_positive_int
 
 _KEYS = {"_positive": "streak", "_cooling": "quiet"}  # names in saved states
@@ -180,7 +181,5 @@ class RetrainPolicy:
             If `data` has missing or invalid values.
         """
         names = ("max_recall_loss", "persist", "cooldown", "streak", "quiet")
-        try:
+        with reading("data: expected what to_dict() returned", ValueError):
             return cls(*(data[name] for name in names))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"data: expected what to_dict() returned, got {error!r}") from None

@@ -17,7 +17,7 @@ from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
-from waterfill.index.selectors import Ids
+from waterfill.index.selector_graph import Ids
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.training.cells import Cells

@@ -18,7 +18,8 @@ from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.collection import Collection, Labels
 from waterfill.index.search_parameters import SearchParameters, read_parameters
-from waterfill.index.selectors import Step, program
+from waterfill.index.selector_graph import Step
+from waterfill.index.selectors import program
 from waterfill.index.self_score import self_score
 from waterfill.index.trainable import check_refine, write_lock
 from waterfill.index.views import DistanceComputer

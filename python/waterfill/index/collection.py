@@ -14,7 +14,9 @@ from waterfill.codec import Codes
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
-from waterfill.index.selectors import Step, Universe, as_ids, is_selector, program
+from waterfill.index.selector_graph import Step
+from waterfill.index.selector_members import Universe
+from waterfill.index.selectors import as_ids, is_selector, program
 from waterfill.index.standalone_codec import StandaloneCodec, as_codes
 from waterfill.index.views import IdMap
 

@@ -16,7 +16,7 @@ from waterfill.index.base import Stored
 from waterfill.index.coarse_quantizer import CoarseQuantizer, add_centroids, check_quantizer
 from waterfill.index.inverted_lists import InvertedLists
 from waterfill.index.search_parameters import SearchParameters
-from waterfill.index.selectors import Step
+from waterfill.index.selector_graph import Step
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.cells import MAX_CELLS, Cells

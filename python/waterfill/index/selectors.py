@@ -7,9 +7,7 @@ selectors.
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,21 +18,22 @@ from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import as_int64, refuse_masked
 from waterfill.data.arrays import read_numbers
 from waterfill.errors import ArgumentError
+from waterfill.index.selector_graph import Ids, Step, distinct_nodes, members, postfix
+from waterfill.index.selector_members import (
+    Universe,
+    id_blocks,
+    members_by_faiss,
+    sorted_unique,
+)
 
-Ids = NDArray[np.int64]
-Step = tuple[Any, ...]
-"""A step of a program in postfix order.
-
-``('range', imin, imax)``, ``('set', ids)`` with int64 ids, ascending and unique,
-``('bitmap', bytes)`` with the least significant bit first, ``('all',)``, ``('not',)``,
-``('and',)``, ``('or',)``, ``('xor',)``.
-"""
+_SHOWN_DEPTH = 4  # of nested selectors in a repr
 
 
 class IDSelector:
     """Base class of the selectors, which have the names and arguments of FAISS's.
 
     They work without FAISS. A FAISS selector may be nested in one of these, but not the reverse.
+    A selector may be an operand of several others: a search evaluates it once.
     """
 
 
@@ -84,7 +83,7 @@ class IDSelectorArray(IDSelector):
     ids: Ids
 
     def __post_init__(self) -> None:
-        ids = np.array(_sorted_unique(as_ids(self.ids)))
+        ids = np.array(sorted_unique(as_ids(self.ids)))
         ids.setflags(write=False)
         object.__setattr__(self, "ids", ids)
 
@@ -132,24 +131,39 @@ class IDSelectorAll(IDSelector):
     """All ids."""
 
 
-@dataclass(frozen=True)
-class IDSelectorNot(IDSelector):
+class _Operator(IDSelector):
+    """A selector with operands, which may be shared and deeply nested."""
+
+    def __post_init__(self) -> None:
+        for name, operand in vars(self).items():
+            _require_selector(operand, name)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        numbers: dict[Hashable, int] = {}
+        return _structure(self, numbers) == _structure(other, numbers)
+
+    def __hash__(self) -> int:
+        numbers: dict[Hashable, int] = {}
+        _structure(self, numbers)
+        return hash(tuple(numbers))
+
+    def __repr__(self) -> str:
+        return _shown(self, _SHOWN_DEPTH)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IDSelectorNot(_Operator):
     """Ids that are not in `sel`."""
 
     sel: Any
 
-    def __post_init__(self) -> None:
-        _require_selector(self.sel, "sel")
 
-
-@dataclass(frozen=True)
-class _Pair(IDSelector):
+@dataclass(frozen=True, eq=False, repr=False)
+class _Pair(_Operator):
     lhs: Any
     rhs: Any
-
-    def __post_init__(self) -> None:
-        _require_selector(self.lhs, "lhs")
-        _require_selector(self.rhs, "rhs")
 
 
 class IDSelectorAnd(_Pair):
@@ -162,26 +176,6 @@ class IDSelectorOr(_Pair):
 
 class IDSelectorXOr(_Pair):
     """Ids that are in exactly one of `lhs` and `rhs`."""
-
-
-@dataclass(frozen=True)
-class Universe:
-    """The ids of an index, for selectors whose members have to be enumerated.
-
-    Attributes
-    ----------
-    n : int
-        Number of ids.
-    ids : callable
-        ``ids(first, count)`` returns int64 ids, in any order.
-    version : hashable, optional
-        Changes when the ids do. With a version, the members of an IDSelectorBatch, which is
-        immutable, are cached between searches.
-    """
-
-    n: int
-    ids: Callable[[int, int], Ids]
-    version: Hashable = None
 
 
 def is_selector(value: object) -> bool:
@@ -212,20 +206,16 @@ def program(sel: Any, universe: Universe) -> list[Step]:
     TypeError
         If `sel` is not a selector.
     ValueError
-        If a nested selector is a null pointer.
+        If a nested selector is a null pointer, or contains itself, or if there are more than
+        100,000 distinct ones.
     """
     _require_selector(sel, "sel")
-    steps: list[Step] = []
-    waiting: list[Any] = [sel]  # a tree may be deeper than Python's stack
-    while waiting:
-        node = waiting.pop()
-        step, children = _read_ours(node) if isinstance(node, IDSelector) else _read(node, universe)
-        for child in children:
-            _require_selector(child, f"a selector inside {type(node).__name__}")
-        steps.append(step)
-        waiting.extend(children)
-    steps.reverse()  # from prefix to postfix order
-    return steps
+    nodes = distinct_nodes(sel, _identity, lambda node: _read_checked(node, universe))
+    steps = postfix(nodes)
+    if steps is not None:
+        return steps
+    parts = [members(nodes, ids) for ids in id_blocks(universe)]
+    return [("set", sorted_unique(np.concatenate([np.empty(0, dtype=np.int64), *parts])))]
 
 
 def as_ids(ids: Any, name: str = "ids") -> Ids:
@@ -240,6 +230,42 @@ def as_ids(ids: Any, name: str = "ids") -> Ids:
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.max() >= 2**63:
         raise ValueError(f"{name} has {array.max()}, which is not within int64")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _identity(sel: Any) -> Hashable:
+    """Return the identity of a selector; several proxies may stand for one C++ object."""
+    return id(sel) if isinstance(sel, IDSelector) else ("faiss", int(sel.this))
+
+
+def _read_checked(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
+    step, operands = _read_ours(sel) if isinstance(sel, IDSelector) else _read(sel, universe)
+    for operand in operands:
+        _require_selector(operand, f"a selector inside {type(sel).__name__}")
+    return step, operands
+
+
+def _structure(sel: IDSelector, numbers: dict[Hashable, int]) -> int:
+    """Return the number of a selector among distinct structures, which are added to `numbers`."""
+
+    def read(inner: Any) -> tuple[Step, tuple[Any, ...]]:
+        if isinstance(inner, _Operator):
+            return (type(inner),), tuple(vars(inner).values())
+        return (inner,), ()
+
+    found: list[int] = []
+    for node in distinct_nodes(sel, _identity, read):
+        structure = (node.step, tuple(found[operand] for operand in node.operands))
+        found.append(numbers.setdefault(structure, len(numbers)))
+    return found[-1]
+
+
+def _shown(sel: Any, depth: int) -> str:
+    if not isinstance(sel, _Operator):
+        return repr(sel)
+    if depth == 0:
+        return f"{type(sel).__name__}(...)"
+    operands = (f"{name}={_shown(inner, depth - 1)}" for name, inner in vars(sel).items())
+    return f"{type(sel).__name__}({', '.join(operands)})"
 
 
 _OPERATORS: dict[type[_Pair], str] = {
@@ -272,7 +298,7 @@ def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
     if isinstance(sel, faiss.IDSelectorRange):
         return ("range", int(sel.imin), int(sel.imax)), ()
     if isinstance(sel, faiss.IDSelectorArray):
-        return ("set", _sorted_unique(_copied(sel.ids, sel.n, np.int64))), ()
+        return ("set", sorted_unique(_copied(sel.ids, sel.n, np.int64))), ()
     if isinstance(sel, faiss.IDSelectorBitmap):
         return ("bitmap", _copied(sel.bitmap, sel.n, np.uint8)), ()
     if isinstance(sel, faiss.IDSelectorAll):
@@ -287,7 +313,7 @@ def _read(sel: Any, universe: Universe) -> tuple[Step, tuple[Any, ...]]:
     for name in ("And", "Or", "XOr"):
         if isinstance(sel, getattr(faiss, f"IDSelector{name}")):
             return (name.lower(),), (typed_field(sel, "lhs"), typed_field(sel, "rhs"))
-    return ("set", _members(sel, universe)), ()
+    return ("set", members_by_faiss(sel, universe)), ()
 
 
 def _require_translated(sel: Any, universe: Universe) -> None:
@@ -326,69 +352,6 @@ def _copied(pointer: Any, n: int, dtype: Any) -> NDArray[Any]:
         return np.empty(0, dtype=dtype)
     faiss = loaded_faiss()
     return np.array(faiss.rev_swig_ptr(pointer, int(n)), dtype=dtype)
-
-
-def _sorted_unique(ids: Ids) -> Ids:
-    return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)
-
-
-_BLOCK = 1 << 16
-_batch_members: weakref.WeakKeyDictionary[Any, tuple[Hashable, Ids]] = weakref.WeakKeyDictionary()
-_batch_lock = threading.Lock()
-
-
-def _members(sel: Any, universe: Universe) -> Ids:
-    faiss = loaded_faiss()
-    batch = isinstance(sel, faiss.IDSelectorBatch)
-    with _batch_lock:
-        version, members = _batch_members.get(sel, (None, None)) if batch else (None, None)
-    if members is not None and version is not None and version == universe.version:
-        return members
-    ask = _ask_by_search if batch else _ask_by_removal
-    parts = [np.empty(0, dtype=np.int64)]
-    for first in range(0, universe.n, _BLOCK):
-        count = min(_BLOCK, universe.n - first)
-        ids = np.ascontiguousarray(universe.ids(first, count), dtype=np.int64)
-        parts.append(ids[ask(sel, ids)])
-    members = _sorted_unique(np.concatenate(parts))
-    if batch and universe.version is not None:
-        with _batch_lock:
-            _batch_members[sel] = universe.version, members
-    return members
-
-
-def _translated(sel: Any, ids: Ids) -> tuple[Any, Any]:
-    """Return a selector of positions in `ids`, and the vector that it points to."""
-    faiss = loaded_faiss()
-    held = faiss.Int64Vector()
-    faiss.copy_array_to_vector(ids, held)
-    return faiss.IDSelectorTranslated(held, sel), held
-
-
-def _ask_by_search(sel: Any, ids: Ids) -> NDArray[np.int64]:
-    """Return the positions of members by a range search, the fastest way from Python."""
-    faiss = loaded_faiss()
-    flat = faiss.IndexFlat(1, faiss.METRIC_L2)
-    flat.add(np.zeros((len(ids), 1), dtype=np.float32))
-    translated, _held = _translated(sel, ids)
-    params = faiss.SearchParameters(sel=translated)
-    found: NDArray[np.int64] = flat.range_search(np.zeros((1, 1), "f4"), 1.0, params=params)[2]
-    return np.sort(found)
-
-
-def _ask_by_removal(sel: Any, ids: Ids) -> NDArray[np.int64]:
-    """Return the positions of members by removing them from an index of positions.
-
-    Slower than a search, but FAISS calls a Python callback once per id on this thread and passes
-    its exception on; in a search an exception would end the process.
-    """
-    faiss = loaded_faiss()
-    flat = faiss.IndexFlat(1, faiss.METRIC_L2)
-    flat.add(np.arange(len(ids), dtype=np.int32).view(np.float32)[:, None])
-    translated, _held = _translated(sel, ids)
-    flat.remove_ids(translated)
-    left = np.asarray(faiss.vector_to_array(flat.codes)).view(np.int32)
-    return np.delete(np.arange(len(ids)), left)
 
 
 def _require_selector(value: object, name: str) -> None:

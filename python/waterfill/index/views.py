@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import as_int
 from waterfill.errors import ArgumentError
-from waterfill.index.selectors import Ids
+from waterfill.index.selector_graph import Ids
 
 if TYPE_CHECKING:
     from waterfill.index.base import Index

@@ -6,11 +6,12 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from waterfill._core import FormatError
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.input_file import read_input
+from waterfill._util.stored_values import parse_object, reading, require_types
 from waterfill._util.validation import as_file_name
 from waterfill.loadtest.figures import Step
 from waterfill.loadtest.slo import Slo
@@ -105,12 +106,8 @@ class CapacityReport:
             If the file cannot be read.
         """
         name = os.fsdecode(as_file_name(path))
-        try:
-            return _read(json.loads(Path(name).read_bytes()))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            if isinstance(error, FormatError):
-                raise FormatError(f"{name}: {error}") from None
-            raise FormatError(f"{name}: not a capacity report, or damaged: {error}") from None
+        with reading(f"{name}: not a capacity report, or damaged", FormatError):
+            return _read(parse_object(read_input(name)), name)
 
     def require_complete(self, name: str = "report") -> None:
         """Refuse to configure a service by the report of a test that ended early.
@@ -183,31 +180,35 @@ class GeneratorLateError(CapacityError):
     """The load generator could not send requests when they were due."""
 
 
-def _read(data: Any) -> CapacityReport:
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FormatError("not a capacity report")
+def _read(data: dict[str, Any], file: str) -> CapacityReport:
+    if data.get("format") != FORMAT:
+        raise FormatError(f"{file}: not a capacity report")
     if data["version"] != VERSION:
-        raise FormatError(f"expected version {VERSION} of a capacity report, got {data['version']}")
+        raise FormatError(
+            f"{file}: expected version {VERSION} of a capacity report, got {data['version']!r}"
+        )
     values = {each.name: data[each.name] for each in fields(CapacityReport)}
+    steps = [{**step} for step in values.pop("steps")]
+    slo = values.pop("slo")
     for name in _POSITIVE_FIELDS:
         value = values[name]
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 < value < math.inf
-        ):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf:
             raise ValueError(f"{name}={value!r} must be above 0")
     for name in ("limit", "floor", "ceiling"):
         if not isinstance(values[name], int):
             raise ValueError(f"{name}={values[name]!r} must be an int")
     if not isinstance(values["complete"], bool):
         raise ValueError(f"complete={values['complete']!r} must be a bool")
+    require_types(CapacityReport, values)
+    for step in steps:
+        require_types(Step, step)
     if not values["floor"] <= values["limit"] <= values["ceiling"]:
         raise ValueError(
             f"limit: expected a value from floor={values['floor']} to ceiling={values['ceiling']}, "
             f"got {values['limit']}"
         )
-    values["slo"] = Slo(**values["slo"])
-    values["steps"] = tuple(Step(**step) for step in values["steps"])
+    values["slo"] = Slo(**slo)
+    values["steps"] = tuple(Step(**step) for step in steps)
     values["notes"] = tuple(values["notes"])
     return CapacityReport(**values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -15,17 +15,16 @@ from waterfill.metrics.prometheus import expose
 from waterfill.server import openapi_schema as schema
 from waterfill.server.request_body import FLOATS, JSON, Body, read_body, read_object
 from waterfill.server.request_validation import read_addition, read_search
-from waterfill.server.responses import Problem, answer
+from waterfill.server.responses import Problem, answer, found_answer
 from waterfill.server.security import AccessMiddleware
 from waterfill.server.service import Service
 from waterfill.server.settings import ServerSettings
 from waterfill.server.shutdown import DrainingMiddleware
-from waterfill.serving.asgi import UNAVAILABLE, ShedMiddleware, refusal
+from waterfill.serving.asgi import UNAVAILABLE, refusal
 
-EXEMPT = ("/healthz", "/readyz", "/metrics", "/swap")
-"""Paths of the operators, which need no permit of the limiter."""
+T = TypeVar("T")
 
-_SMALL_BODY = 65_536  # bytes that are parsed in the event loop
+_SMALL_BODY = 65_536  # bytes that are read or written in the event loop
 
 
 def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
@@ -68,11 +67,10 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    _add_operations(app, service)  # first, because routes are tried in order
     _add_probes(app, service)
-    _add_operations(app, service)
     _add_error_handlers(app)
     app.openapi = _openapi(app, service)  # type: ignore[method-assign]
-    app.add_middleware(ShedMiddleware, limiter=service.limiter, exempt=EXEMPT)
     app.add_middleware(AccessMiddleware, token=settings.token, names=settings.names)
     app.add_middleware(DrainingMiddleware, draining=lambda: service.draining)
     return app
@@ -109,22 +107,28 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         """Find the k nearest vectors of each query."""
         index = service.loaded()
         body = await read_body(request, settings, JSON, FLOATS)
+        with service.limiter.acquire():
 
-        def read() -> Any:
-            return read_search(body, index.index, settings)
+            def read() -> Any:
+                return read_search(body, index.index, settings)
 
-        search_request = await _read(service, body, read)
-        distances, ids, generation = await service.search(search_request)
-        return answer({**_as_lists(distances, ids), "generation": generation})
+            search_request = await _offload(service, len(body.data), read)
+            found = await service.search(search_request)
+            return await _offload(service, 16 * found[1].size, lambda: found_answer(*found))
 
     @app.post("/add", responses=schema.responses(schema.ADDED, *refusals))
     async def add(request: Request) -> Response:
         """Add vectors, all of them or none. Without ids, their positions are their ids."""
         index = service.loaded()
         body = await read_body(request, settings, JSON, FLOATS)
-        addition = await _read(service, body, lambda: read_addition(body, index, settings))
-        ntotal = await service.add(addition)
-        return answer({"added": len(addition.rows), "ntotal": ntotal})
+        with service.limiter.acquire():
+
+            def read() -> Any:
+                return read_addition(body, index, settings)
+
+            addition = await _offload(service, len(body.data), read)
+            ntotal = await service.add(addition)
+            return answer({"added": len(addition.rows), "ntotal": ntotal})
 
     @app.post("/swap", responses=schema.responses(schema.SWAPPED, *refusals, 403, 404, 409))
     async def swap(request: Request) -> Response:
@@ -135,9 +139,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return answer({"generation": report.generation, "ntotal": service.loaded().ntotal})
 
 
-async def _read(service: Service, body: Body, read: Any) -> Any:
-    """Parse a body, in a thread if it is so large that it would block the event loop."""
-    return read() if len(body.data) < _SMALL_BODY else await service.in_pool(read)
+async def _offload(service: Service, size: int, call: Callable[[], T]) -> T:
+    """Read or write a body, in a thread if it is so large that it would block the event loop."""
+    return call() if size < _SMALL_BODY else await service.in_pool(call)
 
 
 def _swap_fields(body: Body) -> tuple[Any, bool]:
@@ -149,17 +153,6 @@ def _swap_fields(body: Body) -> tuple[Any, bool]:
     if not isinstance(same_ids, bool):
         raise Problem(422, f"same_ids must be true or false, got {same_ids!r}")
     return fields["file"], same_ids
-
-
-def _as_lists(distances: Any, ids: Any) -> dict[str, Any]:
-    """Return results for JSON, without the padding (id -1) of short results."""
-    found = ids != -1
-    if found.all():
-        return {"ids": ids.tolist(), "distances": distances.tolist()}
-    return {
-        "ids": [row[kept].tolist() for row, kept in zip(ids, found, strict=True)],
-        "distances": [row[kept].tolist() for row, kept in zip(distances, found, strict=True)],
-    }
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -10,10 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from waterfill._util.loopback import is_loopback
+from waterfill.server.connections import KEEP_ALIVE, Connections
 from waterfill.server.service import Service
 from waterfill.server.shutdown import DrainingServer
 
-_KEEP_ALIVE = 75  # seconds; longer than load balancers keep idle connections, so they close first
 _BACKLOG = 2048
 
 
@@ -36,20 +36,22 @@ def run(app: FastAPI, listener: socket.socket, drain: float, shutdown: float) ->
         The error of reading the index, if that failed.
     """
     service: Service = app.state.service
+    connections = Connections(service.settings)
     config = uvicorn.Config(
         app,
+        http=connections.protocol(),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(shutdown)),
         backlog=_BACKLOG,
     )
     log_to_stderr()
-    DrainingServer(config, service, drain).run(sockets=[listener])
+    DrainingServer(config, service, drain, connections).run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
 

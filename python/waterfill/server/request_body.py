@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import anyio
+import pydantic_core
 from fastapi import Request
 
 from waterfill.server.responses import Problem
@@ -18,6 +19,8 @@ DTYPES = {"float32": "<f4", "float16": "<f2", "float64": "<f8"}
 """Types that a body of numbers may declare, little-endian."""
 
 _MAX_DIGITS = 18  # of a number that fits int64
+_MAX_DISCARDED = 1 << 20  # bytes of a refused body
+_DISCARD_SECONDS = 1.0
 _CLOSE = {"connection": "close"}  # the rest of the body is not read
 
 
@@ -51,21 +54,44 @@ async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> 
     The content type is required for security: a web page of another origin can make a browser send
     a body without one, or as text, but not as one of these.
     """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > settings.max_body:
+        raise _too_large(settings)
+    try:
+        kind, query, layout = _described(request, kinds)
+    except Problem:
+        await _discard(request)
+        raise
+    try:
+        with anyio.fail_after(settings.body_seconds):
+            data = await _receive(request, settings)
+    except TimeoutError:
+        error = f"the body did not arrive within {settings.body_seconds:g} seconds"
+        raise Problem(408, error, headers=_CLOSE) from None
+    return Body(kind, data, query, **layout)
+
+
+def _described(
+    request: Request, kinds: tuple[str, ...]
+) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Return the content type, the URL's query and the layout of numbers, all by the header."""
     kind, declared = _content_type(request.headers.get("content-type", ""))
     if kind not in kinds:
         expected = " or ".join(kinds)
         raise Problem(415, f"Content-Type must be {expected}, got {kind!r}", headers=_CLOSE)
     query = dict(request.query_params)
-    layout = _layout(declared, query) if kind == FLOATS else {}
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > settings.max_body:
-        raise _too_large(settings)
-    try:
-        data = await asyncio.wait_for(_receive(request, settings), settings.body_seconds)
-    except asyncio.TimeoutError:
-        error = f"the body did not arrive within {settings.body_seconds:g} seconds"
-        raise Problem(408, error, headers=_CLOSE) from None
-    return Body(kind, data, query, **layout)
+    return kind, query, _layout(declared, query) if kind == FLOATS else {}
+
+
+async def _discard(request: Request) -> None:
+    """Read the rest of a short body: if it came after the closing, the answer would be lost."""
+    left = _MAX_DISCARDED
+    with anyio.move_on_after(_DISCARD_SECONDS):
+        while left > 0:
+            message = await request.receive()
+            left -= len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 def _content_type(header: str) -> tuple[str, dict[str, str]]:
@@ -105,18 +131,17 @@ def _once(name: str, declared: dict[str, str], query: dict[str, str]) -> str | N
 
 
 async def _receive(request: Request, settings: ServerSettings) -> bytes:
-    parts, size = [], 0
+    data = bytearray()  # a client may send parts of a byte each
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise Problem(400, "the client disconnected before the body was complete")
         part = message.get("body", b"")
-        size += len(part)
-        if size > settings.max_body:
+        if len(data) + len(part) > settings.max_body:
             raise _too_large(settings)
-        parts.append(part)
         if not message.get("more_body"):
-            return b"".join(parts)
+            return bytes(data + part) if data else part
+        data += part
 
 
 def _too_large(settings: ServerSettings) -> Problem:
@@ -127,7 +152,7 @@ def _too_large(settings: ServerSettings) -> Problem:
 def read_object(data: bytes, fields: tuple[str, ...]) -> dict[str, Any]:
     """Parse a JSON object that has no other fields than these."""
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        document = _parsed(data)
     except Problem:
         raise
     except RecursionError:
@@ -142,6 +167,18 @@ def read_object(data: bytes, fields: tuple[str, ...]) -> dict[str, Any]:
     if b"true" in data or b"false" in data:
         _refuse_booleans(document)
     return document
+
+
+def _parsed(data: bytes) -> Any:
+    """Parse JSON with pydantic's parser, which is three times as fast as Python's.
+
+    It holds the interpreter's lock, and thus the event loop, for a third of the time, too. What it
+    refuses is left to Python's, for its messages and encodings.
+    """
+    try:
+        return pydantic_core.from_json(data, allow_inf_nan=False, cache_strings=False)
+    except ValueError:
+        return json.loads(data, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import Response
+
+from waterfill.data.rows import FloatRows
+from waterfill.index.collection import Labels
 
 _MAX_ERROR = 300  # characters; an error may quote long input
 
@@ -46,6 +49,23 @@ def answer(
     """Return a JSON response, in ASCII, so that it can quote any character of the input."""
     body = json.dumps(document, allow_nan=False).encode()
     return Response(body, status, dict(headers or {}), media_type="application/json")
+
+
+def found_answer(distances: FloatRows, ids: Labels, generation: int) -> Response:
+    """Return the response to a search, without the padding (id -1) of short results."""
+    kept = ids != -1
+    if not kept.all():
+        rows = [[each[row] for each, row in zip(x, kept, strict=True)] for x in (ids, distances)]
+    else:
+        rows = [list(ids), list(distances)]
+    found = f'{{"ids": [{_joined(rows[0])}], "distances": [{_joined(rows[1])}]'
+    body = f'{found}, "generation": {generation}}}'
+    return Response(body.encode(), media_type="application/json")
+
+
+def _joined(rows: Iterable[Any]) -> str:
+    # Each row by itself: between two the event loop may run.
+    return ", ".join([json.dumps(row.tolist(), allow_nan=False) for row in rows])
 
 
 def _shorten(text: str) -> str:

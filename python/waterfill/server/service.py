@@ -27,6 +27,8 @@ LOG = logging.getLogger("waterfill.server")
 
 T = TypeVar("T")
 
+_MAX_BATCHED = 1000  # results of a search that may share a batch
+
 
 class Service:
     """The index behind the endpoints, with its limiter, batcher and metrics.
@@ -135,7 +137,8 @@ class Service:
     async def search(self, request: Search) -> tuple[FloatRows, Labels, int]:
         """Return distances, ids and the number of the generation that found them."""
         now = self.loaded().current()
-        if self.settings.batch:
+        # A large search gains nothing in a batch, and would hold up the small ones behind it.
+        if self.settings.batch and len(request.rows) * request.k <= _MAX_BATCHED:
             found = await self._batcher_of(now).asearch(request.rows, request.k, request.params)
         else:
             found = await self.in_pool(

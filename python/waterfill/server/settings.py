@@ -47,6 +47,14 @@ class ServerSettings:
         Maximum number of neighbours of a query.
     body_seconds : float
         Time within which a request's body must arrive.
+    header_seconds : float
+        Time within which a request's header must arrive, from the opening of the connection or
+        from its first byte. Applied by ``waterfill serve``, like the next two.
+    response_seconds : float
+        Time within which a client must read a response.
+    max_connections : int
+        Maximum number of open connections. Bodies take at most ``max_connections * max_body``
+        bytes of memory.
     swap_folder : path, optional
         Folder of the files for ``/swap``, which is refused without it.
     gate : Gate, optional
@@ -66,15 +74,19 @@ class ServerSettings:
     max_vectors: int = 1024
     max_k: int = 1000
     body_seconds: float = 30.0
+    header_seconds: float = 10.0
+    response_seconds: float = 60.0
+    max_connections: int = 512
     swap_folder: str | os.PathLike[str] | None = None
     gate: Gate | None = None
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.limit, "acquire", None)):
             as_positive_int("limit", self.limit)
-        for name in ("max_body", "max_vectors", "max_k"):
+        for name in ("max_body", "max_vectors", "max_k", "max_connections"):
             as_positive_int(name, getattr(self, name))
-        as_number("body_seconds", self.body_seconds, 0.001)
+        for name in ("header_seconds", "body_seconds", "response_seconds"):
+            as_number(name, getattr(self, name), 0.001)
         if isinstance(self.names, str):
             raise TypeError(f"names must be an iterable of str, got {self.names!r}")
         object.__setattr__(self, "names", tuple(self.names))

@@ -10,10 +10,12 @@ from types import FrameType
 
 import uvicorn
 
+from waterfill.server.connections import Connections
 from waterfill.server.service import LOG, Service
 from waterfill.serving.asgi import App, Message, Receive, Scope, Send
 
 _CLOSE = (b"connection", b"close")
+_TICKS = 3  # of a tenth of a second, between the checks of the connections
 
 
 class DrainingServer(uvicorn.Server):
@@ -21,12 +23,15 @@ class DrainingServer(uvicorn.Server):
 
     After the first SIGTERM or SIGINT all requests are still answered, but ``/readyz`` returns 503
     and each response closes its connection. After `drain` seconds the listener closes, and
-    requests in progress are completed. A second signal exits at once.
+    requests in progress are completed. A second signal exits at once. Meanwhile it closes the
+    connections whose clients take too long.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, drain: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, drain: float, connections: Connections
+    ) -> None:
         super().__init__(config)
-        self._service, self._drain = service, drain
+        self._service, self._drain, self._connections = service, drain, connections
         self._deadline = float("inf")  # when the listener closes
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -45,6 +50,8 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
         if self._service.failure is not None:
             self.should_exit = True
+        if counter % _TICKS == 0:
+            self._connections.close_overdue()
         return await super().on_tick(counter)
 
 

@@ -11,14 +11,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.stored_values import parse_object, reading, require_types
 from waterfill._util.version import installed_version
 
 if TYPE_CHECKING:
     from waterfill.data.rows import FloatRows
     from waterfill.plan import Plan
 
-_PLAN_FIELDS = ("maker", "code_bytes", "weighting", "high", "kept", "pq_multiplier", "normalize")
-_TRAINING_FIELDS = ("seed", "cells", "metric", "effort", "alpha")
+
+@dataclass
+class _PlanFields:
+    maker: str
+    code_bytes: int
+    weighting: float
+    high: int | None
+    kept: int | None
+    pq_multiplier: float | None
+    normalize: bool
+
+
+@dataclass
+class _TrainingFields:
+    seed: int
+    cells: int | str | None
+    metric: str | None
+    effort: str | None
+    alpha: float | str | None
+
 
 CODED_ROWS = 4096
 """Number of training rows whose codes a manifest has the hash of."""
@@ -97,18 +116,19 @@ class Manifest:
         ValueError
             If `text` is not the JSON of a manifest.
         """
-        try:
-            data = json.loads(text)
+        with reading("text is not the JSON of a manifest", ValueError):
+            data = parse_object(text)
             names = {f.name for f in fields(cls)}
             known = {name: value for name, value in data.items() if name in names}
-            for part, required in (("plan", _PLAN_FIELDS), ("training", _TRAINING_FIELDS)):
+            require_types(cls, known)
+            for part, kind in (("plan", _PlanFields), ("training", _TrainingFields)):
+                required = [f.name for f in fields(kind)]
                 missing = [name for name in required if name not in known.get(part, ())]
                 if missing:
                     raise ValueError(f"{part} lacks {', '.join(missing)}")
                 known[part] = {name: known[part][name] for name in required}
+                require_types(kind, known[part])
             return cls(**known)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"text is not the JSON of a manifest: {error}") from None
 
     def words(self) -> dict[str, str]:
         """Return the lines of a human-readable description, by heading."""

@@ -15,8 +15,8 @@ from waterfill.cli.inputs import (
     Vectors,
     check_output,
     concatenated,
+    open_parts,
     open_queries,
-    open_stored,
     sum_warnings,
 )
 from waterfill.cli.options import (
@@ -109,7 +109,7 @@ def build(
       waterfill build shard-*.parquet --nlist 1024 --refine float16 -o all.wf
     """
     check_output(output, (*files, codec, queries))
-    parts = [open_stored(file, key, format) for file in files]
+    parts = open_parts(files, key, format)
     vectors = concatenated(parts)
     query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     if codec is not None:

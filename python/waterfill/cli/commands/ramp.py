@@ -12,6 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 import waterfill as wf
+from waterfill._util.input_file import read_input
 from waterfill._util.optional import require
 from waterfill._util.validation import as_positive_int
 from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
@@ -251,5 +252,5 @@ def _url(url: str, body: Path | None, header: list[str], timeout: float, own: bo
         if not colon or not name.strip():
             raise UsageError(f"--header: expected 'NAME: VALUE', got {line!r}")
         headers[name.strip()] = value.strip()
-    content = None if body is None else body.read_bytes()
+    content = None if body is None else read_input(body)
     return Url(url, content, headers, timeout, own)

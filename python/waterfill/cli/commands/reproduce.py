@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
+from waterfill._util.input_file import is_open_pipe, read_input
 from waterfill.cli.errors import NOT_MET
 from waterfill.cli.inputs import open_queries, open_stored
 from waterfill.cli.options import Format, Key, Queries, QueriesFormat, QueriesKey
@@ -51,15 +52,15 @@ def reproduce(
 
 def _read_manifest(path: Path) -> wf.training.Manifest:
     """Read the manifest of a codec or an index, or from the JSON of ``waterfill info``."""
-    if file_kind(path) is not None:
+    if not is_open_pipe(path) and file_kind(path) is not None:
         manifest = wf.read_codec(path).manifest
         if manifest is None:
             raise ValueError(f"{path}: the codec has no manifest; train it again to record one")
         return manifest
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_input(path))
         return wf.training.Manifest.from_json(json.dumps(document.get("manifest", document)))
-    except (AttributeError, ValueError):
+    except (AttributeError, RecursionError, ValueError):
         raise ValueError(
             f"{path}: expected a codec, an index, or the output of waterfill info --json"
         ) from None

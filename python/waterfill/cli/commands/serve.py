@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 import waterfill as wf
+from waterfill._util.input_file import read_input
 from waterfill._util.optional import require
 from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.inputs import Vectors, check_output
@@ -77,6 +78,18 @@ def serve(
     max_body: Annotated[int, _number("--max-body", "Maximum bytes per request.")] = 8_000_000,
     max_vectors: Annotated[int, _number("--max-vectors", "Maximum vectors per request.")] = 1024,
     max_k: Annotated[int, _number("--max-k", "Maximum neighbours per query.")] = 1000,
+    max_connections: Annotated[
+        int, _number("--max-connections", "Maximum open connections.")
+    ] = 512,
+    header_seconds: Annotated[
+        float, _number("--header-seconds", "Time within which a request's header must arrive.")
+    ] = 10.0,
+    body_seconds: Annotated[
+        float, _number("--body-seconds", "Time within which a request's body must arrive.")
+    ] = 30.0,
+    response_seconds: Annotated[
+        float, _number("--response-seconds", "Time within which a client must read a response.")
+    ] = 60.0,
     drain_seconds: Annotated[
         float,
         typer.Option(
@@ -125,6 +138,10 @@ def serve(
             max_body=max_body,
             max_vectors=max_vectors,
             max_k=max_k,
+            max_connections=max_connections,
+            header_seconds=header_seconds,
+            body_seconds=body_seconds,
+            response_seconds=response_seconds,
             swap_folder=swap_folder,
             gate=_gate(index, canary, recall_drop, overlap),
             **limits,
@@ -155,7 +172,7 @@ def _token(path: Path | None) -> str | None:
     if path is None:
         token, source = os.environ.get(_TOKEN), _TOKEN
     else:
-        token, source = path.read_bytes().decode("utf-8", "replace").strip(), str(path)
+        token, source = read_input(path).decode("utf-8", "replace").strip(), str(path)
     if token is None:
         return None
     try:

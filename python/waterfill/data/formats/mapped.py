@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._core import FormatError
-from waterfill.data.block_source import raising_format_errors
+from waterfill.data.block_source import NoRowsError, raising_format_errors
 
 if TYPE_CHECKING:
     import zipfile
@@ -88,7 +88,7 @@ def read_vecs(path: Path, dtype: str) -> NDArray[Any]:
     size = os.path.getsize(path)
     item = np.dtype(dtype).itemsize
     if size == 0:
-        raise FormatError(f"{path}: the file is empty")
+        raise NoRowsError(f"{path}: the file is empty")
     d = int.from_bytes(_read_start(path, 4), "little", signed=True)
     if size < 4 or not 1 <= d <= _MAX_DIMENSIONS:
         raise FormatError(
@@ -172,9 +172,8 @@ def require_matrix(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> N
     if len(shape) == 2 and dtype.kind in REAL:
         return
     hint = "; objects are not unpickled" if dtype.hasobject else ""
-    raise ValueError(
-        f"{name}: expected real numbers of shape (n, d), got {dtype} of shape {shape}{hint}"
-    )
+    kind = NoRowsError if shape[:1] == (0,) else ValueError
+    raise kind(f"{name}: expected real numbers of shape (n, d), got {dtype} of shape {shape}{hint}")
 
 
 def _available(members: dict[str, Any], headers: dict[str, Header]) -> dict[str, Available]:
@@ -211,7 +210,9 @@ def choose_array(
         if len(shape) == 2 and dtype is not None and dtype.kind in REAL
     ]
     if len(matrices) != 1:
-        raise ValueError(
+        empty = arrays and all(shape[:1] == (0,) for shape, _ in arrays.values())
+        kind = NoRowsError if empty else ValueError
+        raise kind(
             f"{path}: expected one array of shape (n, d), got {len(matrices)}; choose one by key; "
             f"available: {available}"
         )

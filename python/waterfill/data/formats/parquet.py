@@ -6,7 +6,7 @@ import mmap
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ from waterfill.data.arrow_lists import (
     common_length,
     matrix,
 )
-from waterfill.data.block_source import FileSource, RowNumbers, raising_format_errors
+from waterfill.data.block_source import (
+    FileSource,
+    NoRowsError,
+    RowNumbers,
+    raising_format_errors,
+)
 from waterfill.data.missing_rows import SourceWithMissing
 
 _BATCH_BYTES = 8 << 20
@@ -83,11 +88,12 @@ class ParquetSource(ColumnSource):
             metadata = self._file.metadata
             groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             self._starts = np.cumsum([0, *groups])
-            field = choose_field(str(path), self._file.schema_arrow, key)
+            with _no_rows(self._starts[-1] == 0):
+                field = choose_field(str(path), self._file.schema_arrow, key)
             name = f"{path}, column {field.name}"
             self._column = field.name
             batches = (field.lists(batch) for batch in self._batches(0, SAMPLE_ROWS))
-            d = _dimensions(field, batches, name)
+            d = _dimensions(field, batches, name, int(self._starts[-1]))
             super().__init__(name, (int(self._starts[-1]), d), field)
         self._size = min(max(64, _BATCH_BYTES // max(1, d * self.dtype.itemsize)), 1 << 16)
         self._upcoming: Iterator[Any] = iter(())
@@ -126,12 +132,13 @@ class ArrowSource(ColumnSource):
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with _reading(str(path)):
             schema, self._get, count = _batches_of(arrow, ipc, self._map)
-            field = choose_field(str(path), schema, key)
+            self._starts = np.cumsum([0, *(self._get(i).num_rows for i in range(count))])
+            with _no_rows(self._starts[-1] == 0):
+                field = choose_field(str(path), schema, key)
             name = f"{path}, column {field.name}"
             self._column = schema.get_field_index(field.path[0])
-            self._starts = np.cumsum([0, *(self._get(i).num_rows for i in range(count))])
             columns = (self._get(i).column(self._column) for i in range(count))
-            d = _dimensions(field, map(field.lists, columns), name)
+            d = _dimensions(field, map(field.lists, columns), name, int(self._starts[-1]))
             super().__init__(name, (int(self._starts[-1]), d), field)
             if len(self):
                 self._load_batch(0)  # detects an impossible number of dimensions
@@ -162,14 +169,25 @@ def _batches_of(arrow: Any, ipc: Any, data: Any) -> tuple[Any, Callable[[int], A
     return stream.schema, batches.__getitem__, len(batches)
 
 
-def _dimensions(field: VectorField, batches: Iterator[Any], name: str) -> int:
+def _dimensions(field: VectorField, batches: Iterator[Any], name: str, rows: int) -> int:
     """Return the number of dimensions: of the type, or of most vectors at the start."""
     if field.size is not None:
         return field.size
     d, reason = common_length(batches)
     if d is None:
-        raise FormatError(f"{name}: {reason}")
+        raise (NoRowsError if rows == 0 else FormatError)(f"{name}: {reason}")
     return d
+
+
+@contextmanager
+def _no_rows(empty: bool) -> Iterator[None]:
+    """Say of an empty table that it has no rows, whatever its columns: their types may be lost."""
+    try:
+        yield
+    except ValueError as error:
+        if not empty:
+            raise
+        raise NoRowsError(str(error)) from None
 
 
 def _reading(name: str) -> AbstractContextManager[None]:
