@@ -66,8 +66,7 @@ void Int16Matrix::quantize(const float* row, float norm, std::int16_t* u) const 
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
   constexpr float kMost = kFixedOne;
   for (std::size_t k = 0; k < d; ++k) {
-    const float value = std::min(std::max(row[k] * factor, -kMost), kMost);
-    u[k] = static_cast<std::int16_t>(round_small(value));
+    u[k] = static_cast<std::int16_t>(round_small(clipped(row[k] * factor, kMost)));
   }
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
@@ -149,7 +148,7 @@ void Int16Codebook::nearest(const std::int16_t* y, std::size_t n, std::size_t st
 std::int16_t Int16Codebook::residual(std::int16_t y, std::uint8_t code, float factor) const {
   constexpr float kMost = kFixedOne;
   const float value = static_cast<float>(y + negative_[std::size_t{code} * 2]) * factor;
-  return static_cast<std::int16_t>(round_small(std::min(std::max(value, -kMost), kMost)));
+  return static_cast<std::int16_t>(round_small(clipped(value, kMost)));
 }
 
 void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {
@@ -160,8 +159,7 @@ void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {
     const float* values = y.row(first);
     const float scale = scale_;
     for (std::size_t i = 0; i < n * width_; ++i) {
-      const float value = std::clamp(values[i] * scale, -kLargestOnLine, kLargestOnLine);
-      flat[i] = static_cast<std::int16_t>(round_small(value));
+      flat[i] = static_cast<std::int16_t>(round_small(clipped(values[i] * scale, kLargestOnLine)));
     }
     for (std::size_t i = 0; i < n && width_ < even_width_; ++i) {
       std::copy_n(flat.data() + i * width_, width_, padded.data() + i * even_width_);

@@ -61,7 +61,8 @@ Partition::Partition(std::vector<float> centroids, const std::vector<float>& mea
 }
 
 float Partition::length(std::size_t cell) const {
-  return static_cast<float>(largest_ * std::sqrt(2.0 * half_squares_[cell]));
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::min(largest_ * std::sqrt(2.0 * half_squares_[cell]), kLargest));
 }
 
 std::vector<float> Partition::from_mean() const {

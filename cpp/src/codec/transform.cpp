@@ -8,6 +8,18 @@
 
 namespace waterfill {
 
+bool has_unit_rows(const std::vector<float>& matrix, std::size_t d) {
+  constexpr double kTolerance = 0.02;
+  for (std::size_t first = 0; first < matrix.size(); first += d) {
+    double squares = 0;
+    for (std::size_t k = first; k < first + d; ++k) {
+      squares += static_cast<double>(matrix[k]) * matrix[k];
+    }
+    if (!(std::abs(std::sqrt(squares) - 1) <= kTolerance)) return false;
+  }
+  return true;
+}
+
 std::size_t PackedMatrix::stride() const {
   static_assert(kColumns == kPanel);
   return panels_ * kColumns;

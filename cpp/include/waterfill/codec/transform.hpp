@@ -44,6 +44,10 @@ class PackedMatrix {
   Aligned<float> data_;
 };
 
+// Whether the rows of a matrix, of d values each, have norms of 1, up to rounding: sums of integer
+// products fit 32 bits only then.
+bool has_unit_rows(const std::vector<float>& matrix, std::size_t d);
+
 // The points that rows are measured from: one for all rows, or the centroid of each row's cell.
 struct CodingCenters {
   const float* points;
