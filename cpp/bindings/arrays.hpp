@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -21,8 +22,12 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 inline std::string describe(const py::array& array) {
+  py::tuple shape(array.ndim());  // the real one: a subclass may return another
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    shape[static_cast<std::size_t>(i)] = array.shape(i);
+  }
   return "dtype " + py::str(array.dtype()).cast<std::string>() + ", shape " +
-         py::str(array.attr("shape")).cast<std::string>();
+         py::str(shape).cast<std::string>();
 }
 
 template <class T>
@@ -57,6 +62,36 @@ class RowsArgument {
   Array<float> array_;
 };
 
+// Runs `work` without the GIL. It must not touch Python objects.
+template <class Work>
+auto unlocked(Work work) {
+  const py::gil_scoped_release release;
+  return work();
+}
+
+// A copy of queries. Another thread may write to the array during a search, which reads a query
+// several times, so the values that are checked must be those that are searched for.
+class QueriesArgument {
+ public:
+  QueriesArgument(const py::handle& value, const char* name) {
+    const RowsArgument argument(value, name);
+    rows_ = argument.rows();
+    unlocked([&] {
+      values_.assign(rows_.data, rows_.data + rows_.n * rows_.d);
+      rows_.data = values_.data();
+      require_finite(rows_, name, 0);
+    });
+  }
+  QueriesArgument(const QueriesArgument&) = delete;
+  QueriesArgument& operator=(const QueriesArgument&) = delete;
+
+  Rows rows() const { return rows_; }
+
+ private:
+  std::vector<float> values_;
+  Rows rows_{};
+};
+
 inline Array<std::uint8_t> codes_argument(const py::handle& value, std::size_t code_size) {
   auto codes = checked<std::uint8_t>(value, "codes", 2, "uint8 (n, code_size)");
   require(static_cast<std::size_t>(codes.shape(1)) == code_size,
@@ -79,13 +114,6 @@ Array<T> to_array(const std::vector<T>& values) {
 template <class T>
 Array<T> new_matrix(std::size_t rows, std::size_t columns) {
   return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
-}
-
-// Runs `work` without the GIL. It must not touch Python objects.
-template <class Work>
-auto unlocked(Work work) {
-  const py::gil_scoped_release release;
-  return work();
 }
 
 void bind_runtime(py::module_& m);

@@ -81,7 +81,7 @@ class SearchArguments {
 py::tuple search(const Index& index, const py::object& x, std::size_t k, std::size_t candidates,
                  std::size_t coarse_groups, float prune_sigma, const py::object& probes,
                  const py::object& selector, std::size_t refine_candidates) {
-  const RowsArgument argument(x, "x");
+  const QueriesArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
                                   selector, refine_candidates);
@@ -95,7 +95,7 @@ py::tuple search(const Index& index, const py::object& x, std::size_t k, std::si
 
 py::tuple range_search(const Index& index, const py::object& x, float radius,
                        const py::object& probes, const py::object& selector) {
-  const RowsArgument argument(x, "x");
+  const QueriesArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, 1, 1, 0, 0, probes, selector, 0);
   const RangeResult found =

@@ -247,6 +247,9 @@ void Codec::encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cell
     std::uint8_t* out = codes + first * code_size();
     encode_directions(rows, out, rho.data(), cells != nullptr ? cells + first : nullptr);
     for (std::size_t i = 0; i < n; ++i) {
+      if (std::isnan(rho[i])) {  // the caller checked the row, but another thread may write to it
+        throw InvalidArgument("x has a NaN or an infinity in a row that changed while it was read");
+      }
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);
       code[groups()] = params_.scale.encode(static_cast<double>(rho[i]) / power);

@@ -93,7 +93,7 @@ Int8Matrix::Int8Matrix(const std::vector<float>& matrix, std::size_t p, std::siz
     const float inverse = largest > 0 ? kLargestMatrixValue / largest : 0.0f;
     units_[j] = largest / kLargestMatrixValue;
     for (std::size_t k = 0; k < d; ++k) {
-      const std::int32_t value = round_small(row[k] * inverse);
+      const std::int32_t value = round_small(clipped(row[k] * inverse, kLargestMatrixValue));
       own[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(value);
       offsets_[j] += kRowOffset * value;
     }
@@ -108,7 +108,8 @@ float Int8Matrix::quantize(const float* row, float norm, float largest, std::uin
   const std::size_t d = size_;  // a local: writes through u may alias size_
   const float factor = largest > 0 ? kLargestRowValue / largest : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
-    u[k] = static_cast<std::uint8_t>(round_small(row[k] * factor) + kRowOffset);
+    const std::int32_t value = round_small(clipped(row[k] * factor, kLargestRowValue));
+    u[k] = static_cast<std::uint8_t>(value + kRowOffset);
   }
   std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kRowOffset));
   return norm > 0 ? largest / kLargestRowValue / norm : 0.0f;

@@ -86,7 +86,8 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
     const Residual difference = scaled_residual(x.row(i), mean_.data(), factor, row);
-    const float norm = std::sqrt(difference.squares);
+    float norm = std::sqrt(difference.squares);
+    if (!std::isfinite(norm)) norm = 0;  // a row that is not finite gets any cell
     units[i] =
         products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
     constexpr double kLargest = 1e30;

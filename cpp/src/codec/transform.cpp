@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "codec/residual.hpp"
 #include "kernels.hpp"
@@ -73,6 +74,10 @@ void Transform::fixed_directions(const Rows& x, const CodingCenters& centers, bo
     const Residual difference = scaled_residual(x.row(i), centers.of(i, d()), factor, row);
     float norm = std::sqrt(difference.squares);
     rho[i] = norm / factor;
+    if (!std::isfinite(norm)) {
+      rho[i] = std::numeric_limits<float>::quiet_NaN();
+      norm = 0;
+    }
     if (lengths != nullptr) norm = lengths->rounded(rho[i]) * factor;
     if (use_int8) {
       units[i] = int8_basis_.quantize(row.data(), norm, difference.largest,

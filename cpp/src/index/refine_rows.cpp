@@ -252,8 +252,15 @@ void RefineRows::shrink(std::size_t n) noexcept {
 }
 
 void RefineRows::encode(const Rows& rows, std::size_t first, std::size_t n) {
+  std::vector<float> row(d_);  // a copy: another thread may write to the rows of the caller
   for (std::size_t i = first; i < first + n; ++i) {
-    encode_row(kind_, rows.row(i), d_, own(size_ + i));
+    std::copy_n(rows.row(i), d_, row.data());
+    const bool finite =
+        row_is_finite(RowKind::float32, reinterpret_cast<const std::uint8_t*>(row.data()), d_);
+    if (finite) encode_row(kind_, row.data(), d_, own(size_ + i));
+    if (!finite || !row_is_finite(kind_, own(size_ + i), d_)) {
+      throw InvalidArgument("x has a NaN or an infinity in a row that changed while it was read");
+    }
   }
 }
 
