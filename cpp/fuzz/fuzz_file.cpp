@@ -9,7 +9,7 @@
 //
 // and with the driver of standalone_main.cpp for any compiler,
 //
-//     fuzz_file SECONDS FOLDER_OF_SEEDS [FOLDER_FOR_FINDINGS]
+//     fuzz_file SECONDS FOLDER_OF_SEEDS [FOLDER_FOR_FINDINGS [SEED_OF_RANDOM_NUMBERS]]
 //     fuzz_file FILE...            runs some inputs, for example a finding
 #include <cmath>
 #include <cstdio>

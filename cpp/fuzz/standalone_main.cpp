@@ -4,7 +4,7 @@
 // Pairs of consecutive blocks are counted as in AFL; an input that reaches a new pair, or a known
 // one more often than before (in powers of two), joins the corpus. The seeds and the random numbers
 // are the same in each run. An input that ends the process is written to the folder for findings
-// before it runs.
+// before it runs. Without the compiler's flag, mutations of the seeds run unguided.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -65,7 +65,8 @@ bool run(const Bytes& input) {
   return is_new();
 }
 
-void fuzz(double seconds, const std::string& seeds, const std::string& findings) {
+void fuzz(double seconds, const std::string& seeds, const std::string& findings,
+          std::uint64_t start) {
   std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(seeds)) {
     if (entry.path().extension() == ".wf") paths.push_back(entry.path());
@@ -80,7 +81,7 @@ void fuzz(double seconds, const std::string& seeds, const std::string& findings)
     std::fprintf(stderr, "no .wf file in %s\n", seeds.c_str());
     std::exit(2);
   }
-  waterfill::Random random(1);
+  waterfill::Random random(start);
   const auto pick = [&]() -> const Bytes& { return corpus[random.next() % corpus.size()]; };
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   std::size_t runs = 0, accepted = corpus.size();
@@ -107,8 +108,9 @@ extern "C" void __sanitizer_cov_trace_pc() {
 
 int main(int count, char** arguments) {
   const std::vector<std::string> words(arguments + 1, arguments + count);
-  if (words.size() >= 2 && words.size() <= 3 && std::filesystem::is_directory(words[1])) {
-    fuzz(std::strtod(words[0].c_str(), nullptr), words[1], words.size() > 2 ? words[2] : "");
+  if (words.size() >= 2 && words.size() <= 4 && std::filesystem::is_directory(words[1])) {
+    fuzz(std::strtod(words[0].c_str(), nullptr), words[1], words.size() > 2 ? words[2] : "",
+         words.size() > 3 ? std::strtoull(words[3].c_str(), nullptr, 10) : 1);
     return 0;
   }
   for (const std::string& path : words) run(read_bytes(path));
