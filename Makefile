@@ -82,7 +82,7 @@ checks:
 # The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
 FUZZ_SECONDS ?= 60
 fuzz:
-	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON
+	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
 	cmake --build build/fuzz --target fuzz_file
 	mkdir -p build/fuzz/findings
 	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
