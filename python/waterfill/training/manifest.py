@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from waterfill.plan import Plan
 
 _PLAN_FIELDS = ("maker", "code_bytes", "weighting", "high", "kept", "pq_multiplier", "normalize")
+_TYPES: dict[str, tuple[type, ...]] = {  # by the annotation of a field
+    "str": (str,),
+    "int": (int,),
+    "str | None": (str, type(None)),
+    "dict[str, Any]": (dict,),
+    "dict[str, int] | None": (dict, type(None)),
+}
 _TRAINING_FIELDS = ("seed", "cells", "metric", "effort", "alpha")
 
 CODED_ROWS = 4096
@@ -106,8 +113,12 @@ class Manifest:
                 if missing:
                     raise ValueError(f"{part} lacks {', '.join(missing)}")
                 known[part] = {name: known[part][name] for name in required}
+            for f in fields(cls):
+                if f.name in known and not isinstance(known[f.name], _TYPES[str(f.type)]):
+                    raise ValueError(f"{f.name} is {known[f.name]!r}, expected {f.type}")
+            float(known["plan"]["weighting"])
             return cls(**known)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"text is not the JSON of a manifest: {error}") from None
 
     def words(self) -> dict[str, str]:
