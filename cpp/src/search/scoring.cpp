@@ -215,7 +215,9 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* lis
         // The norm of the decoded vector, which is rho if alpha restores it.
         score = list_term + 2 * s * (t - w * product) - w * s * s * sums.lengths[i];
       }
-      if (std::isnan(score)) score = -std::numeric_limits<float>::infinity();  // beyond float32
+      // Sums beyond float32 say nothing. No L2 score is infinite: a vector is at least 0 away.
+      constexpr float kInfinity = std::numeric_limits<float>::infinity();
+      if (std::isnan(score) || (euclidean_ && score == kInfinity)) score = -kInfinity;
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }
