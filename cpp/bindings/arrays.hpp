@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "unlocked.hpp"
 #include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/types.hpp"
 
@@ -61,13 +62,6 @@ class RowsArgument {
  private:
   Array<float> array_;
 };
-
-// Runs `work` without the GIL. It must not touch Python objects.
-template <class Work>
-auto unlocked(Work work) {
-  const py::gil_scoped_release release;
-  return work();
-}
 
 // A copy of queries. Another thread may write to the array during a search, which reads a query
 // several times, so the values that are checked must be those that are searched for.

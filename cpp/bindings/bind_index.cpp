@@ -78,9 +78,37 @@ class SearchArguments {
   std::optional<Selector> selector_;
 };
 
+// What is stored of vectors, for a call that finds them: codes, refine rows, or nothing.
+class Contents {
+ public:
+  // kind: 'codes', 'rows' or ''. n: number of vectors. Where a call finds none, it leaves zeros.
+  Contents(const Index& index, const std::string& kind, std::size_t n) {
+    if (kind == "codes") {
+      auto codes = new_matrix<std::uint8_t>(n, index.codec()->code_size());
+      arrays_.codes = codes.mutable_data();
+      std::fill_n(arrays_.codes, codes.size(), std::uint8_t{0});
+      result_ = codes;
+    } else if (kind == "rows") {
+      auto rows = new_matrix<float>(n, index.codec()->d());
+      arrays_.rows = rows.mutable_data();
+      std::fill_n(arrays_.rows, rows.size(), 0.0f);
+      result_ = rows;
+    } else {
+      require(kind.empty(), "contents must be 'codes', 'rows' or ''");
+    }
+  }
+  const ContentArrays& arrays() const { return arrays_; }
+  const py::object& result() const { return result_; }  // or None
+
+ private:
+  ContentArrays arrays_;
+  py::object result_ = py::none();
+};
+
 py::tuple search(const Index& index, const py::object& x, std::size_t k, std::size_t candidates,
                  std::size_t coarse_groups, float prune_sigma, const py::object& probes,
-                 const py::object& selector, std::size_t refine_candidates) {
+                 const py::object& selector, std::size_t refine_candidates,
+                 const std::string& kind) {
   const QueriesArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
@@ -89,8 +117,9 @@ py::tuple search(const Index& index, const py::object& x, std::size_t k, std::si
   auto ids = new_matrix<std::int64_t>(queries.n, k);
   float* d = distances.mutable_data();
   std::int64_t* i = ids.mutable_data();
-  unlocked([&] { index.search(queries, arguments.params(), d, i); });
-  return py::make_tuple(distances, ids);
+  const Contents contents(index, kind, queries.n * k);
+  unlocked([&] { index.search(queries, arguments.params(), d, i, contents.arrays()); });
+  return py::make_tuple(distances, ids, contents.result());
 }
 
 py::tuple range_search(const Index& index, const py::object& x, float radius,
@@ -104,8 +133,6 @@ py::tuple range_search(const Index& index, const py::object& x, float radius,
 }
 
 Array<std::uint8_t> codes(const Index& index, std::size_t first, std::size_t n) {
-  const std::size_t size = index.size();
-  require(first <= size && n <= size - first, "rows exceed the index");
   auto result = new_matrix<std::uint8_t>(n, index.codec()->code_size());
   std::uint8_t* out = result.mutable_data();
   unlocked([&] { index.codes(first, n, out); });
@@ -120,7 +147,7 @@ Array<float> refine_rows(const Index& index, std::size_t first, std::size_t n) {
 }
 
 void append(Index& index, const py::object& codes_value, const py::object& ids_value,
-            RefineRows* rows) {
+            RefineRows* rows, const py::object& replaced_value) {
   const auto codes = codes_argument(codes_value, index.codec()->code_size());
   const auto n = static_cast<std::size_t>(codes.shape(0));
   std::vector<std::int64_t> ids;
@@ -129,8 +156,13 @@ void append(Index& index, const py::object& codes_value, const py::object& ids_v
     require(ids.size() == n,
             "ids: " + std::to_string(ids.size()) + " for " + std::to_string(n) + " vectors");
   }
+  std::optional<Selector> replaced;
+  if (!replaced_value.is_none()) replaced = SearchArguments::selector(replaced_value);
   const std::uint8_t* in = codes.data();
-  unlocked([&] { index.append(in, n, ids_value.is_none() ? nullptr : ids.data(), rows); });
+  unlocked([&] {
+    index.append(in, n, ids_value.is_none() ? nullptr : ids.data(), rows,
+                 replaced.has_value() ? &*replaced : nullptr);
+  });
 }
 
 // The array is read where it lies, so its byte order must be the machine's. NumPy has many equal
@@ -169,15 +201,17 @@ py::tuple settings_of(StoredIndex stored) {
 
 Array<std::int64_t> ids(const Index& index, std::size_t first, std::size_t n) {
   Array<std::int64_t> result(static_cast<py::ssize_t>(n));
-  index.ids(first, n, result.mutable_data());
+  std::int64_t* out = result.mutable_data();
+  unlocked([&] { index.ids(first, n, out); });
   return result;
 }
 
-Array<std::int64_t> find(const Index& index, const py::object& value) {
+py::tuple find(const Index& index, const py::object& value, const std::string& kind) {
   const auto ids = vector_argument<std::int64_t>(value, "ids");
   std::vector<std::int64_t> labels(ids.size());
-  unlocked([&] { index.find(ids.data(), ids.size(), labels.data()); });
-  return to_array(labels);
+  const Contents contents(index, kind, ids.size());
+  unlocked([&] { index.find(ids.data(), ids.size(), labels.data(), contents.arrays()); });
+  return py::make_tuple(to_array(labels), contents.result());
 }
 
 std::size_t remove(Index& index, const py::object& program) {
@@ -219,19 +253,28 @@ void bind_index(py::module_& m) {
           "Alpha of the full score, in quarters.")
       .def_property_readonly("keeps_extra", &Index::keeps_extra,
                              "Whether there is a second byte per vector.")
-      .def_property_readonly("nbytes", &Index::bytes, "Memory of vectors, ids and refine rows.")
+      .def_property_readonly(
+          "nbytes", [](const Index& self) { return unlocked([&] { return self.bytes(); }); },
+          "Memory of vectors, ids and refine rows.")
       .def_property_readonly("has_ids", &Index::has_ids, "Whether ids are explicit.")
       .def_property_readonly("refine_row_kind", &Index::refine_row_kind,
                              "Format of the refine rows, or None without any.")
-      .def_property_readonly("list_sizes", &Index::list_sizes, "Vectors per list.")
+      .def_property_readonly(
+          "list_sizes",
+          [](const Index& self) { return unlocked([&] { return self.list_sizes(); }); },
+          "Vectors per list.")
       .def_property_readonly("codec", &Index::codec, "The codec.")
       .def("append", &append, py::arg("codes"), py::arg("ids") = py::none(),
-           py::arg("rows") = py::none(),
-           "Append vectors, moving their refine rows; on an exception nothing changes.")
+           py::arg("rows") = py::none(), py::arg("replaced") = py::none(),
+           "Append vectors, moving their refine rows, and remove those of before that a selector's "
+           "program selects; on an exception nothing changes.")
       .def("codes", &codes, py::arg("first"), py::arg("n"), "Return codes by label.")
       .def("ids", &ids, py::arg("first"), py::arg("n"), "Return ids by label.")
-      .def("find", &find, py::arg("ids"), "Return the last label of each id, or -1.")
-      .def("keep_ids", &Index::keep_ids, "Make ids explicit.")
+      .def("find", &find, py::arg("ids"), py::arg("contents") = "",
+           "Return the last label of each id, or -1, and their 'codes' or 'rows', or None.")
+      .def(
+          "keep_ids", [](Index& self) { unlocked([&] { self.keep_ids(); }); },
+          "Make ids explicit.")
       .def(
           "keep_refine_rows",
           [](Index& self, RowKind kind) {
@@ -256,7 +299,9 @@ void bind_index(py::module_& m) {
       .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
            py::arg("coarse_groups"), py::arg("prune_sigma"), py::arg("probes") = py::none(),
            py::arg("selector") = py::none(), py::arg("refine_candidates") = 0,
-           "Return distances and ids of the k nearest vectors of each query.")
+           py::arg("contents") = "",
+           "Return distances and ids of the k nearest vectors of each query, and their 'codes' or "
+           "'rows', or None.")
       .def("range_search", &range_search, py::arg("x"), py::arg("radius"),
            py::arg("probes") = py::none(), py::arg("selector") = py::none(),
            "Return limits, distances and ids of all vectors within a radius.")

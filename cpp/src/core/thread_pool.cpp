@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -16,21 +17,25 @@
 #include <thread>
 #include <vector>
 
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
 namespace {
 
 constexpr std::size_t kMaxThreads = 1024;
+constexpr std::chrono::milliseconds kWait{50};  // between looks for an interruption
 
 // One call of parallel_for. Threads take the next index until all are taken.
 struct Job {
-  Job(std::size_t n, const std::function<void(std::size_t)>& f) : count(n), task(f) {}
+  Job(std::size_t n, const std::function<void(std::size_t)>& f)
+      : count(n), task(f), interruption(current_interruption()) {}
 
   void work() {
     std::size_t finished = 0;
     for (std::size_t i; (i = next.fetch_add(1)) < count; ++finished) {
       try {
+        throw_if_interrupted();
         task(i);
       } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex);
@@ -42,13 +47,20 @@ struct Job {
     if (done == count) all_done.notify_all();
   }
 
+  // On an interruption it waits, too: the tasks refer to memory of the caller. They end soon.
   void wait() {
     std::unique_lock<std::mutex> lock(mutex);
-    all_done.wait(lock, [&] { return done == count; });
+    while (!all_done.wait_for(lock, kWait, [&] { return done == count; })) {
+      if (interruption == nullptr) continue;
+      lock.unlock();
+      interruption->poll();
+      lock.lock();
+    }
   }
 
   const std::size_t count;
   const std::function<void(std::size_t)>& task;
+  InterruptionScope* const interruption;  // of the caller
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::condition_variable all_done;
@@ -59,17 +71,27 @@ struct Job {
 class Pool {
  public:
   // Offers the job to `helpers` pool threads and starts threads that do not exist yet. If the
-  // system refuses one, the job has fewer helpers, and the caller does the rest.
+  // system refuses one or has no memory, the job has fewer helpers, and the caller does the rest:
+  // a job that is on offer must not be abandoned by an exception.
   void offer(const std::shared_ptr<Job>& job, std::size_t helpers) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       helpers = start(helpers);
-      for (std::size_t i = 0; i < helpers; ++i) jobs_.push_back(job);
+      for (std::size_t i = 0; i < helpers && push(job); ++i) continue;
     }
     ready_.notify_all();
   }
 
  private:
+  bool push(const std::shared_ptr<Job>& job) {
+    try {
+      jobs_.push_back(job);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return true;
+  }
+
   // Returns how many of n threads there are.
   std::size_t start(std::size_t n) {
     try {
@@ -93,7 +115,8 @@ class Pool {
         jobs_.pop_front();
       }
       // If all indices are taken, the caller may have returned. work() then takes no index and does
-      // not touch the task of the caller.
+      // not touch what belongs to the caller.
+      const WorkForCall call(job->interruption);
       job->work();
     }
   }
@@ -137,7 +160,10 @@ std::size_t default_threads() {
 void parallel_for(std::size_t count, const std::function<void(std::size_t)>& task) {
   const std::size_t threads = std::min(num_threads(), count);
   if (threads <= 1) {
-    for (std::size_t i = 0; i < count; ++i) task(i);
+    for (std::size_t i = 0; i < count; ++i) {
+      throw_if_interrupted();
+      task(i);
+    }
     return;
   }
   const auto job = std::make_shared<Job>(count, task);

@@ -4,15 +4,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
 #include "kernels.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
 namespace {
+
+constexpr std::size_t kLargestStep = std::size_t{16} << 20;  // bytes between looks for Ctrl-C
 
 [[noreturn]] void fail_io(const std::string& what, const std::string& path) {
   throw FileError(errno, what, path);
@@ -40,7 +44,9 @@ class FileSource : public Source {
   void read(std::uint64_t offset, void* out, std::size_t size) const override {
     char* next = static_cast<char*>(out);
     while (size > 0) {
-      const ssize_t done = ::pread(fd_, next, size, static_cast<off_t>(offset));
+      throw_if_interrupted();
+      const ssize_t done =
+          ::pread(fd_, next, std::min(size, kLargestStep), static_cast<off_t>(offset));
       if (done < 0 && errno == EINTR) continue;
       if (done < 0) fail_io("cannot read", path_);
       if (done == 0) throw FormatError("the file ends early, at byte " + std::to_string(offset));
@@ -96,7 +102,8 @@ void StringSink::patch(std::uint64_t offset, const void* data, std::size_t size)
 void FileSink::write(const void* data, std::size_t size) {
   const char* next = static_cast<const char*>(data);
   while (size > 0) {
-    const ssize_t done = ::write(fd_, next, size);
+    throw_if_interrupted();
+    const ssize_t done = ::write(fd_, next, std::min(size, kLargestStep));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail_io("cannot write", path_);
     next += done;

@@ -1,7 +1,5 @@
 #include "waterfill/index/block_layout.hpp"
 
-#include <algorithm>
-
 #include "kernels.hpp"
 
 namespace waterfill {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <utility>
 
 namespace waterfill {
 namespace {
@@ -11,19 +12,20 @@ namespace {
 // smaller.
 constexpr std::size_t kManyLists = 2048;
 
+// Labels are looked up one by one if a list has this many times as many.
+constexpr std::size_t kFewLabels = 256;
+
+ListRange total(const std::vector<ListRange>& parts) {
+  ListRange sum;
+  for (const ListRange& part : parts) {
+    sum.size += part.size;
+    sum.scales.include(part.scales);
+    sum.extras.include(part.extras);
+  }
+  return sum;
+}
+
 }  // namespace
-
-ByteRange List::scales() const {
-  ByteRange range;
-  for (const Segment& segment : segments) range.include(segment.scales);
-  return range;
-}
-
-ByteRange List::extras() const {
-  ByteRange range;
-  for (const Segment& segment : segments) range.include(segment.extras);
-  return range;
-}
 
 CodeStore::CodeStore(std::size_t groups, bool with_extra, std::size_t lists)
     : layout_(groups),
@@ -41,6 +43,20 @@ std::size_t CodeStore::bytes() const {
     }
   }
   return sum;
+}
+
+std::vector<ListRange> CodeStore::ranges() const {
+  std::vector<ListRange> ranges;
+  ranges.reserve(lists_.size());
+  for (const List& list : lists_) {
+    ListRange& range = ranges.emplace_back();
+    range.size = list.size;
+    for (const Segment& segment : list.segments) {
+      range.scales.include(segment.scales);
+      range.extras.include(segment.extras);
+    }
+  }
+  return ranges;
 }
 
 void CodeStore::resize(List& list, std::size_t n) const {
@@ -115,7 +131,6 @@ void CodeStore::restore(const Checkpoint& checkpoint) noexcept {
 }
 
 void CodeStore::assign_labels(std::size_t n, const std::uint16_t* lists) {
-  clear();
   for (std::size_t i = 0; i < n && lists != nullptr; ++i) {
     List& list = lists_[lists[i]];
     list.labels.push_back(static_cast<std::uint32_t>(i));
@@ -158,50 +173,98 @@ std::vector<std::uint32_t> CodeStore::slots(std::size_t first, std::size_t n) co
   return result;
 }
 
-void CodeStore::remove(const Bits& drop) {
+std::vector<std::uint32_t> CodeStore::slots(const std::vector<std::uint32_t>& labels) const {
+  if (lists_.size() == 1) return labels;
+  std::vector<std::uint32_t> result(labels.size());
+  for (std::size_t l = 0; l < lists_.size() && !labels.empty(); ++l) {
+    const EliasFano& own = lists_[l].labels;
+    const auto set = [&](std::size_t i, std::size_t at) {
+      result[i] = static_cast<std::uint32_t>(starts_[l] + at);
+    };
+    if (labels.size() < own.size() / kFewLabels) {
+      for (std::size_t i = 0; i < labels.size(); ++i) {
+        const std::size_t at = own.count_below(labels[i]);
+        if (at < own.size() && own[at] == labels[i]) set(i, at);
+      }
+    } else {
+      std::size_t i = 0;
+      each_label(l, [&](std::size_t at, std::uint32_t label) {
+        while (i < labels.size() && labels[i] < label) ++i;
+        for (; i < labels.size() && labels[i] == label; ++i) set(i, at);
+      });
+    }
+  }
+  return result;
+}
+
+std::vector<ListRange> CodeStore::Removal::ranges() const {
+  std::vector<ListRange> ranges;
+  ranges.reserve(lists.size());
+  for (const Kept& kept : lists) ranges.push_back(total(kept.segments));
+  return ranges;
+}
+
+CodeStore::Removal CodeStore::prepare_removal(Bits drop) const {
   std::vector<std::size_t> before{0};  // vectors removed before each word
+  before.reserve(drop.size() + 1);
   for (const std::uint64_t word : drop) {
     before.push_back(before.back() + static_cast<std::size_t>(std::popcount(word)));
   }
+  Removal removal;
+  removal.code.resize(layout_.groups + 1);
+  removal.lists.reserve(lists_.size());
   for (std::size_t l = 0; l < lists_.size(); ++l) {
-    List& list = lists_[l];
-    EliasFano labels(list.labels.low_bytes());
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < list.size; ++i) {
-      const std::size_t label = this->label(l, i), word = label / kBitsPerWord;
-      if (test_bit(drop, label)) continue;
-      if (kept != i) move(list, i, kept);
-      ++kept;
-      if (lists_.size() == 1) continue;
+    const List& list = lists_[l];
+    Removal::Kept& kept = removal.lists.emplace_back(list.labels.low_bytes());
+    each_label(l, [&](std::size_t i, std::uint32_t label) {
+      if (test_bit(drop, label)) return;
+      const Segment& segment = list.segments[i / kCapacity];
+      if (kept.segments.empty() || kept.segments.back().size == kCapacity) {
+        kept.segments.emplace_back();
+      }
+      ListRange& range = kept.segments.back();
+      ++range.size;
+      range.scales.include(segment.scale[i % kCapacity]);
+      if (with_extra_) range.extras.include(segment.extra[i % kCapacity]);
+      if (lists_.size() == 1) return;
+      const std::size_t word = label / kBitsPerWord;
       const std::uint64_t own = drop[word] & ~(~std::uint64_t{0} << label % kBitsPerWord);
       const std::size_t fewer = before[word] + static_cast<std::size_t>(std::popcount(own));
-      labels.push_back(static_cast<std::uint32_t>(label - fewer));
+      kept.labels.push_back(static_cast<std::uint32_t>(label - fewer));
+    });
+  }
+  removal.drop = std::move(drop);
+  return removal;
+}
+
+void CodeStore::remove(Removal&& removal) noexcept {
+  for (std::size_t l = 0; l < lists_.size(); ++l) {
+    List& list = lists_[l];
+    Removal::Kept& kept = removal.lists[l];
+    std::size_t to = 0;
+    each_label(l, [&](std::size_t from, std::uint32_t label) {
+      if (test_bit(removal.drop, label)) return;
+      if (from != to) move(list, from, to, removal.code.data());
+      ++to;
+    });
+    resize(list, to);
+    for (std::size_t s = 0; s < list.segments.size(); ++s) {
+      list.segments[s].scales = kept.segments[s].scales;
+      list.segments[s].extras = kept.segments[s].extras;
     }
-    if (kept < list.size) truncate(list, kept);
-    list.labels = std::move(labels);
+    if (to > 0) layout_.clear_padding(list.segments.back());
+    list.labels = std::move(kept.labels);
   }
   update_starts();
 }
 
-void CodeStore::move(List& list, std::size_t from, std::size_t to) const {
-  std::vector<std::uint8_t> code(layout_.groups + 1);
+void CodeStore::move(List& list, std::size_t from, std::size_t to,
+                     std::uint8_t* code) const noexcept {
   const Segment& source = list.segments[from / kCapacity];
   Segment& target = list.segments[to / kCapacity];
-  layout_.unpack(source, from % kCapacity, code.data());
-  layout_.pack(target, to % kCapacity, code.data());
+  layout_.unpack(source, from % kCapacity, code);
+  layout_.pack(target, to % kCapacity, code);
   if (with_extra_) target.extra[to % kCapacity] = source.extra[from % kCapacity];
-}
-
-// Keeps the first n vectors of a list.
-void CodeStore::truncate(List& list, std::size_t n) const {
-  resize(list, n);
-  if (n > 0) layout_.clear_padding(list.segments.back());
-  for (Segment& segment : list.segments) segment.extend_ranges(0);
-}
-
-void CodeStore::clear() {
-  for (List& list : lists_) list = List(list.labels.low_bytes());
-  update_starts();
 }
 
 }  // namespace waterfill

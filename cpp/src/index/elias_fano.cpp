@@ -23,8 +23,8 @@ std::uint64_t ones_up_to_bytes(std::uint64_t bits) {
 }  // namespace
 
 EliasFano::EliasFano(unsigned low_bytes) : low_bytes_(low_bytes) {
-  require(low_bytes == 1 || low_bytes == 2,
-          "low_bytes is " + std::to_string(low_bytes) + ", expected 1 or 2");
+  if (low_bytes == 1 || low_bytes == 2) return;  // no message in advance: it would allocate
+  throw InvalidArgument("low_bytes is " + std::to_string(low_bytes) + ", expected 1 or 2");
 }
 
 std::size_t EliasFano::bytes() const {

@@ -54,7 +54,7 @@ void Ids::raise_next(const std::int64_t* ids, std::size_t n) {
   }
 }
 
-void Ids::remove(const Bits& drop) {
+void Ids::remove(const Bits& drop) noexcept {
   std::size_t kept = 0;
   for (std::size_t label = 0; label < size_; ++label) {
     if (test_bit(drop, label)) continue;
@@ -69,16 +69,15 @@ void Ids::remove(const Bits& drop) {
   }
 }
 
-void Ids::truncate(std::size_t n, bool is_explicit) {
-  size_ = n;
-  explicit_ = explicit_ && is_explicit;
-  if (!explicit_) {
-    values_ = {};
+void Ids::restore(const Checkpoint& checkpoint) noexcept {
+  size_ = checkpoint.size;
+  explicit_ = checkpoint.is_explicit;
+  next_ = checkpoint.next;
+  if (explicit_) {
+    values_.resize(size_);
   } else {
-    values_.resize(n);
+    values_ = {};
   }
-  next_ = static_cast<std::int64_t>(n);
-  raise_next(values_.data(), values_.size());
 }
 
 Ids::Lookup::Lookup(const Ids& ids) : ids_(ids) {

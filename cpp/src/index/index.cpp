@@ -10,11 +10,14 @@
 #include "search/coarse_tables.hpp"
 #include "search/id_filter.hpp"
 #include "search/scoring.hpp"
+#include "waterfill/core/interruption.hpp"
+#include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
 namespace {
 
 constexpr std::size_t kMergedVectors = 65536;  // vectors per step of a merge
+constexpr std::size_t kTaskVectors = 8192;     // vectors whose places are computed together
 
 std::int64_t shifted(std::int64_t id, std::int64_t add_id) {
   std::int64_t sum = 0;
@@ -29,9 +32,7 @@ std::int64_t shifted(std::int64_t id, std::int64_t add_id) {
 }  // namespace
 
 Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
-    : codec_(std::move(codec)),
-      metric_(metric),
-      store_(codec_->groups(), metric == Metric::l2, codec_->lists()) {
+    : codec_(std::move(codec)), metric_(metric), store_(empty_store()) {
   const CodecParams& params = codec_->params();
   require(
       params.pq_multiplier == 0 || metric != Metric::l2,
@@ -44,22 +45,31 @@ Index::Index(std::shared_ptr<const Codec> codec, Metric metric)
       metric != Metric::cosine || params.normalize || std::abs(params.constant_norm - 1) <= kUnit,
       "metric cosine needs a codec of normalized vectors; set normalize in the analysis");
   if (!codec_->partition().empty()) centroids_ = codec_->partition().from_mean();
-  update_derived();
+  loaded();
 }
 
 Index::~Index() = default;
 
-// Rebuilds what follows from the contents. Changes nothing if it throws.
-void Index::update_derived() {
-  scoring_ = std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, store_);
-  lookup_.reset();
-  filter_.reset();
-  ++version_;
+CodeStore Index::empty_store() const {
+  return {codec_->groups(), keeps_extra(), codec_->lists()};
 }
 
-std::uint64_t Index::version() const {
-  const std::shared_lock lock(mutex_);
-  return version_;
+Index::ScoringPointer Index::scoring_of(const std::vector<ListRange>& lists) const {
+  return std::make_unique<const Scoring>(*codec_, alpha(), metric_ == Metric::l2, lists);
+}
+
+void Index::loaded() {
+  changed(scoring_of(store_.ranges()));
+}
+
+// The last step of every change. scoring: for the new contents.
+void Index::changed(ScoringPointer scoring) noexcept {
+  scoring_ = std::move(scoring);
+  lookup_.reset();
+  filter_.reset();
+  size_ = store_.size();
+  has_ids_ = ids_.is_explicit();
+  ++version_;
 }
 
 IndexView Index::view() const {
@@ -74,7 +84,7 @@ IndexView Index::view() const {
 
 std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
   if (groups == 0) groups = codec_->groups();
-  const std::unique_lock own(cache_mutex_);
+  const std::unique_lock own(locks_.caches);
   if (coarse_plan_ == nullptr || coarse_plan_->groups != groups) {
     coarse_plan_ = std::make_shared<const CoarsePlan>(*codec_, groups);
   }
@@ -84,7 +94,7 @@ std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
 std::shared_ptr<const IdFilter> Index::filter(const Selector* selector) const {
   const auto make = [&] { return std::make_shared<const IdFilter>(store_, ids_, selector); };
   if (selector == nullptr) return make();
-  const std::unique_lock own(cache_mutex_);
+  const std::unique_lock own(locks_.caches);
   if (filter_ == nullptr || !filter_->is_for(*selector)) filter_ = make();
   return filter_;
 }
@@ -94,25 +104,20 @@ Alpha Index::alpha() const {
   return metric_ == Metric::l2 ? codec_->params().alpha_l2 : codec_->params().alpha_ip;
 }
 
-std::size_t Index::size() const {
-  const std::shared_lock lock(mutex_);
-  return store_.size();
-}
-
 std::size_t Index::bytes() const {
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   return store_.bytes() + ids_.bytes() + (refine_rows_ != nullptr ? refine_rows_->bytes() : 0);
 }
 
 std::vector<std::size_t> Index::list_sizes() const {
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   std::vector<std::size_t> sizes;
   for (const List& list : store_.lists()) sizes.push_back(list.size);
   return sizes;
 }
 
 void Index::keep_refine_rows(RefineRows rows) {
-  const std::unique_lock lock(mutex_);
+  const std::unique_lock lock(locks_.state);
   require(rows.d() == codec_->d(), "refine has " + std::to_string(rows.d()) +
                                        " dimensions, expected " + std::to_string(codec_->d()));
   require(rows.borrowed() || rows.size() == store_.size(),
@@ -131,7 +136,6 @@ void Index::keep_refine_rows(RefineRows rows) {
 }
 
 std::optional<RowKind> Index::refine_row_kind() const {
-  const std::shared_lock lock(mutex_);
   if (refine_rows_ == nullptr) return std::nullopt;
   return refine_rows_->kind();
 }
@@ -148,18 +152,19 @@ void Index::require_borrowed_rows(std::size_t n, const std::int64_t* ids) const 
 }
 
 Index::Checkpoint Index::checkpoint() const {
-  return {store_.checkpoint(), store_.size(), ids_.is_explicit()};
+  return {store_.checkpoint(), ids_.checkpoint(), store_.size()};
 }
 
 void Index::restore(const Checkpoint& checkpoint) noexcept {
   store_.restore(checkpoint.store);
-  ids_.truncate(checkpoint.size, checkpoint.explicit_ids);
+  ids_.restore(checkpoint.ids);
   if (owns_refine_rows()) refine_rows_->truncate(checkpoint.size);
 }
 
 void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
-                   RefineRows* rows) {
-  const std::unique_lock lock(mutex_);
+                   RefineRows* rows, const Selector* replaced) {
+  const Places places = places_of(codes, n);
+  const std::unique_lock lock(locks_.state);
   require(owns_refine_rows() == (rows != nullptr),
           rows != nullptr ? "the index keeps no refine rows of its own"
                           : "the index needs a refine row for each vector");
@@ -167,40 +172,61 @@ void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t*
           "got " + std::to_string(rows != nullptr ? rows->size() : 0) + " refine rows, expected " +
               std::to_string(n));
   require_borrowed_rows(n, ids);
+  Bits drop = replaced != nullptr ? replaced->of(ids_) : Bits();
   const Checkpoint before = checkpoint();
+  std::optional<CodeStore::Removal> removal;
+  ScoringPointer scoring;
   try {
     if (rows != nullptr) refine_rows_->merge(std::move(*rows));
-    append_codes(codes, n, ids);
-    update_derived();
+    append_codes(codes, n, ids, places);
+    if (replaced != nullptr) {
+      drop.resize(words_for(store_.size()), 0);
+      removal = store_.prepare_removal(std::move(drop));
+    }
+    scoring = scoring_of(removal.has_value() ? removal->ranges() : store_.ranges());
   } catch (...) {
     restore(before);
     throw;
   }
+  if (removal.has_value()) take_out(std::move(*removal));
+  changed(std::move(scoring));
+}
+
+Index::Places Index::places_of(const std::uint8_t* codes, std::size_t n) const {
+  const CodecParams& params = codec_->params();
+  const std::size_t size = codec_->code_size(), groups = codec_->groups();
+  Places places;
+  places.extra.resize(keeps_extra() ? n : 0);
+  places.lists.resize(codec_->lists() > 1 ? n : 0);
+  const auto place = [&](std::size_t i) {
+    const std::uint8_t* code = codes + i * size;
+    const std::size_t cell = codec_->cell_of(code);
+    if (cell >= codec_->lists()) {
+      throw InvalidArgument("codes: row " + std::to_string(i) + " names cell " +
+                            std::to_string(cell) + " of " + std::to_string(codec_->lists()));
+    }
+    if (!places.lists.empty()) places.lists[i] = static_cast<std::uint16_t>(cell);
+    if (places.extra.empty()) return;
+    places.extra[i] = codec_->partition().empty()
+                          ? params.cell_length.encode(codec_->squared_cell_length(code))
+                          : params.offset.encode(codec_->offset(code), params.scale[code[groups]],
+                                                 codec_->centroid_length(cell));
+  };
+  parallel_for((n + kTaskVectors - 1) / kTaskVectors, [&](std::size_t task) {
+    const std::size_t end = std::min(n, (task + 1) * kTaskVectors);
+    for (std::size_t i = task * kTaskVectors; i < end; ++i) place(i);
+  });
+  return places;
 }
 
 // If this throws, the caller must restore a checkpoint.
-void Index::append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids) {
-  const CodecParams& params = codec_->params();
-  const std::size_t size = codec_->code_size(), groups = codec_->groups();
-  std::vector<std::uint8_t> extra(keeps_extra() ? n : 0);
-  std::vector<std::uint16_t> lists(codec_->lists() > 1 ? n : 0);
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::uint8_t* code = codes + i * size;
-    const std::size_t cell = codec_->cell_of(code);
-    require(cell < codec_->lists(), "codes: row " + std::to_string(i) + " names cell " +
-                                        std::to_string(cell) + " of " +
-                                        std::to_string(codec_->lists()));
-    if (!lists.empty()) lists[i] = static_cast<std::uint16_t>(cell);
-    if (extra.empty()) continue;
-    extra[i] = codec_->partition().empty()
-                   ? params.cell_length.encode(codec_->squared_cell_length(code))
-                   : params.offset.encode(codec_->offset(code), params.scale[code[groups]],
-                                          codec_->centroid_length(cell));
-  }
+void Index::append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
+                         const Places& places) {
   require(n <= kMaxVectors - store_.size(),
           "an index holds at most " + std::to_string(kMaxVectors) + " vectors; use several");
   ids_.append(n, ids);
-  store_.append({codes, size, n, lists.empty() ? nullptr : lists.data(), extra.data()});
+  store_.append({codes, codec_->code_size(), n,
+                 places.lists.empty() ? nullptr : places.lists.data(), places.extra.data()});
 }
 
 void Index::require_labels(std::size_t first, std::size_t n) const {
@@ -219,20 +245,51 @@ void Index::read_codes(std::size_t first, std::size_t n, std::uint8_t* out) cons
   }
 }
 
+// labels: of vectors, or -1 for none.
+void Index::read_contents(const std::int64_t* labels, std::size_t n,
+                          const ContentArrays& out) const {
+  if (out.codes == nullptr && out.rows == nullptr) return;
+  require(out.rows == nullptr || refine_rows_ != nullptr, "the index keeps no refine rows");
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (labels[i] >= 0) order.push_back(i);
+  }
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return labels[a] < labels[b]; });
+  std::vector<std::uint32_t> ascending;
+  ascending.reserve(order.size());
+  for (const std::size_t i : order) ascending.push_back(static_cast<std::uint32_t>(labels[i]));
+  const std::vector<std::uint32_t> slots =
+      out.codes != nullptr ? store_.slots(ascending) : std::vector<std::uint32_t>();
+  const IndexView view = this->view();
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (out.codes != nullptr) {
+      const Location location = store_.locate(slots[i]);
+      std::uint8_t* code = out.codes + order[i] * codec_->code_size();
+      store_.read(location, code);
+      codec_->set_cell(code, location.list);
+    }
+    if (out.rows != nullptr) {
+      const auto row = static_cast<std::size_t>(view.refine_row(ascending[i]));
+      refine_rows_->read(row, out.rows + order[i] * codec_->d());
+    }
+  }
+}
+
 void Index::codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   require_labels(first, n);
   read_codes(first, n, out);
 }
 
 void Index::ids(std::size_t first, std::size_t n, std::int64_t* out) const {
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   require_labels(first, n);
   for (std::size_t i = 0; i < n; ++i) out[i] = ids_[first + i];
 }
 
 void Index::refine_rows(std::size_t first, std::size_t n, float* out) const {
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   require(refine_rows_ != nullptr, "the index keeps no refine rows");
   require_labels(first, n);
   const IndexView view = this->view();
@@ -250,17 +307,17 @@ std::vector<std::int64_t> Index::ids_for(const Index& other, std::int64_t add_id
   std::vector<std::int64_t> ids(other.store_.size());
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
   for (const std::int64_t id : ids) {
-    require(own.last(id) < 0, "otherIndex: id " + std::to_string(id) +
-                                  " is already in this index; pass another add_id, for example "
-                                  "add_id=" +
-                                  std::to_string(ids_.next()));
+    if (own.last(id) < 0) continue;
+    throw InvalidArgument("otherIndex: id " + std::to_string(id) +
+                          " is already in this index; pass another add_id, for example add_id=" +
+                          std::to_string(ids_.next()));
   }
   return ids;
 }
 
 std::vector<std::int64_t> Index::merged_ids(const Index& other, std::int64_t add_id) const {
   require(this != &other, "the other index is the index itself");
-  const std::scoped_lock lock(mutex_, other.mutex_);
+  const std::scoped_lock lock(locks_.state, other.locks_.state);
   std::vector<std::int64_t> ids = ids_for(other, add_id);
   if (ids.empty()) {
     ids.resize(other.store_.size());
@@ -271,7 +328,9 @@ std::vector<std::int64_t> Index::merged_ids(const Index& other, std::int64_t add
 
 void Index::merge(Index& other, std::int64_t add_id) {
   require(this != &other, "the other index is the index itself");
-  const std::scoped_lock lock(mutex_, other.mutex_);
+  // A fork waits for changes with the GIL, which a look for Ctrl-C would wait for.
+  const InterruptionScope none(nullptr);
+  const std::scoped_lock lock(locks_.state, other.locks_.state);
   const bool refined = refine_rows_ != nullptr;
   require(refined == (other.refine_rows_ != nullptr) &&
               (!refined || (refine_rows_->kind() == other.refine_rows_->kind() &&
@@ -280,67 +339,78 @@ void Index::merge(Index& other, std::int64_t add_id) {
   const std::size_t count = other.store_.size();
   const std::vector<std::int64_t> ids = ids_for(other, add_id);
   require_borrowed_rows(count, ids.empty() ? nullptr : ids.data());
+  CodeStore emptied = other.empty_store();
+  ScoringPointer scoring, scoring_of_emptied = other.scoring_of(emptied.ranges());
   const Checkpoint before = checkpoint();
   try {
     std::vector<std::uint8_t> codes(std::min(count, kMergedVectors) * codec_->code_size());
     for (std::size_t first = 0; first < count; first += kMergedVectors) {
       const std::size_t n = std::min(kMergedVectors, count - first);
       other.read_codes(first, n, codes.data());
-      append_codes(codes.data(), n, ids.empty() ? nullptr : ids.data() + first);
+      append_codes(codes.data(), n, ids.empty() ? nullptr : ids.data() + first,
+                   places_of(codes.data(), n));
     }
+    scoring = scoring_of(store_.ranges());
     if (owns_refine_rows()) refine_rows_->merge(std::move(*other.refine_rows_));
   } catch (...) {
     restore(before);
     throw;
   }
-  other.store_.clear();
-  other.ids_.clear();
-  other.update_derived();
-  update_derived();
-}
-
-bool Index::has_ids() const {
-  const std::shared_lock lock(mutex_);
-  return ids_.is_explicit();
+  other.empty(std::move(emptied), std::move(scoring_of_emptied));
+  changed(std::move(scoring));
 }
 
 void Index::keep_ids() {
-  const std::unique_lock lock(mutex_);
+  const std::unique_lock lock(locks_.state);
   ids_.keep();
-  lookup_.reset();
-  filter_.reset();
-  ++version_;
+  changed(std::move(scoring_));
 }
 
-void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const {
-  const std::shared_lock lock(mutex_);
-  const std::unique_lock own(cache_mutex_);
-  if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
-  for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
+void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels,
+                 const ContentArrays& contents) const {
+  const std::shared_lock lock(locks_.state);
+  {
+    const std::unique_lock own(locks_.caches);
+    if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
+    for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
+  }
+  read_contents(labels, n, contents);
 }
 
 std::size_t Index::remove(const Selector& selector) {
-  const std::unique_lock lock(mutex_);
-  const Bits drop = selector.of(ids_);
+  const std::unique_lock lock(locks_.state);
+  Bits drop = selector.of(ids_);
   std::size_t found = 0;
   for (const std::uint64_t word : drop) found += static_cast<std::size_t>(std::popcount(word));
   if (found == 0) return 0;
   require(refine_rows_ == nullptr || owns_refine_rows() || ids_.is_explicit(),
           "ids: borrowed refine rows are found by id, and removal would renumber the vectors; add "
           "vectors with explicit ids");
-  if (owns_refine_rows()) refine_rows_->remove(drop);
-  ids_.remove(drop);
-  store_.remove(drop);
-  update_derived();
+  CodeStore::Removal removal = store_.prepare_removal(std::move(drop));
+  ScoringPointer scoring = scoring_of(removal.ranges());
+  take_out(std::move(removal));
+  changed(std::move(scoring));
   return found;
 }
 
+void Index::take_out(CodeStore::Removal&& removal) noexcept {
+  if (owns_refine_rows()) refine_rows_->remove(removal.drop);
+  ids_.remove(removal.drop);
+  store_.remove(std::move(removal));
+}
+
 void Index::reset() {
-  const std::unique_lock lock(mutex_);
-  store_.clear();
+  const std::unique_lock lock(locks_.state);
+  CodeStore emptied = empty_store();
+  ScoringPointer scoring = scoring_of(emptied.ranges());
+  empty(std::move(emptied), std::move(scoring));
+}
+
+void Index::empty(CodeStore&& store, ScoringPointer scoring) noexcept {
+  store_ = std::move(store);
   ids_.clear();
   if (owns_refine_rows()) refine_rows_->clear();
-  update_derived();
+  changed(std::move(scoring));
 }
 
 }  // namespace waterfill

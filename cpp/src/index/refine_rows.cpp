@@ -288,8 +288,13 @@ void RefineRows::merge(RefineRows&& other) {
   require_same_kind(other);
   const std::size_t used = size_ % kCapacity, room = used == 0 ? 0 : kCapacity - used;
   const bool fits = other.size_ <= room;
-  segments_.reserve(segments_.size() + other.segments_.size());
-  if (room > 0) grow(size_ + std::min(room, other.size_), fits);
+  try {
+    segments_.reserve(segments_.size() + other.segments_.size());
+    if (room > 0) grow(size_ + std::min(room, other.size_), fits);
+  } catch (...) {
+    shrink(size_);
+    throw;
+  }
   std::size_t left = other.size_;
   for (RowBytes& segment : other.segments_) {
     const std::size_t rows = std::min(left, kCapacity), up = std::min(rows, room);

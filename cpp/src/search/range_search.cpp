@@ -148,7 +148,7 @@ class RangeSearcher {
 RangeResult Index::range_search(const Rows& queries, float radius,
                                 const SearchParams& params) const {
   check(queries, params);
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);

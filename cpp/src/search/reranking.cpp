@@ -102,7 +102,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
 }
 
 void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
-                     Candidates* found, float* distances, std::int64_t* ids) const {
+                     Candidates* found, float* distances, std::int64_t* labels) const {
   // Full scores are not needed if all candidates get exact scores.
   const auto with_full = [&](std::size_t q) {
     return refine_candidates_ == 0 || found[q].size() > refine_candidates_;
@@ -139,22 +139,22 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
       score_promising(found[q], k_, exact, unit);
     }
     std::sort(found[q].begin(), found[q].end(), std::greater<>());
-    write_results(found[q], query.exponent, offset, distances + q * k_, ids + q * k_);
+    write_results(found[q], query.exponent, offset, distances + q * k_, labels + q * k_);
   }
 }
 
 void Reranker::write_results(const Candidates& best, int exponent, double offset, float* distances,
-                             std::int64_t* ids) const {
+                             std::int64_t* labels) const {
   const bool euclidean = view_.scoring.euclidean();
   const float largest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < k_; ++i) {
     if (i >= best.size()) {
-      ids[i] = -1;
+      labels[i] = -1;
       distances[i] = euclidean ? largest : -largest;
       continue;
     }
     const float score = best[i].score(), exact = euclidean ? -score : score;
-    ids[i] = view_.ids[best[i].position()];
+    labels[i] = best[i].position();
     distances[i] = refine_candidates_ > 0 ? exact : distance(score, exponent, offset);
   }
 }

@@ -1,5 +1,5 @@
 // Reranking of candidates: full scores from whole codes, exact scores from refine rows, and the
-// conversion to the distances and ids that a search returns.
+// conversion to distances.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,10 @@ class Reranker {
         prunes_candidates_(params.nprobe > 0) {}
 
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and ties by
-  // label. Missing results have id -1 and the worst possible distance. rows, found, distances and
-  // ids are those of the whole batch.
+  // label. Missing results have label -1 and the worst possible distance. rows, found, distances
+  // and labels are those of the whole batch.
   void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
-             Candidates* found, float* distances, std::int64_t* ids) const;
+             Candidates* found, float* distances, std::int64_t* labels) const;
   // Full-score tables, query after query.
   std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
   // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
@@ -45,7 +45,7 @@ class Reranker {
   template <class Score, class Unit>
   void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
   void write_results(const Candidates& best, int exponent, double offset, float* distances,
-                     std::int64_t* ids) const;
+                     std::int64_t* labels) const;
   Candidates best_by_label(Candidates& all, std::size_t n) const;
 
   const IndexView& view_;

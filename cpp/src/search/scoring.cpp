@@ -58,7 +58,8 @@ std::vector<float> variances_of(const Codec& codec) {
 
 }  // namespace
 
-Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store)
+Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean,
+                 const std::vector<ListRange>& lists)
     : codec_(codec), scales_(&codec.params().scale), alpha_(alpha), euclidean_(euclidean) {
   const CodecParams& p = codec.params();
   for (std::size_t code = 0; code < 256; ++code) {
@@ -79,8 +80,8 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStor
       largest_rho_ = std::max(largest_rho_, lengths_[l]);
     }
   }
-  for (std::size_t l = 0; l < store.lists().size(); ++l) {
-    bounds_.push_back(bounds_of(store.lists()[l], l));
+  for (std::size_t l = 0; l < lists.size(); ++l) {
+    bounds_.push_back(bounds_of(lists[l], l));
     const Bounds& own = bounds_.back();
     const float z = (*scales_)[static_cast<std::uint8_t>(std::max(own.last, 0))];
     gains_.push_back(euclidean ? 2 * z * own.largest_factor : z);
@@ -88,10 +89,10 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStor
   }
 }
 
-Scoring::Bounds Scoring::bounds_of(const List& list, std::size_t number) const {
+Scoring::Bounds Scoring::bounds_of(const ListRange& list, std::size_t number) const {
   Bounds bounds;
   if (list.size == 0) return bounds;
-  const ByteRange scales = list.scales(), extras = list.extras();
+  const ByteRange &scales = list.scales, &extras = list.extras;
   bounds.first = scales.least;
   bounds.last = scales.largest;
   if (!euclidean_) return bounds;

@@ -24,8 +24,8 @@ namespace waterfill {
 
 class Scoring {
  public:
-  // Valid for the current contents of the store.
-  Scoring(const Codec& codec, Alpha alpha, bool euclidean, const CodeStore& store);
+  // lists: what the lists of the store hold.
+  Scoring(const Codec& codec, Alpha alpha, bool euclidean, const std::vector<ListRange>& lists);
 
   bool euclidean() const { return euclidean_; }
   bool with_cells() const { return !codec_.partition().empty(); }
@@ -77,7 +77,7 @@ class Scoring {
     float square = 0, line = 0;
     float least_factor = 1, largest_factor = 1;
   };
-  Bounds bounds_of(const List& list, std::size_t number) const;
+  Bounds bounds_of(const ListRange& list, std::size_t number) const;
   double least_offset(const Bounds& bounds) const;
 
   const Codec& codec_;

@@ -15,6 +15,7 @@
 #include "search/reranking.hpp"
 #include "search/reservoir.hpp"
 #include "search/scoring.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -41,16 +42,17 @@ class Searcher {
         pruner_(view.store, view.scoring, scanner_, filter, params, num_candidates_),
         reranker_(view, params) {}
 
-  void run(float* distances, std::int64_t* ids) {
+  // Writes labels, -1 for none.
+  void run(float* distances, std::int64_t* labels) {
     for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
       const std::size_t n = std::min(kQueryBatch, queries_.n - first);
-      run_batch(first, n, distances + first * params_.k, ids + first * params_.k);
+      run_batch(first, n, distances + first * params_.k, labels + first * params_.k);
     }
   }
 
  private:
   // Many queries are divided among the threads; for few queries the lists are.
-  void run_batch(std::size_t begin, std::size_t n, float* distances, std::int64_t* ids) {
+  void run_batch(std::size_t begin, std::size_t n, float* distances, std::int64_t* labels) {
     const Rows rows{queries_.row(begin), n, queries_.d};
     const std::int64_t* probes =
         params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
@@ -82,7 +84,7 @@ class Searcher {
     parallel_for((n + task_queries - 1) / task_queries, [&](std::size_t i) {
       const std::size_t first = i * task_queries;
       reranker_.write(rows, batch, first, std::min(task_queries, n - first), found.data(),
-                      distances, ids);
+                      distances, labels);
     });
   }
 
@@ -159,6 +161,7 @@ class Searcher {
       if (first == last) continue;
       std::size_t blocks = 0;
       for (std::size_t b = range.first; b < range.last; b += blocks) {
+        throw_if_interrupted();
         // Short tiles at first: the threshold is updated only between tiles.
         const bool starting = r == first_range && b < range.first + 2 * kTileBlocks;
         blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
@@ -201,16 +204,22 @@ void Index::check(const Rows& queries, const SearchParams& params) const {
 }
 
 void Index::search(const Rows& queries, const SearchParams& params, float* distances,
-                   std::int64_t* ids) const {
+                   std::int64_t* ids, const ContentArrays& contents) const {
   check(queries, params);
   require(params.k >= 1, "k must be at least 1");
-  const std::shared_lock lock(mutex_);
+  const std::shared_lock lock(locks_.state);
   require(params.refine_candidates == 0 || refine_rows_ != nullptr,
           "refine_candidates: the index keeps no refine rows");
   const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(params.coarse_groups);
-  Searcher(view, *plan, *filter, queries, params).run(distances, ids);
+  Searcher(view, *plan, *filter, queries, params).run(distances, ids);  // labels, for now
+  const std::size_t n = queries.n * params.k;
+  read_contents(ids, n, contents);
+  if (!ids_.is_explicit()) return;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (ids[i] >= 0) ids[i] = ids_[static_cast<std::size_t>(ids[i])];
+  }
 }
 
 }  // namespace waterfill

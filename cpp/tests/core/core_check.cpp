@@ -9,7 +9,7 @@
 
 int main() {
   try {
-    waterfill::check_append();
+    waterfill::check_transactions();
     waterfill::check_elias_fano();
     waterfill::check_refine_rows();
     waterfill::check_limiter();

@@ -23,7 +23,7 @@ std::string expect_throw(Act act, const char* what) {
   throw std::runtime_error(std::string(what) + " was accepted");
 }
 
-void check_append();
+void check_transactions();
 void check_elias_fano();
 void check_constant_dimensions();
 void check_refine_rows();

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -124,6 +124,32 @@ class Rows:
                 _core.require_finite(block, self.name, first)
             yield first, block
             _release(part)
+
+    def joined(self, convert: Callable[[FloatRows], FloatRows]) -> FloatRows:
+        """Return all rows in one array, checked to be finite and converted block by block.
+
+        It is a view of an array in memory that is float32 already and that `convert` returns as it
+        is.
+        """
+        joined: FloatRows | None = None
+        for first, block in self.blocks():
+            part = convert(block)
+            if joined is None:
+                if len(part) == self.n:
+                    return part
+                view = self._view() if part is block else None
+                joined = np.empty((self.n, self.d), np.float32) if view is None else view
+            if part is not block or not np.shares_memory(block, joined):
+                joined[first : first + len(part)] = part
+        return np.empty((0, self.d), np.float32) if joined is None else joined
+
+    def _view(self) -> FloatRows | None:
+        """Return a view of all rows as float32, or None."""
+        if not isinstance(self._source, _ArraySource):
+            return None
+        rows = self._checked(self._source.read(0, self.n), self.n)
+        view = _to_float32(rows)
+        return view if np.shares_memory(view, rows) else None
 
     def take(
         self, rows: NDArray[np.int64], *, finite: bool = True, missing: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.fork_safe_lock import fork_safe_lock
 from waterfill._util.validation import Metric, as_int, metric_name
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
@@ -71,7 +72,7 @@ class DriftMonitor:
         self.codec = codec
         self._settings, self._probes = settings, probes
         self._data, self._queries = data, queries
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock(self, "_lock", threading.RLock)
         self._last: LastReport | None = None
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from waterfill.index.collection import Collection, Labels
 from waterfill.index.search_parameters import SearchParameters, read_parameters
 from waterfill.index.selectors import Step, program
 from waterfill.index.self_score import self_score
-from waterfill.index.trainable import check_refine
+from waterfill.index.trainable import check_refine, write_lock
 from waterfill.index.views import DistanceComputer
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
@@ -173,7 +172,7 @@ class Index(Collection):
         RuntimeWarning
             If queries are left out: how many, the first numbers, and why.
         """
-        return self._search(x, k, params, D, I, policy=policy)
+        return self._search(x, k, params, D, I, policy=policy)[:2]
 
     def _search(
         self,
@@ -185,8 +184,13 @@ class Index(Collection):
         *,
         policy: Policy = "raise",
         lists: Labels | None = None,
-    ) -> tuple[FloatRows, Labels]:
-        """Search, in the lists of each query if they are given."""
+        contents: str = "",
+    ) -> tuple[FloatRows, Labels, NDArray[Any] | None]:
+        """Search, in the lists of each query if they are given.
+
+        The third result is the stored 'codes' or 'rows' of what was found, if `contents` names
+        them; then the policy must be ``raise``.
+        """
         core = self._trained()
         given = Rows(x, "x", self.d)
         k = as_positive_int("k", k)
@@ -200,24 +204,24 @@ class Index(Collection):
         candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
         selector = self._program(chosen)
         admitted = admit(given, as_policy(policy))
-        for first, block in admitted.rows.blocks():
-            queries = self._prepare(block)
-            numbers = admitted.numbers(first, len(block))
-            found = core.search(
-                queries,
-                k,
-                candidates,
-                self.coarse_groups,
-                self.prune_sigma,
-                self._probes(queries, chosen) if lists is None else lists[numbers],
-                selector,
-                exact,
-            )
-            distances[numbers], labels[numbers] = found
+        queries = admitted.rows.joined(self._prepare)  # one call, so that all see one state
+        numbers = admitted.numbers(0, len(queries))
+        *found, stored = core.search(
+            queries,
+            k,
+            candidates,
+            self.coarse_groups,
+            self.prune_sigma,
+            self._probes(queries, chosen) if lists is None else lists[numbers],
+            selector,
+            exact,
+            contents,
+        )
+        distances[numbers], labels[numbers] = found
         distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
         labels[admitted.refused] = -1
         self._quarantine._take("search", admitted)
-        return returned(distances, D, x), returned(labels, I, x)
+        return returned(distances, D, x), returned(labels, I, x), stored
 
     @positional_outputs("D", "I", "R")
     def search_and_reconstruct(
@@ -245,12 +249,12 @@ class Index(Collection):
         ValueError, TypeError, NotTrainedError
             As `search`.
         """
-        distances, ids = self.search(x, k, params=params, D=D, I=I)
-        labels = np.asarray(ids)
-        vectors = output("R", R, (*labels.shape, self.d), np.float32)
-        found = labels != -1
+        distances, ids, stored = self._search(x, k, params, D, I, contents=self._contents)
+        found = np.asarray(ids) != -1
+        vectors = output("R", R, (*found.shape, self.d), np.float32)
         vectors[~found] = np.nan
-        vectors[found] = self._by_id(labels[found])
+        assert stored is not None
+        vectors[found] = self._vectors_of(stored[found.reshape(-1)])
         return distances, ids, returned(vectors, R, x)
 
     def get_distance_computer(self) -> DistanceComputer:
@@ -335,24 +339,24 @@ class Index(Collection):
         chosen = read_parameters(params)
         selector = self._program(chosen)
         admitted = admit(given, as_policy(policy))
-        limits, distances, ids = np.zeros(given.n + 1, np.uint64), [], []
-        for first, block in admitted.rows.blocks():
-            queries = self._prepare(block)
-            numbers = admitted.numbers(first, len(block))
-            probes = self._probes(queries, chosen) if lists is None else lists[numbers]
-            found = core.range_search(queries, radius, probes, selector)
-            limits[1:][numbers] = np.diff(found[0])
-            distances.append(found[1])
-            ids.append(found[2])
+        queries = admitted.rows.joined(self._prepare)
+        numbers = admitted.numbers(0, len(queries))
+        probes = self._probes(queries, chosen) if lists is None else lists[numbers]
+        ends, distances, ids = core.range_search(queries, radius, probes, selector)
+        limits = np.zeros(given.n + 1, np.uint64)
+        limits[1:][numbers] = np.diff(ends)
         self._quarantine._take("range_search", admitted)
         return (
             returned(np.cumsum(limits, dtype=np.uint64), None, x),
-            returned(np.concatenate([np.empty(0, np.float32), *distances]), None, x),
-            returned(np.concatenate([np.empty(0, np.int64), *ids]), None, x),
+            returned(distances, None, x),
+            returned(ids, None, x),
         )
 
     def _program(self, chosen: SearchParameters) -> list[Step] | None:
-        return None if chosen.sel is None else program(chosen.sel, self._universe())
+        if chosen.sel is None:
+            return None
+        with self._writing:
+            return program(chosen.sel, self._universe())
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
         """Return the lists to search per query, the number of nearest lists, or None for all."""
@@ -434,7 +438,7 @@ def _register() -> None:
 
 def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
     index = kind.__new__(kind)
-    index.__dict__.update(state, _writing=threading.RLock())
+    index.__dict__.update(state, _writing=write_lock(index))
     return index
 
 

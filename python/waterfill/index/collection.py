@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from waterfill.index.views import IdMap
 Labels = NDArray[np.int64]
 
 _BLOCK_ROWS = 4096  # rows of borrowed arrays that are compared at once
-_NEAR = 64  # labels at most this far apart are read in one run
 
 
 class Collection(StandaloneCodec):
@@ -105,8 +103,9 @@ class Collection(StandaloneCodec):
         _require_as_many(ids, given.n)
         came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
+        codes, kept = self._encode(rows), self._refine_rows(rows)
         with self._writing:
-            core.append(self._encode(rows), own, self._refine_rows(rows))
+            core.append(codes, own, kept)
             self._quarantine._take(call, came, ids)
 
     @property
@@ -222,11 +221,13 @@ class Collection(StandaloneCodec):
         ``ni=-1`` stands for all remaining ones. Raises MissingIdError if the range exceeds the
         index.
         """
-        return self._trained().ids(*self._span(n0, ni))
+        with self._writing:
+            return self._trained().ids(*self._span(n0, ni))
 
     def codes(self, n0: int = 0, ni: int = -1) -> Codes:
         """Return the codes of the same vectors as `ids`, uint8 (ni, codec.code_size)."""
-        return self._trained().codes(*self._span(n0, ni))
+        with self._writing:
+            return self._trained().codes(*self._span(n0, ni))
 
     def _span(self, n0: int, ni: int) -> tuple[int, int]:
         n0, ni = as_int("n0", n0), as_int("ni", ni)
@@ -269,27 +270,23 @@ class Collection(StandaloneCodec):
         return returned(vectors, x, key)
 
     def _by_id(self, keys: Labels) -> FloatRows:
-        core = self._trained()
-        vectors = np.empty((len(keys), self.d), dtype=np.float32)
-        labels = core.find(keys)
+        labels, stored = self._trained().find(keys, self._contents)
         if (labels < 0).any():
             missing = int(keys[np.argmax(labels < 0)])
             raise MissingIdError(f"key={missing} is not in an index of {self.ntotal} vectors")
-        order = np.argsort(labels, kind="stable")
-        for run in _runs(labels[order]):
-            rows = order[run]
-            first, last = int(labels[rows[0]]), int(labels[rows[-1]])
-            vectors[rows] = self._vectors(core, first, last - first + 1, labels[rows] - first)
-        return vectors
+        assert stored is not None
+        return self._vectors_of(stored)
 
-    def _vectors(
-        self, core: _core.Index, first: int, n: int, chosen: Labels | slice = slice(None)
-    ) -> FloatRows:
-        """Return vectors by label, of a range or some in it: kept rows, otherwise decoded."""
-        if core.refine_row_kind is None:
-            return self._decode(core.codes(first, n)[chosen])
-        rows = core.refine_rows(first, n)[chosen]
-        return rows if isinstance(self._refine, str) else self._prepare(rows)
+    @property
+    def _contents(self) -> str:
+        """What vectors are made from: 'codes', or 'rows' that the index keeps or borrows."""
+        return "codes" if self._trained().refine_row_kind is None else "rows"
+
+    def _vectors_of(self, stored: NDArray[Any]) -> FloatRows:
+        """Return vectors, given their `_contents`."""
+        if self._contents == "codes":
+            return self._decode(stored)
+        return stored if isinstance(self._refine, str) else self._prepare(stored)
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
         """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
@@ -306,9 +303,13 @@ class Collection(StandaloneCodec):
         TypeError
             If `n0` or `ni` is not an int.
         """
-        n0, ni = self._span(n0, ni)
-        vectors = output("x", x, (ni, self.d), np.float32)
-        vectors[:] = self._vectors(self._trained(), n0, ni)
+        core = self._trained()
+        with self._writing:
+            n0, ni = self._span(n0, ni)
+            vectors = output("x", x, (ni, self.d), np.float32)
+            read = core.codes if self._contents == "codes" else core.refine_rows
+            stored = read(n0, ni)
+        vectors[:] = self._vectors_of(stored)
         return returned(vectors, x)
 
     # Taking vectors out.
@@ -334,10 +335,10 @@ class Collection(StandaloneCodec):
             If `x` is neither an array of integers nor a selector.
         """
         core = self._trained()
-        steps = (
-            program(x, self._universe()) if is_selector(x) else [("set", np.unique(as_ids(x, "x")))]
-        )
+        selects = is_selector(x)
+        ids = None if selects else np.unique(as_ids(x, "x"))
         with self._writing:
+            steps = program(x, self._universe()) if selects else [("set", ids)]
             return self._remove(core, steps)
 
     def _remove(self, core: _core.Index, steps: list[Step]) -> int:
@@ -387,12 +388,3 @@ def _as_new_ids(ids: Any) -> Labels:
 def _require_as_many(ids: Labels | None, n: int) -> None:
     if ids is not None and len(ids) != n:
         raise ArgumentError(f"ids: expected {n} ids, one per vector, got {len(ids)}")
-
-
-def _runs(labels: Labels) -> Iterator[slice]:
-    """Yield runs of ascending labels that are close enough to be read at once."""
-    if len(labels) == 0:
-        return
-    ends = np.flatnonzero(np.diff(labels) > _NEAR) + 1
-    for start, stop in zip([0, *ends], [*ends, len(labels)], strict=True):
-        yield slice(start, stop)

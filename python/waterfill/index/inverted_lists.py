@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill import _core
 from waterfill._util.tensors import returned
 from waterfill._util.validation import as_int, as_int64, output
 from waterfill.codec import Codes
@@ -94,7 +95,8 @@ class InvertedLists(Index):
 
     def check_ids_sorted(self) -> bool:
         """Return whether the ids ascend in every list."""
-        ids, lists = self.ids(), self._list_numbers()
+        with self._writing:
+            ids, lists = self.ids(), self._list_numbers()
         order = np.argsort(lists, kind="stable")
         ids, lists = ids[order], lists[order]
         same_list = lists[1:] == lists[:-1]
@@ -143,7 +145,7 @@ class InvertedLists(Index):
         ValueError, TypeError, NotTrainedError
             As `search`; or if `Iq` has another shape, or a number beyond the lists.
         """
-        return self._search(x, k, params, D, I, lists=self._as_lists(Iq, x))
+        return self._search(x, k, params, D, I, lists=self._as_lists(Iq, x))[:2]
 
     def range_search_preassigned(
         self,
@@ -201,13 +203,12 @@ class InvertedLists(Index):
         codes : uint8 (n, k, size)
             Zeros where there is no result.
         """
-        distances, ids = self.search(x, k, params=params, D=D, I=I)
         size = self.sa_code_size() if include_listnos else self._cell_start
-        labels = np.asarray(ids)
-        out = output("codes", codes, (*labels.shape, size), np.uint8)
-        out[labels == -1] = 0
-        found = self._trained().find(labels[labels != -1])
-        out[labels != -1] = [self.codes(int(label), 1)[0, :size] for label in found]
+        distances, ids, stored = self._search(x, k, params, D, I, contents="codes")
+        shape = (*np.asarray(ids).shape, size)
+        out = output("codes", codes, shape, np.uint8)
+        assert stored is not None
+        out[:] = stored[:, :size].reshape(shape)
         return distances, ids, returned(out, codes, x)
 
     # Changes.
@@ -241,12 +242,13 @@ class InvertedLists(Index):
     def _append_in_lists(self, rows: Rows, ids: Labels | None, lists: NDArray[np.uint16]) -> None:
         blocks = iter(np.array_split(lists, range(rows.block_rows, rows.n, rows.block_rows)))
         assert self._codec is not None
+        codes = self._codec._encode(rows, self._prepare, lambda _: next(blocks))
+        kept = self._refine_rows(rows)
         with self._writing:
-            codes = self._codec._encode(rows, self._prepare, lambda _: next(blocks))
-            self._trained().append(codes, ids, self._refine_rows(rows))
+            self._trained().append(codes, ids, kept)
 
     def update_vectors(self, keys: Any, x: Any) -> None:
-        """Replace the vectors with given ids.
+        """Replace the vectors with given ids, all in one step for searches beside it.
 
         Parameters
         ----------
@@ -272,14 +274,14 @@ class InvertedLists(Index):
             raise ArgumentError("keys: an id is given twice")
         if len(ids) != rows.n:
             raise ArgumentError(f"keys: expected {rows.n} ids, one per vector, got {len(ids)}")
+        core = self._trained()
+        codes, kept = self._encode(rows), self._refine_rows(rows)
         with self._writing:
-            core = self._trained()
-            missing = core.find(ids) < 0
+            missing = core.find(ids)[0] < 0
             if missing.any():
                 raise MissingIdError(f"keys: id {ids[missing][0]} is not in the index")
-            codes, kept = self._encode(rows), self._refine_rows(rows)
-            self._remove(core, [("set", np.unique(ids))])
-            core.append(codes, ids, kept)
+            core.keep_ids()
+            core.append(codes, ids, kept, [("set", np.unique(ids))])
 
     def copy_subset_to(self, other: IndexIVF, subset_type: int, a1: int, a2: int) -> None:
         """Copy vectors to another index with the same codec.
@@ -307,16 +309,26 @@ class InvertedLists(Index):
         if not same or (isinstance(self.refine, str) and self.refine != other.refine):
             raise ValueError(f"other: expected refine={self.refine!r}, got {other.refine!r}")
         kind = as_int("subset_type", subset_type)
-        labels = self._subset(kind, as_int64("a1", a1), as_int64("a2", a2))
-        ids, keeps = self.ids(), isinstance(self.refine, str)
+        with self._writing:
+            labels = self._subset(kind, as_int64("a1", a1), as_int64("a2", a2))
+            ids = self.ids()[labels]
+            codes, rows = self._contents_of(labels)
+        with other._writing:
+            other._trained().append(codes, ids, rows)
+
+    def _contents_of(self, labels: Labels) -> tuple[Codes, _core.RefineRows | None]:
+        """Return the codes of ascending labels, and the rows of `refine` that the index keeps."""
+        core = self._trained()
+        codes = np.empty((len(labels), self.sa_code_size()), dtype=np.uint8)
+        kind = core.refine_row_kind if isinstance(self.refine, str) else None
+        rows = None if kind is None else _core.RefineRows(kind, self.d)
         for start in range(0, len(labels), _BLOCK):
             part = labels[start : start + _BLOCK]
-            low, high = int(part[0]), int(part[-1])
-            codes = self.codes(low, high - low + 1)[part - low]
-            rows = self._trained().refine_rows(low, high - low + 1)[part - low] if keeps else None
-            with other._writing:
-                kept = None if rows is None else other._refine_rows(Rows(rows, "rows"))
-                other._trained().append(codes, ids[part], kept)
+            low, n = int(part[0]), int(part[-1] - part[0]) + 1
+            codes[start : start + len(part)] = core.codes(low, n)[part - low]
+            if rows is not None:
+                rows.append(core.refine_rows(low, n)[part - low], start)
+        return codes, rows
 
     def _subset(self, kind: int, a1: int, a2: int) -> Labels:
         """Return the labels of a subset: see `copy_subset_to`."""

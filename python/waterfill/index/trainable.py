@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.fork_safe_lock import fork_safe_lock
 from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name, refuse_masked
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
@@ -25,6 +26,11 @@ _ROW_KINDS: dict[str, _core.RowKind] = {
     "int8": _core.RowKind.int8,
 }
 _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
+
+
+def write_lock(index: Trainable) -> threading.RLock:
+    """Return the lock for changes; reentrant, because an export holds it while it reads codes."""
+    return fork_safe_lock(index, "_writing", threading.RLock)
 
 
 class Trainable:
@@ -43,7 +49,7 @@ class Trainable:
         self._core: _core.Index | None = None
         self._codec: Codec | None = None
         self._source: Plan | Recipe | None = None
-        self._writing = threading.RLock()  # reentrant: an export holds it while it reads codes
+        self._writing = write_lock(self)
         self._keeps_ids = False
         self._quarantine = Quarantine()
         if isinstance(source, Codec):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from waterfill._util.fork_safe_lock import fork_safe_lock
 from waterfill._util.validation import as_int
 from waterfill.index.base import Index
 from waterfill.lifecycle.comparison import Comparison
@@ -142,7 +143,7 @@ class SwapIndex(IndexProxy):
 
     def __init__(self, index: Any) -> None:
         _require_index("index", index)
-        self._writing = threading.RLock()
+        self._writing = fork_safe_lock(self, "_writing", threading.RLock)
         self._readiness = Readiness()
         self._history: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._callbacks: list[Callable[[Event], object]] = []

@@ -22,9 +22,12 @@ struct List {
   std::size_t size = 0;
   std::vector<Segment> segments;  // all but the last are full
   EliasFano labels;               // empty if there is only one list: labels equal slots
+};
 
-  ByteRange scales() const;
-  ByteRange extras() const;
+// What bounds the scores of a list: its size, and the bytes of all its vectors.
+struct ListRange {
+  std::size_t size = 0;
+  ByteRange scales, extras;
 };
 
 // Where the vector of a slot is stored.
@@ -45,6 +48,7 @@ class CodeStore {
   const std::vector<List>& lists() const { return lists_; }
   std::size_t start(std::size_t list) const { return starts_[list]; }  // the first slot
   std::size_t bytes() const;
+  std::vector<ListRange> ranges() const;
 
   // Codes to append: n rows of groups + 1 bytes, `stride` apart; their lists, or null if there is
   // only one; their second bytes, or null.
@@ -83,6 +87,8 @@ class CodeStore {
   }
   // Slots of the labels [first, first + n).
   std::vector<std::uint32_t> slots(std::size_t first, std::size_t n) const;
+  // Slots of some labels, which ascend and may repeat.
+  std::vector<std::uint32_t> slots(const std::vector<std::uint32_t>& labels) const;
 
   // Reads one code of groups + 1 bytes.
   void read(const Location& location, std::uint8_t* code) const {
@@ -91,9 +97,22 @@ class CodeStore {
   void prefetch(const Location& location) const {
     layout_.prefetch(*location.segment, location.at);
   }
-  // Removes the vectors whose label has its bit set. The others keep their order.
-  void remove(const Bits& drop);
-  void clear();
+  // A removal that has been prepared: all that can fail has been done.
+  struct Removal {
+    Bits drop;
+    struct Kept {
+      explicit Kept(unsigned low_bytes) : labels(low_bytes) {}
+      EliasFano labels;
+      std::vector<ListRange> segments;
+    };
+    std::vector<Kept> lists;
+    std::vector<std::uint8_t> code;  // room for one
+
+    std::vector<ListRange> ranges() const;
+  };
+  // drop: the vectors to remove, by label. The others keep their order.
+  Removal prepare_removal(Bits drop) const;
+  void remove(Removal&& removal) noexcept;
 
   // Fills an empty store from a file. lists: of n vectors by label, or null if there is only one;
   // fill(Segment&) fills the arrays of each segment, in the order of slots.
@@ -114,8 +133,7 @@ class CodeStore {
   void assign_labels(std::size_t n, const std::uint16_t* lists);
   void resize(List& list, std::size_t n) const;
   void update_starts();
-  void move(List& list, std::size_t from, std::size_t to) const;
-  void truncate(List& list, std::size_t n) const;
+  void move(List& list, std::size_t from, std::size_t to, std::uint8_t* code) const noexcept;
 
   Layout layout_;
   bool with_extra_;

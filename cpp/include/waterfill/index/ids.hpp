@@ -43,10 +43,17 @@ class Ids {
   // appends none.
   void append(std::size_t n, const std::int64_t* ids);
   // Removes the labels whose bit is set. Explicit ids stay with their vectors.
-  void remove(const Bits& drop);
-  // Keeps the first n. Ids become implicit again unless `is_explicit`.
-  void truncate(std::size_t n, bool is_explicit);
-  void clear() { truncate(0, false); }
+  void remove(const Bits& drop) noexcept;
+  void clear() noexcept { restore({}); }
+
+  // The state before appends, and its return.
+  struct Checkpoint {
+    std::size_t size = 0;
+    bool is_explicit = false;
+    std::int64_t next = 0;
+  };
+  Checkpoint checkpoint() const { return {size_, explicit_, next_}; }
+  void restore(const Checkpoint& checkpoint) noexcept;
 
   // Finds labels by id. Ids may repeat.
   class Lookup {

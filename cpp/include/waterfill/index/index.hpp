@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "waterfill/codec/codec.hpp"
+#include "waterfill/core/fork_safe_locks.hpp"
 #include "waterfill/index/code_store.hpp"
 #include "waterfill/index/ids.hpp"
 #include "waterfill/index/refine_rows.hpp"
@@ -40,6 +42,13 @@ struct SearchParams {
 
   // Vectors that the coarse stage must keep, if there are as many.
   std::size_t coarse_candidates() const { return std::max({candidates, k, refine_candidates}); }
+};
+
+// Arrays for what is stored of vectors that a call found, row by row: their codes, or their refine
+// rows. Null: not requested.
+struct ContentArrays {
+  std::uint8_t* codes = nullptr;
+  float* rows = nullptr;
 };
 
 struct RangeResult {
@@ -66,22 +75,25 @@ class Index {
   bool keeps_extra() const { return metric_ == Metric::l2; }
   // Memory of the stored vectors, ids and refine rows.
   std::size_t bytes() const;
-  std::size_t size() const;
-  // Increases with every change of the vectors or their ids.
-  std::uint64_t version() const;
+  // These never wait: during a change they return what was before.
+  std::size_t size() const { return size_; }
+  bool has_ids() const { return has_ids_; }
+  std::uint64_t version() const { return version_; }  // grows with each change of vectors or ids
   std::vector<std::size_t> list_sizes() const;
 
-  // Keeps refine rows from now on. There must be as many rows as vectors; borrowed rows are found
-  // by id instead, and each id must have one.
+  // Keeps refine rows from now on, of an index that is not shared yet. There must be as many rows
+  // as vectors; borrowed rows are found by id instead, and each id must have one.
   void keep_refine_rows(RefineRows rows);
   std::optional<RowKind> refine_row_kind() const;
 
-  // Appends vectors in one transaction: on any exception the index is unchanged.
+  // All changes are transactions: on any exception the index is unchanged.
+
+  // Appends vectors, and removes others in the same step: those of before that `replaced` selects.
   //
   // codes: n rows of codec()->code_size() bytes. ids: n of them, or null for the next labels.
   // rows: n refine rows, which are moved into the index, if it owns its refine rows; else null.
   void append(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids = nullptr,
-              RefineRows* rows = nullptr);
+              RefineRows* rows = nullptr, const Selector* replaced = nullptr);
   // Appends all vectors of another index with the same codec and metric, and empties it. `add_id`
   // is added to its ids; if neither index has explicit ids, its vectors get the next labels.
   void merge(Index& other, std::int64_t add_id);
@@ -91,10 +103,10 @@ class Index {
   void codes(std::size_t first, std::size_t n, std::uint8_t* out) const;
   void ids(std::size_t first, std::size_t n, std::int64_t* out) const;
   void refine_rows(std::size_t first, std::size_t n, float* out) const;
-  bool has_ids() const;
   void keep_ids();
-  // The last label of each id, or -1.
-  void find(const std::int64_t* ids, std::size_t n, std::int64_t* labels) const;
+  // The last label of each id, or -1; and its contents, unchanged without such a label.
+  void find(const std::int64_t* ids, std::size_t n, std::int64_t* labels,
+            const ContentArrays& contents = {}) const;
   // Removes vectors by id and returns their number. Without explicit ids the others are renumbered.
   std::size_t remove(const Selector& selector);
   void reset();
@@ -105,15 +117,17 @@ class Index {
   // With c the centroid of the vector's cell (the mean if there are no cells):
   // inner product and cosine:  <q, c> + s <q', y_hat>
   // L2:                        |q - c|^2 + |s u_hat|^2 - 2 s <(q - c)', y_hat>
-  void search(const Rows& queries, const SearchParams& params, float* distances,
-              std::int64_t* ids) const;
+  //
+  // contents: of the results, as the search saw them; unchanged where there is none.
+  void search(const Rows& queries, const SearchParams& params, float* distances, std::int64_t* ids,
+              const ContentArrays& contents = {}) const;
   // All vectors with a full score above the radius, or a squared distance below it.
   RangeResult range_search(const Rows& queries, float radius, const SearchParams& params) const;
 
   // For files: calls visit(store, ids, refine rows or null) under the lock of a search.
   template <class Visit>
   void visit_store(Visit visit) const {
-    const std::shared_lock lock(mutex_);
+    const std::shared_lock lock(locks_.state);
     visit(store_, ids_, refine_rows_.get());
   }
   // Fills an index that is not shared yet.
@@ -121,19 +135,31 @@ class Index {
   void load(std::size_t n, const std::uint16_t* lists, const std::int64_t* ids, Fill fill) {
     store_.load(n, lists, fill);
     ids_.append(n, ids);
-    update_derived();
+    loaded();
   }
 
  private:
   // The state before an append, for undoing it.
   struct Checkpoint {
     CodeStore::Checkpoint store;
+    Ids::Checkpoint ids;
     std::size_t size;
-    bool explicit_ids;
   };
+  // What the store keeps of vectors apart from their codes.
+  struct Places {
+    std::vector<std::uint16_t> lists;  // empty if there is only one
+    std::vector<std::uint8_t> extra;   // second bytes, if the index keeps them
+  };
+  using ScoringPointer = std::unique_ptr<const Scoring>;
+
   Checkpoint checkpoint() const;
   void restore(const Checkpoint& checkpoint) noexcept;
-  void update_derived();
+  CodeStore empty_store() const;
+  ScoringPointer scoring_of(const std::vector<ListRange>& lists) const;
+  void changed(ScoringPointer scoring) noexcept;
+  void loaded();
+  void take_out(CodeStore::Removal&& removal) noexcept;
+  void empty(CodeStore&& store, ScoringPointer scoring) noexcept;
   bool owns_refine_rows() const { return refine_rows_ != nullptr && !refine_rows_->borrowed(); }
   void check(const Rows& queries, const SearchParams& params) const;
   IndexView view() const;
@@ -142,23 +168,28 @@ class Index {
   std::vector<std::int64_t> ids_for(const Index& other, std::int64_t add_id) const;
   void require_labels(std::size_t first, std::size_t n) const;
   void require_borrowed_rows(std::size_t n, const std::int64_t* ids) const;
-  void append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids);
+  Places places_of(const std::uint8_t* codes, std::size_t n) const;
+  void append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
+                    const Places& places);
   void read_codes(std::size_t first, std::size_t n, std::uint8_t* out) const;
+  void read_contents(const std::int64_t* labels, std::size_t n, const ContentArrays& out) const;
 
   std::shared_ptr<const Codec> codec_;
   Metric metric_;
   CodeStore store_;
   Ids ids_;
   std::unique_ptr<RefineRows> refine_rows_;
-  std::vector<float> centroids_;            // of the cells, minus the mean
-  std::unique_ptr<const Scoring> scoring_;  // for the current contents of the store
-  std::uint64_t version_ = 0;
+  std::vector<float> centroids_;  // of the cells, minus the mean
+  ScoringPointer scoring_;        // for the current contents of the store
+  // For callers that do not lock.
+  std::atomic<std::size_t> size_{0};
+  std::atomic<bool> has_ids_{false};
+  std::atomic<std::uint64_t> version_{0};
   // Caches of the last calls.
   mutable std::unique_ptr<const Ids::Lookup> lookup_;
   mutable std::shared_ptr<const CoarsePlan> coarse_plan_;
   mutable std::shared_ptr<const IdFilter> filter_;
-  mutable std::mutex cache_mutex_;
-  mutable std::shared_mutex mutex_;
+  mutable ForkSafeLocks locks_;
 };
 
 }  // namespace waterfill

@@ -81,7 +81,7 @@ class RefineRows {
   // Moves all rows of another object of the same kind and d to the end, or throws and moves none.
   // Whole segments change owner, so this needs little extra memory.
   void merge(RefineRows&& other);
-  // Removes the rows whose bit is set. The others keep their order.
+  // Removes the rows whose bit is set. The others keep their order. Cannot fail for owned rows.
   void remove(const std::vector<std::uint64_t>& drop);
   void truncate(std::size_t n) noexcept;  // keeps the first n; no effect on borrowed rows
   void clear() noexcept { truncate(0); }

@@ -1,0 +1,31 @@
+// Work of the core without the GIL: it lets other threads run, and Ctrl-C stops it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace waterfill {
+
+// Runs `work` without the GIL. It must not touch Python objects.
+//
+// On the main thread, Ctrl-C raises KeyboardInterrupt within a fraction of a second if the program
+// keeps Python's own handler of SIGINT. Any other handler runs after the call, as always: it could
+// use what the call has locked.
+void run_unlocked(const std::function<void()>& work);
+
+// The same for work with a result.
+template <class Work>
+auto unlocked(Work work) {
+  using Result = decltype(work());
+  if constexpr (std::is_void_v<Result>) {
+    run_unlocked([&] { work(); });
+  } else {
+    std::optional<Result> result;
+    run_unlocked([&] { result.emplace(work()); });
+    return std::move(*result);
+  }
+}
+
+}  // namespace waterfill

@@ -1,0 +1,52 @@
+// Stopping a long call: the user of a program presses Ctrl-C.
+//
+// The thread that makes a call opens a scope. Everything that works for the call, on this thread
+// and on pool threads, asks `throw_if_interrupted` every few milliseconds, before it changes
+// anything that its caller sees.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+
+namespace waterfill {
+
+struct Interrupted : std::exception {
+  const char* what() const noexcept override { return "interrupted"; }
+};
+
+class InterruptionScope {
+ public:
+  // poll: whether to stop; called on this thread only, about ten times a second. Null: never.
+  explicit InterruptionScope(bool (*poll)());
+  ~InterruptionScope();
+  InterruptionScope(const InterruptionScope&) = delete;
+  InterruptionScope& operator=(const InterruptionScope&) = delete;
+
+  // Polls if it is time, and returns whether to stop.
+  bool poll();
+  bool requested() const { return requested_.load(std::memory_order_relaxed); }
+
+ private:
+  bool (*poll_)();
+  std::chrono::steady_clock::time_point next_poll_;
+  std::atomic<bool> requested_{false};
+  InterruptionScope* outer_;
+};
+
+// The innermost scope of the call that this thread works for, or null.
+InterruptionScope* current_interruption();
+
+// While it exists, this thread works for the call of another thread.
+class WorkForCall {
+ public:
+  explicit WorkForCall(InterruptionScope* call);
+  ~WorkForCall();
+  WorkForCall(const WorkForCall&) = delete;
+  WorkForCall& operator=(const WorkForCall&) = delete;
+};
+
+// Throws Interrupted if the call that this thread works for is to stop. Takes some nanoseconds.
+void throw_if_interrupted();
+
+}  // namespace waterfill
