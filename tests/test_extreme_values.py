@@ -258,8 +258,8 @@ def test_scores_beyond_float32_are_the_worst_and_not_the_best(name, low):
     """A scale of a file may reach beyond float32; sums of infinities of both signs are NaN."""
     index = extreme_index(name, ("PARAMS", 40, "d", low))
     queries = np.concatenate([np.eye(12, dtype="f4"), np.full((1, 12), 3e38, dtype="f4")])
-    distances, ids = index.search(queries, 500, 500, 0, np.inf)
-    limits, within, _ = index.range_search(queries, np.inf if name.endswith("l2") else -np.inf)
+    distances, ids, *_ = index.search(queries, 500, 500, 0, np.inf)
+    limits, within, *_ = index.range_search(queries, np.inf if name.endswith("l2") else -np.inf)
     assert np.isfinite(distances).all()
     assert np.isfinite(within).all()
     assert len(within) == limits[-1] == ids.size

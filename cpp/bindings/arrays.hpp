@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "unlocked.hpp"
-#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -61,29 +60,6 @@ class RowsArgument {
 
  private:
   Array<float> array_;
-};
-
-// A copy of queries. Another thread may write to the array during a search, which reads a query
-// several times, so the values that are checked must be those that are searched for.
-class QueriesArgument {
- public:
-  QueriesArgument(const py::handle& value, const char* name) {
-    const RowsArgument argument(value, name);
-    rows_ = argument.rows();
-    unlocked([&] {
-      values_.assign(rows_.data, rows_.data + rows_.n * rows_.d);
-      rows_.data = values_.data();
-      require_finite(rows_, name, 0);
-    });
-  }
-  QueriesArgument(const QueriesArgument&) = delete;
-  QueriesArgument& operator=(const QueriesArgument&) = delete;
-
-  Rows rows() const { return rows_; }
-
- private:
-  std::vector<float> values_;
-  Rows rows_{};
 };
 
 inline Array<std::uint8_t> codes_argument(const py::handle& value, std::size_t code_size) {

@@ -109,7 +109,7 @@ py::tuple search(const Index& index, const py::object& x, std::size_t k, std::si
                  std::size_t coarse_groups, float prune_sigma, const py::object& probes,
                  const py::object& selector, std::size_t refine_candidates,
                  const std::string& kind) {
-  const QueriesArgument argument(x, "x");
+  const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
                                   selector, refine_candidates);
@@ -124,7 +124,7 @@ py::tuple search(const Index& index, const py::object& x, std::size_t k, std::si
 
 py::tuple range_search(const Index& index, const py::object& x, float radius,
                        const py::object& probes, const py::object& selector) {
-  const QueriesArgument argument(x, "x");
+  const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, 1, 1, 0, 0, probes, selector, 0);
   const RangeResult found =
@@ -273,8 +273,7 @@ void bind_index(py::module_& m) {
       .def("find", &find, py::arg("ids"), py::arg("contents") = "",
            "Return the last label of each id, or -1, and their 'codes' or 'rows', or None.")
       .def(
-          "keep_ids", [](Index& self) { unlocked([&] { self.keep_ids(); }); },
-          "Make ids explicit.")
+          "keep_ids", [](Index& self) { unlocked([&] { self.keep_ids(); }); }, "Make ids explicit.")
       .def(
           "keep_refine_rows",
           [](Index& self, RowKind kind) {
