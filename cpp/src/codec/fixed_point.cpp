@@ -15,7 +15,7 @@ constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
 // Rows are quantized to 7 bits, made positive by the offset, so that the sum of two products with
 // 8 bits fits 16 bits.
-constexpr int kRowOffset = 64;
+constexpr int kRowOffset = 64, kRowMask = 127;
 constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
 
 float largest_of(const float* row, std::size_t d) {
@@ -66,7 +66,8 @@ void Int16Matrix::quantize(const float* row, float norm, std::int16_t* u) const 
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
   constexpr float kMost = kFixedOne;
   for (std::size_t k = 0; k < d; ++k) {
-    u[k] = static_cast<std::int16_t>(round_small(clipped(row[k] * factor, kMost)));
+    const float value = std::min(std::max(row[k] * factor, -kMost), kMost);
+    u[k] = static_cast<std::int16_t>(round_small(value));
   }
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
@@ -108,8 +109,8 @@ float Int8Matrix::quantize(const float* row, float norm, float largest, std::uin
   const std::size_t d = size_;  // a local: writes through u may alias size_
   const float factor = largest > 0 ? kLargestRowValue / largest : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
-    const std::int32_t value = round_small(clipped(row[k] * factor, kLargestRowValue));
-    u[k] = static_cast<std::uint8_t>(value + kRowOffset);
+    // The mask changes nothing unless `largest` is so small that the factor is infinite.
+    u[k] = static_cast<std::uint8_t>((round_small(row[k] * factor) + kRowOffset) & kRowMask);
   }
   std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kRowOffset));
   return norm > 0 ? largest / kLargestRowValue / norm : 0.0f;
@@ -160,7 +161,8 @@ void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {
     const float* values = y.row(first);
     const float scale = scale_;
     for (std::size_t i = 0; i < n * width_; ++i) {
-      flat[i] = static_cast<std::int16_t>(round_small(clipped(values[i] * scale, kLargestOnLine)));
+      const float value = std::clamp(values[i] * scale, -kLargestOnLine, kLargestOnLine);
+      flat[i] = static_cast<std::int16_t>(round_small(value));
     }
     for (std::size_t i = 0; i < n && width_ < even_width_; ++i) {
       std::copy_n(flat.data() + i * width_, width_, padded.data() + i * even_width_);

@@ -87,7 +87,10 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
     float factor;
     const Residual difference = scaled_residual(x.row(i), mean_.data(), factor, row);
     float norm = std::sqrt(difference.squares);
-    if (!std::isfinite(norm)) norm = 0;  // a row that is not finite gets any cell
+    if (!std::isfinite(norm)) {  // a row that is not finite gets any cell
+      std::fill(row.begin(), row.end(), 0.0f);
+      norm = 0;
+    }
     units[i] =
         products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
     constexpr double kLargest = 1e30;

@@ -76,6 +76,7 @@ void Transform::fixed_directions(const Rows& x, const CodingCenters& centers, bo
     rho[i] = norm / factor;
     if (!std::isfinite(norm)) {
       rho[i] = std::numeric_limits<float>::quiet_NaN();
+      std::fill(row.begin(), row.end(), 0.0f);
       norm = 0;
     }
     if (lengths != nullptr) norm = lengths->rounded(rho[i]) * factor;
