@@ -61,6 +61,7 @@ void bind_runtime(py::module_& m) {
   format_error.doc() = "A file or byte string is not what the waterfill format describes.";
   py::register_exception_translator(&translate_system_error);
 
+  find_interrupt_handler();
   kernels();  // so that an invalid WATERFILL_ISA fails at import, not at the first search
   num_threads();
   m.def("set_num_threads", &set_num_threads, py::arg("n"),

@@ -28,31 +28,17 @@ bool is_main_thread() {
 #endif
 }
 
-// What a program has made of SIGINT.
-struct InterruptHandler {
-  py::object get, python_own;
-  py::int_ number;
+// What `signal` is made of: built-in functions, whose calls run no bytecode. Bytecode would run the
+// handlers of pending signals, and these could use what the interrupted work has locked.
+PyObject *get_handler, *default_handler, *interrupt;
 
-  InterruptHandler() {
-    const py::module_ signal = py::module_::import("signal");
-    get = signal.attr("getsignal");
-    python_own = signal.attr("default_int_handler");
-    number = signal.attr("SIGINT").cast<py::int_>();
-  }
-  bool raises_keyboard_interrupt() const { return get(number).is(python_own); }
-};
-
-// Takes a pending SIGINT that would raise KeyboardInterrupt. Runs no Python code of the program,
-// which could call what the interrupted work has locked.
+// Takes a pending SIGINT that would raise KeyboardInterrupt.
 bool take_interrupt() {
   const PyGILState_STATE state = PyGILState_Ensure();
-  bool taken = false;
-  try {
-    static const auto* handler = new InterruptHandler;  // never destroyed: Python may have ended
-    taken = handler->raises_keyboard_interrupt() && PyOS_InterruptOccurred() != 0;
-  } catch (const py::error_already_set&) {
-    taken = false;  // without the signal module there is no handler
-  }
+  PyObject* handler = PyObject_CallOneArg(get_handler, interrupt);
+  const bool taken = handler == default_handler && PyOS_InterruptOccurred() != 0;
+  Py_XDECREF(handler);
+  PyErr_Clear();
   PyGILState_Release(state);
   return taken;
 }
@@ -73,6 +59,13 @@ void take_gil(PyThreadState* state) {
 }
 
 }  // namespace
+
+void find_interrupt_handler() {  // the objects are kept for good
+  const py::module_ signal = py::module_::import("_signal");
+  get_handler = py::object(signal.attr("getsignal")).release().ptr();
+  default_handler = py::object(signal.attr("default_int_handler")).release().ptr();
+  interrupt = py::object(signal.attr("SIGINT")).release().ptr();
+}
 
 void run_unlocked(const std::function<void()>& work) {
   PyThreadState* const state = PyEval_SaveThread();

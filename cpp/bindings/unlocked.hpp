@@ -15,6 +15,9 @@ namespace waterfill {
 // use what the call has locked.
 void run_unlocked(const std::function<void()>& work);
 
+// Called once, when the module is imported.
+void find_interrupt_handler();
+
 // The same for work with a result.
 template <class Work>
 auto unlocked(Work work) {

@@ -33,11 +33,12 @@ class ForkRegistry {
                    [] { instance().in_child(); });
   }
 
-  // Waits for changes, but not for searches: these change caches only.
+  // Waits for changes, but not for searches, which change caches only, nor for writers that wait
+  // for searches: a search on the main thread may wait for the GIL, which this thread holds.
   void before() {
     mutex_.lock();
     for (ForkSafeLocks* locks = first_; locks != nullptr; locks = locks->next_) {
-      locks->state.lock_shared();
+      locks->state.state_.lock_shared();
       locks->caches.lock();
     }
   }
@@ -53,7 +54,7 @@ class ForkRegistry {
   // Threads that searched at the fork do not exist here, so nobody would unlock for them.
   void in_child() {
     for (ForkSafeLocks* locks = first_; locks != nullptr; locks = locks->next_) {
-      new (&locks->state) std::shared_mutex;
+      new (&locks->state) FairSharedMutex;
       new (&locks->caches) std::mutex;
     }
     new (&mutex_) std::mutex;

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <mutex>
 #include <numeric>
+#include <utility>
 
 #include "index/index_view.hpp"
 #include "search/coarse_tables.hpp"
@@ -27,6 +29,11 @@ std::int64_t shifted(std::int64_t id, std::int64_t add_id) {
               " of the other index " +
               (beyond ? "beyond int64" : "to -1, which stands for a missing result"));
   return sum;
+}
+
+// A fixed order, so that two merges do not wait for each other.
+std::pair<ForkSafeLocks*, ForkSafeLocks*> ordered(ForkSafeLocks& a, ForkSafeLocks& b) {
+  return std::less<>()(&a, &b) ? std::pair(&a, &b) : std::pair(&b, &a);
 }
 
 }  // namespace
@@ -317,7 +324,8 @@ std::vector<std::int64_t> Index::ids_for(const Index& other, std::int64_t add_id
 
 std::vector<std::int64_t> Index::merged_ids(const Index& other, std::int64_t add_id) const {
   require(this != &other, "the other index is the index itself");
-  const std::scoped_lock lock(locks_.state, other.locks_.state);
+  const auto [first, second] = ordered(locks_, other.locks_);
+  const std::shared_lock own(first->state), others(second->state);
   std::vector<std::int64_t> ids = ids_for(other, add_id);
   if (ids.empty()) {
     ids.resize(other.store_.size());
@@ -330,7 +338,8 @@ void Index::merge(Index& other, std::int64_t add_id) {
   require(this != &other, "the other index is the index itself");
   // A fork waits for changes with the GIL, which a look for Ctrl-C would wait for.
   const InterruptionScope none(nullptr);
-  const std::scoped_lock lock(locks_.state, other.locks_.state);
+  const auto [first_locks, second_locks] = ordered(locks_, other.locks_);
+  const std::unique_lock own(first_locks->state), others(second_locks->state);
   const bool refined = refine_rows_ != nullptr;
   require(refined == (other.refine_rows_ != nullptr) &&
               (!refined || (refine_rows_->kind() == other.refine_rows_->kind() &&

@@ -10,6 +10,27 @@
 
 namespace waterfill {
 
+// A lock for readers or one writer. A waiting writer holds back new readers: std::shared_mutex of
+// glibc lets them pass, so that a change would wait for ever where searches overlap all the time.
+class FairSharedMutex {
+ public:
+  void lock() {
+    const std::lock_guard<std::mutex> gate(gate_);
+    state_.lock();
+  }
+  void unlock() { state_.unlock(); }
+  void lock_shared() {
+    const std::lock_guard<std::mutex> gate(gate_);
+    state_.lock_shared();
+  }
+  void unlock_shared() { state_.unlock_shared(); }
+
+ private:
+  friend class ForkRegistry;
+  std::mutex gate_;
+  std::shared_mutex state_;
+};
+
 class ForkSafeLocks {
  public:
   ForkSafeLocks();
@@ -17,7 +38,7 @@ class ForkSafeLocks {
   ForkSafeLocks(const ForkSafeLocks&) = delete;
   ForkSafeLocks& operator=(const ForkSafeLocks&) = delete;
 
-  std::shared_mutex state;
+  FairSharedMutex state;
   std::mutex caches;  // taken after `state`
 
  private:
