@@ -16,7 +16,8 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize sanitize-checks checks kernels-arm bench bench-accuracy wheel clean
+.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz kernels-arm bench \
+	bench-accuracy wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -28,6 +29,7 @@ help:
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
+	@echo "make fuzz      guided fuzzing of the reader of files under the sanitizers, FUZZ_SECONDS=60"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
@@ -85,9 +87,18 @@ sanitize-checks: .venv-lint/ready
 	done
 
 checks:
-	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON
-	cmake --build build/checks --target kernel_check core_check
+	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON -DWATERFILL_BUILD_FUZZERS=ON
+	cmake --build build/checks --target kernel_check core_check fuzz_file
 	ctest --test-dir build/checks --output-on-failure
+
+# The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
+FUZZ_SECONDS ?= 60
+fuzz:
+	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
+	cmake --build build/fuzz --target fuzz_file
+	mkdir -p build/fuzz/findings
+	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
+	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \
@@ -140,7 +151,7 @@ clean:
 .venv-test/installed: .venv-test/ready $(SOURCES)
 	@echo "== building and installing waterfill with its C++ checks into .venv-test"
 	.venv-test/$(PIP) --force-reinstall --no-deps -C build-dir=build/test \
-		-C cmake.define.WATERFILL_BUILD_CHECKS=ON .
+		-C cmake.define.WATERFILL_BUILD_CHECKS=ON -C cmake.define.WATERFILL_BUILD_FUZZERS=ON .
 	.venv-test/$(PIP) "numpy>=1.24"
 	touch $@
 

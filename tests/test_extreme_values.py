@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.container import Container
 from support.numpy_reference import Reference
 from support.trained import trained
 
@@ -238,3 +241,27 @@ def test_moments_can_be_merged_with_themselves(clustered):
     part.merge(part)
     assert part.count == twice.count == 2 * len(clustered)
     np.testing.assert_allclose(part.direction_covariance(), twice.direction_covariance())
+
+
+def extreme_index(name: str, *numbers: tuple[str, int, str, float]) -> _core.Index:
+    """Return a golden index with other numbers, (section, offset, format, value), in its file."""
+    path = Path(__file__).parent / "golden" / f"{name}.wf"
+    file = Container.parse(path.read_bytes())
+    for tag, offset, code, value in numbers:
+        struct.pack_into(f"<{code}", file[tag].data, offset, value)
+    return _core.index_from_bytes(file.to_bytes())[0]
+
+
+@pytest.mark.parametrize("name", ["1.0-waterfill-l2", "1.1-cells-l2", "1.0-waterfill-ip"])
+@pytest.mark.parametrize("low", [-900.0, 60.0, 85.0, 900.0])
+def test_scores_beyond_float32_are_the_worst_and_not_the_best(name, low):
+    """A scale of a file may reach beyond float32; sums of infinities of both signs are NaN."""
+    index = extreme_index(name, ("PARAMS", 40, "d", low))
+    queries = np.concatenate([np.eye(12, dtype="f4"), np.full((1, 12), 3e38, dtype="f4")])
+    distances, ids, *_ = index.search(queries, 500, 500, 0, np.inf)
+    limits, within, *_ = index.range_search(queries, np.inf if name.endswith("l2") else -np.inf)
+    assert np.isfinite(distances).all()
+    assert np.isfinite(within).all()
+    assert len(within) == limits[-1] == ids.size
+    if name.endswith("l2") and low >= 85:
+        assert (distances > 1e30).all()

@@ -146,14 +146,8 @@ def test_every_flipped_bit_is_found(image, tmp_path_factory, at, bit):
     damaged = bytearray(image)
     damaged[at] ^= 1 << bit
     path = write(tmp_path_factory.mktemp("flip") / "index.wf", bytes(damaged))
-    inside = at < 64 + 32 * len(sections(image)) or any(
-        start <= at < start + size for start, size, _ in sections(image).values()
-    )
-    if inside:
-        with pytest.raises(wf.FormatError, match=r"index\.wf: "):
-            wf.read_index(path)
-    else:  # padding
-        assert wf.read_index(path).ntotal == 500
+    with pytest.raises(wf.FormatError, match=r"index\.wf: "):
+        wf.read_index(path)  # padding has no checksum, but must be zero
 
 
 def patched(image: bytes, offset: int, value: bytes) -> bytes:

@@ -22,8 +22,12 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 inline std::string describe(const py::array& array) {
+  py::tuple shape(array.ndim());  // the real one: a subclass may return another
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    shape[static_cast<std::size_t>(i)] = array.shape(i);
+  }
   return "dtype " + py::str(array.dtype()).cast<std::string>() + ", shape " +
-         py::str(array.attr("shape")).cast<std::string>();
+         py::str(shape).cast<std::string>();
 }
 
 template <class T>

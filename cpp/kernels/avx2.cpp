@@ -396,6 +396,7 @@ const Kernels& avx2_kernels() {
                                .scan = scan,
                                .select = select,
                                .gram = gram_by<GramTile>,
+                               .crc32c = sse42_crc32c,
                                .rows = avx2_row_kernels()};
   return kernels;
 }

@@ -39,6 +39,10 @@ struct RowKernels {
   Kinds product, distance;
 };
 
+// The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
+// before.
+using CrcKernel = std::uint32_t (*)(const void* data, std::size_t size, std::uint32_t crc);
+
 struct Kernels {
   const char* isa;
 
@@ -101,14 +105,18 @@ struct Kernels {
   void (*gram)(const double* a, const double* b, std::size_t rows, std::size_t d, std::size_t first,
                std::size_t last, double* sums);
 
+  CrcKernel crc32c;
+
   RowKernels rows;
 };
 
 const Kernels& scalar_kernels();
 RowKernels scalar_row_kernels();
+std::uint32_t scalar_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
+std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
 const Kernels& avx512_vbmi_kernels();
@@ -116,6 +124,7 @@ const Kernels& avx512_vbmi_kernels();
 #if defined(WATERFILL_ARM64)
 const Kernels& neon_kernels();
 RowKernels neon_row_kernels();
+CrcKernel arm_crc32c();  // the scalar one if the processor has no instruction
 #endif
 
 // The table in use; see dispatch.hpp.

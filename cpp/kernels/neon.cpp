@@ -409,6 +409,7 @@ const Kernels& neon_kernels() {
                                .scan = scan,
                                .select = select,
                                .gram = gram_by<GramTile>,
+                               .crc32c = arm_crc32c(),
                                .rows = neon_row_kernels()};
   return kernels;
 }

@@ -149,6 +149,7 @@ const Kernels& scalar_kernels() {
                                .scan = scan,
                                .select = select,
                                .gram = gram,
+                               .crc32c = scalar_crc32c,
                                .rows = scalar_row_kernels()};
   return kernels;
 }

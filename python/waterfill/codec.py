@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from waterfill.training.train import QUARTERS, Effort, to_quarters, train
 __all__ = ["DistortionReport"]
 
 Codes = NDArray[np.uint8]
+
+Parsed = TypeVar("Parsed")
 
 _SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
 _WIDE_LOG = math.log(127)  # of the ratio of the scale's ends, from which small distances are as 0
@@ -195,9 +197,15 @@ class Codec:
 
     @property
     def plan(self) -> Plan:
-        """The plan of the codes; refitted to residuals and queries if there are any."""
+        """The plan of the codes; refitted to residuals and queries if there are any.
+
+        FormatError if the codec is of a file whose plan is damaged.
+        """
         if self._plan is None:
-            self._plan = Plan.from_json(self._core.plan)
+            plan = _parsed("PLAN", Plan.from_json, self._core.plan)
+            if (plan.d, len(plan.groups)) != (self.d, self._core.groups):
+                raise _core.FormatError("damaged: section PLAN is the plan of another codec")
+            self._plan = plan
         return self._plan
 
     @property
@@ -229,9 +237,12 @@ class Codec:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The record of training; None for codecs of files before format 1.3."""
+        """The record of training; None for codecs of files before format 1.3.
+
+        FormatError if the codec is of a file whose manifest is damaged.
+        """
         text = self._core.manifest
-        return Manifest.from_json(text) if text else None
+        return _parsed("MANIFEST", Manifest.from_json, text) if text else None
 
     @manifest.setter
     def manifest(self, manifest: Manifest) -> None:
@@ -417,3 +428,18 @@ class Codec:
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
         return f"Codec: {self.d} dimensions in {self.code_size} bytes; {settings}"
+
+
+def _parsed(section: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
+    """Parse the text of a section; FormatError if it is not what the section must hold."""
+    try:
+        return parse(text)
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as e:
+        raise _core.FormatError(f"damaged: section {section}: {e}") from None

@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t kTaskRows = 64;  // rows per task; they stay in cache
 
+// A codebook of zeros, which has no scale, must not get an infinite one.
+constexpr float kLargestScale = 1e37f;
+
 // A lower bound for the divisor of directions that decode to (nearly) zero.
 constexpr float kSmallestSquare = 1e-12f;
 
@@ -35,6 +38,10 @@ void check_second_bytes(const CodecParams& p) {
 }
 
 void check(const CodecParams& p) {
+  require(p.mean.size() <= kMaxDimensions, "a codec has at most " + std::to_string(kMaxDimensions) +
+                                               " dimensions, got " + std::to_string(p.mean.size()));
+  require(p.mean.empty() || has_unit_rows(p.basis, p.mean.size()),
+          "basis must have rows of norm 1");
   check_second_bytes(p);
   std::size_t width = 0;
   for (const Shape& shape : p.shapes) width += shape.width;
@@ -98,6 +105,7 @@ std::uint8_t OffsetScale::encode(double offset, double z, double length) const {
   const double step = z * (z * norm_range_ + length * centroid_range_);
   if (!(step > 0)) return 128;
   const double number = (offset - z * (z * middle_)) / step;
+  if (std::isnan(number)) return 128;  // of an offset beyond float32
   return static_cast<std::uint8_t>(std::clamp(std::round(128 + 127 * number), 1.0, 255.0));
 }
 
@@ -115,7 +123,7 @@ Codec::Codec(CodecParams params, Annotations annotations)
     const float* book = params_.codebooks.books.data() + offset * kCentroids;
     int16_books_.emplace_back(book, width);
     for (std::size_t j = offset; j < offset + width; ++j) {
-      int16_scales_[j] = params_.weights[j] * int16_books_[g].scale();
+      int16_scales_[j] = std::min(params_.weights[j] * int16_books_[g].scale(), kLargestScale);
     }
     const float* weights = params_.weights.data() + offset;
     for (std::size_t c = 0; c < kCentroids; ++c) {
@@ -239,6 +247,9 @@ void Codec::encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cell
     std::uint8_t* out = codes + first * code_size();
     encode_directions(rows, out, rho.data(), cells != nullptr ? cells + first : nullptr);
     for (std::size_t i = 0; i < n; ++i) {
+      if (std::isnan(rho[i])) {  // the caller checked the row, but another thread may write to it
+        throw InvalidArgument("x has a NaN or an infinity in a row that changed while it was read");
+      }
       std::uint8_t* code = out + i * code_size();
       const float power = length_power(squared_cell_length(code), params_.alpha_ip);
       code[groups()] = params_.scale.encode(static_cast<double>(rho[i]) / power);

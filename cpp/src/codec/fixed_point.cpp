@@ -15,7 +15,7 @@ constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
 // Rows are quantized to 7 bits, made positive by the offset, so that the sum of two products with
 // 8 bits fits 16 bits.
-constexpr int kRowOffset = 64;
+constexpr int kRowOffset = 64, kRowMask = 127;
 constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
 
 float largest_of(const float* row, std::size_t d) {
@@ -94,7 +94,7 @@ Int8Matrix::Int8Matrix(const std::vector<float>& matrix, std::size_t p, std::siz
     const float inverse = largest > 0 ? kLargestMatrixValue / largest : 0.0f;
     units_[j] = largest / kLargestMatrixValue;
     for (std::size_t k = 0; k < d; ++k) {
-      const std::int32_t value = round_small(row[k] * inverse);
+      const std::int32_t value = round_small(clipped(row[k] * inverse, kLargestMatrixValue));
       own[k / 4 * kPanel * 4 + k % 4] = static_cast<std::int8_t>(value);
       offsets_[j] += kRowOffset * value;
     }
@@ -109,7 +109,8 @@ float Int8Matrix::quantize(const float* row, float norm, float largest, std::uin
   const std::size_t d = size_;  // a local: writes through u may alias size_
   const float factor = largest > 0 ? kLargestRowValue / largest : 0.0f;
   for (std::size_t k = 0; k < d; ++k) {
-    u[k] = static_cast<std::uint8_t>(round_small(row[k] * factor) + kRowOffset);
+    // The mask changes nothing unless `largest` is so small that the factor is infinite.
+    u[k] = static_cast<std::uint8_t>((round_small(row[k] * factor) + kRowOffset) & kRowMask);
   }
   std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kRowOffset));
   return norm > 0 ? largest / kLargestRowValue / norm : 0.0f;
@@ -149,7 +150,7 @@ void Int16Codebook::nearest(const std::int16_t* y, std::size_t n, std::size_t st
 std::int16_t Int16Codebook::residual(std::int16_t y, std::uint8_t code, float factor) const {
   constexpr float kMost = kFixedOne;
   const float value = static_cast<float>(y + negative_[std::size_t{code} * 2]) * factor;
-  return static_cast<std::int16_t>(round_small(std::min(std::max(value, -kMost), kMost)));
+  return static_cast<std::int16_t>(round_small(clipped(value, kMost)));
 }
 
 void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {

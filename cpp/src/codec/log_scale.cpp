@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace waterfill {
 
 LogScale::LogScale(double low, double step) : low_(low), step_(step) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
   values_[0] = 0;
   for (int code = 1; code < 256; ++code) {
-    values_[static_cast<std::size_t>(code)] = static_cast<float>(std::exp(low + (code - 1) * step));
+    const double value = std::min(std::exp(low + (code - 1) * step), kLargest);
+    values_[static_cast<std::size_t>(code)] = static_cast<float>(value);
   }
 }
 

@@ -61,7 +61,8 @@ Partition::Partition(std::vector<float> centroids, const std::vector<float>& mea
 }
 
 float Partition::length(std::size_t cell) const {
-  return static_cast<float>(largest_ * std::sqrt(2.0 * half_squares_[cell]));
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::min(largest_ * std::sqrt(2.0 * half_squares_[cell]), kLargest));
 }
 
 std::vector<float> Partition::from_mean() const {
@@ -85,7 +86,11 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
     const Residual difference = scaled_residual(x.row(i), mean_.data(), factor, row);
-    const float norm = std::sqrt(difference.squares);
+    float norm = std::sqrt(difference.squares);
+    if (!std::isfinite(norm)) {  // a row that is not finite gets any cell
+      std::fill(row.begin(), row.end(), 0.0f);
+      norm = 0;
+    }
     units[i] =
         products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
     constexpr double kLargest = 1e30;

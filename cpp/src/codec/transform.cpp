@@ -2,11 +2,24 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "codec/residual.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
+
+bool has_unit_rows(const std::vector<float>& matrix, std::size_t d) {
+  constexpr double kTolerance = 0.02;
+  for (std::size_t first = 0; first < matrix.size(); first += d) {
+    double squares = 0;
+    for (std::size_t k = first; k < first + d; ++k) {
+      squares += static_cast<double>(matrix[k]) * matrix[k];
+    }
+    if (!(std::abs(std::sqrt(squares) - 1) <= kTolerance)) return false;
+  }
+  return true;
+}
 
 std::size_t PackedMatrix::stride() const {
   static_assert(kColumns == kPanel);
@@ -61,6 +74,11 @@ void Transform::fixed_directions(const Rows& x, const CodingCenters& centers, bo
     const Residual difference = scaled_residual(x.row(i), centers.of(i, d()), factor, row);
     float norm = std::sqrt(difference.squares);
     rho[i] = norm / factor;
+    if (!std::isfinite(norm)) {
+      rho[i] = std::numeric_limits<float>::quiet_NaN();
+      std::fill(row.begin(), row.end(), 0.0f);
+      norm = 0;
+    }
     if (lengths != nullptr) norm = lengths->rounded(rho[i]) * factor;
     if (use_int8) {
       units[i] = int8_basis_.quantize(row.data(), norm, difference.largest,

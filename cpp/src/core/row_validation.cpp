@@ -97,6 +97,12 @@ void require_finite(const Rows& rows, const char* argument, std::uint64_t first_
                         " has a NaN or an infinity in float32; every value must be finite");
 }
 
+std::vector<float> finite_copy(const Rows& rows, const char* argument, std::uint64_t first_row) {
+  std::vector<float> copy(rows.data, rows.data + rows.n * rows.d);
+  require_finite({copy.data(), rows.n, rows.d}, argument, first_row);
+  return copy;
+}
+
 void ConstantDimensions::update(const Rows& rows, const std::uint8_t* flaws) {
   require_dimensions(rows, "x", d_);
   for (std::size_t i = 0; i < rows.n && !(has_first_row_ && constant_.empty()); ++i) {

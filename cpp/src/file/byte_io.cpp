@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
+#include "kernels.hpp"
 #include "waterfill/core/interruption.hpp"
 #include "waterfill/core/types.hpp"
 
@@ -20,22 +20,6 @@ constexpr std::size_t kLargestStep = std::size_t{16} << 20;  // bytes between lo
 
 [[noreturn]] void fail_io(const std::string& what, const std::string& path) {
   throw FileError(errno, what, path);
-}
-
-std::array<std::array<std::uint32_t, 256>, 8> make_crc_tables() {
-  constexpr std::uint32_t kCastagnoli = 0x82f63b78u;
-  std::array<std::array<std::uint32_t, 256>, 8> tables{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoli : 0);
-    tables[0][i] = crc;
-  }
-  for (std::size_t t = 1; t < 8; ++t) {
-    for (std::size_t i = 0; i < 256; ++i) {
-      tables[t][i] = (tables[t - 1][i] >> 8) ^ tables[0][tables[t - 1][i] & 255];
-    }
-  }
-  return tables;
 }
 
 class FileSource : public Source {
@@ -96,18 +80,7 @@ class MemorySource : public Source {
 }  // namespace
 
 std::uint32_t crc32c(const void* data, std::size_t size, std::uint32_t crc) {
-  static const auto tables = make_crc_tables();
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  crc = ~crc;
-  for (; size >= 8; size -= 8, bytes += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, bytes, sizeof word);
-    word ^= crc;
-    crc = 0;
-    for (std::size_t i = 0; i < 8; ++i) crc ^= tables[7 - i][(word >> (8 * i)) & 255];
-  }
-  for (; size > 0; --size, ++bytes) crc = (crc >> 8) ^ tables[0][(crc ^ *bytes) & 255];
-  return ~crc;
+  return ~kernels().crc32c(data, size, ~crc);
 }
 
 std::unique_ptr<Source> open_file(const std::string& path) {

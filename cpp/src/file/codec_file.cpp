@@ -8,7 +8,11 @@
 namespace waterfill {
 namespace {
 
-constexpr std::uint32_t kMaxDims = 1u << 20;
+// What training can write, with room: bounds that keep sums within their types.
+constexpr double kMaxStep = 1;         // of a logarithmic scale
+constexpr double kMaxLogarithm = 1e3;  // of the low end of one
+constexpr float kMaxWeight = 1e30f;
+constexpr float kMaxCentroid = 1e3f;  // a coordinate, in units of its weight
 
 struct DepthRecord {
   std::uint32_t refine_factor, coarse_groups;
@@ -95,15 +99,52 @@ std::vector<float> finite_array(const Container& file, const char* tag, std::uin
   return values;
 }
 
+// Whether bytes are UTF-8 as RFC 3629 defines it: no overlong form, no surrogate, no number beyond
+// 0x10ffff.
+bool is_utf8(const std::vector<char>& bytes) {
+  const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[i]); };
+  for (std::size_t i = 0; i < bytes.size();) {
+    const std::uint32_t first = at(i);
+    if (first < 0x80) {
+      ++i;
+      continue;
+    }
+    const std::size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (length == 0 || first > 0xf4 || length > bytes.size() - i) return false;
+    std::uint32_t number = first & (0x7fu >> length);
+    for (std::size_t k = 1; k < length; ++k) {
+      if ((at(i + k) & 0xc0) != 0x80) return false;
+      number = number << 6 | (at(i + k) & 0x3fu);
+    }
+    constexpr std::uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (number < kLeast[length] || number > 0x10ffff || (number >= 0xd800 && number <= 0xdfff)) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
 std::string text(const Container& file, const char* tag) {
   const std::vector<char> bytes = file.array<char>(tag, file.section_size(tag));
+  require_valid(is_utf8(bytes), std::string("section ") + tag + " is not UTF-8");
   return {bytes.begin(), bytes.end()};
 }
 
+// values: of one section, `count` for each weight.
+void check_coordinates(const char* tag, const Aligned<float>& values,
+                       const std::vector<float>& weights) {
+  const std::size_t count = values.size() / weights.size();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    require_valid(std::abs(values[i]) <= kMaxCentroid * weights[i / count],
+                  std::string("section ") + tag + " has a value out of range");
+  }
+}
+
 void check_record(const ParamsRecord& r) {
-  require_valid(
-      r.d >= 1 && r.d <= kMaxDims && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 && r.groups <= r.p,
-      "sizes in section PARAMS are invalid");
+  require_valid(r.d >= 1 && r.d <= kMaxDimensions && r.p >= 1 && r.p <= 2 * r.d && r.groups >= 1 &&
+                    r.groups <= r.p,
+                "sizes in section PARAMS are invalid");
   require_valid(r.alpha_ip <= kMaxQuarters && r.alpha_l2 <= kMaxQuarters && r.normalize <= 1,
                 "settings in section PARAMS are invalid");
   for (const DepthRecord& depth : {r.depth_ip, r.depth_l2}) {
@@ -114,8 +155,14 @@ void check_record(const ParamsRecord& r) {
        {r.scale_low, r.scale_step, r.cell_low, r.cell_step, r.constant_norm, r.pq_multiplier}) {
     require_valid(std::isfinite(value), "section PARAMS has a value that is not finite");
   }
-  require_valid(r.scale_step > 0 && r.cell_step > 0,
-                "section PARAMS has a scale with a step that is not positive");
+  for (const double step : {r.scale_step, r.cell_step}) {
+    require_valid(step > 0 && step <= kMaxStep, "section PARAMS has a scale step out of range");
+  }
+  for (const double low : {r.scale_low, r.cell_low}) {
+    require_valid(std::abs(low) <= kMaxLogarithm, "section PARAMS has a scale out of range");
+  }
+  require_valid(r.constant_norm >= 0 && r.pq_multiplier >= 0,
+                "section PARAMS has a negative norm or multiplier");
 }
 
 void read_cells(const Container& file, CodecParams& p) {
@@ -167,10 +214,16 @@ std::shared_ptr<Codec> read_codec(const Container& file) {
   }
   p.mean = finite_array(file, "MEAN", r.d);
   p.basis = finite_array(file, "BASIS", std::uint64_t{r.p} * r.d);
+  require_valid(has_unit_rows(p.basis, r.d), "section BASIS has a row whose norm is not 1");
   p.weights = finite_array(file, "WEIGHTS", r.p);
+  for (const float weight : p.weights) {
+    require_valid(weight > 0 && weight <= kMaxWeight, "section WEIGHTS has a value out of range");
+  }
   const auto aligned = [&](const char* name, std::uint64_t size) {
     const std::vector<float> values = finite_array(file, name, size);
-    return Aligned<float>(values.begin(), values.end());
+    Aligned<float> copy(values.begin(), values.end());
+    check_coordinates(name, copy, p.weights);
+    return copy;
   };
   p.codebooks.books = aligned("BOOKS", std::uint64_t{r.p} * kCentroids);
   p.codebooks.cells = aligned("CELLS", std::uint64_t{r.p} * kCells);
@@ -200,7 +253,10 @@ std::string codec_to_bytes(const Codec& codec, bool with_manifest) {
 }
 
 std::shared_ptr<Codec> codec_from_bytes(const void* data, std::size_t size) {
-  return read_codec(Container(over_bytes(data, size), {FileKind::codec}));
+  const Container file(over_bytes(data, size), {FileKind::codec});
+  std::shared_ptr<Codec> codec = read_codec(file);
+  file.require_all_read();
+  return codec;
 }
 
 }  // namespace waterfill

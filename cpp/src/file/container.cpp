@@ -14,6 +14,10 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
+[[noreturn]] void fail_section(const std::string& tag, const std::string& what) {
+  throw FormatError("damaged: section " + tag + " " + what);
+}
+
 // Pads to the alignment of sections.
 void pad(Sink& sink, std::uint64_t& position) {
   static constexpr std::array<char, kAlignment> kZeros{};
@@ -42,6 +46,35 @@ std::optional<std::uint16_t> version_of(const std::string& tag) {
     }
   }
   return std::nullopt;
+}
+
+// The tag of a section: 1 to 8 printable ASCII characters, then only zeros.
+std::string tag_of(const TableEntry& entry) {
+  const auto end = std::find(entry.tag.begin(), entry.tag.end(), '\0');
+  const bool printable =
+      std::all_of(entry.tag.begin(), end, [](char c) { return c > ' ' && c <= '~'; });
+  const bool padded = std::all_of(end, entry.tag.end(), [](char c) { return c == '\0'; });
+  if (end == entry.tag.begin() || !printable || !padded) {
+    throw FormatError("damaged: a section has a tag that is not 1 to 8 ASCII characters");
+  }
+  return {entry.tag.begin(), end};
+}
+
+// Checks that a section follows the bytes before `end` at the next multiple of 64, with zeros
+// between them.
+void check_place(const Source& source, const std::string& tag, const TableEntry& entry,
+                 std::uint64_t end) {
+  if (entry.offset > source.size() || entry.size > source.size() - entry.offset) {
+    fail_section(tag, "exceeds the file");
+  }
+  if (entry.offset % kAlignment != 0) fail_section(tag, "does not start at a multiple of 64");
+  if (entry.offset < end) fail_section(tag, "overlaps what precedes it");
+  if (entry.offset - end >= kAlignment) fail_section(tag, "leaves a gap before it");
+  std::array<char, kAlignment> padding{};
+  source.read(end, padding.data(), entry.offset - end);
+  if (std::any_of(padding.begin(), padding.end(), [](char c) { return c != '\0'; })) {
+    fail_section(tag, "follows padding that is not zero");
+  }
 }
 
 // Header and table are written with their final contents at the end.
@@ -101,7 +134,7 @@ SectionReader::SectionReader(const Source& source, std::string tag, std::uint64_
     : source_(source), tag_(std::move(tag)), offset_(offset), left_(size), expected_crc_(crc) {}
 
 void SectionReader::read(void* out, std::size_t size) {
-  if (size > left_) throw FormatError("damaged: section " + tag_ + " ends early");
+  if (size > left_) fail_section(tag_, "ends early");
   source_.read(offset_, out, size);
   crc_ = crc32c(out, size, crc_);
   offset_ += size;
@@ -109,7 +142,7 @@ void SectionReader::read(void* out, std::size_t size) {
 }
 
 void SectionReader::finish() const {
-  if (left_ != 0) throw FormatError("damaged: section " + tag_ + " is longer than its contents");
+  if (left_ != 0) fail_section(tag_, "is longer than its contents");
   if (crc_ != expected_crc_) {
     throw FormatError("damaged: the checksum of section " + tag_ + " does not match");
   }
@@ -125,17 +158,39 @@ Container::Container(std::unique_ptr<Source> source, const std::vector<FileKind>
   if (crc32c(table.data(), table_size) != header.table_crc) {
     throw FormatError("damaged: the checksum of the section table does not match");
   }
+  std::uint64_t end = sizeof header + table_size;
   for (const TableEntry& entry : table) {
-    const auto end = std::find(entry.tag.begin(), entry.tag.end(), '\0');
-    const std::string tag(entry.tag.begin(), end);
-    if (entry.offset > source_->size() || entry.size > source_->size() - entry.offset) {
-      throw FormatError("damaged: section " + tag + " exceeds the file");
-    }
-    if (!version_of(tag).has_value()) {
-      if ((entry.flags & kOptional) != 0) continue;
-      throw FormatError("section " + tag + " is not known to this release and cannot be skipped");
-    }
-    entries_.push_back({tag, entry.offset, entry.size, entry.crc});
+    const std::string tag = tag_of(entry);
+    check_place(*source_, tag, entry, end);
+    end = entry.offset + entry.size;
+    add(tag, entry, header.minor);
+  }
+  if (end != source_->size()) throw FormatError("damaged: bytes follow the last section");
+}
+
+// Adds a section, unless this release does not know it and may skip it.
+void Container::add(const std::string& tag, const TableEntry& entry, std::uint16_t minor) {
+  if (!tags_.insert(tag).second) fail_section(tag, "occurs twice");
+  const std::optional<std::uint16_t> version = version_of(tag);
+  const bool skipped = !version.has_value() && (entry.flags & kOptional) != 0;
+  if (!version.has_value() && !skipped) {
+    throw FormatError("section " + tag + " is not known to this release and cannot be skipped");
+  }
+  // A later minor version may define more flags for the sections that it adds.
+  if ((entry.flags & ~kOptional) != 0 && !(skipped && minor > kMinor)) {
+    fail_section(tag, "has an unknown flag");
+  }
+  if (skipped) return;
+  if (*version > minor) {
+    fail_section(tag, "belongs to format 1." + std::to_string(*version) +
+                          ", but the header says 1." + std::to_string(minor));
+  }
+  entries_.push_back({tag, entry.offset, entry.size, entry.crc});
+}
+
+void Container::require_all_read() const {
+  for (const Entry& entry : entries_) {
+    if (!entry.read) fail_section(entry.tag, "does not belong in this file");
   }
 }
 
@@ -143,7 +198,7 @@ const Container::Entry& Container::find(const std::string& tag) const {
   for (const Entry& entry : entries_) {
     if (entry.tag == tag) return entry;
   }
-  throw FormatError("damaged: section " + tag + " is missing");
+  fail_section(tag, "is missing");
 }
 
 bool Container::has(const std::string& tag) const {
@@ -158,9 +213,10 @@ std::uint64_t Container::section_size(const std::string& tag) const {
 SectionReader Container::section(const std::string& tag, std::uint64_t size) const {
   const Entry& entry = find(tag);
   if (entry.size != size) {
-    throw FormatError("damaged: section " + tag + " has " + std::to_string(entry.size) +
-                      " bytes, expected " + std::to_string(size));
+    fail_section(tag,
+                 "has " + std::to_string(entry.size) + " bytes, expected " + std::to_string(size));
   }
+  entry.read = true;
   return SectionReader(*source_, tag, entry.offset, entry.size, entry.crc);
 }
 

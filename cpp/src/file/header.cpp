@@ -49,6 +49,10 @@ Header read_header(const Source& source, const std::vector<FileKind>& expected_k
                       std::to_string(header.minor) + " is not known to this release, which reads " +
                       std::to_string(kMajor) + ".x");
   }
+  const auto& reserved = header.reserved;
+  if (std::any_of(reserved.begin(), reserved.end(), [](std::uint8_t byte) { return byte != 0; })) {
+    throw FormatError("damaged: a reserved byte of the header is not zero");
+  }
   if (header.file_size != source.size()) {
     throw FormatError("damaged: the file has " + std::to_string(source.size()) +
                       " bytes, but its header says " + std::to_string(header.file_size));

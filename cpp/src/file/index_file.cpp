@@ -102,6 +102,8 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
                low.read(segment.low.data(), segment.low.size());
                scale.read(segment.scale.data(), segment.size);
                extra.read(segment.extra.data(), segment.extra.size());
+               require_valid(layout.padding_is_zero(segment),
+                             "sections HIGH and LOW have padding that is not zero");
              });
   if (file.has("IDS")) index.keep_ids();  // also without vectors
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
@@ -164,7 +166,8 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
 StoredIndex read_index(const Container& file) {
   StoredIndex stored;
   const IndexRecord r = file.array<IndexRecord>("INDEX", 1)[0];
-  require_valid(r.metric <= 2, "section INDEX names an unknown metric");
+  require_valid(r.metric <= 2 && r.has_extra <= 1,
+                "section INDEX names an unknown metric or setting");
   try {
     stored.index = std::make_unique<Index>(read_codec(file), static_cast<Metric>(r.metric));
   } catch (const InvalidArgument& error) {
@@ -175,8 +178,9 @@ StoredIndex read_index(const Container& file) {
   require_valid(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
   if (file.kind() == FileKind::ivf_index) {
     const IvfRecord ivf = file.array<IvfRecord>("IVF", 1)[0];
-    require_valid(ivf.nprobe >= 1 && !stored.index->codec()->partition().empty(),
-                  "section IVF has invalid settings");
+    require_valid(
+        ivf.nprobe >= 1 && ivf.reserved == 0 && !stored.index->codec()->partition().empty(),
+        "section IVF has invalid settings");
     stored.settings.inverted = true;
     stored.settings.nprobe = ivf.nprobe;
   }
@@ -186,6 +190,7 @@ StoredIndex read_index(const Container& file) {
   }
   read_store(file, r.size, r.has_extra == 1, *stored.index);
   read_refine_rows(file, r.size, stored);
+  file.require_all_read();
   return stored;
 }
 

@@ -82,6 +82,21 @@ void Layout::clear_padding(Segment& segment) const {
             std::uint8_t{0});
 }
 
+bool Layout::padding_is_zero(const Segment& segment) const {
+  unsigned found = 0;
+  for (std::size_t i = segment.size; i % kBlock != 0; ++i) {
+    const std::uint8_t* pair = high_bytes(segment.high.data(), *this, i);
+    const unsigned own = i % kBlock < 16 ? 0x0fu : 0xf0u;
+    for (std::size_t g = 0; g < padded; ++g) found |= pair[g * 16] & own;
+  }
+  if (groups == padded) return found == 0;
+  for (std::size_t b = 0; b < segment.high.size(); b += block_bytes()) {
+    for (std::size_t j = 16 * groups; j < block_bytes(); ++j) found |= segment.high[b + j];
+  }
+  for (std::size_t i = 1; i <= segment.size; ++i) found |= segment.low[i * low_bytes() - 1] >> 4u;
+  return found == 0;
+}
+
 void Layout::prefetch(const Segment& segment, std::size_t i) const {
   constexpr std::size_t kLine = 64;
   const std::uint8_t* block = segment.high.data() + i / kBlock * block_bytes();

@@ -131,6 +131,13 @@ bool row_is_finite(RowKind kind, const std::uint8_t* row, std::size_t d) {
   return std::isfinite(middle + furthest) && std::isfinite(middle - furthest);
 }
 
+// The same for a float32 row. Nearly always one product is enough: a sum of squares with a value
+// that is not finite is not finite either.
+bool is_finite(const float* row, std::size_t d) {
+  return std::isfinite(kernels().rows.product.float32(row, row, d)) ||
+         row_is_finite(RowKind::float32, reinterpret_cast<const std::uint8_t*>(row), d);
+}
+
 // The score in float64, for sums beyond float32 and rows that are not finite.
 float careful_score(RowKind kind, const float* query, bool euclidean, const std::uint8_t* row,
                     std::size_t d) {
@@ -252,8 +259,22 @@ void RefineRows::shrink(std::size_t n) noexcept {
 }
 
 void RefineRows::encode(const Rows& rows, std::size_t first, std::size_t n) {
+  std::vector<float> row(d_);  // a copy: another thread may write to the rows of the caller
   for (std::size_t i = first; i < first + n; ++i) {
-    encode_row(kind_, rows.row(i), d_, own(size_ + i));
+    std::uint8_t* out = own(size_ + i);
+    bool finite;
+    if (kind_ == RowKind::float32) {  // its own copy
+      encode_row(kind_, rows.row(i), d_, out);
+      finite = is_finite(reinterpret_cast<const float*>(out), d_);
+    } else {
+      std::copy_n(rows.row(i), d_, row.data());
+      finite = is_finite(row.data(), d_);
+      if (finite) encode_row(kind_, row.data(), d_, out);
+      if (finite && kind_ == RowKind::float16) finite = row_is_finite(kind_, out, d_);
+    }
+    if (!finite) {
+      throw InvalidArgument("x has a NaN or an infinity in a row that changed while it was read");
+    }
   }
 }
 

@@ -145,7 +145,8 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
     const float low = lowest[i];
     for (std::size_t h = 0; h < kCells; ++h) {
       const float steps = (cells[g * kCells + h] - low) * inverse - before;
-      const float kept = std::min(std::max(steps, 0.0f), static_cast<float>(kMaxEntry));
+      const float kept =
+          std::min(std::max(0.0f, steps), static_cast<float>(kMaxEntry));  // 0 for NaN
       lut[h] = static_cast<std::uint8_t>(static_cast<std::int32_t>(kept));
     }
   }

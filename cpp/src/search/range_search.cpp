@@ -11,6 +11,7 @@
 #include "search/list_pruning.hpp"
 #include "search/query_batch.hpp"
 #include "search/reranking.hpp"
+#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -57,7 +58,8 @@ class RangeSearcher {
   };
 
   void run_batch(std::size_t begin, std::size_t n, RangeResult& result) const {
-    const Rows rows{queries_.row(begin), n, queries_.d};
+    const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
+    const Rows rows{copy.data(), n, queries_.d};
     const std::int64_t* probes =
         params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
     QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,

@@ -210,7 +210,9 @@ double Reranker::score_offset(const float* row) const {
 float Reranker::distance(float scaled, int exponent, double offset) const {
   constexpr double kLargest = std::numeric_limits<float>::max();
   const double score = std::ldexp(static_cast<double>(scaled), exponent);
-  const double value = view_.scoring.euclidean() ? std::max(0.0, offset - score) : offset + score;
+  const bool euclidean = view_.scoring.euclidean();
+  const double value = euclidean ? std::max(0.0, offset - score) : offset + score;
+  if (std::isnan(score)) return static_cast<float>(euclidean ? kLargest : -kLargest);
   return static_cast<float>(std::clamp(value, -kLargest, kLargest));
 }
 

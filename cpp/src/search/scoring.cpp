@@ -172,9 +172,9 @@ void Scoring::limits(std::size_t list, float list_term, float threshold, const C
       const float t = product * (product > 0 ? by_largest : by_least);
       least = std::min(least, code > 0 ? t : above < 0 ? -infinity : infinity);
     }
-    // Two steps less, for rounding errors here and in `coarse`.
+    // Two steps less, for rounding errors here and in `coarse`. A NaN lets all vectors pass.
     const float sum = step > 0 ? std::floor((least - unit.bias) * step) - 2 : 0;
-    limits[kind] = static_cast<std::uint16_t>(std::min(std::max(sum, 0.0f), kLargest));
+    limits[kind] = static_cast<std::uint16_t>(std::min(std::max(0.0f, sum), kLargest));
   }
 }
 
@@ -216,6 +216,9 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* lis
         // The norm of the decoded vector, which is rho if alpha restores it.
         score = list_term + 2 * s * (t - w * product) - w * s * s * sums.lengths[i];
       }
+      // Sums beyond float32 say nothing. No L2 score is infinite: a vector is at least 0 away.
+      constexpr float kInfinity = std::numeric_limits<float>::infinity();
+      if (std::isnan(score) || (euclidean_ && score == kInfinity)) score = -kInfinity;
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }

@@ -16,6 +16,7 @@
 #include "search/reservoir.hpp"
 #include "search/scoring.hpp"
 #include "waterfill/core/interruption.hpp"
+#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -53,7 +54,8 @@ class Searcher {
  private:
   // Many queries are divided among the threads; for few queries the lists are.
   void run_batch(std::size_t begin, std::size_t n, float* distances, std::int64_t* labels) {
-    const Rows rows{queries_.row(begin), n, queries_.d};
+    const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
+    const Rows rows{copy.data(), n, queries_.d};
     const std::int64_t* probes =
         params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
     QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,

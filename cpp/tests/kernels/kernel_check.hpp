@@ -113,6 +113,8 @@ void check_rotate_int16(const Kernels& scalar, const Kernels& own);
 void check_rotate_int8(const Kernels& scalar, const Kernels& own);
 void check_nearest(const Kernels& scalar, const Kernels& own);
 
+void check_crc32c(const Kernels& scalar, const Kernels& own);
+
 // Scores of refine rows: check_row_scores.cpp.
 void check_row_scores(const Kernels& scalar, const Kernels& own);
 void check_float16();

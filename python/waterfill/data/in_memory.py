@@ -33,7 +33,8 @@ def read_vectors(x: Any, name: str) -> Any:
         return _objects(x, name)
     if isinstance(x, np.ndarray):
         refuse_masked(x, name)
-        return _objects(x if isinstance(x, np.memmap) else np.asarray(x), name)
+        # A subclass may return another shape or dtype than its memory has.
+        return _objects(x if type(x) is np.memmap else np.asarray(x), name)
     if is_tensor(x):
         return read_tensor(x, name)
     if hasattr(x, "nnz") and (hasattr(x, "toarray") or hasattr(x, "todense")):

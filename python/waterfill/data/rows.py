@@ -186,6 +186,8 @@ class Rows:
         """Return rows of a source as an array of the right shape: a user may have written it."""
         if not isinstance(part, np.ndarray) or isinstance(part, np.ma.MaskedArray):
             part = read_numbers(part, self.name)
+        if type(part) not in (np.ndarray, np.memmap):
+            part = np.asarray(part)  # a subclass may return another shape than its memory has
         if part.shape != (n, self.d):
             raise ValueError(
                 f"{self.name}: expected the source to return shape {(n, self.d)}, got {part.shape}"

@@ -119,8 +119,14 @@ class IndexIVF(InvertedLists):
         if self._quantizer is None and self._quantizer_bytes:
             faiss = require_faiss("an index with a FAISS quantizer")
             data = np.frombuffer(self._quantizer_bytes, dtype=np.uint8)
-            self._quantizer = faiss.deserialize_index(data)
-            self._quantizer_bytes = b""
+            try:
+                quantizer = faiss.deserialize_index(data)
+                check_quantizer(quantizer, self.d, self._nlist)
+            except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+                raise _core.FormatError(
+                    f"damaged: section QUANT is not the quantizer of this index: {error}"
+                ) from None
+            self._quantizer, self._quantizer_bytes = quantizer, b""
         return self._quantizer
 
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:

@@ -139,7 +139,8 @@ class Codec {
     return params_.partition.empty() ? transform_.mean().data() : params_.partition.centroid(cell);
   }
 
-  // codes: n * code_size() bytes. Rows must be finite. cells: of the rows, or null for the nearest.
+  // codes: n * code_size() bytes. cells: of the rows, or null for the nearest. Throws
+  // InvalidArgument for a row that is not finite.
   void encode(const Rows& x, std::uint8_t* codes, const std::uint16_t* cells = nullptr) const;
   // Everything except the scale bytes; rho receives the distances from the coding centers.
   void encode_directions(const Rows& x, std::uint8_t* codes, float* rho,

@@ -4,6 +4,7 @@
 // register also holds two to four times as many products as with float32.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -15,10 +16,17 @@ namespace waterfill {
 
 inline constexpr int kFixedOne = 32767;
 
-// round(value), ties to even, for |value| < 2^22. Unlike std::nearbyint it can be vectorized.
+// round(value), ties to even, for |value| < 2^22; any integer for other values. Unlike
+// std::nearbyint it can be vectorized.
 inline std::int32_t round_small(float value) {
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: the last bit of the sum has the value 1
-  return std::bit_cast<std::int32_t>(value + kShift) - std::bit_cast<std::int32_t>(kShift);
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value + kShift);
+  return static_cast<std::int32_t>(bits - std::bit_cast<std::uint32_t>(kShift));
+}
+
+// The value within +-limit; -limit for NaN.
+inline float clipped(float value, float limit) {
+  return std::min(std::max(-limit, value), limit);
 }
 
 // Products of rows with a matrix of int16, exact to about 1e-7 of a direction's energy.

@@ -44,6 +44,10 @@ class PackedMatrix {
   Aligned<float> data_;
 };
 
+// Whether the rows of a matrix, of d values each, have norms of 1, up to rounding: sums of integer
+// products fit 32 bits only then.
+bool has_unit_rows(const std::vector<float>& matrix, std::size_t d);
+
 // The points that rows are measured from: one for all rows, or the centroid of each row's cell.
 struct CodingCenters {
   const float* points;
@@ -70,7 +74,7 @@ class Transform {
   void directions(const Rows& x, const CodingCenters& centers, float* y, float* rho) const;
   // The same in fixed point, for codes: y = scales * basis * u, n * stride() values. use_int8:
   // whether to take the int8 matrix. lengths: if not null, rho is rounded to this scale before the
-  // division.
+  // division. A row that is not finite gets a rho of NaN, and any y.
   void fixed_directions(const Rows& x, const CodingCenters& centers, bool use_int8,
                         const float* scales, const LogScale* lengths, std::int16_t* y,
                         float* rho) const;

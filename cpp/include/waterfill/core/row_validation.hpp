@@ -26,6 +26,11 @@ std::size_t first_nonfinite_row(const Rows& rows);
 // `first_row`.
 void require_finite(const Rows& rows, const char* argument, std::uint64_t first_row);
 
+// A copy of rows that are finite; otherwise it throws as require_finite. Another thread may write
+// to an array of the caller, so what is read several times is copied first, and the copy is
+// checked.
+std::vector<float> finite_copy(const Rows& rows, const char* argument, std::uint64_t first_row);
+
 // A 64-bit hash of the bytes of a row.
 std::uint64_t hash_row(const float* row, std::size_t d);
 

@@ -18,6 +18,9 @@ struct FormatError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// So that integer sums over the values of a row fit 32 bits.
+inline constexpr std::size_t kMaxDimensions = 1u << 17;
+
 enum class Metric : std::uint32_t { inner_product = 0, l2 = 1, cosine = 2 };
 
 // A view of row-major float32 rows.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 namespace waterfill {
 
 enum class FileKind : std::uint32_t { codec = 1, flat_index = 2, ivf_index = 3 };
+
+struct TableEntry;  // of the section table, see src/file/header.hpp
 
 using Emit = std::function<void(const void* data, std::size_t size)>;
 
@@ -55,6 +58,9 @@ class Container {
   SectionReader section(const std::string& tag, std::uint64_t size) const;
   std::uint64_t section_size(const std::string& tag) const;
   bool has(const std::string& tag) const;
+  // Throws unless `section` was called for each known section: a section that the file does not
+  // need is not checked by anything.
+  void require_all_read() const;
 
   template <class T>
   std::vector<T> array(const std::string& tag, std::uint64_t count) const {
@@ -70,12 +76,15 @@ class Container {
     std::string tag;
     std::uint64_t offset, size;
     std::uint32_t crc;
+    mutable bool read = false;
   };
+  void add(const std::string& tag, const TableEntry& entry, std::uint16_t minor);
   const Entry& find(const std::string& tag) const;
 
   std::unique_ptr<Source> source_;
   FileKind kind_;
-  std::vector<Entry> entries_;
+  std::set<std::string> tags_;  // of all sections
+  std::vector<Entry> entries_;  // those that this release knows
 };
 
 }  // namespace waterfill

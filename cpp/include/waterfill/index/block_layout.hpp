@@ -58,6 +58,8 @@ class Layout {
   void unpack(const Segment& segment, std::size_t i, std::uint8_t* code) const;
   // Zeroes what the last block holds behind the last vector.
   void clear_padding(Segment& segment) const;
+  // Whether that is zero, and a missing group as well.
+  bool padding_is_zero(const Segment& segment) const;
   // Prefetches the code of vector i.
   void prefetch(const Segment& segment, std::size_t i) const;
 };
