@@ -15,7 +15,7 @@ from words import frequencies, overlap, question_stems
 import waterfill as wf
 
 CODE_BYTES = 48
-CANDIDATES = 60  # passages that get an exact score
+CANDIDATES = 80  # passages that get an exact score
 RELEVANT = 0.35  # passages with a lower score are not returned: see README.md
 FORMAT = 1
 

@@ -69,7 +69,7 @@ def rag(monkeypatch):
 def test_it_says_what_compressing_saves(made):
     _, said = made
     assert "times smaller" in said
-    kept = float(said.split(" among the 60")[0].split()[-1])
+    kept = float(said.split(" among the 80")[0].split()[-1])
     assert kept > 9.9  # of ten
 
 

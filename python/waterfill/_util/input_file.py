@@ -26,7 +26,7 @@ _KINDS = (
 def require_regular(path: str | bytes | os.PathLike[str]) -> None:
     """Raise OSError unless a path names a regular file, or a link to one, that exists."""
     name = as_file_name(path)
-    _require_kind(os.stat(name), name, pipes=False)
+    _require_kind(_status(name), name, pipes=False)
 
 
 def open_input(path: str | bytes | os.PathLike[str], *, pipes: bool = False) -> BinaryIO:
@@ -46,7 +46,7 @@ def open_input(path: str | bytes | os.PathLike[str], *, pipes: bool = False) -> 
     """
     name = as_file_name(path)
     pipes = pipes and (name == _STDIN or name.startswith(_DESCRIPTORS))
-    _require_kind(os.stat(name), name, pipes=pipes)  # opening a device can have effects
+    _require_kind(_status(name), name, pipes=pipes)  # opening a device can have effects
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK))
     try:
         _require_kind(os.fstat(descriptor), name, pipes=pipes)
@@ -68,6 +68,14 @@ def is_open_pipe(path: str | bytes | os.PathLike[str]) -> bool:
     if name != _STDIN and not name.startswith(_DESCRIPTORS):
         return False
     return stat.S_ISFIFO(os.stat(name).st_mode)
+
+
+def _status(name: bytes) -> os.stat_result:
+    try:
+        return os.stat(name)
+    except OSError as error:
+        # With the name as text, as the user passed it.
+        raise OSError(error.errno, f"cannot open: {error.strerror}", os.fsdecode(name)) from None
 
 
 def _require_kind(status: os.stat_result, name: bytes, *, pipes: bool) -> None:

@@ -15,7 +15,7 @@ from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.selector_graph import Step
-from waterfill.index.selector_members import Universe
+from waterfill.index.selector_members import Universe, sorted_unique
 from waterfill.index.selectors import as_ids, is_selector, program
 from waterfill.index.standalone_codec import StandaloneCodec, as_codes
 from waterfill.index.views import IdMap
@@ -338,7 +338,7 @@ class Collection(StandaloneCodec):
         """
         core = self._trained()
         selects = is_selector(x)
-        ids = None if selects else np.unique(as_ids(x, "x"))
+        ids = None if selects else sorted_unique(as_ids(x, "x"))
         with self._writing:
             steps = program(x, self._universe()) if selects else [("set", ids)]
             return self._remove(core, steps)

@@ -16,6 +16,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.base import Index
 from waterfill.index.collection import Labels
+from waterfill.index.selector_members import sorted_unique
 from waterfill.index.selectors import as_ids
 from waterfill.index.views import from_pointer
 
@@ -270,7 +271,7 @@ class InvertedLists(Index):
                 "keep rows in the index with refine='float16'"
             )
         ids, rows = as_ids(keys, "keys"), Rows(x, "x", self.d)
-        if len(np.unique(ids)) != len(ids):
+        if len(sorted_unique(ids)) != len(ids):
             raise ArgumentError("keys: an id is given twice")
         if len(ids) != rows.n:
             raise ArgumentError(f"keys: expected {rows.n} ids, one per vector, got {len(ids)}")
@@ -281,7 +282,7 @@ class InvertedLists(Index):
             if missing.any():
                 raise MissingIdError(f"keys: id {ids[missing][0]} is not in the index")
             core.keep_ids()
-            core.append(codes, ids, kept, [("set", np.unique(ids))])
+            core.append(codes, ids, kept, [("set", sorted_unique(ids))])
 
     def copy_subset_to(self, other: IndexIVF, subset_type: int, a1: int, a2: int) -> None:
         """Copy vectors to another index with the same codec.

@@ -40,8 +40,18 @@ class Universe:
 
 
 def sorted_unique(ids: Ids) -> Ids:
-    """Return ids in ascending order, each once."""
-    return ids if (ids[1:] > ids[:-1]).all() else np.unique(ids)
+    """Return ids in ascending order, each once.
+
+    Not by ``numpy.unique``: its hash table (2.3 to 2.5) aborts the process if the interpreter ends
+    while a daemon thread is in it.
+    """
+    if (ids[1:] > ids[:-1]).all():
+        return ids
+    ascending = np.sort(ids)
+    first = np.ones(len(ascending), dtype=bool)
+    first[1:] = ascending[1:] != ascending[:-1]
+    unique: Ids = ascending[first]
+    return unique
 
 
 def members_by_faiss(sel: Any, universe: Universe) -> Ids:
