@@ -55,7 +55,7 @@ lint: .venv-lint/ready
 	.venv-lint/bin/codespell
 	$(CMAKE) -S . -B build/lint -DSKBUILD=2 -DPYTHON_EXECUTABLE=$(CURDIR)/.venv-lint/bin/python \
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
-	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' | \
+	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \
 		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
 	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
 
