@@ -87,12 +87,12 @@ class Contents {
       auto codes = new_matrix<std::uint8_t>(n, index.codec()->code_size());
       arrays_.codes = codes.mutable_data();
       std::fill_n(arrays_.codes, codes.size(), std::uint8_t{0});
-      result_ = codes;
+      result_ = std::move(codes);
     } else if (kind == "rows") {
       auto rows = new_matrix<float>(n, index.codec()->d());
       arrays_.rows = rows.mutable_data();
       std::fill_n(arrays_.rows, rows.size(), 0.0f);
-      result_ = rows;
+      result_ = std::move(rows);
     } else {
       require(kind.empty(), "contents must be 'codes', 'rows' or ''");
     }

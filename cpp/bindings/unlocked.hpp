@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -27,6 +28,7 @@ auto unlocked(Work work) {
   } else {
     std::optional<Result> result;
     run_unlocked([&] { result.emplace(work()); });
+    if (!result.has_value()) throw std::logic_error("the work was left out");
     return std::move(*result);
   }
 }
