@@ -93,7 +93,7 @@ def test_searches_beside_removals_see_whole_states(small_codec, clustered):
 
 
 NO_MORE_THREADS = """
-import os, resource
+import os, resource, sys
 import numpy as np
 import waterfill as wf
 
@@ -102,23 +102,29 @@ wf.set_num_threads(1)
 index = wf.IndexFlat(wf.Recipe(16, 8).train(x, "ip", cells=0))
 index.add(x)
 expected = index.search(x[:300], 5)
-if os.geteuid() == 0:
-    os.setuid(54321)  # the limit does not bind root
-resource.setrlimit(resource.RLIMIT_NPROC, (3, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
-wf.set_num_threads(16)
+if sys.argv[1] == "threads":
+    if os.geteuid() == 0:
+        os.setuid(54321)  # the limit does not bind root
+    resource.setrlimit(resource.RLIMIT_NPROC, (3, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+else:  # the stacks of threads must not take the memory of the search
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (int(sys.argv[1]) << 20), -1))
+wf.set_num_threads(64)
 for _ in range(3):
     found = index.search(x[:300], 5)
     assert all((a == b).all() for a, b in zip(found, expected))
-threads = len(os.listdir("/proc/self/task"))
+threads = open("/proc/self/status").read().split("Threads:")[1].split()[0]
 index.add(x[:100])
 print("threads", threads, "vectors", index.ntotal)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc and RLIMIT_NPROC")
-def test_without_more_threads_fewer_work():
+@pytest.mark.parametrize(("limit", "most"), [("threads", 4), ("30", 4), ("200", 40)])
+def test_without_more_threads_or_memory_fewer_work(limit, most):
+    """Limits of the number of threads, or of megabytes of address space."""
     done = subprocess.run(
-        [sys.executable, "-c", NO_MORE_THREADS],
+        [sys.executable, "-c", NO_MORE_THREADS, limit],
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -127,5 +133,5 @@ def test_without_more_threads_fewer_work():
     )
     assert done.returncode == 0, done.stderr
     threads, vectors = done.stdout.split()[1::2]
-    assert int(threads) <= 4
+    assert int(threads) <= most
     assert int(vectors) == 5100

@@ -1,6 +1,7 @@
 #include "waterfill/core/thread_pool.hpp"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -25,6 +26,23 @@ namespace {
 
 constexpr std::size_t kMaxThreads = 1024;
 constexpr std::chrono::milliseconds kWait{50};  // between looks for an interruption
+
+// Address space that threads leave for the work itself, where it is limited. A stack takes megabytes
+// of it, and threads would start until none is left.
+class Reserve {
+ public:
+  Reserve() : start_(::mmap(nullptr, kSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~Reserve() {
+    if (is_there()) ::munmap(start_, kSize);
+  }
+  Reserve(const Reserve&) = delete;
+  Reserve& operator=(const Reserve&) = delete;
+  bool is_there() const { return start_ != MAP_FAILED; }
+
+ private:
+  static constexpr std::size_t kSize = std::size_t{64} << 20;
+  void* start_;
+};
 
 // One call of parallel_for. Threads take the next index until all are taken.
 struct Job {
@@ -94,6 +112,9 @@ class Pool {
 
   // Returns how many of n threads there are.
   std::size_t start(std::size_t n) {
+    if (threads_.size() >= n) return n;
+    const Reserve reserve;
+    if (!reserve.is_there()) return threads_.size();
     try {
       threads_.reserve(n);
       while (threads_.size() < n) threads_.emplace_back([this] { loop(); });
