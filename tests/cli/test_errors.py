@@ -55,7 +55,7 @@ BAD_USAGE = {
     "no neighbours": (["search", "flat.wf", QUERY, "-k", 0], "-k=0 must be at least 1"),
 }
 BAD_DATA = {
-    "no such file": (["analyze", "none.npy"], "none.npy: No such file"),
+    "no such file": (["analyze", "none.npy"], "none.npy: cannot open: No such file"),
     "another ending": (["analyze", "x.csv"], "x.csv: unknown extension '.csv'"),
     "damaged": (["analyze", "damaged.npy"], "damaged.npy: not an array"),
     "no rows": (["analyze", "empty.npy"], "empty.npy: expected at least 1 row, got 0"),
