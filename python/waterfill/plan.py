@@ -25,6 +25,7 @@ __all__ = ["Group"]
 _FORMAT = "waterfill-plan"
 _VERSION = 1
 _SCALE_BYTES = 1
+_NORM_TOLERANCE = 0.02  # of rows of the basis, as in the core
 
 
 @dataclass(frozen=True)
@@ -385,6 +386,9 @@ def _check(plan: Plan) -> None:
     finite = all(np.isfinite(array).all() for array in (plan.mean, plan.basis, plan.variances))
     if not finite or not (plan.variances > 0).all():
         raise ValueError("mean, basis and variances must be finite, variances positive")
+    norms = np.linalg.norm(plan.basis.astype(np.float64), axis=1)
+    if np.abs(norms - 1).max() > _NORM_TOLERANCE:
+        raise ValueError(f"basis must have rows of norm 1, got norms up to {norms.max():g}")
     queries = plan.query_variances
     if queries is not None and not (
         queries.shape == plan.variances.shape and np.isfinite(queries).all() and (queries > 0).all()

@@ -27,8 +27,8 @@ namespace {
 constexpr std::size_t kMaxThreads = 1024;
 constexpr std::chrono::milliseconds kWait{50};  // between looks for an interruption
 
-// Address space that threads leave for the work itself, where it is limited. A stack takes megabytes
-// of it, and threads would start until none is left.
+// Address space that threads leave for the work itself, where it is limited. A stack takes
+// megabytes of it, and threads would start until none is left.
 class Reserve {
  public:
   Reserve() : start_(::mmap(nullptr, kSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
