@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import pickle
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,12 +101,22 @@ class Scene:
         assert counts[0] in (N, N + 1, N + 50, N + 51)
         assert len(np.unique(ids[: counts[0]])) == counts[0]
 
+    def pickled(self) -> None:
+        self.assert_whole(pickle.loads(pickle.dumps(self.index)))
+
+    def copied(self) -> None:
+        self.assert_whole(copy.deepcopy(self.index))
+
     def saved(self) -> None:
-        copy = pickle.loads(pickle.dumps(self.index))
-        ids = copy.ids()
-        assert len(np.unique(ids)) == len(ids) == copy.ntotal
+        with tempfile.NamedTemporaryFile(suffix=".wf") as file:
+            wf.write_index(self.index, file.name)
+            self.assert_whole(wf.read_index(file.name))
+
+    def assert_whole(self, index: wf.IndexIVF) -> None:
+        ids = index.ids()
+        assert len(np.unique(ids)) == len(ids) == index.ntotal
         assert np.isin(np.arange(N), ids).all()
-        assert self.possible(ids, copy.reconstruct_n(0, copy.ntotal))
+        assert self.possible(ids, index.reconstruct_n(0, index.ntotal))
 
     def listed(self) -> None:
         ids = self.index.ids()
@@ -120,6 +132,8 @@ def test_readers_beside_a_writer_see_whole_states(kind):
         scene.one_state_per_call,
         scene.reconstructed,
         scene.ranged,
+        scene.pickled,
+        scene.copied,
         scene.saved,
         scene.listed,
     ]
