@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -221,5 +222,9 @@ print("done")
 """
 
 
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""),
+    reason="the allocator of AddressSanitizer does not survive a fork beside other threads",
+)
 def test_a_child_forked_while_threads_write_and_search_uses_the_index():
     assert finish(child(FORKS)) == "done\n"
