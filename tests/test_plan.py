@@ -43,7 +43,7 @@ def test_groups_share_out_the_active_dimensions_evenly(v, share):
     assert all(members for _, members in groups)
     twice = np.flatnonzero(rates >= 8.25)  # beyond a byte of its own
     assert sorted(dims) == sorted([*set(dims), *twice])
-    assert set(np.flatnonzero(rates > 0)) <= set(dims)
+    assert set(np.flatnonzero(rates > 1e-9)) <= set(dims)  # a rate of 1e-14 is rounding
     shares = np.minimum(rates, 8)
     sums = np.array([shares[members].sum() for _, members in groups])
     for dim in twice:
