@@ -71,8 +71,8 @@ void run_unlocked(const std::function<void()>& work) {
   PyThreadState* const state = PyEval_SaveThread();
   std::exception_ptr error;
   bool interrupted = false;
+  const InterruptionScope scope(is_main_thread() ? &take_interrupt : nullptr);
   try {
-    const InterruptionScope scope(is_main_thread() ? &take_interrupt : nullptr);
     work();
   } catch (const Interrupted&) {
     interrupted = true;
@@ -80,6 +80,8 @@ void run_unlocked(const std::function<void()>& work) {
     error = std::current_exception();
   }
   take_gil(state);
+  // One that came too late to stop the call is not lost: Python raises it when the call is over.
+  if (scope.requested() && !interrupted) PyErr_SetInterrupt();
   if (interrupted) {
     PyErr_SetNone(PyExc_KeyboardInterrupt);
     throw py::error_already_set();

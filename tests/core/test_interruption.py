@@ -91,6 +91,31 @@ def test_ctrl_c_stops_a_call_that_would_take_minutes(call, threads):
     assert finish(process) == "interrupted\n"
 
 
+SHORT_CALLS = """
+import os, random, signal, threading, numpy as np, waterfill as wf
+wf.set_num_threads(2)
+x = np.random.default_rng(0).standard_normal((40_000, 64), dtype="f4")
+plan = wf.Plan.waterfill(wf.analyze(x[:2000]), code_bytes=32)
+codec = wf.Codec.train(x[:2000], plan, effort="fast", cells=0)
+codec.encode(x)
+for turn in range(15):
+    delay = random.Random(turn).uniform(0, 0.3)
+    timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        while True:
+            codec.encode(x)
+    except KeyboardInterrupt:
+        timer.join()
+print("done")
+"""
+
+
+def test_no_ctrl_c_is_lost_between_short_calls():
+    """One that comes too late to stop a call is raised after it."""
+    assert finish(child(SHORT_CALLS)) == "done\n"
+
+
 OWN_HANDLER = """
 import os, signal, threading, numpy as np, waterfill as wf
 x = np.random.default_rng(0).standard_normal((100_000, 32), dtype="f4")
