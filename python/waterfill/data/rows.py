@@ -148,8 +148,8 @@ class Rows:
         if not isinstance(self._source, _ArraySource):
             return None
         rows = self._checked(self._source.read(0, self.n), self.n)
-        view = _to_float32(rows)
-        return view if np.shares_memory(view, rows) else None
+        usable = rows.dtype == np.float32 and rows.flags.c_contiguous and rows.flags.aligned
+        return rows if usable else None
 
     def take(
         self, rows: NDArray[np.int64], *, finite: bool = True, missing: bool = False

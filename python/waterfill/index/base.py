@@ -136,7 +136,8 @@ class Index(Collection):
         Parameters
         ----------
         x : array_like, shape (n, d)
-            Queries.
+            Queries. They are read as a whole, so that all are answered by one state of the index;
+            those that are not float32 in memory are copied.
         k : int
             At least 1; may exceed `ntotal`.
         params : SearchParameters, optional
