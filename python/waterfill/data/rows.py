@@ -23,6 +23,7 @@ from waterfill.errors import ArgumentError
 FloatRows = NDArray[np.float32]
 
 _BLOCK_BYTES = 8 << 20
+_FLOAT32 = np.dtype(np.float32)
 
 
 @runtime_checkable
@@ -193,6 +194,17 @@ class Rows:
                 f"{self.name}: expected the source to return shape {(n, self.d)}, got {part.shape}"
             )
         return part
+
+
+def plain_rows(x: Any, d: int) -> FloatRows | None:
+    """Return `x` if the core can read it as it is, or None: then `Rows` reads or refuses it.
+
+    That is a C-contiguous float32 array of shape (n, d) in memory. Values are not checked.
+    """
+    if type(x) is not np.ndarray or x.dtype is not _FLOAT32 or x.ndim != 2 or x.shape[1] != d:
+        return None
+    flags = x.flags
+    return x if flags.c_contiguous and flags.aligned else None
 
 
 class _ArraySource:

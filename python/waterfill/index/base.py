@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,9 @@ from waterfill._util.tensors import positional_outputs, returned
 from waterfill._util.validation import Metric, as_number, as_positive_int, metric_of, output
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
-from waterfill.data.rows import FloatRows, Rows
-from waterfill.index.collection import Collection, Labels
+from waterfill.data.rows import FloatRows, Rows, plain_rows
+from waterfill.index.collection import Labels
+from waterfill.index.search_depth import SearchDepth
 from waterfill.index.search_parameters import SearchParameters, read_parameters
 from waterfill.index.selector_graph import Step
 from waterfill.index.selectors import program
@@ -32,90 +32,21 @@ if TYPE_CHECKING:
 Stored = tuple[_core.Index, bool, int, float, bytes]
 """The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
 
-_SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
-_MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 _LARGEST = np.finfo(np.float32).max
 
 
-class Index(Collection):
+class Index(SearchDepth):
     """Base of `IndexFlat` and `IndexIVF`; see there.
 
     Methods take and return what those of a ``faiss.Index`` do, under the same names. Safe to search
     from several threads; adding and removing wait for running searches.
     """
 
-    _least_candidates = 100  # that get the full score, for small k
-
     def __init__(
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
     ) -> None:
-        super().__init__(source, metric, refine)
+        super().__init__(source, metric, refine, k_factor)
         _register()
-        self._given: dict[str, Any] = {}  # settings that are not left to the codec
-        self._chosen: dict[str, Any] = {}  # the codec's
-        self.k_factor = k_factor
-
-    # Search depth.
-
-    def _setting(self, name: str) -> Any:
-        """Return what was set, or else what training chose."""
-        if name in self._given:
-            return self._given[name]
-        if name not in self._chosen:
-            self._trained()
-            assert self._codec is not None
-            self._chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
-        return self._chosen[name]
-
-    @property
-    def prune_sigma(self) -> float:
-        """Standard deviations of a product beyond which a cell is skipped.
-
-        What training chose holds for as many vectors as it saw. The best of more are farther out in
-        the tail of a normal distribution: its square rises with the logarithm of their ratio.
-        """
-        if "prune_sigma" in self._given:
-            return float(self._given["prune_sigma"])
-        sigma, rows = float(self._setting("prune_sigma")), self._trained().codec.prune_sigma_rows
-        beyond = max(0.0, math.log(max(self.ntotal, 1) / rows)) if rows else 0.0
-        return math.sqrt(sigma * sigma + _SIGMA_GROWTH * beyond)
-
-    @prune_sigma.setter
-    def prune_sigma(self, value: float) -> None:
-        self._given["prune_sigma"] = as_number("prune_sigma", value, 0)
-
-    @property
-    def coarse_groups(self) -> int:
-        """Groups whose high nibbles the coarse score reads."""
-        return int(self._setting("coarse_groups"))
-
-    @coarse_groups.setter
-    def coarse_groups(self, value: int) -> None:
-        number = as_positive_int("coarse_groups", value)
-        groups = self._trained().codec.groups
-        if number > groups:
-            raise ValueError(
-                f"coarse_groups={number} must be at most the {groups} groups of the codec"
-            )
-        self._given["coarse_groups"] = number
-
-    @property
-    def refine_factor(self) -> int:
-        """Candidates per requested neighbour that go from the coarse to the full score."""
-        return int(self._setting("refine_factor"))
-
-    @refine_factor.setter
-    def refine_factor(self, value: int) -> None:
-        self._given["refine_factor"] = as_positive_int("refine_factor", value)
-
-    @property
-    def k_factor(self) -> float:
-        """Candidates per requested neighbour that go from the full to the exact score."""
-        return self._k_factor
-
-    @k_factor.setter
-    def k_factor(self, value: float) -> None:
-        self._k_factor = as_number("k_factor", value, 1, finite=True)
 
     # Search.
 
@@ -193,37 +124,48 @@ class Index(Collection):
         The third result is the stored 'codes' or 'rows' of what was found, if `contents` names
         them; then the policy must be ``raise``.
         """
-        core = self._trained()
-        given = Rows(x, "x", self.d)
+        plain = plain_rows(x, self.d) if D is None and I is None and policy == "raise" else None
+        if plain is not None:
+            distances, labels, stored = self._found(plain, k, params, lists, contents)
+            return returned(distances, None, x), returned(labels, None, x), stored
+        given = Rows(x, "x", self._trained().codec.d)
         k = as_positive_int("k", k)
-        chosen = read_parameters(params)
         distances = output("D", D, (given.n, k), np.float32)
         labels = output("I", I, (given.n, k), np.int64)
-        exact = 0
-        if core.refine_row_kind is not None:
-            factor = self._k_factor if chosen.k_factor is None else chosen.k_factor
-            exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
-        candidates = min(max(self.refine_factor * k, self._least_candidates), _MOST_CANDIDATES)
-        selector = self._program(chosen)
         admitted = admit(given, as_policy(policy))
-        queries = admitted.rows.joined(self._prepare)  # one call, so that all see one state
+        queries = admitted.rows.joined(lambda block: block)  # one call, so that all see one state
         numbers = admitted.numbers(0, len(queries))
-        *found, stored = core.search(
+        distances[numbers], labels[numbers], stored = self._found(
+            queries, k, params, lists if lists is None else lists[numbers], contents
+        )
+        distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
+        labels[admitted.refused] = -1
+        self._quarantine._take("search", admitted)
+        return returned(distances, D, x), returned(labels, I, x), stored
+
+    def _found(
+        self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
+    ) -> tuple[FloatRows, Labels, NDArray[Any] | None]:
+        """Search with queries that the core can read; arguments as for `_search`."""
+        core = self._trained()
+        k = as_positive_int("k", k)
+        chosen = read_parameters(params)
+        candidates, exact = self._candidates(k, chosen.k_factor)
+        selector = self._program(chosen)
+        if self._metric == "cosine":
+            _core.require_finite(queries, "x", 0)
+            queries = self._prepare(queries)
+        return core.search(
             queries,
             k,
             candidates,
             self.coarse_groups,
             self.prune_sigma,
-            self._probes(queries, chosen) if lists is None else lists[numbers],
+            self._probes(queries, chosen) if lists is None else lists,
             selector,
             exact,
             contents,
         )
-        distances[numbers], labels[numbers] = found
-        distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
-        labels[admitted.refused] = -1
-        self._quarantine._take("search", admitted)
-        return returned(distances, D, x), returned(labels, I, x), stored
 
     @positional_outputs("D", "I", "R")
     def search_and_reconstruct(

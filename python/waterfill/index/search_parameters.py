@@ -63,6 +63,8 @@ class SearchParameters:
 
 SearchParametersIVF = SearchParameters  # FAISS's name of parameters with nprobe
 
+_DEFAULTS = SearchParameters()
+
 
 def read_parameters(params: Any) -> SearchParameters:
     """Convert search parameters, ours or FAISS's, to `SearchParameters`.
@@ -83,7 +85,7 @@ def read_parameters(params: Any) -> SearchParameters:
         of range.
     """
     if params is None:
-        return SearchParameters()
+        return _DEFAULTS
     if isinstance(params, SearchParameters):
         return params
     faiss = loaded_faiss()

@@ -1,0 +1,105 @@
+"""How deep an index searches: the settings of its stages, chosen at training or set."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from waterfill._util.validation import Metric, as_number, as_positive_int
+from waterfill.codec import Codec
+from waterfill.index.collection import Collection
+from waterfill.plan import Plan
+from waterfill.recipe import Recipe
+
+_SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
+_MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
+
+
+class SearchDepth(Collection):
+    """The settings of a search that trade speed for recall."""
+
+    _least_candidates = 100  # for small k, where codes alone rank them
+
+    def __init__(
+        self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
+    ) -> None:
+        super().__init__(source, metric, refine)
+        self._given: dict[str, Any] = {}  # settings that are not left to the codec
+        self._chosen: dict[str, Any] = {}  # the codec's
+        self.k_factor = k_factor
+
+    def _setting(self, name: str) -> Any:
+        """Return what was set, or else what training chose."""
+        if name in self._given:
+            return self._given[name]
+        if name not in self._chosen:
+            self._trained()
+            assert self._codec is not None
+            self._chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
+        return self._chosen[name]
+
+    @property
+    def prune_sigma(self) -> float:
+        """Standard deviations of a product beyond which a cell is skipped.
+
+        What training chose holds for as many vectors as it saw. The best of more are farther out in
+        the tail of a normal distribution: its square rises with the logarithm of their ratio.
+        """
+        if "prune_sigma" in self._given:
+            return float(self._given["prune_sigma"])
+        sigma = float(self._setting("prune_sigma"))
+        if math.isinf(sigma):
+            return sigma
+        core = self._trained()
+        if "prune_sigma_rows" not in self._chosen:
+            self._chosen["prune_sigma_rows"] = core.codec.prune_sigma_rows
+        rows = self._chosen["prune_sigma_rows"]
+        beyond = max(0.0, math.log(max(core.size, 1) / rows)) if rows else 0.0
+        return math.sqrt(sigma * sigma + _SIGMA_GROWTH * beyond)
+
+    @prune_sigma.setter
+    def prune_sigma(self, value: float) -> None:
+        self._given["prune_sigma"] = as_number("prune_sigma", value, 0)
+
+    @property
+    def coarse_groups(self) -> int:
+        """Groups whose high nibbles the coarse score reads."""
+        return int(self._setting("coarse_groups"))
+
+    @coarse_groups.setter
+    def coarse_groups(self, value: int) -> None:
+        number = as_positive_int("coarse_groups", value)
+        groups = self._trained().codec.groups
+        if number > groups:
+            raise ValueError(
+                f"coarse_groups={number} must be at most the {groups} groups of the codec"
+            )
+        self._given["coarse_groups"] = number
+
+    @property
+    def refine_factor(self) -> int:
+        """Candidates per requested neighbour that go from the coarse to the full score."""
+        return int(self._setting("refine_factor"))
+
+    @refine_factor.setter
+    def refine_factor(self, value: int) -> None:
+        self._given["refine_factor"] = as_positive_int("refine_factor", value)
+
+    @property
+    def k_factor(self) -> float:
+        """Candidates per requested neighbour that go from the full to the exact score."""
+        return self._k_factor
+
+    @k_factor.setter
+    def k_factor(self, value: float) -> None:
+        self._k_factor = as_number("k_factor", value, 1, finite=True)
+
+    def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
+        """Return the numbers of candidates of the coarse stage, and of those for exact scores."""
+        candidates, exact = self.refine_factor * k, 0
+        if self._refine is None:
+            candidates = max(candidates, self._least_candidates)
+        else:
+            factor = self._k_factor if k_factor is None else k_factor
+            exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
+        return min(candidates, _MOST_CANDIDATES), exact
