@@ -1,5 +1,7 @@
 #include "waterfill/index/elias_fano.hpp"
 
+#include <array>
+
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -10,6 +12,19 @@ template <class T>
 void make_room(std::vector<T>& values, std::size_t size) {
   if (size > values.capacity()) values.reserve(size + size / 8 + 1);
 }
+
+// Entry 256 r + b is the position of the one bit of byte b that has r ones below it.
+constexpr std::array<std::uint8_t, 8 * 256> select_table() {
+  std::array<std::uint8_t, 8 * 256> table{};
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    for (std::size_t at = 0, rank = 0; at < 8; ++at) {
+      if ((byte >> at & 1) != 0) table[256 * rank++ + byte] = static_cast<std::uint8_t>(at);
+    }
+  }
+  return table;
+}
+
+constexpr std::array<std::uint8_t, 8 * 256> kSelectInByte = select_table();
 
 // Byte b of the result is the number of ones in bytes 0 to b.
 std::uint64_t ones_up_to_bytes(std::uint64_t bits) {
@@ -47,7 +62,7 @@ void EliasFano::push_back(std::uint32_t value) {
 
 std::size_t EliasFano::position(std::size_t i) const {
   const std::size_t start = samples_[i / kSample];
-  std::size_t word = start / kWord, left = i % kSample, at = 0;
+  std::size_t word = start / kWord, left = i % kSample;
   std::uint64_t bits = bits_[word] & (~std::uint64_t{0} << start % kWord);
   std::uint64_t ones = ones_up_to_bytes(bits);
   while (ones >> 56 <= left) {
@@ -55,11 +70,13 @@ std::size_t EliasFano::position(std::size_t i) const {
     bits = bits_[++word];
     ones = ones_up_to_bytes(bits);
   }
-  std::size_t before = 0;
-  for (; (ones >> at & 255) <= left; at += 8) before = ones >> at & 255;
-  left -= before;
-  for (bits >>= at; left > 0; --left) bits &= bits - 1;
-  return word * kWord + at + static_cast<std::size_t>(std::countr_zero(bits));
+  // The byte with the bit is the first with more than `left` ones up to it (Vigna 2008). Without
+  // branches: they would not be predicted.
+  constexpr std::uint64_t kOnes = 0x0101010101010101u, kHighs = 0x8080808080808080u;
+  const std::uint64_t reached = ((left * kOnes | kHighs) - ones) & kHighs;  // at most `left` ones
+  const auto at = static_cast<std::size_t>(((reached >> 7) * kOnes >> 56) * 8);
+  const std::size_t before = (ones << 8) >> at & 255;
+  return word * kWord + at + kSelectInByte[256 * (left - before) + (bits >> at & 255)];
 }
 
 std::uint32_t EliasFano::operator[](std::size_t i) const {

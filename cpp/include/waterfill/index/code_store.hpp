@@ -75,6 +75,9 @@ class CodeStore {
   // The same for ascending slots, from the list of the previous slot on (0 at first).
   Location locate_from(std::size_t list, std::size_t slot) const;
   std::uint32_t label(std::size_t list, std::size_t i) const;  // of the i-th vector of a list
+  void prefetch_label(std::size_t list, std::size_t i) const {
+    if (lists_.size() > 1) lists_[list].labels.prefetch(i);
+  }
   // Calls visit(i, label) for the vectors of a list.
   template <class Visit>
   void each_label(std::size_t list, Visit visit) const {

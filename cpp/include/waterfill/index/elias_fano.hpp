@@ -28,6 +28,13 @@ class EliasFano {
   // value: greater than all values so far.
   void push_back(std::uint32_t value);
   std::uint32_t operator[](std::size_t i) const;
+  // Prefetches most of what operator[] reads.
+  void prefetch(std::size_t i) const {
+    __builtin_prefetch(low_.data() + i * low_bytes_);
+    __builtin_prefetch(samples_.data() + i / kSample);
+    // The ones are spread almost evenly.
+    __builtin_prefetch(bits_.data() + i * bits_.size() / size());
+  }
   // The number of values below `value`.
   std::size_t count_below(std::uint32_t value) const;
   void truncate(std::size_t size);
