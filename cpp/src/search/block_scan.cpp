@@ -23,6 +23,17 @@ void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::si
   }
 }
 
+void BlockScanner::prefetch(const BlockRange& range) const {
+  constexpr std::size_t kLine = 64;
+  const Segment& segment = store_.lists()[range.list].segments[range.segment];
+  const std::size_t stride = store_.layout().block_bytes();
+  const std::size_t blocks = std::min(kPrefetchBlocks, range.last - range.first);
+  const std::uint8_t* high = segment.high.data() + range.first * stride;
+  for (std::size_t at = 0; at < blocks * stride; at += kLine) __builtin_prefetch(high + at);
+  const std::uint8_t* scale = segment.scale.data() + range.first * kBlock;
+  for (std::size_t at = 0; at < 2 * blocks * kBlock; at += kLine) __builtin_prefetch(scale + at);
+}
+
 void BlockScanner::scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
                         const BlockRange& tile, ScanState* const* states) const {
   const std::uint32_t* masks = filter_.blocks(tile.list);

@@ -25,7 +25,8 @@ struct BlockRange {
 
 // The state of one query's scan.
 struct ScanState {
-  ScanState(std::size_t capacity, float threshold) : best(capacity, threshold) {}
+  explicit ScanState(std::size_t capacity, float threshold = Reservoir::kLowest)
+      : best(capacity, threshold) {}
   Reservoir best;
   std::array<std::uint16_t, kLimits> limits{};
   std::size_t list = ~std::size_t{0};  // to which the limits apply
@@ -40,6 +41,8 @@ class BlockScanner {
   // Scans at most kTileBlocks blocks for at most kScanQueries queries of a batch.
   void scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
             const BlockRange& tile, ScanState* const* states) const;
+  // Prefetches what the scan of a range reads first: the kernel prefetches the blocks behind.
+  void prefetch(const BlockRange& range) const;
   // Scans a whole list for one query.
   void scan_list(const QueryBatch& batch, std::size_t query, std::size_t list,
                  ScanState& state) const;

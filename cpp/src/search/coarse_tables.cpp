@@ -132,7 +132,7 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
   unit.step = std::max(unit.step, total / (kMaxSum - static_cast<float>(lowest.size())));
   constexpr float kSmallestStep = 1e-30f;  // below it, tables are effectively constant
   if (unit.step < kSmallestStep) unit.step = 0;
-  const float inverse = unit.step > 0 ? 1 / unit.step : 0;
+  unit.inverse_step = unit.step > 0 ? 1 / unit.step : 0;
   for (std::size_t i = 0; i < lowest.size(); ++i) {
     const std::size_t g = 2 * plan.pairs[i / 2] + i % 2;
     std::uint8_t* lut = luts + i * kCells;
@@ -144,7 +144,7 @@ CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size
     const float before = static_cast<float>(kMaxEntry * plan.copy[i / 2]) - 0.5f;
     const float low = lowest[i];
     for (std::size_t h = 0; h < kCells; ++h) {
-      const float steps = (cells[g * kCells + h] - low) * inverse - before;
+      const float steps = (cells[g * kCells + h] - low) * unit.inverse_step - before;
       const float kept =
           std::min(std::max(0.0f, steps), static_cast<float>(kMaxEntry));  // 0 for NaN
       lut[h] = static_cast<std::uint8_t>(static_cast<std::int32_t>(kept));

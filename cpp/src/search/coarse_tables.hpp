@@ -30,7 +30,7 @@ struct CoarsePlan {
 
 // A sum of table entries stands for bias + step * sum.
 struct CoarseUnit {
-  float bias = 0, step = 0;
+  float bias = 0, step = 0, inverse_step = 0;
 };
 
 // cells: codec.groups() * 16 values of one query; luts: plan.lut_bytes() bytes.

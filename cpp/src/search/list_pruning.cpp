@@ -1,6 +1,7 @@
 #include "search/list_pruning.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <optional>
@@ -22,9 +23,13 @@ std::size_t take_best(Candidates& heap) {
 
 }  // namespace
 
-QueriesByList::QueriesByList(const std::vector<InitialProbe>& probes, std::size_t begin,
-                             std::size_t end, std::size_t lists)
-    : starts_(lists + 1, 0) {
+QueriesByList::QueriesByList(const std::vector<Probe>& probes, std::size_t begin, std::size_t end,
+                             std::size_t lists) {
+  if (probes.size() == 1) {
+    queries_.push_back(0);
+    return;
+  }
+  starts_.assign(lists + 1, 0);
   for (std::size_t q = begin; q < end; ++q) {
     for (const std::uint32_t list : probes[q].lists) ++starts_[list + 1];
   }
@@ -41,31 +46,46 @@ QueriesByList::QueriesByList(const std::vector<InitialProbe>& probes, std::size_
 // centroid alone: a list that reaches far is near to every query.
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {
-  const float* list_terms = batch.list_terms(q);
+  if (params_.probes != nullptr) return rank_given_lists(batch, q, number);
   const Query& query = batch[q];
-  const std::vector<List>& lists = store_.lists();
+  const std::size_t lists = store_.lists().size();
+  const std::size_t most =
+      limited() && filter_.everything() ? std::min(params_.nprobe, lists) : lists;
+  Reservoir best(most);
+  std::array<float, Reservoir::kBurst> scores;
+  for (std::size_t first = 0; first < lists; first += scores.size()) {
+    const std::size_t n = std::min(scores.size(), lists - first);
+    const float* terms = batch.list_terms(q) + first;
+    if (scoring_.euclidean()) {
+      std::copy_n(terms, n, scores.data());
+    } else {
+      scoring_.best_of_lists(first, n, terms, query.deviation, scores.data());
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      if (store_.start(first + i) == store_.start(first + i + 1)) continue;  // empty
+      best.push(scores[i], static_cast<std::uint32_t>(first + i));
+    }
+    best.trim();
+  }
+  Candidates order = best.take();
+  std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
+  return order;
+}
+
+// The same for the lists that the caller names.
+Candidates ListPruner::rank_given_lists(const QueryBatch& batch, std::size_t q,
+                                        std::size_t number) const {
   Candidates order;
-  if (params_.probes != nullptr) {
-    const std::int64_t* own = params_.probes + number * params_.nprobe;
-    for (std::size_t i = 0; i < params_.nprobe; ++i) {
-      if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
-      const auto l = static_cast<std::size_t>(own[i]);
-      if (lists[l].size == 0) continue;
-      const float score = scoring_.euclidean()
-                              ? list_terms[l]
-                              : scoring_.best_of_list(l, list_terms[l], query.deviation, query.w);
-      order.emplace_back(score, static_cast<std::uint32_t>(l));
-    }
-  } else {
-    std::vector<float> best(list_terms, list_terms + lists.size());
-    if (!scoring_.euclidean()) {
-      scoring_.best_of_lists(list_terms, query.deviation, query.w, best.data());
-    }
-    order.reserve(lists.size());
-    for (std::size_t l = 0; l < lists.size(); ++l) {
-      if (lists[l].size > 0) order.emplace_back(best[l], static_cast<std::uint32_t>(l));
-    }
-    if (limited() && filter_.everything()) keep_best(order, params_.nprobe);
+  const std::int64_t* own = params_.probes + number * params_.nprobe;
+  for (std::size_t i = 0; i < params_.nprobe; ++i) {
+    if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
+    const auto l = static_cast<std::size_t>(own[i]);
+    if (store_.lists()[l].size == 0) continue;
+    const float term = batch.list_terms(q)[l];
+    const float score = scoring_.euclidean()
+                            ? term
+                            : scoring_.best_of_list(l, term, batch[q].deviation, batch[q].w);
+    order.emplace_back(score, static_cast<std::uint32_t>(l));
   }
   std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
   return order;
@@ -101,8 +121,8 @@ std::size_t ListPruner::min_filtered_vectors() const {
   return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(scanned / kTenth));
 }
 
-InitialProbe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const {
-  InitialProbe probe;
+Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const {
+  Probe probe(num_candidates_);
   if (store_.lists().size() == 1) {
     probe.lists = {0};
     return probe;
@@ -116,6 +136,7 @@ InitialProbe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::si
   const std::size_t initial_vectors = kInitialCandidates * num_candidates_;
   const std::size_t max_lists = filtered ? kMaxFilteredInitialLists : order.size();
   std::size_t count = 0, vectors = 0;
+  std::vector<std::size_t> initial;
   // The next list, or none after the last.
   const auto next = [&]() -> std::optional<std::size_t> {
     while (!order.empty() && (left > 0 || vectors < min_vectors)) {
@@ -128,23 +149,34 @@ InitialProbe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::si
     }
     return std::nullopt;
   };
-  ScanState state(num_candidates_, probe.threshold);
   while (count < kMinInitialLists || (vectors < initial_vectors && count < max_lists)) {
     const auto list = next();
     if (!list) break;
-    scanner_.scan_list(batch, q, *list, state);
+    scanner_.scan_list(batch, q, *list, probe.state);
+    initial.push_back(*list);
   }
-  state.best.raise_threshold();
-  probe.threshold = state.best.threshold();
-  probe.found = state.best.take();
+  probe.state.best.raise_threshold();
+  const float threshold = probe.state.best.threshold();
   const float t = params_.prune_sigma * batch[q].deviation;
   const auto keep_if_promising = [&](std::size_t list) {
     const float best = scoring_.best_of_list(list, batch.list_terms(q)[list], t, batch[q].w);
-    if (best > probe.threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
+    if (best > threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
   };
+  if (params_.nprobe == 0 && !filtered) {  // all other lists, in their order
+    std::sort(initial.begin(), initial.end());
+    auto skipped = initial.begin();
+    for (std::size_t l = 0; l < store_.lists().size(); ++l) {
+      if (skipped != initial.end() && *skipped == l) {
+        ++skipped;
+      } else {
+        keep_if_promising(l);
+      }
+    }
+    return probe;
+  }
   if (limited() && filtered) {
     while (const auto list = next()) keep_if_promising(*list);
-  } else {  // all remaining lists, in any order
+  } else {
     for (const Candidate& list : order) keep_if_promising(list.position());
   }
   std::sort(probe.lists.begin(), probe.lists.end());

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "search/block_scan.hpp"
@@ -13,23 +12,25 @@
 
 namespace waterfill {
 
-// The result of scanning a query's nearest lists.
-struct InitialProbe {
-  Candidates found;
-  float threshold = -std::numeric_limits<float>::infinity();
+// A query's scan of its nearest lists, which goes on with the others.
+struct Probe {
+  explicit Probe(std::size_t num_candidates = 0) : state(num_candidates) {}
+  ScanState state;
   std::vector<std::uint32_t> lists;  // that remain to be scanned, ascending
 };
 
-// The queries of a batch that scan each list.
+// The queries of a batch that scan each list. If the batch is a single query, `of` may be asked for
+// its lists only.
 class QueriesByList {
  public:
-  QueriesByList(const std::vector<InitialProbe>& probes, std::size_t begin, std::size_t end,
+  QueriesByList(const std::vector<Probe>& probes, std::size_t begin, std::size_t end,
                 std::size_t lists);
 
   struct Queries {
     const std::size_t *first, *last;
   };
   Queries of(std::size_t list) const {
+    if (starts_.empty()) return {queries_.data(), queries_.data() + 1};
     return {queries_.data() + starts_[list], queries_.data() + starts_[list + 1]};
   }
 
@@ -52,13 +53,14 @@ class ListPruner {
 
   // Scans the nearest lists of query q of the batch, which has the number `number` in the call.
   // Each query is probed alone, so the result depends neither on threads nor on other queries.
-  InitialProbe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const;
+  Probe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const;
   // The lists that a query scans, without pruning and without scanning any.
   std::vector<std::uint32_t> probed_lists(QueryBatch& batch, std::size_t q,
                                           std::size_t number) const;
 
  private:
   Candidates rank_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  Candidates rank_given_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
   std::size_t min_filtered_vectors() const;
   bool limited() const { return params_.nprobe > 0 && params_.probes == nullptr; }
 

@@ -117,8 +117,8 @@ class RangeSearcher {
 
   void score_by_codes(const float* row, const QueryBatch& batch, Candidates& candidates,
                       Task& task) const {
-    const auto tables = reranker_.tables(batch, task.query, 1);
-    reranker_.score(batch, task.query, tables.get(), candidates);
+    const float* tables = reranker_.tables(batch, task.query, 1);
+    reranker_.score(batch, task.query, tables, candidates);
     const double offset = reranker_.score_offset(row);
     std::size_t list = 0;
     for (const Candidate& one : candidates) {

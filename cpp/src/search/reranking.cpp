@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <vector>
 
 #include "kernels.hpp"
@@ -12,9 +11,10 @@ namespace waterfill {
 namespace {
 
 // A better score is computed for one candidate in kFirstShare first, then for the candidates that
-// may still be among the best: those within kDeviations of the difference seen on the first ones.
+// may still be among the best: those within some deviations of the difference on the first ones.
 constexpr std::size_t kFirstShare = 3, kFewestFirst = 32;
-constexpr double kDeviations = 3;
+// Up to this many candidates all get exact scores, and none a full score.
+constexpr std::size_t kFewRows = 64;
 
 void sort_by_slot(Candidates& some) {
   std::sort(some.begin(), some.end(),
@@ -35,16 +35,17 @@ void divide_by_norms(const RefineRows& refine_rows, const std::vector<std::int64
 
 }  // namespace
 
-std::unique_ptr<float[]> Reranker::tables(const QueryBatch& batch, std::size_t first,
-                                          std::size_t n) const {
-  const std::size_t size = view_.codec.groups() * kCentroids;
-  auto tables = std::make_unique_for_overwrite<float[]>(n * size);
+const float* Reranker::tables(const QueryBatch& batch, std::size_t first, std::size_t n) const {
+  // Kept for the next call: memory of this size would come fresh from the system each time.
+  static thread_local std::vector<float> tables;
+  const std::size_t size = n * view_.codec.groups() * kCentroids;
+  if (tables.size() < size) tables.resize(size);
   std::vector<Codec::Projected> queries;
   for (std::size_t q = first; q < first + n; ++q) {
     queries.push_back({batch[q].projected.data(), batch[q].w});
   }
-  view_.codec.full_tables(queries, tables.get());
-  return tables;
+  view_.codec.full_tables(queries, tables.data());
+  return tables.data();
 }
 
 void Reranker::score(const QueryBatch& batch, std::size_t q, const float* tables,
@@ -73,7 +74,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
                                Unit unit) const {
   const std::size_t size = candidates.size();
   const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
-  const bool all = !prunes_candidates_ || size < num_candidates_ || first >= size;
+  const bool all = size < num_candidates_ || first >= size;
   Candidates rest;
   if (!all) {
     part_best(candidates.data(), size, first);
@@ -94,7 +95,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
   part_best(candidates.data(), first, best);
   const double least =
-      unit(candidates[best - 1].score()) - mean - kDeviations * std::sqrt(variance);
+      unit(candidates[best - 1].score()) - mean - deviations_ * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
   sort_by_slot(rest);
   score(rest);
@@ -103,11 +104,14 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
 
 void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                      Candidates* found, float* distances, std::int64_t* labels) const {
-  // Full scores are not needed if all candidates get exact scores.
-  const auto with_full = [&](std::size_t q) {
-    return refine_candidates_ == 0 || found[q].size() > refine_candidates_;
-  };
-  std::unique_ptr<float[]> tables;
+  // Full scores are not needed if all candidates get exact scores. Of few candidates, reading all
+  // rows takes less time than the tables of the full score, unless the rows are on a disk.
+  const std::size_t direct = refine_candidates_ == 0 ? 0
+                             : view_.refine_rows->borrowed()
+                                 ? refine_candidates_
+                                 : std::max(2 * refine_candidates_, kFewRows);
+  const auto with_full = [&](std::size_t q) { return direct == 0 || found[q].size() > direct; };
+  const float* tables = nullptr;
   for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
     if (with_full(q)) tables = this->tables(batch, first, n);
   }
@@ -117,7 +121,7 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
     const Query& query = batch[q];
     const double offset = score_offset(row);
     if (with_full(q)) {
-      const float* own = tables.get() + (q - first) * size;
+      const float* own = tables + (q - first) * size;
       const auto full = [&](Candidates& some) {
         compute_list_terms(batch, q, some);
         score(batch, q, own, some);
@@ -132,12 +136,13 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
         some = with_labels(some);
         score_exactly(row, some);
       };
+      const double scale = std::ldexp(1.0, -query.exponent);
       const auto unit = [&](float score) {
-        const double own = view_.scoring.euclidean() ? offset + score : score - offset;
-        return std::ldexp(own, -query.exponent);
+        return (view_.scoring.euclidean() ? offset + score : score - offset) * scale;
       };
       score_promising(found[q], k_, exact, unit);
     }
+    keep_best(found[q], std::min(k_, found[q].size()));
     std::sort(found[q].begin(), found[q].end(), std::greater<>());
     write_results(found[q], query.exponent, offset, distances + q * k_, labels + q * k_);
   }
@@ -160,12 +165,22 @@ void Reranker::write_results(const Candidates& best, int exponent, double offset
 }
 
 Candidates Reranker::with_labels(const Candidates& some) const {
-  Candidates result;
+  struct Place {
+    std::uint32_t list, at;
+  };
+  std::vector<Place> places;
+  places.reserve(some.size());
   std::size_t list = 0;
   for (const Candidate& one : some) {
     list = view_.store.locate_from(list, one.position()).list;
-    result.emplace_back(one.score(),
-                        view_.store.label(list, one.position() - view_.store.start(list)));
+    const std::size_t at = one.position() - view_.store.start(list);
+    view_.store.prefetch_label(list, at);
+    places.push_back({static_cast<std::uint32_t>(list), static_cast<std::uint32_t>(at)});
+  }
+  Candidates result;
+  result.reserve(some.size());
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    result.emplace_back(some[i].score(), view_.store.label(places[i].list, places[i].at));
   }
   return result;
 }

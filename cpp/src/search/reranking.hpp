@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 
 #include "index/index_view.hpp"
 #include "search/query_batch.hpp"
@@ -19,15 +18,15 @@ class Reranker {
         k_(params.k),
         refine_candidates_(params.refine_candidates),
         num_candidates_(params.coarse_candidates()),
-        prunes_candidates_(params.nprobe > 0) {}
+        deviations_(params.nprobe > 0 ? 3 : 4) {}
 
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and ties by
   // label. Missing results have label -1 and the worst possible distance. rows, found, distances
   // and labels are those of the whole batch.
   void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
              Candidates* found, float* distances, std::int64_t* labels) const;
-  // Full-score tables, query after query.
-  std::unique_ptr<float[]> tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
+  // Full-score tables, query after query, until this thread asks for others.
+  const float* tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
   // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
   // of their lists are exact.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
@@ -50,7 +49,7 @@ class Reranker {
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;
-  bool prunes_candidates_;  // may skip unpromising candidates, as nprobe skips lists
+  double deviations_;  // a search of nprobe lists need not find everything
 };
 
 }  // namespace waterfill

@@ -72,32 +72,39 @@ inline void keep_best(Candidates& candidates, std::size_t n) {
   candidates.erase(candidates.begin() + static_cast<std::ptrdiff_t>(n), candidates.end());
 }
 
-// The best `capacity` candidates, without a heap in the inner loop: candidates above the threshold
-// are collected in a buffer of twice the capacity, and when it is full the better half is kept.
-// Positions must ascend for ties to go to the smaller one, since a score equal to the threshold is
-// rejected.
+// The best `capacity` candidates, without a heap in the inner loop: candidates at or above the
+// threshold are collected in a buffer of twice the capacity, and when it is full the better half is
+// kept. The result does not depend on the order of the candidates.
 class Reservoir {
  public:
   static constexpr std::size_t kBurst = 32;  // pushes between two calls of `trim`
+  static constexpr float kLowest = std::numeric_limits<float>::lowest();
 
-  // threshold: the initial threshold.
-  explicit Reservoir(std::size_t capacity,
-                     float threshold = -std::numeric_limits<float>::infinity())
-      : capacity_(capacity), threshold_(threshold), kept_(2 * capacity + kBurst) {}
+  // threshold: the initial threshold. Scores of -infinity and NaN are never kept.
+  explicit Reservoir(std::size_t capacity, float threshold = kLowest)
+      : capacity_(capacity), threshold_(threshold), kept_(std::min(capacity, kFew) + kBurst) {}
 
   float threshold() const { return threshold_; }
+  std::size_t size() const { return std::min(size_, capacity_); }
+  // Candidates beyond a lower capacity go when the threshold rises next.
+  void set_capacity(std::size_t capacity) { capacity_ = capacity; }
 
-  // Keeps the score if it exceeds the threshold, without a branch. Call `trim` after at most kBurst
+  // Keeps the score if it reaches the threshold, without a branch. Call `trim` after at most kBurst
   // pushes.
   void push(float score, std::uint32_t position) {
     kept_[size_] = Candidate(score, position);
-    size_ += score > threshold_ ? 1 : 0;
+    size_ += score >= threshold_ ? 1 : 0;
   }
-  // Makes room for kBurst pushes. Returns whether the threshold rose.
+  // Makes room for kBurst pushes. Returns whether the threshold was updated.
   bool trim() {
-    if (size_ < 2 * capacity_) return false;
-    raise_threshold();
-    return true;
+    if (size_ >= 2 * capacity_) {
+      raise_threshold();
+      return true;
+    }
+    if (size_ + kBurst > kept_.size()) {
+      kept_.resize(std::min(2 * kept_.size(), 2 * capacity_ + kBurst));
+    }
+    return false;
   }
 
   // Raises the threshold as far as the candidates allow.
@@ -108,6 +115,15 @@ class Reservoir {
     threshold_ = kept_[size_ - 1].score();
   }
 
+  // Adds the candidates of another reservoir.
+  void merge(const Reservoir& other) {
+    for (std::size_t i = 0; i < other.size_; ++i) {
+      if (i % kBurst == 0) trim();
+      push(other.kept_[i].score(), other.kept_[i].position());
+    }
+    trim();
+  }
+
   Candidates take() {
     kept_.resize(size_);
     keep_best(kept_, capacity_);
@@ -115,6 +131,8 @@ class Reservoir {
   }
 
  private:
+  static constexpr std::size_t kFew = 256;  // room to begin with
+
   std::size_t capacity_, size_ = 0;
   float threshold_;
   Candidates kept_;  // the first size_ of them

@@ -101,7 +101,7 @@ Scoring::Bounds Scoring::bounds_of(const ListRange& list, std::size_t number) co
     const float e = OffsetScale::number(extras.least);
     bounds.square = static_cast<float>(offset.middle() + e * offset.norm_range());
     bounds.line = static_cast<float>(e * offset.centroid_range()) * lengths_[number];
-    bounds.least_factor = bounds.largest_factor = mean_factor_;
+    bounds.set_factors(mean_factor_, mean_factor_);
     return bounds;
   }
   const auto range = [&](const std::array<float, 256>& values) {
@@ -110,8 +110,7 @@ Scoring::Bounds Scoring::bounds_of(const ListRange& list, std::size_t number) co
   const float least_rho = *range(rho_factor_).first;
   bounds.square = least_rho * least_rho;
   const auto [least, largest] = range(scale_factor_);
-  bounds.least_factor = *least;
-  bounds.largest_factor = *largest;
+  bounds.set_factors(*least, *largest);
   return bounds;
 }
 
@@ -141,39 +140,35 @@ float Scoring::best_of_list(std::size_t list, float list_term, float t, float w)
   return euclidean_ ? best - static_cast<float>(w * least_offsets_[list]) : best;
 }
 
-void Scoring::best_of_lists(const float* list_terms, float t, float w, float* best) const {
-  for (std::size_t l = 0; l < gains_.size(); ++l) best[l] = list_terms[l] + gains_[l] * t;
-  for (std::size_t l = 0; euclidean_ && l < gains_.size(); ++l) {
-    best[l] -= static_cast<float>(w * least_offsets_[l]);
-  }
+void Scoring::best_of_lists(std::size_t first, std::size_t n, const float* list_terms, float t,
+                            float* best) const {
+  const float* gains = gains_.data() + first;
+  for (std::size_t i = 0; i < n; ++i) best[i] = list_terms[i] + gains[i] * t;
 }
 
 void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
                      float w, std::uint16_t* limits) const {
-  constexpr float kLargest = 65535;
+  constexpr float kLargest = 65535, infinity = std::numeric_limits<float>::infinity();
   const Bounds& bounds = bounds_[list];
   const float above = threshold - list_term;
-  const float step = unit.step > 0 ? 1 / unit.step : 0.0f;
-  const float factor = euclidean_ ? 2.0f : 1.0f;
-  const float by_largest = 1 / (factor * bounds.largest_factor);
-  const float by_least = 1 / (factor * bounds.least_factor);
+  // The least sum t that a vector with this scale byte needs.
+  const auto least = [&](int code) {
+    if (code == 0) return above < 0 ? -infinity : infinity;
+    const auto byte = static_cast<std::uint8_t>(code);
+    if (!euclidean_) return above * inverse_z_[byte];
+    const float z = (*scales_)[byte];
+    const float product = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
+    return product * (product > 0 ? bounds.by_largest_factor : bounds.by_least_factor);
+  };
   std::fill_n(limits, kLimits, std::uint16_t{65535});
   for (int kind = bounds.first / 16; kind <= bounds.last / 16; ++kind) {
-    constexpr float infinity = std::numeric_limits<float>::infinity();
-    float least = infinity;
     const int first = std::max(16 * kind, bounds.first),
               last = std::min(16 * kind + 15, bounds.last);
+    float t = std::min(least(first), least(last));
     // Without an offset the least product is monotonic in z: the ends suffice.
-    const int stride = euclidean_ ? 1 : std::max(1, last - first);
-    for (int code = first; code <= last; code += stride) {
-      const auto byte = static_cast<std::uint8_t>(code);
-      const float z = (*scales_)[byte];
-      const float product = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
-      const float t = product * (product > 0 ? by_largest : by_least);
-      least = std::min(least, code > 0 ? t : above < 0 ? -infinity : infinity);
-    }
+    for (int code = first + 1; euclidean_ && code < last; ++code) t = std::min(t, least(code));
     // Two steps less, for rounding errors here and in `coarse`. A NaN lets all vectors pass.
-    const float sum = step > 0 ? std::floor((least - unit.bias) * step) - 2 : 0;
+    const float sum = unit.step > 0 ? std::floor((t - unit.bias) * unit.inverse_step) - 2 : 0;
     limits[kind] = static_cast<std::uint16_t>(std::min(std::max(0.0f, sum), kLargest));
   }
 }

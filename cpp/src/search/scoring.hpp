@@ -43,7 +43,9 @@ class Scoring {
   float deviation(const float* projected) const;
   // An upper bound of the scores of vectors of a list whose table sum is at most t.
   float best_of_list(std::size_t list, float list_term, float t, float w) const;
-  void best_of_lists(const float* list_terms, float t, float w, float* best) const;  // of all lists
+  // The same by inner product, for n lists from `first` on; list_terms and best: of these.
+  void best_of_lists(std::size_t first, std::size_t n, const float* list_terms, float t,
+                     float* best) const;
 
   // The coarse score from the sum t of a vector's coarse table entries and its side bytes.
   template <bool kEuclidean>
@@ -71,11 +73,18 @@ class Scoring {
 
  private:
   // Bounds for the vectors of a list: w offset is at least w (square z^2 + line z), and s is z
-  // times a factor in [least_factor, largest_factor].
+  // times a factor from the least to the largest.
   struct Bounds {
     int first = 0, last = -1;  // range of the scale bytes
     float square = 0, line = 0;
-    float least_factor = 1, largest_factor = 1;
+    float largest_factor = 1;
+    float by_least_factor = 1, by_largest_factor = 1;  // 1 / (2 factor)
+
+    void set_factors(float least, float largest) {
+      largest_factor = largest;
+      by_least_factor = 1 / (2 * least);
+      by_largest_factor = 1 / (2 * largest);
+    }
   };
   Bounds bounds_of(const ListRange& list, std::size_t number) const;
   double least_offset(const Bounds& bounds) const;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <vector>
 
 #include "index/index_view.hpp"
 #include "search/block_scan.hpp"
@@ -26,7 +28,8 @@ namespace {
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at the same time
 constexpr std::size_t kFirstBlocks = 8;   // blocks of the first tiles
 constexpr std::size_t kTables = 4;        // full-score tables that are computed together
-constexpr std::size_t kTaskBlocks = 512;  // blocks per unit of work for one query
+constexpr std::size_t kTaskBlocks = 128;  // blocks per unit of work for one query
+constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so many is sampled
 
 // The state that the threads of one search share.
 class Searcher {
@@ -52,6 +55,14 @@ class Searcher {
   }
 
  private:
+  // The queries [begin, end) of a batch, and the state of each query.
+  struct Queries {
+    const QueryBatch& batch;
+    const std::vector<Probe>& probes;
+    std::size_t begin, end;
+    const std::vector<ScanState*>& states;
+  };
+
   // Many queries are divided among the threads; for few queries the lists are.
   void run_batch(std::size_t begin, std::size_t n, float* distances, std::int64_t* labels) {
     const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
@@ -71,16 +82,16 @@ class Searcher {
         }
       }
     } else {
-      std::vector<InitialProbe> initial_probes(n);
-      parallel_for(n, [&](std::size_t i) {
-        initial_probes[i] = pruner_.initial_probe(batch, i, begin + i);
-      });
-      find_ranges(initial_probes);
+      std::vector<Probe> probes(n);
+      parallel_for(n,
+                   [&](std::size_t i) { probes[i] = pruner_.initial_probe(batch, i, begin + i); });
+      const std::vector<BlockRange> ranges = ranges_of(probes);
       if (passes < num_threads()) {
-        scan_by_lists(batch, initial_probes, (num_threads() + passes - 1) / passes, found);
+        scan_by_lists(batch, ranges, (num_threads() + passes - 1) / passes, probes);
       } else {
-        scan_by_queries(batch, initial_probes, found);
+        scan_by_queries(batch, ranges, probes);
       }
+      for (std::size_t i = 0; i < n; ++i) found[i] = probes[i].state.best.take();
     }
     const std::size_t task_queries = std::clamp<std::size_t>(n / num_threads(), 1, kTables);
     parallel_for((n + task_queries - 1) / task_queries, [&](std::size_t i) {
@@ -91,91 +102,137 @@ class Searcher {
   }
 
   // The blocks of all lists that at least one query scans.
-  void find_ranges(const std::vector<InitialProbe>& initial_probes) {
+  std::vector<BlockRange> ranges_of(const std::vector<Probe>& probes) const {
+    std::vector<BlockRange> ranges;
+    if (probes.size() == 1) {
+      for (const std::uint32_t list : probes.front().lists) add_ranges(list, ranges);
+      return ranges;
+    }
     std::vector<bool> scanned(view_.store.lists().size(), false);
-    for (const InitialProbe& probe : initial_probes) {
+    for (const Probe& probe : probes) {
       for (const std::uint32_t list : probe.lists) scanned[list] = true;
     }
-    ranges_.clear();
     for (std::size_t l = 0; l < scanned.size(); ++l) {
-      if (!scanned[l]) continue;
-      const std::vector<Segment>& segments = view_.store.lists()[l].segments;
-      for (std::size_t s = 0; s < segments.size(); ++s) {
-        const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
-        for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
-          ranges_.push_back({l, s, b, std::min(b + kTaskBlocks, blocks)});
-        }
+      if (scanned[l]) add_ranges(l, ranges);
+    }
+    return ranges;
+  }
+
+  void add_ranges(std::size_t list, std::vector<BlockRange>& ranges) const {
+    const std::vector<Segment>& segments = view_.store.lists()[list].segments;
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
+      for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
+        ranges.push_back({list, s, b, std::min(b + kTaskBlocks, blocks)});
       }
     }
   }
 
-  void scan_by_queries(const QueryBatch& batch, std::vector<InitialProbe>& initial_probes,
-                       std::vector<Candidates>& found) const {
-    const std::size_t n = found.size();
+  void scan_by_queries(const QueryBatch& batch, const std::vector<BlockRange>& ranges,
+                       std::vector<Probe>& probes) const {
+    const std::size_t n = probes.size();
     // Two tasks per thread balance the load if another process slows one thread down.
     const std::size_t share = (n + 2 * num_threads() - 1) / (2 * num_threads());
     const std::size_t size = (share + kScanQueries - 1) / kScanQueries * kScanQueries;
     parallel_for((n + size - 1) / size, [&](std::size_t task) {
       const std::size_t begin = task * size, end = std::min(begin + size, n);
-      std::vector<ScanState> own = scan(batch, initial_probes, begin, end, 0, ranges_.size());
-      for (std::size_t i = begin; i < end; ++i) {
-        found[i] = std::move(initial_probes[i].found);
-        add(own[i - begin], found[i]);
-        keep_best(found[i], num_candidates_);
-      }
+      std::vector<ScanState*> states(n, nullptr);
+      for (std::size_t q = begin; q < end; ++q) states[q] = &probes[q].state;
+      const Queries queries{batch, probes, begin, end, states};
+      if (!with_sample(ranges)) return scan(queries, ranges);
+      scan_with_sample(queries, ranges);
     });
   }
 
-  void scan_by_lists(const QueryBatch& batch, std::vector<InitialProbe>& initial_probes,
-                     std::size_t parts, std::vector<Candidates>& found) const {
-    const std::size_t n = found.size();
-    parts = std::min(parts, ranges_.size());
+  // A sample of the blocks gives a threshold that few vectors exceed. It is worth it if there are
+  // enough of them, and no lists: the nearest lists give a better one.
+  bool with_sample(const std::vector<BlockRange>& ranges) const {
+    constexpr std::size_t kFewest = 8;  // ranges
+    return view_.store.lists().size() == 1 && ranges.size() >= kFewest && filter_.everything();
+  }
+
+  // Scans the first blocks of all ranges for the best of the sample, then the other blocks for
+  // vectors that reach the worst of these. Of N candidates, N / kShare are expected in the sample,
+  // give or take the square root, if vectors lie in any order. Where the N-th best does not exceed
+  // the threshold, some of the N may have been dropped, and all is scanned again.
+  void scan_with_sample(const Queries& queries, const std::vector<BlockRange>& ranges) const {
+    constexpr double kDeviations = 4;
+    const double expected = static_cast<double>(num_candidates_) / kShare;
+    const auto sampled = static_cast<std::size_t>(expected + kDeviations * std::sqrt(expected) + 1);
+    std::vector<BlockRange> first(ranges), rest(ranges);
+    for (BlockRange& range : first) range.last = std::min(range.first + kFirstBlocks, range.last);
+    for (BlockRange& range : rest) range.first = std::min(range.first + kFirstBlocks, range.last);
+    const std::span states(queries.states.begin() + static_cast<std::ptrdiff_t>(queries.begin),
+                           queries.states.begin() + static_cast<std::ptrdiff_t>(queries.end));
+    for (ScanState* state : states) state->best.set_capacity(std::min(sampled, num_candidates_));
+    scan(queries, first);
+    std::vector<float> thresholds;
+    thresholds.reserve(states.size());
+    for (ScanState* state : states) {
+      state->best.raise_threshold();
+      thresholds.push_back(state->best.threshold());
+      state->best.set_capacity(num_candidates_);
+    }
+    scan(queries, rest);
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      if (thresholds[i] == Reservoir::kLowest) continue;  // nothing has been dropped
+      states[i]->best.raise_threshold();
+      if (states[i]->best.threshold() > thresholds[i]) continue;
+      *states[i] = ScanState(num_candidates_);
+      const std::size_t q = queries.begin + i;
+      scan({queries.batch, queries.probes, q, q + 1, queries.states}, ranges);
+    }
+  }
+
+  void scan_by_lists(const QueryBatch& batch, const std::vector<BlockRange>& ranges,
+                     std::size_t parts, std::vector<Probe>& probes) const {
+    const std::size_t n = probes.size();
+    parts = std::min(parts, ranges.size());
+    const auto first = [&](std::size_t part) { return ranges.size() * part / parts; };
+    std::vector<float> thresholds;
+    thresholds.reserve(n);
+    for (const Probe& probe : probes) thresholds.push_back(probe.state.best.threshold());
+    // The first part goes on with the candidates of the initial probe, the others start empty.
     std::vector<std::vector<ScanState>> pieces(parts);
     parallel_for(parts, [&](std::size_t part) {
-      pieces[part] = scan(batch, initial_probes, 0, n, ranges_.size() * part / parts,
-                          ranges_.size() * (part + 1) / parts);
+      std::vector<ScanState*> states(n);
+      pieces[part].reserve(n);
+      for (std::size_t q = 0; q < n; ++q) {
+        states[q] = part == 0 ? &probes[q].state
+                              : &pieces[part].emplace_back(num_candidates_, thresholds[q]);
+      }
+      const auto own = std::span(ranges).subspan(first(part), first(part + 1) - first(part));
+      scan({batch, probes, 0, n, states}, own);
     });
-    for (std::size_t i = 0; i < n; ++i) {
-      found[i] = std::move(initial_probes[i].found);
-      for (std::vector<ScanState>& piece : pieces) add(piece[i], found[i]);
-      keep_best(found[i], num_candidates_);
+    for (std::size_t part = 1; part < parts; ++part) {
+      for (std::size_t q = 0; q < n; ++q) probes[q].state.best.merge(pieces[part][q].best);
     }
   }
 
-  static void add(ScanState& state, Candidates& all) {
-    const Candidates some = state.best.take();
-    all.insert(all.end(), some.begin(), some.end());
-  }
-
-  // Scans some ranges for queries [begin, end), one tile of blocks at a time.
-  std::vector<ScanState> scan(const QueryBatch& batch,
-                              const std::vector<InitialProbe>& initial_probes, std::size_t begin,
-                              std::size_t end, std::size_t first_range,
-                              std::size_t last_range) const {
-    std::vector<ScanState> states;
-    for (std::size_t q = begin; q < end; ++q) {
-      states.emplace_back(num_candidates_, initial_probes[q].threshold);
-    }
-    const QueriesByList queries_by_list(initial_probes, begin, end, view_.store.lists().size());
-    for (std::size_t r = first_range; r < last_range; ++r) {
-      const BlockRange& range = ranges_[r];
+  // Scans some ranges, one tile of blocks at a time.
+  void scan(const Queries& queries, std::span<const BlockRange> ranges) const {
+    const QueriesByList queries_by_list(queries.probes, queries.begin, queries.end,
+                                        view_.store.lists().size());
+    for (std::size_t r = 0; r < ranges.size(); ++r) {
+      const BlockRange& range = ranges[r];
       const auto [first, last] = queries_by_list.of(range.list);
       if (first == last) continue;
+      if (r + 1 < ranges.size()) scanner_.prefetch(ranges[r + 1]);
       std::size_t blocks = 0;
       for (std::size_t b = range.first; b < range.last; b += blocks) {
         throw_if_interrupted();
         // Short tiles at first: the threshold is updated only between tiles.
-        const bool starting = r == first_range && b < range.first + 2 * kTileBlocks;
+        const bool starting = r == 0 && b < range.first + 2 * kTileBlocks;
         blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
         for (const std::size_t* q = first; q < last; q += kScanQueries) {
           const std::size_t n = std::min(kScanQueries, static_cast<std::size_t>(last - q));
           std::array<ScanState*, kScanQueries> own{};
-          for (std::size_t i = 0; i < n; ++i) own[i] = &states[q[i] - begin];
-          scanner_.scan(batch, q, n, {range.list, range.segment, b, b + blocks}, own.data());
+          for (std::size_t i = 0; i < n; ++i) own[i] = queries.states[q[i]];
+          scanner_.scan(queries.batch, q, n, {range.list, range.segment, b, b + blocks},
+                        own.data());
         }
       }
     }
-    return states;
   }
 
   const IndexView& view_;
@@ -187,7 +244,6 @@ class Searcher {
   BlockScanner scanner_;
   ListPruner pruner_;
   Reranker reranker_;
-  std::vector<BlockRange> ranges_;
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ const std::pair<const char*, void (*)()> kParts[] = {
     {"transactions", check_transactions},
     {"concurrent_use", check_concurrent_use},
     {"elias_fano", check_elias_fano},
+    {"reservoir", check_reservoir},
     {"refine_rows", check_refine_rows},
     {"limiter", check_limiter},
     {"constant_dimensions", check_constant_dimensions},

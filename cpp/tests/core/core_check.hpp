@@ -26,6 +26,7 @@ std::string expect_throw(Act act, const char* what) {
 void check_transactions();
 void check_concurrent_use();
 void check_elias_fano();
+void check_reservoir();
 void check_constant_dimensions();
 void check_refine_rows();
 void check_refine_scores(const char* isa);   // of the instruction set in use
