@@ -208,6 +208,7 @@ def test_only_candidates_are_refined(codecs, clustered):
     plain.add(x)
     index = wf.IndexFlat(codecs["ip"], refine="float32", k_factor=1)
     index.add(x)
+    plain.refine_factor = index.refine_factor = 20
     candidates = plain.search(q, 10)[1]
     labels = index.search(q, 10)[1]
     np.testing.assert_array_equal(np.sort(labels, axis=1), np.sort(candidates, axis=1))
@@ -219,6 +220,23 @@ def test_only_candidates_are_refined(codecs, clustered):
         row[np.argsort(-s[row], kind="stable")[:10]] for row, s in zip(wide, scores, strict=True)
     ]
     assert (more == np.array(expected)).mean() > 0.99
+
+
+@pytest.mark.parametrize("depth", [(6, 1, 6), (12, 6, 12)])
+def test_few_candidates_are_all_refined(codecs, clustered, depth):
+    x, q = clustered[:1000], clustered[1000:1040]
+    index = wf.IndexFlat(codecs["ip"], refine="float32")
+    index.add(x)
+    index.refine_factor, fewer, all_of_them = depth
+    found = index.search(q, 10, params=wf.SearchParameters(k_factor=fewer))
+    expected = index.search(q, 10, params=wf.SearchParameters(k_factor=all_of_them))
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    borrowed = wf.IndexFlat(codecs["ip"], refine=x)
+    borrowed.add(x)
+    borrowed.refine_factor = depth[0]
+    only = borrowed.search(q, 10, params=wf.SearchParameters(k_factor=1))
+    assert (only[1] != expected[1]).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

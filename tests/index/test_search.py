@@ -175,3 +175,53 @@ def test_removal_keeps_the_range_of_cell_lengths(clustered):
         index.refine_factor = 1
     for got, want in zip(*(i.search(clustered[:200], 100) for i in (moved, fresh)), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.fixture(scope="module")
+def many(base_64):
+    """39,936 vectors without cells: enough for a scan that starts with a sample of the blocks."""
+    rng = np.random.default_rng(8)
+    x = np.repeat(base_64, 8, axis=0) + 0.05 * rng.standard_normal((38_400, 64))
+    x = np.concatenate([x, np.repeat(base_64[:64], 24, axis=0)]).astype(np.float32)  # and ties
+    return trained.trained(base_64, 16, cells=0), x
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("order", ["random", "nearest first", "in the sample", "not in the sample"])
+def test_a_sample_of_the_blocks_loses_nothing(many, queries_64, order, metric):
+    codec, x = many
+    place = np.random.default_rng(9).permutation(len(x))
+    if order != "random":
+        nearest = np.argsort(-(x @ queries_64[0]), kind="stable")
+        sampled = np.arange(len(x)) // 32 % 128 < 8  # the first 8 of each 128 blocks of 32
+        first = {"nearest first": np.zeros(len(x)), "in the sample": ~sampled}.get(order, sampled)
+        place = np.empty(len(x), np.int64)
+        place[np.argsort(first, kind="stable")] = nearest
+    index = wf.IndexFlat(codec, metric)
+    index.add(x[place])
+    everything = wf.SearchParameters(sel=wf.IDSelectorRange(0, len(x)))  # a filter takes no sample
+    for k in (1, 10, 300):
+        found = index.search(queries_64[:6], k)
+        expected = index.search(queries_64[:6], k, params=everything)
+        single = index.search(queries_64[:1], k)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_array_equal(single[1][0], found[1][0])
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_plain_arrays_are_searched_as_any_other_input(base_64, queries_64, metric):
+    index = wf.IndexIVF(wf.Recipe(64, 16), 16, metric=metric)
+    index.train(base_64)
+    index.add(base_64)
+    q = queries_64[:20].copy()
+    expected = index.search(q, 7)
+    others = [q.astype("f8"), q.astype(">f4"), np.asfortranarray(q), q[::-1][::-1], q.tolist()]
+    outputs = {"D": np.empty((20, 7), np.float32), "I": np.empty((20, 7), np.int64)}
+    for found in [*(index.search(x, 7) for x in others), index.search(q, 7, **outputs)]:
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+    q[11, 3] = np.nan
+    for x in (q, q.astype(np.float64)):
+        with pytest.raises(ValueError, match="x: row 11 has a NaN or an infinity"):
+            index.search(x, 7)

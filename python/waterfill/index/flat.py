@@ -14,10 +14,11 @@ from waterfill.recipe import Recipe
 class IndexFlat(Index):
     """Compressed vectors, searched exhaustively in two or three stages.
 
-    The coarse stage reads half of every code, or less; the best ``refine_factor * k`` vectors (at
-    least 100) get the full score. With `refine` the best ``k_factor * k`` of these are scored by
-    exact rows. Ids are positions, as in FAISS: the first vector has id 0, and `remove_ids`
-    renumbers the remaining vectors, unless vectors were added with explicit ids.
+    The coarse stage reads half of every code, or less. Of the best ``refine_factor * k`` vectors
+    (at least 100 without `refine`), those that can be among the results get the full score. With
+    `refine` the best ``k_factor * k`` of these are scored by exact rows. Ids are positions, as in
+    FAISS: the first vector has id 0, and `remove_ids` renumbers the remaining vectors, unless
+    vectors were added with explicit ids.
 
     Parameters
     ----------
@@ -32,8 +33,10 @@ class IndexFlat(Index):
         own array of float32 or float16, shape (m, d), such as a memory map. Your array is not
         copied and must not change; its row i is the vector with id i.
     k_factor : float
-        Candidates per requested neighbour that the third stage scores. At `refine_factor` or above,
-        it scores all candidates, and the second stage is skipped.
+        Candidates per requested neighbour that the third stage scores. It scores all candidates,
+        and the second stage is skipped, if `k_factor` is at least half of `refine_factor` or there
+        are at most 64. With your own array, `k_factor` must be `refine_factor` or more for that:
+        reading rows from a disk takes longer than the second stage.
 
     Attributes
     ----------
