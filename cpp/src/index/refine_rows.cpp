@@ -353,13 +353,14 @@ std::size_t RefineRows::first_nonfinite(std::size_t first) const {
 template <class Number>
 void RefineRows::score_rows(const float* query, bool euclidean, const Number* rows, std::size_t n,
                             float* out) const {
-  constexpr std::size_t kAhead = 8;                // rows to prefetch
+  constexpr std::size_t kAhead = 16;               // rows to prefetch
+  constexpr int kToL2 = 2;                         // more lines can be under way than to L1
   constexpr std::size_t kMost = 4096, kLine = 64;  // bytes of each, line by line
   const RowKernels::Score score = kernel(kind_, euclidean);
   const std::size_t near = std::min(row_bytes_, kMost);
   const auto prefetch = [&](std::size_t i) {
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
-    for (std::size_t b = 0; b < near; b += kLine) __builtin_prefetch(row + b);
+    for (std::size_t b = 0; b < near; b += kLine) __builtin_prefetch(row + b, 0, kToL2);
   };
   for (std::size_t i = 0; i < std::min(kAhead, n); ++i) prefetch(i);
   for (std::size_t i = 0; i < n; ++i) {
