@@ -146,7 +146,15 @@ Location CodeStore::locate(std::size_t slot) const {
 }
 
 Location CodeStore::locate_from(std::size_t list, std::size_t slot) const {
-  while (starts_[list + 1] <= slot) ++list;
+  // The next list with a candidate is often many lists away: the steps double.
+  std::size_t step = 1;
+  while (list + step < lists_.size() && starts_[list + step] <= slot) {
+    list += step;
+    step *= 2;
+  }
+  for (; starts_[list + 1] <= slot; list += step) {
+    while (list + step >= lists_.size() || starts_[list + step] > slot) step /= 2;
+  }
   const std::size_t i = slot - starts_[list];
   return {list, &lists_[list].segments[i / kCapacity], i % kCapacity};
 }

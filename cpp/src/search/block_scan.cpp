@@ -34,6 +34,11 @@ void BlockScanner::prefetch(const BlockRange& range) const {
   for (std::size_t at = 0; at < 2 * blocks * kBlock; at += kLine) __builtin_prefetch(scale + at);
 }
 
+void BlockScanner::prefetch(std::size_t list) const {
+  const List& own = store_.lists()[list];
+  if (own.size > 0) prefetch({list, 0, 0, (own.segments[0].size + kBlock - 1) / kBlock});
+}
+
 void BlockScanner::scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
                         const BlockRange& tile, ScanState* const* states) const {
   const std::uint32_t* masks = filter_.blocks(tile.list);

@@ -43,6 +43,7 @@ class BlockScanner {
             const BlockRange& tile, ScanState* const* states) const;
   // Prefetches what the scan of a range reads first: the kernel prefetches the blocks behind.
   void prefetch(const BlockRange& range) const;
+  void prefetch(std::size_t list) const;
   // Scans a whole list for one query.
   void scan_list(const QueryBatch& batch, std::size_t query, std::size_t list,
                  ScanState& state) const;

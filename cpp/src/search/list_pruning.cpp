@@ -149,9 +149,12 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
     }
     return std::nullopt;
   };
-  while (count < kMinInitialLists || (vectors < initial_vectors && count < max_lists)) {
-    const auto list = next();
-    if (!list) break;
+  const auto wants_more = [&] {
+    return count < kMinInitialLists || (vectors < initial_vectors && count < max_lists);
+  };
+  for (std::optional<std::size_t> list = next(), following; list; list = following) {
+    following = wants_more() ? next() : std::nullopt;
+    if (following) scanner_.prefetch(*following);
     scanner_.scan_list(batch, q, *list, probe.state);
     initial.push_back(*list);
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "search/block_scan.hpp"
@@ -26,12 +27,9 @@ class QueriesByList {
   QueriesByList(const std::vector<Probe>& probes, std::size_t begin, std::size_t end,
                 std::size_t lists);
 
-  struct Queries {
-    const std::size_t *first, *last;
-  };
-  Queries of(std::size_t list) const {
-    if (starts_.empty()) return {queries_.data(), queries_.data() + 1};
-    return {queries_.data() + starts_[list], queries_.data() + starts_[list + 1]};
+  std::span<const std::size_t> of(std::size_t list) const {
+    if (starts_.empty()) return queries_;
+    return std::span(queries_).subspan(starts_[list], starts_[list + 1] - starts_[list]);
   }
 
  private:

@@ -74,7 +74,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
                                Unit unit) const {
   const std::size_t size = candidates.size();
   const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
-  const bool all = size < num_candidates_ || first >= size;
+  const bool all = size < num_candidates_ || 2 * first >= size;
   Candidates rest;
   if (!all) {
     part_best(candidates.data(), size, first);

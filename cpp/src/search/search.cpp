@@ -213,25 +213,35 @@ class Searcher {
   void scan(const Queries& queries, std::span<const BlockRange> ranges) const {
     const QueriesByList queries_by_list(queries.probes, queries.begin, queries.end,
                                         view_.store.lists().size());
-    for (std::size_t r = 0; r < ranges.size(); ++r) {
+    const auto next = [&](std::size_t r) {  // the first range from r on that a query scans
+      while (r < ranges.size() && queries_by_list.of(ranges[r].list).empty()) ++r;
+      return r;
+    };
+    bool starting = true;
+    for (std::size_t r = next(0), following; r < ranges.size(); r = following) {
       const BlockRange& range = ranges[r];
-      const auto [first, last] = queries_by_list.of(range.list);
-      if (first == last) continue;
-      if (r + 1 < ranges.size()) scanner_.prefetch(ranges[r + 1]);
+      following = next(r + 1);
+      if (following < ranges.size()) scanner_.prefetch(ranges[following]);
       std::size_t blocks = 0;
       for (std::size_t b = range.first; b < range.last; b += blocks) {
         throw_if_interrupted();
         // Short tiles at first: the threshold is updated only between tiles.
-        const bool starting = r == 0 && b < range.first + 2 * kTileBlocks;
+        starting = starting && b < range.first + 2 * kTileBlocks;
         blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
-        for (const std::size_t* q = first; q < last; q += kScanQueries) {
-          const std::size_t n = std::min(kScanQueries, static_cast<std::size_t>(last - q));
-          std::array<ScanState*, kScanQueries> own{};
-          for (std::size_t i = 0; i < n; ++i) own[i] = queries.states[q[i]];
-          scanner_.scan(queries.batch, q, n, {range.list, range.segment, b, b + blocks},
-                        own.data());
-        }
+        scan_tile(queries, queries_by_list.of(range.list),
+                  {range.list, range.segment, b, b + blocks});
       }
+      starting = false;
+    }
+  }
+
+  void scan_tile(const Queries& queries, std::span<const std::size_t> own,
+                 const BlockRange& tile) const {
+    for (std::size_t first = 0; first < own.size(); first += kScanQueries) {
+      const auto some = own.subspan(first, std::min(kScanQueries, own.size() - first));
+      std::array<ScanState*, kScanQueries> states{};
+      for (std::size_t i = 0; i < some.size(); ++i) states[i] = queries.states[some[i]];
+      scanner_.scan(queries.batch, some.data(), some.size(), tile, states.data());
     }
   }
 
