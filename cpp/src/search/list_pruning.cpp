@@ -38,7 +38,8 @@ QueriesByList::QueriesByList(const std::vector<InitialProbe>& probes, std::size_
 
 // A heap of the lists that may be scanned. For inner products, lists rank by the best score that
 // their vectors can have: long vectors score high from any direction. For L2 they rank by the
-// centroid alone: a list that reaches far is near to every query.
+// centroid alone: a list that reaches far is near to every query. Lists by direction rank by the
+// direction of the centroid.
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {
   const float* list_terms = batch.list_terms(q);
@@ -51,14 +52,21 @@ Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
       if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
       const auto l = static_cast<std::size_t>(own[i]);
       if (lists[l].size == 0) continue;
-      const float score = scoring_.euclidean()
-                              ? list_terms[l]
-                              : scoring_.best_of_list(l, list_terms[l], query.deviation, query.w);
+      const float score =
+          scoring_.by_direction()
+              ? scoring_.direction_product(l, list_terms[l], query.mean_product, query.w)
+          : scoring_.euclidean()
+              ? list_terms[l]
+              : scoring_.best_of_list(l, list_terms[l], query.deviation, query.w);
       order.emplace_back(score, static_cast<std::uint32_t>(l));
     }
   } else {
     std::vector<float> best(list_terms, list_terms + lists.size());
-    if (!scoring_.euclidean()) {
+    if (scoring_.by_direction()) {
+      for (std::size_t l = 0; l < best.size(); ++l) {
+        best[l] = scoring_.direction_product(l, list_terms[l], query.mean_product, query.w);
+      }
+    } else if (!scoring_.euclidean()) {
       scoring_.best_of_lists(list_terms, query.deviation, query.w, best.data());
     }
     order.reserve(lists.size());
