@@ -14,13 +14,18 @@ namespace {
 
 using PyShape = std::pair<std::uint32_t, std::string>;  // width, kind
 
+AssignmentRule rule_of(bool by_direction) {
+  return by_direction ? AssignmentRule::direction : AssignmentRule::nearest;
+}
+
 std::shared_ptr<Codec> train(
     const py::object& mean, const py::object& basis, const py::object& weights,
     const std::vector<PyShape>& shapes,
     const std::vector<std::pair<std::uint32_t, std::uint32_t>>& second_bytes,
-    const py::object& centroids, const py::object& sample, const py::object& held_out,
-    std::uint64_t seed, int iterations, std::optional<std::uint32_t> alpha, float joint,
-    double constant_norm, double pq_multiplier, bool normalize, const std::string& plan) {
+    const py::object& centroids, bool by_direction, const py::object& sample,
+    const py::object& held_out, std::uint64_t seed, int iterations,
+    std::optional<std::uint32_t> alpha, float joint, double constant_norm, double pq_multiplier,
+    bool normalize, const std::string& plan) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -31,7 +36,9 @@ std::shared_ptr<Codec> train(
   for (const auto& [column, first_column] : second_bytes)
     params.second_bytes.push_back({column, first_column});
   std::vector<float> cells = vector_argument<float>(centroids, "centroids", 2);
-  if (!cells.empty()) params.partition = Partition(std::move(cells), params.mean);
+  if (!cells.empty()) {
+    params.partition = Partition(std::move(cells), params.mean, rule_of(by_direction));
+  }
   params.joint = joint;
   params.constant_norm = constant_norm;
   params.pq_multiplier = pq_multiplier;
@@ -87,6 +94,7 @@ py::dict settings(const Codec& codec) {
   dict["constant_norm"] = p.constant_norm;
   dict["pq_multiplier"] = p.pq_multiplier;
   dict["normalize"] = p.normalize;
+  dict["by_direction"] = p.partition.by_direction();
   dict["scale"] = py::make_tuple(p.scale.low(), p.scale.step());
   dict["cell_length"] = py::make_tuple(p.cell_length.low(), p.cell_length.step());
   return dict;
@@ -122,6 +130,13 @@ py::dict arrays(const Codec& codec) {
   return dict;
 }
 
+Array<float> routing_vectors(const Codec& codec) {
+  const std::vector<float> rows = codec.partition().routing_vectors();
+  auto result = new_matrix<float>(codec.partition().size(), codec.d());
+  std::copy(rows.begin(), rows.end(), result.mutable_data());
+  return result;
+}
+
 py::tuple project_directions(const py::object& mean, const py::object& basis,
                              const py::object& weights, const py::object& x) {
   const Transform transform(vector_argument<float>(mean, "mean"),
@@ -139,22 +154,24 @@ py::tuple project_directions(const py::object& mean, const py::object& basis,
 }
 
 Array<float> partition_centroids(const py::object& sample, const py::object& mean,
-                                 std::size_t cells, std::uint64_t seed) {
+                                 std::size_t cells, bool by_direction, std::uint64_t seed) {
   const RowsArgument argument(sample, "sample");
   const Rows rows = argument.rows();
   const auto center = vector_argument<float>(mean, "mean");
   require_dimensions(rows, "sample", center.size());
-  const Partition made = unlocked([&] { return train_partition(rows, center, cells, seed); });
+  const Partition made =
+      unlocked([&] { return train_partition(rows, center, cells, rule_of(by_direction), seed); });
   auto result = new_matrix<float>(made.size(), made.dim());
   std::copy(made.centroids().begin(), made.centroids().end(), result.mutable_data());
   return result;
 }
 
-Array<float> residuals(const py::object& x, const py::object& mean, const py::object& centroids) {
+Array<float> residuals(const py::object& x, const py::object& mean, const py::object& centroids,
+                       bool by_direction) {
   const RowsArgument argument(x, "x");
   const Rows rows = argument.rows();
   const Partition cells(vector_argument<float>(centroids, "centroids", 2),
-                        vector_argument<float>(mean, "mean"));
+                        vector_argument<float>(mean, "mean"), rule_of(by_direction));
   require_dimensions(rows, "x", cells.dim());
   auto result = new_matrix<float>(rows.n, rows.d);
   float* out = result.mutable_data();
@@ -177,16 +194,18 @@ void bind_codec(py::module_& m) {
         "Return the padded coordinates of directions from the mean, the distances from it, and the "
         "number of coordinates.");
   m.def("train_partition", &partition_centroids, py::arg("sample"), py::arg("mean"),
-        py::arg("cells"), py::arg("seed"), "Return k-means centroids of a sample.");
+        py::arg("cells"), py::arg("by_direction"), py::arg("seed"),
+        "Return k-means centroids of a sample; by direction, the means of spherical k-means.");
   m.def("residuals", &residuals, py::arg("x"), py::arg("mean"), py::arg("centroids"),
-        "Return the rows minus the centroids of their cells.");
+        py::arg("by_direction"), "Return the rows minus the centroids of their cells.");
 
   py::class_<Codec, std::shared_ptr<Codec>>(m, "Codec", "A trained codec.")
       .def_static("train", &train, py::kw_only(), py::arg("mean"), py::arg("basis"),
                   py::arg("weights"), py::arg("shapes"), py::arg("rests"), py::arg("centroids"),
-                  py::arg("sample"), py::arg("held_out"), py::arg("seed"), py::arg("iterations"),
-                  py::arg("alpha"), py::arg("joint"), py::arg("constant_norm"),
-                  py::arg("pq_multiplier"), py::arg("normalize"), py::arg("plan"),
+                  py::arg("by_direction"), py::arg("sample"), py::arg("held_out"), py::arg("seed"),
+                  py::arg("iterations"), py::arg("alpha"), py::arg("joint"),
+                  py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
+                  py::arg("plan"),
                   "Train codebooks and calibrate alphas, scales and search depths.")
       .def_property_readonly("d", &Codec::d, "Number of dimensions.")
       .def_property_readonly("code_size", &Codec::code_size, "Bytes per code.")
@@ -208,6 +227,9 @@ void bind_codec(py::module_& m) {
           [](const Codec& self, double value) { self.set_distortion(value); },
           "Mean squared error of held-out directions; 0 if unknown.")
       .def_property_readonly("settings", &settings, "Scalar parameters by name.")
+      .def_property_readonly("routing_vectors", &routing_vectors,
+                             "The centroids that vectors and queries are compared with: divided by "
+                             "their norms if cells are found by direction.")
       .def_property_readonly("arrays", &arrays, "Copies of the trained arrays by name.")
       .def("encode", &encode, py::arg("x"), py::arg("codes"), py::arg("cells") = py::none(),
            "Encode rows into a preallocated array, with given or with the nearest cells.")

@@ -90,10 +90,17 @@ def project_directions(
     x: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]: ...
 def train_partition(
-    sample: NDArray[np.float32], mean: NDArray[np.float32], cells: int, seed: int
+    sample: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    cells: int,
+    by_direction: bool,
+    seed: int,
 ) -> NDArray[np.float32]: ...
 def residuals(
-    x: NDArray[np.float32], mean: NDArray[np.float32], centroids: NDArray[np.float32]
+    x: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    centroids: NDArray[np.float32],
+    by_direction: bool,
 ) -> NDArray[np.float32]: ...
 
 class Codec:
@@ -106,6 +113,7 @@ class Codec:
         shapes: list[tuple[int, str]],
         rests: list[tuple[int, int]],
         centroids: NDArray[np.float32],
+        by_direction: bool,
         sample: NDArray[np.float32],
         held_out: NDArray[np.float32],
         seed: int,
@@ -133,6 +141,8 @@ class Codec:
     def plan(self) -> str: ...
     @property
     def settings(self) -> dict[str, Any]: ...
+    @property
+    def routing_vectors(self) -> NDArray[np.float32]: ...
     @property
     def arrays(self) -> dict[str, Any]: ...
     def encode(

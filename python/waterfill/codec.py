@@ -293,7 +293,8 @@ class Codec:
         if self.plan.normalize:
             x = _core.normalize_rows(x)
         centroids = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
-        residuals = _core.residuals(x, self.plan.mean, centroids).astype(np.float64)
+        by_direction = self._core.settings["by_direction"]
+        residuals = _core.residuals(x, self.plan.mean, centroids, by_direction).astype(np.float64)
         errors = self._core.decode(self._encode_block(x), 0).astype(np.float64) - x
         energy = np.square(residuals).sum(axis=1)
         nonzero = energy > 0

@@ -54,6 +54,14 @@ def indexes(x: np.ndarray) -> Iterator[tuple[str, wf.IndexFlat | wf.IndexIVF]]:
         ivf.add(x[:500])
         ivf.remove_ids(np.arange(40, 50))
         yield f"1.2-ivf-{name}", ivf
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    plan = wf.Plan.waterfill(wf.analyze(unit), code_bytes=3)
+    codec = wf.Codec.train(unit, plan, cells=16)
+    for metric in ("ip", "l2"):
+        ivf = wf.IndexIVF(codec, 16, metric=metric)
+        ivf.nprobe = 4
+        ivf.add(unit[:500])
+        yield f"1.4-directions-{metric}", ivf
 
 
 def main() -> int:

@@ -39,6 +39,17 @@ def base() -> bytes:
     return index._core.to_bytes(**index._settings())
 
 
+def with_rule(rule: int) -> Callable[[bytes], bytes]:
+    """Return a fault: a section CELLRULE, behind CENTROID."""
+
+    def change(file: Container) -> None:
+        place = file.sections.index(file["CENTROID"]) + 1
+        section = Section(b"CELLRULE", bytearray(struct.pack("<I", rule)))
+        file.sections.insert(place, section)
+
+    return parts(change)
+
+
 def at(tag: str, offset: int, code: str, *values: float) -> Callable[[bytes], bytes]:
     """Return a fault: numbers in a section."""
 
@@ -197,6 +208,11 @@ CASES: dict[str, Case] = {
         "CENTROID has a value that is not finite",
         at("CENTROID", 4, "f", -INFINITY),
     ),
+    "cellrule": (
+        "CELLRULE has an unknown rule",
+        lambda file: header(10, b"\4")(with_rule(2)(file)),
+    ),
+    "cellrule-version": ("CELLRULE belongs to format 1.4", with_rule(1)),
     "rests": (
         "second bytes must follow",
         parts(

@@ -50,7 +50,7 @@ def test_the_quantizer_searches_centroids_as_faiss(
     quantizer = index.quantizer
     assert isinstance(quantizer, CoarseQuantizer)
     stock = faiss.IndexFlat(64, 1 if metric == "l2" else 0)
-    stock.add(index.codec._core.arrays["centroids"])
+    stock.add(index.codec._core.routing_vectors)
     assert (quantizer.ntotal, quantizer.d, quantizer.metric_type, quantizer.is_trained) == (
         stock.ntotal, 64, stock.metric_type, True
     )  # fmt: skip

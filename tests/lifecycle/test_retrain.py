@@ -123,7 +123,7 @@ def test_faiss_quantizer_gets_the_new_centroids(drifted, stored, fresh, queries)
     new = wf.retrain(index, fresh, vectors=stored)
     np.testing.assert_array_equal(quantizer.reconstruct_n(0, LISTS), before)
     np.testing.assert_allclose(
-        new.quantizer.reconstruct_n(0, LISTS), new.codec._core.arrays["centroids"], atol=1e-6
+        new.quantizer.reconstruct_n(0, LISTS), new.codec._core.routing_vectors, atol=1e-6
     )
     new.nprobe = LISTS
     truth = np.argsort(-queries @ stored.T, axis=1)[:, :10]

@@ -14,15 +14,21 @@ namespace {
 constexpr std::size_t kTaskRows = 64;
 constexpr float kInt16 = 32767;
 
-// The first c for which unit * products[c] - half_squares[c] is largest.
-std::size_t best_of(const std::int16_t* products, float unit,
-                    const std::vector<float>& half_squares, std::vector<float>& scores) {
-  const std::size_t n = half_squares.size();
+double dot(const float* a, const float* b, std::size_t n) {
+  double sum = 0;
+  for (std::size_t k = 0; k < n; ++k) sum += static_cast<double>(a[k]) * b[k];
+  return sum;
+}
+
+// The first c for which unit * products[c] - biases[c] is largest.
+std::size_t best_of(const std::int16_t* products, float unit, const std::vector<float>& biases,
+                    std::vector<float>& scores) {
+  const std::size_t n = biases.size();
   constexpr std::size_t kWays = 16;  // independent maxima
   std::array<float, kWays> best;
   best.fill(-std::numeric_limits<float>::infinity());
   for (std::size_t c = 0; c < n; ++c) {
-    scores[c] = static_cast<float>(products[c]) * unit - half_squares[c];
+    scores[c] = static_cast<float>(products[c]) * unit - biases[c];
   }
   std::size_t c = 0;
   for (; c + kWays <= n; c += kWays) {
@@ -38,8 +44,9 @@ std::size_t best_of(const std::int16_t* products, float unit,
 
 }  // namespace
 
-Partition::Partition(std::vector<float> centroids, const std::vector<float>& mean)
-    : centroids_(std::move(centroids)), mean_(mean) {
+Partition::Partition(std::vector<float> centroids, const std::vector<float>& mean,
+                     AssignmentRule rule)
+    : centroids_(std::move(centroids)), mean_(mean), rule_(rule) {
   const std::size_t d = mean_.size(), cells = d > 0 ? centroids_.size() / d : 0;
   require(cells >= 1 && cells <= kMaxCells && centroids_.size() == cells * d,
           "centroids must be 1 to " + std::to_string(kMaxCells) + " rows of " + std::to_string(d) +
@@ -54,9 +61,62 @@ Partition::Partition(std::vector<float> centroids, const std::vector<float>& mea
   for (const double square : squares) {
     half_squares_.push_back(static_cast<float>(square * inverse * inverse / 2));
   }
+  if (by_direction()) {
+    compare_directions();
+  } else {
+    unit_ = largest_;
+    biases_ = half_squares_;
+    set_products(std::move(rows), largest_);
+  }
+}
+
+// <x, u> for the direction u of a centroid is <x - mean, u - origin> + <mean, u>, up to a term that
+// is the same for all centroids. Without the origin, what directions have in common would take most
+// of the eight bits where the mean is long.
+void Partition::compare_directions() {
+  const std::size_t d = mean_.size(), cells = size();
+  std::vector<double> rows(centroids_.size()), origin(d, 0.0);
+  double largest_norm = 0;
+  for (std::size_t c = 0; c < cells; ++c) {
+    const float* own = centroid(c);
+    const double norm = std::sqrt(dot(own, own, d)), inverse = norm > 0 ? 1 / norm : 0;
+    largest_norm = std::max(largest_norm, norm);
+    norms_.push_back(static_cast<float>(norm));
+    inverse_norms_.push_back(static_cast<float>(inverse));
+    mean_products_.push_back(static_cast<float>(dot(mean_.data(), own, d) * inverse));
+    for (std::size_t k = 0; k < d; ++k) {
+      rows[c * d + k] = own[k] * inverse;
+      origin[k] += rows[c * d + k];
+    }
+  }
+  for (const double sum : origin) {
+    origin_.push_back(static_cast<float>(sum / static_cast<double>(cells)));
+  }
+  double largest = 0;
+  for (std::size_t c = 0; c < cells; ++c) {
+    double square = 0;
+    for (std::size_t k = 0; k < d; ++k) {
+      double& value = rows[c * d + k];
+      value -= origin_[k];
+      square += value * value;
+    }
+    largest = std::max(largest, std::sqrt(square));
+  }
+  set_products(std::move(rows), largest);
+  unit_ = largest_norm;
+  const double inverse = unit_ > 0 && largest > 0 ? 1 / (unit_ * largest) : 0;
+  for (const float product : mean_products_) {
+    biases_.push_back(static_cast<float>(-product * inverse));
+  }
+}
+
+// rows: of norms up to `largest`.
+void Partition::set_products(std::vector<double> rows, double largest) {
+  matrix_unit_ = largest;
+  const double inverse = largest > 0 ? 1 / largest : 0;
   std::vector<float> unit(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) unit[i] = static_cast<float>(rows[i] * inverse);
-  products_ = Int8Matrix(unit, cells, d);
+  products_ = Int8Matrix(unit, size(), mean_.size());
   scales_.assign(products_.stride(), kInt16);
 }
 
@@ -68,6 +128,18 @@ float Partition::length(std::size_t cell) const {
 std::vector<float> Partition::from_mean() const {
   std::vector<float> rows(centroids_);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] -= mean_[i % mean_.size()];
+  return rows;
+}
+
+std::vector<float> Partition::routing_vectors() const {
+  std::vector<float> rows(centroids_);
+  const std::size_t d = mean_.size();
+  for (std::size_t c = 0; by_direction() && c < size(); ++c) {
+    const double norm = std::sqrt(dot(centroid(c), centroid(c), d));
+    for (std::size_t k = 0; norm > 0 && k < d; ++k) {
+      rows[c * d + k] = static_cast<float>(rows[c * d + k] / norm);
+    }
+  }
   return rows;
 }
 
@@ -94,16 +166,16 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
     units[i] =
         products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
     constexpr double kLargest = 1e30;
-    if (largest_ > 0) {
+    if (unit_ > 0) {
       relative[i] =
-          static_cast<float>(std::min(static_cast<double>(norm) / factor / largest_, kLargest));
+          static_cast<float>(std::min(static_cast<double>(norm) / factor / unit_, kLargest));
     }
   }
   products_.multiply(int8_rows.data(), units.data(), x.n, scales_.data(), products.data());
   for (std::size_t i = 0; i < x.n; ++i) {
     const float unit = relative[i] / kInt16;
-    cells[i] = static_cast<std::uint16_t>(
-        best_of(products.data() + i * stride, unit, half_squares_, scores));
+    cells[i] =
+        static_cast<std::uint16_t>(best_of(products.data() + i * stride, unit, biases_, scores));
   }
 }
 
@@ -125,8 +197,16 @@ void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const
   }
   products_.multiply(int8_rows.data(), units.data(), rows.n, scales_.data(), products.data());
   for (std::size_t i = 0; i < rows.n; ++i) {
-    const auto unit = static_cast<float>(norms[i] * (largest_ / kInt16));
+    const auto unit = static_cast<float>(norms[i] * (matrix_unit_ / kInt16));
     const std::int16_t* own = products.data() + i * products_.stride();
+    if (by_direction()) {
+      const auto common = static_cast<float>(dot(rows.row(i), origin_.data(), rows.d));
+      const auto mean = static_cast<float>(dot(rows.row(i), mean_.data(), rows.d));
+      for (std::size_t c = 0; c < size(); ++c) {
+        out[i * stride + c] = norms_[c] * (static_cast<float>(own[c]) * unit + common) - mean;
+      }
+      continue;
+    }
     for (std::size_t c = 0; c < size(); ++c) {
       out[i * stride + c] = static_cast<float>(own[c]) * unit;
     }

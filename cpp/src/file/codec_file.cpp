@@ -77,6 +77,9 @@ void append_codec(const Codec& codec, bool with_manifest, std::vector<Section>& 
                                 p.offset.middle(), p.offset.norm_range(), p.offset.centroid_range(),
                                 p.depth_ip.prune_sigma, p.depth_l2.prune_sigma}));
     sections.push_back(section("CENTROID", p.partition.centroids()));
+    if (p.partition.by_direction()) {
+      sections.push_back(record("CELLRULE", static_cast<std::uint32_t>(p.partition.rule())));
+    }
   }
   sections.push_back(section("PLAN", p.plan));
   if (with_manifest && !annotations.manifest.empty()) {
@@ -178,8 +181,13 @@ void read_cells(const Container& file, CodecParams& p) {
   p.prune_sigma_rows = r.prune_sigma_rows;
   p.depth_ip.prune_sigma = static_cast<float>(r.prune_sigma_ip);
   p.depth_l2.prune_sigma = static_cast<float>(r.prune_sigma_l2);
-  p.partition =
-      Partition(finite_array(file, "CENTROID", std::uint64_t{r.cells} * p.mean.size()), p.mean);
+  AssignmentRule rule = AssignmentRule::nearest;
+  if (file.has("CELLRULE")) {
+    rule = static_cast<AssignmentRule>(file.array<std::uint32_t>("CELLRULE", 1)[0]);
+    require_valid(rule == AssignmentRule::direction, "section CELLRULE has an unknown rule");
+  }
+  p.partition = Partition(finite_array(file, "CENTROID", std::uint64_t{r.cells} * p.mean.size()),
+                          p.mean, rule);
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
        "LOW", "SCALE", "EXTRA"},
       {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
       {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
-      {"MANIFEST"}};
+      {"MANIFEST"},
+      {"CELLRULE"}};
   return tags;
 }
 

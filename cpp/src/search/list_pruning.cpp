@@ -43,7 +43,8 @@ QueriesByList::QueriesByList(const std::vector<Probe>& probes, std::size_t begin
 
 // A heap of the lists that may be scanned. For inner products, lists rank by the best score that
 // their vectors can have: long vectors score high from any direction. For L2 they rank by the
-// centroid alone: a list that reaches far is near to every query.
+// centroid alone: a list that reaches far is near to every query. Lists by direction rank by the
+// direction of the centroid.
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {
   if (params_.probes != nullptr) return rank_given_lists(batch, q, number);
@@ -56,7 +57,11 @@ Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
   for (std::size_t first = 0; first < lists; first += scores.size()) {
     const std::size_t n = std::min(scores.size(), lists - first);
     const float* terms = batch.list_terms(q) + first;
-    if (scoring_.euclidean()) {
+    if (scoring_.by_direction()) {
+      for (std::size_t i = 0; i < n; ++i) {
+        scores[i] = scoring_.direction_product(first + i, terms[i], query.mean_product, query.w);
+      }
+    } else if (scoring_.euclidean()) {
       std::copy_n(terms, n, scores.data());
     } else {
       scoring_.best_of_lists(first, n, terms, query.deviation, scores.data());
@@ -76,15 +81,17 @@ Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
 Candidates ListPruner::rank_given_lists(const QueryBatch& batch, std::size_t q,
                                         std::size_t number) const {
   Candidates order;
+  const Query& query = batch[q];
   const std::int64_t* own = params_.probes + number * params_.nprobe;
   for (std::size_t i = 0; i < params_.nprobe; ++i) {
     if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
     const auto l = static_cast<std::size_t>(own[i]);
     if (store_.lists()[l].size == 0) continue;
     const float term = batch.list_terms(q)[l];
-    const float score = scoring_.euclidean()
-                            ? term
-                            : scoring_.best_of_list(l, term, batch[q].deviation, batch[q].w);
+    const float score =
+        scoring_.by_direction() ? scoring_.direction_product(l, term, query.mean_product, query.w)
+        : scoring_.euclidean()  ? term
+                                : scoring_.best_of_list(l, term, query.deviation, query.w);
     order.emplace_back(score, static_cast<std::uint32_t>(l));
   }
   std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));

@@ -66,6 +66,10 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
     if (!scoring_.with_cells()) continue;
     query.scaled.assign(scaled.data() + i * d, scaled.data() + (i + 1) * d);
     query.deviation = scoring_.deviation(own);
+    if (codec_.partition().by_direction()) {
+      query.mean_product =
+          kernels().rows.product.float32(query.scaled.data(), codec_.params().mean.data(), d);
+    }
   }
   float* list_terms = list_terms_.get() + first * lists_;
   if (!scoring_.with_cells()) {

@@ -13,9 +13,10 @@
 namespace waterfill {
 
 struct Query {
-  int exponent = 0;     // the query was divided by 2^exponent
-  float w = 1;          // 2^-exponent, see scoring.hpp
-  float deviation = 0;  // standard deviation of its products with vectors; with cells only
+  int exponent = 0;        // the query was divided by 2^exponent
+  float w = 1;             // 2^-exponent, see scoring.hpp
+  float deviation = 0;     // standard deviation of its products with vectors; with cells only
+  float mean_product = 0;  // of `scaled` with the mean; with cells by direction only
   CoarseUnit unit;
   std::vector<float> projected;
   std::vector<float> scaled;  // the query itself; with cells only

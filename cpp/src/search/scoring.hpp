@@ -39,6 +39,14 @@ class Scoring {
   float list_term(std::size_t list, float product, float w) const {
     return euclidean_ ? 2 * product - w * lengths_[list] * lengths_[list] : product;
   }
+  bool by_direction() const { return codec_.partition().by_direction(); }
+  // What lists of a partition by direction rank by: the product of the query with the direction of
+  // the centroid. mean_product: of the query as for `list_terms` with the mean.
+  float direction_product(std::size_t list, float list_term, float mean_product, float w) const {
+    const float square = lengths_[list] * lengths_[list];
+    const float product = euclidean_ ? (list_term + w * square) / 2 : list_term;
+    return codec_.partition().direction_product(list, product, mean_product, euclidean_ ? w : 0);
+  }
   // The standard deviation of t over all vectors, for a projected query.
   float deviation(const float* projected) const;
   // An upper bound of the scores of vectors of a list whose table sum is at most t.

@@ -12,8 +12,8 @@ namespace {
 class LloydCentroids {
  public:
   LloydCentroids(const Rows& rows, const std::vector<float>& mean, std::size_t cells,
-                 Random& random)
-      : d_(rows.d), mean_(mean), centroids_(cells * rows.d) {
+                 AssignmentRule rule, Random& random)
+      : d_(rows.d), rule_(rule), mean_(mean), centroids_(cells * rows.d) {
     std::vector<std::size_t> order(rows.n);
     std::iota(order.begin(), order.end(), std::size_t{0});
     for (std::size_t c = 0; c < cells; ++c) {  // distinct random rows
@@ -24,7 +24,7 @@ class LloydCentroids {
 
   void step(const Rows& rows) {
     std::vector<std::uint16_t> cells(rows.n);
-    Partition(centroids_, mean_).assign(rows, cells.data());
+    Partition(centroids_, mean_, rule_).assign(rows, cells.data());
     std::vector<double> sums(centroids_.size(), 0.0);
     std::vector<std::size_t> counts(centroids_.size() / d_, 0), first(counts.size());
     for (std::size_t i = 0; i < rows.n; ++i) {
@@ -46,12 +46,13 @@ class LloydCentroids {
     }
   }
 
-  Partition take() { return Partition(std::move(centroids_), mean_); }
+  Partition take() { return Partition(std::move(centroids_), mean_, rule_); }
 
  private:
   float* at(std::size_t c) { return centroids_.data() + c * d_; }
 
   std::size_t d_;
+  AssignmentRule rule_;
   std::vector<float> mean_, centroids_;
 };
 
@@ -67,11 +68,11 @@ std::vector<float> every(const Rows& rows, std::size_t step) {
 }  // namespace
 
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
-                          std::uint64_t seed) {
+                          AssignmentRule rule, std::uint64_t seed) {
   require(sample.n >= 1 && cells >= 1,
           "sample must have at least one row, and cells must be at least 1");
   Random random(seed);
-  LloydCentroids centroids(sample, mean, std::min(cells, sample.n), random);
+  LloydCentroids centroids(sample, mean, std::min(cells, sample.n), rule, random);
   // The first iterations need only a part of the rows.
   constexpr std::size_t kPartRows = 16;  // rows per cell
   constexpr int kPartSteps = 8, kSteps = 4;

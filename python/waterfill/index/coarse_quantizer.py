@@ -18,7 +18,9 @@ Labels = NDArray[np.int64]
 class CoarseQuantizer:
     """The centroids of an index and their search, as ``faiss.IndexIVF.quantizer``; read-only.
 
-    A search of the index ranks lists by the best score that their vectors can have, which also
+    Where the vectors of training had the same norm, lists are found by direction, in a search of
+    the index as well: the centroids are then divided by their norms. Otherwise a search of the
+    index for inner products ranks lists by the best score that their vectors can have, which also
     depends on how far the vectors of a list are from their centroid. This search ranks centroids,
     as FAISS's does.
 
@@ -140,14 +142,20 @@ def check_quantizer(quantizer: Any, d: int, nlist: int) -> None:
         raise ValueError(f"quantizer has {quantizer.ntotal} vectors, expected nlist={nlist} or 0")
 
 
-def add_centroids(quantizer: Any, centroids: FloatRows) -> None:
-    """Add the centroids to an empty quantizer; compare those of another one."""
+def add_centroids(quantizer: Any, codec: _core.Codec) -> None:
+    """Add the centroids of a codec to an empty quantizer; compare those of another one.
+
+    If cells are found by direction, an empty quantizer gets centroids of norm 1, which it ranks by
+    direction under L2 and inner product alike.
+    """
     if quantizer.ntotal == 0:
+        centroids = codec.routing_vectors
         if not quantizer.is_trained:
             quantizer.train(centroids)
         quantizer.add(centroids)
         return
-    found = quantizer.reconstruct_n(0, len(centroids))
-    scale = np.abs(centroids).max()
-    if not np.allclose(found, centroids, atol=1e-5 * scale):
-        raise ValueError("quantizer has other centroids than the codec")
+    found = quantizer.reconstruct_n(0, quantizer.ntotal)
+    for known in (codec.routing_vectors, codec.arrays["centroids"]):
+        if np.allclose(found, known, atol=1e-5 * np.abs(known).max()):
+            return
+    raise ValueError("quantizer has other centroids than the codec")

@@ -87,7 +87,7 @@ class IndexIVF(InvertedLists):
         if quantizer is not None:
             check_quantizer(quantizer, self.d, self._nlist)
             if isinstance(codec, Codec):
-                add_centroids(quantizer, codec._core.arrays["centroids"])
+                add_centroids(quantizer, codec._core)
 
     own_fields = False  # whether a FAISS index deletes its quantizer; Python counts references
 
@@ -114,7 +114,7 @@ class IndexIVF(InvertedLists):
         found = self._faiss_quantizer()
         if found is not None or self._codec is None:
             return found
-        return CoarseQuantizer(self._codec._core.arrays["centroids"], self._metric)
+        return CoarseQuantizer(self._codec._core.routing_vectors, self._metric)
 
     def _faiss_quantizer(self) -> Any:
         if self._quantizer is None and self._quantizer_bytes:
@@ -142,7 +142,7 @@ class IndexIVF(InvertedLists):
         if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
-            add_centroids(quantizer, codec._core.arrays["centroids"])
+            add_centroids(quantizer, codec._core)
         return codec
 
     def _encode(self, rows: Rows) -> Codes:

@@ -89,8 +89,13 @@ def choose_cells(
         return without, none
     if auto and not _cells_help(without, sample, held_out, queries, seed, trial):
         return without, none
-    centroids = _core.train_partition(cell_sample(), plan.mean, count, seed)
-    return _refit(plan, sample, centroids, queries), centroids
+    centroids = _core.train_partition(cell_sample(), plan.mean, count, by_direction(plan), seed)
+    return _refit(plan, sample, centroids, queries, by_direction(plan)), centroids
+
+
+def by_direction(plan: Plan) -> bool:
+    """Return whether trained cells divide vectors by direction: if their norms are equal."""
+    return plan.normalize or plan.constant_norm > 0
 
 
 def _cells_help(
@@ -103,9 +108,10 @@ def _cells_help(
 ) -> bool:
     """Compare the plan without cells to one with cells, on part of the sample."""
     rows = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIAL_ROWS)])
-    centroids = _core.train_partition(rows, plan.mean, max(_auto_cells(len(rows)), 1), seed)
-    with_cells = _refit(plan, rows, centroids, queries)
-    energy_with = _energy(_core.residuals(held_out, plan.mean, centroids))
+    count, rule = max(_auto_cells(len(rows)), 1), by_direction(plan)
+    centroids = _core.train_partition(rows, plan.mean, count, rule, seed)
+    with_cells = _refit(plan, rows, centroids, queries, rule)
+    energy_with = _energy(_core.residuals(held_out, plan.mean, centroids, rule))
     error_with = with_cells.predicted_distortion * energy_with
     error_without = plan.predicted_distortion * _energy(held_out - plan.mean)
     if not error_with < _MAX_ERROR_RATIO * error_without:
@@ -122,15 +128,23 @@ def _auto_cells(n: int) -> int:
     return count if count >= _AUTO_MIN_CELLS else 0
 
 
-def _refit(plan: Plan, sample: FloatRows, centroids: FloatRows, queries: FloatRows | None) -> Plan:
+def _refit(
+    plan: Plan,
+    sample: FloatRows,
+    centroids: FloatRows,
+    queries: FloatRows | None,
+    by_direction: bool = False,
+) -> Plan:
     """Make a plan of as many bytes for the residuals of the rows."""
     step = max(1, len(sample) // (_MOMENT_ROWS_PER_DIMENSION * plan.d))
     rows = sample[::step]
-    first = _core.residuals(np.ascontiguousarray(rows[:_BLOCK_ROWS]), plan.mean, centroids)
+    first = _core.residuals(
+        np.ascontiguousarray(rows[:_BLOCK_ROWS]), plan.mean, centroids, by_direction
+    )
     moments = _core.Moments(np.zeros(plan.d), _FLOOR * _energy(first))
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = np.ascontiguousarray(rows[start : start + _BLOCK_ROWS])
-        moments.update(_core.residuals(block, plan.mean, centroids))
+        moments.update(_core.residuals(block, plan.mean, centroids, by_direction))
     analysis, query_variances = from_moments(moments), None
     if queries is not None:
         query_moment = _second_moment(queries, plan)

@@ -12,7 +12,7 @@ from waterfill._util.validation import METRICS, Metric, as_int
 from waterfill.data.row_policy import Policy, admit
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
-from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, choose_cells
+from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, by_direction, choose_cells
 from waterfill.training.itq import rotated_basis
 from waterfill.training.sampling import (
     MAX_HELD_OUT,
@@ -75,11 +75,14 @@ def train(
         calibration = held_out
     else:
         calibration = drawn_queries[:MAX_HELD_OUT]
+    rule = by_direction(plan) and not isinstance(cells, np.ndarray)
     joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0.0
 
     def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
         # Each plan is tried with its best alpha: recall with a fixed one is not measured.
-        core = _train_core(plan, centroids, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint)
+        core = _train_core(
+            plan, centroids, rule, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint
+        )
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
@@ -92,7 +95,7 @@ def train(
         plan, sample, held_out, rows.n, cell_sample, cells, drawn_queries, seed, trial
     )
     core = _train_core(
-        plan, centroids, sample, calibration, seed, _ITERATIONS[effort], quarters, joint
+        plan, centroids, rule, sample, calibration, seed, _ITERATIONS[effort], quarters, joint
     )
     return Trained(core, rows, sample, held_out, drawn_queries)
 
@@ -140,6 +143,7 @@ def _checked_cells(cells: Cells, plan: Plan) -> Cells:
 def _train_core(
     plan: Plan,
     centroids: FloatRows,
+    by_direction: bool,
     sample: FloatRows,
     held_out: FloatRows,
     seed: int,
@@ -155,6 +159,7 @@ def _train_core(
         shapes=[(len(group.dims), group.kind) for group in plan.groups],
         rests=_rests(order),
         centroids=centroids,
+        by_direction=by_direction,
         sample=sample,
         held_out=held_out,
         seed=seed,

@@ -14,36 +14,67 @@ namespace waterfill {
 
 inline constexpr std::size_t kMaxCells = 65536;  // cell numbers have 16 bits
 
+// How a row finds its cell.
+enum class AssignmentRule : std::uint32_t {
+  nearest = 0,    // the nearest centroid
+  direction = 1,  // the centroid with the largest <x, c> / |c|: for vectors of constant norm
+};
+
 class Partition {
  public:
   Partition() = default;  // no cells
   // centroids: rows of mean.size() values. Rows are compared with centroids relative to the mean.
-  Partition(std::vector<float> centroids, const std::vector<float>& mean);
+  Partition(std::vector<float> centroids, const std::vector<float>& mean,
+            AssignmentRule rule = AssignmentRule::nearest);
 
   bool empty() const { return centroids_.empty(); }
   std::size_t dim() const { return mean_.size(); }
   std::size_t size() const { return half_squares_.size(); }
   const std::vector<float>& centroids() const { return centroids_; }
+  AssignmentRule rule() const { return rule_; }
+  bool by_direction() const { return rule_ == AssignmentRule::direction; }
   float length(std::size_t cell) const;  // |centroid - mean|
   // The centroids minus the mean.
   std::vector<float> from_mean() const;
+  // The vectors that rows are compared with: the centroids, by direction divided by their norms. A
+  // centroid of zeros stays zero.
+  std::vector<float> routing_vectors() const;
+  // By direction: <q, c> / |c|, by which lists rank, from <q - origin, c - mean>, <q - origin,
+  // mean> and the share of the mean in the origin: 0 or 1.
+  float direction_product(std::size_t cell, float product, float mean_product,
+                          float mean_share) const {
+    return (product + mean_product) * inverse_norms_[cell] + mean_share * mean_products_[cell];
+  }
   const float* centroid(std::size_t cell) const { return centroids_.data() + cell * mean_.size(); }
 
-  // The cell with the nearest centroid for each row. Distances are computed in int8, so cells are
-  // the same on every machine; a row between two centroids may get the second nearest.
+  // The cell of each row by the rule. Products are computed in int8, so cells are the same on every
+  // machine; a row between two centroids may get the second best.
   void assign(const Rows& x, std::uint16_t* cells) const;
   // Approximate products of rows with `from_mean` (about seven bits), for a ranking of the cells.
   // out: size() values per row, `stride` apart.
   void estimate(const Rows& rows, float* out, std::size_t stride) const;
 
  private:
+  void compare_directions();
+  void set_products(std::vector<double> rows, double largest);
   void assign_block(const Rows& x, std::uint16_t* cells) const;
 
   std::vector<float> centroids_, mean_;
-  double largest_ = 0;               // max |centroid - mean|, the unit of the values below
+  AssignmentRule rule_ = AssignmentRule::nearest;
+  double largest_ = 0;               // max |centroid - mean|, the unit of the next values
   std::vector<float> half_squares_;  // |centroid - mean|^2 / 2
-  Int8Matrix products_;              // with centroid - mean
+  // A row's cell has the largest |x - mean| / unit_ * product - bias.
+  double unit_ = 0;
+  std::vector<float> biases_;
+  // With the rows centroid - mean, or by direction centroid / |centroid| - origin_, divided by the
+  // largest norm of these rows, matrix_unit_.
+  Int8Matrix products_;
+  double matrix_unit_ = 0;
   std::vector<float> scales_;
+  // By direction only. origin_: the mean of the directions, which they have in common.
+  std::vector<float> origin_;
+  std::vector<float> norms_, inverse_norms_;  // of the centroids; 0 for the inverse of 0
+  std::vector<float> mean_products_;          // <mean, c> / |c|
 };
 
 }  // namespace waterfill

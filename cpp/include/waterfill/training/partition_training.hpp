@@ -8,9 +8,10 @@
 
 namespace waterfill {
 
-// Lloyd's k-means (Lloyd 1982) on a sample, with min(cells, sample.n) centroids. The result depends
-// only on the rows and the seed.
+// Lloyd's k-means (Lloyd 1982) on a sample, with min(cells, sample.n) centroids; by direction it is
+// spherical k-means (Dhillon and Modha 2001), with means that keep their length. The result depends
+// only on the rows, the rule and the seed.
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
-                          std::uint64_t seed);
+                          AssignmentRule rule, std::uint64_t seed);
 
 }  // namespace waterfill
