@@ -96,10 +96,11 @@ def choose(
     """
     swept: list[Point] = []
     indexes: dict[str, Swept] = {}
+    if why := obstacle(family):
+        _note(f"skipped {family.name}: {why}")
+        return None
     for make in family.makers:
-        one = _filled(family, make, corpus)
-        if one is None:
-            return None
+        one = _filled(make, corpus)
         _note(f"sweeping {one.name}")
         indexes[one.name] = one
         swept += sweep(one, corpus, truth)
@@ -117,32 +118,31 @@ def refill(family: Family, corpus: corpora.Corpus, points: Sequence[Point]) -> F
     """Fill the indexes of points chosen in an earlier run; None with a note if that fails."""
     used = {point.index for point in points}
     indexes: dict[str, Swept] = {}
+    if why := obstacle(family):
+        _note(f"skipped {family.name}: {why}")
+        return None
     for make in family.makers:
-        one = _made(family, make)
-        if one is None:
-            return None
-        if one.name in used:
-            _note(f"filling {one.name}")
-            one.fill(corpus.base)
+        if make().name in used:
+            one = _filled(make, corpus)
             indexes[one.name] = one
     kept = [point for point in points if point.index in indexes]
     return Finalist(family, indexes, kept) if kept else None
 
 
-def _filled(family: Family, make: Callable[[], Swept], corpus: corpora.Corpus) -> Swept | None:
-    one = _made(family, make)
-    if one is not None:
-        _note(f"filling {one.name}")
-        one.fill(corpus.base)
-    return one
-
-
-def _made(family: Family, make: Callable[[], Swept]) -> Swept | None:
+def obstacle(family: Family) -> str:
+    """Return why a method cannot run: a missing package or an unsupported set; empty if it can."""
     try:
-        return make()
+        family.makers[0]()
     except (ImportError, ValueError) as error:
-        _note(f"skipped {family.name}: {str(error).splitlines()[-1]}")
-        return None
+        return str(error).splitlines()[-1]
+    return ""
+
+
+def _filled(make: Callable[[], Swept], corpus: corpora.Corpus) -> Swept:
+    one = make()
+    _note(f"filling {one.name}")
+    one.fill(corpus.base)
+    return one
 
 
 def measure(

@@ -24,7 +24,7 @@ from packages import DatasetError
 from peer_goals import ROW_TARGETS, Outcome, goal_table, outcomes
 from peer_methods import LIBRARIES, LISTS, Family, all_families
 from peer_sets import SETS, PeerSet, load
-from peer_sweep import Finalist, choose, curve, measure, refill
+from peer_sweep import Finalist, choose, curve, measure, obstacle, refill
 from recall_curves import LOADS, Curves, speed_table
 from swept_methods import Scope, tune_faiss
 
@@ -99,8 +99,12 @@ class Bench:
         return [(self.name, outcome) for outcome in found]
 
     def missing(self) -> list[str]:
-        """Return the names of methods without a result."""
-        return [family.name for family in self.families if not self._timed(family)]
+        """Return the names of methods without a result, with the reason if they cannot run."""
+        return [
+            family.name + (f" ({why})" if (why := obstacle(family)) else "")
+            for family in self.families
+            if not self._timed(family)
+        ]
 
     def _pending(self) -> list[Family]:
         """Return the methods to measure; ours last, as goals depend on recalls of peers."""
