@@ -83,20 +83,20 @@ def goals(curves: Sequence[Curve], d: int) -> Iterator[Goal]:
         flat = peer.kind == "flat" and peer.library != "waterfill" and peer.points
         if flat and peer.library == "turbovec":
             what, ratio = f"flat, recall of {peer.name}, fewer bytes", 1.5
-            yield from _loads(what, peer.most, _ours("flat"), _same(peer), ratio, None)
+            yield from by_load(what, peer.most, _ours("flat"), _same(peer), ratio, None)
     for peer in curves:
         if peer.kind == "flat" and peer.library == "faiss" and "PQ" in peer.name and peer.points:
             what = f"flat, recall of {peer.name}"
             others = _is("faiss", "flat")
-            yield from _loads(what, peer.most, _ours("flat"), others, 4)
+            yield from by_load(what, peer.most, _ours("flat"), others, 4)
     rows: Select = lambda one: one.library == "waterfill" and "float16" in one.name  # noqa: E731
     for target in ROW_TARGETS:
-        yield from _loads("lists with rows", target, rows, _is("faiss", "rows"), 1.3)
+        yield from by_load("lists with rows", target, rows, _is("faiss", "rows"), 1.3)
     for label, text in (("RaBitQfs2", "RaBitQ"), ("PQ(d/2)x4fs", f"PQ{d // 2}x4fs")):
         what = f"lists without rows against {label}, its bytes or fewer"
         for target in _LIST_TARGETS:
             peers = _is("faiss", "lists", text)
-            yield from _loads(what, target, _ours("lists"), peers, 2, None)
+            yield from by_load(what, target, _ours("lists"), peers, 2, None)
     third = (4 * d + _FLOAT_LINKS) / 3
     graphs: Select = lambda one: one.kind == "graph"  # noqa: E731
     for target in _GRAPH_TARGETS:
@@ -113,7 +113,7 @@ def _same(peer: Curve) -> Select:
     return lambda one: one.name == peer.name
 
 
-def _loads(
+def by_load(
     what: str,
     recall: float,
     ours: Select,
@@ -121,14 +121,17 @@ def _loads(
     ratio: float,
     most_bytes: float | None = float("inf"),
 ) -> Iterator[Goal]:
+    """Yield the same goal for each load."""
     for load in LOADS:
         yield Goal(what, recall, load, ours, peers, ratio, most_bytes)
 
 
-def outcomes(curves: Sequence[Curve], d: int) -> Iterator[Outcome]:
-    """Yield the outcome of each goal whose recall a peer reaches."""
+def outcomes(
+    curves: Sequence[Curve], goals_of: Callable[[Sequence[Curve]], Iterable[Goal]]
+) -> Iterator[Outcome]:
+    """Yield the outcome of each goal whose recall a peer reaches; `goals_of` yields the goals."""
     timed = [one for one in curves if one.run]
-    for goal in goals(timed, d):
+    for goal in goals_of(timed):
         target = goal.recall - _TOLERANCE
         peer = best_at(filter(goal.peers, timed), goal.load, target)
         if peer:
@@ -155,7 +158,7 @@ def goal_table(rows: Iterable[tuple[str, Outcome]]) -> Iterator[str]:
             *_rate(outcome.ours),
             *_rate(outcome.peer),
             _ratio(outcome),
-            f"{goal.ratio:g}" + ("" if outcome.met else ", missed"),
+            f"{goal.ratio:.3g}" + ("" if outcome.met else ", missed"),
         )
         yield f"| {' | '.join(cells)} |"
     if mixed:

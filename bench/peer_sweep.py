@@ -145,11 +145,9 @@ def _filled(make: Callable[[], Swept], corpus: corpora.Corpus) -> Swept:
     return one
 
 
-def measure(
-    finalists: Sequence[Finalist], corpus: corpora.Corpus, rounds: int, run: str
-) -> list[Curve]:
+def measure(finalists: Sequence[Finalist], query: Array, rounds: int, run: str) -> list[Curve]:
     """Time the points of all finalists interleaved, by the CPU time of the process."""
-    loads = {load: calls(corpus.query, load) for load in LOADS}
+    loads = {load: calls(query, load) for load in LOADS}
     works = {
         Key(final.family.name, number, load): partial(
             _timed, final.indexes[point.index], point, loads[load]

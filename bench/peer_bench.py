@@ -1,0 +1,116 @@
+"""One set of bench/peers.py: which methods are pending, their sweep and their timing."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+
+import corpora
+from methods import Array
+from peer_goals import Outcome, goals, outcomes
+from peer_methods import Family, all_families
+from peer_sets import PeerSet, load
+from peer_sweep import Finalist, choose, curve, measure, obstacle, refill
+from recall_curves import Curves
+from swept_methods import Scope, tune_faiss
+
+
+class Bench:
+    """The measurement of one set; `args` are the options of bench/peers.py."""
+
+    def __init__(self, name: str, one: PeerSet, args: argparse.Namespace, results: Curves) -> None:
+        self.name, self._set, self._args, self._results = name, one, args, results
+        self.title = title(name, args)
+        self.curves = results.section(self.title)
+        store = args.store and args.store / name
+        if store:
+            store.mkdir(parents=True, exist_ok=True)
+        scope = Scope(one.rows, one.d, one.metric, args.quick, args.fill_threads, store)
+        families = all_families(scope, args.lists)
+        self.families = [family for family in families if args.match in family.name]
+
+    def run(self) -> None:
+        """Measure the pending methods."""
+        pending = self._pending()
+        if not pending:
+            return
+        corpus = load(self._set, self._args.cache, self._args.sift)
+        if corpus is None:
+            print(
+                f"skipped {self.name}: pass its folder, --{self._set.source} DIR", file=sys.stderr
+            )
+            return
+        if corpus.base.shape != (self._set.rows, self._set.d):
+            expected = f"{self._set.rows:,} x {self._set.d}"
+            print(
+                f"skipped {self.name}: expected {expected}, got {corpus.base.shape}",
+                file=sys.stderr,
+            )
+            return
+        tune_faiss(self._set.d)
+        print(f"{self.title}: {len(pending)} methods to measure", file=sys.stderr)
+        truth = corpus.truth(self._set.metric)
+        finalists = []
+        for family in pending:
+            final = self._finalist(family, corpus, truth)
+            if final is not None:
+                finalists.append(final)
+            gc.collect()
+        if finalists:
+            timed = measure(finalists, corpus.query, self._args.rounds, run_id())
+            self._results.keep(self.title, timed)
+
+    def outcomes(self) -> list[tuple[str, Outcome]]:
+        """Return the outcome of each goal with the name of the set."""
+        found = outcomes(list(self.curves.values()), lambda timed: goals(timed, self._set.d))
+        return [(self.name, outcome) for outcome in found]
+
+    def missing(self) -> list[str]:
+        """Return the names of methods without a result, with the reason if they cannot run."""
+        return [
+            family.name + (f" ({why})" if (why := obstacle(family)) else "")
+            for family in self.families
+            if not self._timed(family)
+        ]
+
+    def _pending(self) -> list[Family]:
+        """Return the methods to measure; ours last, as goals depend on recalls of peers."""
+        args = self._args
+        chosen = [
+            one
+            for one in self.families
+            if (not args.only or one.library in args.only)
+            and (args.retime or one.library in args.again or not self._timed(one))
+        ]
+        return sorted(chosen, key=lambda one: one.library == "waterfill")
+
+    def _timed(self, family: Family) -> bool:
+        stored = self.curves.get(family.name)
+        return stored is not None and bool(stored.run)
+
+    def _finalist(self, family: Family, corpus: corpora.Corpus, truth: Array) -> Finalist | None:
+        """Fill a method and take its stored points, or sweep it and store points to time."""
+        stored = self.curves.get(family.name)
+        if stored is not None and family.library not in self._args.again:
+            return refill(family, corpus, stored.points)
+        flat = family.kind == "flat" and family.library == "waterfill"
+        final = choose(family, corpus, truth, self._flat_recalls() if flat else ())
+        if final is not None:
+            self._results.keep(self.title, [curve(final)])
+        return final
+
+    def _flat_recalls(self) -> list[float]:
+        peers = (one for one in self.curves.values() if one.library != "waterfill")
+        return [one.most for one in peers if one.kind == "flat"]
+
+
+def title(name: str, args: argparse.Namespace) -> str:
+    """Return the title of a set's results."""
+    return f"{name}, {args.isa}" + (", quick" if args.quick else "")
+
+
+def run_id() -> str:
+    """Return an identifier of a run: the time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")
