@@ -24,12 +24,6 @@ class Bench:
         self.name, self._set, self._args, self._results = name, one, args, results
         self.title = title(name, args)
         self.curves = results.section(self.title)
-        store = args.store and args.store / name
-        if store:
-            store.mkdir(parents=True, exist_ok=True)
-        scope = Scope(one.rows, one.d, one.metric, args.quick, args.fill_threads, store)
-        families = all_families(scope, args.lists)
-        self.families = [family for family in families if args.match in family.name]
 
     def run(self) -> None:
         """Measure the pending methods."""
@@ -38,16 +32,10 @@ class Bench:
             return
         corpus = load(self._set, self._args.cache, self._args.sift)
         if corpus is None:
-            print(
-                f"skipped {self.name}: pass its folder, --{self._set.source} DIR", file=sys.stderr
-            )
+            self._skip(f"pass its folder, --{self._set.source} DIR")
             return
         if corpus.base.shape != (self._set.rows, self._set.d):
-            expected = f"{self._set.rows:,} x {self._set.d}"
-            print(
-                f"skipped {self.name}: expected {expected}, got {corpus.base.shape}",
-                file=sys.stderr,
-            )
+            self._skip(f"expected {(self._set.rows, self._set.d)}, got {corpus.base.shape}")
             return
         tune_faiss(self._set.d)
         print(f"{self.title}: {len(pending)} methods to measure", file=sys.stderr)
@@ -71,16 +59,28 @@ class Bench:
         """Return the names of methods without a result, with the reason if they cannot run."""
         return [
             family.name + (f" ({why})" if (why := obstacle(family)) else "")
-            for family in self.families
+            for family in self._families()
             if not self._timed(family)
         ]
+
+    def _skip(self, why: str) -> None:
+        print(f"skipped {self.name}: {why}", file=sys.stderr)
+
+    def _families(self) -> list[Family]:
+        """Return new methods; they hold their indexes, so that no set keeps those of another."""
+        one, args = self._set, self._args
+        store = args.store and args.store / self.name
+        if store:
+            store.mkdir(parents=True, exist_ok=True)
+        scope = Scope(one.rows, one.d, one.metric, args.quick, args.fill_threads, store)
+        return [family for family in all_families(scope, args.lists) if args.match in family.name]
 
     def _pending(self) -> list[Family]:
         """Return the methods to measure; ours last, as goals depend on recalls of peers."""
         args = self._args
         chosen = [
             one
-            for one in self.families
+            for one in self._families()
             if (not args.only or one.library in args.only)
             and (args.retime or one.library in args.again or not self._timed(one))
         ]

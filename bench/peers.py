@@ -15,6 +15,7 @@ from pathlib import Path
 # Set before importing NumPy: its BLAS reads the variable when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import faiss
 import peer_page
 from methods import set_threads
 from packages import DatasetError
@@ -24,6 +25,8 @@ from peer_methods import LIBRARIES, LISTS
 from peer_scale import SCALE, TRAINING, Scale
 from peer_sets import SETS
 from recall_curves import LOADS, Curves, speed_table
+
+from waterfill import _core
 
 _SETS = [*SETS, SCALE]
 # By instruction set: variables that libraries read when they are loaded. FAISS before 1.15 reads
@@ -118,12 +121,19 @@ def _select_isa(isa: str) -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
+def _faiss_level() -> str:
+    """Return the instruction set of FAISS, which versions before 1.15 do not report."""
+    config = getattr(faiss, "SIMDConfig", None)
+    return str(config.get_level_name()) if config else "by FAISS_OPT_LEVEL"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = _parse(arguments)
     if arguments is None:
         _select_isa(args.isa)
     set_threads(1)
+    print(f"instruction sets: waterfill {_core.isa()}, FAISS {_faiss_level()}", file=sys.stderr)
     results = Curves(args.keep)
     benches = [
         Scale(args, results) if name == SCALE else Bench(name, SETS[name], args, results)
