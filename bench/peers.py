@@ -49,15 +49,14 @@ ISAS: Mapping[str, Mapping[str, str]] = {
 NO_ISA = "turbovec, hnswlib, usearch and ScaNN choose their own instruction set"
 
 
-def report(benches: Sequence[Bench | Scale]) -> Iterator[str]:
-    """Yield the tables of all sets: goals, rates by method, and what was not measured."""
-    yield from goal_table(row for bench in benches for row in bench.outcomes())
-    for bench in benches:
-        curves = [one for one in bench.curves.values() if one.run and one.kind != TRAINING]
-        for one in LOADS:
-            yield from ("", f"{bench.title}:", "", *speed_table(curves, one, ROW_TARGETS))
-        if bench.missing():
-            yield from ("", f"Not measured on {bench.name}: {'; '.join(bench.missing())}.")
+def tables(bench: Bench | Scale) -> Iterator[str]:
+    """Yield the tables of rates of a set, and the names of what was not measured."""
+    curves = [one for one in bench.curves.values() if one.run and one.kind != TRAINING]
+    for one in LOADS if curves else ():
+        yield from (*speed_table(curves, one, ROW_TARGETS), "")
+    missing = "; ".join(bench.missing())
+    if missing:
+        yield f"Not measured: {missing}." if curves else "Not measured."
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -146,8 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (DatasetError, OSError) as error:
             print(f"error: {bench.name}: {error}", file=sys.stderr)
             return 1
-    lines = list(report(benches))
-    print(*lines, sep="\n")
+    goals = list(goal_table(row for bench in benches for row in bench.outcomes()))
+    details = {bench.title: list(tables(bench)) for bench in benches}
+    print(*goals, sep="\n")
+    for heading, lines in details.items():
+        print("", f"{heading}:", "", *lines, sep="\n")
     if args.picture or args.write:
         import peer_plot  # imported here: only the plot needs matplotlib
 
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drawn = {one.name: list(one.curves.values()) for one in benches if isinstance(one, Bench)}
         peer_plot.draw(drawn, picture)
         if args.write:
-            peer_page.write(args.write, lines, picture)
+            peer_page.write(args.write, goals, details, picture)
     return 0
 
 
