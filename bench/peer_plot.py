@@ -20,7 +20,7 @@ matplotlib.use("Agg")  # no window
 from matplotlib import pyplot
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-_COLUMNS, _WIDTH, _ROW_HEIGHT, _LEGEND_HEIGHT = 3, 10.0, 2.7, 1.5
+_COLUMNS, _WIDTH, _ROW_HEIGHT, _LEGEND_HEIGHT = 3, 10.0, 2.7, 1.25
 _DPI = 170
 _LEAST, _MOST = 0.5, 0.997  # recalls; the axis is logarithmic in what is not found
 _TICKS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -30,7 +30,10 @@ _GREY, _TEXT = "#e4e4e4", "#222222"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the plot: which curves it is the frontier of, and its style."""
+    """A line of the plot: which curves it is the frontier of, and its style.
+
+    Methods without search settings have no line: `style` is empty and all points are shown.
+    """
 
     label: str
     select: Callable[[Curve], bool]
@@ -53,15 +56,15 @@ _RED = "#c1121f"
 # Colours are distinguishable with colour blindness; waterfill's lines are thick and drawn last.
 _LINES = (
     Line("FAISS IVF,PQ fast scan, float16 rows", _is("faiss", "rows"), "#0072b2", "s"),
-    Line("FAISS IVF, fast scan, no rows", _is("faiss", "lists"), "#56b4e9", "v"),
-    Line("FAISS flat fast scan", _is("faiss", "flat"), "#8fa3b3", "P", ":"),
+    Line("FAISS IVF, fast scan, no rows", _is("faiss", "lists"), "#56b4e9", "v", size=4.5),
+    Line("FAISS flat fast scan", _is("faiss", "flat"), "#7a8fa1", "P", "", size=5.5),
     Line("FAISS HNSW32", _named("FAISS HNSW32"), "#7b3294", "D"),
     Line("FAISS HNSW32_SQ8", _named("FAISS HNSW32_SQ8"), "#c2a5cf", "D"),
-    Line("hnswlib", _named("hnswlib"), "#009e73", "^"),
-    Line("usearch, int8", _named("usearch i8"), "#117733", "<", "--"),
-    Line("usearch, float16", _named("usearch f16"), "#7bc8a4", ">"),
-    Line("ScaNN", _named("ScaNN"), "#b8860b", "X"),
-    Line("turbovec, 2 and 4 bit", _is("turbovec", "flat"), "#1d1d1d", "*", ":", 1.1, 7),
+    Line("hnswlib", _named("hnswlib"), "#009e73", "^", size=4.5),
+    Line("usearch, int8", _named("usearch i8"), "#117733", "<", "--", size=4.5),
+    Line("usearch, float16", _named("usearch f16"), "#7bc8a4", ">", size=4.5),
+    Line("ScaNN", _named("ScaNN"), "#b8860b", "X", size=4.5),
+    Line("turbovec, 2 and 4 bit", _is("turbovec", "flat"), "#1d1d1d", "*", "", size=8),
     Line("waterfill flat", _is("waterfill", "flat"), "#f4a582", "o", "-", 2.4, 4.2),
     Line("waterfill IVF, no rows", _is("waterfill", "lists"), "#ef6a4c", "o", "-", 2.4, 4.2),
     Line("waterfill IVF, int8 rows", _is("waterfill", "rows", "int8"), _RED, "o", "--", 2, 3.6),
@@ -141,8 +144,10 @@ def _thousands(value: float, _: int) -> str:
 
 
 def _points(curves: Sequence[Curve], line: Line, load: str) -> list[Point]:
-    points = frontier((p for one in curves if line.select(one) for p in one.points), load)
-    return [point for point in points if point.recall >= _LEAST]
+    points = [one for curve in curves if line.select(curve) for one in curve.points]
+    if line.style:
+        points = frontier(points, load)
+    return [point for point in points if load in point.qps and point.recall >= _LEAST]
 
 
 def _line_style(line: Line) -> dict[str, Any]:
