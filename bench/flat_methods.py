@@ -13,7 +13,7 @@ from swept_methods import Scope
 import waterfill as wf
 
 _REFINE_FACTORS = (5, 7, 10, 14, 20, 28, 40, 56, 80, 112)
-_SIGMAS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
+_SIGMAS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 
 
 class WaterfillFlat(Waterfill):

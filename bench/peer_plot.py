@@ -114,7 +114,8 @@ def _plot(axis: Any, curves: Sequence[Curve], load: str) -> None:
         if points:
             recalls = [min(point.recall, _MOST) for point in points]
             rates = [point.qps[load] for point in points]
-            axis.plot(recalls, rates, zorder=2 + order / 100, **_line_style(line))
+            zorder = (2 if line.style else 3) + order / 100
+            axis.plot(recalls, rates, zorder=zorder, **_line_style(line))
     axis.set_yscale("log")
     axis.set_xscale("function", functions=(_spread, _gather))
     axis.set_xlim(_LEAST, _MOST)

@@ -74,7 +74,7 @@ class Scope:
 
     def probes(self, nlist: int) -> list[int]:
         """Return the numbers of lists to probe."""
-        return [probes for probes in self.values(PROBES) if probes <= nlist // 2]
+        return [probes for probes in self.values(PROBES) if probes <= nlist]
 
     def path(self, name: str, ending: str) -> Path | None:
         """Return the file that keeps an index, if there is a store."""
