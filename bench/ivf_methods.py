@@ -111,7 +111,7 @@ class FaissLists:
         """Train on the vectors and add them."""
         inner = self._shelf.filled(self._factory, self._nlist, x)
         self._ivf = faiss.downcast_index(faiss.extract_index_ivf(inner))
-        self._index = self._shelf.refined(inner, x) if self._refine else inner
+        self.index = self._shelf.refined(inner, x) if self._refine else inner
 
     def settings(self) -> Iterator[list[Setting]]:
         """Yield numbers of probes for each implementation and refinement factor."""
@@ -128,11 +128,11 @@ class FaissLists:
         """Set the search attributes of the index."""
         self._ivf.nprobe, self._ivf.implem = int(setting["nprobe"]), int(setting["implem"])
         if self._refine:
-            self._index.k_factor = setting["k_factor"]
+            self.index.k_factor = setting["k_factor"]
 
     def search(self, q: Array, k: int) -> Array:
         """Return the labels of the k nearest vectors of each query."""
-        return np.asarray(self._index.search(q, k)[1])
+        return np.asarray(self.index.search(q, k)[1])
 
 
 class WaterfillShelf:
@@ -168,15 +168,15 @@ class WaterfillLists:
     @property
     def size(self) -> float:
         """Bytes of the codes, in whole blocks, of ids and of rows."""
-        return float(self._index.nbytes / self._index.ntotal)
+        return float(self.index.nbytes / self.index.ntotal)
 
     def fill(self, x: Array) -> None:
         """Train on the vectors and add them."""
         wf.set_num_threads(self._scope.threads)
         codec = self._shelf.codec(self._budget, self._nlist, x)
         options = {"refine": self._refine} if self._refine else {}
-        self._index = wf.IndexIVF(codec, self._nlist, metric=self._scope.metric, **options)
-        self._index.add(x)
+        self.index = wf.IndexIVF(codec, self._nlist, metric=self._scope.metric, **options)
+        self.index.add(x)
         set_threads(1)
 
     def settings(self) -> Iterator[list[Setting]]:
@@ -201,8 +201,8 @@ class WaterfillLists:
     def use(self, setting: Setting) -> None:
         """Set the search attributes of the index."""
         for name, value in setting.items():
-            setattr(self._index, name, value)
+            setattr(self.index, name, value)
 
     def search(self, q: Array, k: int) -> Array:
         """Return the labels of the k nearest vectors of each query."""
-        return np.asarray(self._index.search(q, k)[1])
+        return np.asarray(self.index.search(q, k)[1])
