@@ -13,7 +13,7 @@ from peer_goals import Outcome, goals, outcomes
 from peer_methods import Family, all_families
 from peer_sets import PeerSet, load
 from peer_sweep import Finalist, choose, curve, measure, obstacle, refill
-from recall_curves import Curves
+from recall_curves import Curve, Curves
 from swept_methods import Scope, tune_faiss
 
 
@@ -52,8 +52,13 @@ class Bench:
 
     def outcomes(self) -> list[tuple[str, Outcome]]:
         """Return the outcome of each goal with the name of the set."""
-        found = outcomes(list(self.curves.values()), lambda timed: goals(timed, self._set.d))
+        found = outcomes(self.current(), lambda timed: goals(timed, self._set.d))
         return [(self.name, outcome) for outcome in found]
+
+    def current(self) -> list[Curve]:
+        """Return the results of the present methods; the file may have those of earlier ones."""
+        stored = (self.curves.get(family.name) for family in self._families())
+        return [one for one in stored if one is not None]
 
     def missing(self) -> list[str]:
         """Return the names of methods without a result, with the reason if they cannot run."""

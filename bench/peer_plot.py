@@ -148,7 +148,9 @@ def _points(curves: Sequence[Curve], line: Line, load: str) -> list[Point]:
     points = [one for curve in curves if line.select(curve) for one in curve.points]
     if line.style:
         points = frontier(points, load)
-    return [point for point in points if load in point.qps and point.recall >= _LEAST]
+    shown = [point for point in points if load in point.qps and point.recall >= _LEAST]
+    beyond = [point for point in shown if point.recall >= _MOST]
+    return [point for point in shown if point not in beyond[1:]]
 
 
 def _line_style(line: Line) -> dict[str, Any]:

@@ -59,8 +59,12 @@ class Scale:
 
     def outcomes(self) -> list[tuple[str, Outcome]]:
         """Return the outcome of each goal with the name of the set."""
-        found = outcomes(list(self.curves.values()), lambda _: _goals())
+        found = outcomes(self.current(), lambda _: _goals())
         return [(self.name, outcome) for outcome in found]
+
+    def current(self) -> list[Curve]:
+        """Return the results."""
+        return list(self.curves.values())
 
     def missing(self) -> list[str]:
         """Return what has no result."""

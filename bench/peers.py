@@ -51,7 +51,7 @@ NO_ISA = "turbovec, hnswlib, usearch and ScaNN choose their own instruction set"
 
 def tables(bench: Bench | Scale) -> Iterator[str]:
     """Yield the tables of rates of a set, and the names of what was not measured."""
-    curves = [one for one in bench.curves.values() if one.run and one.kind != TRAINING]
+    curves = [one for one in bench.current() if one.run and one.kind != TRAINING]
     for one in LOADS if curves else ():
         yield from (*speed_table(curves, one, ROW_TARGETS), "")
     missing = "; ".join(bench.missing())
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import peer_plot  # imported here: only the plot needs matplotlib
 
         picture = args.picture or args.write.with_suffix(".png")
-        drawn = {one.name: list(one.curves.values()) for one in benches if isinstance(one, Bench)}
+        drawn = {one.name: one.current() for one in benches if isinstance(one, Bench)}
         peer_plot.draw(drawn, picture)
         if args.write:
             peer_page.write(args.write, goals, details, picture)
