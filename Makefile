@@ -17,7 +17,7 @@ WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
 .PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz kernels-arm bench \
-	bench-accuracy wheel clean
+	bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -33,6 +33,7 @@ help:
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
+	@echo "make bench-peers  queries a second against recall, all peers: hours; PEERS='--sets minilm-50k'"
 	@echo "make wheel     a wheel in dist/"
 	@echo "make clean     remove virtual environments and build output"
 
@@ -68,6 +69,13 @@ bench-accuracy: .venv-bench/installed
 	.venv-bench/bin/python bench/accuracy.py $(ACCURACY) --again waterfill \
 		--keep .venv-bench/accuracy.json --picture .venv-bench/accuracy.png
 	@echo "the picture: .venv-bench/accuracy.png"
+
+# Results are kept: a second call measures what is missing. PEERS="--again waterfill --retime" sweeps
+# waterfill again and times everything in one run.
+bench-peers: .venv-peers/installed .venv-peers/peers
+	.venv-peers/bin/python bench/peers.py --fill-threads $$(nproc) --keep .venv-peers/peers.json \
+		--store .venv-peers/indices --picture .venv-peers/peers.png $(PEERS)
+	@echo "the picture: .venv-peers/peers.png"
 
 # The sanitizer's run-time library must come before Python, and libstdc++ with it, or exceptions
 # are not intercepted. Leaks are Python's own business.
@@ -113,7 +121,7 @@ wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-sanitize build dist
+	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-peers .venv-sanitize build dist
 
 # An environment is `ready` with its requirements and `installed` with the package as it stands.
 
@@ -128,10 +136,11 @@ clean:
 .venv-test/ready .venv-sanitize/ready: tests/requirements.txt
 .venv-lint/ready: .ci/requirements.txt
 .venv-bench/ready: bench/requirements.txt
+.venv-peers/ready: bench/requirements.txt bench/requirements-datasets.txt
 
 .venv-%/ready: .venv-%/created
 	@echo "== installing what $* needs"
-	.venv-$*/$(PIP) -r $(filter %.txt,$^)
+	.venv-$*/$(PIP) $(addprefix -r ,$(filter %.txt,$^))
 	@command -v cmake > /dev/null || .venv-$*/$(PIP) cmake
 	touch $@
 
@@ -139,6 +148,13 @@ clean:
 	@echo "== installing the vector stores that the tests run"
 	.venv-test/$(PIP) -r tests/requirements.txt -r tests/requirements-stores.txt
 	.venv-test/$(PIP) --no-deps -r tests/requirements-no-deps.txt
+	touch $@
+
+# One by one, because a peer may not build or have no wheel; the benchmark skips what is missing.
+.venv-peers/peers: .venv-peers/ready bench/requirements-peers.txt
+	@echo "== installing the peers of the benchmark"
+	grep -v '^#' bench/requirements-peers.txt | while read -r peer; do \
+		.venv-peers/$(PIP) "$$peer" || echo "not installed: $$peer"; done
 	touch $@
 
 .venv-sanitize/installed: .venv-sanitize/ready $(SOURCES)

@@ -19,6 +19,7 @@ Array = NDArray[Any]
 
 SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "samples"
 METRICS = ("ip", "l2")
+UNIT = "-unit"  # ending of a source whose rows are divided by their norm
 _SEED = 5
 _NOISE = 0.3  # standard deviation relative to that of the rows
 
@@ -42,6 +43,13 @@ class Corpus:
         if rows >= len(self.base):
             return self
         return Corpus(f"{self.name}, first {rows:,}", self.base[:rows], self.query)
+
+    def unit(self) -> Corpus:
+        """Divide all rows and queries by their norm, without the stored neighbours."""
+        base, query = (
+            x / np.linalg.norm(x, axis=1, keepdims=True) for x in (self.base, self.query)
+        )
+        return Corpus(f"{self.name}, unit norm", base, query)
 
     def tiled(self, rows: int) -> Corpus:
         """Repeat the base with noise up to `rows` vectors; for timing only, not for recall."""
@@ -85,7 +93,9 @@ def find(source: str | None = None, cache: str | None = None, rows: int | None =
     ----------
     source
         A folder with ``base.npy``, ``query.npy`` and, optionally, ``gt_ip.npy`` and ``gt_l2.npy``;
-        or a data set of ``datasets.py``, built if it is missing; None for the sample.
+        or a data set of ``datasets.py``, built if it is missing; None for the sample. A data set
+        whose name ends in ``-unit`` has its rows divided by their norm, such as
+        ``wordllama-unit``.
     cache
         Cache folder of ``datasets.py``.
     rows
@@ -95,8 +105,18 @@ def find(source: str | None = None, cache: str | None = None, rows: int | None =
         return _read(SAMPLE, "repository sample")
     if Path(source, "base.npy").is_file():
         return _read(Path(source), _name(Path(source).resolve()))
-    spec = datasets.find_spec(source)
-    return _read(datasets.load(spec.name, max(rows or 0, spec.rows), cache).path, spec.name)
+    return exactly(source, cache, max(rows or 0, _spec(source).rows))
+
+
+def exactly(source: str, cache: str | None, rows: int) -> Corpus:
+    """Open a data set of `rows` base vectors, as `find` does; build it if it is missing."""
+    spec = _spec(source)
+    corpus = _read(datasets.load(spec.name, rows, cache).path, spec.name)
+    return corpus.unit() if source.endswith(UNIT) else corpus
+
+
+def _spec(source: str) -> datasets.Spec:
+    return datasets.find_spec(source.removesuffix(UNIT))
 
 
 def _name(folder: Path) -> str:

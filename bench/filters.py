@@ -23,13 +23,16 @@ import faiss
 import numpy as np
 from ground_truth import exact_neighbours, recall
 from interleaved_timing import interleave
-from ivf import K, calls
-from ivf_methods import Array, FaissLists, Swept, WaterfillLists, tune_faiss
+from ivf_methods import FaissLists, FaissShelf, WaterfillLists, WaterfillShelf
 from methods import set_threads
+from peer_sweep import K, calls
 from recall_curves import LOADS
+from swept_methods import Array, Scope, tune_faiss
 
 _SEED = 3
 _ALL = "all ids"
+
+Lists = FaissLists | WaterfillLists
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ def filters(rows: int, share: float) -> dict[str, Filter]:
     }
 
 
-def all_methods(budget: int, nlist: int, d: int) -> Iterator[Swept]:
+def all_methods(budget: int, nlist: int, scope: Scope) -> Iterator[Lists]:
     """Yield waterfill and its FAISS peers."""
-    yield WaterfillLists(budget, nlist)
-    centroids: dict[int, Array] = {}
+    yield WaterfillLists(scope, WaterfillShelf(scope), budget, nlist)
+    d, shelf = scope.d, FaissShelf(scope)
     for pattern in (f"IVF{{}},PQ{d // 4}x4fs", f"IVF{{}},PQ{d // 2}x4fs", "IVF{},RaBitQfs2"):
-        yield FaissLists(pattern, nlist, d, centroids)
+        yield FaissLists(scope, shelf, pattern, nlist, refine=False)
 
 
 def search(index: Any, queries: Sequence[Array], parameters: Any) -> Array:
@@ -83,7 +86,7 @@ def search(index: Any, queries: Sequence[Array], parameters: Any) -> Array:
 
 
 def measure(
-    methods: Sequence[Swept], corpus: corpora.Corpus, share: float, probes: int, rounds: int
+    methods: Sequence[Lists], corpus: corpora.Corpus, share: float, probes: int, rounds: int
 ) -> Iterator[str]:
     """Measure recall and time; yield the lines of a Markdown table."""
     filters_by_name = filters(len(corpus.base), share)
@@ -131,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_threads(1)
     n, d = corpus.base.shape
     tune_faiss(d)
-    methods = list(all_methods(args.bytes, args.lists, d))
+    methods = list(all_methods(args.bytes, args.lists, Scope(n, d, "ip")))
     table = list(measure(methods, corpus, args.share, args.probes, args.rounds))
     print(f"{corpus.name}: {n:,} x {d}, {len(corpus.query)} queries, ip, 1 thread\n")
     print(*table, sep="\n")
