@@ -75,7 +75,7 @@ Partition train_partition(const Rows& sample, const std::vector<float>& mean, st
   LloydCentroids centroids(sample, mean, std::min(cells, sample.n), rule, random);
   // The first iterations need only a part of the rows.
   constexpr std::size_t kPartRows = 16;  // rows per cell
-  constexpr int kPartSteps = 8, kSteps = 4;
+  constexpr int kPartSteps = 8, kSteps = 8;
   const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
   const std::vector<float> part = every(sample, step);
   for (int i = 0; i < kPartSteps; ++i) {

@@ -15,7 +15,7 @@ from waterfill.plan import Plan
 Labels = NDArray[np.int64]
 
 MAX_HELD_OUT = 256
-ROWS_PER_CELL = 40
+ROWS_PER_CELL = 100
 _SAMPLE_ROWS = 65_536  # 256 rows for each of 256 centroids
 _SAMPLE_BYTES = 256 << 20
 _CELL_SAMPLE_BYTES = 1 << 30
