@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "codec/residual.hpp"
+#include "kernels.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
@@ -179,38 +180,25 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
   }
 }
 
-void Partition::estimate(const Rows& rows, float* out, std::size_t stride) const {
-  const std::size_t width = products_.width();
-  std::vector<float> units(rows.n), norms(rows.n);
+void Partition::estimate(const Rows& rows, std::int16_t* products, Estimate* estimates) const {
+  const std::size_t width = products_.width(), d = rows.d;
+  const auto product = kernels().rows.product.float32;
+  std::vector<float> units(rows.n);
   std::vector<std::uint8_t> int8_rows(rows.n * width);
-  std::vector<std::int16_t> products(rows.n * products_.stride());
   for (std::size_t i = 0; i < rows.n; ++i) {
-    double squares = 0;
+    const float* row = rows.row(i);
     float largest = 0;
-    for (std::size_t k = 0; k < rows.d; ++k) {
-      const float value = rows.row(i)[k];
-      squares += static_cast<double>(value) * value;
-      largest = std::max(largest, std::abs(value));
-    }
-    norms[i] = static_cast<float>(std::sqrt(squares));
-    units[i] = products_.quantize(rows.row(i), norms[i], largest, int8_rows.data() + i * width);
+    for (std::size_t k = 0; k < d; ++k) largest = std::max(largest, std::abs(row[k]));
+    const float norm = std::sqrt(product(row, row, d));
+    units[i] = products_.quantize(row, norm, largest, int8_rows.data() + i * width);
+    Estimate& own = estimates[i];
+    own.products = products + i * products_.stride();
+    own.unit = static_cast<float>(norm * (matrix_unit_ / kInt16));
+    if (!by_direction()) continue;
+    own.origin_product = product(row, origin_.data(), d);
+    own.mean_product = product(row, mean_.data(), d);
   }
-  products_.multiply(int8_rows.data(), units.data(), rows.n, scales_.data(), products.data());
-  for (std::size_t i = 0; i < rows.n; ++i) {
-    const auto unit = static_cast<float>(norms[i] * (matrix_unit_ / kInt16));
-    const std::int16_t* own = products.data() + i * products_.stride();
-    if (by_direction()) {
-      const auto common = static_cast<float>(dot(rows.row(i), origin_.data(), rows.d));
-      const auto mean = static_cast<float>(dot(rows.row(i), mean_.data(), rows.d));
-      for (std::size_t c = 0; c < size(); ++c) {
-        out[i * stride + c] = norms_[c] * (static_cast<float>(own[c]) * unit + common) - mean;
-      }
-      continue;
-    }
-    for (std::size_t c = 0; c < size(); ++c) {
-      out[i * stride + c] = static_cast<float>(own[c]) * unit;
-    }
-  }
+  products_.multiply(int8_rows.data(), units.data(), rows.n, scales_.data(), products);
 }
 
 }  // namespace waterfill

@@ -101,7 +101,8 @@ void Layout::prefetch(const Segment& segment, std::size_t i) const {
   constexpr std::size_t kLine = 64;
   constexpr int kToL2 = 2;  // more lines can be under way than to L1
   const std::uint8_t* block = segment.high.data() + i / kBlock * block_bytes();
-  for (std::size_t at = 0; at < block_bytes(); at += kLine) __builtin_prefetch(block + at, 0, kToL2);
+  for (std::size_t at = 0; at < block_bytes(); at += kLine)
+    __builtin_prefetch(block + at, 0, kToL2);
   const std::uint8_t* low = segment.low.data() + i * low_bytes();
   for (std::size_t at = 0; at < low_bytes(); at += kLine) __builtin_prefetch(low + at, 0, kToL2);
 }

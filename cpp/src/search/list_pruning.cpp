@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <optional>
 
 namespace waterfill {
@@ -19,6 +20,20 @@ std::size_t take_best(Candidates& heap) {
   const std::size_t list = heap.back().position();
   heap.pop_back();
   return list;
+}
+
+float largest(const float* values, std::size_t n) {
+  std::array<float, 8> most;  // independent maxima
+  most.fill(-std::numeric_limits<float>::infinity());
+  for (std::size_t i = 0; i + most.size() <= n; i += most.size()) {
+    for (std::size_t j = 0; j < most.size(); ++j) {
+      most[j] = values[i + j] > most[j] ? values[i + j] : most[j];
+    }
+  }
+  for (std::size_t i = n / most.size() * most.size(); i < n; ++i) {
+    most[0] = values[i] > most[0] ? values[i] : most[0];
+  }
+  return *std::max_element(most.begin(), most.end());
 }
 
 }  // namespace
@@ -41,10 +56,7 @@ QueriesByList::QueriesByList(const std::vector<Probe>& probes, std::size_t begin
   }
 }
 
-// A heap of the lists that may be scanned. For inner products, lists rank by the best score that
-// their vectors can have: long vectors score high from any direction. For L2 they rank by the
-// centroid alone: a list that reaches far is near to every query. Lists by direction rank by the
-// direction of the centroid.
+// A heap of the lists that may be scanned.
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {
   if (params_.probes != nullptr) return rank_given_lists(batch, q, number);
@@ -56,16 +68,8 @@ Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
   std::array<float, Reservoir::kBurst> scores;
   for (std::size_t first = 0; first < lists; first += scores.size()) {
     const std::size_t n = std::min(scores.size(), lists - first);
-    const float* terms = batch.list_terms(q) + first;
-    if (scoring_.by_direction()) {
-      for (std::size_t i = 0; i < n; ++i) {
-        scores[i] = scoring_.direction_product(first + i, terms[i], query.mean_product, query.w);
-      }
-    } else if (scoring_.euclidean()) {
-      std::copy_n(terms, n, scores.data());
-    } else {
-      scoring_.best_of_lists(first, n, terms, query.deviation, scores.data());
-    }
+    scoring_.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
+    if (largest(scores.data(), n) < best.threshold()) continue;
     for (std::size_t i = 0; i < n; ++i) {
       if (store_.start(first + i) == store_.start(first + i + 1)) continue;  // empty
       best.push(scores[i], static_cast<std::uint32_t>(first + i));
@@ -131,6 +135,7 @@ std::size_t ListPruner::min_filtered_vectors() const {
 Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const {
   Probe probe(num_candidates_);
   if (store_.lists().size() == 1) {
+    batch.estimate_list_term(q, 0);
     probe.lists = {0};
     return probe;
   }
@@ -152,6 +157,7 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
       vectors += selected;
       ++count;
       left -= left > 0 ? 1 : 0;
+      batch.estimate_list_term(q, list);
       return list;
     }
     return std::nullopt;
@@ -169,6 +175,7 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
   const float threshold = probe.state.best.threshold();
   const float t = params_.prune_sigma * batch[q].deviation;
   const auto keep_if_promising = [&](std::size_t list) {
+    batch.estimate_list_term(q, list);
     const float best = scoring_.best_of_list(list, batch.list_terms(q)[list], t, batch[q].w);
     if (best > threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
   };

@@ -41,6 +41,9 @@ QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarseP
       lists_(codec.lists()),
       queries_(queries.n),
       luts_(queries.n * lut_bytes_),
+      list_products_(scoring.with_cells() && probes.lists == nullptr
+                         ? queries.n * codec.partition().estimate_stride()
+                         : 0),
       list_terms_(std::make_unique_for_overwrite<float[]>(queries.n * lists_)) {
   parallel_for((queries.n + kTaskQueries - 1) / kTaskQueries, [&](std::size_t i) {
     const std::size_t first = i * kTaskQueries, n = std::min(kTaskQueries, queries.n - first);
@@ -66,19 +69,19 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
     if (!scoring_.with_cells()) continue;
     query.scaled.assign(scaled.data() + i * d, scaled.data() + (i + 1) * d);
     query.deviation = scoring_.deviation(own);
-    if (codec_.partition().by_direction()) {
+    if (probes.lists != nullptr && codec_.partition().by_direction()) {
       query.mean_product =
           kernels().rows.product.float32(query.scaled.data(), codec_.params().mean.data(), d);
     }
   }
-  float* list_terms = list_terms_.get() + first * lists_;
   if (!scoring_.with_cells()) {
-    std::fill_n(list_terms, n, 0.0f);
+    std::fill_n(list_terms_.get() + first, n, 0.0f);
   } else if (probes.lists == nullptr) {
-    codec_.partition().estimate({scaled.data(), n, d}, list_terms, lists_);
-    for (std::size_t i = 0; i < n; ++i, list_terms += lists_) {
-      scoring_.list_terms(list_terms, queries_[first + i].w, list_terms);
-    }
+    std::vector<Partition::Estimate> estimates(n);
+    codec_.partition().estimate(
+        {scaled.data(), n, d}, list_products_.data() + first * codec_.partition().estimate_stride(),
+        estimates.data());
+    for (std::size_t i = 0; i < n; ++i) queries_[first + i].lists = estimates[i];
   } else {
     for (std::size_t i = first; i < first + n; ++i) {
       const std::int64_t* lists = probes.lists + i * probes.count;

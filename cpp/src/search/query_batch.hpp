@@ -16,8 +16,9 @@ struct Query {
   int exponent = 0;        // the query was divided by 2^exponent
   float w = 1;             // 2^-exponent, see scoring.hpp
   float deviation = 0;     // standard deviation of its products with vectors; with cells only
-  float mean_product = 0;  // of `scaled` with the mean; with cells by direction only
+  float mean_product = 0;  // of `scaled` with the mean; with given lists by direction only
   CoarseUnit unit;
+  Partition::Estimate lists;  // with cells only, unless the caller names the lists
   std::vector<float> projected;
   std::vector<float> scaled;  // the query itself; with cells only
 };
@@ -38,10 +39,17 @@ class QueryBatch {
   std::size_t size() const { return queries_.size(); }
   const Query& operator[](std::size_t i) const { return queries_[i]; }
   const std::uint8_t* luts(std::size_t i) const { return luts_.data() + i * lut_bytes_; }
-  // The term that each list adds to the scores of its vectors. It is an estimate until
-  // `compute_list_term`; for lists that the caller names it is exact from the start.
+  // The term that each list adds to the scores of its vectors: undefined until one of the next
+  // calls, except for lists that the caller names.
   const float* list_terms(std::size_t i) const { return list_terms_.get() + i * lists_; }
-  // Replaces an estimated list term by the exact one.
+  // Sets a term to an estimate, unless the caller names the lists, whose terms are exact.
+  void estimate_list_term(std::size_t i, std::size_t list) {
+    const Query& query = queries_[i];
+    if (query.lists.products == nullptr) return;
+    const float product = codec_.partition().product(query.lists, list);
+    list_terms_[i * lists_ + list] = scoring_.list_term(list, product, query.w);
+  }
+  // Sets a term to its exact value.
   void compute_list_term(std::size_t i, std::size_t list);
 
  private:
@@ -53,6 +61,7 @@ class QueryBatch {
   std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
   Aligned<std::uint8_t> luts_;
+  Aligned<std::int16_t> list_products_;
   std::unique_ptr<float[]> list_terms_;
 };
 

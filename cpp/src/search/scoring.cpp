@@ -123,10 +123,6 @@ double Scoring::least_offset(const Bounds& bounds) const {
   return std::min({at(low), at(high), at(std::clamp(turn, low, high))});
 }
 
-void Scoring::list_terms(const float* products, float w, float* list_terms) const {
-  for (std::size_t l = 0; l < codec_.lists(); ++l) list_terms[l] = list_term(l, products[l], w);
-}
-
 float Scoring::deviation(const float* projected) const {
   float sum = 0;
   for (std::size_t j = 0; j < variances_.size(); ++j) {
@@ -140,10 +136,28 @@ float Scoring::best_of_list(std::size_t list, float list_term, float t, float w)
   return euclidean_ ? best - static_cast<float>(w * least_offsets_[list]) : best;
 }
 
-void Scoring::best_of_lists(std::size_t first, std::size_t n, const float* list_terms, float t,
-                            float* best) const {
-  const float* gains = gains_.data() + first;
-  for (std::size_t i = 0; i < n; ++i) best[i] = list_terms[i] + gains[i] * t;
+// For inner products, lists rank by the best score that their vectors can have: long vectors score
+// high from any direction. For L2 they rank by the centroid alone: a list that reaches far is near
+// to every query. Lists by direction rank by the direction of the centroid.
+void Scoring::rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n,
+                          float t, float w, float* scores) const {
+  const std::int16_t* products = query.products + first;
+  if (by_direction()) {
+    const float *means = codec_.partition().mean_products() + first, share = euclidean_ ? w : 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = static_cast<float>(products[i]) * query.unit + share * means[i];
+    }
+  } else if (euclidean_) {
+    const float* lengths = lengths_.data() + first;
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = 2 * static_cast<float>(products[i]) * query.unit - w * lengths[i] * lengths[i];
+    }
+  } else {
+    const float* gains = gains_.data() + first;
+    for (std::size_t i = 0; i < n; ++i) {
+      scores[i] = static_cast<float>(products[i]) * query.unit + gains[i] * t;
+    }
+  }
 }
 
 void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,

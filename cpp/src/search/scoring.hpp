@@ -33,15 +33,14 @@ class Scoring {
   // mean.
   float largest_rho() const { return largest_rho_; }
 
-  // The terms of all lists, for a query that is scaled by w (and relative to the mean for Euclidean
-  // distances). products: of the query with the centroids minus the mean.
-  void list_terms(const float* products, float w, float* list_terms) const;
+  // The term of a list, for a query that is scaled by w (and relative to the mean for Euclidean
+  // distances). product: of the query with the centroid minus the mean.
   float list_term(std::size_t list, float product, float w) const {
     return euclidean_ ? 2 * product - w * lengths_[list] * lengths_[list] : product;
   }
   bool by_direction() const { return codec_.partition().by_direction(); }
   // What lists of a partition by direction rank by: the product of the query with the direction of
-  // the centroid. mean_product: of the query as for `list_terms` with the mean.
+  // the centroid. mean_product: of the query as for `list_term` with the mean.
   float direction_product(std::size_t list, float list_term, float mean_product, float w) const {
     const float square = lengths_[list] * lengths_[list];
     const float product = euclidean_ ? (list_term + w * square) / 2 : list_term;
@@ -51,9 +50,10 @@ class Scoring {
   float deviation(const float* projected) const;
   // An upper bound of the scores of vectors of a list whose table sum is at most t.
   float best_of_list(std::size_t list, float list_term, float t, float w) const;
-  // The same by inner product, for n lists from `first` on; list_terms and best: of these.
-  void best_of_lists(std::size_t first, std::size_t n, const float* list_terms, float t,
-                     float* best) const;
+  // What n lists from `first` on rank by; scores that the term of a query adds to all are left out.
+  // t: as for `best_of_list`.
+  void rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n, float t,
+                   float w, float* scores) const;
 
   // The coarse score from the sum t of a vector's coarse table entries and its side bytes.
   template <bool kEuclidean>

@@ -54,7 +54,7 @@ class IndexIVF(InvertedLists):
         it does not find fewer neighbours.
     refine_factor, coarse_groups, prune_sigma, k_factor
         As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
-        Without `refine` there are at least 50 candidates. Those that cannot be among the best are
+        There are at least 50 candidates instead of 100. Those that cannot be among the best are
         dropped.
 
     Raises

@@ -18,7 +18,7 @@ _MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
 class SearchDepth(Collection):
     """The settings of a search that trade speed for recall."""
 
-    _least_candidates = 100  # for small k, where codes alone rank them
+    _least_candidates = 100  # for small k
 
     def __init__(
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
@@ -97,9 +97,10 @@ class SearchDepth(Collection):
     def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
         """Return the numbers of candidates of the coarse stage, and of those for exact scores."""
         candidates, exact = self.refine_factor * k, 0
-        if self._refine is None:
+        # Where rows rank the candidates, a `refine_factor` that was set holds for small k, too.
+        if self._refine is None or "refine_factor" not in self._given:
             candidates = max(candidates, self._least_candidates)
-        else:
+        if self._refine is not None:
             factor = self._k_factor if k_factor is None else k_factor
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
         return min(candidates, _MOST_CANDIDATES), exact

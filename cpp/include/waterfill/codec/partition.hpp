@@ -50,9 +50,23 @@ class Partition {
   // The cell of each row by the rule. Products are computed in int8, so cells are the same on every
   // machine; a row between two centroids may get the second best.
   void assign(const Rows& x, std::uint16_t* cells) const;
-  // Approximate products of rows with `from_mean` (about seven bits), for a ranking of the cells.
-  // out: size() values per row, `stride` apart.
-  void estimate(const Rows& rows, float* out, std::size_t stride) const;
+  // Approximate products of a row with the matrix (about seven bits), for a ranking of the cells.
+  struct Estimate {
+    const std::int16_t* products = nullptr;  // size() values, in multiples of `unit`
+    float unit = 0;
+    float origin_product = 0, mean_product = 0;  // by direction: of the row
+  };
+  std::size_t estimate_stride() const { return products_.stride(); }
+  // products: estimate_stride() values per row, which the estimates refer to.
+  void estimate(const Rows& rows, std::int16_t* products, Estimate* estimates) const;
+  // The product of the row with `from_mean` of a cell.
+  float product(const Estimate& row, std::size_t cell) const {
+    const float product = static_cast<float>(row.products[cell]) * row.unit;
+    if (!by_direction()) return product;
+    return norms_[cell] * (product + row.origin_product) - row.mean_product;
+  }
+  // By direction: <mean, c> / |c| of all cells.
+  const float* mean_products() const { return mean_products_.data(); }
 
  private:
   void compare_directions();
