@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "codec/residual.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -17,12 +18,6 @@ constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 // 8 bits fits 16 bits.
 constexpr int kRowOffset = 64, kRowMask = 127;
 constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
-
-float largest_of(const float* row, std::size_t d) {
-  float largest = 0;
-  for (std::size_t k = 0; k < d; ++k) largest = std::max(largest, std::abs(row[k]));
-  return largest;
-}
 
 float scale_for(const float* book, std::size_t width) {
   float largest = 0, largest_sum = 0;
@@ -90,7 +85,7 @@ Int8Matrix::Int8Matrix(const std::vector<float>& matrix, std::size_t p, std::siz
   for (std::size_t j = 0; j < p; ++j) {
     const float* row = matrix.data() + j * d;
     std::int8_t* own = values_.data() + j / kPanel * d_ * kPanel + j % kPanel * 4;
-    const float largest = largest_of(row, d);
+    const float largest = largest_magnitude(row, d);
     const float inverse = largest > 0 ? kLargestMatrixValue / largest : 0.0f;
     units_[j] = largest / kLargestMatrixValue;
     for (std::size_t k = 0; k < d; ++k) {

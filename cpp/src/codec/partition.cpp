@@ -187,10 +187,9 @@ void Partition::estimate(const Rows& rows, std::int16_t* products, Estimate* est
   std::vector<std::uint8_t> int8_rows(rows.n * width);
   for (std::size_t i = 0; i < rows.n; ++i) {
     const float* row = rows.row(i);
-    float largest = 0;
-    for (std::size_t k = 0; k < d; ++k) largest = std::max(largest, std::abs(row[k]));
     const float norm = std::sqrt(product(row, row, d));
-    units[i] = products_.quantize(row, norm, largest, int8_rows.data() + i * width);
+    units[i] =
+        products_.quantize(row, norm, largest_magnitude(row, d), int8_rows.data() + i * width);
     Estimate& own = estimates[i];
     own.products = products + i * products_.stride();
     own.unit = static_cast<float>(norm * (matrix_unit_ / kInt16));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <vector>
@@ -10,6 +11,20 @@
 #include "kernels.hpp"
 
 namespace waterfill {
+
+// The largest absolute value of a row; 0 for NaN.
+inline float largest_magnitude(const float* row, std::size_t d) {
+  std::array<float, 8> most{};  // independent maxima
+  std::size_t k = 0;
+  for (; k + most.size() <= d; k += most.size()) {
+    for (std::size_t i = 0; i < most.size(); ++i) {
+      const float value = std::abs(row[k + i]);
+      most[i] = value > most[i] ? value : most[i];
+    }
+  }
+  for (; k < d; ++k) most[0] = std::max(most[0], std::abs(row[k]));
+  return *std::max_element(most.begin(), most.end());
+}
 
 struct Residual {
   float squares = 0;  // squared norm of the difference

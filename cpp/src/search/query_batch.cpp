@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "codec/residual.hpp"
 #include "kernels.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
@@ -18,9 +19,10 @@ void scale(const Codec& codec, const Scoring& scoring, const float* row, Query& 
   constexpr int kLeast = -60;  // leaves room for terms that do not scale with the query
   const std::vector<float>& mean = codec.params().mean;
   const bool euclidean = scoring.euclidean();
-  float largest = euclidean ? scoring.largest_rho() : 0;  // w rho^2 must not overflow
-  for (std::size_t k = 0; k < mean.size(); ++k) {
-    largest = std::max({largest, std::abs(row[k]), euclidean ? std::abs(mean[k]) : 0.0f});
+  float largest = largest_magnitude(row, mean.size());
+  if (euclidean) {  // w rho^2 must not overflow
+    largest =
+        std::max({largest, scoring.largest_rho(), largest_magnitude(mean.data(), mean.size())});
   }
   std::frexp(largest, &query.exponent);
   query.exponent = std::max(query.exponent, kLeast);

@@ -1,8 +1,10 @@
 #include "search/scoring.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "kernels.hpp"
 
@@ -124,11 +126,15 @@ double Scoring::least_offset(const Bounds& bounds) const {
 }
 
 float Scoring::deviation(const float* projected) const {
-  float sum = 0;
-  for (std::size_t j = 0; j < variances_.size(); ++j) {
-    sum += projected[j] * projected[j] * variances_[j];
+  std::array<float, 8> sums{};  // independent sums
+  for (std::size_t first = 0; first < variances_.size(); first += sums.size()) {
+    const std::size_t n = std::min(sums.size(), variances_.size() - first);
+    for (std::size_t i = 0; i < n; ++i) {
+      const float value = projected[first + i];
+      sums[i] += value * value * variances_[first + i];
+    }
   }
-  return std::sqrt(sum);
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0f));
 }
 
 float Scoring::best_of_list(std::size_t list, float list_term, float t, float w) const {
