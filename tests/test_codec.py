@@ -67,6 +67,7 @@ def test_alpha_one_restores_the_distance_from_the_origin(small_codec, clustered)
     assert decoded[apart] / rho[apart] == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:x. .* clipped")
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**16),

@@ -106,8 +106,6 @@ def test_what_was_optimized_is_reproduced(run, made):
     arguments = (
         "--max-bytes",
         30,
-        "--time-budget",
-        0,
         "--queries",
         made / "query.npy",
         "-o",

@@ -137,10 +137,10 @@ def test_rows_that_only_the_cells_were_trained_on_are_no_baseline(monkeypatch, b
     """With many cells, k-means draws more rows than the codebooks."""
     monkeypatch.setattr("waterfill.training.sampling._SAMPLE_ROWS", 1100)
     plan = wf.Plan.waterfill(wf.analyze(base), 8)
-    codebooks, clustered = drawn_rows(4800, 64, 0)[0], cell_rows(4800, 64, 60, 0)
+    codebooks, clustered = drawn_rows(4800, 64, 0)[0], cell_rows(4800, 64, 24, 0)
     both = np.union1d(codebooks, clustered)
     assert (len(codebooks), len(clustered)) == (1100, 2400)
-    for cells, drawn in ((0, codebooks), (16, codebooks), (60, both)):
+    for cells, drawn in ((0, codebooks), (10, codebooks), (24, both)):
         codec = wf.Codec.train(base, plan, effort="fast", cells=cells)
         np.testing.assert_array_equal(training_rows(codec, Rows(base)), drawn)
         monitor = wf.DriftMonitor.from_codec(codec, base, blocks=np.arange(len(base)))
