@@ -19,7 +19,7 @@ _ROWS_PER_LIST = 16  # fewer make lists mostly empty blocks
 # With partly filled blocks, 1.75 and 3.75 need fewer bytes than turbovec with 2 and 4 bit.
 _FLAT_SHARES = (1, 0.5, 1.75, 1.5, 3.75, 3)
 _LIST_SHARES = (1, 1.5, 2, 4)
-_ROW_SHARES = (1.5, 1)
+_ROW_SHARES = (1.5, 2, 1)
 
 
 @dataclass(frozen=True)
