@@ -69,8 +69,13 @@ class Outcome:
         return self.ours is not None and self.ours.curve.run != self.peer.curve.run
 
 
-def _is(library: str, kind: str, text: str = "") -> Select:
+def of_kind(library: str, kind: str, text: str = "") -> Select:
+    """Return a test for curves of a library and kind with `text` in their names."""
     return lambda one: one.library == library and one.kind == kind and text in one.name
+
+
+def _graphs(one: Curve) -> bool:
+    return one.kind == "graph"
 
 
 def _ours(*kinds: str) -> Select:
@@ -87,25 +92,24 @@ def goals(curves: Sequence[Curve], d: int) -> Iterator[Goal]:
     for peer in curves:
         if peer.kind == "flat" and peer.library == "faiss" and "PQ" in peer.name and peer.points:
             what = f"flat, recall of {peer.name}"
-            others = _is("faiss", "flat")
+            others = of_kind("faiss", "flat")
             yield from by_load(what, peer.most, _ours("flat"), others, 4)
-    rows: Select = lambda one: one.library == "waterfill" and "float16" in one.name  # noqa: E731
+    rows = of_kind("waterfill", "rows", "float16")
     for target in ROW_TARGETS:
-        yield from by_load("lists with rows", target, rows, _is("faiss", "rows"), 1.3)
+        yield from by_load("lists with rows", target, rows, of_kind("faiss", "rows"), 1.3)
     for label, text in (("RaBitQfs2", "RaBitQ"), ("PQ(d/2)x4fs", f"PQ{d // 2}x4fs")):
         what = f"lists without rows against {label}, its bytes or fewer"
         for target in _LIST_TARGETS:
-            peers = _is("faiss", "lists", text)
+            peers = of_kind("faiss", "lists", text)
             yield from by_load(what, target, _ours("lists"), peers, 2, None)
     third = (4 * d + _FLOAT_LINKS) / 3
-    graphs: Select = lambda one: one.kind == "graph"  # noqa: E731
     for target in _GRAPH_TARGETS:
         what = "HNSW, in a third of the bytes of float HNSW"
         ours = _ours("flat", "lists", "rows", "graph")
-        yield Goal(what, target, "single", ours, graphs, 1.5, third)
+        yield Goal(what, target, "single", ours, _graphs, 1.5, third)
     if d == 384:
         what = "one query, one list (nprobe 1)"
-        peers = _is("faiss", "lists", "PQ")
+        peers = of_kind("faiss", "lists", "PQ")
         yield Goal(what, 0, "single", _ours("lists"), peers, 1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from peer_goals import of_kind
 from recall_curves import LOADS, Curve, Point, frontier
 from swept_methods import Array
 
@@ -44,10 +45,6 @@ class Line:
     size: float = 3.6
 
 
-def _is(library: str, kind: str, text: str = "") -> Callable[[Curve], bool]:
-    return lambda one: one.library == library and one.kind == kind and text in one.name
-
-
 def _named(name: str) -> Callable[[Curve], bool]:
     return lambda one: one.name == name
 
@@ -55,20 +52,22 @@ def _named(name: str) -> Callable[[Curve], bool]:
 _RED = "#c1121f"
 # Colours are distinguishable with colour blindness; waterfill's lines are thick and drawn last.
 _LINES = (
-    Line("FAISS IVF,PQ fast scan, float16 rows", _is("faiss", "rows"), "#0072b2", "s"),
-    Line("FAISS IVF, fast scan, no rows", _is("faiss", "lists"), "#56b4e9", "v", size=4.5),
-    Line("FAISS flat fast scan", _is("faiss", "flat"), "#7a8fa1", "P", "", size=5.5),
+    Line("FAISS IVF,PQ fast scan, float16 rows", of_kind("faiss", "rows"), "#0072b2", "s"),
+    Line("FAISS IVF, fast scan, no rows", of_kind("faiss", "lists"), "#56b4e9", "v", size=4.5),
+    Line("FAISS flat fast scan", of_kind("faiss", "flat"), "#7a8fa1", "P", "", size=5.5),
     Line("FAISS HNSW32", _named("FAISS HNSW32"), "#7b3294", "D"),
     Line("FAISS HNSW32_SQ8", _named("FAISS HNSW32_SQ8"), "#c2a5cf", "D"),
     Line("hnswlib", _named("hnswlib"), "#009e73", "^", size=4.5),
     Line("usearch, int8", _named("usearch i8"), "#117733", "<", "--", size=4.5),
     Line("usearch, float16", _named("usearch f16"), "#7bc8a4", ">", size=4.5),
     Line("ScaNN", _named("ScaNN"), "#b8860b", "X", size=4.5),
-    Line("turbovec, 2 and 4 bit", _is("turbovec", "flat"), "#1d1d1d", "*", "", size=8),
-    Line("waterfill flat", _is("waterfill", "flat"), "#f4a582", "o", "-", 2.4, 4.2),
-    Line("waterfill IVF, no rows", _is("waterfill", "lists"), "#ef6a4c", "o", "-", 2.4, 4.2),
-    Line("waterfill IVF, int8 rows", _is("waterfill", "rows", "int8"), _RED, "o", "--", 2, 3.6),
-    Line("waterfill IVF, float16 rows", _is("waterfill", "rows", "float16"), _RED, "o", "-", 3, 5),
+    Line("turbovec, 2 and 4 bit", of_kind("turbovec", "flat"), "#1d1d1d", "*", "", size=8),
+    Line("waterfill flat", of_kind("waterfill", "flat"), "#f4a582", "o", "-", 2.4, 4.2),
+    Line("waterfill IVF, no rows", of_kind("waterfill", "lists"), "#ef6a4c", "o", "-", 2.4, 4.2),
+    Line("waterfill IVF, int8 rows", of_kind("waterfill", "rows", "int8"), _RED, "o", "--", 2, 3.6),
+    Line(
+        "waterfill IVF, float16 rows", of_kind("waterfill", "rows", "float16"), _RED, "o", "-", 3, 5
+    ),
 )
 
 

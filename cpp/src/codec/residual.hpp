@@ -12,7 +12,7 @@
 
 namespace waterfill {
 
-// The largest absolute value of a row; 0 for NaN.
+// The largest absolute value of a row. NaN is ignored.
 inline float largest_magnitude(const float* row, std::size_t d) {
   std::array<float, 8> most{};  // independent maxima
   std::size_t k = 0;

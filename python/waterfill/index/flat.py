@@ -14,11 +14,12 @@ from waterfill.recipe import Recipe
 class IndexFlat(Index):
     """Compressed vectors, searched exhaustively in two or three stages.
 
-    The coarse stage reads half of every code, or less. Of the best ``refine_factor * k`` vectors
-    (at least 100, but with `refine` as few as a `refine_factor` asks for that is set), those that
-    can be among the results get the full score. With `refine` the best ``k_factor * k`` of these
-    are scored by exact rows. Ids are positions, as in FAISS: the first vector has id 0, and
-    `remove_ids` renumbers the remaining vectors, unless vectors were added with explicit ids.
+    The coarse stage reads half of every code, or less. Of the best ``refine_factor * k`` vectors,
+    those that can be among the results get the full score. There are at least 100 candidates,
+    unless the index has `refine` and `refine_factor` was set. With `refine` the best
+    ``k_factor * k`` are scored by exact rows. Ids are positions, as in FAISS: the first vector has
+    id 0, and `remove_ids` renumbers the remaining vectors, unless vectors were added with explicit
+    ids.
 
     Parameters
     ----------
