@@ -5,6 +5,7 @@
 
 #include "arrays.hpp"
 #include "waterfill/file/index_file.hpp"
+#include "waterfill/file/mapped_index.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -214,6 +215,38 @@ py::tuple find(const Index& index, const py::object& value, const std::string& k
   return py::make_tuple(to_array(labels), contents.result());
 }
 
+CodecMark codec_mark(const py::bytes& value) {
+  const std::string_view bytes = value;
+  CodecMark mark{};
+  require(bytes.size() == mark.size(), "mark must have 16 bytes");
+  std::copy(bytes.begin(), bytes.end(), mark.begin());
+  return mark;
+}
+
+// Attaches the segments of some files; removed: uint32 labels of each.
+void attach_segments(Index& index, const std::vector<std::string>& paths, const py::bytes& mark,
+                     const py::list& removed, bool verify) {
+  const CodecMark own = codec_mark(mark);
+  std::vector<std::vector<std::uint32_t>> labels;
+  labels.reserve(removed.size());
+  for (const py::handle one : removed) {
+    labels.push_back(
+        vector_argument<std::uint32_t>(py::reinterpret_borrow<py::object>(one), "removed"));
+  }
+  unlocked([&] {
+    std::vector<IndexPart> parts;
+    parts.reserve(paths.size());
+    for (const std::string& path : paths) {
+      try {
+        parts.push_back(map_segment(path, index, own, verify));
+      } catch (const FormatError& error) {
+        throw FormatError(path + ": " + error.what());
+      }
+    }
+    index.attach(parts, labels);
+  });
+}
+
 std::size_t remove(Index& index, const py::object& program) {
   const Selector selector = SearchArguments::selector(program);
   return unlocked([&] { return index.remove(selector); });
@@ -313,6 +346,30 @@ void bind_index(py::module_& m) {
           py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
           py::arg("k_factor"), py::arg("quantizer"),
           "Write the index to an open file; path is for messages.")
+      .def("attach_segments", &attach_segments, py::arg("paths"), py::arg("mark"),
+           py::arg("removed"), py::arg("verify"),
+           "Start an empty index with mapped segments; from then on removals only mark vectors.")
+      .def(
+          "write_segment",
+          [](const Index& self, int fd, const std::string& path, const py::bytes& mark, bool own) {
+            const CodecMark bytes = codec_mark(mark);
+            return unlocked([&] { return write_segment(self, bytes, own, fd, path); });
+          },
+          py::arg("fd"), py::arg("path"), py::arg("mark"), py::arg("own"),
+          "Write the vectors as a segment, or only the own ones; return their number.")
+      .def(
+          "removed_labels",
+          [](const Index& self) {
+            return to_array(unlocked([&] { return self.removed_labels(); }));
+          },
+          "Return the labels of vectors that are marked as removed.")
+      .def_property_readonly(
+          "next_id", [](const Index& self) { return unlocked([&] { return self.next_id(); }); },
+          "The id of the next vector without one.")
+      .def(
+          "raise_next_id",
+          [](Index& self, std::int64_t next) { unlocked([&] { self.raise_next_id(next); }); },
+          py::arg("next"), "Give no id below this one to vectors without ids.")
       .def(
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,
@@ -330,6 +387,20 @@ void bind_index(py::module_& m) {
       },
       py::arg("path"),
       "Read an index file; return the index, inverted, nprobe, k_factor and quantizer.");
+  m.def(
+      "read_codes_and_map_rows",
+      [](const std::string& path, bool verify) {
+        return settings_of(unlocked([&] { return read_codes_and_map_rows(path, verify); }));
+      },
+      py::arg("path"), py::arg("verify"),
+      "Read an index file, but use its refine rows where they lie; verify: read and check them.");
+  m.def(
+      "map_index",
+      [](const std::string& path, bool verify) {
+        return settings_of(unlocked([&] { return map_index(path, verify); }));
+      },
+      py::arg("path"), py::arg("verify"),
+      "Map an index file, and return as `read_index`; verify: read and check all of it.");
   m.def(
       "index_from_bytes",
       [](const py::bytes& data) {

@@ -27,6 +27,10 @@ inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in 
 inline constexpr std::size_t kRowLanes = 32;       // partial sums of a row score
 inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
 
+inline constexpr std::size_t blocks_for(std::size_t vectors) {
+  return (vectors + kBlock - 1) / kBlock;
+}
+
 // Scores of a refine row of d values: <query, row>, or |query - row|^2. Rows may have any
 // alignment. An int8 row starts with two floats, its middle and step, and its values are middle +
 // step * byte. Term k is added to lane k % kRowLanes by ascending k; then the upper half of the

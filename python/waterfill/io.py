@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
@@ -51,14 +51,35 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
         core.write(file.fileno(), as_file_name(path), **index._settings())
 
 
-def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
-    """Read an index written by `write_index`, and verify all checksums.
+def read_index(
+    path: Path,
+    *,
+    refine: Any = None,
+    mmap: bool = False,
+    rows: Literal["memory", "mmap"] | None = None,
+    verify: Literal["full", "header"] | None = None,
+) -> IndexFlat | IndexIVF:
+    """Read an index written by `write_index`, or use it where it lies.
+
+    With ``mmap=True`` the file is mapped: opening takes milliseconds, a search reads only the
+    pages that it needs, and processes that map the same file share them. ``rows="mmap"`` maps only
+    the rows of `refine`, where these are too many for memory and the codes are not. A mapped index
+    cannot be changed. Do not change or shorten a mapped file in place, or the system ends the
+    process with SIGBUS; `write_index` replaces files as a whole, which is safe.
 
     Parameters
     ----------
     path : str or path-like
     refine : array, shape (m, d), optional
         Your own rows to refine with, as for `IndexFlat`.
+    mmap : bool
+        Use codes, ids, lists and rows where they lie in the file.
+    rows : {'memory', 'mmap'}, optional
+        Where the rows of `refine` stay; by default, with the codes.
+    verify : {'full', 'header'}, optional
+        ``full`` reads all of the file and verifies it: the default unless ``mmap``. ``header``
+        verifies the header, the table of sections, the codec and the sizes of the lists, and
+        leaves what is mapped. Searching a damaged file is then safe, but its answers may be wrong.
 
     Returns
     -------
@@ -72,12 +93,25 @@ def read_index(path: Path, *, refine: Any = None) -> IndexFlat | IndexIVF:
         If it cannot be opened or read, or is neither a regular file nor an open pipe such as
         ``/dev/stdin`` or a shell's ``<(command)``.
     ValueError
-        If `path` has a null character, or `refine` is invalid (see `IndexFlat`).
+        If `path` has a null character, `refine` is invalid (see `IndexFlat`), options contradict
+        each other, or a file to be mapped is a pipe or was written before format 1.5.
     TypeError
         If `path` is not a path, or `refine` has another dtype than float32 and float16.
     """
-    stored = _stored(path)
-    return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
+    if rows not in (None, "memory", "mmap"):
+        raise ValueError(f"rows={rows!r} must be 'memory' or 'mmap'")
+    if verify not in (None, "full", "header"):
+        raise ValueError(f"verify={verify!r} must be 'full' or 'header'")
+    if mmap and rows == "memory":
+        raise ValueError("rows='memory' needs mmap=False; with mmap=True rows are mapped as well")
+    maps = mmap or rows == "mmap"
+    if not maps and verify == "header":
+        raise ValueError("verify='header' needs mmap=True or rows='mmap'; what is read is verified")
+    stored = _mapped(path, codes=mmap, verify=verify == "full") if maps else _stored(path)
+    index = (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
+    if maps:
+        index._frozen = "it lies in a mapped file; call read_index without mmap and rows"
+    return index
 
 
 def write_codec(codec: Codec, path: Path) -> None:
@@ -151,6 +185,18 @@ def _kind(header: bytes) -> str | None:
     if not header.startswith(MAGIC) or len(header) < 16:
         return None
     return _KINDS.get(int.from_bytes(header[12:], "little"))
+
+
+def _mapped(path: Path, *, codes: bool, verify: bool) -> Stored:
+    if is_open_pipe(path):
+        raise ValueError(f"path={str(path)!r} is a pipe, which cannot be mapped; read it instead")
+    require_regular(path)
+    try:
+        if codes:
+            return _core.map_index(as_file_name(path), verify)
+        return _core.read_codes_and_map_rows(as_file_name(path), verify)
+    except _core.FormatError as error:
+        raise _core.FormatError(f"{os.fspath(path)}: {error}") from None
 
 
 def _stored(path: Path) -> Stored:

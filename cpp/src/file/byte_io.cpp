@@ -71,6 +71,9 @@ class MemorySource : public Source {
     if (offset > size_ || size > size_ - offset) throw FormatError("the data end early");
     if (size > 0) std::memcpy(out, data_ + offset, size);
   }
+  const std::uint8_t* in_memory() const override {
+    return reinterpret_cast<const std::uint8_t*>(data_);
+  }
 
  private:
   const char* data_;

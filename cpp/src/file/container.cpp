@@ -34,7 +34,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
       {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
       {"MANIFEST"},
-      {"CELLRULE"}};
+      {"CELLRULE"},
+      {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER"}};
   return tags;
 }
 
@@ -219,6 +220,17 @@ SectionReader Container::section(const std::string& tag, std::uint64_t size) con
   }
   entry.read = true;
   return SectionReader(*source_, tag, entry.offset, entry.size, entry.crc);
+}
+
+const std::uint8_t* Container::in_place(const std::string& tag, std::uint64_t size,
+                                        bool verify) const {
+  static_cast<void>(section(tag, size));
+  const Entry& entry = find(tag);
+  const std::uint8_t* bytes = source_->in_memory() + entry.offset;
+  if (verify && crc32c(bytes, entry.size) != entry.crc) {
+    throw FormatError("damaged: the checksum of section " + tag + " does not match");
+  }
+  return bytes;
 }
 
 }  // namespace waterfill

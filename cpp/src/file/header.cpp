@@ -17,6 +17,8 @@ const char* kind_name(std::uint32_t kind) {
       return "a flat index";
     case FileKind::ivf_index:
       return "an IVF index";
+    case FileKind::segment:
+      return "a segment of a folder";
   }
   return "an object of unknown kind";
 }

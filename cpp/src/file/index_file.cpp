@@ -2,57 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
+#include "file/index_content.hpp"
+#include "file/index_records.hpp"
 #include "file/sections.hpp"
 #include "kernels.hpp"
+#include "waterfill/file/mapped_file.hpp"
 
 namespace waterfill {
 namespace {
-
-struct IndexRecord {
-  std::uint32_t metric, has_extra;
-  std::uint64_t size;
-};
-static_assert(sizeof(IndexRecord) == 16);
-
-struct IvfRecord {
-  std::uint32_t nprobe, reserved;
-};
-
-struct RefineRecord {
-  std::uint32_t kind;
-  float k_factor;
-};
-
-// A section from one array of every segment: all of it, or one byte per vector.
-enum class Part { all, byte_per_vector };
-template <class Bytes>
-Section segments(const char* tag, const CodeStore& store, Bytes Segment::* array, Part part) {
-  return {tag, [&store, array, part](const Emit& emit) {
-            for (const List& list : store.lists()) {
-              for (const Segment& segment : list.segments) {
-                emit((segment.*array).data(),
-                     part == Part::all ? (segment.*array).size() : segment.size);
-              }
-            }
-          }};
-}
-
-// The list of each vector by label: one byte, or two for more than 256 lists.
-Section list_numbers(const CodeStore& store, std::size_t width) {
-  return {"LISTOF", [&store, width](const Emit& emit) {
-            std::vector<std::uint8_t> numbers(store.size() * width);
-            for (std::size_t l = 0; l < store.lists().size(); ++l) {
-              for (std::size_t i = 0; i < store.lists()[l].size; ++i) {
-                std::uint8_t* own = numbers.data() + store.label(l, i) * width;
-                for (std::size_t b = 0; b < width; ++b) {
-                  own[b] = static_cast<std::uint8_t>(l >> (8 * b));
-                }
-              }
-            }
-            emit(numbers.data(), numbers.size());
-          }};
-}
 
 std::vector<std::uint16_t> read_lists(const Container& file, std::uint64_t n, const Codec& codec) {
   if (codec.cell_bytes() == 0) return {};
@@ -98,35 +57,41 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
   // A single list needs no list numbers.
   index.load(n, codec.lists() > 1 ? lists.data() : nullptr, file.has("IDS") ? ids.data() : nullptr,
              [&](Segment& segment) {
-               high.read(segment.high.data(), segment.high.size());
-               low.read(segment.low.data(), segment.low.size());
-               scale.read(segment.scale.data(), segment.size);
-               extra.read(segment.extra.data(), segment.extra.size());
+               high.read(segment.high.own(), segment.high.size());
+               low.read(segment.low.own(), segment.low.size());
+               scale.read(segment.scale.own(), segment.size);
+               extra.read(segment.extra.own(), segment.extra.size());
                require_valid(layout.padding_is_zero(segment),
                              "sections HIGH and LOW have padding that is not zero");
              });
   if (file.has("IDS")) index.keep_ids();  // also without vectors
+  if (file.has("IDINFO")) index.raise_next_id(file.array<IdRecord>("IDINFO", 1)[0].next);
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
 }
 
-void append_refine_rows(const RefineRows& rows, float k_factor, std::vector<Section>& sections) {
-  sections.push_back(
-      record("REFINE", RefineRecord{static_cast<std::uint32_t>(rows.kind()), k_factor}));
-  sections.push_back({"ROWS", [&rows](const Emit& emit) { rows.visit_segments(emit); }});
-}
+// Where refine rows are read from.
+struct RowSource {
+  std::shared_ptr<const void> map;  // of the container, to use them where they lie; else null
+  bool verify = true;
+};
 
-void read_refine_rows(const Container& file, std::uint64_t n, StoredIndex& stored) {
+void read_refine_rows(const Container& file, std::uint64_t n, const RowSource& source,
+                      StoredIndex& stored) {
   if (!file.has("REFINE")) return;
-  const RefineRecord r = file.array<RefineRecord>("REFINE", 1)[0];
-  require_valid(r.kind <= static_cast<std::uint32_t>(RowKind::int8) && std::isfinite(r.k_factor) &&
-                    r.k_factor >= 1,
-                "settings in section REFINE are invalid");
+  const RefineRecord r = read_refine_record(file);
   const auto kind = static_cast<RowKind>(r.kind);
   RefineRows rows(kind, stored.index->codec()->d());
-  SectionReader reader = file.section("ROWS", n * row_bytes(kind, rows.d()));
-  rows.load(n, [&](std::uint8_t* bytes, std::size_t count) { reader.read(bytes, count); });
-  reader.finish();
-  require_valid(rows.first_nonfinite() == n, "section ROWS has a value that is not finite");
+  const std::uint64_t size = n * row_bytes(kind, rows.d());
+  if (source.map != nullptr) {
+    rows.attach(file.in_place("ROWS", size, source.verify), n);
+    stored.index->keep_memory(source.map);
+  } else {
+    SectionReader reader = file.section("ROWS", size);
+    rows.load(n, [&](std::uint8_t* bytes, std::size_t count) { reader.read(bytes, count); });
+    reader.finish();
+  }
+  require_valid(!source.verify || rows.first_nonfinite() == n,
+                "section ROWS has a value that is not finite");
   stored.index->keep_refine_rows(std::move(rows));
   stored.settings.k_factor = r.k_factor;
 }
@@ -135,39 +100,84 @@ void read_refine_rows(const Container& file, std::uint64_t n, StoredIndex& store
 template <class Write>
 void write_sections(const Index& index, const IndexSettings& settings, Write write) {
   index.visit_store([&](const CodeStore& store, const Ids& ids, const RefineRows* rows) {
+    const IndexContent content(store, ids, rows, IndexContent::Scope::all);
     std::vector<Section> sections;
     append_codec(*index.codec(), true, sections);
-    sections.push_back(record("INDEX", IndexRecord{static_cast<std::uint32_t>(index.metric()),
-                                                   index.keeps_extra() ? 1u : 0u, store.size()}));
+    sections.push_back(record("INDEX", index_record(index, content.size())));
     if (settings.inverted) sections.push_back(record("IVF", IvfRecord{settings.nprobe, 0}));
     if (!settings.quantizer.empty()) {
       sections.push_back({"QUANT", [&](const Emit& emit) {
                             emit(settings.quantizer.data(), settings.quantizer.size());
                           }});
     }
-    if (ids.is_explicit()) {
-      sections.push_back(
-          {"IDS", [&](const Emit& emit) { emit(ids.data(), ids.size() * sizeof(std::int64_t)); }});
-    }
-    if (index.codec()->cell_bytes() > 0) {
-      sections.push_back(list_numbers(store, index.codec()->cell_bytes()));
-    }
-    sections.push_back(segments("HIGH", store, &Segment::high, Part::all));
-    sections.push_back(segments("LOW", store, &Segment::low, Part::all));
-    sections.push_back(segments("SCALE", store, &Segment::scale, Part::byte_per_vector));
-    sections.push_back(segments("EXTRA", store, &Segment::extra, Part::all));
-    if (rows != nullptr && !rows->borrowed()) {
-      append_refine_rows(*rows, settings.k_factor, sections);
-    }
+    if (ids.is_explicit()) content.append_ids(false, sections);
+    content.append_codes(static_cast<unsigned>(index.codec()->cell_bytes()), sections);
+    content.append_lists(sections);
+    content.append_rows(settings.k_factor, sections);
     write(settings.inverted ? FileKind::ivf_index : FileKind::flat_index, sections);
   });
 }
 
-StoredIndex read_index(const Container& file) {
+StoredIndex read_index(const Container& file, const RowSource& rows) {
   StoredIndex stored;
+  const IndexRecord r = start_index(file, stored);
+  read_store(file, r.size, r.has_extra == 1, *stored.index);
+  stored.index->visit_store([&](const CodeStore& store, const Ids& ids, const RefineRows*) {
+    require_derived(file, IndexContent(store, ids, nullptr, IndexContent::Scope::all), false);
+  });
+  read_refine_rows(file, r.size, rows, stored);
+  file.require_all_read();
+  return stored;
+}
+
+std::vector<FileKind> index_kinds() {
+  return {FileKind::flat_index, FileKind::ivf_index};
+}
+
+}  // namespace
+
+IndexRecord index_record(const Index& index, std::size_t size) {
+  return {static_cast<std::uint32_t>(index.metric()), index.keeps_extra() ? 1u : 0u, size};
+}
+
+IndexRecord read_index_record(const Container& file) {
   const IndexRecord r = file.array<IndexRecord>("INDEX", 1)[0];
   require_valid(r.metric <= 2 && r.has_extra <= 1,
                 "section INDEX names an unknown metric or setting");
+  require_valid(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
+  return r;
+}
+
+RefineRecord read_refine_record(const Container& file) {
+  const RefineRecord r = file.array<RefineRecord>("REFINE", 1)[0];
+  require_valid(r.kind <= static_cast<std::uint32_t>(RowKind::int8) && std::isfinite(r.k_factor) &&
+                    r.k_factor >= 1,
+                "settings in section REFINE are invalid");
+  return r;
+}
+
+void require_derived(const Container& file, const IndexContent& content, bool allow_consecutive) {
+  if (!file.has("LISTS")) return;
+  std::vector<Section> sections;
+  content.append_lists(sections);
+  if (file.has("IDINFO")) content.append_ids(allow_consecutive, sections);
+  for (const Section& section : sections) {
+    if (!section.optional) continue;
+    SectionReader reader = file.section(section.tag, file.section_size(section.tag));
+    std::vector<std::uint8_t> bytes;
+    section.write([&](const void* data, std::size_t size) {
+      require_valid(size <= reader.left(), "section " + section.tag + " ends early");
+      bytes.resize(size);
+      reader.read(bytes.data(), size);
+      require_valid(size == 0 || std::memcmp(bytes.data(), data, size) == 0,
+                    "section " + section.tag + " contradicts the codes or the ids");
+    });
+    reader.finish();
+  }
+}
+
+IndexRecord start_index(const Container& file, StoredIndex& stored) {
+  const IndexRecord r = read_index_record(file);
   try {
     stored.index = std::make_unique<Index>(read_codec(file), static_cast<Metric>(r.metric));
   } catch (const InvalidArgument& error) {
@@ -175,7 +185,6 @@ StoredIndex read_index(const Container& file) {
   }
   require_valid(stored.index->keeps_extra() == (r.has_extra == 1),
                 "section INDEX contradicts the settings of the codec");
-  require_valid(r.size <= kMaxVectors, "section INDEX has more vectors than an index holds");
   if (file.kind() == FileKind::ivf_index) {
     const IvfRecord ivf = file.array<IvfRecord>("IVF", 1)[0];
     require_valid(
@@ -188,17 +197,8 @@ StoredIndex read_index(const Container& file) {
     const std::vector<char> bytes = file.array<char>("QUANT", file.section_size("QUANT"));
     stored.settings.quantizer.assign(bytes.begin(), bytes.end());
   }
-  read_store(file, r.size, r.has_extra == 1, *stored.index);
-  read_refine_rows(file, r.size, stored);
-  file.require_all_read();
-  return stored;
+  return r;
 }
-
-std::vector<FileKind> index_kinds() {
-  return {FileKind::flat_index, FileKind::ivf_index};
-}
-
-}  // namespace
 
 void write_index(const Index& index, const IndexSettings& settings, int fd,
                  const std::string& path) {
@@ -208,7 +208,12 @@ void write_index(const Index& index, const IndexSettings& settings, int fd,
 }
 
 StoredIndex read_index(const std::string& path) {
-  return read_index(Container(open_file(path), index_kinds()));
+  return read_index(Container(open_file(path), index_kinds()), {});
+}
+
+StoredIndex read_codes_and_map_rows(const std::string& path, bool verify) {
+  const auto map = std::make_shared<const MappedFile>(path);
+  return read_index(Container(over_bytes(map->data(), map->size()), index_kinds()), {map, verify});
 }
 
 std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
@@ -220,7 +225,7 @@ std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
 }
 
 StoredIndex index_from_bytes(const void* data, std::size_t size) {
-  return read_index(Container(over_bytes(data, size), index_kinds()));
+  return read_index(Container(over_bytes(data, size), index_kinds()), {});
 }
 
 }  // namespace waterfill

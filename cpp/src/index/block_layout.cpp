@@ -5,17 +5,6 @@
 namespace waterfill {
 namespace {
 
-std::size_t blocks_for(std::size_t n) {
-  return (n + kBlock - 1) / kBlock;
-}
-
-// Grows by a sixteenth: doubling would cost an index half as much memory again.
-template <class Bytes>
-void resize_bytes(Bytes& bytes, std::size_t n) {
-  if (n > bytes.capacity()) bytes.reserve(n + (bytes.empty() ? 0 : n / 16));
-  bytes.resize(n, 0);
-}
-
 // The bytes of vector i in a block: one per group, 16 bytes apart.
 template <class Byte>
 Byte* high_bytes(Byte* high, const Layout& layout, std::size_t i) {
@@ -30,25 +19,25 @@ void Segment::extend_ranges(std::size_t first) {
 }
 
 void Layout::resize(Segment& segment, std::size_t n, bool with_extra) const {
-  resize_bytes(segment.high, blocks_for(n) * block_bytes());
-  resize_bytes(segment.low, n * low_bytes());
-  resize_bytes(segment.scale, blocks_for(n) * kBlock);
-  if (with_extra) resize_bytes(segment.extra, n);
+  segment.high.resize(blocks_for(n) * block_bytes());
+  segment.low.resize(n * low_bytes());
+  segment.scale.resize(blocks_for(n) * kBlock);
+  if (with_extra) segment.extra.resize(n);
   segment.size = n;
 }
 
 void Layout::pack(Segment& segment, std::size_t i, const std::uint8_t* code) const {
-  std::uint8_t* pair = high_bytes(segment.high.data(), *this, i);
+  std::uint8_t* pair = high_bytes(segment.high.own(), *this, i);
   const unsigned shift = i % kBlock < 16 ? 0 : 4, others = 0xf0u >> shift;
   for (std::size_t g = 0; g < groups; ++g, pair += 16) {
     *pair = static_cast<std::uint8_t>((*pair & others) | (code[g] >> 4u) << shift);
   }
-  std::uint8_t* low = segment.low.data() + i * low_bytes();
+  std::uint8_t* low = segment.low.own() + i * low_bytes();
   for (std::size_t g = 0; g < groups; g += 2) {
     const unsigned second = g + 1 < groups ? code[g + 1] & 15u : 0;
     low[g / 2] = static_cast<std::uint8_t>((code[g] & 15u) | second << 4);
   }
-  segment.scale[i] = code[groups];
+  segment.scale.own()[i] = code[groups];
 }
 
 void Layout::unpack(const Segment& segment, std::size_t i, std::uint8_t* code) const {
@@ -72,13 +61,13 @@ void Layout::unpack(const Segment& segment, std::size_t i, std::uint8_t* code) c
 
 void Layout::clear_padding(Segment& segment) const {
   for (std::size_t i = segment.size; i % kBlock != 0; ++i) {
-    std::uint8_t* pair = high_bytes(segment.high.data(), *this, i);
+    std::uint8_t* pair = high_bytes(segment.high.own(), *this, i);
     const unsigned others = i % kBlock < 16 ? 0xf0u : 0x0fu;
     for (std::size_t g = 0; g < groups; ++g, pair += 16) {
       *pair = static_cast<std::uint8_t>(*pair & others);
     }
   }
-  std::fill(segment.scale.begin() + static_cast<std::ptrdiff_t>(segment.size), segment.scale.end(),
+  std::fill(segment.scale.own() + segment.size, segment.scale.own() + segment.scale.size(),
             std::uint8_t{0});
 }
 

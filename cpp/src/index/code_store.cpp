@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
+
+#include "kernels.hpp"
+#include "waterfill/core/types.hpp"
 
 namespace waterfill {
 namespace {
-
-// From this number of lists on, the labels of a list lie so far apart that two low bytes are
-// smaller.
-constexpr std::size_t kManyLists = 2048;
 
 // Labels are looked up one by one if a list has this many times as many.
 constexpr std::size_t kFewLabels = 256;
@@ -25,18 +25,34 @@ ListRange total(const std::vector<ListRange>& parts) {
   return sum;
 }
 
+void set_live(List& list, const Segment& segment, std::size_t at, bool live) {
+  const std::uint32_t bit = 1u << at % kBlock;
+  std::uint32_t& mask = list.live[segment.first_block + at / kBlock];
+  mask = live ? mask | bit : mask & ~bit;
+}
+
 }  // namespace
+
+std::size_t List::blocks() const {
+  return segments.empty() ? 0 : segments.back().first_block + blocks_for(segments.back().size);
+}
 
 CodeStore::CodeStore(std::size_t groups, bool with_extra, std::size_t lists)
     : layout_(groups),
       with_extra_(with_extra),
-      lists_(lists, List(lists > kManyLists ? 2 : 1)),
-      starts_(lists + 1, 0) {}
+      starts_(lists + 1, 0),
+      counts_(lists, 0),
+      part_starts_{0} {
+  lists_.reserve(lists);
+  for (std::size_t l = 0; l < lists; ++l) lists_.emplace_back(label_bytes_for(lists));
+}
 
 std::size_t CodeStore::bytes() const {
   std::size_t sum = lists_.capacity() * sizeof(List);
   for (const List& list : lists_) {
-    sum += list.labels.bytes() + list.segments.capacity() * sizeof(Segment);
+    sum += list.labels.bytes() + list.segments.capacity() * sizeof(Segment) +
+           list.parts.capacity() * sizeof(PartLabels) +
+           list.live.capacity() * sizeof(std::uint32_t);
     for (const Segment& segment : list.segments) {
       sum += segment.high.capacity() + segment.low.capacity() + segment.scale.capacity() +
              segment.extra.capacity();
@@ -50,7 +66,7 @@ std::vector<ListRange> CodeStore::ranges() const {
   ranges.reserve(lists_.size());
   for (const List& list : lists_) {
     ListRange& range = ranges.emplace_back();
-    range.size = list.size;
+    range.size = list.size - list.removed;
     for (const Segment& segment : list.segments) {
       range.scales.include(segment.scales);
       range.extras.include(segment.extras);
@@ -59,26 +75,96 @@ std::vector<ListRange> CodeStore::ranges() const {
   return ranges;
 }
 
-void CodeStore::resize(List& list, std::size_t n) const {
-  const std::size_t count = (n + kCapacity - 1) / kCapacity;
-  if (list.segments.size() > count) list.segments.resize(count);
-  while (list.segments.size() < count) {
-    if (!list.segments.empty()) layout_.resize(list.segments.back(), kCapacity, with_extra_);
-    list.segments.emplace_back();
+Segment& CodeStore::add_segment(List& list) {
+  const std::size_t blocks = list.blocks();
+  const std::size_t first =
+      list.segments.empty() ? 0 : list.segments.back().first + list.segments.back().size;
+  Segment& segment = list.segments.emplace_back();
+  segment.first = first;
+  segment.first_block = blocks;
+  return segment;
+}
+
+void CodeStore::attach(const CodePart& part) {
+  require(part.size <= 0xffffffff - size() && part.lists.size() == lists_.size(),
+          "the part has other lists, or too many vectors");
+  if (mapped_ != size()) throw std::logic_error("a part cannot follow own vectors");
+  const std::size_t row = layout_.low_bytes(), block = layout_.block_bytes();
+  std::size_t slot = 0, blocks = 0, words = 0, samples = 0;
+  for (std::size_t l = 0; l < lists_.size(); ++l) {
+    const CodePart::List& own = part.lists[l];
+    if (own.size == 0) continue;
+    List& list = lists_[l];
+    Segment& segment = add_segment(list);
+    segment.size = own.size;
+    segment.high = {part.high + blocks * block, blocks_for(own.size) * block};
+    segment.low = {part.low + slot * row, own.size * row};
+    segment.scale = {part.scale + slot, own.size};
+    if (with_extra_) segment.extra = {part.extra + slot, own.size};
+    segment.scales = own.scales;
+    segment.extras = own.extras;
+    PartLabels& labels = list.parts.emplace_back();
+    labels.base = static_cast<std::uint32_t>(mapped_);
+    labels.part = static_cast<std::uint32_t>(parts_.size());
+    labels.part_size = static_cast<std::uint32_t>(part.size);
+    if (lists_.size() > 1) {
+      labels.sequence = {
+          part.label_bytes,         own.size,        part.label_lows + slot * part.label_bytes,
+          part.label_words + words, own.label_words, part.label_samples + samples};
+    }
+    list.size += own.size;
+    list.mapped += own.size;
+    slot += own.size;
+    blocks += blocks_for(own.size);
+    words += own.label_words;
+    samples += (own.size + EliasFanoView::kSample - 1) / EliasFanoView::kSample;
   }
-  if (count > 0) {
-    layout_.resize(list.segments.back(), n - (count - 1) * kCapacity, with_extra_);
+  parts_.push_back(part);
+  parts_.back().lists = {};
+  mapped_ += part.size;
+  part_starts_.push_back(mapped_);
+  update_starts();
+}
+
+// Sizes a list for n vectors, with those of mapped segments.
+void CodeStore::resize(List& list, std::size_t n) const {
+  const std::size_t own = n - list.mapped, before = list.parts.size();
+  const std::size_t count = before + (own + kCapacity - 1) / kCapacity;
+  while (list.segments.size() > count) list.segments.pop_back();
+  while (list.segments.size() < count) {
+    if (list.segments.size() > before) {
+      layout_.resize(list.segments.back(), kCapacity, with_extra_);
+    }
+    add_segment(list);
+  }
+  if (count > before) {
+    layout_.resize(list.segments.back(), n - list.segments.back().first, with_extra_);
+  }
+  if (!list.live.empty()) {
+    list.live.resize(list.blocks(), 0);
+    for (std::size_t i = list.size; i < n; ++i) {
+      const Segment& segment = list.segments[list.segment_of(i)];
+      set_live(list, segment, i - segment.first, true);
+    }
+    if (n < list.size && !list.live.empty()) {
+      const std::size_t rest = (n - list.segments.back().first) % kBlock;
+      if (rest != 0) list.live.back() &= (1u << rest) - 1;
+    }
   }
   list.size = n;
 }
 
 void CodeStore::update_starts() {
-  for (std::size_t l = 0; l < lists_.size(); ++l) starts_[l + 1] = starts_[l] + lists_[l].size;
+  for (std::size_t l = 0; l < lists_.size(); ++l) {
+    starts_[l + 1] = starts_[l] + lists_[l].size;
+    counts_[l] = static_cast<std::uint32_t>(lists_[l].size - lists_[l].removed);
+  }
 }
 
 void CodeStore::append(const Codes& codes) {
   const std::size_t old_size = size();
   std::vector<std::size_t> sizes, added(lists_.size(), 0);
+  sizes.reserve(lists_.size());
   for (const List& list : lists_) sizes.push_back(list.size);
   for (std::size_t i = 0; i < codes.n; ++i) ++added[codes.lists != nullptr ? codes.lists[i] : 0];
   for (std::size_t l = 0; l < lists_.size(); ++l) {
@@ -90,13 +176,15 @@ void CodeStore::append(const Codes& codes) {
     if (codes.lists != nullptr) {
       lists_[l].labels.push_back(static_cast<std::uint32_t>(old_size + i));
     }
-    Segment& segment = lists_[l].segments[at / kCapacity];
-    layout_.pack(segment, at % kCapacity, codes.rows + i * codes.stride);
-    if (with_extra_) segment.extra[at % kCapacity] = codes.extra[i];
+    Segment& segment = lists_[l].segments[lists_[l].segment_of(at)];
+    layout_.pack(segment, at - segment.first, codes.rows + i * codes.stride);
+    if (with_extra_) segment.extra.own()[at - segment.first] = codes.extra[i];
   }
   for (std::size_t l = 0; l < lists_.size(); ++l) {
-    for (std::size_t s = sizes[l] / kCapacity; added[l] > 0 && s < lists_[l].segments.size(); ++s) {
-      lists_[l].segments[s].extend_ranges(s == sizes[l] / kCapacity ? sizes[l] % kCapacity : 0);
+    if (added[l] == 0) continue;
+    for (std::size_t s = lists_[l].segment_of(sizes[l]); s < lists_[l].segments.size(); ++s) {
+      Segment& segment = lists_[l].segments[s];
+      segment.extend_ranges(std::max(segment.first, sizes[l]) - segment.first);
     }
   }
   update_starts();
@@ -120,8 +208,8 @@ void CodeStore::restore(const Checkpoint& checkpoint) noexcept {
   for (std::size_t l = 0; l < lists_.size(); ++l) {
     List& list = lists_[l];
     resize(list, checkpoint[l].size);
-    list.labels.truncate(checkpoint[l].size);
-    if (list.segments.empty()) continue;
+    list.labels.truncate(checkpoint[l].size - list.mapped);
+    if (list.segments.size() == list.parts.size()) continue;
     Segment& last = list.segments.back();
     layout_.clear_padding(last);
     last.scales = checkpoint[l].scales;
@@ -156,11 +244,27 @@ Location CodeStore::locate_from(std::size_t list, std::size_t slot) const {
     while (list + step >= lists_.size() || starts_[list + step] > slot) step /= 2;
   }
   const std::size_t i = slot - starts_[list];
-  return {list, &lists_[list].segments[i / kCapacity], i % kCapacity};
+  const Segment& segment = lists_[list].segments[lists_[list].segment_of(i)];
+  return {list, &segment, i - segment.first};
 }
 
 std::uint32_t CodeStore::label(std::size_t list, std::size_t i) const {
-  return lists_.size() == 1 ? static_cast<std::uint32_t>(i) : lists_[list].labels[i];
+  if (lists_.size() == 1) return static_cast<std::uint32_t>(i);
+  const List& own = lists_[list];
+  if (i >= own.mapped) return own.labels[i - own.mapped];
+  const std::size_t s = own.segment_of(i);
+  return own.parts[s][i - own.segments[s].first];
+}
+
+void CodeStore::prefetch_label(std::size_t list, std::size_t i) const {
+  if (lists_.size() == 1) return;
+  const List& own = lists_[list];
+  if (i >= own.mapped) {
+    own.labels.prefetch(i - own.mapped);
+  } else {
+    const std::size_t s = own.segment_of(i);
+    own.parts[s].sequence.prefetch(i - own.segments[s].first);
+  }
 }
 
 std::vector<std::uint32_t> CodeStore::slots(std::size_t first, std::size_t n) const {
@@ -169,40 +273,134 @@ std::vector<std::uint32_t> CodeStore::slots(std::size_t first, std::size_t n) co
     std::iota(result.begin(), result.end(), static_cast<std::uint32_t>(first));
     return result;
   }
-  for (std::size_t l = 0; l < lists_.size(); ++l) {
-    const EliasFano& labels = lists_[l].labels;
-    for (std::size_t i = labels.count_below(static_cast<std::uint32_t>(first)); i < labels.size();
-         ++i) {
-      const std::size_t label = labels[i];
-      if (label >= first + n) break;
-      result[label - first] = static_cast<std::uint32_t>(starts_[l] + i);
+  // Of the labels of a sequence that lie in the range.
+  const auto add = [&](const EliasFanoView& sequence, std::size_t base, std::size_t start) {
+    const std::size_t least = first - std::min(first, base);
+    for (std::size_t i = sequence.count_below(static_cast<std::uint32_t>(least));
+         i < sequence.size(); ++i) {
+      const std::size_t label = base + sequence[i];
+      if (label < first || label >= first + n) break;
+      result[label - first] = static_cast<std::uint32_t>(start + i);
     }
+  };
+  for (std::size_t l = 0; l < lists_.size(); ++l) {
+    const List& list = lists_[l];
+    for (std::size_t s = 0; s < list.parts.size(); ++s) {
+      const PartLabels& labels = list.parts[s];
+      if (labels.base >= first + n || labels.base + labels.part_size <= first) continue;
+      add(labels.sequence, labels.base, starts_[l] + list.segments[s].first);
+    }
+    if (first + n > mapped_) add(list.labels.view(), 0, starts_[l] + list.mapped);
   }
   return result;
+}
+
+// The list of a vector of a mapped part.
+std::size_t CodeStore::list_of_mapped(std::uint32_t label, const CodePart& part,
+                                      std::size_t base) const {
+  return std::min(part.list_of_vector(label - base), lists_.size() - 1);
 }
 
 std::vector<std::uint32_t> CodeStore::slots(const std::vector<std::uint32_t>& labels) const {
   if (lists_.size() == 1) return labels;
   std::vector<std::uint32_t> result(labels.size());
-  for (std::size_t l = 0; l < lists_.size() && !labels.empty(); ++l) {
+  std::size_t i = 0;
+  for (std::size_t p = 0; i < labels.size() && labels[i] < mapped_; ++i) {
+    while (part_starts_[p + 1] <= labels[i]) ++p;
+    const std::size_t l = list_of_mapped(labels[i], parts_[p], part_starts_[p]);
+    const List& list = lists_[l];
+    for (std::size_t s = 0; s < list.parts.size(); ++s) {
+      if (list.parts[s].part != p) continue;
+      const EliasFanoView& sequence = list.parts[s].sequence;
+      const std::size_t at =
+          sequence.count_below(labels[i] - static_cast<std::uint32_t>(part_starts_[p]));
+      const std::size_t last = list.segments[s].size - 1;  // beyond it only if damaged
+      result[i] =
+          static_cast<std::uint32_t>(starts_[l] + list.segments[s].first + std::min(at, last));
+    }
+  }
+  const std::size_t mapped = i;
+  for (std::size_t l = 0; l < lists_.size() && mapped < labels.size(); ++l) {
     const EliasFano& own = lists_[l].labels;
-    const auto set = [&](std::size_t i, std::size_t at) {
-      result[i] = static_cast<std::uint32_t>(starts_[l] + at);
+    const auto set = [&](std::size_t label, std::size_t at) {
+      result[label] = static_cast<std::uint32_t>(starts_[l] + lists_[l].mapped + at);
     };
-    if (labels.size() < own.size() / kFewLabels) {
-      for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels.size() - mapped < own.size() / kFewLabels) {
+      for (i = mapped; i < labels.size(); ++i) {
         const std::size_t at = own.count_below(labels[i]);
         if (at < own.size() && own[at] == labels[i]) set(i, at);
       }
     } else {
-      std::size_t i = 0;
-      each_label(l, [&](std::size_t at, std::uint32_t label) {
+      i = mapped;
+      std::size_t at = 0;
+      own.each([&](std::uint32_t label) {
         while (i < labels.size() && labels[i] < label) ++i;
         for (; i < labels.size() && labels[i] == label; ++i) set(i, at);
+        ++at;
       });
     }
   }
   return result;
+}
+
+void CodeStore::mark_removed(const std::vector<std::uint32_t>& labels) {
+  const std::vector<std::uint32_t> slots = this->slots(labels);
+  removed_.resize(std::max(removed_.size(), words_for(size())), 0);
+  for (const std::uint32_t slot : slots) {
+    List& list = lists_[locate(slot).list];
+    if (!list.live.empty()) continue;
+    std::vector<std::uint32_t> live(list.blocks(), 0);
+    for (const Segment& segment : list.segments) {
+      for (std::size_t i = 0; i < segment.size; i += kBlock) {
+        const std::size_t left = std::min(kBlock, segment.size - i);
+        live[segment.first_block + i / kBlock] = static_cast<std::uint32_t>((1ull << left) - 1);
+      }
+    }
+    list.live = std::move(live);
+  }
+  set_removed(labels, slots, true);
+}
+
+void CodeStore::unmark_removed(const std::vector<std::uint32_t>& labels) noexcept {
+  set_removed(labels, slots(labels), false);
+}
+
+void CodeStore::set_removed(const std::vector<std::uint32_t>& labels,
+                            const std::vector<std::uint32_t>& slots, bool removed) noexcept {
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Location location = locate(slots[i]);
+    List& list = lists_[location.list];
+    Segment& segment = list.segments[list.segment_of(slots[i] - starts_[location.list])];
+    set_live(list, segment, location.at, !removed);
+    removed_[labels[i] / kBitsPerWord] ^= std::uint64_t{1} << labels[i] % kBitsPerWord;
+    list.removed += removed ? 1 : std::size_t(-1);
+    removed_size_ += removed ? 1 : std::size_t(-1);
+    if (lists_.size() > 1) tighten(list, segment, location.at, removed);
+  }
+  update_starts();
+}
+
+// Makes the ranges of a segment exact after one of its vectors has been marked or unmarked.
+void CodeStore::tighten(const List& list, Segment& segment, std::size_t at,
+                        bool removed) const noexcept {
+  const auto extreme = [](const ByteRange& range, std::uint8_t byte) {
+    return byte == range.least || byte == range.largest;
+  };
+  if (!removed) {
+    segment.scales.include(segment.scale[at]);
+    if (with_extra_) segment.extras.include(segment.extra[at]);
+    return;
+  }
+  if (!extreme(segment.scales, segment.scale[at]) &&
+      !(with_extra_ && extreme(segment.extras, segment.extra[at]))) {
+    return;
+  }
+  segment.scales = segment.extras = {};
+  for (std::size_t i = 0; i < segment.size; ++i) {
+    if ((list.live[segment.first_block + i / kBlock] >> i % kBlock & 1) == 0) continue;
+    segment.scales.include(segment.scale[i]);
+    if (with_extra_) segment.extras.include(segment.extra[i]);
+  }
 }
 
 std::vector<ListRange> CodeStore::Removal::ranges() const {
@@ -213,6 +411,7 @@ std::vector<ListRange> CodeStore::Removal::ranges() const {
 }
 
 CodeStore::Removal CodeStore::prepare_removal(Bits drop) const {
+  if (mapped_ > 0 || removed_size_ > 0) throw std::logic_error("vectors can only be marked");
   std::vector<std::size_t> before{0};  // vectors removed before each word
   before.reserve(drop.size() + 1);
   for (const std::uint64_t word : drop) {
@@ -226,14 +425,15 @@ CodeStore::Removal CodeStore::prepare_removal(Bits drop) const {
     Removal::Kept& kept = removal.lists.emplace_back(list.labels.low_bytes());
     each_label(l, [&](std::size_t i, std::uint32_t label) {
       if (test_bit(drop, label)) return;
-      const Segment& segment = list.segments[i / kCapacity];
+      const Segment& segment = list.segments[list.segment_of(i)];
+      const std::size_t at = i - segment.first;
       if (kept.segments.empty() || kept.segments.back().size == kCapacity) {
         kept.segments.emplace_back();
       }
       ListRange& range = kept.segments.back();
       ++range.size;
-      range.scales.include(segment.scale[i % kCapacity]);
-      if (with_extra_) range.extras.include(segment.extra[i % kCapacity]);
+      range.scales.include(segment.scale[at]);
+      if (with_extra_) range.extras.include(segment.extra[at]);
       if (lists_.size() == 1) return;
       const std::size_t word = label / kBitsPerWord;
       const std::uint64_t own = drop[word] & ~(~std::uint64_t{0} << label % kBitsPerWord);
@@ -268,11 +468,11 @@ void CodeStore::remove(Removal&& removal) noexcept {
 
 void CodeStore::move(List& list, std::size_t from, std::size_t to,
                      std::uint8_t* code) const noexcept {
-  const Segment& source = list.segments[from / kCapacity];
-  Segment& target = list.segments[to / kCapacity];
-  layout_.unpack(source, from % kCapacity, code);
-  layout_.pack(target, to % kCapacity, code);
-  if (with_extra_) target.extra[to % kCapacity] = source.extra[from % kCapacity];
+  const Segment& source = list.segments[list.segment_of(from)];
+  Segment& target = list.segments[list.segment_of(to)];
+  layout_.unpack(source, from - source.first, code);
+  layout_.pack(target, to - target.first, code);
+  if (with_extra_) target.extra.own()[to - target.first] = source.extra[from - source.first];
 }
 
 }  // namespace waterfill

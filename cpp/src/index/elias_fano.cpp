@@ -60,12 +60,14 @@ void EliasFano::push_back(std::uint32_t value) {
   if (low_bytes_ == 2) low_.push_back(static_cast<std::uint8_t>(value >> 8 & 255));
 }
 
-std::size_t EliasFano::position(std::size_t i) const {
+std::size_t EliasFanoView::position(std::size_t i) const {
   const std::size_t start = samples_[i / kSample];
   std::size_t word = start / kWord, left = i % kSample;
+  if (word >= words_) return 0;  // damaged
   std::uint64_t bits = bits_[word] & (~std::uint64_t{0} << start % kWord);
   std::uint64_t ones = ones_up_to_bytes(bits);
   while (ones >> 56 <= left) {
+    if (word + 1 >= words_) return 0;  // damaged
     left -= ones >> 56;
     bits = bits_[++word];
     ones = ones_up_to_bytes(bits);
@@ -79,13 +81,13 @@ std::size_t EliasFano::position(std::size_t i) const {
   return word * kWord + at + kSelectInByte[256 * (left - before) + (bits >> at & 255)];
 }
 
-std::uint32_t EliasFano::operator[](std::size_t i) const {
+std::uint32_t EliasFanoView::operator[](std::size_t i) const {
   const std::size_t high = position(i) - i;
   return low_bytes_ == 1 ? value<std::uint8_t>(high, i) : value<std::uint16_t>(high, i);
 }
 
-std::size_t EliasFano::count_below(std::uint32_t value) const {
-  std::size_t low = 0, high = size();
+std::size_t EliasFanoView::count_below(std::uint32_t value) const {
+  std::size_t low = 0, high = size_;
   while (low < high) {
     const std::size_t middle = low + (high - low) / 2;
     if ((*this)[middle] < value) {
@@ -99,7 +101,7 @@ std::size_t EliasFano::count_below(std::uint32_t value) const {
 
 void EliasFano::truncate(std::size_t size) {
   if (size >= this->size()) return;
-  const std::size_t end = size == 0 ? 0 : position(size - 1) + 1;  // of the used bits
+  const std::size_t end = size == 0 ? 0 : view().position(size - 1) + 1;  // of the used bits
   low_.resize(size * low_bytes_);
   samples_.resize((size + kSample - 1) / kSample);
   bits_.resize((end + kWord - 1) / kWord);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
 #include "waterfill/core/types.hpp"
@@ -16,9 +17,27 @@ constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max();
 
 void Ids::keep() {
   if (explicit_) return;
-  values_.resize(size_);
-  std::iota(values_.begin(), values_.end(), std::int64_t{0});
+  values_.resize(size_ - mapped_);
+  std::iota(values_.begin(), values_.end(), static_cast<std::int64_t>(mapped_));
   explicit_ = true;
+}
+
+void Ids::attach(const IdPart& part) {
+  if (size_ != mapped_) throw std::logic_error("a part cannot follow own ids");
+  const bool labels = part.values == nullptr && part.first == static_cast<std::int64_t>(mapped_);
+  parts_.push_back({part, mapped_});
+  explicit_ = explicit_ || !labels;
+  mapped_ += part.size;
+  size_ = mapped_;
+  next_ = std::max({next_, part.next, static_cast<std::int64_t>(size_)});
+}
+
+std::int64_t Ids::of_part(std::size_t label) const {
+  std::size_t p = parts_.size() - 1;
+  while (parts_[p].start > label) --p;
+  const IdPart& ids = parts_[p].ids;
+  const std::size_t i = label - parts_[p].start;
+  return ids.values != nullptr ? ids.values[i] : ids.first + static_cast<std::int64_t>(i);
 }
 
 void Ids::append(std::size_t n, const std::int64_t* ids) {
@@ -31,9 +50,9 @@ void Ids::append(std::size_t n, const std::int64_t* ids) {
                 ", so none is left for vectors without ids; call add_with_ids");
   }
   if (explicit_) {
-    const std::size_t total = size_ + n;
+    const std::size_t total = values_.size() + n;
     // Grows by an eighth: doubling would waste up to half of the memory.
-    if (total > values_.capacity()) values_.reserve(total + size_ / 8);
+    if (total > values_.capacity()) values_.reserve(total + values_.size() / 8);
     for (std::size_t i = 0; i < n; ++i) {
       values_.push_back(ids != nullptr ? ids[i] : next() + static_cast<std::int64_t>(i));
     }
@@ -74,34 +93,51 @@ void Ids::restore(const Checkpoint& checkpoint) noexcept {
   explicit_ = checkpoint.is_explicit;
   next_ = checkpoint.next;
   if (explicit_) {
-    values_.resize(size_);
+    values_.resize(size_ - mapped_);
   } else {
     values_ = {};
   }
 }
 
-Ids::Lookup::Lookup(const Ids& ids) : ids_(ids) {
-  if (!ids.explicit_ || std::is_sorted(ids.values_.begin(), ids.values_.end())) return;
-  order_.resize(ids.size_);
-  std::iota(order_.begin(), order_.end(), std::uint32_t{0});
-  std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return ids[a] != ids[b] ? ids[a] < ids[b] : a < b;
-  });
+void Ids::Lookup::update() {
+  const std::vector<std::int64_t>& values = ids_.values_;
+  if (!ids_.explicit_ || known_ == values.size()) return;
+  const auto old = static_cast<std::ptrdiff_t>(known_);
+  const auto from = values.begin() + std::max<std::ptrdiff_t>(old - 1, 0);
+  known_ = values.size();
+  if (order_.empty() && std::is_sorted(from, values.end())) return;
+  const auto by_id = [&](std::uint32_t a, std::uint32_t b) {
+    return values[a] != values[b] ? values[a] < values[b] : a < b;
+  };
+  const std::size_t sorted = order_.empty() ? static_cast<std::size_t>(old) : order_.size();
+  const auto first = static_cast<std::ptrdiff_t>(order_.size());
+  order_.resize(known_);
+  std::iota(order_.begin() + first, order_.end(), static_cast<std::uint32_t>(first));
+  const auto middle = order_.begin() + static_cast<std::ptrdiff_t>(sorted);
+  std::sort(middle, order_.end(), by_id);
+  std::inplace_merge(order_.begin(), middle, order_.end(), by_id);
 }
 
-std::int64_t Ids::Lookup::last(std::int64_t id) const {
-  std::size_t low = 0, high = ids_.size();  // the first greater id is in [low, high]
-  const auto label_at = [&](std::size_t i) { return order_.empty() ? i : order_[i]; };
+std::size_t Ids::Lookup::label_at(std::size_t run, std::size_t i) const {
+  if (run == ids_.parts_.size()) return ids_.mapped_ + (order_.empty() ? i : order_[i]);
+  const Part& part = ids_.parts_[run];
+  if (part.ids.order == nullptr) return part.start + i;
+  return part.start + std::min<std::size_t>(part.ids.order[i], part.ids.size - 1);  // if damaged
+}
+
+// The number of ids of a run that are at most `id`.
+std::size_t Ids::Lookup::upper_bound(std::size_t run, std::int64_t id) const {
+  const bool own = run == ids_.parts_.size();
+  std::size_t low = 0, high = own ? ids_.size_ - ids_.mapped_ : ids_.parts_[run].ids.size;
   while (low < high) {
     const std::size_t middle = low + (high - low) / 2;
-    if (ids_[label_at(middle)] <= id) {
+    if (ids_[label_at(run, middle)] <= id) {
       low = middle + 1;
     } else {
       high = middle;
     }
   }
-  if (low == 0 || ids_[label_at(low - 1)] != id) return -1;
-  return static_cast<std::int64_t>(label_at(low - 1));
+  return low;
 }
 
 }  // namespace waterfill

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 #include "index/index_view.hpp"
@@ -72,9 +73,9 @@ void Index::loaded() {
 // The last step of every change. scoring: for the new contents.
 void Index::changed(ScoringPointer scoring) noexcept {
   scoring_ = std::move(scoring);
-  lookup_.reset();
+  if (!marks_removals_) lookup_.reset();  // otherwise it takes in what is appended
   filter_.reset();
-  size_ = store_.size();
+  size_ = store_.live();
   has_ids_ = ids_.is_explicit();
   ++version_;
 }
@@ -119,7 +120,8 @@ std::size_t Index::bytes() const {
 std::vector<std::size_t> Index::list_sizes() const {
   const std::shared_lock lock(locks_.state);
   std::vector<std::size_t> sizes;
-  for (const List& list : store_.lists()) sizes.push_back(list.size);
+  sizes.reserve(store_.lists().size());
+  for (std::size_t l = 0; l < store_.lists().size(); ++l) sizes.push_back(store_.count(l));
   return sizes;
 }
 
@@ -171,21 +173,34 @@ void Index::restore(const Checkpoint& checkpoint) noexcept {
 void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
                    RefineRows* rows, const Selector* replaced) {
   const Places places = places_of(codes, n);
+  const auto check = [&] {
+    require(owns_refine_rows() == (rows != nullptr),
+            rows != nullptr ? "the index keeps no refine rows of its own"
+                            : "the index needs a refine row for each vector");
+    require(rows == nullptr || rows->size() == n,
+            "got " + std::to_string(rows != nullptr ? rows->size() : 0) +
+                " refine rows, expected " + std::to_string(n));
+    require_borrowed_rows(n, ids);
+  };
+  const auto append_all = [&] {
+    if (rows != nullptr) refine_rows_->merge(std::move(*rows));
+    append_codes(codes, n, ids, places);
+  };
+  if (marks_removals_) {
+    change_marked(replaced, [&] {
+      check();
+      append_all();
+    });
+    return;
+  }
   const std::unique_lock lock(locks_.state);
-  require(owns_refine_rows() == (rows != nullptr),
-          rows != nullptr ? "the index keeps no refine rows of its own"
-                          : "the index needs a refine row for each vector");
-  require(rows == nullptr || rows->size() == n,
-          "got " + std::to_string(rows != nullptr ? rows->size() : 0) + " refine rows, expected " +
-              std::to_string(n));
-  require_borrowed_rows(n, ids);
+  check();
   Bits drop = replaced != nullptr ? replaced->of(ids_) : Bits();
   const Checkpoint before = checkpoint();
   std::optional<CodeStore::Removal> removal;
   ScoringPointer scoring;
   try {
-    if (rows != nullptr) refine_rows_->merge(std::move(*rows));
-    append_codes(codes, n, ids, places);
+    append_all();
     if (replaced != nullptr) {
       drop.resize(words_for(store_.size()), 0);
       removal = store_.prepare_removal(std::move(drop));
@@ -197,6 +212,119 @@ void Index::append(const std::uint8_t* codes, std::size_t n, const std::int64_t*
   }
   if (removal.has_value()) take_out(std::move(*removal));
   changed(std::move(scoring));
+}
+
+// Calls `change`, which may append, and marks the vectors of before that a selector selects as
+// removed; returns their number. They are looked up while searches run, unless the index changes
+// meanwhile.
+template <class Change>
+std::size_t Index::change_marked(const Selector* selector, Change change) {
+  std::vector<std::uint32_t> labels;
+  std::uint64_t version = 0;
+  if (selector != nullptr) {
+    const std::shared_lock lock(locks_.state);
+    version = version_;
+    labels = selected_labels(*selector);
+  }
+  const std::unique_lock lock(locks_.state);
+  if (selector != nullptr && version != version_) labels = selected_labels(*selector);
+  const Checkpoint before = checkpoint();
+  bool marked = false;
+  ScoringPointer scoring;
+  try {
+    change();
+    store_.mark_removed(labels);
+    marked = true;
+    scoring = scoring_of(store_.ranges());
+  } catch (...) {
+    if (marked) store_.unmark_removed(labels);
+    restore(before);
+    if (lookup_ != nullptr) lookup_.reset();
+    throw;
+  }
+  changed(std::move(scoring));
+  return labels.size();
+}
+
+// The vectors that a selector selects and that are not removed, by ascending label.
+std::vector<std::uint32_t> Index::selected_labels(const Selector& selector) const {
+  std::vector<std::uint32_t> labels;
+  if (const std::vector<std::int64_t>* ids = selector.as_set()) {
+    const std::unique_lock own(locks_.caches);
+    for (std::size_t i = 0; i < ids->size(); ++i) {
+      if (i > 0 && (*ids)[i] == (*ids)[i - 1]) continue;
+      lookup().each((*ids)[i], [&](std::size_t label) {
+        if (!store_.is_removed(label)) labels.push_back(static_cast<std::uint32_t>(label));
+        return false;
+      });
+    }
+    std::sort(labels.begin(), labels.end());
+    return labels;
+  }
+  const Bits bits = selector.of(ids_);
+  for (std::size_t w = 0; w < bits.size(); ++w) {
+    for (std::uint64_t left = bits[w]; left != 0; left &= left - 1) {
+      const std::size_t label = w * kBitsPerWord + static_cast<std::size_t>(std::countr_zero(left));
+      if (!store_.is_removed(label)) labels.push_back(static_cast<std::uint32_t>(label));
+    }
+  }
+  return labels;
+}
+
+// The caller holds the lock of the caches, or the index alone.
+const Ids::Lookup& Index::lookup() const {
+  if (lookup_ == nullptr) {
+    lookup_ = std::make_unique<Ids::Lookup>(ids_);
+  } else {
+    lookup_->update();
+  }
+  return *lookup_;
+}
+
+void Index::attach(const std::vector<IndexPart>& parts,
+                   const std::vector<std::vector<std::uint32_t>>& removed) {
+  require(parts.size() == removed.size(), "each part needs its removed vectors");
+  std::vector<std::uint32_t> labels;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    const IndexPart& part = parts[p];
+    require((refine_rows_ != nullptr) == (part.rows != nullptr), "refine rows of a part");
+    const auto base = static_cast<std::uint32_t>(store_.size());
+    memory_.push_back(part.memory);
+    store_.attach(part.codes);
+    ids_.attach(part.ids);
+    if (part.rows != nullptr) refine_rows_->attach(part.rows, part.codes.size);
+    for (const std::uint32_t label : removed[p]) {
+      require(label < part.codes.size && (labels.empty() || base + label > labels.back()),
+              "labels of removed vectors must ascend and name vectors of their part");
+      labels.push_back(base + label);
+    }
+  }
+  marks_removals_ = true;
+  store_.mark_removed(labels);
+  loaded();
+}
+
+void Index::raise_next_id(std::int64_t next) {
+  const std::unique_lock lock(locks_.state);
+  ids_.raise_next(next);
+}
+
+std::int64_t Index::next_id() const {
+  const std::shared_lock lock(locks_.state);
+  return ids_.next();
+}
+
+std::vector<std::uint32_t> Index::removed_labels() const {
+  const std::shared_lock lock(locks_.state);
+  std::vector<std::uint32_t> labels;
+  const Bits& bits = store_.removed();
+  for (std::size_t w = 0; w < bits.size(); ++w) {
+    for (std::uint64_t left = bits[w]; left != 0; left &= left - 1) {
+      labels.push_back(static_cast<std::uint32_t>(
+          w * kBitsPerWord + static_cast<std::size_t>(std::countr_zero(left))));
+    }
+  }
+  return labels;
 }
 
 Index::Places Index::places_of(const std::uint8_t* codes, std::size_t n) const {
@@ -236,15 +364,35 @@ void Index::append_codes(const std::uint8_t* codes, std::size_t n, const std::in
                  places.lists.empty() ? nullptr : places.lists.data(), places.extra.data()});
 }
 
-void Index::require_labels(std::size_t first, std::size_t n) const {
-  require(first <= store_.size() && n <= store_.size() - first,
+// The labels of the vectors [first, first + n) that are not removed.
+std::vector<std::uint32_t> Index::labels_at(std::size_t first, std::size_t n) const {
+  require(first <= store_.live() && n <= store_.live() - first,
           "rows " + std::to_string(first) + " to " + std::to_string(first + n) +
-              " exceed an index of " + std::to_string(store_.size()) + " vectors");
+              " exceed an index of " + std::to_string(store_.live()) + " vectors");
+  std::vector<std::uint32_t> labels(n);
+  if (store_.live() == store_.size()) {
+    std::iota(labels.begin(), labels.end(), static_cast<std::uint32_t>(first));
+    return labels;
+  }
+  const Bits& removed = store_.removed();
+  std::size_t w = 0, passed = 0;
+  const auto live_of = [&](std::size_t word) {  // of a word that is full
+    const std::uint64_t bits = word < removed.size() ? removed[word] : 0;
+    return kBitsPerWord - static_cast<std::size_t>(std::popcount(bits));
+  };
+  for (; (w + 1) * kBitsPerWord <= store_.size() && passed + live_of(w) <= first; ++w) {
+    passed += live_of(w);
+  }
+  std::size_t i = 0;
+  for (std::size_t label = w * kBitsPerWord; i < n; ++label) {
+    if (store_.is_removed(label) || passed++ < first) continue;
+    labels[i++] = static_cast<std::uint32_t>(label);
+  }
+  return labels;
 }
 
-void Index::read_codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
-  const std::vector<std::uint32_t> slots = store_.slots(first, n);
-  for (std::size_t i = 0; i < n; ++i) {
+void Index::read_codes(const std::vector<std::uint32_t>& slots, std::uint8_t* out) const {
+  for (std::size_t i = 0; i < slots.size(); ++i) {
     const Location location = store_.locate(slots[i]);
     std::uint8_t* code = out + i * codec_->code_size();
     store_.read(location, code);
@@ -285,24 +433,23 @@ void Index::read_contents(const std::int64_t* labels, std::size_t n,
 
 void Index::codes(std::size_t first, std::size_t n, std::uint8_t* out) const {
   const std::shared_lock lock(locks_.state);
-  require_labels(first, n);
-  read_codes(first, n, out);
+  const std::vector<std::uint32_t> labels = labels_at(first, n);
+  const bool all = store_.live() == store_.size();
+  read_codes(all ? store_.slots(first, n) : store_.slots(labels), out);
 }
 
 void Index::ids(std::size_t first, std::size_t n, std::int64_t* out) const {
   const std::shared_lock lock(locks_.state);
-  require_labels(first, n);
-  for (std::size_t i = 0; i < n; ++i) out[i] = ids_[first + i];
+  for (const std::uint32_t label : labels_at(first, n)) *out++ = ids_[label];
 }
 
 void Index::refine_rows(std::size_t first, std::size_t n, float* out) const {
   const std::shared_lock lock(locks_.state);
   require(refine_rows_ != nullptr, "the index keeps no refine rows");
-  require_labels(first, n);
   const IndexView view = this->view();
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto row = static_cast<std::size_t>(view.refine_row(first + i));
-    refine_rows_->read(row, out + i * codec_->d());
+  for (const std::uint32_t label : labels_at(first, n)) {
+    refine_rows_->read(static_cast<std::size_t>(view.refine_row(label)), out);
+    out += codec_->d();
   }
 }
 
@@ -311,10 +458,15 @@ std::vector<std::int64_t> Index::ids_for(const Index& other, std::int64_t add_id
   const bool either = ids_.is_explicit() || other.ids_.is_explicit();
   if (!either || (!other.ids_.is_explicit() && add_id == 0)) return {};
   const Ids::Lookup own(ids_);
+  const auto known = [&](std::int64_t id) {
+    bool found = false;
+    own.each(id, [&](std::size_t) { return found = true; });
+    return found;
+  };
   std::vector<std::int64_t> ids(other.store_.size());
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = shifted(other.ids_[i], add_id);
   for (const std::int64_t id : ids) {
-    if (own.last(id) < 0) continue;
+    if (!known(id)) continue;
     throw InvalidArgument("otherIndex: id " + std::to_string(id) +
                           " is already in this index; pass another add_id, for example add_id=" +
                           std::to_string(ids_.next()));
@@ -336,6 +488,9 @@ std::vector<std::int64_t> Index::merged_ids(const Index& other, std::int64_t add
 
 void Index::merge(Index& other, std::int64_t add_id) {
   require(this != &other, "the other index is the index itself");
+  if (marks_removals_ || other.marks_removals_) {
+    throw std::logic_error("an index with mapped parts cannot be merged");
+  }
   // A fork waits for changes with the GIL, which a look for Ctrl-C would wait for.
   const InterruptionScope none(nullptr);
   const auto [first_locks, second_locks] = ordered(locks_, other.locks_);
@@ -355,7 +510,7 @@ void Index::merge(Index& other, std::int64_t add_id) {
     std::vector<std::uint8_t> codes(std::min(count, kMergedVectors) * codec_->code_size());
     for (std::size_t first = 0; first < count; first += kMergedVectors) {
       const std::size_t n = std::min(kMergedVectors, count - first);
-      other.read_codes(first, n, codes.data());
+      other.read_codes(other.store_.slots(first, n), codes.data());
       append_codes(codes.data(), n, ids.empty() ? nullptr : ids.data() + first,
                    places_of(codes.data(), n));
     }
@@ -380,13 +535,21 @@ void Index::find(const std::int64_t* ids, std::size_t n, std::int64_t* labels,
   const std::shared_lock lock(locks_.state);
   {
     const std::unique_lock own(locks_.caches);
-    if (lookup_ == nullptr) lookup_ = std::make_unique<const Ids::Lookup>(ids_);
-    for (std::size_t i = 0; i < n; ++i) labels[i] = lookup_->last(ids[i]);
+    const Ids::Lookup& lookup = this->lookup();
+    for (std::size_t i = 0; i < n; ++i) {
+      labels[i] = -1;
+      lookup.each(ids[i], [&](std::size_t label) {
+        if (store_.is_removed(label)) return false;
+        labels[i] = static_cast<std::int64_t>(label);
+        return true;
+      });
+    }
   }
   read_contents(labels, n, contents);
 }
 
 std::size_t Index::remove(const Selector& selector) {
+  if (marks_removals_) return change_marked(&selector, [] {});
   const std::unique_lock lock(locks_.state);
   Bits drop = selector.of(ids_);
   std::size_t found = 0;
@@ -409,6 +572,7 @@ void Index::take_out(CodeStore::Removal&& removal) noexcept {
 }
 
 void Index::reset() {
+  if (!memory_.empty()) throw std::logic_error("an index with mapped parts cannot be emptied");
   const std::unique_lock lock(locks_.state);
   CodeStore emptied = empty_store();
   ScoringPointer scoring = scoring_of(emptied.ranges());

@@ -300,6 +300,7 @@ void RefineRows::append(const Rows& rows, const char* argument, std::uint64_t fi
 // of the other fill the last segment, and its segments, each shifted by as many rows, follow.
 void RefineRows::merge(RefineRows&& other) {
   require_same_kind(other);
+  if (other.mapped_size_ > 0) throw std::logic_error("rows of a mapped file cannot be moved");
   const std::size_t used = size_ % kCapacity, room = used == 0 ? 0 : kCapacity - used;
   const bool fits = other.size_ <= room;
   try {
@@ -331,14 +332,31 @@ void RefineRows::remove(const std::vector<std::uint64_t>& drop) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < size_; ++i) {
     if ((drop[i / kWord] >> i % kWord & 1) != 0) continue;
-    if (kept != i) std::memcpy(own(kept), at(i), row_bytes_);
+    if (kept != i) std::memcpy(own(kept), own(i), row_bytes_);
     ++kept;
   }
   shrink(kept);
 }
 
 void RefineRows::truncate(std::size_t n) noexcept {
-  if (!borrowed_ && n < size_) shrink(n);
+  const std::size_t own = n - std::min(n, mapped_size_);
+  if (!borrowed_ && own < size_) shrink(own);
+}
+
+void RefineRows::attach(const std::uint8_t* rows, std::size_t n) {
+  require_owned();
+  if (size_ > 0) throw std::logic_error("mapped rows cannot follow owned rows");
+  mapped_.push_back({rows, mapped_size_, n});
+  mapped_size_ += n;
+}
+
+std::size_t RefineRows::contiguous(std::size_t row) const {
+  if (row < mapped_size_) {
+    const Mapped& own = mapped_of(row);
+    return own.first + own.n - row;
+  }
+  row -= mapped_size_;
+  return std::min(size_ - row, kCapacity - row % kCapacity);
 }
 
 void RefineRows::read(std::size_t row, float* out) const {
@@ -346,7 +364,7 @@ void RefineRows::read(std::size_t row, float* out) const {
 }
 
 std::size_t RefineRows::first_nonfinite(std::size_t first) const {
-  while (first < size_ && row_is_finite(kind_, at(first), d_)) ++first;
+  while (first < size() && row_is_finite(kind_, at(first), d_)) ++first;
   return first;
 }
 

@@ -177,7 +177,11 @@ Bits Selector::of(const std::int64_t* ids, std::size_t n) const {
 
 Bits Selector::of(const Ids& ids) const {
   if (!ids.is_explicit()) return of_labels(ids.size());
-  return of(ids.data(), ids.size());
+  return evaluate(ids.size(), [&](const Step& step, Bits& bits) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      bits[i / kBitsPerWord] |= std::uint64_t{contains(step, ids[i])} << i % kBitsPerWord;
+    }
+  });
 }
 
 }  // namespace waterfill

@@ -16,7 +16,7 @@ void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::si
   const std::vector<Segment>& segments = store_.lists()[list].segments;
   ScanState* const states[] = {&state};
   for (std::size_t s = 0; s < segments.size(); ++s) {
-    const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
+    const std::size_t blocks = blocks_for(segments[s].size);
     for (std::size_t b = 0; b < blocks; b += kTileBlocks) {
       scan(batch, &query, 1, {list, s, b, std::min(b + kTileBlocks, blocks)}, states);
     }
@@ -36,7 +36,7 @@ void BlockScanner::prefetch(const BlockRange& range) const {
 
 void BlockScanner::prefetch(std::size_t list) const {
   const List& own = store_.lists()[list];
-  if (own.size > 0) prefetch({list, 0, 0, (own.segments[0].size + kBlock - 1) / kBlock});
+  if (own.size > 0) prefetch({list, 0, 0, blocks_for(own.segments[0].size)});
 }
 
 void BlockScanner::scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
@@ -47,7 +47,7 @@ void BlockScanner::scan(const QueryBatch& batch, const std::size_t* queries, std
     return;
   }
   // Runs of blocks with selected vectors.
-  masks += tile.segment * (CodeStore::kCapacity / kBlock);
+  masks += store_.lists()[tile.list].segments[tile.segment].first_block;
   for (std::size_t b = tile.first; b < tile.last;) {
     std::size_t end = b;
     while (end < tile.last && masks[end] != 0) ++end;
@@ -77,7 +77,7 @@ void BlockScanner::offer(const Query& query, float list_term, const BlockRange& 
   const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
   const std::size_t blocks = tile.last - tile.first;
   const std::uint32_t* selected = filter_.blocks(tile.list);
-  if (selected != nullptr) selected += tile.segment * (CodeStore::kCapacity / kBlock) + tile.first;
+  if (selected != nullptr) selected += segment.first_block + tile.first;
   std::array<std::uint32_t, kTileBlocks> masks;
   if (selected != nullptr && filter_.count(tile.list) <= kFew) {  // cheaper than limits
     std::copy_n(selected, blocks, masks.data());
@@ -105,7 +105,7 @@ bool BlockScanner::push(const Query& query, float list_term, const BlockRange& t
                         const std::uint32_t* masks, std::uint32_t nonempty,
                         const std::uint16_t* sums, ScanState& state) const {
   const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
-  const std::size_t start = store_.start(tile.list) + tile.segment * CodeStore::kCapacity;
+  const std::size_t start = store_.start(tile.list) + segment.first;
   static_assert(kBlock <= Reservoir::kBurst);  // pushes of a block between two calls of `trim`
   bool risen = false;
   for (; nonempty != 0; nonempty &= nonempty - 1) {

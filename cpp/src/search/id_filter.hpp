@@ -1,4 +1,5 @@
-// The vectors that a search may return, as bit masks per list.
+// The vectors that a search may return, as bit masks per list: those that a selector selects and
+// that are not removed.
 //
 // The masks of a list are computed on first use, so a search of few lists does not pay for the
 // others.
@@ -10,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels.hpp"
 #include "waterfill/index/code_store.hpp"
 #include "waterfill/index/ids.hpp"
 #include "waterfill/index/selector.hpp"
@@ -18,14 +20,15 @@ namespace waterfill {
 
 class IdFilter {
  public:
-  // selector: null for all vectors. Valid until the store or the ids change.
+  // selector: null for all ids. Valid until the store or the ids change.
   IdFilter(const CodeStore& store, const Ids& ids, const Selector* selector);
 
   bool everything() const { return !selector_.has_value(); }
   bool is_for(const Selector& selector) const { return selector_ == selector; }
-  // One mask per block of a list, bit v for vector v; null for all vectors.
+  // One mask per block of a list, bit v for vector v; null for all vectors. The blocks of a segment
+  // start at its `first_block`.
   const std::uint32_t* blocks(std::size_t list) const;
-  // The number of selected vectors of a list.
+  // The number of vectors of a list that the masks select.
   std::size_t count(std::size_t list) const;
 
  private:
@@ -34,6 +37,7 @@ class IdFilter {
     std::uint32_t count = 0;
   };
   void compute(std::size_t list) const;
+  Bits selected(std::size_t list) const;
 
   const CodeStore& store_;
   const Ids& ids_;
@@ -43,5 +47,19 @@ class IdFilter {
   std::unique_ptr<ListState[]> list_states_;
   std::unique_ptr<std::uint32_t[]> masks_;
 };
+
+// Calls visit(std::uint32_t slot) for the vectors of a list that a filter lets pass.
+template <class Visit>
+void each_selected(const CodeStore& store, const IdFilter& filter, std::size_t list, Visit visit) {
+  const std::uint32_t* masks = filter.blocks(list);
+  for (const Segment& segment : store.lists()[list].segments) {
+    const std::size_t start = store.start(list) + segment.first;
+    for (std::size_t i = 0; i < segment.size; ++i) {
+      const bool passes =
+          masks == nullptr || (masks[segment.first_block + i / kBlock] >> i % kBlock & 1) != 0;
+      if (passes) visit(static_cast<std::uint32_t>(start + i));
+    }
+  }
+}
 
 }  // namespace waterfill

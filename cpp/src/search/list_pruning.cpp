@@ -71,7 +71,7 @@ Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
     scoring_.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
     if (largest(scores.data(), n) < best.threshold()) continue;
     for (std::size_t i = 0; i < n; ++i) {
-      if (store_.start(first + i) == store_.start(first + i + 1)) continue;  // empty
+      if (store_.count(first + i) == 0) continue;
       best.push(scores[i], static_cast<std::uint32_t>(first + i));
     }
     best.trim();
@@ -90,7 +90,7 @@ Candidates ListPruner::rank_given_lists(const QueryBatch& batch, std::size_t q,
   for (std::size_t i = 0; i < params_.nprobe; ++i) {
     if (own[i] < 0 || std::find(own, own + i, own[i]) != own + i) continue;
     const auto l = static_cast<std::size_t>(own[i]);
-    if (store_.lists()[l].size == 0) continue;
+    if (store_.count(l) == 0) continue;
     const float term = batch.list_terms(q)[l];
     const float score =
         scoring_.by_direction() ? scoring_.direction_product(l, term, query.mean_product, query.w)
@@ -128,7 +128,7 @@ std::size_t ListPruner::min_filtered_vectors() const {
   constexpr double kTenth = 10;
   const double lists = static_cast<double>(store_.lists().size());
   const double scanned =
-      static_cast<double>(store_.size()) * static_cast<double>(params_.nprobe) / lists;
+      static_cast<double>(store_.live()) * static_cast<double>(params_.nprobe) / lists;
   return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(scanned / kTenth));
 }
 

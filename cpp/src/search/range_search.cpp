@@ -82,14 +82,12 @@ class RangeSearcher {
   std::vector<Task> split_into_tasks(QueryBatch& batch, std::size_t q, std::size_t number) const {
     std::vector<Task> tasks;
     for (const std::uint32_t list : pruner_.probed_lists(batch, q, number)) {
-      const std::size_t start = view_.store.start(list), size = view_.store.lists()[list].size;
-      const std::uint32_t* masks = filter_.blocks(list);
-      for (std::size_t i = 0; i < size; ++i) {
-        if (masks != nullptr && (masks[i / kBlock] >> i % kBlock & 1) == 0) continue;
-        if (tasks.empty() || tasks.back().slots.size() == kTaskVectors)
+      each_selected(view_.store, filter_, list, [&](std::uint32_t slot) {
+        if (tasks.empty() || tasks.back().slots.size() == kTaskVectors) {
           tasks.push_back({q, {}, {}});
-        tasks.back().slots.push_back(static_cast<std::uint32_t>(start + i));
-      }
+        }
+        tasks.back().slots.push_back(slot);
+      });
     }
     return tasks;
   }

@@ -40,7 +40,7 @@ class Searcher {
         filter_(filter),
         queries_(queries),
         params_(params),
-        num_candidates_(std::min(params.coarse_candidates(), view.store.size())),
+        num_candidates_(std::min(params.coarse_candidates(), view.store.live())),
         plan_(plan),
         scanner_(view.store, view.scoring, plan_, filter),
         pruner_(view.store, view.scoring, scanner_, filter, params, num_candidates_),
@@ -73,12 +73,14 @@ class Searcher {
                      {probes, params_.nprobe});
     const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
-    const bool empty = view_.store.size() == 0;
+    const bool empty = view_.store.live() == 0;
     if (empty ||
-        (num_candidates_ == view_.store.size() && params_.nprobe == 0 && filter_.everything())) {
+        (num_candidates_ == view_.store.live() && params_.nprobe == 0 && filter_.everything())) {
       for (Candidates& all : found) {  // all vectors are candidates
-        for (std::size_t i = 0; i < num_candidates_; ++i) {
-          all.emplace_back(0.0f, static_cast<std::uint32_t>(i));
+        all.reserve(num_candidates_);
+        for (std::size_t l = 0; l < view_.store.lists().size(); ++l) {
+          each_selected(view_.store, filter_, l,
+                        [&](std::uint32_t slot) { all.emplace_back(0.0f, slot); });
         }
       }
     } else {
@@ -121,7 +123,7 @@ class Searcher {
   void add_ranges(std::size_t list, std::vector<BlockRange>& ranges) const {
     const std::vector<Segment>& segments = view_.store.lists()[list].segments;
     for (std::size_t s = 0; s < segments.size(); ++s) {
-      const std::size_t blocks = (segments[s].size + kBlock - 1) / kBlock;
+      const std::size_t blocks = blocks_for(segments[s].size);
       for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
         ranges.push_back({list, s, b, std::min(b + kTaskBlocks, blocks)});
       }

@@ -101,14 +101,31 @@ class Collection(StandaloneCodec):
 
     def _append(self, x: Any, ids: Labels | None, call: str, policy: Policy) -> None:
         core = self._trained()
+        self._require_changeable()
         given = Rows(x, "x", self.d)
         _require_as_many(ids, given.n)
         came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
         codes, kept = self._encode(rows), self._refine_rows(rows)
         with self._writing:
-            core.append(codes, own, kept)
+            self._store(core, codes, own, kept)
             self._quarantine._take(call, came, ids)
+
+    def _store(
+        self,
+        core: _core.Index,
+        codes: Codes,
+        ids: Labels | None,
+        rows: _core.RefineRows | None = None,
+        replaced: list[Step] | None = None,
+    ) -> None:
+        """Append codes, and remove vectors of before; the caller holds the lock."""
+        self._require_changeable()
+        core.append(codes, ids, rows, replaced)
+
+    def _require_changeable(self) -> None:
+        if self._frozen:
+            raise ValueError(f"the index cannot be changed: {self._frozen}")
 
     @property
     def _holds_halves(self) -> bool:
@@ -151,6 +168,8 @@ class Collection(StandaloneCodec):
         """
         shift = as_int64("add_id", add_id)
         self.check_compatible_for_merge(otherIndex)
+        self._require_changeable()
+        otherIndex._require_changeable()
         first, second = sorted((self, otherIndex), key=id)  # a fixed order prevents deadlocks
         with first._writing, second._writing:
             self._require_same_rows(otherIndex, shift)
@@ -344,11 +363,13 @@ class Collection(StandaloneCodec):
             return self._remove(core, steps)
 
     def _remove(self, core: _core.Index, steps: list[Step]) -> int:
+        self._require_changeable()
         return core.remove(steps)
 
     def reset(self) -> None:
         """Remove all vectors."""
         if self._core:
+            self._require_changeable()
             with self._writing:
                 self._core.reset()
                 if self._keeps_ids:
@@ -374,7 +395,7 @@ class Collection(StandaloneCodec):
         numbers = None if ids is None else _as_new_ids(ids)
         _require_as_many(numbers, len(given))
         with self._writing:
-            core.append(given, numbers)
+            self._store(core, given, numbers)
 
 
 def _as_new_ids(ids: Any) -> Labels:

@@ -246,7 +246,7 @@ class InvertedLists(Index):
         codes = self._codec._encode(rows, self._prepare, lambda _: next(blocks))
         kept = self._refine_rows(rows)
         with self._writing:
-            self._trained().append(codes, ids, kept)
+            self._store(self._trained(), codes, ids, kept)
 
     def update_vectors(self, keys: Any, x: Any) -> None:
         """Replace the vectors with given ids, all in one step for searches beside it.
@@ -281,8 +281,9 @@ class InvertedLists(Index):
             missing = core.find(ids)[0] < 0
             if missing.any():
                 raise MissingIdError(f"keys: id {ids[missing][0]} is not in the index")
+            self._require_changeable()
             core.keep_ids()
-            core.append(codes, ids, kept, [("set", sorted_unique(ids))])
+            self._store(core, codes, ids, kept, [("set", sorted_unique(ids))])
 
     def copy_subset_to(self, other: IndexIVF, subset_type: int, a1: int, a2: int) -> None:
         """Copy vectors to another index with the same codec.
@@ -315,7 +316,7 @@ class InvertedLists(Index):
             ids = self.ids()[labels]
             codes, rows = self._contents_of(labels)
         with other._writing:
-            other._trained().append(codes, ids, rows)
+            other._store(other._trained(), codes, ids, rows)
 
     def _contents_of(self, labels: Labels) -> tuple[Codes, _core.RefineRows | None]:
         """Return the codes of ascending labels, and the rows of `refine` that the index keeps."""

@@ -178,13 +178,15 @@ class IndexIVF(InvertedLists):
         would create duplicates.
         """
         self.check_compatible_for_merge(otherIndex)
+        self._require_changeable()
         if as_int("add_id", add_id) not in (0, self.ntotal):
             self._trained().keep_ids()
         super().merge_from(otherIndex, add_id)
 
     def _remove(self, core: _core.Index, steps: list[Step]) -> int:
+        self._require_changeable()
         core.keep_ids()
-        return core.remove(steps)
+        return super()._remove(core, steps)
 
     def _settings(self) -> dict[str, Any]:
         kept = self._quantizer_bytes

@@ -38,6 +38,7 @@ class Trainable:
 
     verbose = False
     metric_arg = 0.0
+    _frozen = ""  # why vectors can be neither added nor removed, and what to do instead
 
     def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
         if not isinstance(source, Codec | Plan | Recipe):

@@ -24,6 +24,8 @@ class Source {
   virtual ~Source() = default;
   virtual std::uint64_t size() const = 0;
   virtual void read(std::uint64_t offset, void* out, std::size_t size) const = 0;
+  // All bytes, if they lie in memory; else null.
+  virtual const std::uint8_t* in_memory() const { return nullptr; }
 };
 
 std::unique_ptr<Source> open_file(const std::string& path);

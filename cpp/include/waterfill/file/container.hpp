@@ -13,7 +13,7 @@
 
 namespace waterfill {
 
-enum class FileKind : std::uint32_t { codec = 1, flat_index = 2, ivf_index = 3 };
+enum class FileKind : std::uint32_t { codec = 1, flat_index = 2, ivf_index = 3, segment = 4 };
 
 struct TableEntry;  // of the section table, see src/file/header.hpp
 
@@ -56,6 +56,8 @@ class Container {
   FileKind kind() const { return kind_; }
   // A reader of a section, which must exist and have `size` bytes.
   SectionReader section(const std::string& tag, std::uint64_t size) const;
+  // The same section where it lies, of a container in memory; `verify`: compare its checksum.
+  const std::uint8_t* in_place(const std::string& tag, std::uint64_t size, bool verify) const;
   std::uint64_t section_size(const std::string& tag) const;
   bool has(const std::string& tag) const;
   // Throws unless `section` was called for each known section: a section that the file does not

@@ -28,6 +28,8 @@ struct StoredIndex {
 void write_index(const Index& index, const IndexSettings& settings, int fd,
                  const std::string& path);
 StoredIndex read_index(const std::string& path);
+// The same, but refine rows are used where they lie in the file; verify: after reading them once.
+StoredIndex read_codes_and_map_rows(const std::string& path, bool verify);
 std::string index_to_bytes(const Index& index, const IndexSettings& settings);
 StoredIndex index_from_bytes(const void* data, std::size_t size);
 

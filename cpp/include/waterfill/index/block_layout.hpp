@@ -25,14 +25,47 @@ struct ByteRange {
   }
 };
 
+// Bytes of codes: of its own and aligned for the scan, or in memory that somebody else owns.
+class CodeBytes {
+ public:
+  CodeBytes() = default;
+  CodeBytes(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
+  CodeBytes(CodeBytes&&) = default;
+  CodeBytes& operator=(CodeBytes&&) = default;
+
+  const std::uint8_t* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::size_t capacity() const { return own_.capacity(); }
+  std::uint8_t operator[](std::size_t i) const { return data_[i]; }
+  // The bytes of its own, to be written to.
+  std::uint8_t* own() { return own_.data(); }
+  // Grows by a sixteenth: doubling would cost an index half as much memory again.
+  void resize(std::size_t size) {
+    if (size > own_.capacity()) own_.reserve(size + (own_.empty() ? 0 : size / 16));
+    own_.resize(size, 0);
+    data_ = own_.data();
+    size_ = size;
+  }
+
+ private:
+  Aligned<std::uint8_t> own_;
+  const std::uint8_t* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
 // A contiguous part of a list.
+//
+// The scan reads the scale bytes of whole blocks: those of its own are padded, and a mapped file is
+// followed by readable memory.
 struct Segment {
   std::size_t size = 0;
-  Aligned<std::uint8_t> high;       // blocks of layout.block_bytes()
-  Aligned<std::uint8_t> low;        // rows of layout.low_bytes()
-  std::vector<std::uint8_t> scale;  // one byte per vector, padded to whole blocks
-  std::vector<std::uint8_t> extra;  // one byte per vector if the index keeps a second one
-  ByteRange scales, extras;         // cover the bytes of all vectors, perhaps loosely
+  std::size_t first = 0;        // number of its first vector in the list
+  std::size_t first_block = 0;  // number of its first block in the list
+  CodeBytes high;               // blocks of layout.block_bytes()
+  CodeBytes low;                // rows of layout.low_bytes()
+  CodeBytes scale;              // one byte per vector
+  CodeBytes extra;              // one byte per vector if the index keeps a second one
+  ByteRange scales, extras;     // cover the bytes of all vectors, perhaps loosely
 
   // Extends the ranges by the vectors from `first` on.
   void extend_ranges(std::size_t first);

@@ -3,6 +3,9 @@
 // Several threads may search at once. A change waits for running searches, and a search sees it
 // completely or not at all.
 //
+// An index may start with parts that lie in mapped files. They never change, so vectors are then
+// only marked as removed: they keep their labels, and every method passes them over.
+//
 // Vectors are kept in lists, one per cell of the codec. A search scans all lists except those that
 // cannot contribute, or only the nprobe lists nearest to the query (an inverted file).
 #pragma once
@@ -15,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <utility>
 #include <vector>
 
 #include "waterfill/codec/codec.hpp"
@@ -49,6 +53,14 @@ struct SearchParams {
 struct ContentArrays {
   std::uint8_t* codes = nullptr;
   float* rows = nullptr;
+};
+
+// A part of an index in memory that somebody else owns: what a mapped file holds.
+struct IndexPart {
+  std::shared_ptr<const void> memory;  // keeps the arrays alive
+  CodePart codes;
+  IdPart ids;
+  const std::uint8_t* rows = nullptr;  // refine rows by label, if the index keeps any
 };
 
 struct RangeResult {
@@ -86,6 +98,19 @@ class Index {
   void keep_refine_rows(RefineRows rows);
   std::optional<RowKind> refine_row_kind() const;
 
+  // Parts for an index that is not shared yet and has no vectors of its own, and the vectors of
+  // each that are removed, by ascending labels of the part.
+  void attach(const std::vector<IndexPart>& parts,
+              const std::vector<std::vector<std::uint32_t>>& removed);
+  // Keeps an object alive as long as the index, which is not shared yet.
+  void keep_memory(std::shared_ptr<const void> memory) { memory_.push_back(std::move(memory)); }
+  // From now on `remove` and `append` only mark vectors as removed.
+  void mark_removals() { marks_removals_ = true; }
+  void raise_next_id(std::int64_t next);
+  std::int64_t next_id() const;
+  // The vectors that are marked as removed, by label, and the number of those of parts.
+  std::vector<std::uint32_t> removed_labels() const;
+
   // All changes are transactions: on any exception the index is unchanged.
 
   // Appends vectors, and removes others in the same step: those of before that `replaced` selects.
@@ -99,7 +124,8 @@ class Index {
   void merge(Index& other, std::int64_t add_id);
   // The ids that `merge` gives to the vectors of another index, by label.
   std::vector<std::int64_t> merged_ids(const Index& other, std::int64_t add_id) const;
-  // Codes, ids and refine rows of the vectors [first, first + n), in the order of insertion.
+  // Codes, ids and refine rows of the vectors [first, first + n), in the order of insertion and
+  // without removed ones.
   void codes(std::size_t first, std::size_t n, std::uint8_t* out) const;
   void ids(std::size_t first, std::size_t n, std::int64_t* out) const;
   void refine_rows(std::size_t first, std::size_t n, float* out) const;
@@ -166,12 +192,16 @@ class Index {
   std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;
   std::shared_ptr<const IdFilter> filter(const Selector* selector) const;
   std::vector<std::int64_t> ids_for(const Index& other, std::int64_t add_id) const;
-  void require_labels(std::size_t first, std::size_t n) const;
+  std::vector<std::uint32_t> labels_at(std::size_t first, std::size_t n) const;
+  std::vector<std::uint32_t> selected_labels(const Selector& selector) const;
+  const Ids::Lookup& lookup() const;
+  template <class Change>
+  std::size_t change_marked(const Selector* selector, Change change);
   void require_borrowed_rows(std::size_t n, const std::int64_t* ids) const;
   Places places_of(const std::uint8_t* codes, std::size_t n) const;
   void append_codes(const std::uint8_t* codes, std::size_t n, const std::int64_t* ids,
                     const Places& places);
-  void read_codes(std::size_t first, std::size_t n, std::uint8_t* out) const;
+  void read_codes(const std::vector<std::uint32_t>& slots, std::uint8_t* out) const;
   void read_contents(const std::int64_t* labels, std::size_t n, const ContentArrays& out) const;
 
   std::shared_ptr<const Codec> codec_;
@@ -179,6 +209,8 @@ class Index {
   CodeStore store_;
   Ids ids_;
   std::unique_ptr<RefineRows> refine_rows_;
+  std::vector<std::shared_ptr<const void>> memory_;  // of parts
+  bool marks_removals_ = false;
   std::vector<float> centroids_;  // of the cells, minus the mean
   ScoringPointer scoring_;        // for the current contents of the store
   // For callers that do not lock.
@@ -186,7 +218,7 @@ class Index {
   std::atomic<bool> has_ids_{false};
   std::atomic<std::uint64_t> version_{0};
   // Caches of the last calls.
-  mutable std::unique_ptr<const Ids::Lookup> lookup_;
+  mutable std::unique_ptr<Ids::Lookup> lookup_;
   mutable std::shared_ptr<const CoarsePlan> coarse_plan_;
   mutable std::shared_ptr<const IdFilter> filter_;
   mutable ForkSafeLocks locks_;

@@ -2,7 +2,8 @@
 // candidates that remain.
 //
 // Rows are either owned, in segments of limited capacity so that growth never copies much, or
-// borrowed: an array of the caller, possibly memory-mapped, that is read in place.
+// borrowed: an array of the caller, possibly memory-mapped, that is read in place. Owned rows may
+// follow rows of mapped files, which are read in place too, but found by label like owned ones.
 //
 // Row kinds:
 // - float32: 4 bytes per value, exact.
@@ -69,9 +70,13 @@ class RefineRows {
 
   RowKind kind() const { return kind_; }
   std::size_t d() const { return d_; }
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return mapped_size_ + size_; }
+  std::size_t mapped_size() const { return mapped_size_; }
   bool borrowed() const { return borrowed_; }
   std::size_t bytes() const;  // of owned memory
+
+  // Appends n rows in memory that must outlive the object; there must be no owned rows yet.
+  void attach(const std::uint8_t* rows, std::size_t n);
 
   // The methods that change rows need owned ones; with borrowed rows they throw std::logic_error.
 
@@ -81,9 +86,11 @@ class RefineRows {
   // Moves all rows of another object of the same kind and d to the end, or throws and moves none.
   // Whole segments change owner, so this needs little extra memory.
   void merge(RefineRows&& other);
-  // Removes the rows whose bit is set. The others keep their order. Cannot fail for owned rows.
+  // Removes the rows whose bit is set. The others keep their order. Cannot fail for owned rows, of
+  // which all must be.
   void remove(const std::vector<std::uint64_t>& drop);
-  void truncate(std::size_t n) noexcept;  // keeps the first n; no effect on borrowed rows
+  // Keeps the first n, at least those of mapped files; no effect on borrowed rows.
+  void truncate(std::size_t n) noexcept;
   void clear() noexcept { truncate(0); }
 
   // The values of a row as a score sees them.
@@ -102,15 +109,10 @@ class RefineRows {
   // caller are not checked otherwise.
   std::size_t first_nonfinite(std::size_t first = 0) const;
 
-  // For files: calls visit(const std::uint8_t* bytes, std::size_t count) for each segment in order.
-  // Rows are contiguous, row_bytes(kind, d) each. Owned rows only.
-  template <class Visit>
-  void visit_segments(const Visit& visit) const {
-    for (std::size_t done = 0; !borrowed_ && done < size_; done += kCapacity) {
-      const std::size_t n = size_ - done < kCapacity ? size_ - done : kCapacity;
-      visit(segments_[done / kCapacity].data(), n * row_bytes_);
-    }
-  }
+  // For files: the bytes of a row, row_bytes(kind, d) of them.
+  const std::uint8_t* stored(std::size_t row) const { return at(row); }
+  // The number of rows from `row` on that follow each other in memory. Not for borrowed rows.
+  std::size_t contiguous(std::size_t row) const;
   // Replaces all rows by n others: fill(std::uint8_t* bytes, std::size_t count) fills each segment.
   // If it throws, no rows remain.
   template <class Fill>
@@ -130,11 +132,26 @@ class RefineRows {
   }
 
  private:
+  struct Mapped {
+    const std::uint8_t* rows;
+    std::size_t first, n;
+  };
+
   const std::uint8_t* at(std::size_t row) const {
     if (borrowed_) return borrowed_data_ + static_cast<std::ptrdiff_t>(row) * stride_;
+    if (row < mapped_size_) {
+      const Mapped& own = mapped_of(row);
+      return own.rows + (row - own.first) * row_bytes_;
+    }
+    row -= mapped_size_;
     return segments_[row / kCapacity].data() + row % kCapacity * row_bytes_;
   }
-  std::uint8_t* own(std::size_t row) {
+  const Mapped& mapped_of(std::size_t row) const {
+    std::size_t i = mapped_.size() - 1;
+    while (mapped_[i].first > row) --i;
+    return mapped_[i];
+  }
+  std::uint8_t* own(std::size_t row) {  // counted without mapped rows
     return segments_[row / kCapacity].data() + row % kCapacity * row_bytes_;
   }
   void require_owned() const;
@@ -147,8 +164,10 @@ class RefineRows {
                   float* out) const;
 
   RowKind kind_;
-  std::size_t d_, row_bytes_, size_ = 0;
-  std::vector<RowBytes> segments_;  // all but the last are full
+  std::size_t d_, row_bytes_, size_ = 0;  // size_: without mapped rows
+  std::vector<RowBytes> segments_;        // all but the last are full
+  std::vector<Mapped> mapped_;
+  std::size_t mapped_size_ = 0;
   bool borrowed_ = false;
   const std::uint8_t* borrowed_data_ = nullptr;
   std::ptrdiff_t stride_ = 0;

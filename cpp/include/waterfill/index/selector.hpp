@@ -27,6 +27,11 @@ class Selector {
   // Throws InvalidArgument unless the program leaves exactly one operand.
   void check() const;
 
+  // The ids of a program that is a single set; else null.
+  const std::vector<std::int64_t>* as_set() const {
+    return steps_.size() == 1 && steps_[0].kind == Kind::set ? &steps_[0].ids : nullptr;
+  }
+
   // Bits of the ids 0 ... n - 1.
   Bits of_labels(std::size_t n) const;
   // Bits of any ids.
