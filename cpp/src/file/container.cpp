@@ -34,7 +34,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"CELLSPEC", "CENTROID", "LISTOF", "RESTS", "JOINT", "MEASURED"},
       {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
       {"MANIFEST"},
-      {"CELLRULE"}};
+      {"CELLRULE"},
+      {"FOLDER", "CODECS", "SEGMENTS", "DEAD", "LABELS"}};
   return tags;
 }
 

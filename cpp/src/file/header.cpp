@@ -17,6 +17,10 @@ const char* kind_name(std::uint32_t kind) {
       return "a flat index";
     case FileKind::ivf_index:
       return "an IVF index";
+    case FileKind::folder_manifest:
+      return "the manifest of a folder";
+    case FileKind::tombstones:
+      return "tombstones";
   }
   return "an object of unknown kind";
 }
