@@ -91,6 +91,7 @@ void bind_analysis(py::module_& m);
 void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
 void bind_index(py::module_& m);
+void bind_folder(py::module_& m);
 void bind_drift(py::module_& m);
 void bind_serving(py::module_& m);
 

@@ -1,9 +1,13 @@
 """Types of the compiled core."""
 
-from typing import Any
+import mmap
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap.mmap
 
 class FormatError(ValueError, RuntimeError):
     """A file or byte string is not what the waterfill format describes."""
@@ -256,6 +260,101 @@ def read_index(path: bytes) -> tuple[Index, bool, int, float, bytes]: ...
 def read_codes_and_map_rows(path: bytes, verify: bool) -> tuple[Index, bool, int, float, bytes]: ...
 def map_index(path: bytes, verify: bool) -> tuple[Index, bool, int, float, bytes]: ...
 def index_from_bytes(data: bytes) -> tuple[Index, bool, int, float, bytes]: ...
+def log_header(number: int, code_size: int, row_bytes: int, fingerprint: bytes) -> bytes: ...
+def log_record(
+    kind: str,
+    sequence: int,
+    ids: NDArray[np.int64],
+    codes: NDArray[np.uint8] | None = None,
+    rows: NDArray[np.uint8] | None = None,
+) -> bytes: ...
+def read_log_header(data: Buffer) -> tuple[int, int, int, bytes]: ...
+def read_log(
+    data: Buffer, offset: int = 0, sequence: int = 1
+) -> tuple[
+    list[tuple[str, NDArray[np.int64], NDArray[np.uint8] | None, NDArray[np.uint8] | None]],
+    int,
+    int,
+    bool,
+]: ...
+
+class ManifestCodec:
+    def __init__(self, number: int, fingerprint: bytes) -> None: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def fingerprint(self) -> bytes: ...
+
+class ManifestSegment:
+    def __init__(
+        self,
+        *,
+        number: int,
+        vectors: int,
+        bytes: int,
+        codec: int,
+        crc: int,
+        tombstones: int = 0,
+        dead: int = 0,
+        tombstones_crc: int = 0,
+    ) -> None: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def vectors(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def codec(self) -> int: ...
+    @property
+    def crc(self) -> int: ...
+    @property
+    def tombstones(self) -> int: ...
+    @property
+    def dead(self) -> int: ...
+    @property
+    def tombstones_crc(self) -> int: ...
+
+class Manifest:
+    metric: Metric
+    d: int
+    number: int
+    log: int
+    next_file: int
+    next_id: int
+    nprobe: int
+    row_kind: RowKind | None
+    k_factor: float
+    def __init__(
+        self,
+        *,
+        metric: Metric,
+        d: int,
+        number: int,
+        log: int,
+        next_file: int,
+        next_id: int = 0,
+        nprobe: int = 0,
+        row_kind: RowKind | None = None,
+        k_factor: float = 1.0,
+        codecs: Sequence[ManifestCodec],
+        segments: Sequence[ManifestSegment] = (),
+    ) -> None: ...
+    def __copy__(self) -> Manifest: ...
+    @property
+    def codecs(self) -> tuple[ManifestCodec, ...]: ...
+    @codecs.setter
+    def codecs(self, value: Sequence[ManifestCodec]) -> None: ...
+    @property
+    def segments(self) -> tuple[ManifestSegment, ...]: ...
+    @segments.setter
+    def segments(self, value: Sequence[ManifestSegment]) -> None: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: Buffer) -> Manifest: ...
+
+def tombstones_to_bytes(segment: int, n: int, labels: NDArray[np.uint32]) -> bytes: ...
+def tombstones_from_bytes(data: Buffer) -> tuple[int, int, NDArray[np.uint32]]: ...
 
 class BlockSums:
     def __init__(self, codec: Codec, leading: NDArray[np.uint8]) -> None: ...

@@ -35,7 +35,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"IDS", "IVF", "QUANT", "REFINE", "ROWS"},
       {"MANIFEST"},
       {"CELLRULE"},
-      {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER"}};
+      {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER", "FOLDER", "CODECS",
+       "SEGMENTS", "DEAD", "LABELS"}};
   return tags;
 }
 

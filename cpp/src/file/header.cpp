@@ -19,6 +19,10 @@ const char* kind_name(std::uint32_t kind) {
       return "an IVF index";
     case FileKind::segment:
       return "a segment of a folder";
+    case FileKind::folder_manifest:
+      return "the manifest of a folder";
+    case FileKind::tombstones:
+      return "tombstones";
   }
   return "an object of unknown kind";
 }

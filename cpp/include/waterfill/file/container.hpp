@@ -13,7 +13,14 @@
 
 namespace waterfill {
 
-enum class FileKind : std::uint32_t { codec = 1, flat_index = 2, ivf_index = 3, segment = 4 };
+enum class FileKind : std::uint32_t {
+  codec = 1,
+  flat_index = 2,
+  ivf_index = 3,
+  segment = 4,
+  folder_manifest = 5,
+  tombstones = 6
+};
 
 struct TableEntry;  // of the section table, see src/file/header.hpp
 
