@@ -147,6 +147,33 @@ Array<float> refine_rows(const Index& index, std::size_t first, std::size_t n) {
   return result;
 }
 
+Array<std::uint8_t> stored_rows(const RefineRows& rows) {
+  const std::size_t size = row_bytes(rows.kind(), rows.d());
+  auto result = new_matrix<std::uint8_t>(rows.size(), size);
+  std::uint8_t* out = result.mutable_data();
+  unlocked([&] {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::copy_n(rows.stored(i), size, out + i * size);
+    }
+  });
+  return result;
+}
+
+std::unique_ptr<RefineRows> rows_from_array(RowKind kind, std::size_t d, const py::object& value) {
+  const auto array = checked<std::uint8_t>(value, "array", 2, "uint8 (n, row_bytes)");
+  require(static_cast<std::size_t>(array.shape(1)) == row_bytes(kind, d),
+          "array has rows of another size");
+  auto rows = std::make_unique<RefineRows>(kind, d);
+  const std::uint8_t* next = array.data();
+  unlocked([&] {
+    rows->load(static_cast<std::size_t>(array.shape(0)), [&](std::uint8_t* out, std::size_t count) {
+      std::copy_n(next, count, out);
+      next += count;
+    });
+  });
+  return rows;
+}
+
 void append(Index& index, const py::object& codes_value, const py::object& ids_value,
             RefineRows* rows, const py::object& replaced_value) {
   const auto codes = codes_argument(codes_value, index.codec()->code_size());
@@ -274,7 +301,10 @@ void bind_index(py::module_& m) {
             unlocked([&] { self.append(rows, "x", first_row); });
           },
           py::arg("x"), py::arg("first_row"),
-          "Append rows; error messages count them from first_row.");
+          "Append rows; error messages count them from first_row.")
+      .def("to_array", &stored_rows, "Return the rows as they are stored, uint8 (n, row_bytes).")
+      .def_static("from_array", &rows_from_array, py::arg("kind"), py::arg("d"), py::arg("array"),
+                  "Make rows from those of `to_array`.");
 
   py::class_<Index>(m, "Index", "Codes, ids and refine rows, with search.")
       .def(py::init<std::shared_ptr<const Codec>, Metric>(), py::arg("codec"), py::arg("metric"))
@@ -363,6 +393,13 @@ void bind_index(py::module_& m) {
             return to_array(unlocked([&] { return self.removed_labels(); }));
           },
           "Return the labels of vectors that are marked as removed.")
+      .def(
+          "selected_ids",
+          [](const Index& self, const py::object& program) {
+            const Selector selector = SearchArguments::selector(program);
+            return to_array(unlocked([&] { return self.selected_ids(selector); }));
+          },
+          py::arg("program"), "Return the ids of the vectors that a selector's program selects.")
       .def_property_readonly(
           "next_id", [](const Index& self) { return unlocked([&] { return self.next_id(); }); },
           "The id of the next vector without one.")

@@ -10,9 +10,9 @@ Every eigen-dimension of the data gets just enough bits::
     distances, labels = index.search(queries, k=10)
 
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
-`waterfill.training`, `waterfill.evaluation`, `waterfill.optimizer`, `waterfill.drift`,
-`waterfill.lifecycle`, `waterfill.loadtest`, `waterfill.serving`, `waterfill.metrics`,
-`waterfill.server`.
+`waterfill.training`, `waterfill.folder`, `waterfill.evaluation`, `waterfill.optimizer`,
+`waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`, `waterfill.serving`,
+`waterfill.metrics`, `waterfill.server`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from waterfill import data as data
     from waterfill import drift as drift
     from waterfill import evaluation as evaluation
+    from waterfill import folder as folder
     from waterfill import lifecycle as lifecycle
     from waterfill import loadtest as loadtest
     from waterfill import metrics as metrics
@@ -71,8 +72,9 @@ if TYPE_CHECKING:
     from waterfill.faiss.export import export_faiss, to_faiss
     from waterfill.faiss.factory import index_factory
     from waterfill.faiss.registration import register_faiss
+    from waterfill.folder.opening import open_index
     from waterfill.lifecycle.retrain import retrain
-    from waterfill.lifecycle.swap import GateError, SwapIndex
+    from waterfill.lifecycle.swap import SwapIndex
     from waterfill.loadtest.capacity import capacity_test
     from waterfill.metrics.registry import Metrics
     from waterfill.optimizer.optimize import optimize
@@ -90,7 +92,6 @@ _LAZY_NAMES = {
     "Batcher": "serving.batcher",
     "CachedSearch": "serving.cache",
     "DriftMonitor": "drift.monitor",
-    "GateError": "lifecycle.swap",
     "Limiter": "serving.limiter",
     "Metrics": "metrics.registry",
     "ShedMiddleware": "serving.asgi",
@@ -99,6 +100,7 @@ _LAZY_NAMES = {
     "compress": "faiss.compress",
     "export_faiss": "faiss.export",
     "index_factory": "faiss.factory",
+    "open_index": "folder.opening",
     "optimize": "optimizer.optimize",
     "register_faiss": "faiss.registration",
     "report": "reporting.page",
@@ -109,6 +111,7 @@ _LAZY_NAMES = {
 _LAZY_MODULES = {
     "drift",
     "evaluation",
+    "folder",
     "lifecycle",
     "loadtest",
     "metrics",
@@ -126,7 +129,6 @@ __all__ = [
     "Codec",
     "DriftMonitor",
     "FormatError",
-    "GateError",
     "IDSelector",
     "IDSelectorAll",
     "IDSelectorAnd",
@@ -156,6 +158,7 @@ __all__ = [
     "export_faiss",
     "get_num_threads",
     "index_factory",
+    "open_index",
     "open_vectors",
     "optimize",
     "read_codec",

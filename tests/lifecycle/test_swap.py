@@ -129,7 +129,9 @@ def test_rejected_swap_changes_nothing(live, old, good, queries, truth, stored):
     events: list[object] = []
     live.on_swap(events.append)
     gate = wf.lifecycle.Gate(recall_drop=0.005, canary=queries, vectors=stored)
-    with pytest.raises(wf.GateError, match=r"recall@10 falls by 0\.\d+ .* recall_drop=0.005") as it:
+    with pytest.raises(
+        wf.lifecycle.GateError, match=r"recall@10 falls by 0\.\d+ .* recall_drop=0.005"
+    ) as it:
         live.swap(old, gate=gate)
     report = it.value.report
     assert not report.passed
@@ -151,7 +153,7 @@ def test_each_limit_is_checked(live, good, queries, truth):
         (wf.lifecycle.Gate(queries, None, overlap=0.999), "overlap@10 is"),
         (wf.lifecycle.Gate(queries, None, latency=1e-6), "times as long"),
     ):
-        with pytest.raises(wf.GateError, match=words):
+        with pytest.raises(wf.lifecycle.GateError, match=words):
             live.swap(good, gate=gate)
     assert live.swap(good, gate=wf.lifecycle.Gate(queries, None, overlap=0.1, latency=1e6)).passed
 
@@ -166,20 +168,24 @@ def test_certain_gate_needs_enough_queries(old, good, queries, truth):
     between = (drop + most) / 2
     assert wf.lifecycle.Gate((queries[few], truth[few]), max(between, 0)).reasons(found) == ()
     strict = wf.lifecycle.Gate((queries[few], truth[few]), max(between, 0), certain=True)
-    with pytest.raises(wf.GateError, match=r"interval over 3 queries reaches 0\.\d+, more than"):
+    with pytest.raises(
+        wf.lifecycle.GateError, match=r"interval over 3 queries reaches 0\.\d+, more than"
+    ):
         live.swap(old, gate=strict)
 
 
 def test_incompatible_indexes_are_rejected(live, old, old_codec, stored, good):
     other = wf.IndexFlat(old_codec, "l2")
     other.add(stored)
-    with pytest.raises(wf.GateError, match="metric='ip' as in the current index, got 'l2'"):
+    with pytest.raises(
+        wf.lifecycle.GateError, match="metric='ip' as in the current index, got 'l2'"
+    ):
         live.swap(other)
     fewer = wf.IndexFlat(old_codec)
     fewer.add(stored[:-1])
-    with pytest.raises(wf.GateError, match="other ids"):
+    with pytest.raises(wf.lifecycle.GateError, match="other ids"):
         live.swap(fewer)
-    with pytest.raises(wf.GateError, match="other ids"):
+    with pytest.raises(wf.lifecycle.GateError, match="other ids"):
         live.swap(shifted(old_codec, stored, 1))
     assert live.index is old
     assert live.swap(shifted(old_codec, stored, 1), same_ids=False).passed
@@ -198,7 +204,7 @@ def test_changes_since_retraining_are_detected(live, stored, fresh):
     retrained = wf.retrain(live.index, fresh, vectors=stored)
     live.add(fresh[:1])
     live.remove_ids([live.ntotal - 1])  # the same ids, and maybe another vector
-    with pytest.raises(wf.GateError, match="after new was retrained from it"):
+    with pytest.raises(wf.lifecycle.GateError, match="after new was retrained from it"):
         live.swap(retrained)
     with live.writes_held():
         assert live.swap(wf.retrain(live.index, fresh, vectors=stored)).passed

@@ -314,6 +314,15 @@ std::int64_t Index::next_id() const {
   return ids_.next();
 }
 
+std::vector<std::int64_t> Index::selected_ids(const Selector& selector) const {
+  const std::shared_lock lock(locks_.state);
+  std::vector<std::int64_t> ids;
+  for (const std::uint32_t label : selected_labels(selector)) ids.push_back(ids_[label]);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
 std::vector<std::uint32_t> Index::removed_labels() const {
   const std::shared_lock lock(locks_.state);
   std::vector<std::uint32_t> labels;

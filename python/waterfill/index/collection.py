@@ -99,29 +99,42 @@ class Collection(StandaloneCodec):
         """
         self._append(x, _as_new_ids(ids), "add_with_ids", policy)
 
-    def _append(self, x: Any, ids: Labels | None, call: str, policy: Policy) -> None:
-        core = self._trained()
+    def _append(
+        self,
+        x: Any,
+        ids: Labels | None,
+        call: str,
+        policy: Policy,
+        *,
+        replaces: bool = False,
+    ) -> None:
+        """Encode and append vectors; `replaces`: remove those of before with the same ids."""
+        self._trained()
         self._require_changeable()
         given = Rows(x, "x", self.d)
         _require_as_many(ids, given.n)
         came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
         codes, kept = self._encode(rows), self._refine_rows(rows)
-        with self._writing:
-            self._store(core, codes, own, kept)
+        with self._changes:
+            replaced: list[Step] | None = None
+            if replaces:
+                assert own is not None
+                replaced = [("set", np.sort(own))]
+            self._store(codes, own, kept, replaced)
             self._quarantine._take(call, came, ids)
 
     def _store(
         self,
-        core: _core.Index,
         codes: Codes,
         ids: Labels | None,
         rows: _core.RefineRows | None = None,
         replaced: list[Step] | None = None,
     ) -> None:
-        """Append codes, and remove vectors of before; the caller holds the lock."""
-        self._require_changeable()
-        core.append(codes, ids, rows, replaced)
+        """Append codes, and remove vectors of before."""
+        with self._writing:
+            self._require_changeable()
+            self._trained().append(codes, ids, rows, replaced)
 
     def _require_changeable(self) -> None:
         if self._frozen:
@@ -355,16 +368,17 @@ class Collection(StandaloneCodec):
         TypeError
             If `x` is neither an array of integers nor a selector.
         """
-        core = self._trained()
+        self._trained()
         selects = is_selector(x)
         ids = None if selects else sorted_unique(as_ids(x, "x"))
-        with self._writing:
+        with self._changes:
             steps = program(x, self._universe()) if selects else [("set", ids)]
-            return self._remove(core, steps)
+            return self._remove(steps)
 
-    def _remove(self, core: _core.Index, steps: list[Step]) -> int:
-        self._require_changeable()
-        return core.remove(steps)
+    def _remove(self, steps: list[Step]) -> int:
+        with self._writing:
+            self._require_changeable()
+            return self._trained().remove(steps)
 
     def reset(self) -> None:
         """Remove all vectors."""
@@ -386,7 +400,7 @@ class Collection(StandaloneCodec):
         TypeError
             If codes are not uint8, or ids not integers.
         """
-        core = self._trained()
+        self._trained()
         given = as_codes(codes, self.sa_code_size())
         if isinstance(self._refine, str):
             raise ValueError(
@@ -394,8 +408,7 @@ class Collection(StandaloneCodec):
             )
         numbers = None if ids is None else _as_new_ids(ids)
         _require_as_many(numbers, len(given))
-        with self._writing:
-            self._store(core, given, numbers)
+        self._store(given, numbers)
 
 
 def _as_new_ids(ids: Any) -> Labels:

@@ -245,8 +245,7 @@ class InvertedLists(Index):
         assert self._codec is not None
         codes = self._codec._encode(rows, self._prepare, lambda _: next(blocks))
         kept = self._refine_rows(rows)
-        with self._writing:
-            self._store(self._trained(), codes, ids, kept)
+        self._store(codes, ids, kept)
 
     def update_vectors(self, keys: Any, x: Any) -> None:
         """Replace the vectors with given ids, all in one step for searches beside it.
@@ -275,15 +274,16 @@ class InvertedLists(Index):
             raise ArgumentError("keys: an id is given twice")
         if len(ids) != rows.n:
             raise ArgumentError(f"keys: expected {rows.n} ids, one per vector, got {len(ids)}")
-        core = self._trained()
+        self._trained()
         codes, kept = self._encode(rows), self._refine_rows(rows)
-        with self._writing:
+        with self._changes:
+            core = self._trained()
             missing = core.find(ids)[0] < 0
             if missing.any():
                 raise MissingIdError(f"keys: id {ids[missing][0]} is not in the index")
             self._require_changeable()
             core.keep_ids()
-            self._store(core, codes, ids, kept, [("set", sorted_unique(ids))])
+            self._store(codes, ids, kept, [("set", sorted_unique(ids))])
 
     def copy_subset_to(self, other: IndexIVF, subset_type: int, a1: int, a2: int) -> None:
         """Copy vectors to another index with the same codec.
@@ -315,8 +315,7 @@ class InvertedLists(Index):
             labels = self._subset(kind, as_int64("a1", a1), as_int64("a2", a2))
             ids = self.ids()[labels]
             codes, rows = self._contents_of(labels)
-        with other._writing:
-            other._store(other._trained(), codes, ids, rows)
+        other._store(codes, ids, rows)
 
     def _contents_of(self, labels: Labels) -> tuple[Codes, _core.RefineRows | None]:
         """Return the codes of ascending labels, and the rows of `refine` that the index keeps."""

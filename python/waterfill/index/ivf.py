@@ -183,10 +183,11 @@ class IndexIVF(InvertedLists):
             self._trained().keep_ids()
         super().merge_from(otherIndex, add_id)
 
-    def _remove(self, core: _core.Index, steps: list[Step]) -> int:
-        self._require_changeable()
-        core.keep_ids()
-        return super()._remove(core, steps)
+    def _remove(self, steps: list[Step]) -> int:
+        with self._writing:
+            self._require_changeable()
+            self._trained().keep_ids()
+            return super()._remove(steps)
 
     def _settings(self) -> dict[str, Any]:
         kept = self._quantizer_bytes

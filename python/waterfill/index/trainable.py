@@ -75,6 +75,11 @@ class Trainable:
         self._core, self._codec = core, codec
 
     @property
+    def _changes(self) -> threading.RLock:
+        """The lock that a change holds from its first look at the index to its end."""
+        return self._writing
+
+    @property
     def codec(self) -> Codec | None:
         """The codec of its vectors; None before training."""
         return self._codec

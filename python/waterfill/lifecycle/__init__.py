@@ -3,6 +3,6 @@
 from waterfill.lifecycle.comparison import Comparison, compare
 from waterfill.lifecycle.gate import Gate
 from waterfill.lifecycle.generation import Generation
-from waterfill.lifecycle.swap import SwapReport
+from waterfill.lifecycle.swap import GateError, SwapReport
 
-__all__ = ["Comparison", "Gate", "Generation", "SwapReport", "compare"]
+__all__ = ["Comparison", "Gate", "GateError", "Generation", "SwapReport", "compare"]

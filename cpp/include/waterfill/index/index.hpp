@@ -110,6 +110,8 @@ class Index {
   std::int64_t next_id() const;
   // The vectors that are marked as removed, by label, and the number of those of parts.
   std::vector<std::uint32_t> removed_labels() const;
+  // The ids of the vectors that a selector selects, ascending, each once.
+  std::vector<std::int64_t> selected_ids(const Selector& selector) const;
 
   // All changes are transactions: on any exception the index is unchanged.
 

@@ -1,0 +1,233 @@
+"""`open_index`: an index in a folder, opened to read, to change, or made new."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from waterfill import _core
+from waterfill._util.validation import (
+    METRICS,
+    Metric,
+    as_number,
+    as_positive_int,
+    metric_name,
+    metric_of,
+)
+from waterfill.codec import Codec
+from waterfill.folder.directory import (
+    MANIFEST,
+    WriterLock,
+    codec_name,
+    files_of,
+    remove_others,
+    sync_directory,
+)
+from waterfill.folder.index import FolderIndex, FolderIndexFlat, FolderIndexIVF
+from waterfill.folder.snapshot import (
+    log_format,
+    mark_of,
+    open_snapshot,
+    read_manifest,
+    write_manifest,
+)
+from waterfill.folder.write_ahead_log import SYNCS, Sync, create_log
+from waterfill.index.trainable import check_refine
+from waterfill.io import Path, write_codec
+
+_FLUSH_BYTES = 64 << 20
+_ROW_KINDS = {
+    kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
+}
+
+
+def open_index(
+    path: Path,
+    mode: Literal["r", "a", "w"] = "r",
+    *,
+    codec: Codec | None = None,
+    metric: Metric | int | None = None,
+    nprobe: int | None = None,
+    refine: str | None = None,
+    k_factor: float | None = None,
+    sync: Sync = "commit",
+    verify: Literal["header", "full"] = "header",
+    flush_bytes: int = _FLUSH_BYTES,
+    compaction: Literal["background", "off"] = "background",
+) -> FolderIndexFlat | FolderIndexIVF:
+    """Open an index that lives in a folder: durable, shared by processes, changed in place.
+
+    It has the methods of an `IndexFlat`, or with `nprobe` of an `IndexIVF`, and `upsert`, `flush`,
+    `compact`, `snapshot`, `refresh` and `close`; use it in a ``with`` statement. Vectors always
+    have ids: those of `add` are numbered on. Opening maps the files, so it takes milliseconds.
+
+    One process may have the folder open for changes; any number may read it, also meanwhile. A
+    reader sees the state at the time when it opened the folder, or of its last `refresh`.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder, by convention with the suffix ``.wfx``. Not on a network file system whose
+        locks do not hold between machines, if several of them write.
+    mode : {'r', 'a', 'w'}
+        Read; change, and make the folder if there is none; make it anew, without vectors.
+    codec : Codec, optional
+        Needed to make a folder. For an existing one, it must be its codec.
+    metric : {'ip', 'l2', 'cosine'} or int, optional
+        As for `IndexFlat`; of a new folder ``ip`` by default. For an existing one, it must be its
+        metric.
+    nprobe : int, optional
+        Lists to search per query: makes an inverted file of a new folder, whose codec must have
+        cells. Of an existing one, it replaces the stored value, which `flush` writes.
+    refine : {'float16', 'int8', 'float32'}, optional
+        Rows to keep in a new folder for re-ranking.
+    k_factor : float, optional
+        As for `IndexFlat`; of a new folder 4 by default.
+    sync : {'commit', 'interval', 'none'}
+        When a change is on the disk, so that it survives a crash of the machine: when the call
+        returns, within a second, or when the system writes it. A crash of the process alone loses
+        nothing that was acknowledged.
+    verify : {'header', 'full'}
+        ``full`` reads and verifies all files; ``header`` the headers and small sections.
+    flush_bytes : int
+        Size of the write-ahead log from which it is flushed to a segment.
+    compaction : {'background', 'off'}
+        Whether a thread merges small segments, and those with many removed vectors, after a flush.
+
+    Returns
+    -------
+    FolderIndexFlat or FolderIndexIVF
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, and it cannot be made because `codec` is missing or `mode` is
+        ``r``.
+    BlockingIOError
+        If another process, or another index of this one, has the folder open for changes.
+    FormatError
+        If a file of the folder is damaged, or has a later format version.
+    ValueError, TypeError
+        If an argument is invalid, or contradicts the folder.
+    OSError
+        If a file cannot be read or written.
+    """
+    name = os.path.abspath(os.fsdecode(os.fspath(path)))
+    _check_options(mode, sync, verify, compaction)
+    flush_bytes = as_positive_int("flush_bytes", flush_bytes)
+    if os.path.exists(name) and not os.path.isdir(name):
+        raise NotADirectoryError(
+            20, "expected a folder, got a file; read_index reads index files", name
+        )
+    exists = os.path.exists(os.path.join(name, MANIFEST))
+    if not exists and (mode == "r" or codec is None):
+        raise FileNotFoundError(
+            2, "no index in this folder; open_index(path, 'w', codec=codec) makes one", name
+        )
+    if codec is not None and not isinstance(codec, Codec):
+        raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
+    if mode == "w" and codec is None:
+        raise ValueError("codec is needed to make a folder: codec=wf.Codec.train(x, plan)")
+    lock = None
+    if mode != "r":
+        os.makedirs(name, exist_ok=True)
+        lock = WriterLock(name)
+    try:
+        if mode == "w" or not exists:
+            assert codec is not None
+            _create(name, codec, metric, nprobe, refine, k_factor)
+        snapshot = open_snapshot(name, verify=verify == "full")
+        if exists and mode != "w":
+            _require_same(snapshot.manifest, snapshot.codec, codec, metric, nprobe, refine)
+        kind: type[FolderIndex] = FolderIndexIVF if snapshot.manifest.nprobe else FolderIndexFlat
+        index = kind._open(
+            name, snapshot, lock, sync=sync, flush_bytes=flush_bytes, compaction=compaction
+        )
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    assert isinstance(index, FolderIndexFlat | FolderIndexIVF)
+    if nprobe is not None and isinstance(index, FolderIndexIVF):
+        index.nprobe = nprobe
+    if k_factor is not None:
+        index.k_factor = k_factor
+    return index
+
+
+def _check_options(mode: str, sync: str, verify: str, compaction: str) -> None:
+    for name, value, known in (
+        ("mode", mode, ("r", "a", "w")),
+        ("sync", sync, SYNCS),
+        ("verify", verify, ("header", "full")),
+        ("compaction", compaction, ("background", "off")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}")
+
+
+def _create(
+    path: str,
+    codec: Codec,
+    metric: Metric | int | None,
+    nprobe: int | None,
+    refine: str | None,
+    k_factor: float | None,
+) -> None:
+    """Write the files of a folder without vectors; those of before stay until the last step."""
+    kind = METRICS[metric_name("ip" if metric is None else metric)]
+    if nprobe is not None:
+        nprobe = as_positive_int("nprobe", nprobe)
+        if not codec.cells:
+            raise ValueError("nprobe needs a codec with cells: train an IndexIVF and use its codec")
+    core = _core.Index(codec._core, kind)  # raises if the codec does not go with the metric
+    rows = check_refine(refine)
+    if rows is not None and not isinstance(rows, str):
+        raise TypeError("refine must be the name of a row type, since the folder keeps the rows")
+    if rows is not None:
+        core.keep_refine_rows(_ROW_KINDS[rows])
+    numbers = range(1, 4)
+    if os.path.exists(os.path.join(path, MANIFEST)):
+        first = read_manifest(path).next_file
+        numbers = range(first, first + 3)
+    mark = mark_of(codec)
+    write_codec(codec, os.path.join(path, codec_name(numbers[0])))
+    create_log(path, numbers[1], log_format(core, mark))
+    sync_directory(path)
+    manifest = _core.Manifest(
+        metric=kind,
+        d=codec.d,
+        number=1,
+        log=numbers[1],
+        next_file=numbers[2],
+        next_id=0,
+        nprobe=nprobe or 0,
+        row_kind=core.refine_row_kind,
+        k_factor=4.0 if k_factor is None else as_number("k_factor", k_factor, 1, finite=True),
+        codecs=[_core.ManifestCodec(numbers[0], mark)],
+    )
+    write_manifest(path, manifest)
+    remove_others(path, files_of(manifest))
+
+
+def _require_same(
+    manifest: _core.Manifest,
+    own: Codec,
+    codec: Codec | None,
+    metric: Metric | int | None,
+    nprobe: int | None,
+    refine: str | None,
+) -> None:
+    """Raise ValueError if arguments contradict an existing folder."""
+    if codec is not None and codec is not own and codec.fingerprint != own.fingerprint:
+        raise ValueError(
+            "codec is another than that of the folder; leave it out, or make a new folder with "
+            "mode='w'"
+        )
+    if metric is not None and METRICS[metric_name(metric)] != manifest.metric:
+        raise ValueError(f"metric={metric!r}: the folder has metric {metric_of(manifest.metric)!r}")
+    if nprobe is not None and not manifest.nprobe:
+        raise ValueError("nprobe: the folder searches all lists; make a new one with nprobe")
+    kept = None if manifest.row_kind is None else manifest.row_kind.name
+    if refine is not None and check_refine(refine) != kept:
+        raise ValueError(f"refine={refine!r}: the folder keeps {kept or 'no rows'}")

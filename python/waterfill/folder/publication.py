@@ -1,0 +1,201 @@
+"""Publication of a new state of a folder: new files, then the manifest that names them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill.folder.directory import (
+    header_checksum,
+    segment_name,
+    sync_directory,
+    tombstones_name,
+)
+from waterfill.folder.snapshot import log_format, write_manifest
+from waterfill.folder.write_ahead_log import create_log
+
+
+@dataclass
+class Merger:
+    """Segments that have been written anew as one, without the vectors removed by then.
+
+    Attributes
+    ----------
+    first, last : int
+        The segments are those from `first` up to `last` in the manifest it was made from.
+    number, vectors : int
+        The new file, and its vectors.
+    removed : list of uint32 array
+        Vectors of the old segments that were left out.
+    """
+
+    first: int
+    last: int
+    number: int
+    vectors: int
+    removed: list[NDArray[np.uint32]]
+
+
+def publish(
+    path: str,
+    manifest: _core.Manifest,
+    core: _core.Index,
+    *,
+    numbers: Iterator[int],
+    settings: tuple[int, float],
+    merger: Merger | None = None,
+    keep_vectors: bool = True,
+) -> _core.Manifest:
+    """Write what a core holds beyond a manifest, as a new one, with an empty log.
+
+    The new state appears all at once, when the manifest is replaced. After an error the folder is
+    as before, but for new files that nothing refers to.
+
+    Parameters
+    ----------
+    numbers : iterator of int
+        For new files.
+    settings : tuple
+        nprobe (0 for a flat index) and k_factor.
+    merger : Merger, optional
+        A segment to take the place of others.
+    keep_vectors : bool
+        False for a state without vectors.
+    """
+    segments: list[_core.ManifestSegment] = []
+    if keep_vectors:
+        removed = removed_by_segment(core, manifest.segments)
+        segments = [
+            _with_tombstones(path, segment, labels, numbers)
+            for segment, labels in zip(manifest.segments, removed, strict=True)
+        ]
+        if merger is not None:
+            segments[merger.first : merger.last] = _merged(path, manifest, merger, removed, numbers)
+        segments += _own_segment(path, core, manifest, numbers)
+    log = next(numbers)
+    create_log(path, log, log_format(core, manifest.codecs[-1].fingerprint))
+    sync_directory(path)
+    nprobe, k_factor = settings
+    new = _core.Manifest(
+        metric=manifest.metric,
+        d=manifest.d,
+        number=manifest.number + 1,
+        log=log,
+        next_file=next(numbers),
+        next_id=core.next_id,
+        nprobe=nprobe,
+        row_kind=manifest.row_kind,
+        k_factor=k_factor,
+        codecs=manifest.codecs,
+        segments=segments,
+    )
+    write_manifest(path, new)
+    return new
+
+
+def removed_by_segment(
+    core: _core.Index, segments: Sequence[_core.ManifestSegment]
+) -> list[NDArray[np.uint32]]:
+    """Return the removed vectors of each segment, by labels of the segment."""
+    labels = core.removed_labels()
+    starts = np.cumsum([0, *(segment.vectors for segment in segments)])
+    bounds = np.searchsorted(labels, starts)
+    return [
+        (labels[bounds[i] : bounds[i + 1]] - starts[i]).astype(np.uint32)
+        for i in range(len(segments))
+    ]
+
+
+def write_segment_file(
+    path: str, number: int, core: _core.Index, mark: bytes, *, own: bool
+) -> tuple[str, int]:
+    """Write and sync a segment; return its path and its number of vectors."""
+    name = os.path.join(path, segment_name(number))
+    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        vectors = core.write_segment(handle, os.fsencode(name), mark, own)
+        os.fsync(handle)
+    except BaseException:
+        os.unlink(name)
+        raise
+    finally:
+        os.close(handle)
+    return name, vectors
+
+
+def describe_segment(
+    name: str, number: int, vectors: int, manifest: _core.Manifest
+) -> _core.ManifestSegment:
+    """Return the entry of a manifest for a new segment."""
+    return _core.ManifestSegment(
+        number=number,
+        vectors=vectors,
+        bytes=os.path.getsize(name),
+        codec=manifest.codecs[-1].number,
+        crc=header_checksum(name),
+    )
+
+
+def _own_segment(
+    path: str, core: _core.Index, manifest: _core.Manifest, numbers: Iterator[int]
+) -> list[_core.ManifestSegment]:
+    """Write the vectors that lie in no segment yet, if there are any."""
+    mark = manifest.codecs[-1].fingerprint
+    removed = sum(map(len, removed_by_segment(core, manifest.segments)))
+    mapped = sum(segment.vectors for segment in manifest.segments)
+    if core.size == mapped - removed:
+        return []
+    number = next(numbers)
+    name, vectors = write_segment_file(path, number, core, mark, own=True)
+    return [describe_segment(name, number, vectors, manifest)]
+
+
+def _with_tombstones(
+    path: str, segment: _core.ManifestSegment, labels: NDArray[np.uint32], numbers: Iterator[int]
+) -> _core.ManifestSegment:
+    """Return the entry of a segment with these vectors removed, after writing them to a file."""
+    if len(labels) == segment.dead:
+        return segment
+    number = next(numbers)
+    name = os.path.join(path, tombstones_name(segment.number, number))
+    data = _core.tombstones_to_bytes(segment.number, segment.vectors, labels)
+    with open(name, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return _core.ManifestSegment(
+        number=segment.number,
+        vectors=segment.vectors,
+        bytes=segment.bytes,
+        codec=segment.codec,
+        crc=segment.crc,
+        tombstones=number,
+        dead=len(labels),
+        tombstones_crc=header_checksum(name),
+    )
+
+
+def _merged(
+    path: str,
+    manifest: _core.Manifest,
+    merger: Merger,
+    removed: list[NDArray[np.uint32]],
+    numbers: Iterator[int],
+) -> list[_core.ManifestSegment]:
+    """Return the entry of a merged segment; vectors removed meanwhile are its tombstones."""
+    if merger.vectors == 0:
+        return []
+    name = os.path.join(path, segment_name(merger.number))
+    entry = describe_segment(name, merger.number, merger.vectors, manifest)
+    later, start = [], 0
+    for i, left_out in enumerate(merger.removed, merger.first):
+        since = np.setdiff1d(removed[i], left_out, assume_unique=True)
+        later.append(start + since - np.searchsorted(left_out, since))
+        start += manifest.segments[i].vectors - len(left_out)
+    labels = np.concatenate(later).astype(np.uint32)
+    return [_with_tombstones(path, entry, labels, numbers)]

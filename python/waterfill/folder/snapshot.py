@@ -1,0 +1,192 @@
+"""A snapshot of a folder: its manifest, and an index of the core made from the files it names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill._util.atomic_file import atomic_write
+from waterfill._util.validation import Metric, metric_of
+from waterfill.codec import Codec
+from waterfill.folder.directory import (
+    MANIFEST,
+    codec_name,
+    header_checksum,
+    segment_name,
+    tombstones_name,
+)
+from waterfill.folder.write_ahead_log import Change, LogFormat, LogReader
+from waterfill.io import read_codec
+
+_ATTEMPTS = 100  # to open a folder whose writer replaces files meanwhile
+
+
+@dataclass
+class Snapshot:
+    """What a folder held at one time, opened.
+
+    Attributes
+    ----------
+    manifest : _core.Manifest
+    codec : Codec
+    core : _core.Index
+        Mapped segments, and the vectors of the log.
+    log : LogReader
+        At the end of the log.
+    """
+
+    manifest: _core.Manifest
+    codec: Codec
+    core: _core.Index
+    log: LogReader
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the folder."""
+        return metric_of(self.manifest.metric)
+
+
+def read_manifest(path: str) -> _core.Manifest:
+    """Read the manifest of a folder.
+
+    Raises
+    ------
+    OSError, FormatError
+        If there is none, or it is damaged.
+    """
+    name = os.path.join(path, MANIFEST)
+    with open(name, "rb") as file:
+        data = file.read()
+    try:
+        return _core.Manifest.from_bytes(data)
+    except _core.FormatError as error:
+        raise _core.FormatError(f"{name}: {error}") from None
+
+
+def write_manifest(path: str, manifest: _core.Manifest) -> None:
+    """Replace the manifest of a folder: the step that makes a new state the folder's."""
+    data = manifest.to_bytes()
+    with atomic_write(os.path.join(path, MANIFEST)) as file:
+        file.write(data)
+
+
+def open_snapshot(path: str, *, verify: bool, codec: Codec | None = None) -> Snapshot:
+    """Open what a folder holds now.
+
+    Parameters
+    ----------
+    path : str
+    verify : bool
+        Read and verify all files, instead of headers and small sections.
+    codec : Codec, optional
+        The codec of the folder, if it is open already.
+    """
+    for attempt in range(_ATTEMPTS):
+        manifest = read_manifest(path)
+        try:
+            return _open(path, manifest, codec, verify)
+        except FileNotFoundError as error:
+            # A writer may have replaced the manifest and removed what the old one names.
+            if read_manifest(path) == manifest or attempt == _ATTEMPTS - 1:
+                raise _core.FormatError(f"{path}: damaged: {error}") from None
+    raise AssertionError
+
+
+def _open(path: str, manifest: _core.Manifest, codec: Codec | None, verify: bool) -> Snapshot:
+    mark = manifest.codecs[-1].fingerprint
+    if codec is None:
+        codec = read_codec(os.path.join(path, codec_name(manifest.codecs[-1].number)))
+        _require_codec(path, manifest, codec, verify)
+    core = open_core(path, manifest, codec, verify=verify)
+    log = LogReader(path, manifest.log, log_format(core, mark))
+    replay(core, log.read())
+    return Snapshot(manifest, codec, core, log)
+
+
+def _require_codec(path: str, manifest: _core.Manifest, codec: Codec, verify: bool) -> None:
+    mark = manifest.codecs[-1].fingerprint
+    if codec.d != manifest.d or (verify and mark_of(codec) != mark):
+        raise _core.FormatError(f"{path}: damaged: the codec is not the one that the folder names")
+
+
+def mark_of(codec: Codec) -> bytes:
+    """Return what identifies a codec in the files of a folder: half of its fingerprint."""
+    return bytes.fromhex(codec.fingerprint)[:16]
+
+
+def log_format(core: _core.Index, mark: bytes) -> LogFormat:
+    """Return the form of the records of an index."""
+    kind = core.refine_row_kind
+    row_bytes = 0
+    if kind is not None:
+        row_bytes = _core.RefineRows(kind, core.codec.d).to_array().shape[1]
+    return LogFormat(core.codec.code_size, row_bytes, mark)
+
+
+def open_core(
+    path: str,
+    manifest: _core.Manifest,
+    codec: Codec,
+    *,
+    verify: bool = False,
+    segments: slice = slice(None),
+    removed: list[NDArray[np.uint32]] | None = None,
+) -> _core.Index:
+    """Make an index of the core from the segments of a manifest, or some of them.
+
+    removed: their removed vectors, if not those that the manifest names.
+    """
+    core = _core.Index(codec._core, manifest.metric)
+    if manifest.row_kind is not None:
+        core.keep_refine_rows(manifest.row_kind)
+    core.keep_ids()
+    mark = manifest.codecs[-1].fingerprint
+    chosen = manifest.segments[segments]
+    names = []
+    for segment in chosen:
+        name = os.path.join(path, segment_name(segment.number))
+        _require_file(name, segment.bytes, segment.crc)
+        names.append(os.fsencode(name))
+    if removed is None:
+        removed = [_read_tombstones(path, segment) for segment in chosen]
+    core.attach_segments(names, mark, removed, verify)
+    core.raise_next_id(manifest.next_id)
+    return core
+
+
+def _require_file(name: str, size: int, checksum: int) -> None:
+    if os.path.getsize(name) != size or header_checksum(name) != checksum:
+        raise _core.FormatError(f"{name}: damaged: not the file that the manifest names")
+
+
+def _read_tombstones(path: str, segment: _core.ManifestSegment) -> NDArray[np.uint32]:
+    if not segment.tombstones:
+        return np.empty(0, np.uint32)
+    name = os.path.join(path, tombstones_name(segment.number, segment.tombstones))
+    with open(name, "rb") as file:
+        data = file.read()
+    try:
+        number, vectors, labels = _core.tombstones_from_bytes(data)
+    except _core.FormatError as error:
+        raise _core.FormatError(f"{name}: {error}") from None
+    same = (number, vectors, len(labels)) == (segment.number, segment.vectors, segment.dead)
+    if not same or header_checksum(name) != segment.tombstones_crc:
+        raise _core.FormatError(f"{name}: damaged: not the file that the manifest names")
+    return labels
+
+
+def replay(core: _core.Index, changes: list[Change]) -> None:
+    """Apply the changes of a log."""
+    for kind, ids, codes, rows in changes:
+        if codes is None:
+            core.remove([("set", np.sort(ids))])
+            continue
+        kept = core.refine_row_kind
+        own = None
+        if kept is not None and rows is not None:
+            own = _core.RefineRows.from_array(kept, core.codec.d, rows)
+        core.append(codes, ids, own, [("set", np.sort(ids))] if kind == "upsert" else None)
