@@ -309,11 +309,6 @@ void Index::raise_next_id(std::int64_t next) {
   ids_.raise_next(next);
 }
 
-std::int64_t Index::next_id() const {
-  const std::shared_lock lock(locks_.state);
-  return ids_.next();
-}
-
 std::vector<std::int64_t> Index::selected_ids(const Selector& selector) const {
   const std::shared_lock lock(locks_.state);
   std::vector<std::int64_t> ids;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import warnings
@@ -25,7 +26,7 @@ from waterfill.folder.directory import (
     segment_name,
 )
 from waterfill.folder.publication import Merger, publish
-from waterfill.folder.snapshot import Snapshot, open_snapshot, read_manifest, replay
+from waterfill.folder.snapshot import Snapshot, next_after, open_snapshot, read_manifest
 from waterfill.folder.write_ahead_log import Sync, WriteAheadLog
 from waterfill.index.base import Index
 from waterfill.index.collection import Labels
@@ -175,13 +176,23 @@ class FolderIndex(Index):
         with self._changing:
             self._require_changeable()
             core = self._trained()
-            own = _next_ids(core, len(codes)) if ids is None else ids
+            own = self._next_ids(len(codes)) if ids is None else ids
             if len(codes) == 0:
                 return
             stored = None if rows is None else rows.to_array()
             kind = "append" if replaced is None else "upsert"
             self._logged(kind, own, codes, stored, lambda: core.append(codes, own, rows, replaced))
+            self._snapshot.next_id = max(self._snapshot.next_id, next_after(own))
             self._flush_if_large()
+
+    def _next_ids(self, n: int) -> Labels:
+        first = self._snapshot.next_id
+        if first > 2**63 - 1 - n:
+            raise ArgumentError(
+                "x: no ids are left for vectors without ids: the largest id is in use; call "
+                "add_with_ids(x, ids)"
+            )
+        return np.arange(first, first + n, dtype=np.int64)
 
     def _remove(self, steps: list[Step]) -> int:
         with self._changing:
@@ -278,6 +289,7 @@ class FolderIndex(Index):
                 old.manifest,
                 core,
                 numbers=self._numbers,
+                next_id=old.next_id,
                 settings=(self._stored_nprobe(), self._k_factor),
                 merger=merger,
                 keep_vectors=keep_vectors,
@@ -402,13 +414,8 @@ class FolderIndex(Index):
         with self._changing:
             old = self._snapshot
             if read_manifest(self._path) == old.manifest:
-                try:
-                    changes = old.log.read()
-                except FileNotFoundError:
-                    changes = None  # the writer has just made another manifest
-                if changes is not None:
-                    replay(old.core, changes)
-                    return bool(changes)
+                with contextlib.suppress(FileNotFoundError):  # there is another manifest by now
+                    return old.read_log()
             new = open_snapshot(self._path, verify=False)
             with self._writing:
                 self._snapshot, self._core, self._codec = new, new.core, new.codec
@@ -444,16 +451,6 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
 def numbers_of(segments: Sequence[_core.ManifestSegment]) -> list[int]:
     """Return the numbers of the files of some segments."""
     return [segment.number for segment in segments]
-
-
-def _next_ids(core: _core.Index, n: int) -> Labels:
-    first = core.next_id
-    if first > 2**63 - 1 - n:
-        raise ArgumentError(
-            "x: no ids are left for vectors without ids: the largest id is in use; call "
-            "add_with_ids(x, ids)"
-        )
-    return np.arange(first, first + n, dtype=np.int64)
 
 
 def _as_distinct(ids: Any) -> Labels:

@@ -47,6 +47,7 @@ def publish(
     core: _core.Index,
     *,
     numbers: Iterator[int],
+    next_id: int,
     settings: tuple[int, float],
     merger: Merger | None = None,
     keep_vectors: bool = True,
@@ -60,6 +61,8 @@ def publish(
     ----------
     numbers : iterator of int
         For new files.
+    next_id : int
+        More than any id that was ever in the folder.
     settings : tuple
         nprobe (0 for a flat index) and k_factor.
     merger : Merger, optional
@@ -87,7 +90,7 @@ def publish(
         number=manifest.number + 1,
         log=log,
         next_file=next(numbers),
-        next_id=core.next_id,
+        next_id=min(next_id, 2**63 - 1),
         nprobe=nprobe,
         row_kind=manifest.row_kind,
         k_factor=k_factor,

@@ -37,12 +37,22 @@ class Snapshot:
         Mapped segments, and the vectors of the log.
     log : LogReader
         At the end of the log.
+    next_id : int
+        More than any id that was ever in the folder.
     """
 
     manifest: _core.Manifest
     codec: Codec
     core: _core.Index
     log: LogReader
+    next_id: int
+
+    def read_log(self) -> bool:
+        """Apply what has been appended to the log; return whether it is anything."""
+        changes = self.log.read()
+        replay(self.core, changes)
+        self.next_id = max([self.next_id, *(next_after(change[1]) for change in changes)])
+        return bool(changes)
 
     @property
     def metric(self) -> Metric:
@@ -103,8 +113,9 @@ def _open(path: str, manifest: _core.Manifest, codec: Codec | None, verify: bool
         _require_codec(path, manifest, codec, verify)
     core = open_core(path, manifest, codec, verify=verify)
     log = LogReader(path, manifest.log, log_format(core, mark))
-    replay(core, log.read())
-    return Snapshot(manifest, codec, core, log)
+    snapshot = Snapshot(manifest, codec, core, log, manifest.next_id)
+    snapshot.read_log()
+    return snapshot
 
 
 def _require_codec(path: str, manifest: _core.Manifest, codec: Codec, verify: bool) -> None:
@@ -154,7 +165,6 @@ def open_core(
     if removed is None:
         removed = [_read_tombstones(path, segment) for segment in chosen]
     core.attach_segments(names, mark, removed, verify)
-    core.raise_next_id(manifest.next_id)
     return core
 
 
@@ -177,6 +187,11 @@ def _read_tombstones(path: str, segment: _core.ManifestSegment) -> NDArray[np.ui
     if not same or header_checksum(name) != segment.tombstones_crc:
         raise _core.FormatError(f"{name}: damaged: not the file that the manifest names")
     return labels
+
+
+def next_after(ids: NDArray[np.int64]) -> int:
+    """Return the number behind the largest of some ids, at least 0."""
+    return max(0, int(ids.max()) + 1) if len(ids) else 0
 
 
 def replay(core: _core.Index, changes: list[Change]) -> None:
