@@ -29,7 +29,7 @@ help:
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
-	@echo "make fuzz      guided fuzzing of the reader of files under the sanitizers, FUZZ_SECONDS=60"
+	@echo "make fuzz      guided fuzzing of the readers of files under the sanitizers, FUZZ_SECONDS=60"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
@@ -96,17 +96,19 @@ sanitize-checks: .venv-lint/ready
 
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON -DWATERFILL_BUILD_FUZZERS=ON
-	cmake --build build/checks --target kernel_check core_check fuzz_file
+	cmake --build build/checks --target kernel_check core_check fuzz_file fuzz_folder
 	ctest --test-dir build/checks --output-on-failure
 
 # The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
 FUZZ_SECONDS ?= 60
 fuzz:
 	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
-	cmake --build build/fuzz --target fuzz_file
+	cmake --build build/fuzz --target fuzz_file fuzz_folder
 	mkdir -p build/fuzz/findings
 	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
+	build/fuzz/fuzz_folder tests/golden/folder/*.wf tests/golden/must_reject/*.wf
 	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
+	build/fuzz/fuzz_folder $(FUZZ_SECONDS) tests/golden/folder build/fuzz/findings
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \

@@ -1,10 +1,11 @@
 #include "file_mutator.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
+#include "byte_edits.hpp"
 #include "file/header.hpp"
+#include "log_mutator.hpp"
 
 namespace waterfill {
 namespace {
@@ -20,22 +21,6 @@ struct Parts {
   Header header;
   std::vector<Part> parts;
 };
-
-std::size_t below(Random& random, std::size_t n) {
-  return n == 0 ? 0 : static_cast<std::size_t>(random.next() % n);
-}
-
-template <class T>
-T load(const Bytes& bytes, std::size_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-
-template <class T>
-void store(Bytes& bytes, std::size_t at, const T& value) {
-  if (at + sizeof value <= bytes.size()) std::memcpy(bytes.data() + at, &value, sizeof value);
-}
 
 Parts split(const Bytes& file) {
   Parts result{};
@@ -133,7 +118,7 @@ void change_sections(Parts& file, const Bytes& other, Random& random) {
       return;
     }
     case 4:
-      file.header.kind = static_cast<std::uint32_t>(1 + below(random, 3));
+      file.header.kind = static_cast<std::uint32_t>(1 + below(random, 6));
       return;
     default:
       change_numbers(part.bytes, random);
@@ -164,6 +149,7 @@ void change_bytes(Bytes& file, Random& random) {
 }  // namespace
 
 void repair_checksums(Bytes& file) {
+  if (is_log(file)) return repair_log(file);
   if (file.size() < sizeof(Header)) return;
   auto header = load<Header>(file, 0);
   const std::size_t room = (file.size() - sizeof(Header)) / sizeof(TableEntry);
@@ -182,6 +168,7 @@ void repair_checksums(Bytes& file) {
 }
 
 Bytes mutated(const Bytes& file, const Bytes& other, Random& random) {
+  if (is_log(file)) return mutated_log(file, random);
   Bytes result = file;
   if (below(random, 4) == 0) {
     change_bytes(result, random);

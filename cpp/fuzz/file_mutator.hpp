@@ -2,17 +2,12 @@
 // behind them.
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
-#include "core/random.hpp"
+#include "byte_edits.hpp"
 
 namespace waterfill {
 
-using Bytes = std::vector<std::uint8_t>;
-
-// Computes all checksums and the file size of a container anew, as far as its table can be read.
+// Computes all checksums and the file size of a container anew, as far as its table can be read;
+// or all checksums of a write-ahead log.
 void repair_checksums(Bytes& file);
 
 // Changes a file in a random way: bytes anywhere, numbers of a section, the table, or whole

@@ -183,7 +183,7 @@ std::optional<LogRecord> LogReader::stop_torn() {
 
 std::optional<LogRecord> LogReader::next() {
   const std::uint64_t left = size_ - offset_;
-  if (left == 0 || torn_) return std::nullopt;
+  if (left == 0) return std::nullopt;
   LogRecordHeader record;
   if (left < sizeof record) return stop_torn();
   const std::uint8_t* start = data_ + offset_;
