@@ -58,7 +58,7 @@ def test_each_flipped_bit_is_found(path: Path) -> None:
             damaged = bytearray(sound)
             damaged[bit // 8] ^= 1 << bit % 8
             file.write_bytes(damaged)
-            with pytest.raises(wf.FormatError, match="a.wfx"):
+            with pytest.raises(wf.FormatError, match=r"a\.wfx"):
                 wf.open_index(path, verify="full")
         file.write_bytes(sound)
     wf.open_index(path, verify="full")
@@ -89,7 +89,8 @@ for name in files_of(path):
             continue
         opened += 1
         index.search(some_vectors(3, seed=9), 5)
-        index.search(some_vectors(3, seed=9), 5, params=wf.SearchParameters(sel=wf.IDSelectorBatch([1, 2, 3])))
+        few = wf.SearchParameters(sel=wf.IDSelectorBatch([1, 2, 3]))
+        index.search(some_vectors(3, seed=9), 5, params=few)
         index.range_search(some_vectors(3, seed=9), 5.0)
         index.ids(), index.codes(), index.reconstruct_n(0, index.ntotal)
     file.unlink()
