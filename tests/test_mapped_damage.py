@@ -60,8 +60,10 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 def damage(mode: str, file: list[str], seed: int, count: int) -> dict[str, Any]:
     """Run the child process and return what it found."""
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-m", "support.mapped_damage", mode, *file]
-        + [str(seed), str(count)],
+        [
+            *(sys.executable, "-X", "faulthandler", "-m", "support.mapped_damage"),
+            *(mode, *file, str(seed), str(count)),
+        ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
         capture_output=True,
         text=True,
@@ -74,7 +76,7 @@ def damage(mode: str, file: list[str], seed: int, count: int) -> dict[str, Any]:
 def test_every_flipped_bit_is_found_and_safe(file: list[str]) -> None:
     found = damage("flips", file, 1, 700)
     assert found["refused"] > 400
-    assert found["header used"] > 150
+    assert found["header used"] > 100
     assert set(found) == {"refused", "header used"}  # nothing was accepted
 
 
@@ -89,6 +91,6 @@ def test_every_single_bit(file: list[str]) -> None:
 
 def test_repaired_checksums_are_safe_and_contradictions_found(file: list[str]) -> None:
     found = damage("repaired", file, 2, 250)
-    assert found["header used"] > 80
+    assert found["header used"] > 60
     assert found["refused"] > 20
     assert "contradiction accepted" not in found

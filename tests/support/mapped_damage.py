@@ -90,7 +90,7 @@ def change(core: _core.Index, rng: np.random.Generator) -> None:
         kept = _core.RefineRows(core.refine_row_kind, core.codec.d)
         kept.append(np.zeros((3, core.codec.d), "f4"), 0)
     ids = np.unique(core.ids(0, core.size)[::3])
-    core.remove([("set", ids[::2])])
+    core.remove([("set", ids[::2].copy())])
     core.append(codes, np.array([5, 6, 7]), kept, [("set", ids)])
     use(core, rng)
     with open(os.devnull, "wb") as file:
