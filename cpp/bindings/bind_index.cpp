@@ -418,11 +418,11 @@ void bind_index(py::module_& m) {
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,
              const std::string& quantizer) {
-            return py::bytes(unlocked(
+            return to_array(unlocked(
                 [&] { return index_to_bytes(self, {inverted, nprobe, k_factor, quantizer}); }));
           },
           py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"), py::arg("quantizer"),
-          "Return the index in the file format.");
+          "Return the index in the file format, uint8 (n,).");
 
   m.def(
       "read_index",
@@ -447,9 +447,9 @@ void bind_index(py::module_& m) {
       "Map an index file, and return as `read_index`; verify: read and check all of it.");
   m.def(
       "index_from_bytes",
-      [](const py::bytes& data) {
-        const std::string_view view = data;
-        return settings_of(unlocked([&] { return index_from_bytes(view.data(), view.size()); }));
+      [](const py::buffer& data) {
+        const BytesArgument bytes(data);
+        return settings_of(unlocked([&] { return index_from_bytes(bytes.data(), bytes.size()); }));
       },
       py::arg("data"), "Read an index from bytes, as `read_index` does from a file.");
 }

@@ -59,7 +59,7 @@ class FolderIndex(CompactedIndex):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         from waterfill.folder.opening import open_index
 
         return open_index, (self._path, "r")

@@ -274,7 +274,7 @@ class MixedIndex:
         """Raise ValueError: a file has one codec."""
         raise ValueError(self._message("write_index"))
 
-    def to_bytes(self, *_: Any, **__: Any) -> bytes:
+    def to_bytes(self, *_: Any, **__: Any) -> NDArray[np.uint8]:
         """Raise ValueError: a file has one codec."""
         raise ValueError(self._message("serialize_index"))
 

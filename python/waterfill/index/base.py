@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -336,7 +337,7 @@ class Index(SearchDepth):
         index._attach(core, source)
         return index
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         held = Quarantine(self._quarantine)  # the copy's own
         if self._core is None:
             state = self.__dict__ | {"_writing": None, "_quarantine": held}
@@ -350,7 +351,10 @@ class Index(SearchDepth):
             "verbose": self.verbose,
             "metric_arg": self.metric_arg,
         }
-        return _restore, (type(self), self._core.to_bytes(**self._settings()), borrowed, own)
+        stored: Any = self._core.to_bytes(**self._settings())
+        # From protocol 5 on without a copy of what may be most of the memory.
+        stored = pickle.PickleBuffer(stored) if protocol >= 5 else stored.tobytes()
+        return _restore, (type(self), stored, borrowed, own)
 
     @property
     def this(self) -> Any:
@@ -396,7 +400,7 @@ def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
     return index
 
 
-def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any]) -> Index:
+def _restore(kind: type[Index], data: Any, refine: Any, state: dict[str, Any]) -> Index:
     index = kind._from_stored(_core.index_from_bytes(data), refine)
     index.__dict__.update(state)
     if index._keeps_ids:
