@@ -19,6 +19,7 @@ from waterfill.data.row_policy import Policy
 from waterfill.errors import ArgumentError
 from waterfill.folder.compaction import choose_segments, merge_segments
 from waterfill.folder.directory import (
+    HEADER_BYTES,
     WriterLock,
     copy_folder,
     files_of,
@@ -254,6 +255,12 @@ class FolderIndex(Index):
             {"number": one.number, "vectors": one.vectors, "removed": one.dead, "bytes": one.bytes}
             for one in self._snapshot.manifest.segments
         ]
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of the changes since the last `flush`, which lie in the write-ahead log."""
+        log = self._log
+        return (self._snapshot.log.offset if log is None else log.size) - HEADER_BYTES
 
     def flush(self) -> None:
         """Write the vectors of the log to a segment, and what has been removed, and sync them.
