@@ -77,7 +77,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         HEADER, image
     )
     assert magic == bytes([0x89, 0x57, 0x46, 0x4C, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert (major, minor, kind, size) == (1, 3, 2, len(image))
+    assert (major, minor, kind, size) == (1, 5, 2, len(image))
     assert zeros == bytes(28)
     assert crc == _core.crc32c(image[:60])
     assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
@@ -87,7 +87,8 @@ def test_the_file_is_what_the_format_page_says(image, index):
         *("PARAMS", "SHAPES", "MEASURED", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
         *(("CELLSPEC", "CENTROID") if cells else ()),
         *("PLAN", "MANIFEST", "INDEX", *(("LISTOF",) if cells else ())),
-        *("HIGH", "LOW", "SCALE", "EXTRA"),
+        *("HIGH", "LOW", "SCALE", "EXTRA", "LISTS"),
+        *(("LABLOW", "LABBITS", "LABSAMP") if cells else ()),
     ]
     for at, length, crc in table.values():
         assert at % 64 == 0
@@ -128,6 +129,33 @@ def test_the_file_is_what_the_format_page_says(image, index):
         np.testing.assert_array_equal(upper << 4 | lower, codes[label, :7])
         assert image[table["SCALE"][0] + slot] == codes[label, 7]
 
+    def contents(tag: str, dtype: str) -> np.ndarray:
+        at, length, _ = table[tag]
+        return np.frombuffer(image[at : at + length], dtype)
+
+    records = contents("LISTS", "<u4,<u4,u1,u1,u1,u1,<u4")
+    scale, extra = contents("SCALE", "u1"), contents("EXTRA", "u1")
+    start, words, samples = 0, 0, 0
+    for number, record in enumerate(records):
+        size, own_words, *ranges, reserved = record.item()
+        own = slice(start, start + size)
+        assert (size, reserved) == (int((lists == number).sum()), 0)
+        empty = [255, 0, 255, 0]
+        bounds = [f(part[own]) for part in (scale, extra) for f in (np.min, np.max) if size]
+        assert ranges == (bounds or empty)
+        if cells:
+            bits = contents("LABBITS", "u1")[8 * words : 8 * (words + own_words)]
+            ones = np.flatnonzero(np.unpackbits(bits, bitorder="little"))
+            labels = (ones - np.arange(size)) * 256 + contents("LABLOW", "u1")[own]
+            np.testing.assert_array_equal(labels, np.flatnonzero(lists == number))
+            sampled = contents("LABSAMP", "<u8")[samples : samples + len(ones[::64])]
+            np.testing.assert_array_equal(sampled, ones[::64])
+            assert own_words == (ones[-1] // 64 + 1 if size else 0)
+            samples += len(sampled)
+        start, words = start + size, words + own_words
+    assert len(records) == max(1, cells)
+    assert words == (len(contents("LABBITS", "<u8")) if cells else 0)
+
 
 def test_crc32c_is_castagnolis():
     assert _core.crc32c(b"123456789") == 0xE3069283
@@ -163,7 +191,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
     for data, message in (
         (b"", "fewer than a header"),
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
-        (patched(image, 8, b"\2"), r"version 2\.3 is not known"),
+        (patched(image, 8, b"\2"), r"version 2\.5 is not known"),
         (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
         (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
@@ -176,7 +204,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
 
 def test_unknown_sections_are_skipped_only_if_they_may_be(image, tmp_path):
     count = struct.unpack_from(HEADER, image)[5]
-    entry = 64 + 32 * (count - 1)  # EXTRA, renamed
+    entry = 64 + 32 * list(sections(image)).index("EXTRA")  # renamed
 
     def renamed(flags: int) -> bytes:
         data = bytearray(image)

@@ -250,8 +250,8 @@ CodecMark codec_mark(const py::bytes& value) {
   return mark;
 }
 
-// Attaches the segments of some files; removed: uint32 labels of each.
-void attach_segments(Index& index, const std::vector<std::string>& paths, const py::bytes& mark,
+// Attaches the segments of some files and returns their sizes; removed: uint32 labels of each.
+std::vector<std::size_t> attach_segments(Index& index, const std::vector<std::string>& paths, const py::bytes& mark,
                      const py::list& removed, bool verify) {
   const CodecMark own = codec_mark(mark);
   std::vector<std::vector<std::uint32_t>> labels;
@@ -260,6 +260,8 @@ void attach_segments(Index& index, const std::vector<std::string>& paths, const 
     labels.push_back(
         vector_argument<std::uint32_t>(py::reinterpret_borrow<py::object>(one), "removed"));
   }
+  std::vector<std::size_t> sizes;
+  sizes.reserve(paths.size());
   unlocked([&] {
     std::vector<IndexPart> parts;
     parts.reserve(paths.size());
@@ -271,7 +273,9 @@ void attach_segments(Index& index, const std::vector<std::string>& paths, const 
       }
     }
     index.attach(parts, labels);
+    for (const IndexPart& part : parts) sizes.push_back(part.codes.size);
   });
+  return sizes;
 }
 
 std::size_t remove(Index& index, const py::object& program) {
@@ -378,7 +382,8 @@ void bind_index(py::module_& m) {
           "Write the index to an open file; path is for messages.")
       .def("attach_segments", &attach_segments, py::arg("paths"), py::arg("mark"),
            py::arg("removed"), py::arg("verify"),
-           "Start an empty index with mapped segments; from then on removals only mark vectors.")
+           "Start an empty index with mapped segments, and return the number of vectors of each; from "
+           "then on removals only mark vectors.")
       .def(
           "write_segment",
           [](const Index& self, int fd, const std::string& path, const py::bytes& mark, bool own) {

@@ -1,5 +1,5 @@
 // Fuzz target: reads a codec or an index from bytes and uses it in every way that reads its
-// numbers.
+// numbers. An index is also mapped, with and without verification.
 //
 // Bytes that are no valid file must be refused with FormatError. Whatever the reader accepts must
 // be safe to search, decode, extend and write again: sanitizers find what is undefined, and `fail`
@@ -11,17 +11,23 @@
 //
 //     fuzz_file SECONDS FOLDER_OF_SEEDS [FOLDER_FOR_FINDINGS [SEED_OF_RANDOM_NUMBERS]]
 //     fuzz_file FILE...            runs some inputs, for example a finding
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "core/random.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/codec_file.hpp"
 #include "waterfill/file/container.hpp"
 #include "waterfill/file/index_file.hpp"
+#include "waterfill/file/mapped_index.hpp"
 
 namespace waterfill {
 namespace {
@@ -131,6 +137,77 @@ void use_index(const std::uint8_t* data, std::size_t size) {
   search(index, stored.settings, rows);
 }
 
+// The input as a file in memory.
+class InputFile {
+ public:
+  InputFile(const std::uint8_t* data, std::size_t size) : fd_(::memfd_create("input", 0)) {
+    if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size)) fail("no input file");
+  }
+  ~InputFile() { ::close(fd_); }
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
+
+ private:
+  int fd_;
+};
+
+// Reads everything of an index whose vectors may be damaged: answers may be wrong.
+void use_mapped(const StoredIndex& stored) {
+  const Index& index = *stored.index;
+  const std::vector<float> values = vectors_for(*index.codec());
+  const std::size_t n = index.size(), d = index.codec()->d();
+  search(index, stored.settings, {values.data(), kRows, d});
+  std::vector<std::int64_t> ids(n), labels(n);
+  std::vector<std::uint8_t> codes(n * index.codec()->code_size());
+  std::vector<float> rows(index.refine_row_kind() ? n * d : 0);
+  index.ids(0, n, ids.data());
+  index.codes(0, n, codes.data());
+  index.find(ids.data(), n, labels.data(), {codes.data(), nullptr});
+  if (!rows.empty()) index.refine_rows(0, n, rows.data());
+  Selector some;
+  some.range(3, 40);
+  SearchParams params;
+  params.k = kNeighbors;
+  params.selector = &some;
+  std::vector<float> distances(kRows * kNeighbors);
+  index.search({values.data(), kRows, d}, params, distances.data(),
+               std::vector<std::int64_t>(distances.size()).data());
+  static_cast<void>(index_to_bytes(index, stored.settings));
+}
+
+// Whether a file can be mapped, all of it verified.
+bool map_input(const std::string& path) {
+  try {
+    use_mapped(map_index(path, false));
+  } catch (const FormatError&) {
+    return false;  // then it is not valid either
+  }
+  try {
+    map_index(path, true);
+    return true;
+  } catch (const FormatError&) {
+    return false;
+  }
+}
+
+void use_file(const std::uint8_t* data, std::size_t size) {
+  const InputFile file(data, size);
+  bool mapped = false, old = false;
+  try {
+    mapped = map_input(file.path());
+  } catch (const InvalidArgument&) {
+    old = true;  // before format 1.5
+  }
+  try {
+    use_index(data, size);
+  } catch (const FormatError&) {
+    if (mapped) fail("a file that cannot be read is mapped and verified");
+    throw;
+  }
+  if (!mapped && !old) fail("a file that can be read is not mapped and verified");
+}
+
 }  // namespace
 }  // namespace waterfill
 
@@ -144,7 +221,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const std::vector<float> values = vectors_for(*codec);
       use_codec(*codec, {values.data(), kRows, codec->d()});
     } else {
-      use_index(data, size);
+      use_file(data, size);
     }
   } catch (const FormatError&) {
     return 0;  // refused, as it must be

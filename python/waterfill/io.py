@@ -77,9 +77,10 @@ def read_index(
     rows : {'memory', 'mmap'}, optional
         Where the rows of `refine` stay; by default, with the codes.
     verify : {'full', 'header'}, optional
-        ``full`` reads all of the file and verifies it: the default unless ``mmap``. ``header``
-        verifies the header, the table of sections, the codec and the sizes of the lists, and
-        leaves what is mapped. Searching a damaged file is then safe, but its answers may be wrong.
+        ``full`` reads all of the file and verifies it: the default where nothing is mapped.
+        ``header`` verifies the header, the table of sections, the codec, the sizes of the lists
+        and what is read into memory, and leaves what is mapped. Searching a damaged file is then
+        safe, but its answers may be wrong.
 
     Returns
     -------

@@ -62,6 +62,13 @@ def indexes(x: np.ndarray) -> Iterator[tuple[str, wf.IndexFlat | wf.IndexIVF]]:
         ivf.nprobe = 4
         ivf.add(unit[:500])
         yield f"1.4-directions-{metric}", ivf
+    flat = wf.IndexFlat(codecs(x)["1.0-waterfill"], "l2")
+    flat.add(x[:300])
+    yield "1.5-flat", flat
+    ivf = wf.IndexIVF(codecs(x)["1.1-cells"], 16, metric="l2", refine="float16")
+    ivf.nprobe = 4
+    ivf.add_with_ids(x[:300], np.random.default_rng(2).permutation(300) * 10_000_000_000 - 77)
+    yield "1.5-lists", ivf
 
 
 def main() -> int:
@@ -80,7 +87,7 @@ def main() -> int:
                 queries=x[-20:],
                 distances=distances,
                 labels=labels,
-                decoded=index.reconstruct_n(0, 40),
+                decoded=index.sa_decode(index.codes(0, 40)),
             )
     return 0
 

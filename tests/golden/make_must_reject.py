@@ -39,6 +39,18 @@ def base() -> bytes:
     return index._core.to_bytes(**index._settings())
 
 
+def of_1_5() -> bytes:
+    """Return a small file with all sections of format 1.5."""
+    container = Container.parse(base())
+    count, size = 5, struct.unpack("<Q", container["INDEX"].data[8:])[0]
+    assert size == count
+    index = wf.IndexIVF._from_stored(_core.index_from_bytes(base()))
+    vectors = index.reconstruct_n(0, count)
+    other = wf.IndexIVF(index.codec, 2, metric="l2", refine="int8")
+    other.add_with_ids(vectors, np.array([30, -4, 7, 7, 12]))
+    return other._core.to_bytes(**other._settings())
+
+
 def with_rule(rule: int) -> Callable[[bytes], bytes]:
     """Return a fault: a section CELLRULE, behind CENTROID."""
 
@@ -240,6 +252,27 @@ CASES: dict[str, Case] = {
 }
 
 
+# Of the sections that follow from others.
+CASES_OF_1_5: dict[str, Case] = {
+    "lists-size": ("LISTS contradicts", at("LISTS", 0, "I", 1)),
+    "lists-words": ("LISTS contradicts", at("LISTS", 4, "I", 2)),
+    "lists-range": ("LISTS contradicts", at("LISTS", 8, "B", 0)),
+    "lists-reserved": ("LISTS contradicts", at("LISTS", 12, "I", 1)),
+    "lists-missing": ("IDINFO does not belong", without("LISTS")),
+    "labels-low": ("LABLOW contradicts", at("LABLOW", 0, "B", 77)),
+    "labels-bits": ("LABBITS contradicts", at("LABBITS", 0, "Q", 1 << 63)),
+    "labels-sample": ("LABSAMP contradicts", at("LABSAMP", 0, "Q", 1)),
+    "labels-missing": ("LABBITS is missing", without("LABBITS")),
+    "ids-next": ("IDINFO contradicts", at("IDINFO", 0, "q", 30)),
+    "ids-first": ("IDINFO contradicts", at("IDINFO", 8, "q", 1)),
+    "ids-form": ("IDINFO contradicts", at("IDINFO", 16, "I", 1)),
+    "ids-info-missing": ("IDINFO is missing", without("IDINFO")),
+    "ids-order": ("IDORDER contradicts", at("IDORDER", 0, "I", 0)),
+    "ids-order-missing": ("IDORDER is missing", without("IDORDER")),
+    "ids-info-unused": ("IDINFO does not belong", without("IDS")),
+}
+
+
 def _flipped(file: bytes) -> bytes:
     """Flip a bit of a section and leave its checksum."""
     data = bytearray(file)
@@ -252,13 +285,13 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     listing = FOLDER / "expected.json"
     expected = json.loads(listing.read_text()) if listing.exists() else {}
-    file = base()
-    for name, (words, fault) in CASES.items():
+    files = {**dict.fromkeys(CASES, base()), **dict.fromkeys(CASES_OF_1_5, of_1_5())}
+    for name, (words, fault) in {**CASES, **CASES_OF_1_5}.items():
         path = FOLDER / f"{name}.wf"
         if path.exists():
             print(f"{path.name} exists and stays as it is", file=sys.stderr)
             continue
-        path.write_bytes(fault(file))
+        path.write_bytes(fault(files[name]))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         expected[name] = {"message": words, "sha256": digest}
     listing.write_text(json.dumps(expected, indent=2) + "\n")

@@ -19,7 +19,7 @@ KINDS = ("flat", "cells", "lists", "rows")
 def codec_of(kind: str) -> wf.Codec:
     """Return a codec for vectors of `some_vectors`, trained once for all tests."""
     x = some_vectors(2000, seed=1)
-    return trained(x, 8) if kind == "flat" else trained(x, 8, cells=12)
+    return trained(x, 8, cells=0 if kind == "flat" else 12)
 
 
 def options_of(kind: str) -> dict[str, Any]:

@@ -53,9 +53,12 @@ Partition::Partition(std::vector<float> centroids, const std::vector<float>& mea
           "centroids must be 1 to " + std::to_string(kMaxCells) + " rows of " + std::to_string(d) +
               " values");
   std::vector<double> rows(centroids_.size()), squares(cells, 0.0);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i] = static_cast<double>(centroids_[i]) - mean_[i % d];
-    squares[i / d] += rows[i] * rows[i];
+  for (std::size_t c = 0; c < cells; ++c) {
+    for (std::size_t k = 0; k < d; ++k) {
+      double& value = rows[c * d + k];
+      value = static_cast<double>(centroids_[c * d + k]) - mean_[k];
+      squares[c] += value * value;
+    }
   }
   largest_ = std::sqrt(*std::max_element(squares.begin(), squares.end()));
   const double inverse = largest_ > 0 ? 1 / largest_ : 0;
@@ -128,7 +131,10 @@ float Partition::length(std::size_t cell) const {
 
 std::vector<float> Partition::from_mean() const {
   std::vector<float> rows(centroids_);
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] -= mean_[i % mean_.size()];
+  const std::size_t d = mean_.size();
+  for (std::size_t c = 0; c < size(); ++c) {
+    for (std::size_t k = 0; k < d; ++k) rows[c * d + k] -= mean_[k];
+  }
   return rows;
 }
 

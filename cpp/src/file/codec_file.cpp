@@ -1,5 +1,6 @@
 #include "waterfill/file/codec_file.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "file/sections.hpp"
@@ -95,10 +96,9 @@ namespace {
 
 std::vector<float> finite_array(const Container& file, const char* tag, std::uint64_t count) {
   std::vector<float> values = file.array<float>(tag, count);
-  for (const float value : values) {
-    require_valid(std::isfinite(value),
-                  std::string("section ") + tag + " has a value that is not finite");
-  }
+  const bool finite =
+      std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  require_valid(finite, std::string("section ") + tag + " has a value that is not finite");
   return values;
 }
 
@@ -138,10 +138,13 @@ std::string text(const Container& file, const char* tag) {
 void check_coordinates(const char* tag, const Aligned<float>& values,
                        const std::vector<float>& weights) {
   const std::size_t count = values.size() / weights.size();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    require_valid(std::abs(values[i]) <= kMaxCentroid * weights[i / count],
-                  std::string("section ") + tag + " has a value out of range");
+  bool valid = true;
+  for (std::size_t j = 0; j < weights.size(); ++j) {
+    for (std::size_t c = 0; c < count; ++c) {
+      valid = valid && std::abs(values[j * count + c]) <= kMaxCentroid * weights[j];
+    }
   }
+  require_valid(valid, std::string("section ") + tag + " has a value out of range");
 }
 
 void check_record(const ParamsRecord& r) {

@@ -231,9 +231,7 @@ IdRecord IndexContent::id_record(bool allow_consecutive) const {
   each_kept([&](std::size_t label) {
     const std::int64_t id = ids_[label];
     if (!started) first = id;
-    // In unsigned arithmetic: the largest id has no successor.
-    consecutive = consecutive && (!started || static_cast<std::uint64_t>(id) ==
-                                                  static_cast<std::uint64_t>(last) + 1);
+    consecutive = consecutive && (!started || (id > last && id - 1 == last));
     ascending = ascending && (!started || id >= last);
     last = id;
     started = true;

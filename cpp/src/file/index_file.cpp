@@ -65,7 +65,9 @@ void read_store(const Container& file, std::uint64_t n, bool has_extra, Index& i
                              "sections HIGH and LOW have padding that is not zero");
              });
   if (file.has("IDS")) index.keep_ids();  // also without vectors
-  if (file.has("IDINFO")) index.raise_next_id(file.array<IdRecord>("IDINFO", 1)[0].next);
+  if (file.has("IDS") && file.has("LISTS")) {
+    index.raise_next_id(file.array<IdRecord>("IDINFO", 1)[0].next);
+  }
   for (const SectionReader* reader : {&high, &low, &scale, &extra}) reader->finish();
 }
 
@@ -110,7 +112,8 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
                             emit(settings.quantizer.data(), settings.quantizer.size());
                           }});
     }
-    if (ids.is_explicit()) content.append_ids(false, sections);
+    // Where vectors are only marked as removed, the others would be renumbered without ids.
+    if (ids.is_explicit() || content.size() != store.size()) content.append_ids(false, sections);
     content.append_codes(static_cast<unsigned>(index.codec()->cell_bytes()), sections);
     content.append_lists(sections);
     content.append_rows(settings.k_factor, sections);
@@ -160,7 +163,7 @@ void require_derived(const Container& file, const IndexContent& content, bool al
   if (!file.has("LISTS")) return;
   std::vector<Section> sections;
   content.append_lists(sections);
-  if (file.has("IDINFO")) content.append_ids(allow_consecutive, sections);
+  if (allow_consecutive || file.has("IDS")) content.append_ids(allow_consecutive, sections);
   for (const Section& section : sections) {
     if (!section.optional) continue;
     SectionReader reader = file.section(section.tag, file.section_size(section.tag));

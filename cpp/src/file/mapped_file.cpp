@@ -14,7 +14,9 @@ namespace {
 
 // A descriptor that is closed at the end of a scope.
 struct Descriptor {
-  explicit Descriptor(const std::string& path) : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  // O_NONBLOCK: opening a named pipe would wait for a writer.
+  explicit Descriptor(const std::string& path)
+      : fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {}
   ~Descriptor() {
     if (fd >= 0) ::close(fd);
   }

@@ -1,6 +1,7 @@
 #include "waterfill/file/mapped_index.hpp"
 
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@
 
 namespace waterfill {
 namespace {
+
+constexpr std::int64_t kLargestId = std::numeric_limits<std::int64_t>::max();
 
 struct SegmentRecord {
   CodecMark mark;
@@ -45,12 +48,24 @@ class PartReader {
     return reinterpret_cast<const T*>(bytes(tag, count * sizeof(T)));  // aligned to 64 bytes
   }
 
+  // Searches rely on ranges that are not empty.
+  bool is_valid(const ListRecord& r) const {
+    const bool filled = r.size > 0, labeled = filled && codec_.lists() > 1;
+    const auto is_range = [](bool used, std::uint8_t least, std::uint8_t largest) {
+      return used ? least <= largest : least == ByteRange().least && largest == ByteRange().largest;
+    };
+    return r.reserved == 0 && (r.label_words > 0) == labeled &&
+           is_range(filled, r.scale_least, r.scale_largest) &&
+           is_range(filled && index_.keeps_extra(), r.extra_least, r.extra_largest);
+  }
+
   CodePart codes() const {
     const Layout layout(codec_.groups());
     CodePart part;
     part.size = size_;
     std::uint64_t sum = 0, blocks = 0, words = 0, samples = 0;
     for (const ListRecord& r : file_.array<ListRecord>("LISTS", codec_.lists())) {
+      require_valid(is_valid(r), "section LISTS has an invalid record");
       part.lists.push_back({r.size,
                             r.label_words,
                             {r.scale_least, r.scale_largest},
@@ -89,9 +104,11 @@ class PartReader {
                   "section IDINFO has invalid settings");
     part.next = info.next;
     part.first = info.first;
-    std::int64_t last = 0;
-    require_valid(own || !__builtin_add_overflow(info.first, part.size, &last),
+    std::int64_t last = info.first;
+    require_valid(own || size_ == 0 || !__builtin_add_overflow(info.first, size_ - 1, &last),
                   "section IDINFO has ids beyond int64");
+    require_valid(own || size_ == 0 || info.first > -1 || last < -1,
+                  "section IDINFO has an id of -1");
     if (own) part.values = array<std::int64_t>("IDS", size_);
     if (info.form == IdForm::ordered) part.order = array<std::uint32_t>("IDORDER", size_);
     return part;
@@ -106,7 +123,12 @@ class PartReader {
 
 // Requires each label to be where section LISTOF says, once.
 void require_labels(const CodePart& part, const CodeStore& store) {
-  if (store.lists().size() == 1) return;
+  if (store.lists().size() == 1) {
+    for (std::size_t i = 0; part.list_of != nullptr && i < part.size; ++i) {
+      require_valid(part.list_of_vector(i) == 0, "section LISTOF names a list that does not exist");
+    }
+    return;
+  }
   for (std::size_t l = 0; l < store.lists().size(); ++l) {
     std::int64_t last = -1;
     std::size_t count = 0;
@@ -133,6 +155,8 @@ void verify_content(const Container& file, const Index& index, const CodePart& p
     }
     for (std::size_t i = 0; i < ids.size(); ++i) {
       require_valid(ids[i] != -1, "section IDS has an id of -1");
+      require_valid(!ids.is_explicit() || ids[i] < ids.next() || ids.next() == kLargestId,
+                    "section IDINFO gives an id twice");
     }
     require_valid(rows == nullptr || rows->first_nonfinite() == store.size(),
                   "section ROWS has a value that is not finite");

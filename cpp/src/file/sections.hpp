@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "waterfill/codec/codec.hpp"
@@ -23,8 +24,9 @@ Section record(const char* tag, const T& value) {
   return {tag, [value](const Emit& emit) { emit(&value, sizeof value); }};
 }
 
-inline void require_valid(bool holds, const std::string& what) {
-  if (!holds) throw FormatError("damaged: " + what);
+// what: a view, since a string for each of many values would take most of the time of reading.
+inline void require_valid(bool holds, std::string_view what) {
+  if (!holds) throw FormatError("damaged: " + std::string(what));
 }
 
 // Appends the sections of a codec. Codes do not depend on the manifest.

@@ -25,10 +25,13 @@ ListRange total(const std::vector<ListRange>& parts) {
   return sum;
 }
 
-void set_live(List& list, const Segment& segment, std::size_t at, bool live) {
+// Returns whether that changed anything.
+bool set_live(List& list, const Segment& segment, std::size_t at, bool live) {
   const std::uint32_t bit = 1u << at % kBlock;
   std::uint32_t& mask = list.live[segment.first_block + at / kBlock];
+  const std::uint32_t before = mask;
   mask = live ? mask | bit : mask & ~bit;
+  return mask != before;
 }
 
 }  // namespace
@@ -343,8 +346,8 @@ std::vector<std::uint32_t> CodeStore::slots(const std::vector<std::uint32_t>& la
   return result;
 }
 
-void CodeStore::mark_removed(const std::vector<std::uint32_t>& labels) {
-  const std::vector<std::uint32_t> slots = this->slots(labels);
+std::vector<std::uint32_t> CodeStore::mark_removed(const std::vector<std::uint32_t>& labels) {
+  std::vector<std::uint32_t> slots = this->slots(labels);
   removed_.resize(std::max(removed_.size(), words_for(size())), 0);
   for (const std::uint32_t slot : slots) {
     List& list = lists_[locate(slot).list];
@@ -359,10 +362,12 @@ void CodeStore::mark_removed(const std::vector<std::uint32_t>& labels) {
     list.live = std::move(live);
   }
   set_removed(labels, slots, true);
+  return slots;
 }
 
-void CodeStore::unmark_removed(const std::vector<std::uint32_t>& labels) noexcept {
-  set_removed(labels, slots(labels), false);
+void CodeStore::unmark_removed(const std::vector<std::uint32_t>& labels,
+                               const std::vector<std::uint32_t>& slots) noexcept {
+  set_removed(labels, slots, false);
 }
 
 void CodeStore::set_removed(const std::vector<std::uint32_t>& labels,
@@ -371,10 +376,11 @@ void CodeStore::set_removed(const std::vector<std::uint32_t>& labels,
     const Location location = locate(slots[i]);
     List& list = lists_[location.list];
     Segment& segment = list.segments[list.segment_of(slots[i] - starts_[location.list])];
-    set_live(list, segment, location.at, !removed);
+    const std::size_t change = removed ? 1 : std::size_t(-1);
     removed_[labels[i] / kBitsPerWord] ^= std::uint64_t{1} << labels[i] % kBitsPerWord;
-    list.removed += removed ? 1 : std::size_t(-1);
-    removed_size_ += removed ? 1 : std::size_t(-1);
+    removed_size_ += change;
+    // Two labels have one slot only in a damaged file.
+    if (set_live(list, segment, location.at, !removed)) list.removed += change;
     if (lists_.size() > 1) tighten(list, segment, location.at, removed);
   }
   update_starts();

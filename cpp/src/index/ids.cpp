@@ -22,14 +22,20 @@ void Ids::keep() {
   explicit_ = true;
 }
 
+void Ids::raise_next(std::int64_t next) {
+  if (next > static_cast<std::int64_t>(size_)) keep();
+  next_ = std::max(next_, next);
+}
+
 void Ids::attach(const IdPart& part) {
   if (size_ != mapped_) throw std::logic_error("a part cannot follow own ids");
   const bool labels = part.values == nullptr && part.first == static_cast<std::int64_t>(mapped_);
   parts_.push_back({part, mapped_});
-  explicit_ = explicit_ || !labels;
   mapped_ += part.size;
   size_ = mapped_;
   next_ = std::max({next_, part.next, static_cast<std::int64_t>(size_)});
+  // A label that was the id of a removed vector is not given again.
+  explicit_ = explicit_ || !labels || next_ > static_cast<std::int64_t>(size_);
 }
 
 std::int64_t Ids::of_part(std::size_t label) const {
@@ -104,14 +110,17 @@ void Ids::Lookup::update() {
   if (!ids_.explicit_ || known_ == values.size()) return;
   const auto old = static_cast<std::ptrdiff_t>(known_);
   const auto from = values.begin() + std::max<std::ptrdiff_t>(old - 1, 0);
-  known_ = values.size();
-  if (order_.empty() && std::is_sorted(from, values.end())) return;
+  if (order_.empty() && std::is_sorted(from, values.end())) {
+    known_ = values.size();
+    return;
+  }
   const auto by_id = [&](std::uint32_t a, std::uint32_t b) {
     return values[a] != values[b] ? values[a] < values[b] : a < b;
   };
   const std::size_t sorted = order_.empty() ? static_cast<std::size_t>(old) : order_.size();
   const auto first = static_cast<std::ptrdiff_t>(order_.size());
-  order_.resize(known_);
+  order_.resize(values.size());
+  known_ = values.size();
   std::iota(order_.begin() + first, order_.end(), static_cast<std::uint32_t>(first));
   const auto middle = order_.begin() + static_cast<std::ptrdiff_t>(sorted);
   std::sort(middle, order_.end(), by_id);

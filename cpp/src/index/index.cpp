@@ -229,15 +229,14 @@ std::size_t Index::change_marked(const Selector* selector, Change change) {
   const std::unique_lock lock(locks_.state);
   if (selector != nullptr && version != version_) labels = selected_labels(*selector);
   const Checkpoint before = checkpoint();
-  bool marked = false;
+  std::optional<std::vector<std::uint32_t>> marked;  // slots
   ScoringPointer scoring;
   try {
     change();
-    store_.mark_removed(labels);
-    marked = true;
+    marked = store_.mark_removed(labels);
     scoring = scoring_of(store_.ranges());
   } catch (...) {
-    if (marked) store_.unmark_removed(labels);
+    if (marked.has_value()) store_.unmark_removed(labels, *marked);
     restore(before);
     if (lookup_ != nullptr) lookup_.reset();
     throw;
@@ -307,6 +306,7 @@ void Index::attach(const std::vector<IndexPart>& parts,
 void Index::raise_next_id(std::int64_t next) {
   const std::unique_lock lock(locks_.state);
   ids_.raise_next(next);
+  if (ids_.is_explicit() != has_ids_) changed(std::move(scoring_));
 }
 
 std::vector<std::int64_t> Index::selected_ids(const Selector& selector) const {

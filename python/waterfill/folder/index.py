@@ -172,7 +172,8 @@ class FolderIndex(Index):
         codes: Codes,
         ids: Labels | None,
         rows: _core.RefineRows | None = None,
-        replaced: list[Step] | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
         with self._changing:
             self._require_changeable()
@@ -181,7 +182,8 @@ class FolderIndex(Index):
             if len(codes) == 0:
                 return
             stored = None if rows is None else rows.to_array()
-            kind = "append" if replaced is None else "upsert"
+            kind = "upsert" if replaces else "append"
+            replaced = [("set", sorted_unique(own))] if replaces else None
             self._logged(kind, own, codes, stored, lambda: core.append(codes, own, rows, replaced))
             self._snapshot.next_id = max(self._snapshot.next_id, next_after(own))
             self._flush_if_large()
@@ -306,7 +308,7 @@ class FolderIndex(Index):
                 remove_others(self._path, files_of(old.manifest) | {self._in_progress})
             raise
         try:
-            new = open_snapshot(self._path, verify=False, codec=old.codec)
+            new = open_snapshot(self._path, verify=False, known=old)
             log = WriteAheadLog(self._path, manifest.log, new.log, self._sync)
         except BaseException:
             self._log.fail()  # the manifest names another log
@@ -423,7 +425,7 @@ class FolderIndex(Index):
             if read_manifest(self._path) == old.manifest:
                 with contextlib.suppress(FileNotFoundError):  # there is another manifest by now
                     return old.read_log()
-            new = open_snapshot(self._path, verify=False)
+            new = open_snapshot(self._path, verify=False, known=old)
             with self._writing:
                 self._snapshot, self._core, self._codec = new, new.core, new.codec
             return True

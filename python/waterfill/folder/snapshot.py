@@ -84,7 +84,7 @@ def write_manifest(path: str, manifest: _core.Manifest) -> None:
         file.write(data)
 
 
-def open_snapshot(path: str, *, verify: bool, codec: Codec | None = None) -> Snapshot:
+def open_snapshot(path: str, *, verify: bool, known: Snapshot | None = None) -> Snapshot:
     """Open what a folder holds now.
 
     Parameters
@@ -92,13 +92,13 @@ def open_snapshot(path: str, *, verify: bool, codec: Codec | None = None) -> Sna
     path : str
     verify : bool
         Read and verify all files, instead of headers and small sections.
-    codec : Codec, optional
-        The codec of the folder, if it is open already.
+    known : Snapshot, optional
+        An earlier one, whose codec is used if it is still that of the folder.
     """
     for attempt in range(_ATTEMPTS):
         manifest = read_manifest(path)
         try:
-            return _open(path, manifest, codec, verify)
+            return _open(path, manifest, known, verify)
         except FileNotFoundError as error:
             # A writer may have replaced the manifest and removed what the old one names.
             if read_manifest(path) == manifest or attempt == _ATTEMPTS - 1:
@@ -106,22 +106,20 @@ def open_snapshot(path: str, *, verify: bool, codec: Codec | None = None) -> Sna
     raise AssertionError
 
 
-def _open(path: str, manifest: _core.Manifest, codec: Codec | None, verify: bool) -> Snapshot:
+def _open(path: str, manifest: _core.Manifest, known: Snapshot | None, verify: bool) -> Snapshot:
     mark = manifest.codecs[-1].fingerprint
-    if codec is None:
-        codec = read_codec(os.path.join(path, codec_name(manifest.codecs[-1].number)))
-        _require_codec(path, manifest, codec, verify)
+    if known is not None and known.manifest.codecs[-1] == manifest.codecs[-1]:
+        codec = known.codec
+    else:
+        name = os.path.join(path, codec_name(manifest.codecs[-1].number))
+        codec = read_codec(name)
+        if codec.d != manifest.d or mark_of(codec) != mark:
+            raise _core.FormatError(f"{name}: damaged: not the codec that the manifest names")
     core = open_core(path, manifest, codec, verify=verify)
     log = LogReader(path, manifest.log, log_format(core, mark))
     snapshot = Snapshot(manifest, codec, core, log, manifest.next_id)
     snapshot.read_log()
     return snapshot
-
-
-def _require_codec(path: str, manifest: _core.Manifest, codec: Codec, verify: bool) -> None:
-    mark = manifest.codecs[-1].fingerprint
-    if codec.d != manifest.d or (verify and mark_of(codec) != mark):
-        raise _core.FormatError(f"{path}: damaged: the codec is not the one that the folder names")
 
 
 def mark_of(codec: Codec) -> bytes:
@@ -164,7 +162,13 @@ def open_core(
         names.append(os.fsencode(name))
     if removed is None:
         removed = [_read_tombstones(path, segment) for segment in chosen]
-    core.attach_segments(names, mark, removed, verify)
+    found = core.attach_segments(names, mark, removed, verify)
+    for file, segment, vectors in zip(names, chosen, found, strict=True):
+        if vectors != segment.vectors:
+            raise _core.FormatError(
+                f"{os.fsdecode(file)}: damaged: a segment of {vectors} vectors, where the manifest "
+                f"has {segment.vectors}"
+            )
     return core
 
 

@@ -108,7 +108,7 @@ class WriteAheadLog:
             self.truncate((self.size, self._sequence))
             sync_directory(path)
         except BaseException:
-            os.close(self._handle)
+            self.close(sync=False)
             raise
 
     def append(
@@ -205,8 +205,8 @@ class WriteAheadLog:
                 os.close(handle)
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", -1) >= 0:
-            os.close(self._handle)
+        if hasattr(self, "_state"):
+            self.close(sync=False)
 
 
 def _write_all(handle: int, data: Any, offset: int) -> None:

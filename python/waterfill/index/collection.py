@@ -117,11 +117,7 @@ class Collection(StandaloneCodec):
         rows, own = came.rows, None if ids is None else came.left(ids)
         codes, kept = self._encode(rows), self._refine_rows(rows)
         with self._changes:
-            replaced: list[Step] | None = None
-            if replaces:
-                assert own is not None
-                replaced = [("set", np.sort(own))]
-            self._store(codes, own, kept, replaced)
+            self._store(codes, own, kept, replaces=replaces)
             self._quarantine._take(call, came, ids)
 
     def _store(
@@ -129,9 +125,14 @@ class Collection(StandaloneCodec):
         codes: Codes,
         ids: Labels | None,
         rows: _core.RefineRows | None = None,
-        replaced: list[Step] | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
-        """Append codes, and remove vectors of before."""
+        """Append codes; `replaces`: remove the vectors of before with these ids in the same step.
+
+        Rows are moved into the index.
+        """
+        replaced = [("set", sorted_unique(ids))] if replaces and ids is not None else None
         with self._writing:
             self._require_changeable()
             self._trained().append(codes, ids, rows, replaced)

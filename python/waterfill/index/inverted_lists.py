@@ -283,7 +283,7 @@ class InvertedLists(Index):
                 raise MissingIdError(f"keys: id {ids[missing][0]} is not in the index")
             self._require_changeable()
             core.keep_ids()
-            self._store(codes, ids, kept, [("set", sorted_unique(ids))])
+            self._store(codes, ids, kept, replaces=True)
 
     def copy_subset_to(self, other: IndexIVF, subset_type: int, a1: int, a2: int) -> None:
         """Copy vectors to another index with the same codec.

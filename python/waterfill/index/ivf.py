@@ -179,6 +179,7 @@ class IndexIVF(InvertedLists):
         """
         self.check_compatible_for_merge(otherIndex)
         self._require_changeable()
+        otherIndex._require_changeable()
         if as_int("add_id", add_id) not in (0, self.ntotal):
             self._trained().keep_ids()
         super().merge_from(otherIndex, add_id)

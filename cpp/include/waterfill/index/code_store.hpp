@@ -152,10 +152,11 @@ class CodeStore {
     layout_.prefetch(*location.segment, location.at);
   }
 
-  // Marks vectors as removed, by labels that ascend and are not marked yet. On an exception
-  // nothing changes.
-  void mark_removed(const std::vector<std::uint32_t>& labels);
-  void unmark_removed(const std::vector<std::uint32_t>& labels) noexcept;
+  // Marks vectors as removed, by labels that ascend and are not marked yet, and returns their
+  // slots. On an exception nothing changes.
+  std::vector<std::uint32_t> mark_removed(const std::vector<std::uint32_t>& labels);
+  void unmark_removed(const std::vector<std::uint32_t>& labels,
+                      const std::vector<std::uint32_t>& slots) noexcept;
 
   // A removal that has been prepared: all that can fail has been done.
   struct Removal {

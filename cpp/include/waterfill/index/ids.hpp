@@ -51,7 +51,8 @@ class Ids {
   // The id of the next vector without an explicit one: its label, or, so that no id is given twice,
   // one more than the largest id.
   std::int64_t next() const { return next_; }
-  void raise_next(std::int64_t next) { next_ = std::max(next_, next); }
+  // Where labels are not given as ids, these become explicit.
+  void raise_next(std::int64_t next);
   // ids: n of them, or null for `next` and those that follow. Appends all of them or throws and
   // appends none.
   void append(std::size_t n, const std::int64_t* ids);
