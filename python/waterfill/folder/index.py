@@ -52,6 +52,7 @@ class FolderIndex(Index):
     _log: WriteAheadLog | None
     _sync: Sync
     _flush_bytes: int
+    _flush_at: int  # bytes of the log, more after a flush that failed
     _compaction: str
     _changing: threading.RLock  # held during a change; `_writing` while readers must wait
     _numbers: Iterator[int]  # of new files
@@ -80,7 +81,8 @@ class FolderIndex(Index):
         index._keeps_ids = False
         index._path, index._snapshot, index._lock = path, snapshot, lock
         index._sync = sync
-        index._flush_bytes, index._compaction = flush_bytes, compaction
+        index._flush_bytes = index._flush_at = flush_bytes
+        index._compaction = compaction
         index._changing = fork_safe_lock(index, "_changing", threading.RLock)
         index._numbers = count(manifest.next_file)
         index._merging = fork_safe_lock(index, "_merging", threading.Lock)
@@ -283,9 +285,20 @@ class FolderIndex(Index):
             self._merge_if_worthwhile()
 
     def _flush_if_large(self) -> None:
+        """Flush a large log. An error is a warning: the change that was just made is kept."""
         assert self._log is not None
-        if self._log.size >= self._flush_bytes:
+        if self._log.size < self._flush_at:
+            return
+        try:
             self.flush()
+            self._flush_at = self._flush_bytes
+        except OSError as error:
+            self._flush_at = self._log.size + self._flush_bytes
+            warnings.warn(
+                f"{self._path}: the log cannot be flushed and grows; nothing is lost: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _publish(self, merger: Merger | None = None, *, keep_vectors: bool = True) -> None:
         """Make a new manifest, and an index of the core from what it names."""
