@@ -38,6 +38,7 @@ def test_build_makes_a_folder_with_the_same_answers(run, made, folder, queries_6
         np.testing.assert_array_equal(ours.codes(), index.codes())
         assert ours.log_bytes == 0
         assert len(ours.segments) == 1
+    assert ", id 8" not in run("info", folder).out  # ids that are numbered take no space
     said = run("search", folder, made / "query.npy", "-k", 5, "--json").document
     assert said["ids"] == index.search(queries_64, 5)[1].tolist()
     arguments = ("--code-bytes", 8, "--nlist", 16, "--refine", "float16", "--metric", "l2")

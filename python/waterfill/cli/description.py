@@ -54,7 +54,7 @@ def _bytes_line(index: Index) -> str:
     if index.refine is not None:
         row = {"float32": _FLOAT_BYTES * d, "float16": 2 * d, "int8": d + 8}[index.refine]
         parts[f"{index.refine} row"] = row
-    if index.has_ids:
+    if index.has_ids and total >= sum(parts.values()) + _ID_BYTES:  # a run of ids takes no space
         parts["id"] = _ID_BYTES
     rest = total - sum(parts.values())
     words = [f"{name} {value}" for name, value in parts.items()]
