@@ -246,3 +246,12 @@ def test_searches_and_probes_do_not_wait_for_a_change(client, rows):
         assert added == []
     thread.join(PATIENCE)
     assert added[0].json()["ids"] == [200]
+
+
+def test_an_unknown_state_of_the_log_ends_changes_only(client, rows):
+    client.service.index.index._log.fail()
+    for status, error in changes(client):
+        assert status == 503
+        assert "could not be written: an earlier write failed" in error
+    assert client.post("/search", json={"vector": rows[0].tolist()}).status_code == 200
+    assert client.get("/readyz").status_code == 200
