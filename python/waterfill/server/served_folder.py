@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from waterfill.folder import FolderIndex, open_index
+from waterfill.folder import FolderIndex
+from waterfill.folder.opening import open_index
 from waterfill.lifecycle.index_proxy import IndexProxy
 from waterfill.server.settings import ServerSettings
 
