@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -198,9 +199,20 @@ class FolderIndex(CompactedIndex):
             self._merge_if_worthwhile()
 
     def _flush_if_large(self) -> None:
+        """Flush a large log. An error is a warning: the change that was just made is kept."""
         assert self._log is not None
-        if self._log.size >= self._flush_bytes:
+        if self._log.size < self._flush_at:
+            return
+        try:
             self.flush()
+            self._flush_at = self._flush_bytes
+        except OSError as error:
+            self._flush_at = self._log.size + self._flush_bytes
+            warnings.warn(
+                f"{self._path}: the log cannot be flushed and grows; nothing is lost: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 class FolderIndexFlat(FolderIndex, IndexFlat):

@@ -14,6 +14,7 @@ from waterfill._util.fork_safe_lock import fork_safe_lock
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows
 from waterfill.folder.directory import (
+    HEADER_BYTES,
     WriterLock,
     copy_folder,
     files_of,
@@ -43,6 +44,7 @@ class SegmentedIndex(Index):
     _log: WriteAheadLog | None
     _sync: Sync
     _flush_bytes: int
+    _flush_at: int  # bytes of the log, more after a flush that failed
     _compaction: str
     _changing: threading.RLock  # held during a change; `_writing` while readers must wait
     _numbers: Iterator[int]  # of new files
@@ -68,7 +70,8 @@ class SegmentedIndex(Index):
         index._keeps_ids = False
         index._path, index._snapshot, index._lock = path, snapshot, lock
         index._sync = sync
-        index._flush_bytes, index._compaction = flush_bytes, compaction
+        index._flush_bytes = index._flush_at = flush_bytes
+        index._compaction = compaction
         index._changing = fork_safe_lock(index, "_changing", threading.RLock)
         index._numbers = count(manifest.next_file)
         index._unpublished = set()
@@ -114,6 +117,12 @@ class SegmentedIndex(Index):
             }
             for one in self._snapshot.manifest.segments
         ]
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of the changes since the last `flush`, which lie in the write-ahead log."""
+        log = self._log
+        return (self._snapshot.log.offset if log is None else log.size) - HEADER_BYTES
 
     @property
     def codecs(self) -> dict[int, int]:

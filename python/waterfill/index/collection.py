@@ -243,7 +243,7 @@ class Collection(StandaloneCodec):
 
     def _universe(self) -> Universe:
         core = self._trained()
-        return Universe(core.size, core.ids, core.version)
+        return Universe(core.size, core.ids, self._version)
 
     # Getting vectors back.
 
