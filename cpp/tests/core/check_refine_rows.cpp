@@ -168,10 +168,11 @@ void check_copies(RowKind kind, Random& random) {
   const Plain plain = random_rows(random, RefineRows::kCapacity + 100, 3);
   const RefineRows rows = filled(kind, plain);
   std::vector<std::uint8_t> file;
-  rows.visit_segments([&](const std::uint8_t* bytes, std::size_t count) {
-    file.insert(file.end(), bytes, bytes + count);
-  });
   const std::size_t size = row_bytes(kind, 3);
+  for (std::size_t row = 0; row < rows.size(); row += rows.contiguous(row)) {
+    const std::uint8_t* bytes = rows.stored(row);
+    file.insert(file.end(), bytes, bytes + rows.contiguous(row) * size);
+  }
   expect(file.size() == plain.size() * size, "RefineRows: segments of a wrong size");
   RefineRows loaded(kind, 3);
   std::size_t done = 0;
