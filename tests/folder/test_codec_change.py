@@ -128,7 +128,7 @@ class Changed:
                 np.testing.assert_array_equal(got, wanted)
 
     def vectors(self) -> Any:
-        """Return what `reencode` needs."""
+        """Return what `recode` needs."""
         return None if self.kind == "rows" else lambda ids: self.all[ids]
 
 
@@ -146,7 +146,7 @@ def test_a_folder_answers_from_both_codecs_until_all_is_coded_anew(
     changed.index.close()
     index: Any = wf.open_index(changed.path, "a", verify="full", compaction="off")
     changed.check_mixed(index)
-    index.reencode(changed.vectors())
+    index.recode(changed.vectors())
     changed.check_new(index)
     changed.check_mixed(reader)  # of before
     assert reader.refresh()
@@ -210,7 +210,7 @@ def test_a_second_change_before_the_first_is_complete(tmp_path: Path, kind: str)
     assert list(changed.index.codecs.values()) == [len(changed.old_ids), len(changed.new_ids), 30]
     np.testing.assert_array_equal(changed.index.ids()[-30:], np.arange(240, 270))
     changed.all = np.concatenate([changed.all, extra])
-    changed.index.reencode(changed.vectors())
+    changed.index.recode(changed.vectors())
     ids = np.concatenate([changed.ids, np.arange(240, 270)])
     expected = in_memory(kind, third, ids, changed.all[ids])
     np.testing.assert_array_equal(changed.index.codes(), expected.codes())
@@ -221,7 +221,7 @@ def test_a_second_change_before_the_first_is_complete(tmp_path: Path, kind: str)
 def test_rows_stay_as_they_are(tmp_path: Path, refine: str) -> None:
     changed = Changed(tmp_path / "a.wfx", "rows", refine=refine)
     before = changed.index.reconstruct_n()
-    changed.index.reencode()
+    changed.index.recode()
     np.testing.assert_array_equal(changed.index.reconstruct_n(), before)
 
 
@@ -232,7 +232,7 @@ def test_a_large_segment_is_coded_in_parts(
     changed = Changed(tmp_path / "a.wfx", kind)
     monkeypatch.setattr(compaction, "_BLOCK", 16)
     monkeypatch.setattr(compaction, "_PART_BYTES", 1)
-    changed.index.reencode(changed.vectors())
+    changed.index.recode(changed.vectors())
     changed.check_new(changed.index)
     changed.index.close()
     index = wf.open_index(changed.path, "a", verify="full")
@@ -252,7 +252,7 @@ def test_changes_during_a_recoding_are_kept(tmp_path: Path) -> None:
         calls.append(len(ids))
         return changed.all[ids]
 
-    index.reencode(vectors)
+    index.recode(vectors)
     gone = {100, 101, 160, 110}
     changed.ids = np.array([*(i for i in changed.ids.tolist() if i not in gone), 110])
     changed.all[110] = changed.all[0]
@@ -294,14 +294,14 @@ def test_bad_arguments_change_nothing(tmp_path: Path) -> None:
     assert list(index.codecs) == [1]
     index.change_codec(later_codec("lists"))
     with pytest.raises(ValueError, match="expected a function that returns the vectors of ids"):
-        index.reencode()
+        index.recode()
     with pytest.raises(ValueError, match="expected 20 vectors, one per id, got 19"):
-        index.reencode(lambda ids: x[:19])
+        index.recode(lambda ids: x[:19])
     with pytest.raises(ValueError, match="vectors has 8 dimensions, expected 16"):
-        index.reencode(lambda ids: x[:20, :8])
+        index.recode(lambda ids: x[:20, :8])
     assert list(index.codecs.values()) == [20, 0]
     reader = wf.open_index(tmp_path / "a.wfx")
-    for call in (lambda: reader.change_codec(codec_of("lists")), reader.reencode):
+    for call in (lambda: reader.change_codec(codec_of("lists")), reader.recode):
         with pytest.raises(ValueError, match="open it with mode='a'"):
             call()
     index.close()
@@ -309,7 +309,7 @@ def test_bad_arguments_change_nothing(tmp_path: Path) -> None:
         wf.open_index(tmp_path / "a.wfx", "a", codec=codec_of("lists"))
     rows: Any = wf.open_index(tmp_path / "b.wfx", "w", **options_of("rows"))
     with pytest.raises(ValueError, match="the folder keeps rows"):
-        rows.reencode(lambda ids: x)
+        rows.recode(lambda ids: x)
 
 
 def test_searches_go_on_while_the_codec_changes(tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_searches_go_on_while_the_codec_changes(tmp_path: Path) -> None:
         for n in range(6):
             index.change_codec((later_codec if n % 2 == 0 else codec_of)("flat"))
             index.upsert([5], x[5:6])
-            index.reencode()
+            index.recode()
     finally:
         done.set()
         for thread in threads:

@@ -14,7 +14,7 @@ from waterfill.codec import Codec
 from waterfill.folder.compaction import (
     choose_segments,
     merge_segments,
-    reencode_segment,
+    recode_segment,
     same_codec,
 )
 from waterfill.folder.directory import WriterLock, codec_name, segment_name
@@ -61,7 +61,7 @@ class CompactedIndex(SegmentedIndex):
             If the folder is not open for changes.
         """
         if self._refine is not None:
-            self.reencode()
+            self.recode()
         with self._merging:
             with self._changing:
                 self._require_changeable()
@@ -90,7 +90,7 @@ class CompactedIndex(SegmentedIndex):
         segments = self._snapshot.manifest.segments
         older = self._older_segment()
         if older is not None and self._refine is not None:
-            return lambda: self._reencode(older, None)
+            return lambda: self._recode(older, None)
         chosen = choose_segments(segments)
         return None if chosen is None else lambda: self._merge(chosen)
 
@@ -137,8 +137,8 @@ class CompactedIndex(SegmentedIndex):
         """Encode vectors with another codec from now on, as after retraining.
 
         Those of before keep their codes for the time being: `codecs` says how many there are. If
-        the folder keeps rows (`refine`), they are encoded anew in the background, or by `reencode`;
-        otherwise `reencode` needs the vectors. Meanwhile searches answer from both: results are the
+        the folder keeps rows (`refine`), they are encoded anew in the background, or by `recode`;
+        otherwise `recode` needs the vectors. Meanwhile searches answer from both: results are the
         best of each by score. What shows codes or lists raises ValueError.
 
         Parameters
@@ -178,7 +178,7 @@ class CompactedIndex(SegmentedIndex):
                 self._unpublished.discard(name)
             self._merge_if_worthwhile()
 
-    def reencode(self, vectors: Vectors | None = None) -> None:
+    def recode(self, vectors: Vectors | None = None) -> None:
         """Encode the vectors that have older codecs with the newest one, segment by segment.
 
         Searches and changes go on meanwhile; what is done stays done after an interruption.
@@ -208,7 +208,7 @@ class CompactedIndex(SegmentedIndex):
             )
         with self._merging:
             while (older := self._older_segment()) is not None:
-                self._reencode(older, vectors)
+                self._recode(older, vectors)
 
     def _older_segment(self) -> int | None:
         """Return the last segment that has an older codec: those behind it have the newest."""
@@ -217,10 +217,10 @@ class CompactedIndex(SegmentedIndex):
         older = sum(number != manifest.codecs[-1].number for number in numbers)
         return older - 1 if older else None
 
-    def _reencode(self, segment: int, vectors: Vectors | None) -> None:
+    def _recode(self, segment: int, vectors: Vectors | None) -> None:
         self._replace_segments(
             segment + 1,
-            lambda old: reencode_segment(
+            lambda old: recode_segment(
                 self._path, old, segment, self._new_segment, self._prepare, vectors
             ),
         )

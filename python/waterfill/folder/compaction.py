@@ -87,7 +87,7 @@ def _without_removed(
     return core, Merger(first, last, number, core.size, codec, removed)
 
 
-def reencode_segment(
+def recode_segment(
     path: str,
     old: Snapshot,
     chosen: int,

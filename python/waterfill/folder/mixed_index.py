@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3  # to read while there are changes, before changes must wait
 _MIXED = (
-    "{call}: {older:,} of {all:,} vectors have codes of an older codec; call reencode() on the "
+    "{call}: {older:,} of {all:,} vectors have codes of an older codec; call recode() on the "
     "index that is open for changes"
 )
 

@@ -128,7 +128,7 @@ class SegmentedIndex(Index):
     def codecs(self) -> dict[int, int]:
         """Number of vectors by the number of their codec: of the newest one, which comes last, too.
 
-        There are several after `change_codec`, until `reencode` or the background is done.
+        There are several after `change_codec`, until `recode` or the background is done.
         """
         state = self._snapshot
         counts = dict.fromkeys((entry.number for entry in state.manifest.codecs), 0)
