@@ -14,11 +14,16 @@ DATA = Path(__file__).parents[1] / "samples"
 needs_docs = pytest.mark.skipif(not DOCS.exists(), reason="an installed package has no docs")
 
 
-def run_example(page: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the one example of a page beside the sample; return its names."""
-    monkeypatch.chdir(DATA)
+def run_example(
+    page: str, monkeypatch: pytest.MonkeyPatch, directory: Path = DATA
+) -> dict[str, Any]:
+    """Run the examples of a page, one after the other, beside the sample; return their names.
+
+    directory: where an example that writes files finds a copy of the sample.
+    """
+    monkeypatch.chdir(directory)
     path = DOCS / page
-    (example,) = re.findall(r"```python\n(.+?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    examples = re.findall(r"```python\n(.+?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
-    exec(compile(example, str(path), "exec"), names)
+    exec(compile("\n".join(examples), str(path), "exec"), names)
     return names
