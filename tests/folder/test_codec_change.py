@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 from pathlib import Path
@@ -11,19 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.folder_model import KINDS, D, codec_of, options_of, some_vectors
+from support.folder_model import KINDS, D, codec_of, later_codec, options_of, some_vectors
 from support.trained import trained
 
 import waterfill as wf
 from waterfill.folder import compaction
 
 FEW = wf.SearchParameters(sel=wf.IDSelectorRange(50, 180))
-
-
-@functools.cache
-def later_codec(kind: str) -> wf.Codec:
-    """Return another codec for the vectors of a kind of folder, with fewer bytes and lists."""
-    return trained(some_vectors(1500, seed=2), 6, cells=0 if kind == "flat" else 9)
 
 
 def in_memory(

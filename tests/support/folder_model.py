@@ -22,6 +22,12 @@ def codec_of(kind: str) -> wf.Codec:
     return trained(x, 8, cells=0 if kind == "flat" else 12)
 
 
+@functools.cache
+def later_codec(kind: str) -> wf.Codec:
+    """Return another codec for the vectors of a kind of folder, with fewer bytes and lists."""
+    return trained(some_vectors(1500, seed=2), 6, cells=0 if kind == "flat" else 9)
+
+
 def options_of(kind: str) -> dict[str, Any]:
     """Return the options of `open_index` for a kind of folder."""
     nprobe = 4 if kind in ("lists", "rows") else None
