@@ -5,8 +5,10 @@
 
 #include "core_check.hpp"
 #include "small_index.hpp"
+#include "temporary_file.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/index_file.hpp"
+#include "waterfill/file/mapped_index.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -17,8 +19,9 @@ constexpr std::int64_t kFirstAdded = 10000;
 
 class Scene {
  public:
-  explicit Scene(bool with_cells)
-      : codec_(make_codec(with_cells)), index_(codec_, Metric::inner_product) {
+  // mapped: the first vectors lie in a file, as in a folder.
+  Scene(bool with_cells, bool mapped)
+      : codec_(make_codec(with_cells)), index_(codec_, Metric::inner_product), mapped_(mapped) {
     index_.keep_refine_rows(RefineRows(RowKind::float16, kDims));
     Random random(3);
     first_ = make_batch(*codec_, kVectors, random);
@@ -27,7 +30,16 @@ class Scene {
     for (std::size_t i = 0; i < kAdded; ++i) {
       added_.ids[i] = kFirstAdded + static_cast<std::int64_t>(i);
     }
-    append(index_, first_, nullptr);
+    if (mapped_) {
+      Index part(codec_, Metric::inner_product);
+      part.keep_refine_rows(RefineRows(RowKind::float16, kDims));
+      append(part, first_, nullptr);
+      write_segment(part, {}, false, file_.fd(), file_.path());
+      index_.keep_ids();
+      index_.attach({map_segment(file_.path(), index_, {}, true)}, {{}});
+    } else {
+      append(index_, first_, nullptr);
+    }
   }
 
   // Adds a batch, replaces it, merges it again and removes it: readers see all of it or nothing.
@@ -38,6 +50,7 @@ class Scene {
       append(index_, added_, nullptr);
       append(index_, added_, &added);
       index_.remove(added);
+      if (mapped_) continue;  // merges are for indexes in memory
       Index shard(codec_, Metric::inner_product);
       shard.keep_refine_rows(RefineRows(RowKind::float16, kDims));
       append(shard, added_, nullptr);
@@ -81,6 +94,8 @@ class Scene {
 
   std::shared_ptr<const Codec> codec_;
   Index index_;
+  bool mapped_;
+  TemporaryFile file_;
   Batch first_, added_;
   std::atomic<bool> done_{false};
 };
@@ -90,8 +105,8 @@ class Scene {
 void check_concurrent_use() {
   const std::size_t threads = num_threads();
   set_num_threads(2);
-  for (const bool with_cells : {false, true}) {
-    Scene scene(with_cells);
+  for (const int kind : {0, 1, 2, 3}) {
+    Scene scene(kind % 2 != 0, kind >= 2);
     std::exception_ptr error;
     std::mutex mutex;
     std::vector<std::thread> readers;

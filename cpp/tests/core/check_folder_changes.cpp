@@ -1,8 +1,5 @@
 // An index of mapped parts, and the files of a folder, under a failure of each memory allocation:
 // an index is unchanged, and a file is read and written as without failures.
-#include <unistd.h>
-
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -10,6 +7,7 @@
 #include "core_check.hpp"
 #include "failing_allocations.hpp"
 #include "small_index.hpp"
+#include "temporary_file.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/file/manifest.hpp"
@@ -22,27 +20,6 @@ namespace {
 
 constexpr CodecMark kMark{1, 2, 3};
 constexpr std::size_t kPartVectors = 90, kOwnVectors = 30;
-
-// A file that is removed with the object.
-class TemporaryFile {
- public:
-  TemporaryFile() : fd_(::mkstemp(path_.data())) { expect(fd_ >= 0, "no temporary file"); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    ::close(fd_);
-    ::unlink(path_.c_str());
-  }
-  int fd() const { return fd_; }
-  const std::string& path() const { return path_; }
-  void empty() const {
-    expect(::ftruncate(fd_, 0) == 0 && ::lseek(fd_, 0, SEEK_SET) == 0, "cannot empty a file");
-  }
-
- private:
-  std::string path_ = "/tmp/waterfill-check-XXXXXX";
-  int fd_;
-};
 
 struct Kind {
   Metric metric;
