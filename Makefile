@@ -96,18 +96,20 @@ sanitize-checks: .venv-lint/ready
 
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON -DWATERFILL_BUILD_FUZZERS=ON
-	cmake --build build/checks --target kernel_check core_check fuzz_file fuzz_folder
+	cmake --build build/checks --target kernel_check core_check fuzz_file fuzz_segment fuzz_folder
 	ctest --test-dir build/checks --output-on-failure
 
 # The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
 FUZZ_SECONDS ?= 60
 fuzz:
 	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
-	cmake --build build/fuzz --target fuzz_file fuzz_folder
+	cmake --build build/fuzz --target fuzz_file fuzz_segment fuzz_folder
 	mkdir -p build/fuzz/findings
 	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
+	build/fuzz/fuzz_segment cpp/fuzz/seeds/*.wf
 	build/fuzz/fuzz_folder tests/golden/folder/*.wf tests/golden/must_reject/*.wf
 	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
+	build/fuzz/fuzz_segment $(FUZZ_SECONDS) cpp/fuzz/seeds build/fuzz/findings
 	build/fuzz/fuzz_folder $(FUZZ_SECONDS) tests/golden/folder build/fuzz/findings
 
 kernels-arm:
