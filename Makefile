@@ -16,8 +16,8 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz kernels-arm bench \
-	bench-accuracy bench-peers wheel clean
+.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz format-reader kernels-arm \
+	bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -30,6 +30,7 @@ help:
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
 	@echo "make fuzz      guided fuzzing of the readers of files under the sanitizers, FUZZ_SECONDS=60"
+	@echo "make format-reader  compile cpp/format.ksy to the second reader of files, with npm"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
@@ -101,9 +102,9 @@ checks:
 
 # The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
 FUZZ_SECONDS ?= 60
-fuzz:
-	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
-	cmake --build build/fuzz --target fuzz_file fuzz_segment fuzz_folder
+fuzz: .venv-lint/ready
+	$(CMAKE) -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
+	$(CMAKE) --build build/fuzz --parallel 2 --target fuzz_file fuzz_segment fuzz_folder
 	mkdir -p build/fuzz/findings
 	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
 	build/fuzz/fuzz_segment cpp/fuzz/seeds/*.wf
@@ -111,6 +112,11 @@ fuzz:
 	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
 	build/fuzz/fuzz_segment $(FUZZ_SECONDS) cpp/fuzz/seeds build/fuzz/findings
 	build/fuzz/fuzz_folder $(FUZZ_SECONDS) tests/golden/folder build/fuzz/findings
+
+# The compiler is JavaScript; its result is kept in the repository, so that the tests need no Node.
+format-reader: .venv-test/ready
+	npm install --silent --no-save --prefix build/kaitai-struct kaitai-struct-compiler@0.11.0
+	.venv-test/bin/python tests/support/format_compiler.py build/kaitai-struct
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \

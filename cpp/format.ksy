@@ -625,6 +625,12 @@ types:
         repeat: expr
         repeat-expr: _root.container.dead.num_vectors
         if: _root.container.dead.form == label_form::bitmap
+      - id: padding
+        type: b1le
+        repeat: expr
+        repeat-expr: (8 - _root.container.dead.num_vectors % 8) % 8
+        valid: false
+        if: _root.container.dead.form == label_form::bitmap
   # Write-ahead log
   log:
     seq:
