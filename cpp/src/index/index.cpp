@@ -309,6 +309,11 @@ void Index::raise_next_id(std::int64_t next) {
   if (ids_.is_explicit() != has_ids_) changed(std::move(scoring_));
 }
 
+std::int64_t Index::next_id() const {
+  const std::shared_lock lock(locks_.state);
+  return ids_.next();
+}
+
 std::vector<std::int64_t> Index::selected_ids(const Selector& selector) const {
   const std::shared_lock lock(locks_.state);
   std::vector<std::int64_t> ids;

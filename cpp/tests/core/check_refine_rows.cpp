@@ -168,11 +168,13 @@ void check_copies(RowKind kind, Random& random) {
   const Plain plain = random_rows(random, RefineRows::kCapacity + 100, 3);
   const RefineRows rows = filled(kind, plain);
   std::vector<std::uint8_t> file;
-  rows.visit_segments([&](const std::uint8_t* bytes, std::size_t count) {
-    file.insert(file.end(), bytes, bytes + count);
-  });
   const std::size_t size = row_bytes(kind, 3);
-  expect(file.size() == plain.size() * size, "RefineRows: segments of a wrong size");
+  for (std::size_t row = 0; row < rows.size();) {
+    const std::size_t count = rows.contiguous(row);
+    file.insert(file.end(), rows.stored(row), rows.stored(row) + count * size);
+    row += count;
+  }
+  expect(file.size() == plain.size() * size, "RefineRows: stored rows of a wrong size");
   RefineRows loaded(kind, 3);
   std::size_t done = 0;
   loaded.load(plain.size(), [&](std::uint8_t* bytes, std::size_t count) {

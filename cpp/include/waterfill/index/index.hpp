@@ -107,6 +107,7 @@ class Index {
   // From now on `remove` and `append` only mark vectors as removed.
   void mark_removals() { marks_removals_ = true; }
   void raise_next_id(std::int64_t next);
+  std::int64_t next_id() const;
   // The vectors that are marked as removed, by label, and the number of those of parts.
   std::vector<std::uint32_t> removed_labels() const;
   // The ids of the vectors that a selector selects, ascending, each once.
