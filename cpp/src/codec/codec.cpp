@@ -138,18 +138,11 @@ Codec::Codec(CodecParams params, Annotations annotations)
     offset += width;
   }
   if (params_.joint > 0) joint_ = std::make_unique<const JointEncoder>(params_, params_.joint);
-  if (partition().empty()) return;
-  const std::vector<float> rows = partition().from_mean();
-  std::vector<float> projected(partition().size() * transform_.stride());
-  transform_.queries({rows.data(), partition().size(), d()}, projected.data());
-  for (std::size_t c = 0; c < partition().size(); ++c) {
-    const auto row = projected.begin() + static_cast<std::ptrdiff_t>(c * transform_.stride());
-    projected_centroids_.insert(projected_centroids_.end(), row,
-                                row + static_cast<std::ptrdiff_t>(transform_.p()));
-  }
 }
 
-Codec::~Codec() = default;
+Codec::~Codec() {
+  delete projected_centroids_.load(std::memory_order_acquire);
+}
 
 Annotations Codec::annotations() const {
   const std::lock_guard lock(annotations_mutex_);
@@ -302,13 +295,32 @@ float Codec::squared_cell_length(const std::uint8_t* code) const {
       groups(), [&](std::size_t g) { return squared_cells_[g * kCells + (code[g] >> 4)]; });
 }
 
+const std::vector<float>& Codec::projected_centroids() const {
+  const auto* known = projected_centroids_.load(std::memory_order_acquire);
+  if (known != nullptr) return *known;
+  const std::size_t n = partition().size();
+  const std::size_t p = transform_.p();
+  const std::size_t stride = transform_.stride();
+  const std::vector<float> rows = partition().from_mean();
+  std::vector<float> padded(n * stride);
+  transform_.queries({rows.data(), n, d()}, padded.data());
+  auto made = std::make_unique<std::vector<float>>(n * p);
+  for (std::size_t c = 0; c < n; ++c) {
+    std::copy_n(padded.data() + c * stride, p, made->data() + c * p);
+  }
+  if (!projected_centroids_.compare_exchange_strong(known, made.get(), std::memory_order_acq_rel)) {
+    return *known;  // another thread was faster
+  }
+  return *made.release();
+}
+
 float Codec::centroid_product(const std::uint8_t* code) const {
   if (partition().empty()) return 0;
   return centroid_product(code, cell_of(code));
 }
 
 float Codec::centroid_product(const std::uint8_t* code, std::size_t cell) const {
-  const float* centroid = projected_centroids_.data() + cell * transform_.p();
+  const float* centroid = projected_centroids().data() + cell * transform_.p();
   const float* points = points_.data();
   std::array<float, 4> sums{};  // independent sums
   for (std::size_t g = 0; g < groups(); ++g) {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "float16.hpp"
+#include "index/read_ahead.hpp"
 #include "kernels.hpp"
 #include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
@@ -346,6 +347,7 @@ void RefineRows::truncate(std::size_t n) noexcept {
 void RefineRows::attach(const std::uint8_t* rows, std::size_t n) {
   require_owned();
   if (size_ > 0) throw std::logic_error("mapped rows cannot follow owned rows");
+  expect_scattered_reads(rows, n * row_bytes_);
   mapped_.push_back({rows, mapped_size_, n});
   mapped_size_ += n;
 }
@@ -380,12 +382,25 @@ void RefineRows::score_rows(const float* query, bool euclidean, const Number* ro
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
     for (std::size_t b = 0; b < near; b += kLine) __builtin_prefetch(row + b, 0, kToL2);
   };
-  for (std::size_t i = 0; i < std::min(kAhead, n); ++i) prefetch(i);
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i + kAhead < n) prefetch(i + kAhead);
+  const auto score_row = [&](std::size_t i) {
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
     out[i] = score(query, row, d_);
     if (!std::isfinite(out[i])) out[i] = careful_score(kind_, query, euclidean, row, d_);
+  };
+  std::size_t first = 0;
+  if (on_disk() && n > 1) {
+    ReadAhead ahead;
+    score_row(first++);
+    if (ahead.wanted()) {
+      for (std::size_t i = first; i < n; ++i) {
+        request(at(static_cast<std::size_t>(rows[i])), row_bytes_);
+      }
+    }
+  }
+  for (std::size_t i = first; i < std::min(first + kAhead, n); ++i) prefetch(i);
+  for (std::size_t i = first; i < n; ++i) {
+    if (i + kAhead < n) prefetch(i + kAhead);
+    score_row(i);
   }
 }
 

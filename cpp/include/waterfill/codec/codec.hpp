@@ -12,6 +12,7 @@
 //   s = rho / |u_hat|^alpha
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -180,6 +181,8 @@ class Codec {
  private:
   void encode_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const;
   void apply_published_score(const float* projected, float w, float* full) const;
+  // Centroids - mean, as queries: p values each.
+  const std::vector<float>& projected_centroids() const;
 
   CodecParams params_;
   mutable std::mutex annotations_mutex_;
@@ -192,7 +195,9 @@ class Codec {
   std::unique_ptr<const JointEncoder> joint_;
   std::vector<float> int16_scales_;  // from the coordinates of a direction to those of a codebook
   std::vector<float> squared_lengths_, squared_cells_;  // groups * 256 and * 16, unweighted
-  std::vector<float> projected_centroids_;  // centroids - mean, as queries: p values each
+  // Made at the first use, since reading a codec must not take long. Threads may make it at once,
+  // and one is kept: no lock that a fork could leave locked.
+  mutable std::atomic<const std::vector<float>*> projected_centroids_{nullptr};
 };
 
 }  // namespace waterfill

@@ -73,6 +73,8 @@ class RefineRows {
   std::size_t size() const { return mapped_size_ + size_; }
   std::size_t mapped_size() const { return mapped_size_; }
   bool borrowed() const { return borrowed_; }
+  // Whether rows may have to be read from a disk.
+  bool on_disk() const { return borrowed_ || mapped_size_ > 0; }
   std::size_t bytes() const;  // of owned memory
 
   // Appends n rows in memory that must outlive the object; there must be no owned rows yet.
