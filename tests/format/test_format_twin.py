@@ -335,6 +335,25 @@ def test_golden_files_of_folders(path: Path) -> None:
     ]
 
 
+SEEDS = sorted((Path(__file__).parents[2] / "cpp" / "fuzz" / "seeds").glob("*.wf"))
+
+
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
+def test_codecs_with_a_segment(path: Path) -> None:
+    """The seeds of a fuzz target: a codec file with a segment file behind it."""
+    data = path.read_bytes()
+    cut = int.from_bytes(data[16:24], "little")
+    codec = wf.Codec.from_bytes(data[:cut])
+    check_codec(bodies_of(read_container(data[:cut])), codec)
+    container = read_container(data[cut:])
+    assert container.kind.name == "segment"
+    bodies = bodies_of(container)
+    lists = lists_of(bodies, max(codec.cells, 1))
+    codes_of(bodies, lists, codec._core.groups)
+    check_lists(bodies, lists)
+    check_ids(bodies, consecutive=True)
+
+
 def test_torn_logs() -> None:
     data = (GOLDEN / "folder" / "1.5-log.wf").read_bytes()
     ends = [record.start for record in read_log(data).records] + [len(data)]
