@@ -8,9 +8,9 @@ doc: |
   FORMAT.md, for machines: version 1.5 of the container and version 1.0 of the write-ahead log.
 
   Kaitai Struct compiles this to readers in a dozen languages. They decode every section into its
-  records; they verify neither checksums nor all that FORMAT.md asks readers to refuse, and are
-  not made for speed. tests/test_format_twin.py reads files with the reader for Python and compares
-  what it finds with what waterfill says.
+  records and refuse what is out of place or out of range; they verify neither checksums nor whether
+  numbers fit each other, and are not made for speed. tests/format/test_format_twin.py reads files with
+  the reader for Python and compares what it finds with what waterfill says.
 
   Numbers whose width the file tells elsewhere have the width that follows from the size of their
   section, so that a segment can be read without its codec. Numbers of half precision are bits.
@@ -189,7 +189,7 @@ types:
             '"SHAPES"': shapes
             '"MEAN"': floats
             '"BASIS"': float_rows(_root.container.params.d)
-            '"WEIGHTS"': floats
+            '"WEIGHTS"': weights
             '"BOOKS"': float_rows(256)
             '"CELLS"': float_rows(16)
             '"CELLSPEC"': cellspec
@@ -229,10 +229,19 @@ types:
     seq:
       - id: d
         type: u4
+        valid:
+          min: 1
+          max: 131072
       - id: num_coded
         type: u4
+        valid:
+          min: 1
+          max: 2 * d
       - id: num_groups
         type: u4
+        valid:
+          min: 1
+          max: num_coded
       - id: normalize
         type: u4
         valid:
@@ -255,20 +264,30 @@ types:
         type: log_scale
       - id: constant_norm
         type: f8
+        valid:
+          expr: _ >= 0
       - id: classic_multiplier
         type: f8
+        valid:
+          expr: _ >= 0
   depth:
     seq:
       - id: refine_factor
         type: u4
+        valid:
+          min: 1
       - id: coarse_groups
         type: u4
   log_scale:
     seq:
       - id: low
         type: f8
+        valid:
+          expr: _ >= -1000 and _ <= 1000
       - id: step
         type: f8
+        valid:
+          expr: _ > 0 and _ <= 1
   shapes:
     seq:
       - id: groups
@@ -278,6 +297,8 @@ types:
     seq:
       - id: num_dimensions
         type: u4
+        valid:
+          min: 1
       - id: kind
         type: u4
         enum: group_kind
@@ -287,18 +308,31 @@ types:
     seq:
       - id: num_cells
         type: u4
+        valid:
+          min: 1
+          max: 65536
       - id: prune_sigma_rows
         type: u4
       - id: middle
         type: f8
+        valid:
+          expr: _ >= 0
       - id: norm_range
         type: f8
+        valid:
+          expr: _ >= 0
       - id: centroid_range
         type: f8
+        valid:
+          expr: _ >= 0
       - id: prune_sigma_ip
         type: f8
+        valid:
+          expr: _ >= 0
       - id: prune_sigma_l2
         type: f8
+        valid:
+          expr: _ >= 0
   cellrule:
     seq:
       - id: rule
@@ -321,10 +355,14 @@ types:
     seq:
       - id: exponent
         type: f4
+        valid:
+          expr: _ > 0 and _ <= 100
   measured:
     seq:
       - id: distortion
         type: f8
+        valid:
+          expr: _ > 0
   text:
     seq:
       - id: json
@@ -336,6 +374,13 @@ types:
       - id: values
         type: f4
         repeat: eos
+  weights:
+    seq:
+      - id: values
+        type: f4
+        repeat: eos
+        valid:
+          expr: _ > 0 and _ <= 1e30
   float_rows:
     params:
       - id: width
@@ -385,23 +430,27 @@ types:
           cases:
             1: u1
             2: u2
-            4: u4
+            _: u4
         repeat: eos
   high:
     seq:
       - id: blocks
         size: 32 * _root.container.low_width
-        repeat: eos
+        repeat: expr
+        repeat-expr: _io.size / (32 * _root.container.low_width)
   low:
     seq:
       - id: rows
         size: _root.container.low_width
-        repeat: eos
+        repeat: expr
+        repeat-expr: _io.size / _root.container.low_width
   ids:
     seq:
       - id: values
         type: s8
         repeat: eos
+        valid:
+          expr: _ != -1
   ivf:
     seq:
       - id: nprobe
@@ -427,7 +476,8 @@ types:
       - id: rows
         type: refine_row(_io.size / _root.container.index.num_vectors)
         size: _io.size / _root.container.index.num_vectors
-        repeat: eos
+        repeat: expr
+        repeat-expr: '_io.size == 0 ? 0 : _io.size / (_io.size / _root.container.index.num_vectors)'
   refine_row:
     params:
       - id: len

@@ -354,6 +354,35 @@ def test_codecs_with_a_segment(path: Path) -> None:
     check_ids(bodies, consecutive=True)
 
 
+MUST_REJECT = sorted((GOLDEN / "must_reject").glob("*.wf"))
+
+NOT_REFUSED = {
+    # Numbers: not finite, or out of a range that depends on others.
+    *("basis-infinite", "basis-long-row", "books-huge", "books-nan", "cells-huge", "rows-nan"),
+    *("centroid-infinite", "mean-nan", "rests", "shapes-width"),
+    # Sections: which there are, and their versions.
+    *("cellrule-version", "ivf-of-flat-index", "minor-version", "section-missing"),
+    *("section-short", "section-unknown", "tag-after-zero", "tag-empty"),
+}
+
+
+@pytest.mark.parametrize("path", MUST_REJECT, ids=lambda path: path.stem)
+def test_most_faults_are_refused_without_the_library(path: Path) -> None:
+    def read() -> None:
+        bodies = bodies_of(read_container(path.read_bytes()))
+        lists = lists_of(bodies, bodies["CELLSPEC"].num_cells if "CELLSPEC" in bodies else 1)
+        codes_of(bodies, lists, bodies["PARAMS"].num_groups)
+        if "LISTS" in bodies:
+            check_lists(bodies, lists)
+            check_ids(bodies, consecutive=False)
+
+    if path.stem in NOT_REFUSED:
+        read()
+    else:
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            read()
+
+
 def test_torn_logs() -> None:
     data = (GOLDEN / "folder" / "1.5-log.wf").read_bytes()
     ends = [record.start for record in read_log(data).records] + [len(data)]

@@ -82,6 +82,7 @@ def matrix(body: Any, dtype: str = "f4") -> np.ndarray:
 def lists_of(bodies: dict[str, Any], lists: int) -> list[np.ndarray]:
     """Return the numbers of the vectors of each list, by section LISTOF."""
     n = bodies["INDEX"].num_vectors
+    assert len(bodies["SCALE"].values) == n
     if "LISTOF" not in bodies:
         return [np.arange(n)]
     numbers = np.array(bodies["LISTOF"].values, dtype=int)

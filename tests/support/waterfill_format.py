@@ -1,4 +1,4 @@
-# format.ksy of SHA-256 26714d20e1f12e81c6d4bfcf86f552bab2394696d9c4fccf4e863428cb5f0f2c
+# format.ksy of SHA-256 cf2c70e512f9a5ef6b5ee4ad4bf6d95da0a55fefac1ab1b42a890dcbc93a1116
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -14,9 +14,9 @@ class WaterfillFormat(KaitaiStruct):
     """FORMAT.md, for machines: version 1.5 of the container and version 1.0 of the write-ahead log.
 
     Kaitai Struct compiles this to readers in a dozen languages. They decode every section into its
-    records; they verify neither checksums nor all that FORMAT.md asks readers to refuse, and are
-    not made for speed. tests/test_format_twin.py reads files with the reader for Python and compares
-    what it finds with what waterfill says.
+    records and refuse what is out of place or out of range; they verify neither checksums nor whether
+    numbers fit each other, and are not made for speed. tests/format/test_format_twin.py reads files with
+    the reader for Python and compares what it finds with what waterfill says.
 
     Numbers whose width the file tells elsewhere have the width that follows from the size of their
     section, so that a segment can be read without its codec. Numbers of half precision are bits.
@@ -133,12 +133,31 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.num_cells = self._io.read_u4le()
+            if not self.num_cells >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.num_cells, self._io, u"/types/cellspec/seq/0")
+            if not self.num_cells <= 65536:
+                raise kaitaistruct.ValidationGreaterThanError(65536, self.num_cells, self._io, u"/types/cellspec/seq/0")
             self.prune_sigma_rows = self._io.read_u4le()
             self.middle = self._io.read_f8le()
+            _ = self.middle
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.middle, self._io, u"/types/cellspec/seq/2")
             self.norm_range = self._io.read_f8le()
+            _ = self.norm_range
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.norm_range, self._io, u"/types/cellspec/seq/3")
             self.centroid_range = self._io.read_f8le()
+            _ = self.centroid_range
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.centroid_range, self._io, u"/types/cellspec/seq/4")
             self.prune_sigma_ip = self._io.read_f8le()
+            _ = self.prune_sigma_ip
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.prune_sigma_ip, self._io, u"/types/cellspec/seq/5")
             self.prune_sigma_l2 = self._io.read_f8le()
+            _ = self.prune_sigma_l2
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.prune_sigma_l2, self._io, u"/types/cellspec/seq/6")
 
 
         def _fetch_instances(self):
@@ -393,6 +412,8 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.refine_factor = self._io.read_u4le()
+            if not self.refine_factor >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.refine_factor, self._io, u"/types/depth/seq/0")
             self.coarse_groups = self._io.read_u4le()
 
 
@@ -511,10 +532,8 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.blocks = []
-            i = 0
-            while not self._io.is_eof():
+            for i in range(self._io.size() // (32 * self._root.container.low_width)):
                 self.blocks.append(self._io.read_bytes(32 * self._root.container.low_width))
-                i += 1
 
 
 
@@ -559,6 +578,9 @@ class WaterfillFormat(KaitaiStruct):
             i = 0
             while not self._io.is_eof():
                 self.values.append(self._io.read_s8le())
+                _ = self.values[i]
+                if not _ != -1:
+                    raise kaitaistruct.ValidationExprError(self.values[i], self._io, u"/types/ids/seq/0")
                 i += 1
 
 
@@ -620,6 +642,9 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.exponent = self._io.read_f4le()
+            _ = self.exponent
+            if not  ((_ > 0) and (_ <= 100)) :
+                raise kaitaistruct.ValidationExprError(self.exponent, self._io, u"/types/joint/seq/0")
 
 
         def _fetch_instances(self):
@@ -1088,7 +1113,13 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.low = self._io.read_f8le()
+            _ = self.low
+            if not  ((_ >= -1000) and (_ <= 1000)) :
+                raise kaitaistruct.ValidationExprError(self.low, self._io, u"/types/log_scale/seq/0")
             self.step = self._io.read_f8le()
+            _ = self.step
+            if not  ((_ > 0) and (_ <= 1)) :
+                raise kaitaistruct.ValidationExprError(self.step, self._io, u"/types/log_scale/seq/1")
 
 
         def _fetch_instances(self):
@@ -1104,10 +1135,8 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.rows = []
-            i = 0
-            while not self._io.is_eof():
+            for i in range(self._io.size() // self._root.container.low_width):
                 self.rows.append(self._io.read_bytes(self._root.container.low_width))
-                i += 1
 
 
 
@@ -1142,6 +1171,9 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.distortion = self._io.read_f8le()
+            _ = self.distortion
+            if not _ > 0:
+                raise kaitaistruct.ValidationExprError(self.distortion, self._io, u"/types/measured/seq/0")
 
 
         def _fetch_instances(self):
@@ -1169,7 +1201,7 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == 2:
                     pass
                     self.values.append(self._io.read_u2le())
-                elif _on == 4:
+                else:
                     pass
                     self.values.append(self._io.read_u4le())
                 i += 1
@@ -1185,7 +1217,7 @@ class WaterfillFormat(KaitaiStruct):
                     pass
                 elif _on == 2:
                     pass
-                elif _on == 4:
+                else:
                     pass
 
 
@@ -1214,8 +1246,20 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.d = self._io.read_u4le()
+            if not self.d >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.d, self._io, u"/types/params/seq/0")
+            if not self.d <= 131072:
+                raise kaitaistruct.ValidationGreaterThanError(131072, self.d, self._io, u"/types/params/seq/0")
             self.num_coded = self._io.read_u4le()
+            if not self.num_coded >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.num_coded, self._io, u"/types/params/seq/1")
+            if not self.num_coded <= 2 * self.d:
+                raise kaitaistruct.ValidationGreaterThanError(2 * self.d, self.num_coded, self._io, u"/types/params/seq/1")
             self.num_groups = self._io.read_u4le()
+            if not self.num_groups >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.num_groups, self._io, u"/types/params/seq/2")
+            if not self.num_groups <= self.num_coded:
+                raise kaitaistruct.ValidationGreaterThanError(self.num_coded, self.num_groups, self._io, u"/types/params/seq/2")
             self.normalize = self._io.read_u4le()
             if not self.normalize <= 1:
                 raise kaitaistruct.ValidationGreaterThanError(1, self.normalize, self._io, u"/types/params/seq/3")
@@ -1230,7 +1274,13 @@ class WaterfillFormat(KaitaiStruct):
             self.scale = WaterfillFormat.LogScale(self._io, self, self._root)
             self.extra = WaterfillFormat.LogScale(self._io, self, self._root)
             self.constant_norm = self._io.read_f8le()
+            _ = self.constant_norm
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.constant_norm, self._io, u"/types/params/seq/10")
             self.classic_multiplier = self._io.read_f8le()
+            _ = self.classic_multiplier
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.classic_multiplier, self._io, u"/types/params/seq/11")
 
 
         def _fetch_instances(self):
@@ -1349,12 +1399,10 @@ class WaterfillFormat(KaitaiStruct):
         def _read(self):
             self._raw_rows = []
             self.rows = []
-            i = 0
-            while not self._io.is_eof():
+            for i in range((0 if self._io.size() == 0 else self._io.size() // (self._io.size() // self._root.container.index.num_vectors))):
                 self._raw_rows.append(self._io.read_bytes(self._io.size() // self._root.container.index.num_vectors))
-                _io__raw_rows = KaitaiStream(BytesIO(self._raw_rows[-1]))
+                _io__raw_rows = KaitaiStream(BytesIO(self._raw_rows[i]))
                 self.rows.append(WaterfillFormat.RefineRow(self._io.size() // self._root.container.index.num_vectors, _io__raw_rows, self, self._root))
-                i += 1
 
 
 
@@ -1783,7 +1831,7 @@ class WaterfillFormat(KaitaiStruct):
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
-                self._m_body = WaterfillFormat.Floats(_io__raw__m_body, self, self._root)
+                self._m_body = WaterfillFormat.Weights(_io__raw__m_body, self, self._root)
             else:
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1889,6 +1937,8 @@ class WaterfillFormat(KaitaiStruct):
 
         def _read(self):
             self.num_dimensions = self._io.read_u4le()
+            if not self.num_dimensions >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.num_dimensions, self._io, u"/types/shape/seq/0")
             self.kind = KaitaiStream.resolve_enum(WaterfillFormat.GroupKind, self._io.read_u4le())
             if not isinstance(self.kind, WaterfillFormat.GroupKind):
                 raise kaitaistruct.ValidationNotInEnumError(self.kind, self._io, u"/types/shape/seq/1")
@@ -1935,6 +1985,32 @@ class WaterfillFormat(KaitaiStruct):
 
         def _fetch_instances(self):
             pass
+
+
+    class Weights(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Weights, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.values = []
+            i = 0
+            while not self._io.is_eof():
+                self.values.append(self._io.read_f4le())
+                _ = self.values[i]
+                if not  ((_ > 0) and (_ <= 1E+30)) :
+                    raise kaitaistruct.ValidationExprError(self.values[i], self._io, u"/types/weights/seq/0")
+                i += 1
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.values)):
+                pass
+
 
 
     class Words(KaitaiStruct):
