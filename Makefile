@@ -16,8 +16,8 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz format-reader coverage kernels-arm \
-	bench bench-accuracy bench-peers wheel clean
+.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz format-compiler \
+	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -135,8 +135,13 @@ coverage: .venv-test/installed .venv-lint/ready
 	.venv-lint/bin/gcovr --root . --filter cpp/src/file/ --fail-under-line 95 build/coverage
 
 # The compiler is JavaScript; its result is kept in the repository, so that the tests need no Node.
-format-reader: .venv-test/ready
+KAITAI = build/kaitai-struct/node_modules/kaitai-struct-compiler
+$(KAITAI):
 	npm install --silent --no-save --prefix build/kaitai-struct kaitai-struct-compiler@0.11.0
+
+format-compiler: $(KAITAI)
+
+format-reader: .venv-test/ready $(KAITAI)
 	.venv-test/bin/python tests/support/format_compiler.py build/kaitai-struct
 
 kernels-arm:

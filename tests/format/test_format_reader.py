@@ -20,7 +20,7 @@ def test_the_reader_was_compiled_from_this_format() -> None:
 
 @pytest.mark.skipif(
     shutil.which("node") is None or not (COMPILER / "node_modules").is_dir(),
-    reason="no kaitai-struct-compiler: make format-reader installs it with npm",
+    reason="no kaitai-struct-compiler: make format-compiler installs it with npm",
 )
 def test_the_format_compiles_to_the_reader() -> None:
     assert compile_reader(COMPILER) == READER.read_text()
