@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,6 +85,32 @@ Array<T> to_array(const std::vector<T>& values) {
 template <class T>
 Array<T> new_matrix(std::size_t rows, std::size_t columns) {
   return Array<T>({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)});
+}
+
+// Contiguous bytes of any object that exports them: bytes, a memory map.
+class BytesArgument {
+ public:
+  explicit BytesArgument(const py::buffer& value) : info_(value.request()) {
+    if (info_.ndim != 1 || info_.itemsize != 1 || (info_.size > 0 && info_.strides[0] != 1)) {
+      throw py::type_error("data must be contiguous bytes");
+    }
+  }
+  const void* data() const { return info_.ptr; }
+  std::size_t size() const { return static_cast<std::size_t>(info_.size); }
+
+ private:
+  py::buffer_info info_;
+};
+
+// An array that holds the bytes of a string, without a copy.
+inline Array<std::uint8_t> to_array(std::string&& bytes) {
+  auto owner = std::make_unique<std::string>(std::move(bytes));
+  auto* data = reinterpret_cast<std::uint8_t*>(owner->data());
+  const auto size = static_cast<py::ssize_t>(owner->size());
+  const py::capsule capsule(owner.get(),
+                            [](void* held) { delete static_cast<std::string*>(held); });
+  static_cast<void>(owner.release());
+  return Array<std::uint8_t>(size, data, capsule);
 }
 
 void bind_runtime(py::module_& m);

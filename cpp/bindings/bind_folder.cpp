@@ -14,21 +14,6 @@
 namespace waterfill {
 namespace {
 
-// Contiguous bytes of any object that exports them: bytes, a memory map.
-class BytesArgument {
- public:
-  explicit BytesArgument(const py::buffer& value) : info_(value.request()) {
-    if (info_.ndim != 1 || info_.itemsize != 1 || (info_.size > 0 && info_.strides[0] != 1)) {
-      throw py::type_error("data must be contiguous bytes");
-    }
-  }
-  const void* data() const { return info_.ptr; }
-  std::size_t size() const { return static_cast<std::size_t>(info_.size); }
-
- private:
-  py::buffer_info info_;
-};
-
 FingerprintPrefix fingerprint_argument(const py::bytes& value) {
   const std::string_view bytes = value;
   FingerprintPrefix prefix{};

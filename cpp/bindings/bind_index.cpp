@@ -251,8 +251,9 @@ CodecMark codec_mark(const py::bytes& value) {
 }
 
 // Attaches the segments of some files and returns their sizes; removed: uint32 labels of each.
-std::vector<std::size_t> attach_segments(Index& index, const std::vector<std::string>& paths, const py::bytes& mark,
-                     const py::list& removed, bool verify) {
+std::vector<std::size_t> attach_segments(Index& index, const std::vector<std::string>& paths,
+                                         const py::bytes& mark, const py::list& removed,
+                                         bool verify) {
   const CodecMark own = codec_mark(mark);
   std::vector<std::vector<std::uint32_t>> labels;
   labels.reserve(removed.size());
@@ -382,7 +383,8 @@ void bind_index(py::module_& m) {
           "Write the index to an open file; path is for messages.")
       .def("attach_segments", &attach_segments, py::arg("paths"), py::arg("mark"),
            py::arg("removed"), py::arg("verify"),
-           "Start an empty index with mapped segments, and return the number of vectors of each; from "
+           "Start an empty index with mapped segments, and return the number of vectors of each; "
+           "from "
            "then on removals only mark vectors.")
       .def(
           "write_segment",
@@ -398,6 +400,13 @@ void bind_index(py::module_& m) {
             return to_array(unlocked([&] { return self.removed_labels(); }));
           },
           "Return the labels of vectors that are marked as removed.")
+      .def_property_readonly(
+          "next_id", [](const Index& self) { return unlocked([&] { return self.next_id(); }); },
+          "The id of the next vector without one.")
+      .def(
+          "raise_next_id",
+          [](Index& self, std::int64_t next) { unlocked([&] { self.raise_next_id(next); }); },
+          py::arg("next"), "Give no id below this one to vectors without ids.")
       .def(
           "selected_ids",
           [](const Index& self, const py::object& program) {
@@ -416,11 +425,11 @@ void bind_index(py::module_& m) {
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,
              const std::string& quantizer) {
-            return py::bytes(unlocked(
+            return to_array(unlocked(
                 [&] { return index_to_bytes(self, {inverted, nprobe, k_factor, quantizer}); }));
           },
           py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"), py::arg("quantizer"),
-          "Return the index in the file format.");
+          "Return the index in the file format, uint8 (n,).");
 
   m.def(
       "read_index",
@@ -445,9 +454,9 @@ void bind_index(py::module_& m) {
       "Map an index file, and return as `read_index`; verify: read and check all of it.");
   m.def(
       "index_from_bytes",
-      [](const py::bytes& data) {
-        const std::string_view view = data;
-        return settings_of(unlocked([&] { return index_from_bytes(view.data(), view.size()); }));
+      [](const py::buffer& data) {
+        const BytesArgument bytes(data);
+        return settings_of(unlocked([&] { return index_from_bytes(bytes.data(), bytes.size()); }));
       },
       py::arg("data"), "Read an index from bytes, as `read_index` does from a file.");
 }

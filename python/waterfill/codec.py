@@ -79,6 +79,7 @@ class Codec:
     def __init__(self, core: _core.Codec) -> None:
         self._core = core
         self._plan: Plan | None = None
+        self._fingerprint = ""
 
     @classmethod
     def train(
@@ -253,7 +254,10 @@ class Codec:
         """SHA-256 of all but the manifest: codecs with equal fingerprints give equal codes."""
         import hashlib  # slow to import: it loads OpenSSL
 
-        return hashlib.sha256(self._core.to_bytes(manifest=False)).hexdigest()
+        if not self._fingerprint:
+            content = self._core.to_bytes(manifest=False)
+            self._fingerprint = hashlib.sha256(content).hexdigest()
+        return self._fingerprint
 
     def report(self, x: Any = None) -> DistortionReport:
         """Compare the error of decoded directions with the Shannon bound.

@@ -18,7 +18,7 @@ from waterfill.reporting.formatting import smaller
 
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
-    *("search", "info", "export-faiss", "drift", "ramp", "serve"),
+    *("search", "info", "export-faiss", "add", "remove", "compact", "drift", "ramp", "serve"),
 )
 
 

@@ -13,7 +13,7 @@ from support.command_runner import DATA
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 # Training that takes other instructions sums the same, eigenvectors come from NumPy's LAPACK: what
 # is found may differ in its last digits, or in its order.
-EXACT = ("analyze", "encode", "train", "export-faiss")
+EXACT = ("analyze", "encode", "train", "export-faiss", "add", "remove")
 
 
 def examples() -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ def manifests(draw: st.DrawFn) -> _core.Manifest:
         for number in ascending(1)
     ]
     segments = []
+    coded = iter(sorted(draw(st.lists(st.sampled_from([c.number for c in codecs]), min_size=5))))
     for number in ascending(0):
         vectors = draw(st.integers(0, 2**32 - 1))
         dead = draw(st.integers(0, vectors))
@@ -44,7 +45,7 @@ def manifests(draw: st.DrawFn) -> _core.Manifest:
                 number=number,
                 vectors=vectors,
                 bytes=draw(st.integers(64, 2**50)),
-                codec=draw(st.sampled_from([codec.number for codec in codecs])),
+                codec=next(coded),
                 crc=draw(checksums),
                 tombstones=draw(numbers) if dead else 0,
                 dead=dead,
@@ -146,6 +147,13 @@ BAD_MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
         "codec has a number",
     ),
     "segment 0": ({"segments": [segment(number=0)]}, "number 0 or that of another"),
+    "codecs of segments descend": (
+        {
+            "codecs": [_core.ManifestCodec(1, PREFIX), _core.ManifestCodec(4, PREFIX)],
+            "segments": [segment(codec=4), segment(number=3)],
+        },
+        "an older codec than one before it",
+    ),
     "segments repeat": ({"segments": [segment(), segment()]}, "number 0 or that of another"),
     "a segment that is not used up": ({"segments": [segment(number=9)]}, "not less than next_file"),
     "unknown codec": ({"segments": [segment(codec=2)]}, "does not list"),

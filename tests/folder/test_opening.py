@@ -292,3 +292,47 @@ def test_a_full_disk_leaves_what_was_acknowledged(path: Path) -> None:
     number, total = done.stdout.split()
     assert os.strerror(int(number)) == "File too large"
     assert wf.open_index(path, verify="full").ntotal == int(total)
+
+
+NO_ROOM_FOR_SEGMENTS = """
+import resource, sys, warnings
+import waterfill as wf
+from support.folder_model import some_vectors
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+index = wf.open_index(sys.argv[1], "a", flush_bytes=1000, compaction="off")
+limit(2000)
+n = 0
+with warnings.catch_warnings(record=True) as said:
+    while not said:
+        n += 5
+        index.add(some_vectors(5, seed=n))
+assert "the log cannot be flushed and grows; nothing is lost" in str(said[0].message), said[0]
+assert index.ntotal == n
+assert index.segments == []
+try:
+    while True:  # in the end there is no room for the log, either
+        index.add(some_vectors(5, seed=0))
+        n += 5
+except OSError:
+    assert index.ntotal == n
+limit(resource.RLIM_INFINITY)
+while not index.segments:
+    n += 5
+    index.add(some_vectors(5, seed=n))
+print(n)
+"""
+
+
+def test_a_change_is_kept_where_a_flush_after_it_fails(path: Path) -> None:
+    """It is in the log, so an error would have its caller repeat it."""
+    wf.open_index(path, "w", **options_of("rows")).close()
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM_FOR_SEGMENTS, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert wf.open_index(path, verify="full").ntotal == int(done.stdout)

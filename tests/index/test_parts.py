@@ -273,15 +273,15 @@ def test_files_of_parts_have_the_survivors(
     path = one.path()
     with open(path, "wb") as file:
         one.core.write(file.fileno(), bytes(path), **settings)
-    assert one.core.to_bytes(**settings) == path.read_bytes()
+    assert one.core.to_bytes(**settings).tobytes() == path.read_bytes()
     read = _core.read_index(bytes(path))[0]
     for core in (read, *(_core.map_index(bytes(path), verify)[0] for verify in (False, True))):
         require_same(core, plain, one.pool.queries, one.model.ids, case["seed"])
-        assert core.to_bytes(**settings) == path.read_bytes()
+        assert core.to_bytes(**settings).tobytes() == path.read_bytes()
     if one.core.has_ids:
         assert read.next_id == one.core.next_id
         plain.raise_next_id(read.next_id)
-        assert plain.to_bytes(**settings) == path.read_bytes()
+        assert plain.to_bytes(**settings).tobytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("cells", [0, 16])

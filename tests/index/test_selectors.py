@@ -151,6 +151,15 @@ def test_a_range_of_a_million_ids_is_asked_block_by_block():
     assert sum(blocks) == len(ids)
 
 
+def test_a_batch_selects_in_each_index_its_own_ids(codec_64, base_64):
+    sel = faiss.IDSelectorBatch(np.array([3, 7, 103, 107]))
+    for first in (0, 100, 0):  # the same number of changes each
+        index = wf.IndexFlat(codec_64)
+        index.add_with_ids(base_64[:10], np.arange(first, first + 10))
+        found = index.search(base_64[:1], 3, params=faiss.SearchParameters(sel=sel))[1]
+        assert sorted(found[0]) == [-1, first + 3, first + 7]
+
+
 def test_members_of_a_batch_are_batch_members_until_the_ids_change():
     asked = []
 

@@ -1,4 +1,4 @@
-"""Index files, and a service that runs in a thread."""
+"""Index files, a folder, and services that run in a thread."""
 
 from __future__ import annotations
 
@@ -62,3 +62,12 @@ def client(served, index):
     served.service.take(wf.SwapIndex(index))
     served.service.draining = False
     return served
+
+
+@pytest.fixture
+def folder(files, rows, tmp_path):
+    """A folder with 200 vectors, whose rows tell exactly which they are."""
+    path = tmp_path / "a.wfx"
+    with wf.open_index(path, "w", codec=wf.read_codec(files / "one.wf"), refine="float16") as index:
+        index.add(rows[:200])
+    return path

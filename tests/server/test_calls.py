@@ -59,11 +59,19 @@ def test_parameters_of_lists(files, rows, client):
 
 def test_add(client, rows):
     new = rows[:2].tolist()
-    assert client.post("/add", json={"vectors": new}).json() == {"added": 2, "ntotal": 1002}
+    assert client.post("/add", json={"vectors": new}).json() == {
+        "added": 2,
+        "ids": [1000, 1001],
+        "ntotal": 1002,
+    }
     body = {"vectors": new, "ids": [77_777, 77_778]}
-    assert client.post("/add", json=body).json() == {"added": 2, "ntotal": 1004}
+    assert client.post("/add", json=body).json() == {
+        "added": 2,
+        "ids": [77_777, 77_778],
+        "ntotal": 1004,
+    }
     answer = client.post("/add", content=rows[:3].tobytes(), headers=FLOATS)
-    assert answer.json() == {"added": 3, "ntotal": 1007}
+    assert answer.json() == {"added": 3, "ids": [77_779, 77_780, 77_781], "ntotal": 1007}
     found = client.post("/search", json={"vector": new[0], "ids": [1000, 77_777, 1]}).json()
     assert set(found["ids"][0]) == {1000, 77_777, 1}
     assert 'waterfill_index_vectors{index="default"} 1007.0' in client.get("/metrics").text

@@ -36,7 +36,7 @@ def test_a_declared_type_is_read_by_value(client, rows, index, dtype, where):
     assert found["ids"] == ids.tolist()
     assert found["distances"] == distances.tolist()
     added = post(client, f"/add?{query}", x.tobytes(), kind)
-    assert added.json() == {"added": 4, "ntotal": 1004}
+    assert added.json() == {"added": 4, "ids": [*range(1000, 1004)], "ntotal": 1004}
     expected = wf.IndexFlat(index.codec, "ip")
     expected.add(x)
     np.testing.assert_array_equal(index.codes()[1000:], expected.codes())

@@ -29,31 +29,41 @@ CHECKS = (
 )
 
 
+CHANGES = (("POST", "/add"), ("POST", "/upsert"), ("POST", "/remove"))
+BY_ID = ("DELETE", "/vectors/{id}")
+BOTH = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 CASES = [
-    *((GenerationMode.POSITIVE, "GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+    *((BOTH[0], "file", "GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+    *((mode, "file", "POST", path) for path in ("/search", "/swap") for mode in BOTH),
     *(
-        (mode, "POST", path)
-        for path in ("/search", "/add", "/swap")
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+        (mode, kind, *operation)
+        for operation in (*CHANGES, BY_ID)
+        for kind in ("file", "folder")
+        for mode in BOTH
     ),
 ]
 
 
 @pytest.fixture(scope="module")
-def url(files):
-    """A service that accepts bodies of the generated sizes."""
+def urls(files, tmp_path_factory):
+    """Services of a file and of a folder, which accept bodies of the generated sizes."""
     chosen = ServerSettings(max_vectors=16, max_k=50, swap_folder=files)
-    with serve(create_app(wf.read_index(files / "one.wf"), chosen)) as port:
-        yield f"http://127.0.0.1:{port}"
+    file, path = wf.read_index(files / "one.wf"), tmp_path_factory.mktemp("folders") / "a.wfx"
+    with (
+        wf.open_index(path, "w", codec=file.codec, sync="none") as folder,
+        serve(create_app(file, chosen)) as of_file,
+        serve(create_app(folder, chosen)) as of_folder,
+    ):
+        yield {"file": f"http://127.0.0.1:{of_file}", "folder": f"http://127.0.0.1:{of_folder}"}
 
 
 @pytest.mark.filterwarnings("ignore:.*as far from the mean as any:RuntimeWarning")
-@pytest.mark.parametrize(("mode", "method", "path"), CASES)
-def test_the_service_keeps_to_its_document(url, mode, method, path):
-    operation = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
+@pytest.mark.parametrize(("mode", "kind", "method", "path"), CASES)
+def test_the_service_keeps_to_its_document(urls, mode, kind, method, path):
+    operation = schemathesis.openapi.from_url(f"{urls[kind]}/openapi.json")[path][method]
 
     @settings(
-        max_examples=30 if method == "POST" else 3,
+        max_examples=3 if method == "GET" else 30,
         suppress_health_check=list(HealthCheck),
         database=None,
     )

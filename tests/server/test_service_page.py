@@ -16,4 +16,4 @@ def test_the_page_runs(monkeypatch, capsys):
     _, ids = names["index"].search(names["queries"][:2], 3, params=before)
     assert names["found"]["ids"] == ids.tolist()
     assert names["found"] == names["same"]
-    assert "'added': 2, 'ntotal': 4802" in capsys.readouterr().out
+    assert "'added': 2, 'ids': [4800, 4801], 'ntotal': 4802" in capsys.readouterr().out

@@ -15,11 +15,11 @@ from support.concurrency import PATIENCE, until
 
 
 @contextlib.contextmanager
-def serve(app, http="h11", **options) -> Iterator[int]:
+def serve(app, http="h11", lifespan="off", **options) -> Iterator[int]:
     """Serve an application; yield its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     config = uvicorn.Config(
-        app, http=http, ws="none", lifespan="off", log_config=None, loop="asyncio", **options
+        app, http=http, ws="none", lifespan=lifespan, log_config=None, loop="asyncio", **options
     )
     server = uvicorn.Server(config)
 

@@ -103,7 +103,7 @@ class Model:
                 strict=True,
             ):
                 np.testing.assert_array_equal(found, wanted)
-        radius = 5.0 if self.kind == "cells" else 10.0
+        radius = 30.0 if self.kind == "cells" else 10.0
         for found, wanted in zip(
             index.range_search(queries, radius), expected.range_search(queries, radius), strict=True
         ):

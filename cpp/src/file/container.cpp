@@ -126,8 +126,9 @@ void write_file(int fd, const std::string& path, FileKind kind,
   write_container(sink, kind, sections);
 }
 
-std::string to_bytes(FileKind kind, const std::vector<Section>& sections) {
+std::string to_bytes(FileKind kind, const std::vector<Section>& sections, std::size_t size) {
   StringSink sink;
+  sink.bytes.reserve(size);
   write_container(sink, kind, sections);
   return std::move(sink.bytes);
 }

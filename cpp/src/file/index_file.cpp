@@ -222,7 +222,7 @@ StoredIndex read_codes_and_map_rows(const std::string& path, bool verify) {
 std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
   std::string bytes;
   write_sections(index, settings, [&](FileKind kind, const std::vector<Section>& sections) {
-    bytes = to_bytes(kind, sections);
+    bytes = to_bytes(kind, sections, index.bytes() + index.bytes() / 64);
   });
   return bytes;
 }

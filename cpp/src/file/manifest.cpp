@@ -88,6 +88,11 @@ const char* fault_of(const FolderManifest& manifest) {
   if (manifest.codecs.back().number >= manifest.next_file) {
     return "a codec has a number that is not less than next_file";
   }
+  if (!std::is_sorted(
+          manifest.segments.begin(), manifest.segments.end(),
+          [](const ManifestSegment& a, const ManifestSegment& b) { return a.codec < b.codec; })) {
+    return "a segment has an older codec than one before it";
+  }
   for (const ManifestSegment& segment : manifest.segments) {
     if (const char* fault = fault_of(segment, manifest)) return fault;
   }

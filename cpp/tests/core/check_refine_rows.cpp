@@ -169,12 +169,11 @@ void check_copies(RowKind kind, Random& random) {
   const RefineRows rows = filled(kind, plain);
   std::vector<std::uint8_t> file;
   const std::size_t size = row_bytes(kind, 3);
-  for (std::size_t row = 0; row < rows.size();) {
-    const std::size_t count = rows.contiguous(row);
-    file.insert(file.end(), rows.stored(row), rows.stored(row) + count * size);
-    row += count;
+  for (std::size_t row = 0; row < rows.size(); row += rows.contiguous(row)) {
+    const std::uint8_t* bytes = rows.stored(row);
+    file.insert(file.end(), bytes, bytes + rows.contiguous(row) * size);
   }
-  expect(file.size() == plain.size() * size, "RefineRows: stored rows of a wrong size");
+  expect(file.size() == plain.size() * size, "RefineRows: segments of a wrong size");
   RefineRows loaded(kind, 3);
   std::size_t done = 0;
   loaded.load(plain.size(), [&](std::uint8_t* bytes, std::size_t count) {

@@ -24,6 +24,7 @@ void check_instruction_sets() {
 
 const std::pair<const char*, void (*)()> kParts[] = {
     {"transactions", check_transactions},
+    {"folder_changes", check_folder_changes},
     {"concurrent_use", check_concurrent_use},
     {"elias_fano", check_elias_fano},
     {"reservoir", check_reservoir},

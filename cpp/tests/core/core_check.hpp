@@ -24,6 +24,7 @@ std::string expect_throw(Act act, const char* what) {
 }
 
 void check_transactions();
+void check_folder_changes();
 void check_concurrent_use();
 void check_elias_fano();
 void check_reservoir();

@@ -11,15 +11,18 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
+from waterfill.cli.commands.add import add
 from waterfill.cli.commands.analyze import analyze
 from waterfill.cli.commands.bench import bench
 from waterfill.cli.commands.build import build
+from waterfill.cli.commands.compact import compact
 from waterfill.cli.commands.drift import drift
 from waterfill.cli.commands.encode import encode
 from waterfill.cli.commands.export_faiss import export_faiss
 from waterfill.cli.commands.info import info
 from waterfill.cli.commands.optimize import optimize
 from waterfill.cli.commands.ramp import ramp
+from waterfill.cli.commands.remove import remove
 from waterfill.cli.commands.report import report
 from waterfill.cli.commands.reproduce import reproduce
 from waterfill.cli.commands.search import search
@@ -36,6 +39,7 @@ app = typer.Typer(
 )
 for function in (
     *(analyze, optimize, train, encode, build, search, info, export_faiss),
+    *(add, remove, compact),
     *(bench, report, reproduce, drift, ramp, serve),
 ):
     command(app, function)

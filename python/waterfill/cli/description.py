@@ -6,6 +6,7 @@ from typing import Any
 
 import waterfill as wf
 from waterfill.cli.output import size
+from waterfill.folder import FolderIndex
 from waterfill.reporting.formatting import smaller
 
 Index = wf.IndexFlat | wf.IndexIVF
@@ -34,8 +35,16 @@ def describe_index(index: Index) -> dict[str, Any]:
 
 
 def total_bytes_per_vector(index: Index) -> float:
-    """Return the memory per vector: code, row, id, order of insertion and unused space."""
-    return index.nbytes / index.ntotal if index.ntotal else float(index.bytes_per_vector)
+    """Return the memory per vector: code, row, id, order of insertion and unused space.
+
+    Of a folder it is the space on the disk, which searches map.
+    """
+    if not index.ntotal:
+        return float(index.bytes_per_vector)
+    if isinstance(index, FolderIndex):
+        stored = sum(segment["bytes"] for segment in index.segments) + index.log_bytes
+        return stored / index.ntotal
+    return index.nbytes / index.ntotal
 
 
 def _bytes_line(index: Index) -> str:
@@ -45,7 +54,7 @@ def _bytes_line(index: Index) -> str:
     if index.refine is not None:
         row = {"float32": _FLOAT_BYTES * d, "float16": 2 * d, "int8": d + 8}[index.refine]
         parts[f"{index.refine} row"] = row
-    if index.has_ids:
+    if index.has_ids and total >= sum(parts.values()) + _ID_BYTES:  # a run of ids takes no space
         parts["id"] = _ID_BYTES
     rest = total - sum(parts.values())
     words = [f"{name} {value}" for name, value in parts.items()]
@@ -71,10 +80,11 @@ def file_line(file_bytes: int, index: Index) -> str:
 
 def index_lines(index: Index) -> dict[str, str]:
     """Return the properties of an index as text, by name."""
+    mapped = " besides the mapped files" if isinstance(index, FolderIndex) else ""
     lines = {
         "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
         "bytes per vector": _bytes_line(index),
-        "memory": f"{size(index.nbytes)}, and {size(_codec_bytes(index))} for the codec",
+        "memory": f"{size(index.nbytes)}{mapped}, and {size(_codec_bytes(index))} for the codec",
         "ids": "custom" if index.has_ids else "positions",
     }
     if isinstance(index, wf.IndexIVF):
@@ -82,6 +92,25 @@ def index_lines(index: Index) -> dict[str, str]:
     if index.refine is not None:
         lines["refine"] = f"{index.refine} rows, k_factor {index.k_factor:g}"
     return lines
+
+
+def describe_folder(index: FolderIndex) -> dict[str, Any]:
+    """Return the files of an index in a folder for JSON; counts are those of the last flush."""
+    return {
+        "segments": index.segments,
+        "removed": sum(segment["removed"] for segment in index.segments),
+        "log_bytes": index.log_bytes,
+    }
+
+
+def folder_lines(index: FolderIndex) -> dict[str, str]:
+    """Return the files of an index in a folder as text, by name."""
+    stored = sum(segment["vectors"] for segment in index.segments)
+    removed = sum(segment["removed"] for segment in index.segments)
+    return {
+        "segments": f"{len(index.segments):,} with {stored:,} vectors, {removed:,} of them removed",
+        "log": f"{size(index.log_bytes)} of changes since the last flush",
+    }
 
 
 def describe_codec(codec: wf.Codec) -> dict[str, Any]:

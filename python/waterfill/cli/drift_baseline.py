@@ -13,6 +13,7 @@ import waterfill as wf
 from waterfill._util.input_file import open_input, read_input
 from waterfill._util.validation import Metric
 from waterfill.cli.errors import UsageError
+from waterfill.cli.folders import read_codec
 from waterfill.cli.inputs import Vectors
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.drift.baseline import BASELINE_ROWS, training_rows
@@ -239,7 +240,7 @@ def _plan_baseline(
     """
     trained, recipe, left = None, None, None
     if codec is not None:
-        trained = wf.read_codec(codec)
+        trained = read_codec(codec)
         rows = Rows(vectors, d=trained.d)
         drawn = training_rows(trained, rows)
         drawn = np.empty(0, np.int64) if drawn is None else drawn

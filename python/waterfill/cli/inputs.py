@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.input_file import open_input, read_input
 from waterfill.cli.errors import UsageError, print_line
-from waterfill.cli.output import Advance
+from waterfill.cli.output import Advance, Output
 from waterfill.data.block_source import ConcatenatedSource, FileSource
-from waterfill.data.rows import as_source
+from waterfill.data.rows import Rows, as_source
 from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file, open_files
 
 
@@ -87,6 +88,40 @@ def open_queries(
     return queries
 
 
+def read_ids(path: Path, n: int | None = None) -> NDArray[np.int64]:
+    """Read ids: an array of integers in a .npy file, or a text file with an id on each line.
+
+    Parameters
+    ----------
+    path : Path
+    n : int, optional
+        The number of ids to expect.
+    """
+    if path.suffix == ".npy":
+        with open_input(path) as file:
+            found: NDArray[Any] = np.load(file, allow_pickle=False)
+        if found.ndim != 1 or found.dtype.kind not in "iu":
+            raise ValueError(
+                f"{path}: expected a one-dimensional array of integers, got shape {found.shape} "
+                f"and dtype {found.dtype}"
+            )
+        if len(found) and int(found.max()) >= 2**63:
+            raise ValueError(f"{path}: expected ids within int64, got {found.max()}")
+        ids = found.astype(np.int64)
+    else:
+        lines = read_input(path).decode("utf-8", "replace").splitlines()
+        ids = np.array([_as_id(path, number, line) for number, line in enumerate(lines)], np.int64)
+    if n is not None and len(ids) != n:
+        raise ValueError(f"{path}: expected {n} ids, one for each vector, got {len(ids)}")
+    return ids
+
+
+def _as_id(path: Path, number: int, line: str) -> int:
+    if re.fullmatch(r"\s*-?[0-9]{1,19}\s*", line) and -(2**63) <= int(line) < 2**63:
+        return int(line)
+    raise ValueError(f"{path}: line {number + 1}: expected an id within int64, got {line[:40]!r}")
+
+
 def concatenated(parts: Sequence[Vectors]) -> Vectors:
     """Return several files as one."""
     if len(parts) == 1:
@@ -113,6 +148,16 @@ def check_output(path: Path, inputs: Sequence[Path | None], option: str = "-o") 
     for source in inputs:
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise UsageError(f"{option} {path} is an input file; give another name")
+
+
+def add_parts(out: Output, add: Callable[[Any], object], parts: Sequence[Vectors]) -> None:
+    """Add the vectors of several files, one block at a time."""
+    with out.progress("adding", sum(part.n for part in parts)) as advance:
+        for part in parts:
+            part.advance = advance
+            with sum_warnings(part):
+                for _, block in Rows(part).blocks():
+                    add(block)
 
 
 @contextmanager

@@ -63,7 +63,16 @@ VectorFile = Annotated[
         show_default=False,
     ),
 ]
-IndexFile = Annotated[Path, typer.Argument(metavar="INDEX", help="A waterfill index.")]
+IndexFile = Annotated[
+    Path, typer.Argument(metavar="INDEX", help="A waterfill index: a file or a folder.")
+]
+FolderPath = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="An index in a folder, as written by build.")
+]
+Ids = Annotated[
+    Path | None,
+    _value("--ids", "FILE", "Ids: a .npy file of integers, or text with an id on each line."),
+]
 Key = Annotated[
     str | None,
     _value(

@@ -41,7 +41,7 @@ def write_index(original: Original, index: Any, f: Any, io_flags: int = 0) -> No
     if isinstance(f, str | bytes | os.PathLike):
         io.write_index(index, os.fsdecode(f))
     elif hasattr(f, "write_bytes"):
-        f.write_bytes(_to_bytes(index))
+        f.write_bytes(_to_bytes(index).tobytes())
     else:
         raise TypeError(f"f must be a path or a faiss.IOWriter, got {type(f).__name__}")
 
@@ -82,7 +82,7 @@ def serialize_index(original: Original, index: Any, io_flags: int = 0) -> NDArra
         data: NDArray[np.uint8] = original(index, *([io_flags] if io_flags else []))
         return data
     _require_whole(index, "faiss.serialize_index", io_flags)
-    return np.frombuffer(_to_bytes(index), dtype=np.uint8).copy()
+    return _to_bytes(index)
 
 
 def deserialize_index(original: Original, data: Any, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,7 @@ def deserialize_index(original: Original, data: Any, *args: Any, **kwargs: Any) 
     head = bytes(np.asarray(data).reshape(-1)[: len(io.MAGIC)].tobytes())
     if head != io.MAGIC:
         return original(data, *args, **kwargs)
-    return _from_bytes(np.ascontiguousarray(data, dtype=np.uint8).tobytes())
+    return _from_bytes(np.ascontiguousarray(data, dtype=np.uint8).reshape(-1))
 
 
 def clone_index(original: Original, index: Any) -> Any:
@@ -262,10 +262,10 @@ def _require_no_statistics(output_stats: bool) -> None:
         )
 
 
-def _to_bytes(index: Index) -> bytes:
+def _to_bytes(index: Index) -> NDArray[np.uint8]:
     return index._trained().to_bytes(**index._settings())
 
 
-def _from_bytes(data: bytes) -> IndexFlat | IndexIVF:
+def _from_bytes(data: bytes | NDArray[np.uint8]) -> IndexFlat | IndexIVF:
     stored = _core.index_from_bytes(data)
     return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored)

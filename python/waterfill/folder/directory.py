@@ -17,7 +17,7 @@ LOCK = "LOCK"
 _OURS = re.compile(
     r"(codec|segment|log)-\d{6,}(\.\d{6,})?\.(wf|wfl|dead)|\.MANIFEST\.[0-9a-f]+\.tmp"
 )
-_HEADER = 64  # bytes of the header of any file
+HEADER_BYTES = 64  # of any file
 
 
 def codec_name(number: int) -> str:
@@ -112,7 +112,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
 def header_checksum(path: str) -> int:
     """Return the CRC-32C of a file's header, which holds the checksum of its table of sections."""
     with open(path, "rb") as file:
-        return _core.crc32c(file.read(_HEADER))
+        return _core.crc32c(file.read(HEADER_BYTES))
 
 
 def sync_directory(path: str) -> None:

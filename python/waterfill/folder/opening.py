@@ -192,8 +192,6 @@ def _create(
         numbers = range(first, first + 3)
     mark = mark_of(codec)
     write_codec(codec, os.path.join(path, codec_name(numbers[0])))
-    create_log(path, numbers[1], log_format(core, mark))
-    sync_directory(path)
     manifest = _core.Manifest(
         metric=kind,
         d=codec.d,
@@ -206,6 +204,8 @@ def _create(
         k_factor=4.0 if k_factor is None else as_number("k_factor", k_factor, 1, finite=True),
         codecs=[_core.ManifestCodec(numbers[0], mark)],
     )
+    create_log(path, numbers[1], log_format(codec, manifest))
+    sync_directory(path)
     write_manifest(path, manifest)
     remove_others(path, files_of(manifest))
 
@@ -221,8 +221,7 @@ def _require_same(
     """Raise ValueError if arguments contradict an existing folder."""
     if codec is not None and codec is not own and codec.fingerprint != own.fingerprint:
         raise ValueError(
-            "codec is another than that of the folder; leave it out, or make a new folder with "
-            "mode='w'"
+            "codec is another than that of the folder; leave it out, or call change_codec(codec)"
         )
     if metric is not None and METRICS[metric_name(metric)] != manifest.metric:
         raise ValueError(f"metric={metric!r}: the folder has metric {metric_of(manifest.metric)!r}")

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.codec import Codec
 from waterfill.folder.directory import (
     header_checksum,
     segment_name,
     sync_directory,
     tombstones_name,
 )
-from waterfill.folder.snapshot import log_format, write_manifest
+from waterfill.folder.snapshot import Snapshot, log_format, mark_of, write_manifest
 from waterfill.folder.write_ahead_log import create_log
 
 
@@ -28,8 +29,8 @@ class Merger:
     ----------
     first, last : int
         The segments are those from `first` up to `last` in the manifest it was made from.
-    number, vectors : int
-        The new file, and its vectors.
+    number, vectors, codec : int
+        The new file, its vectors, and their codec.
     removed : list of uint32 array
         Vectors of the old segments that were left out.
     """
@@ -38,21 +39,21 @@ class Merger:
     last: int
     number: int
     vectors: int
+    codec: int
     removed: list[NDArray[np.uint32]]
 
 
 def publish(
     path: str,
-    manifest: _core.Manifest,
-    core: _core.Index,
+    old: Snapshot,
     *,
     numbers: Iterator[int],
-    next_id: int,
     settings: tuple[int, float],
+    codec: tuple[int, Codec] | None = None,
     merger: Merger | None = None,
     keep_vectors: bool = True,
 ) -> _core.Manifest:
-    """Write what a core holds beyond a manifest, as a new one, with an empty log.
+    """Write what a snapshot holds beyond its manifest, as a new manifest, with an empty log.
 
     The new state appears all at once, when the manifest is replaced. After an error the folder is
     as before, but for new files that nothing refers to.
@@ -61,27 +62,29 @@ def publish(
     ----------
     numbers : iterator of int
         For new files.
-    next_id : int
-        More than any id that was ever in the folder.
     settings : tuple
         nprobe (0 for a flat index) and k_factor.
+    codec : tuple, optional
+        The number and the codec of vectors that come later, if it changes.
     merger : Merger, optional
         A segment to take the place of others.
     keep_vectors : bool
         False for a state without vectors.
     """
+    manifest = old.manifest
     segments: list[_core.ManifestSegment] = []
     if keep_vectors:
-        removed = removed_by_segment(core, manifest.segments)
+        removed = removed_by_segment(old.core, manifest.segments)
         segments = [
             _with_tombstones(path, segment, labels, numbers)
             for segment, labels in zip(manifest.segments, removed, strict=True)
         ]
         if merger is not None:
             segments[merger.first : merger.last] = _merged(path, manifest, merger, removed, numbers)
-        segments += _own_segment(path, core, manifest, numbers)
+        segments += _own_segment(path, old, numbers)
+    number, newest = codec or (manifest.codecs[-1].number, old.codec)
     log = next(numbers)
-    create_log(path, log, log_format(core, manifest.codecs[-1].fingerprint))
+    create_log(path, log, log_format(newest, manifest))
     sync_directory(path)
     nprobe, k_factor = settings
     new = _core.Manifest(
@@ -90,15 +93,24 @@ def publish(
         number=manifest.number + 1,
         log=log,
         next_file=next(numbers),
-        next_id=min(next_id, 2**63 - 1),
+        next_id=min(old.next_id, 2**63 - 1),
         nprobe=nprobe,
         row_kind=manifest.row_kind,
         k_factor=k_factor,
-        codecs=manifest.codecs,
+        codecs=_codecs_of(segments, manifest, _core.ManifestCodec(number, mark_of(newest))),
         segments=segments,
     )
     write_manifest(path, new)
     return new
+
+
+def _codecs_of(
+    segments: Sequence[_core.ManifestSegment],
+    manifest: _core.Manifest,
+    newest: _core.ManifestCodec,
+) -> list[_core.ManifestCodec]:
+    used = {segment.codec for segment in segments} - {newest.number}
+    return [codec for codec in manifest.codecs if codec.number in used] + [newest]
 
 
 def removed_by_segment(
@@ -115,13 +127,13 @@ def removed_by_segment(
 
 
 def write_segment_file(
-    path: str, number: int, core: _core.Index, mark: bytes, *, own: bool
+    path: str, number: int, core: _core.Index, codec: Codec, *, own: bool
 ) -> tuple[str, int]:
     """Write and sync a segment; return its path and its number of vectors."""
     name = os.path.join(path, segment_name(number))
     handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        vectors = core.write_segment(handle, os.fsencode(name), mark, own)
+        vectors = core.write_segment(handle, os.fsencode(name), mark_of(codec), own)
         os.fsync(handle)
     except BaseException:
         os.unlink(name)
@@ -131,31 +143,27 @@ def write_segment_file(
     return name, vectors
 
 
-def describe_segment(
-    name: str, number: int, vectors: int, manifest: _core.Manifest
-) -> _core.ManifestSegment:
+def describe_segment(name: str, number: int, vectors: int, codec: int) -> _core.ManifestSegment:
     """Return the entry of a manifest for a new segment."""
     return _core.ManifestSegment(
         number=number,
         vectors=vectors,
         bytes=os.path.getsize(name),
-        codec=manifest.codecs[-1].number,
+        codec=codec,
         crc=header_checksum(name),
     )
 
 
-def _own_segment(
-    path: str, core: _core.Index, manifest: _core.Manifest, numbers: Iterator[int]
-) -> list[_core.ManifestSegment]:
+def _own_segment(path: str, old: Snapshot, numbers: Iterator[int]) -> list[_core.ManifestSegment]:
     """Write the vectors that lie in no segment yet, if there are any."""
-    mark = manifest.codecs[-1].fingerprint
-    removed = sum(map(len, removed_by_segment(core, manifest.segments)))
+    manifest = old.manifest
+    removed = sum(map(len, removed_by_segment(old.core, manifest.segments)))
     mapped = sum(segment.vectors for segment in manifest.segments)
-    if core.size == mapped - removed:
+    if old.core.size == mapped - removed:
         return []
     number = next(numbers)
-    name, vectors = write_segment_file(path, number, core, mark, own=True)
-    return [describe_segment(name, number, vectors, manifest)]
+    name, vectors = write_segment_file(path, number, old.core, old.codec, own=True)
+    return [describe_segment(name, number, vectors, manifest.codecs[-1].number)]
 
 
 def _with_tombstones(
@@ -194,7 +202,7 @@ def _merged(
     if merger.vectors == 0:
         return []
     name = os.path.join(path, segment_name(merger.number))
-    entry = describe_segment(name, merger.number, merger.vectors, manifest)
+    entry = describe_segment(name, merger.number, merger.vectors, merger.codec)
     later, start = [], 0
     for i, left_out in enumerate(merger.removed, merger.first):
         since = np.setdiff1d(removed[i], left_out, assume_unique=True)

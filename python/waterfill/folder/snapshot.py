@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from waterfill.folder.directory import (
     segment_name,
     tombstones_name,
 )
+from waterfill.folder.mixed_index import MixedIndex
 from waterfill.folder.write_ahead_log import Change, LogFormat, LogReader
 from waterfill.io import read_codec
 
@@ -32,9 +34,10 @@ class Snapshot:
     Attributes
     ----------
     manifest : _core.Manifest
-    codec : Codec
+    codecs : dict
+        By number; the last one is that of new vectors.
     core : _core.Index
-        Mapped segments, and the vectors of the log.
+        Mapped segments, and the vectors of the log. A `MixedIndex` if there are several codecs.
     log : LogReader
         At the end of the log.
     next_id : int
@@ -42,7 +45,7 @@ class Snapshot:
     """
 
     manifest: _core.Manifest
-    codec: Codec
+    codecs: dict[int, Codec]
     core: _core.Index
     log: LogReader
     next_id: int
@@ -53,6 +56,11 @@ class Snapshot:
         replay(self.core, changes)
         self.next_id = max([self.next_id, *(next_after(change[1]) for change in changes)])
         return bool(changes)
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of new vectors."""
+        return self.codecs[self.manifest.codecs[-1].number]
 
     @property
     def metric(self) -> Metric:
@@ -93,7 +101,7 @@ def open_snapshot(path: str, *, verify: bool, known: Snapshot | None = None) -> 
     verify : bool
         Read and verify all files, instead of headers and small sections.
     known : Snapshot, optional
-        An earlier one, whose codec is used if it is still that of the folder.
+        An earlier one, whose codecs are used if they are still those of the folder.
     """
     for attempt in range(_ATTEMPTS):
         manifest = read_manifest(path)
@@ -107,19 +115,42 @@ def open_snapshot(path: str, *, verify: bool, known: Snapshot | None = None) -> 
 
 
 def _open(path: str, manifest: _core.Manifest, known: Snapshot | None, verify: bool) -> Snapshot:
-    mark = manifest.codecs[-1].fingerprint
-    if known is not None and known.manifest.codecs[-1] == manifest.codecs[-1]:
-        codec = known.codec
-    else:
-        name = os.path.join(path, codec_name(manifest.codecs[-1].number))
-        codec = read_codec(name)
-        if codec.d != manifest.d or mark_of(codec) != mark:
-            raise _core.FormatError(f"{name}: damaged: not the codec that the manifest names")
-    core = open_core(path, manifest, codec, verify=verify)
-    log = LogReader(path, manifest.log, log_format(core, mark))
-    snapshot = Snapshot(manifest, codec, core, log, manifest.next_id)
+    codecs = {entry.number: _read_codec(path, manifest, entry, known) for entry in manifest.codecs}
+    core = _open_all(path, manifest, codecs, verify)
+    newest = manifest.codecs[-1]
+    form = log_format(codecs[newest.number], manifest)
+    log = LogReader(path, manifest.log, form)
+    snapshot = Snapshot(manifest, codecs, core, log, manifest.next_id)
     snapshot.read_log()
     return snapshot
+
+
+def _read_codec(
+    path: str, manifest: _core.Manifest, entry: _core.ManifestCodec, known: Snapshot | None
+) -> Codec:
+    if known is not None and entry in known.manifest.codecs:
+        return known.codecs[entry.number]
+    name = os.path.join(path, codec_name(entry.number))
+    codec = read_codec(name)
+    if codec.d != manifest.d or mark_of(codec) != entry.fingerprint:
+        raise _core.FormatError(f"{name}: damaged: not the codec that the manifest names")
+    return codec
+
+
+def _open_all(
+    path: str, manifest: _core.Manifest, codecs: dict[int, Codec], verify: bool
+) -> _core.Index:
+    """Open the segments of all codecs: as one index, or as a `MixedIndex`."""
+    numbers = [segment.codec for segment in manifest.segments]
+    indexes = []
+    for number in codecs:
+        chosen = slice(numbers.index(number), None) if number in numbers else slice(0, 0)
+        chosen = slice(chosen.start, chosen.start + numbers.count(number))
+        if chosen.start < chosen.stop or number == manifest.codecs[-1].number:
+            indexes.append(
+                open_core(path, manifest, codecs[number], verify=verify, segments=chosen)
+            )
+    return indexes[0] if len(indexes) == 1 else cast("_core.Index", MixedIndex(indexes))
 
 
 def mark_of(codec: Codec) -> bytes:
@@ -127,13 +158,12 @@ def mark_of(codec: Codec) -> bytes:
     return bytes.fromhex(codec.fingerprint)[:16]
 
 
-def log_format(core: _core.Index, mark: bytes) -> LogFormat:
-    """Return the form of the records of an index."""
-    kind = core.refine_row_kind
+def log_format(codec: Codec, manifest: _core.Manifest) -> LogFormat:
+    """Return the form of the records of a log for a codec."""
     row_bytes = 0
-    if kind is not None:
-        row_bytes = _core.RefineRows(kind, core.codec.d).to_array().shape[1]
-    return LogFormat(core.codec.code_size, row_bytes, mark)
+    if manifest.row_kind is not None:
+        row_bytes = _core.RefineRows(manifest.row_kind, codec.d).to_array().shape[1]
+    return LogFormat(codec.code_size, row_bytes, mark_of(codec))
 
 
 def open_core(
@@ -145,15 +175,11 @@ def open_core(
     segments: slice = slice(None),
     removed: list[NDArray[np.uint32]] | None = None,
 ) -> _core.Index:
-    """Make an index of the core from the segments of a manifest, or some of them.
+    """Make an index of the core from segments of a manifest that have one codec.
 
     removed: their removed vectors, if not those that the manifest names.
     """
-    core = _core.Index(codec._core, manifest.metric)
-    if manifest.row_kind is not None:
-        core.keep_refine_rows(manifest.row_kind)
-    core.keep_ids()
-    mark = manifest.codecs[-1].fingerprint
+    core = empty_core(codec, manifest)
     chosen = manifest.segments[segments]
     names = []
     for segment in chosen:
@@ -162,13 +188,22 @@ def open_core(
         names.append(os.fsencode(name))
     if removed is None:
         removed = [_read_tombstones(path, segment) for segment in chosen]
-    found = core.attach_segments(names, mark, removed, verify)
+    found = core.attach_segments(names, mark_of(codec), removed, verify)
     for file, segment, vectors in zip(names, chosen, found, strict=True):
         if vectors != segment.vectors:
             raise _core.FormatError(
                 f"{os.fsdecode(file)}: damaged: a segment of {vectors} vectors, where the manifest "
                 f"has {segment.vectors}"
             )
+    return core
+
+
+def empty_core(codec: Codec, manifest: _core.Manifest) -> _core.Index:
+    """Make an index of the core for vectors of a folder."""
+    core = _core.Index(codec._core, manifest.metric)
+    if manifest.row_kind is not None:
+        core.keep_refine_rows(manifest.row_kind)
+    core.keep_ids()
     return core
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,8 @@ class Index(SearchDepth):
     ) -> tuple[FloatRows, Labels, NDArray[Any] | None]:
         """Search, in the lists of each query if they are given.
 
-        The third result is the stored 'codes' or 'rows' of what was found, if `contents` names
-        them; then the policy must be ``raise``.
+        The third result depends on `contents`: 'vectors' or 'codes' of what was found, or None for
+        ''. With contents the policy must be ``raise``.
         """
         plain = plain_rows(x, self.d) if D is None and I is None and policy == "raise" else None
         if plain is not None:
@@ -155,7 +156,7 @@ class Index(SearchDepth):
         if self._metric == "cosine":
             _core.require_finite(queries, "x", 0)
             queries = self._prepare(queries)
-        return core.search(
+        distances, ids, stored = core.search(
             queries,
             k,
             candidates,
@@ -164,8 +165,11 @@ class Index(SearchDepth):
             self._probes(queries, chosen) if lists is None else lists,
             selector,
             exact,
-            contents,
+            self._contents if contents == "vectors" else contents,
         )
+        if contents == "vectors" and stored is not None:
+            stored = self._vectors_of(stored[(ids != -1).reshape(-1)])
+        return distances, ids, stored
 
     @positional_outputs("D", "I", "R")
     def search_and_reconstruct(
@@ -193,12 +197,11 @@ class Index(SearchDepth):
         ValueError, TypeError, NotTrainedError
             As `search`.
         """
-        distances, ids, stored = self._search(x, k, params, D, I, contents=self._contents)
+        distances, ids, stored = self._search(x, k, params, D, I, contents="vectors")
         found = np.asarray(ids) != -1
         vectors = output("R", R, (*found.shape, self.d), np.float32)
         vectors[~found] = np.nan
-        assert stored is not None
-        vectors[found] = self._vectors_of(stored[found.reshape(-1)])
+        vectors[found] = stored
         return distances, ids, returned(vectors, R, x)
 
     def get_distance_computer(self) -> DistanceComputer:
@@ -277,16 +280,16 @@ class Index(SearchDepth):
         lists: Labels | None = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
         """Search within a radius, in the lists of each query if they are given."""
-        core = self._trained()
+        self._trained()
         given = Rows(x, "x", self.d)
         radius = as_number("thresh", thresh, -np.inf)
         chosen = read_parameters(params)
-        selector = self._program(chosen)
         admitted = admit(given, as_policy(policy))
         queries = admitted.rows.joined(self._prepare)
         numbers = admitted.numbers(0, len(queries))
-        probes = self._probes(queries, chosen) if lists is None else lists[numbers]
-        ends, distances, ids = core.range_search(queries, radius, probes, selector)
+        ends, distances, ids = self._found_within(
+            queries, radius, chosen, None if lists is None else lists[numbers]
+        )
         limits = np.zeros(given.n + 1, np.uint64)
         limits[1:][numbers] = np.diff(ends)
         self._quarantine._take("range_search", admitted)
@@ -295,6 +298,14 @@ class Index(SearchDepth):
             returned(distances, None, x),
             returned(ids, None, x),
         )
+
+    def _found_within(
+        self, queries: FloatRows, radius: float, chosen: SearchParameters, lists: Labels | None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        """Search within a radius with queries that the core can read."""
+        core, selector = self._trained(), self._program(chosen)
+        probes = self._probes(queries, chosen) if lists is None else lists
+        return core.range_search(queries, radius, probes, selector)
 
     def _program(self, chosen: SearchParameters) -> list[Step] | None:
         if chosen.sel is None:
@@ -326,7 +337,7 @@ class Index(SearchDepth):
         index._attach(core, source)
         return index
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         held = Quarantine(self._quarantine)  # the copy's own
         if self._core is None:
             state = self.__dict__ | {"_writing": None, "_quarantine": held}
@@ -340,7 +351,10 @@ class Index(SearchDepth):
             "verbose": self.verbose,
             "metric_arg": self.metric_arg,
         }
-        return _restore, (type(self), self._core.to_bytes(**self._settings()), borrowed, own)
+        stored: Any = self._core.to_bytes(**self._settings())
+        # From protocol 5 on without a copy of what may be most of the memory.
+        stored = pickle.PickleBuffer(stored) if protocol >= 5 else stored.tobytes()
+        return _restore, (type(self), stored, borrowed, own)
 
     @property
     def this(self) -> Any:
@@ -386,7 +400,7 @@ def _remake(kind: type[Index], state: dict[str, Any]) -> Index:
     return index
 
 
-def _restore(kind: type[Index], data: bytes, refine: Any, state: dict[str, Any]) -> Index:
+def _restore(kind: type[Index], data: Any, refine: Any, state: dict[str, Any]) -> Index:
     index = kind._from_stored(_core.index_from_bytes(data), refine)
     index.__dict__.update(state)
     if index._keeps_ids:

@@ -115,10 +115,14 @@ class Collection(StandaloneCodec):
         _require_as_many(ids, given.n)
         came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
-        codes, kept = self._encode(rows), self._refine_rows(rows)
-        with self._changes:
-            self._store(codes, own, kept, replaces=replaces)
-            self._quarantine._take(call, came, ids)
+        stored = False
+        while not stored:
+            codec, codes, kept = self._codec, self._encode(rows), self._refine_rows(rows)
+            with self._changes:
+                stored = codec is self._codec  # it may have been changed meanwhile
+                if stored:
+                    self._store(codes, own, kept, replaces=replaces)
+                    self._quarantine._take(call, came, ids)
 
     def _store(
         self,
@@ -239,7 +243,7 @@ class Collection(StandaloneCodec):
 
     def _universe(self) -> Universe:
         core = self._trained()
-        return Universe(core.size, core.ids, core.version)
+        return Universe(core.size, core.ids, self._version)
 
     # Getting vectors back.
 
@@ -319,9 +323,9 @@ class Collection(StandaloneCodec):
 
     def _vectors_of(self, stored: NDArray[Any]) -> FloatRows:
         """Return vectors, given their `_contents`."""
-        if self._contents == "codes":
+        if stored.dtype == np.uint8:
             return self._decode(stored)
-        return stored if isinstance(self._refine, str) else self._prepare(stored)
+        return self._prepare(stored) if isinstance(self._refine, np.ndarray) else stored
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
         """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
@@ -343,8 +347,7 @@ class Collection(StandaloneCodec):
             n0, ni = self._span(n0, ni)
             vectors = output("x", x, (ni, self.d), np.float32)
             read = core.codes if self._contents == "codes" else core.refine_rows
-            stored = read(n0, ni)
-        vectors[:] = self._vectors_of(stored)
+            vectors[:] = self._vectors_of(read(n0, ni))
         return returned(vectors, x)
 
     # Taking vectors out.

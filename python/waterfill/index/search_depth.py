@@ -32,11 +32,12 @@ class SearchDepth(Collection):
         """Return what was set, or else what training chose."""
         if name in self._given:
             return self._given[name]
-        if name not in self._chosen:
+        chosen = self._chosen  # another one after a change of the codec
+        if name not in chosen:
             self._trained()
             assert self._codec is not None
-            self._chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
-        return self._chosen[name]
+            chosen[name] = getattr(self._codec, name)["l2" if self._metric == "l2" else "ip"]
+        return chosen[name]
 
     @property
     def prune_sigma(self) -> float:
@@ -48,14 +49,10 @@ class SearchDepth(Collection):
         if "prune_sigma" in self._given:
             return float(self._given["prune_sigma"])
         sigma = float(self._setting("prune_sigma"))
-        if math.isinf(sigma):
-            return sigma
-        core = self._trained()
-        if "prune_sigma_rows" not in self._chosen:
-            self._chosen["prune_sigma_rows"] = core.codec.prune_sigma_rows
-        rows = self._chosen["prune_sigma_rows"]
-        beyond = max(0.0, math.log(max(core.size, 1) / rows)) if rows else 0.0
-        return math.sqrt(sigma * sigma + _SIGMA_GROWTH * beyond)
+        chosen, core = self._chosen, self._trained()
+        if "prune_sigma_rows" not in chosen:
+            chosen["prune_sigma_rows"] = core.codec.prune_sigma_rows
+        return sigma_for(sigma, chosen["prune_sigma_rows"], core.size)
 
     @prune_sigma.setter
     def prune_sigma(self, value: float) -> None:
@@ -104,3 +101,11 @@ class SearchDepth(Collection):
             factor = self._k_factor if k_factor is None else k_factor
             exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
         return min(candidates, _MOST_CANDIDATES), exact
+
+
+def sigma_for(sigma: float, rows: int, size: int) -> float:
+    """Return `prune_sigma` for an index of a size, given what training chose for some rows."""
+    if math.isinf(sigma):
+        return sigma
+    beyond = max(0.0, math.log(max(size, 1) / rows)) if rows else 0.0
+    return math.sqrt(sigma * sigma + _SIGMA_GROWTH * beyond)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import threading
+from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ _ROW_KINDS: dict[str, _core.RowKind] = {
     "float16": _core.RowKind.float16,
     "int8": _core.RowKind.int8,
 }
+_next_serial = count()
+_serials: WeakKeyDictionary[_core.Index, int] = WeakKeyDictionary()
 _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
 
 
@@ -73,6 +77,12 @@ class Trainable:
         if self._keeps_ids:
             core.keep_ids()
         self._core, self._codec = core, codec
+
+    @property
+    def _version(self) -> tuple[int, int]:
+        """What its vectors and ids are: equal only for the same core without changes between."""
+        core = self._trained()  # of a folder it is replaced by one that counts from 0 again
+        return _serials.setdefault(core, next(_next_serial)), core.version
 
     @property
     def _changes(self) -> threading.RLock:

@@ -89,26 +89,28 @@ class Generation:
         The index, with its ids and codec.
     event : Event
         History entry of its publication.
-    version : int
+    version : tuple of int
         Version of the index when it was published.
     """
 
     number: int
     index: Any
     event: Event
-    version: int = field(repr=False)
+    version: tuple[int, int] = field(repr=False)
 
     @property
     def changed(self) -> bool:
         """Whether vectors were added or removed since publication."""
-        return bool(self.index._trained().version != self.version)
+        return bool(self.index._version != self.version)
 
 
 class Readiness:
     """Cache of verified and warmed indexes; an index that changes is checked again."""
 
     def __init__(self) -> None:
-        self._checked: WeakKeyDictionary[Index, tuple[int, Contents]] = WeakKeyDictionary()
+        self._checked: WeakKeyDictionary[Index, tuple[tuple[int, int], Contents]] = (
+            WeakKeyDictionary()
+        )
 
     def of(self, index: Index, queries: Any = None) -> Contents:
         """Verify and warm an index unless that is cached; return its contents.
@@ -118,7 +120,7 @@ class Readiness:
         ValueError
             If the index cannot be served.
         """
-        version = index._trained().version
+        version = index._version
         cached = self._checked.get(index)
         if cached is not None and cached[0] == version:
             return cached[1]
@@ -134,7 +136,7 @@ def publication(index: Index, number: int, what: str, contents: Contents) -> Gen
     values = {each.name: getattr(contents, each.name) for each in fields(Contents)}
     at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     event = Event(generation=number, what=what, at=at, **values)
-    return Generation(number, index, event, index._trained().version)
+    return Generation(number, index, event, index._version)
 
 
 def content_sha256(index: Index) -> str:

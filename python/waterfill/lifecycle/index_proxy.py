@@ -91,6 +91,11 @@ class IndexProxy(ABC):
         with self._writing:
             self.index.add_with_ids(x, ids, numeric_type, policy=policy)
 
+    def upsert(self, ids: Any, x: Any, *, policy: Policy = "raise") -> None:
+        """Replace vectors of an index in a folder by id: see `open_index`; waits like `add`."""
+        with self._writing:
+            self.index.upsert(ids, x, policy=policy)
+
     def remove_ids(self, x: Any) -> int:
         """Remove vectors by id and return their number; waits while a swap runs."""
         with self._writing:

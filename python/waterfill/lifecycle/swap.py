@@ -230,7 +230,7 @@ class SwapIndex(IndexProxy):
             candidate = _Candidate(self._state.current, gate)
             contents = candidate.verify(new, self._readiness, same_ids)
             candidate.judge(new)
-            with self._state.current.index._writing:  # blocks direct additions to the old index too
+            with self._state.current.index._changes:  # blocks direct additions to the old index too
                 candidate.refuse(misfits(self._state.current.index, new, same_ids=same_ids))
                 state = self._state
                 published = publication(new, state.current.number + 1, "swap", contents)

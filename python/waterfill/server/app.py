@@ -14,7 +14,12 @@ from waterfill.errors import AtCapacity
 from waterfill.metrics.prometheus import expose
 from waterfill.server import openapi_schema as schema
 from waterfill.server.request_body import FLOATS, JSON, Body, read_body, read_object
-from waterfill.server.request_validation import read_addition, read_search
+from waterfill.server.request_validation import (
+    read_addition,
+    read_id,
+    read_removal,
+    read_search,
+)
 from waterfill.server.responses import Problem, answer, found_answer
 from waterfill.server.security import AccessMiddleware
 from waterfill.server.service import Service
@@ -24,6 +29,7 @@ from waterfill.serving.asgi import UNAVAILABLE, refusal
 
 T = TypeVar("T")
 
+_REFUSALS = (400, 408, 413, 415, 422, 503)  # of requests with a body
 _SMALL_BODY = 65_536  # bytes that are read or written in the event loop
 
 
@@ -36,14 +42,17 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
     Parameters
     ----------
     index : IndexFlat, IndexIVF, SwapIndex, str or path-like
-        A file is read when the application starts; until then ``/readyz`` returns 503.
+        A file is read, or a folder opened for changes (see `ServerSettings.read_only`), when the
+        application starts; until then ``/readyz`` returns 503. A folder that it opened it closes
+        at its end.
     settings : ServerSettings, optional
 
     Returns
     -------
     fastapi.FastAPI
-        ``app.state.service`` has ``index`` (a `SwapIndex`), ``limiter`` and ``draining``. While
-        ``draining`` is true, ``/readyz`` returns 503 and responses close their connections.
+        ``app.state.service`` has ``index`` (a `SwapIndex`, or a `ServedFolder`), ``limiter`` and
+        ``draining``. While ``draining`` is true, ``/readyz`` returns 503 and responses close their
+        connections.
 
     Raises
     ------
@@ -67,7 +76,8 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    _add_operations(app, service)  # first, because routes are tried in order
+    _add_searches(app, service)  # first, because routes are tried in order
+    _add_changes(app, service)
     _add_probes(app, service)
     _add_error_handlers(app)
     app.openapi = _openapi(app, service)  # type: ignore[method-assign]
@@ -98,11 +108,10 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         return Response(text, headers={"content-type": kind})
 
 
-def _add_operations(app: FastAPI, service: Service) -> None:
+def _add_searches(app: FastAPI, service: Service) -> None:
     settings = service.settings
-    refusals = (400, 408, 413, 415, 422, 503)
 
-    @app.post("/search", responses=schema.responses(schema.FOUND, *refusals))
+    @app.post("/search", responses=schema.responses(schema.FOUND, *_REFUSALS))
     async def search(request: Request) -> Response:
         """Find the k nearest vectors of each query."""
         index = service.loaded()
@@ -116,10 +125,22 @@ def _add_operations(app: FastAPI, service: Service) -> None:
             found = await service.search(search_request)
             return await _offload(service, 16 * found[1].size, lambda: found_answer(*found))
 
-    @app.post("/add", responses=schema.responses(schema.ADDED, *refusals))
+    @app.post("/swap", responses=schema.responses(schema.SWAPPED, *_REFUSALS, 403, 404, 409))
+    async def swap(request: Request) -> Response:
+        """Replace the index by one of the swap folder, if it passes the gate."""
+        body = await read_body(request, settings, JSON)
+        name, same_ids = _swap_fields(body)
+        report = await service.swap(name, same_ids)
+        return answer({"generation": report.generation, "ntotal": service.loaded().ntotal})
+
+
+def _add_changes(app: FastAPI, service: Service) -> None:
+    settings = service.settings
+
+    @app.post("/add", responses=schema.responses(schema.ADDED, *_REFUSALS, 403))
     async def add(request: Request) -> Response:
-        """Add vectors, all of them or none. Without ids, their positions are their ids."""
-        index = service.loaded()
+        """Add vectors, all of them or none. Without ids, they are numbered on."""
+        index = service.changeable()
         body = await read_body(request, settings, JSON, FLOATS)
         with service.limiter.acquire():
 
@@ -127,16 +148,43 @@ def _add_operations(app: FastAPI, service: Service) -> None:
                 return read_addition(body, index, settings)
 
             addition = await _offload(service, len(body.data), read)
-            ntotal = await service.add(addition)
-            return answer({"added": len(addition.rows), "ntotal": ntotal})
+            ids, ntotal = await service.add(addition)
+            return answer({"added": len(ids), "ids": ids, "ntotal": ntotal})
 
-    @app.post("/swap", responses=schema.responses(schema.SWAPPED, *refusals, 403, 404, 409))
-    async def swap(request: Request) -> Response:
-        """Replace the index by one of the swap folder, if it passes the gate."""
+    @app.post("/upsert", responses=schema.responses(schema.UPSERTED, *_REFUSALS, 403))
+    async def upsert(request: Request) -> Response:
+        """Add vectors, and remove those that had their ids, in one step."""
+        index = service.changeable("upsert")
         body = await read_body(request, settings, JSON)
-        name, same_ids = _swap_fields(body)
-        report = await service.swap(name, same_ids)
-        return answer({"generation": report.generation, "ntotal": service.loaded().ntotal})
+        with service.limiter.acquire():
+
+            def read() -> Any:
+                return read_addition(body, index, settings, replaces=True)
+
+            addition = await _offload(service, len(body.data), read)
+            ntotal = await service.upsert(addition)
+            return answer({"upserted": len(addition.rows), "ntotal": ntotal})
+
+    @app.post("/remove", responses=schema.responses(schema.REMOVED, *_REFUSALS, 403))
+    async def remove(request: Request) -> Response:
+        """Remove vectors by id; ids that are not in the index are ignored."""
+        service.changeable("remove")
+        body = await read_body(request, settings, JSON)
+        with service.limiter.acquire():
+            ids = await _offload(service, len(body.data), lambda: read_removal(body))
+            removed, ntotal = await service.remove(ids)
+            return answer({"removed": removed, "ntotal": ntotal})
+
+    @app.delete("/vectors/{id}", responses=schema.responses(schema.REMOVED, 403, 404, 422, 503))
+    async def delete(id: str) -> Response:
+        """Remove the vectors with an id."""
+        service.changeable("remove")
+        ids = read_id(id)
+        with service.limiter.acquire():
+            removed, ntotal = await service.remove(ids)
+        if not removed:
+            raise Problem(404, f"no vector has id {ids[0]}")
+        return answer({"removed": removed, "ntotal": ntotal})
 
 
 async def _offload(service: Service, size: int, call: Callable[[], T]) -> T:

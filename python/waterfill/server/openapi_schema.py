@@ -25,7 +25,7 @@ _DESCRIPTIONS = {
     415: "The content type is not accepted",
     421: "The host is not allowed",
     422: "A value is invalid",
-    503: "At capacity, or not ready",
+    503: "At capacity, not ready, or the change could not be written",
 }
 _ERROR = {
     "type": "object",
@@ -58,7 +58,10 @@ FOUND = _object(
     distances=_rows({"type": "number"}),
     generation=_COUNT,
 )
-ADDED = _object(("added", "ntotal"), added=_COUNT, ntotal=_COUNT)
+_IDS = {"type": "array", "items": _ID}
+ADDED = _object(("added", "ids", "ntotal"), added=_COUNT, ids=_IDS, ntotal=_COUNT)
+UPSERTED = _object(("upserted", "ntotal"), upserted=_COUNT, ntotal=_COUNT)
+REMOVED = _object(("removed", "ntotal"), removed=_COUNT, ntotal=_COUNT)
 SWAPPED = _object(("generation", "ntotal"), generation=_COUNT, ntotal=_COUNT)
 STATUS = _object(("status",), status={"type": "string"})
 
@@ -102,8 +105,7 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
     k = {"type": "integer", "minimum": 1, "maximum": settings.max_k, "default": DEFAULT_K}
     nprobe = {"type": "integer", "minimum": 1, "maximum": MAX_NPROBE}
     k_factor = {"type": "number", "minimum": 1, "maximum": MAX_K_FACTOR}
-    ids = {"type": "array", "items": _ID}
-    common: Document = {"k": k, "nprobe": nprobe, "k_factor": k_factor, "ids": ids}
+    common: Document = {"k": k, "nprobe": nprobe, "k_factor": k_factor, "ids": _IDS}
     search = {
         "oneOf": [
             _object(["vectors"], vectors=vectors, **common),
@@ -121,6 +123,14 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
             JSON: {"schema": _object(["vectors"], vectors=vectors, ids=new_ids)},
             **floats,
         },
+        "/upsert": {
+            JSON: {
+                "schema": _object(
+                    ["ids", "vectors"], ids=new_ids | {"uniqueItems": True}, vectors=vectors
+                )
+            }
+        },
+        "/remove": {JSON: {"schema": _object(["ids"], ids=_IDS)}},
         "/swap": {
             JSON: {
                 "schema": _object(
@@ -142,6 +152,8 @@ def complete(document: Document, settings: ServerSettings, d: int | None) -> Doc
     options = {name: (schema, "With a body of numbers") for name, schema in usual.items()}
     paths["/search"]["post"]["parameters"] = _query_parameters(layout | options)
     paths["/add"]["post"]["parameters"] = _query_parameters(layout)
+    in_path = {"name": "id", "in": "path", "required": True, "schema": _ID}
+    paths["/vectors/{id}"]["delete"]["parameters"] = [in_path]
     if settings.token is not None:
         bearer = {"type": "http", "scheme": "bearer"}
         document.setdefault("components", {})["securitySchemes"] = {"token": bearer}

@@ -55,7 +55,9 @@ async def read_body(request: Request, settings: ServerSettings, *kinds: str) -> 
     a body without one, or as text, but not as one of these.
     """
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > settings.max_body:
+    if length.isdecimal() and (declared := int(length[:20])) > settings.max_body:
+        if declared <= _MAX_DISCARDED:
+            await _discard(request)
         raise _too_large(settings)
     try:
         kind, query, layout = _described(request, kinds)
@@ -138,6 +140,8 @@ async def _receive(request: Request, settings: ServerSettings) -> bytes:
             raise Problem(400, "the client disconnected before the body was complete")
         part = message.get("body", b"")
         if len(data) + len(part) > settings.max_body:
+            if message.get("more_body"):
+                await _discard(request)
             raise _too_large(settings)
         if not message.get("more_body"):
             return bytes(data + part) if data else part

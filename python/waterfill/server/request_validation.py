@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from waterfill.server.settings import ServerSettings
 
 SEARCH_FIELDS = ("vectors", "vector", "k", "nprobe", "k_factor", "ids")
 ADD_FIELDS = ("vectors", "ids")
+REMOVE_FIELDS = ("ids",)
 DEFAULT_K = 10
 MAX_K_FACTOR = 1000
 MAX_NPROBE = 2**31 - 1
@@ -56,13 +58,20 @@ def read_search(body: Body, index: Any, settings: ServerSettings) -> Search:
         raise Problem(422, str(error)) from None
 
 
-def read_addition(body: Body, index: Any, settings: ServerSettings) -> Addition:
-    """Validate vectors to add; raise Problem if they are invalid."""
+def read_addition(
+    body: Body, index: Any, settings: ServerSettings, *, replaces: bool = False
+) -> Addition:
+    """Validate vectors to add; raise Problem if they are invalid.
+
+    replaces: they take the place of vectors with the same ids, so that ids are required.
+    """
     try:
         _refuse_query(body)
         if body.kind == FLOATS:
             return Addition(_floats(body, index.d, settings), None)
         fields = read_object(body.data, ADD_FIELDS)
+        if replaces:
+            _required(fields, "ids")
         rows = _matrix("vectors", _required(fields, "vectors"), index.d, settings)
         ids = _ids(fields["ids"]) if "ids" in fields else None
         if ids is not None and len(ids) != len(rows):
@@ -71,9 +80,27 @@ def read_addition(body: Body, index: Any, settings: ServerSettings) -> Addition:
             )
         if ids is not None and (ids == -1).any():
             raise ValueError("ids must not contain -1, which marks missing results")
+        if replaces and ids is not None and len(set(ids.tolist())) != len(ids):
+            raise ValueError("ids must be distinct: each vector replaces those with its id")
         return Addition(rows, ids)
     except (ValueError, TypeError) as error:
         raise Problem(422, str(error)) from None
+
+
+def read_removal(body: Body) -> NDArray[np.int64]:
+    """Validate ids to remove; raise Problem if they are invalid."""
+    try:
+        _refuse_query(body)
+        return _ids(_required(read_object(body.data, REMOVE_FIELDS), "ids"))
+    except (ValueError, TypeError) as error:
+        raise Problem(422, str(error)) from None
+
+
+def read_id(text: str) -> NDArray[np.int64]:
+    """Validate the id in a path; raise Problem if it is invalid."""
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:
+        raise Problem(422, f"the id must be an integer within int64, got {text!r}")
+    return np.array([int(text)], np.int64)
 
 
 def _vectors(fields: dict[str, Any], d: int, settings: ServerSettings) -> FloatRows:

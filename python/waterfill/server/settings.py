@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from waterfill._util.validation import as_number, as_positive_int
+from waterfill.folder.write_ahead_log import SYNCS, Sync
 from waterfill.lifecycle.gate import Gate
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -59,6 +60,13 @@ class ServerSettings:
         Folder of the files for ``/swap``, which is refused without it.
     gate : Gate, optional
         Conditions that an index must meet before it replaces the current one.
+    read_only : bool
+        Refuse ``/add``, ``/upsert`` and ``/remove``. A folder is then opened to read, also while
+        another process changes it.
+    refresh_seconds : float
+        How often a folder that was opened to read takes in what its writer has done since.
+    sync : {'commit', 'interval', 'none'}
+        When a change of a folder is on the disk: see `waterfill.open_index`.
 
     Raises
     ------
@@ -79,14 +87,19 @@ class ServerSettings:
     max_connections: int = 512
     swap_folder: str | os.PathLike[str] | None = None
     gate: Gate | None = None
+    read_only: bool = False
+    refresh_seconds: float = 1.0
+    sync: Sync = "commit"
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.limit, "acquire", None)):
             as_positive_int("limit", self.limit)
         for name in ("max_body", "max_vectors", "max_k", "max_connections"):
             as_positive_int(name, getattr(self, name))
-        for name in ("header_seconds", "body_seconds", "response_seconds"):
+        for name in ("header_seconds", "body_seconds", "response_seconds", "refresh_seconds"):
             as_number(name, getattr(self, name), 0.001)
+        if self.sync not in SYNCS:
+            raise ValueError(f"sync={self.sync!r} must be one of {', '.join(map(repr, SYNCS))}")
         if isinstance(self.names, str):
             raise TypeError(f"names must be an iterable of str, got {self.names!r}")
         object.__setattr__(self, "names", tuple(self.names))

@@ -244,7 +244,7 @@ def _state(source: Any) -> State:
         now = source.current()
         source, generation = now.index, now.number
     settings = source.k_factor, getattr(source, "nprobe", None), *source._given.copy().items()
-    return generation, source._trained().version, *settings
+    return generation, source._version, *settings
 
 
 def _size(key: Key, entry: Entry) -> int:

@@ -37,7 +37,8 @@ struct Section {
 // Throws std::system_error.
 void write_file(int fd, const std::string& path, FileKind kind,
                 const std::vector<Section>& sections);
-std::string to_bytes(FileKind kind, const std::vector<Section>& sections);
+// size: a guess, so that memory does not grow by doubling.
+std::string to_bytes(FileKind kind, const std::vector<Section>& sections, std::size_t size = 0);
 
 // Reads one section from front to back. finish() compares the checksum.
 class SectionReader {

@@ -106,6 +106,8 @@ class Index {
   void keep_memory(std::shared_ptr<const void> memory) { memory_.push_back(std::move(memory)); }
   // From now on `remove` and `append` only mark vectors as removed.
   void mark_removals() { marks_removals_ = true; }
+  // The id of the next vector without one, and a bound for it.
+  std::int64_t next_id() const;
   void raise_next_id(std::int64_t next);
   std::int64_t next_id() const;
   // The vectors that are marked as removed, by label, and the number of those of parts.

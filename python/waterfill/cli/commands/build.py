@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +11,20 @@ import typer
 import waterfill as wf
 from waterfill.cli.description import Index, describe_index, file_line, index_lines
 from waterfill.cli.errors import UsageError
+from waterfill.cli.folders import (
+    SUFFIX,
+    check_new_folder,
+    folder_bytes,
+    new_folder,
+    read_codec,
+    read_index,
+)
 from waterfill.cli.inputs import (
-    Vectors,
+    add_parts,
     check_output,
     concatenated,
     open_parts,
     open_queries,
-    sum_warnings,
 )
 from waterfill.cli.options import (
     EffortName,
@@ -32,7 +39,6 @@ from waterfill.cli.options import (
     out_file,
 )
 from waterfill.cli.output import Output, pairs
-from waterfill.data.rows import Rows
 
 _CODE_BYTES = 48
 
@@ -47,7 +53,7 @@ def build(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, out_file("The index", "INDEX")],
+    output: Annotated[Path, out_file("The index, a folder if it ends in .wfx", "INDEX")],
     codec: Annotated[
         Path | None,
         typer.Option(
@@ -103,12 +109,18 @@ def build(
     """Build an index from files of vectors.
 
     Vectors are added one block at a time; files may be larger than memory.
+    -o NAME.wfx makes a folder, to which add and remove apply.
 
     Example:
       waterfill build base.npy --code-bytes 48 -o base.wf
+      waterfill build base.npy --code-bytes 48 -o corpus.wfx
       waterfill build shard-*.parquet --nlist 1024 --refine float16 -o all.wf
     """
-    check_output(output, (*files, codec, queries))
+    in_folder = output.suffix == SUFFIX
+    if in_folder:
+        check_new_folder(output)
+    else:
+        check_output(output, (*files, codec, queries))
     parts = open_parts(files, key, format)
     vectors = concatenated(parts)
     query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
@@ -125,10 +137,15 @@ def build(
         index = _empty_index(recipe, nlist, refine, metric or MetricName.ip)
         with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
             index.train(vectors, xq_train=query_rows)
-    _add(out, index, parts)
-    with out.progress("writing"):
-        wf.write_index(index, output)
-    file_bytes = output.stat().st_size
+    if in_folder:
+        with new_folder(output, index) as folder:
+            add_parts(out, folder.add, parts)
+        index, file_bytes = read_index(output), folder_bytes(output)
+    else:
+        add_parts(out, index.add, parts)
+        with out.progress("writing"):
+            wf.write_index(index, output)
+        file_bytes = output.stat().st_size
     document = {"output": str(output), "file_bytes": file_bytes, **describe_index(index)}
     out.show(
         document, pairs(str(output), {"file": file_line(file_bytes, index), **index_lines(index)})
@@ -149,7 +166,7 @@ def _index_with_codec(
                 f"--{name} applies to training, and --codec {path} is already trained; "
                 "give one of them"
             )
-    codec = wf.read_codec(path)
+    codec = read_codec(path)
     if nlist is not None and codec.cells != nlist:
         raise UsageError(
             f"--nlist {nlist}: expected a codec of {nlist} cells, got {codec.cells} in {path}; "
@@ -166,12 +183,3 @@ def _empty_index(
     if nlist is None:
         return wf.IndexFlat(source, metric.value, refine=rows)
     return wf.IndexIVF(source, nlist, metric=metric.value, refine=rows)
-
-
-def _add(out: Output, index: Index, parts: Sequence[Vectors]) -> None:
-    with out.progress("adding", sum(part.n for part in parts)) as advance:
-        for part in parts:
-            part.advance = advance
-            with sum_warnings(part):
-                for _, block in Rows(part, d=index.d).blocks():
-                    index.add(block)

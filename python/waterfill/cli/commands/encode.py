@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-import waterfill as wf
 from waterfill._util.atomic_file import atomic_write
+from waterfill.cli.folders import read_codec
 from waterfill.cli.inputs import check_output, open_stored, sum_warnings
 from waterfill.cli.options import Format, Key, VectorFile, out_file
 from waterfill.cli.output import Output, size
@@ -32,7 +32,7 @@ def encode(
       waterfill encode codec.wf base.npy -o codes.npy
     """
     check_output(output, (codec, file))
-    encoder = wf.read_codec(codec)
+    encoder = read_codec(codec)
     vectors = open_stored(file, key, format)
     shape = (vectors.n, encoder.code_size)
     rows = Rows(vectors, d=encoder.d)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import waterfill as wf
+from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import check_output
 from waterfill.cli.options import IndexFile, out_file
 from waterfill.cli.output import Output, size
@@ -31,7 +32,7 @@ def export_faiss(
       waterfill export-faiss base.wf -o base.faiss
     """
     check_output(output, (index,))
-    exported = wf.read_index(index)
+    exported = read_index(index)
     with out.progress("exporting"):
         wf.export_faiss(exported, output, offsets=offsets, rows=rows)
     file_bytes = output.stat().st_size

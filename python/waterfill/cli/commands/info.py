@@ -13,38 +13,50 @@ import waterfill as wf
 from waterfill.cli.description import (
     codec_lines,
     describe_codec,
+    describe_folder,
     describe_index,
     file_line,
+    folder_lines,
     index_lines,
 )
+from waterfill.cli.folders import folder_bytes, read_index
 from waterfill.cli.output import Output, pairs, size
+from waterfill.folder import FolderIndex
 from waterfill.io import file_kind
+
+_FOLDER = "folder"
 
 
 def info(
     out: Output,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A codec or an index.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A codec, an index, or a folder with an index.")
+    ],
 ) -> None:
     """Describe a codec or an index.
 
     Example:
       waterfill info base.wf
+      waterfill info corpus.wfx
       waterfill info codec.wf --json
     """
-    kind = file_kind(file)
+    kind = _FOLDER if file.is_dir() else file_kind(file)
     if kind is None:
         raise wf.FormatError(
             f"{file}: expected a waterfill codec or index (waterfill analyze describes vectors)"
         )
-    index = None if kind == "codec" else wf.read_index(file)
+    index = None if kind == "codec" else read_index(file)
     codec = wf.read_codec(file) if index is None else index.codec
     assert codec is not None
-    file_bytes = file.stat().st_size
+    file_bytes = folder_bytes(file) if kind == _FOLDER else file.stat().st_size
     document: dict[str, Any] = {"file": str(file), "kind": kind, "file_bytes": file_bytes}
     values = {"file": f"{size(file_bytes)}, {kind}"}
     if index is not None:
         document["index"] = describe_index(index)
         values = {"kind": kind, "file": file_line(file_bytes, index), **index_lines(index)}
+    if isinstance(index, FolderIndex):
+        document["folder"] = describe_folder(index)
+        values |= folder_lines(index)
     document["codec"] = describe_codec(codec)
     values |= codec_lines(codec)
     tables: list[Table | str] = [pairs(str(file), values)]

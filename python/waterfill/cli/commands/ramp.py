@@ -16,6 +16,7 @@ from waterfill._util.input_file import read_input
 from waterfill._util.optional import require
 from waterfill._util.validation import as_positive_int
 from waterfill.cli.errors import BAD_DATA, INTERRUPTED, UsageError, print_line
+from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import Queries, QueriesFormat, QueriesKey
 from waterfill.cli.output import Output
@@ -222,7 +223,7 @@ def _searcher(
     seed: int,
 ) -> Callable[[], object]:
     """Return a function that searches for one query after the other, in random order."""
-    index = wf.read_index(path)
+    index = read_index(path)
     as_positive_int("k", k)
     query_rows = open_queries(queries, source[0], index.d, source[1])
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ import typer
 import waterfill as wf
 from waterfill._util.input_file import is_open_pipe, read_input
 from waterfill.cli.errors import NOT_MET
+from waterfill.cli.folders import read_codec
 from waterfill.cli.inputs import open_queries, open_stored
 from waterfill.cli.options import Format, Key, Queries, QueriesFormat, QueriesKey
 from waterfill.cli.output import Output
@@ -52,8 +53,8 @@ def reproduce(
 
 def _read_manifest(path: Path) -> wf.training.Manifest:
     """Read the manifest of a codec or an index, or from the JSON of ``waterfill info``."""
-    if not is_open_pipe(path) and file_kind(path) is not None:
-        manifest = wf.read_codec(path).manifest
+    if path.is_dir() or (not is_open_pipe(path) and file_kind(path) is not None):
+        manifest = read_codec(path).manifest
         if manifest is None:
             raise ValueError(f"{path}: the codec has no manifest; train it again to record one")
         return manifest

@@ -13,6 +13,7 @@ from rich.table import Table
 import waterfill as wf
 from waterfill._util.atomic_file import atomic_write
 from waterfill.cli.errors import UsageError
+from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import check_output, open_queries
 from waterfill.cli.options import Format, IndexFile, Neighbours, out_file
 from waterfill.cli.output import Output, grid
@@ -66,7 +67,7 @@ def search(
     """
     if output is not None:
         check_output(output, (index, queries))
-    searched = wf.read_index(index)
+    searched = read_index(index)
     query_rows = open_queries(queries, key, searched.d, format)
     assert query_rows is not None
     if nprobe is not None:

@@ -1,8 +1,9 @@
-"""The command ``waterfill serve``: search an index by HTTP."""
+"""The command ``waterfill serve``: search and change an index by HTTP."""
 
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import waterfill as wf
 from waterfill._util.input_file import read_input
 from waterfill._util.optional import require
 from waterfill.cli.errors import UsageError, print_line
+from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import Vectors, check_output
 from waterfill.cli.options import IndexFile
 from waterfill.cli.output import Output
@@ -20,6 +22,14 @@ from waterfill.data.vector_files import BASE_DATASETS, QUERY_DATASETS, open_file
 from waterfill.io import file_kind
 
 _TOKEN = "WATERFILL_TOKEN"
+
+
+class SyncName(str, Enum):
+    """When a change of a folder is on the disk."""
+
+    commit = "commit"
+    interval = "interval"
+    none = "none"
 
 
 def _value(option: str, metavar: str, help_: str) -> Any:
@@ -101,15 +111,30 @@ def serve(
         typer.Option("--shutdown-seconds", min=0, help="Time for running requests after that."),
     ] = 30.0,
     save: Annotated[
-        bool, typer.Option("--save", help="Write a changed index back at exit.")
+        bool, typer.Option("--save", help="Write a changed index file back at exit.")
     ] = False,
+    read_only: Annotated[
+        bool,
+        typer.Option("--read-only", help="Refuse changes; follow the writer of a folder."),
+    ] = False,
+    sync: Annotated[
+        SyncName | None,
+        _value("--sync", "WHEN", "When changes reach the disk: commit (default), interval, none."),
+    ] = None,
+    refresh_seconds: Annotated[
+        float | None,
+        _value("--refresh-seconds", "N", "How often to follow the writer (default: 1)."),
+    ] = None,
 ) -> None:
-    """Search an index by HTTP.
+    """Search and change an index by HTTP.
 
     One process serves all requests, and searches use all cores. Listening for
-    other machines requires a token.
+    other machines requires a token. A folder keeps what is added, from the
+    moment of the response; of an index file, changes are in memory only.
 
     Example:
+      waterfill serve corpus.wfx
+      waterfill serve corpus.wfx --read-only
       waterfill serve base.wf
       waterfill serve base.wf --limit 32 --swap-folder new/ --save
       waterfill serve base.wf --host 0.0.0.0 --token-file token.txt
@@ -125,6 +150,9 @@ def serve(
             "environment"
         )
     _check_index(index)
+    options: dict[str, Any] = {"--save": save, "--swap-folder": swap_folder, "--canary": canary}
+    options |= {"--sync": sync, "--refresh-seconds": refresh_seconds}
+    _require_fitting(index, read_only, options)
     if save:
         check_output(index, (), "--save")
     try:
@@ -144,6 +172,9 @@ def serve(
             response_seconds=response_seconds,
             swap_folder=swap_folder,
             gate=_gate(index, canary, recall_drop, overlap),
+            read_only=read_only,
+            refresh_seconds=1.0 if refresh_seconds is None else refresh_seconds,
+            sync=(sync or SyncName.commit).value,
             **limits,
         )
     except ValueError as error:
@@ -154,6 +185,7 @@ def serve(
         print_line(
             f"{address(listener)} serves {index}, {service.limiter.limit} concurrent requests"
             + ("" if token is None else ", with a token")
+            + f"; {_fate_of_changes(index, save, read_only)}"
         )
         run(app, listener, drain_seconds, shutdown_seconds)
     _save_changes(service, index, save)
@@ -161,8 +193,38 @@ def serve(
 
 
 def _check_index(index: Path) -> None:
-    if file_kind(index) in (None, "codec"):
+    if index.is_dir():
+        read_index(index)  # takes milliseconds
+    elif file_kind(index) in (None, "codec"):
         raise wf.FormatError(f"{index}: expected a waterfill index, as written by waterfill build")
+
+
+def _require_fitting(index: Path, read_only: bool, options: dict[str, Any]) -> None:
+    """Refuse options that do not go with the index, or with --read-only."""
+    in_folder = index.is_dir()
+    for option in (name for name, value in options.items() if value not in (None, False)):
+        if in_folder and option in ("--save", "--swap-folder", "--canary"):
+            raise UsageError(
+                f"{option} is for an index file, and {index} is a folder, which keeps its changes; "
+                "leave it out"
+            )
+        if not in_folder and option in ("--sync", "--refresh-seconds"):
+            raise UsageError(
+                f"{option} is for an index in a folder, and {index} is a file; make a folder by "
+                "waterfill build FILES -o NAME.wfx"
+            )
+        if read_only and option in ("--save", "--sync"):
+            raise UsageError(f"{option} is about changes, which --read-only refuses")
+        if not read_only and option == "--refresh-seconds":
+            raise UsageError(f"{option} is about changes by other processes; add --read-only")
+
+
+def _fate_of_changes(index: Path, save: bool, read_only: bool) -> str:
+    if read_only:
+        return "read-only"
+    if index.is_dir():
+        return "changes are kept in the folder"
+    return f"changes are in memory{', and written back at exit' if save else ' only'}"
 
 
 def _token(path: Path | None) -> str | None:

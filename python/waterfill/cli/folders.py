@@ -1,0 +1,116 @@
+"""Indexes and codecs that a command reads, from a file or a folder; folders that it changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import waterfill as wf
+from waterfill.cli.description import Index
+from waterfill.cli.errors import UsageError
+from waterfill.folder.directory import sync_directory
+
+SUFFIX = ".wfx"
+"""Suffix of the name by which ``build`` makes a folder."""
+
+_HOW = f"waterfill build FILES -o NAME{SUFFIX} makes one"
+_FLUSH_BYTES = 256 << 20  # of a folder that is built: few segments
+
+
+def read_index(path: Path) -> Index:
+    """Open an index to read: a file, or a folder as it is now."""
+    if not path.is_dir():
+        return wf.read_index(path)
+    with explained(path):
+        return wf.open_index(path)
+
+
+def read_codec(path: Path) -> wf.Codec:
+    """Read a codec: of its own file, of an index file, or of a folder."""
+    if not path.is_dir():
+        return wf.read_codec(path)
+    codec = read_index(path).codec
+    assert codec is not None
+    return codec
+
+
+def folder_bytes(path: Path) -> int:
+    """Return the bytes of the files in a folder."""
+    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+
+
+@contextmanager
+def changed_folder(path: Path) -> Iterator[Any]:
+    """Open a folder for changes, each of which is on the disk when its call returns."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(20, f"expected a folder, got a file; {_HOW}", str(path))
+    with explained(path):
+        index = wf.open_index(path, "a")
+    with index:
+        yield index
+
+
+@contextmanager
+def explained(path: Path, way_out: str = "end it first") -> Iterator[None]:
+    """Replace errors that name functions of the library by errors that name commands."""
+    try:
+        yield
+    except BlockingIOError as error:
+        reason = str(error.strerror).partition(";")[0]
+        raise BlockingIOError(error.errno, f"{reason}; {way_out}", str(path)) from None
+    except FileNotFoundError:
+        raise FileNotFoundError(2, f"no index in this folder; {_HOW}", str(path)) from None
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse, before any work, a name of a folder that exists or cannot be made.
+
+    Raises
+    ------
+    UsageError
+        With the name of the option.
+    """
+    if os.path.lexists(path):
+        raise UsageError(
+            f"-o {path} exists; waterfill add adds vectors to a folder; to make it anew, delete it"
+        )
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"-o {path}: directory {parent} does not exist; create it")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"-o {path}: directory {parent} is not writable")
+
+
+@contextmanager
+def new_folder(path: Path, like: Index) -> Iterator[Any]:
+    """Make a folder with the codec and settings of an empty index.
+
+    It has another name until the block ends, and is removed if that fails.
+    """
+    lists = like.nprobe if isinstance(like, wf.IndexIVF) else None
+    target = path.absolute()
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        with wf.open_index(
+            temporary,
+            "w",
+            codec=like.codec,
+            metric=like.metric,
+            nprobe=lists,
+            refine=like.refine,
+            k_factor=like.k_factor,
+            sync="none",
+            flush_bytes=_FLUSH_BYTES,
+            compaction="off",
+        ) as index:
+            yield index
+            index.compact()  # writes and syncs what it holds
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(str(target.parent))
