@@ -414,13 +414,6 @@ void bind_index(py::module_& m) {
             return to_array(unlocked([&] { return self.selected_ids(selector); }));
           },
           py::arg("program"), "Return the ids of the vectors that a selector's program selects.")
-      .def_property_readonly(
-          "next_id", [](const Index& self) { return unlocked([&] { return self.next_id(); }); },
-          "The id of the next vector without one.")
-      .def(
-          "raise_next_id",
-          [](Index& self, std::int64_t next) { unlocked([&] { self.raise_next_id(next); }); },
-          py::arg("next"), "Give no id below this one to vectors without ids.")
       .def(
           "to_bytes",
           [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,

@@ -109,7 +109,6 @@ class Index {
   // The id of the next vector without one, and a bound for it.
   std::int64_t next_id() const;
   void raise_next_id(std::int64_t next);
-  std::int64_t next_id() const;
   // The vectors that are marked as removed, by label, and the number of those of parts.
   std::vector<std::uint32_t> removed_labels() const;
   // The ids of the vectors that a selector selects, ascending, each once.
