@@ -16,8 +16,8 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz kernels-arm bench \
-	bench-accuracy bench-peers wheel clean
+.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz format-compiler \
+	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -30,6 +30,8 @@ help:
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
 	@echo "make fuzz      guided fuzzing of the readers of files under the sanitizers, FUZZ_SECONDS=60"
+	@echo "make coverage  lines of the readers of files that tests and fuzzing run; fails below 95 %"
+	@echo "make format-reader  compile cpp/format.ksy to the second reader of files, with npm"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
@@ -96,19 +98,51 @@ sanitize-checks: .venv-lint/ready
 
 checks:
 	cmake -S . -B build/checks -DWATERFILL_BUILD_CHECKS=ON -DWATERFILL_BUILD_FUZZERS=ON
-	cmake --build build/checks --target kernel_check core_check fuzz_file fuzz_folder
+	cmake --build build/checks --target kernel_check core_check fuzz_file fuzz_segment fuzz_folder
 	ctest --test-dir build/checks --output-on-failure
 
 # The input that runs is in build/fuzz/findings/last.wf: after a failure, the one that caused it.
 FUZZ_SECONDS ?= 60
-fuzz:
-	cmake -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
-	cmake --build build/fuzz --target fuzz_file fuzz_folder
+fuzz: .venv-lint/ready
+	$(CMAKE) -S . -B build/fuzz -DWATERFILL_BUILD_FUZZERS=ON -DWATERFILL_SANITIZE=ON -DWATERFILL_HAS_LIBFUZZER=OFF
+	$(CMAKE) --build build/fuzz --parallel 2 --target fuzz_file fuzz_segment fuzz_folder
 	mkdir -p build/fuzz/findings
 	build/fuzz/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
+	build/fuzz/fuzz_segment cpp/fuzz/seeds/*.wf
 	build/fuzz/fuzz_folder tests/golden/folder/*.wf tests/golden/must_reject/*.wf
 	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
+	build/fuzz/fuzz_segment $(FUZZ_SECONDS) cpp/fuzz/seeds build/fuzz/findings
 	build/fuzz/fuzz_folder $(FUZZ_SECONDS) tests/golden/folder build/fuzz/findings
+
+# Lines of cpp/src/file that run, in a build that counts them. Fuzzing is short here: it adds to tests.
+COVERAGE_TESTS ?= tests/test_io.py tests/test_golden.py tests/test_must_reject.py tests/test_mapped_damage.py \
+	tests/format tests/folder tests/core/test_folder_files.py tests/core/test_write_ahead_log.py \
+	tests/core/test_interruption.py tests/index/test_mapped.py tests/index/test_parts.py \
+	tests/index/test_refine_rows.py
+coverage: .venv-test/installed .venv-lint/ready
+	$(CMAKE) -S . -B build/coverage -DSKBUILD=2 -DWATERFILL_COVERAGE=ON -DWATERFILL_BUILD_FUZZERS=ON \
+		-DPYTHON_EXECUTABLE=$(CURDIR)/.venv-test/bin/python \
+		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
+	$(CMAKE) --build build/coverage --parallel 2 --target _core fuzz_file fuzz_segment fuzz_folder
+	find build/coverage -name '*.gcda' -delete
+	cp -r python build/coverage && cp build/coverage/_core*.so build/coverage/python/waterfill
+	build/coverage/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
+	build/coverage/fuzz_file 20 tests/golden
+	build/coverage/fuzz_segment 20 cpp/fuzz/seeds
+	build/coverage/fuzz_folder 20 tests/golden/folder
+	$(TEST_ENV) PYTHONPATH=$(CURDIR)/build/coverage/python \
+		.venv-test/bin/python -m pytest -m "not slow" $(COVERAGE_TESTS)
+	.venv-lint/bin/gcovr --root . --filter cpp/src/file/ --fail-under-line 95 build/coverage
+
+# The compiler is JavaScript; its result is kept in the repository, so that the tests need no Node.
+KAITAI = build/kaitai-struct/node_modules/kaitai-struct-compiler
+$(KAITAI):
+	npm install --silent --no-save --prefix build/kaitai-struct kaitai-struct-compiler@0.11.0
+
+format-compiler: $(KAITAI)
+
+format-reader: .venv-test/ready $(KAITAI)
+	.venv-test/bin/python tests/support/format_compiler.py build/kaitai-struct
 
 kernels-arm:
 	@for tool in cmake $(ARM_CXX) $(ARM_RUN); do command -v $$tool > /dev/null || \

@@ -225,6 +225,11 @@ def test_what_the_file_system_says_is_an_oserror(index, tmp_path):
         wf.read_index(tmp_path / "none.wf")
     with pytest.raises(IsADirectoryError):
         wf.read_index(tmp_path)
+    # The core alone knows it as well: a path may become something else after Python looked.
+    with pytest.raises(IsADirectoryError, match="cannot read"):
+        _core.read_index(os.fsencode(tmp_path))
+    with pytest.raises(OSError, match="cannot map"):
+        _core.map_index(os.fsencode(tmp_path), True)
     with pytest.raises(FileNotFoundError):
         wf.write_index(index, tmp_path / "no" / "folder.wf")
     with pytest.raises(TypeError, match="index must be"):

@@ -64,6 +64,32 @@ def test_text_that_is_no_plan_or_manifest_is_a_format_error(tag, text):
         getattr(codec, tag.lower())
 
 
+NO_UTF8 = {
+    "continuation": b"\x80",
+    "end": b"{}\xe2\x82",
+    "no continuation": b"\xe2\x82x",
+    "two bytes for one": b"\xc0\x80",
+    "three bytes for two": b"\xe0\x80\x80",
+    "four bytes for three": b"\xf0\x80\x80\x80",
+    "half of a surrogate pair": b"\xed\xa0\x80",
+    "beyond Unicode": b"\xf4\x90\x80\x80",
+    "five bytes": b"\xf8\x88\x80\x80\x80",
+}
+
+
+@pytest.mark.parametrize("text", NO_UTF8.values(), ids=NO_UTF8)
+def test_text_that_is_not_utf8_is_a_format_error(text):
+    with pytest.raises(UnicodeDecodeError):
+        text.decode()
+    with pytest.raises(wf.FormatError, match="section PLAN is not UTF-8"):
+        rewritten("PLAN", text)
+
+
+def test_text_in_all_of_unicode_is_read():
+    for character in (0, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF):
+        rewritten("PLAN", f"{{{chr(character)}}}".encode())
+
+
 @pytest.mark.parametrize(
     "change",
     [{"rows": "many"}, {"plan": []}, {"created": 7}, {"measured": [1]}, {"draw": 1.5}],

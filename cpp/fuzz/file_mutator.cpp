@@ -5,6 +5,7 @@
 
 #include "byte_edits.hpp"
 #include "file/header.hpp"
+#include "file_pair.hpp"
 #include "log_mutator.hpp"
 
 namespace waterfill {
@@ -146,10 +147,43 @@ void change_bytes(Bytes& file, Random& random) {
   }
 }
 
+std::ptrdiff_t signed_offset(std::size_t at) {
+  return static_cast<std::ptrdiff_t>(at);
+}
+
+Bytes first_part(const Bytes& pair, std::size_t first) {
+  return {pair.begin(), pair.begin() + signed_offset(first)};
+}
+
+Bytes second_part(const Bytes& pair, std::size_t first) {
+  return {pair.begin() + signed_offset(first), pair.end()};
+}
+
+// Changes one container of a pair, mostly the second. Sections come from the same of `other`.
+Bytes mutated_pair(const Bytes& pair, const Bytes& other, Random& random) {
+  const std::size_t first = first_of_pair(pair), cut = first_of_pair(other);
+  Bytes head = first_part(pair, first), tail = second_part(pair, first);
+  if (below(random, 8) == 0) {
+    head = mutated(head, first_part(other, cut), random);
+  } else {
+    tail = mutated(tail, second_part(other, cut), random);
+  }
+  head.insert(head.end(), tail.begin(), tail.end());
+  return head;
+}
+
 }  // namespace
 
 void repair_checksums(Bytes& file) {
   if (is_log(file)) return repair_log(file);
+  if (const std::size_t first = first_of_pair(file)) {
+    Bytes head = first_part(file, first), tail = second_part(file, first);
+    repair_checksums(head);
+    repair_checksums(tail);
+    std::copy(head.begin(), head.end(), file.begin());
+    std::copy(tail.begin(), tail.end(), file.begin() + signed_offset(first));
+    return;
+  }
   if (file.size() < sizeof(Header)) return;
   auto header = load<Header>(file, 0);
   const std::size_t room = (file.size() - sizeof(Header)) / sizeof(TableEntry);
@@ -169,6 +203,7 @@ void repair_checksums(Bytes& file) {
 
 Bytes mutated(const Bytes& file, const Bytes& other, Random& random) {
   if (is_log(file)) return mutated_log(file, random);
+  if (first_of_pair(file) != 0) return mutated_pair(file, other, random);
   Bytes result = file;
   if (below(random, 4) == 0) {
     change_bytes(result, random);

@@ -1,5 +1,5 @@
 // Fuzz target: reads a codec or an index from bytes and uses it in every way that reads its
-// numbers. An index is also mapped, with and without verification.
+// numbers. An index is also mapped, all of it or its refine rows, with and without verification.
 //
 // Bytes that are no valid file must be refused with FormatError. Whatever the reader accepts must
 // be safe to search, decode, extend and write again: sanitizers find what is undefined, and `fail`
@@ -11,18 +11,11 @@
 //
 //     fuzz_file SECONDS FOLDER_OF_SEEDS [FOLDER_FOR_FINDINGS [SEED_OF_RANDOM_NUMBERS]]
 //     fuzz_file FILE...            runs some inputs, for example a finding
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
-#include "core/random.hpp"
+#include "index_uses.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/codec_file.hpp"
 #include "waterfill/file/container.hpp"
@@ -31,28 +24,6 @@
 
 namespace waterfill {
 namespace {
-
-constexpr std::size_t kRows = 5, kNeighbors = 3;
-
-void fail(const char* what) {
-  std::fprintf(stderr, "fuzz_file: %s\n", what);
-  std::abort();
-}
-
-// Vectors near the mean, of zeros, of the largest and of the smallest numbers.
-std::vector<float> vectors_for(const Codec& codec) {
-  constexpr float kSizes[kRows] = {1, 1, 0, std::numeric_limits<float>::max(), 1e-44f};
-  Random random(codec.d());
-  std::vector<float> values;
-  for (const float size : kSizes) {
-    for (const float mean : codec.params().mean) {
-      const auto noise = static_cast<float>(2 * random.uniform() - 1);
-      values.push_back(size == 1 ? mean + noise : noise * size);
-    }
-  }
-  for (float& value : values) value = std::isfinite(value) ? value : 0.0f;
-  return values;
-}
 
 std::vector<std::uint8_t> use_codec(const Codec& codec, const Rows& rows) {
   std::vector<std::uint8_t> codes(rows.n * codec.code_size());
@@ -66,32 +37,6 @@ std::vector<std::uint8_t> use_codec(const Codec& codec, const Rows& rows) {
     fail("a codec changes when it is written and read");
   }
   return codes;
-}
-
-void check_distances(const Index& index, const std::vector<float>& distances) {
-  for (const float distance : distances) {
-    if (std::isnan(distance)) fail("a distance is NaN");
-    if (index.metric() == Metric::l2 && distance < 0) fail("a squared distance is negative");
-  }
-}
-
-void search(const Index& index, const IndexSettings& settings, const Rows& queries) {
-  for (const bool deep : {false, true}) {
-    SearchParams params;
-    params.k = kNeighbors;
-    params.candidates = deep ? 4 * kNeighbors : kNeighbors;
-    params.prune_sigma = deep ? params.prune_sigma : 1.0f;
-    params.coarse_groups = deep ? 0 : 1;
-    params.nprobe = deep ? 0 : settings.nprobe;
-    params.refine_candidates = deep && index.refine_row_kind() ? 2 * kNeighbors : 0;
-    std::vector<float> distances(queries.n * kNeighbors);
-    std::vector<std::int64_t> ids(distances.size());
-    index.search(queries, params, distances.data(), ids.data());
-    check_distances(index, distances);
-    for (const float radius : {0.5f, std::numeric_limits<float>::infinity()}) {
-      check_distances(index, index.range_search(queries, radius, params).distances);
-    }
-  }
 }
 
 // Appends, removes and reads vectors.
@@ -137,45 +82,6 @@ void use_index(const std::uint8_t* data, std::size_t size) {
   search(index, stored.settings, rows);
 }
 
-// The input as a file in memory.
-class InputFile {
- public:
-  InputFile(const std::uint8_t* data, std::size_t size) : fd_(::memfd_create("input", 0)) {
-    if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size)) fail("no input file");
-  }
-  ~InputFile() { ::close(fd_); }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
- private:
-  int fd_;
-};
-
-// Reads everything of an index whose vectors may be damaged: answers may be wrong.
-void use_mapped(const StoredIndex& stored) {
-  const Index& index = *stored.index;
-  const std::vector<float> values = vectors_for(*index.codec());
-  const std::size_t n = index.size(), d = index.codec()->d();
-  search(index, stored.settings, {values.data(), kRows, d});
-  std::vector<std::int64_t> ids(n), labels(n);
-  std::vector<std::uint8_t> codes(n * index.codec()->code_size());
-  std::vector<float> rows(index.refine_row_kind() ? n * d : 0);
-  index.ids(0, n, ids.data());
-  index.codes(0, n, codes.data());
-  index.find(ids.data(), n, labels.data(), {codes.data(), nullptr});
-  if (!rows.empty()) index.refine_rows(0, n, rows.data());
-  Selector some;
-  some.range(3, 40);
-  SearchParams params;
-  params.k = kNeighbors;
-  params.selector = &some;
-  std::vector<float> distances(kRows * kNeighbors);
-  index.search({values.data(), kRows, d}, params, distances.data(),
-               std::vector<std::int64_t>(distances.size()).data());
-  static_cast<void>(index_to_bytes(index, stored.settings));
-}
-
 // Whether a file can be mapped, all of it verified.
 bool map_input(const std::string& path) {
   try {
@@ -191,8 +97,20 @@ bool map_input(const std::string& path) {
   }
 }
 
+// Reads codes into memory, and leaves refine rows in the file.
+void map_rows(const std::string& path) {
+  for (const bool verify : {false, true}) {
+    try {
+      use_mapped(read_codes_and_map_rows(path, verify));
+    } catch (const FormatError&) {
+      continue;
+    }
+  }
+}
+
 void use_file(const std::uint8_t* data, std::size_t size) {
   const InputFile file(data, size);
+  map_rows(file.path());
   bool mapped = false, old = false;
   try {
     mapped = map_input(file.path());

@@ -338,6 +338,15 @@ def test_a_pipe_cannot_be_mapped(make: Callable[..., Index], tmp_path: Path) -> 
                 wf.read_index(path, **options)
 
 
+NO_MAP = Path("/sys/devices/system/cpu/online")  # a regular file of a file system without maps
+
+
+@pytest.mark.skipif(not NO_MAP.exists(), reason="no sysfs")
+def test_file_systems_without_maps_are_told() -> None:
+    with pytest.raises(OSError, match="cannot map"):
+        wf.read_index(NO_MAP, mmap=True)
+
+
 @pytest.mark.parametrize("options", [{"mmap": True}, {"rows": "mmap"}])
 def test_short_files_are_refused(
     make: Callable[..., Index], tmp_path: Path, options: dict[str, Any]
