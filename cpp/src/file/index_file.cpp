@@ -221,8 +221,9 @@ StoredIndex read_codes_and_map_rows(const std::string& path, bool verify) {
 
 std::string index_to_bytes(const Index& index, const IndexSettings& settings) {
   std::string bytes;
+  const std::size_t size = index.bytes();  // before the lock of the index, which it takes too
   write_sections(index, settings, [&](FileKind kind, const std::vector<Section>& sections) {
-    bytes = to_bytes(kind, sections, index.bytes() + index.bytes() / 64);
+    bytes = to_bytes(kind, sections, size + size / 64);
   });
   return bytes;
 }
