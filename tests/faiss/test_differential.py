@@ -204,7 +204,6 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def copy(self):
         self.ours = exhaustive(pickle.loads(pickle.dumps(self.ours)))
-        self.next_own = int(max(len(self.shadow.ids), *(self.shadow.ids + 1), 0))
 
     # What looks things up.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-from support import doc_examples
 from support.doc_examples import DATA, needs_docs, run_example
 
 import waterfill as wf
@@ -14,8 +13,7 @@ import waterfill as wf
 def test_documentation_example_runs(monkeypatch, capsys, tmp_path):
     for name in ("base.npy", "query.npy"):
         shutil.copy(DATA / name, tmp_path)
-    monkeypatch.setattr(doc_examples, "DATA", tmp_path)
-    names = run_example("capacity.md", monkeypatch)
+    names = run_example("capacity.md", monkeypatch, tmp_path)
     report = names["report"]
     assert 0 < report.rate <= 200  # lower if the machine stalls during the test
     assert capsys.readouterr().out.startswith(f"{report.rate:.3g} requests per second")

@@ -15,13 +15,13 @@ needs_docs = pytest.mark.skipif(not DOCS.exists(), reason="an installed package 
 
 
 def run_example(
-    page: str, monkeypatch: pytest.MonkeyPatch, directory: Path = DATA
+    page: str, monkeypatch: pytest.MonkeyPatch, directory: Path | None = None
 ) -> dict[str, Any]:
     """Run the examples of a page, one after the other, beside the sample; return their names.
 
-    directory: where an example that writes files finds a copy of the sample.
+    directory: a copy of the sample, for an example that writes files.
     """
-    monkeypatch.chdir(directory)
+    monkeypatch.chdir(directory or DATA)
     path = DOCS / page
     examples = re.findall(r"```python\n(.+?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
