@@ -29,7 +29,9 @@ import waterfill as wf
 K = 10
 Array = np.ndarray
 Search = Callable[[Array], Array]
-Setting = tuple[str, Search]
+Open = Callable[[], Search]
+"""Opens an index anew: what it has mapped is not in the page cache then."""
+Settings = Iterator[tuple[str, Open]]
 
 
 def drop_cache(folder: Path) -> None:
@@ -63,29 +65,31 @@ def waterfill_file(folder: Path, x: Array, args: argparse.Namespace) -> Path:
     return path
 
 
-def waterfill_methods(options: dict[str, Any]) -> Callable[..., Iterator[Setting]]:
+def waterfill_methods(options: dict[str, Any]) -> Callable[..., Settings]:
     """Return the settings of an index that is read with these options of `read_index`."""
 
-    def settings(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[Setting]:
-        index = wf.read_index(waterfill_file(folder, x, args), **options)
+    def settings(folder: Path, x: Array, args: argparse.Namespace) -> Settings:
+        path = waterfill_file(folder, x, args)
         for nprobe, factor in ((16, 4), (32, 8), (64, 12)):
             params = wf.SearchParametersIVF(nprobe=nprobe, k_factor=factor)
-            yield (
-                f"nprobe {nprobe}, k_factor {factor}",
-                lambda q, params=params: index.search(q, K, params=params)[1],
-            )
+
+            def opened(params: wf.SearchParametersIVF = params) -> Search:
+                index = wf.read_index(path, **options)
+                return lambda q: index.search(q, K, params=params)[1]
+
+            yield f"nprobe {nprobe}, k_factor {factor}", opened
 
     return settings
 
 
-def faiss_on_disk(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[Setting]:
-    """FAISS's lists of float16 vectors in a file."""
+def faiss_on_disk(folder: Path, x: Array, args: argparse.Namespace) -> Settings:
+    """Make FAISS's lists of float16 vectors in a file."""
     import faiss
 
     faiss.omp_set_num_threads(2)
-    flat = faiss.IndexFlatIP(x.shape[1])
+    d, kind = x.shape[1], faiss.ScalarQuantizer.QT_fp16
     index = faiss.IndexIVFScalarQuantizer(
-        flat, x.shape[1], args.lists, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        faiss.IndexFlatIP(d), d, args.lists, kind, faiss.METRIC_INNER_PRODUCT
     )
     index.by_residual = False
     index.train(x[np.random.default_rng(0).permutation(len(x))[: 40 * args.lists]])
@@ -93,18 +97,21 @@ def faiss_on_disk(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[
     index.replace_invlists(lists)
     for first in range(0, len(x), 100_000):
         index.add(x[first : first + 100_000])
+    faiss.write_index(index, str(folder / "index.faiss"))
+    del index, lists
     faiss.omp_set_num_threads(1)
     for nprobe in (4, 16, 32):
 
-        def search(q: Array, nprobe: int = nprobe) -> Array:
+        def opened(nprobe: int = nprobe) -> Search:
+            index = faiss.read_index(str(folder / "index.faiss"))
             index.nprobe = nprobe
-            return index.search(q, K)[1]
+            return lambda q: index.search(q, K)[1]
 
-        yield f"nprobe {nprobe}", search
+        yield f"nprobe {nprobe}", opened
 
 
-def usearch_view(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[Setting]:
-    """The graph of usearch, with float16 vectors, in a mapped file."""
+def usearch_view(folder: Path, x: Array, args: argparse.Namespace) -> Settings:
+    """Make the graph of usearch, with float16 vectors, in a file that is mapped."""
     from usearch.index import Index
 
     path = str(folder / "graph.usearch")
@@ -112,23 +119,23 @@ def usearch_view(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[S
     made.add(np.arange(len(x)), x, threads=2)
     made.save(path)
     del made
-    index = Index.restore(path, view=True)
     for expansion in (64, 128, 256):
 
-        def search(q: Array, expansion: int = expansion) -> Array:
+        def opened(expansion: int = expansion) -> Search:
+            index = Index.restore(path, view=True)
             index.expansion_search = expansion
-            return np.asarray(index.search(q, K, threads=1).keys).reshape(len(q), -1)
+            return lambda q: np.asarray(index.search(q, K, threads=1).keys).reshape(len(q), -1)
 
-        yield f"expansion {expansion}", search
+        yield f"expansion {expansion}", opened
 
 
-def disk_ann(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[Setting]:
-    """DiskANN: a graph and float32 vectors on the disk, and codes in memory."""
+def disk_ann(folder: Path, x: Array, args: argparse.Namespace) -> Settings:
+    """Make DiskANN's files: a graph with float32 vectors, and codes that it loads."""
     import diskannpy
 
     diskannpy.build_disk_index(
         data=np.ascontiguousarray(x, dtype=np.float32),
-        distance_metric="mips",
+        distance_metric="l2",
         index_directory=str(folder),
         complexity=64,
         graph_degree=32,
@@ -138,19 +145,25 @@ def disk_ann(folder: Path, x: Array, args: argparse.Namespace) -> Iterator[Setti
         pq_disk_bytes=0,
         vector_dtype=np.float32,
     )
-    index = diskannpy.StaticDiskIndex(
-        index_directory=str(folder), num_threads=1, num_nodes_to_cache=0, distance_metric="mips"
-    )
     for complexity in (20, 50, 100):
 
-        def search(q: Array, complexity: int = complexity) -> Array:
-            found = [index.search(one, K, complexity, beam_width=4).identifiers for one in q]
-            return np.array(found)
+        def opened(complexity: int = complexity) -> Search:
+            index = diskannpy.StaticDiskIndex(
+                index_directory=str(folder),
+                num_threads=2,  # of which one searches; with 1 it waits for itself
+                num_nodes_to_cache=0,
+                distance_metric="l2",
+                vector_dtype=np.float32,
+                dimensions=x.shape[1],
+            )
+            return lambda q: np.array(
+                [index.search(one, K, complexity, beam_width=4).identifiers for one in q]
+            )
 
-        yield f"complexity {complexity}", search
+        yield f"complexity {complexity}", opened
 
 
-METHODS: dict[str, tuple[str, Callable[..., Iterator[Setting]]]] = {
+METHODS: dict[str, tuple[str, Callable[..., Settings]]] = {
     "waterfill, rows mapped": ("waterfill", waterfill_methods({"rows": "mmap"})),
     "waterfill, all mapped": ("waterfill", waterfill_methods({"mmap": True})),
     "FAISS lists on disk": ("faiss", faiss_on_disk),
@@ -159,8 +172,10 @@ METHODS: dict[str, tuple[str, Callable[..., Iterator[Setting]]]] = {
 }
 
 
-def measure(search: Search, queries: Array, truth: Array, folder: Path) -> str:
+def measure(opened: Open, queries: Array, truth: Array, folder: Path) -> str:
     """Return the cells of a table for one setting."""
+    drop_cache(folder)
+    search = opened()
     drop_cache(folder)
     before, times, found = bytes_read(), [], []
     for i in range(len(queries)):
@@ -205,8 +220,9 @@ def main() -> None:
             continue
         folder = Path(tempfile.mkdtemp(dir=args.folder))
         try:
-            for setting, search in settings(folder, x, args):
-                print(f"| {name} | {setting} | {measure(search, queries, truth, folder)} |")
+            for setting, opened in settings(folder, x, args):
+                cells = measure(opened, queries, truth, folder)
+                print(f"\n| {name} | {setting} | {cells} |", flush=True)
         finally:
             shutil.rmtree(folder)
 

@@ -192,7 +192,7 @@ def main() -> None:
         f"{corpus.name}: {len(x):,} x {x.shape[1]}, {args.code_bytes} bytes, {os.uname().machine}"
     )
     try:
-        additions(folder, x[:20_000], made["flat"], 3)
+        additions(folder, x[:100_000], made["flat"], 3)
         growth(folder, x, made)
         searches(folder, x, queries, made, args.rounds)
     finally:

@@ -10,6 +10,7 @@
 #include "waterfill/file/manifest.hpp"
 #include "waterfill/file/tombstones.hpp"
 #include "waterfill/file/write_ahead_log.hpp"
+#include "waterfill/index/refine_rows.hpp"
 
 namespace waterfill {
 namespace {
@@ -46,7 +47,16 @@ class RecordBytes {
  public:
   RecordBytes(const py::object& value, const char* name, std::size_t n) {
     if (value.is_none()) return;
-    array_ = checked<std::uint8_t>(value, name, 2, "uint8 (n, bytes)");
+    if (py::isinstance<RefineRows>(value)) {
+      const auto& rows = value.cast<const RefineRows&>();
+      if (rows.size() == n && n > 0 && rows.contiguous(0) == n) {  // else copied, below
+        rows_ = rows.stored(0);
+        rows_width_ = static_cast<std::uint32_t>(row_bytes(rows.kind(), rows.d()));
+        return;
+      }
+    }
+    const py::object given = py::isinstance<RefineRows>(value) ? value.attr("to_array")() : value;
+    array_ = checked<std::uint8_t>(given, name, 2, "uint8 (n, bytes)");
     require(static_cast<std::size_t>(array_->shape(0)) == n,
             std::string(name) + ": " + std::to_string(array_->shape(0)) + " rows for " +
                 std::to_string(n) + " ids");
@@ -54,11 +64,15 @@ class RecordBytes {
         static_cast<std::uint64_t>(array_->shape(1)) <= std::numeric_limits<std::uint32_t>::max(),
         std::string(name) + " have more than 2^32 - 1 bytes per vector");
   }
-  bool has_value() const { return array_.has_value(); }
-  const std::uint8_t* data() const { return array_ ? array_->data() : nullptr; }
-  std::uint32_t width() const { return array_ ? static_cast<std::uint32_t>(array_->shape(1)) : 0; }
+  bool has_value() const { return array_.has_value() || rows_ != nullptr; }
+  const std::uint8_t* data() const { return array_ ? array_->data() : rows_; }
+  std::uint32_t width() const {
+    return array_ ? static_cast<std::uint32_t>(array_->shape(1)) : rows_width_;
+  }
 
  private:
+  const std::uint8_t* rows_ = nullptr;
+  std::uint32_t rows_width_ = 0;
   std::optional<Array<std::uint8_t>> array_;
 };
 
@@ -67,9 +81,9 @@ py::bytes make_log_header(std::uint64_t number, std::uint32_t code_size, std::ui
   return log_header({number, code_size, row_bytes, fingerprint_argument(fingerprint)});
 }
 
-py::bytes make_log_record(const std::string& kind_value, std::uint64_t sequence,
-                          const py::object& ids_value, const py::object& codes_value,
-                          const py::object& rows_value) {
+Array<std::uint8_t> make_log_record(const std::string& kind_value, std::uint64_t sequence,
+                                    const py::object& ids_value, const py::object& codes_value,
+                                    const py::object& rows_value) {
   const auto ids = checked<std::int64_t>(ids_value, "ids", 1, "int64 (n,)");
   const auto n = static_cast<std::size_t>(ids.shape(0));
   const LogKind kind = kind_argument(kind_value);
@@ -80,7 +94,7 @@ py::bytes make_log_record(const std::string& kind_value, std::uint64_t sequence,
     require(codes.has_value(), "codes are missing; only removals have none");
   }
   const LogRecord record{kind, sequence, n, ids.data(), codes.data(), rows.data()};
-  return unlocked([&] { return log_record(record, codes.width(), rows.width()); });
+  return to_array(unlocked([&] { return log_record(record, codes.width(), rows.width()); }));
 }
 
 py::tuple parse_log_header(const py::buffer& value) {
@@ -145,7 +159,8 @@ void bind_log(py::module_& m) {
         "the first 16 bytes of that of the codec.");
   m.def("log_record", &make_log_record, py::arg("kind"), py::arg("sequence"), py::arg("ids"),
         py::arg("codes") = py::none(), py::arg("rows") = py::none(),
-        "Return a record of a write-ahead log. kind: 'append', 'upsert' or 'remove'.");
+        "Return a record of a write-ahead log, uint8 (bytes,). kind: 'append', 'upsert' or "
+        "'remove'. rows: as stored, or RefineRows.");
   m.def("read_log_header", &parse_log_header, py::arg("data"),
         "Return number, code_size, row_bytes and fingerprint of a write-ahead log.");
   m.def("read_log", &read_log, py::arg("data"), py::arg("offset") = 0, py::arg("sequence") = 1,

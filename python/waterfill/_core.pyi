@@ -272,8 +272,8 @@ def log_record(
     sequence: int,
     ids: NDArray[np.int64],
     codes: NDArray[np.uint8] | None = None,
-    rows: NDArray[np.uint8] | None = None,
-) -> bytes: ...
+    rows: RefineRows | NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]: ...
 def read_log_header(data: Buffer) -> tuple[int, int, int, bytes]: ...
 def read_log(
     data: Buffer, offset: int = 0, sequence: int = 1

@@ -54,7 +54,10 @@ def parts_of(
     """The header of a log and its records."""
     return [
         _core.log_header(NUMBER, code_size, row, FINGERPRINT),
-        *(_core.log_record(kind, i + 1, *rest) for i, (kind, *rest) in enumerate(records)),
+        *(
+            _core.log_record(kind, i + 1, *rest).tobytes()
+            for i, (kind, *rest) in enumerate(records)
+        ),
     ]
 
 
@@ -331,5 +334,5 @@ def test_the_golden_log():
     ]
     assert (end, torn) == (len(data), False)
     assert data == _core.log_header(7, 4, 12, FINGERPRINT) + b"".join(
-        _core.log_record(kind, i + 1, *rest) for i, (kind, *rest) in enumerate(records)
+        _core.log_record(kind, i + 1, *rest).tobytes() for i, (kind, *rest) in enumerate(records)
     )

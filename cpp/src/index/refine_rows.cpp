@@ -188,15 +188,49 @@ std::size_t row_bytes(RowKind kind, std::size_t d) {
   return d + kRowHead;
 }
 
-void RowBytes::reallocate(std::size_t capacity, std::size_t used) {
-  const std::align_val_t alignment = capacity >= kLargePage ? std::align_val_t{kLargePage} : kLine;
-  std::unique_ptr<std::uint8_t, Free> bytes(
-      static_cast<std::uint8_t*>(::operator new(capacity, alignment)), Free{alignment});
+void RowBytes::Free::operator()(std::uint8_t* bytes) const {
+  if (mapped > 0) {
+    ::munmap(bytes, mapped);
+  } else {
+    ::operator delete(bytes, alignment);
+  }
+}
+
+RowBytes::Memory RowBytes::on_heap(std::size_t size) {
+  return {static_cast<std::uint8_t*>(::operator new(size, kLine)), Free{kLine}};
+}
+
+// Addresses for `limit` bytes, or where the system refuses that many, for `size`.
+RowBytes::Memory RowBytes::map(std::size_t size, std::size_t limit) {
+  for (std::size_t wanted : {limit, size}) {
+    wanted = (wanted + kLargePage - 1) / kLargePage * kLargePage;
+    void* all = ::mmap(nullptr, wanted + kLargePage, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED) continue;
+    auto* start = static_cast<std::uint8_t*>(all);
+    const std::size_t before =
+        (kLargePage - reinterpret_cast<std::uintptr_t>(start) % kLargePage) % kLargePage;
+    if (before > 0) ::munmap(start, before);
+    ::munmap(start + before + wanted, kLargePage - before);
 #ifdef MADV_HUGEPAGE
-  if (capacity >= kLargePage) madvise(bytes.get(), capacity, MADV_HUGEPAGE);  // may be refused
+    ::madvise(start + before, wanted, MADV_HUGEPAGE);  // may be refused
 #endif
-  if (used > 0) std::memcpy(bytes.get(), data_.get(), used);
-  data_ = std::move(bytes);
+    return {start + before, Free{kLine, wanted}};
+  }
+  throw std::bad_alloc();
+}
+
+void RowBytes::reallocate(std::size_t capacity, std::size_t used, std::size_t limit) {
+  const bool large = capacity >= kLargePage;
+  if (large && capacity <= reserved()) {
+    const std::size_t kept = (capacity + kLargePage - 1) / kLargePage * kLargePage;
+    const std::size_t held = (capacity_ + kLargePage - 1) / kLargePage * kLargePage;
+    if (kept < held) ::madvise(data_.get() + kept, held - kept, MADV_DONTNEED);
+  } else {
+    Memory bytes = large ? map(capacity, limit) : on_heap(capacity);
+    if (used > 0) std::memcpy(bytes.get(), data_.get(), used);
+    data_ = std::move(bytes);
+  }
   capacity_ = capacity;
 }
 
@@ -242,7 +276,7 @@ void RefineRows::grow(std::size_t n, bool spare) {
     if (needed <= segments_[s].capacity()) continue;
     const bool growing = spare && used > 0;
     segments_[s].reallocate(growing ? std::min(needed + needed / 16, full) : needed,
-                            used * row_bytes_);
+                            used * row_bytes_, full);
   }
 }
 
@@ -254,7 +288,7 @@ void RefineRows::shrink(std::size_t n) noexcept {
   const std::size_t used = (n - (n - 1) / kCapacity * kCapacity) * row_bytes_;
   if (segments_.back().capacity() <= used + used / 16) return;
   try {
-    segments_.back().reallocate(used, used);
+    segments_.back().reallocate(used, used, kCapacity * row_bytes_);
   } catch (const std::bad_alloc&) {  // keep the larger memory
   }
 }

@@ -107,10 +107,9 @@ class FolderIndex(CompactedIndex):
             own = self._next_ids(len(codes)) if ids is None else ids
             if len(codes) == 0:
                 return
-            stored = None if rows is None else rows.to_array()
             kind = "upsert" if replaces else "append"
             replaced = [("set", sorted_unique(own))] if replaces else None
-            self._logged(kind, own, codes, stored, lambda: core.append(codes, own, rows, replaced))
+            self._logged(kind, own, codes, rows, lambda: core.append(codes, own, rows, replaced))
             self._snapshot.next_id = max(self._snapshot.next_id, next_after(own))
             self._flush_if_large()
 

@@ -116,7 +116,7 @@ class WriteAheadLog:
         kind: str,
         ids: NDArray[np.int64],
         codes: NDArray[np.uint8] | None = None,
-        rows: NDArray[np.uint8] | None = None,
+        rows: _core.RefineRows | None = None,
     ) -> None:
         """Write a record, and wait until it is on the disk with ``sync="commit"``.
 

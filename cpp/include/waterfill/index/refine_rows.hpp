@@ -44,20 +44,29 @@ struct BorrowedRows {
 // The memory of a segment: uninitialized, aligned so that a row spans as few cache lines as
 // possible, and backed by huge pages where the system has them. A search reads scattered rows and
 // would need a page-table walk for each.
+//
+// A large one reserves addresses for as much as it may become, so that growth copies nothing: the
+// system gives memory to what has been written.
 class RowBytes {
  public:
   std::uint8_t* data() { return data_.get(); }
   const std::uint8_t* data() const { return data_.get(); }
   std::size_t capacity() const { return capacity_; }
-  // Keeps the first `used` bytes; capacity >= used.
-  void reallocate(std::size_t capacity, std::size_t used);
+  // Keeps the first `used` bytes; used <= capacity <= limit. limit: what it may become.
+  void reallocate(std::size_t capacity, std::size_t used, std::size_t limit);
 
  private:
   struct Free {
     std::align_val_t alignment;
-    void operator()(std::uint8_t* bytes) const { ::operator delete(bytes, alignment); }
+    std::size_t mapped = 0;  // bytes of a map; 0: of the heap
+    void operator()(std::uint8_t* bytes) const;
   };
-  std::unique_ptr<std::uint8_t, Free> data_{nullptr, Free{}};
+  using Memory = std::unique_ptr<std::uint8_t, Free>;
+  static Memory on_heap(std::size_t size);
+  static Memory map(std::size_t size, std::size_t limit);
+  std::size_t reserved() const { return data_.get_deleter().mapped; }
+
+  Memory data_{nullptr, Free{}};
   std::size_t capacity_ = 0;
 };
 
