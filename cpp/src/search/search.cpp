@@ -27,6 +27,7 @@ namespace {
 
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at the same time
 constexpr std::size_t kFirstBlocks = 8;   // blocks of the first tiles
+constexpr std::size_t kTilesPerPoll = 8;  // tiles between looks for Ctrl-C
 constexpr std::size_t kTables = 4;        // full-score tables that are computed together
 constexpr std::size_t kTaskBlocks = 128;  // blocks per unit of work for one query
 constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so many is sampled
@@ -219,14 +220,21 @@ class Searcher {
       while (r < ranges.size() && queries_by_list.of(ranges[r].list).empty()) ++r;
       return r;
     };
+    const auto size = [&](std::size_t r) { return ranges[r].last - ranges[r].first; };
     bool starting = true;
-    for (std::size_t r = next(0), following; r < ranges.size(); r = following) {
+    std::size_t tiles = 0, first = next(0);
+    std::size_t ahead = next(first + 1), requested = 0;  // the next to request; blocks under way
+    for (std::size_t r = first; r < ranges.size(); r = next(r + 1)) {
       const BlockRange& range = ranges[r];
-      following = next(r + 1);
-      if (following < ranges.size()) scanner_.prefetch(ranges[following]);
+      if (r != first) requested -= size(r);
+      // Several ranges ahead where they are short, as in a folder of many segments.
+      for (; ahead < ranges.size() && requested < kPrefetchBlocks; ahead = next(ahead + 1)) {
+        scanner_.prefetch(ranges[ahead]);
+        requested += size(ahead);
+      }
       std::size_t blocks = 0;
       for (std::size_t b = range.first; b < range.last; b += blocks) {
-        throw_if_interrupted();
+        if (tiles++ % kTilesPerPoll == 0) throw_if_interrupted();
         // Short tiles at first: the threshold is updated only between tiles.
         starting = starting && b < range.first + 2 * kTileBlocks;
         blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
