@@ -7,7 +7,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -104,13 +103,11 @@ class BytesArgument {
 
 // An array that holds the bytes of a string, without a copy.
 inline Array<std::uint8_t> to_array(std::string&& bytes) {
-  auto owner = std::make_unique<std::string>(std::move(bytes));
-  auto* data = reinterpret_cast<std::uint8_t*>(owner->data());
-  const auto size = static_cast<py::ssize_t>(owner->size());
-  const py::capsule capsule(owner.get(),
-                            [](void* held) { delete static_cast<std::string*>(held); });
-  static_cast<void>(owner.release());
-  return Array<std::uint8_t>(size, data, capsule);
+  const py::capsule owner(new std::string(std::move(bytes)),
+                          [](void* held) { delete static_cast<std::string*>(held); });
+  auto* held = owner.get_pointer<std::string>();
+  const auto size = static_cast<py::ssize_t>(held->size());
+  return Array<std::uint8_t>(size, reinterpret_cast<std::uint8_t*>(held->data()), owner);
 }
 
 void bind_runtime(py::module_& m);

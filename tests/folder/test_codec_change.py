@@ -342,3 +342,20 @@ def test_searches_go_on_while_the_codec_changes(tmp_path: Path) -> None:
             thread.join()
     assert wrong == []
     index.close()
+
+
+def test_a_fork_during_a_change_leaves_an_index_that_answers(tmp_path: Path) -> None:
+    index: Any = wf.open_index(tmp_path / "a.wfx", "w", **options_of("lists"))
+    index.add(some_vectors(50, seed=1))
+    index.flush()
+    before = index._snapshot
+    index.change_codec(later_codec("lists"))
+    q = some_vectors(3, seed=2)
+    expected = index.search(q, 5)
+    # What a child has whose parent was between the two halves of the change.
+    index._core, index._codec = before.core, before.codec
+    index._codec_changes += 1
+    for got, wanted in zip(index.search(q, 5), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert index.nlist == 9
+    index.close()

@@ -23,7 +23,7 @@ IDS = st.lists(st.integers(0, 60), min_size=1, max_size=12)
 
 
 class FolderMachine(RuleBasedStateMachine):
-    """Adds, removes, upserts, flushes, compacts, crashes and reopens, in any order."""
+    """Adds, removes, upserts, flushes, merges, compacts, crashes and reopens, in any order."""
 
     kind = "flat"
 
@@ -78,6 +78,17 @@ class FolderMachine(RuleBasedStateMachine):
         self.index.compact()
         assert len(self.index.segments) <= 1
         assert sum(one["removed"] for one in self.index.segments) == 0
+
+    @precondition(lambda self: self.index.segments)
+    @rule(data=st.data())
+    def merge(self, data: st.DataObject) -> None:
+        """Merge some neighbouring segments, as the background does."""
+        segments = len(self.index.segments)
+        first = data.draw(st.integers(0, segments - 1))
+        last = data.draw(st.integers(first + 1, segments))
+        with self.index._merging:
+            self.index._merge((first, last))
+        assert len(self.index.segments) <= segments - (last - first) + 2  # and one of the log
 
     @rule()
     def reset(self) -> None:

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -201,12 +202,10 @@ IndexPart map_segment(const std::string& path, const Index& index, const CodecMa
   require_valid(
       static_cast<Metric>(r.metric) == index.metric() && (r.has_extra == 1) == index.keeps_extra(),
       "section INDEX contradicts the settings of the folder");
-  require_valid(file.has("REFINE") == index.refine_row_kind().has_value(),
+  std::optional<RowKind> rows;
+  if (file.has("REFINE")) rows = static_cast<RowKind>(read_refine_record(file).kind);
+  require_valid(rows == index.refine_row_kind(),
                 "the segment has other refine rows than the folder");
-  if (file.has("REFINE")) {
-    require_valid(static_cast<RowKind>(read_refine_record(file).kind) == *index.refine_row_kind(),
-                  "the segment has other refine rows than the folder");
-  }
   IndexPart part = PartReader(file, index, r.size, verify).read(true);
   part.memory = std::move(map);
   if (verify) {

@@ -24,9 +24,9 @@ long major_faults() noexcept {
 // Whole pages that contain some bytes.
 void advise(const void* data, std::size_t size, int advice) noexcept {
   static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<std::uintptr_t>(data) / page * page;
-  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(data) + size;
-  static_cast<void>(::madvise(reinterpret_cast<void*>(first), end - first, advice));
+  const std::uintptr_t before = reinterpret_cast<std::uintptr_t>(data) % page;
+  auto* first = static_cast<char*>(const_cast<void*>(data)) - before;
+  static_cast<void>(::madvise(first, before + size, advice));
 }
 #endif
 

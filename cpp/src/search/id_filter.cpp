@@ -49,7 +49,7 @@ void IdFilter::compute(std::size_t list) const {
   const List& own = store_.lists()[list];
   const std::size_t blocks = starts_[list + 1] - starts_[list];
   std::uint32_t* masks = masks_.get() + starts_[list];
-  const Bits bits = selected(list);
+  const Bits bits = selected(*selector_, list);
   for (const Segment& segment : own.segments) {
     for (std::size_t i = 0; i < segment.size; i += kBlock) {
       const std::size_t n = std::min(kBlock, segment.size - i);
@@ -63,7 +63,7 @@ void IdFilter::compute(std::size_t list) const {
 }
 
 // A bit for each vector of a list.
-Bits IdFilter::selected(std::size_t list) const {
+Bits IdFilter::selected(const Selector& selector, std::size_t list) const {
   if (!ids_.is_explicit() && store_.lists().size() == 1) return labels_;  // labels equal slots
   const std::size_t size = store_.lists()[list].size;
   if (!ids_.is_explicit()) {
@@ -75,7 +75,7 @@ Bits IdFilter::selected(std::size_t list) const {
   }
   std::vector<std::int64_t> ids(size);
   store_.each_label(list, [&](std::size_t i, std::uint32_t label) { ids[i] = ids_[label]; });
-  return selector_->of(ids.data(), size);
+  return selector.of(ids.data(), size);
 }
 
 }  // namespace waterfill

@@ -37,7 +37,7 @@ class IdFilter {
     std::uint32_t count = 0;
   };
   void compute(std::size_t list) const;
-  Bits selected(std::size_t list) const;
+  Bits selected(const Selector& selector, std::size_t list) const;
 
   const CodeStore& store_;
   const Ids& ids_;

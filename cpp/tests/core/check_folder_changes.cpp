@@ -1,6 +1,7 @@
 // An index of mapped parts, and the files of a folder, under a failure of each memory allocation:
 // an index is unchanged, and a file is read and written as without failures.
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -186,6 +187,17 @@ long check_small_files() {
         const std::string bytes = tombstones_to_bytes(tombstones);
         expect(tombstones_from_bytes(bytes.data(), bytes.size()).labels == tombstones.labels,
                "other tombstones");
+      },
+      unchanged);
+  const std::int64_t ids[] = {3, 5};
+  const LogRecord record{.kind = LogKind::remove, .sequence = 1, .n = 2, .ids = ids};
+  failures += fail_each_allocation(
+      [&] {
+        const std::string log =
+            log_header({.number = 2, .code_size = 7}) + log_record(record, 7, 0);
+        LogReader reader(log.data(), log.size());
+        const std::optional<LogRecord> read = reader.next();
+        expect(read.has_value() && read->n == 2 && !reader.next().has_value(), "another log");
       },
       unchanged);
   return failures;

@@ -210,7 +210,10 @@ class SegmentedIndex(Index):
                     if self._codec_changes == before:
                         return result
             with self._writing:  # until the change is complete
-                pass
+                if self._codec_changes % 2:  # a fork came in between
+                    self._core, self._codec = self._snapshot.core, self._snapshot.codec
+                    self._take_settings(self._snapshot.codec)
+                    self._codec_changes += 1
 
     def _found(self, *arguments: Any) -> Any:
         found = super()._found
