@@ -252,6 +252,25 @@ def test_changes_during_a_recoding_are_kept(tmp_path: Path) -> None:
     changed.check_new(index)
 
 
+def test_another_change_of_the_codec_during_a_recoding(tmp_path: Path) -> None:
+    index: Any = wf.open_index(tmp_path / "a.wfx", "w", **options_of("cells"))
+    x = some_vectors(50, seed=1)
+    index.add(x)
+    index.change_codec(later_codec("cells"))
+    third = trained(some_vectors(1000, seed=8), 7, cells=5)
+
+    def vectors(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        index.change_codec(third)
+        return x[ids]
+
+    index.recode(vectors)
+    assert list(index.codecs.values()) == [50]
+    expected = in_memory("cells", third, np.arange(50), x)
+    np.testing.assert_array_equal(index.codes(), expected.codes())
+    index.close()
+    assert wf.open_index(tmp_path / "a.wfx", verify="full").ntotal == 50
+
+
 def test_what_shows_codes_of_two_codecs_raises(tmp_path: Path) -> None:
     changed = Changed(tmp_path / "a.wfx", "lists")
     index, q = changed.index, some_vectors(3, seed=1)

@@ -116,10 +116,14 @@ class CompactedIndex(SegmentedIndex):
         try:
             merger = write(old)
             with self._changing:
-                # Only `reset` takes segments away, as there is one merger at a time.
-                before = [segment.number for segment in old.manifest.segments[:last]]
-                now = [segment.number for segment in self._snapshot.manifest.segments[:last]]
-                if self._log is not None and now == before:
+                # Only `reset` takes segments away, as there is one merger at a time. A codec goes
+                # if another one came before any vector had it.
+                now = self._snapshot.manifest
+                same = [segment.number for segment in now.segments[:last]] == [
+                    segment.number for segment in old.manifest.segments[:last]
+                ]
+                known = any(codec.number == merger.codec for codec in now.codecs)
+                if self._log is not None and same and known:
                     self._publish(merger)
         finally:
             self._unpublished.clear()
