@@ -320,7 +320,7 @@ void RefineRows::append(const Rows& rows, const char* argument, std::uint64_t fi
   if (kind_ == RowKind::float16) require_float16_range(rows, argument, first_row);
   try {
     grow(size_ + rows.n, true);
-    constexpr std::size_t kShare = 1024;
+    constexpr std::size_t kShare = 128;
     parallel_for((rows.n + kShare - 1) / kShare, [&](std::size_t share) {
       encode(rows, share * kShare, std::min(kShare, rows.n - share * kShare));
     });
