@@ -8,8 +8,8 @@ SQLite:
 - the time of a search over 20 segments, and of one in a mapped file;
 - the time to open.
 
-One thread. Rates of additions are wall-clock time, since a sync waits for the disk; searches are
-process CPU time, interleaved. Figures are medians.
+Threads: `--threads`. Rates of additions are wall-clock time, since a sync waits for the disk;
+searches are process CPU time, interleaved. Figures are medians.
 """
 
 from __future__ import annotations
@@ -173,10 +173,11 @@ def main() -> None:
     parser.add_argument("--lists", type=int, nargs="*", default=[256], help="of other indexes")
     parser.add_argument("--queries", type=int, default=500, help="number of queries")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each measurement")
+    parser.add_argument("--threads", type=int, default=1, help="threads of waterfill")
     parser.add_argument("--tile", type=int, help="repeat the vectors with noise up to this number")
     parser.add_argument("--folder", help="where files are written; default: a temporary folder")
     args = parser.parse_args()
-    wf.set_num_threads(1)
+    wf.set_num_threads(args.threads)
     corpus = from_arguments(args)
     if args.tile:
         corpus = corpus.tiled(args.tile)
