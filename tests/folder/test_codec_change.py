@@ -378,3 +378,19 @@ def test_a_fork_during_a_change_leaves_an_index_that_answers(tmp_path: Path) -> 
         np.testing.assert_array_equal(got, wanted)
     assert index.nlist == 9
     index.close()
+
+
+def test_a_recoding_ends_when_the_folder_is_closed(tmp_path: Path) -> None:
+    index: Any = wf.open_index(tmp_path / "a.wfx", "w", **options_of("cells"))
+    x = some_vectors(50, seed=1)
+    index.add(x)
+    index.change_codec(later_codec("cells"))
+
+    def vectors(ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        index.close()
+        return x[ids]
+
+    with pytest.raises(ValueError, match="is closed; call open_index"):
+        index.recode(vectors)
+    again: Any = wf.open_index(tmp_path / "a.wfx", verify="full")
+    assert list(again.codecs.values()) == [50, 0]

@@ -212,6 +212,7 @@ class CompactedIndex(SegmentedIndex):
             )
         with self._merging:
             while (older := self._older_segment()) is not None:
+                self._require_changeable()  # another thread may have closed the folder
                 self._recode(older, vectors)
 
     def _older_segment(self) -> int | None:

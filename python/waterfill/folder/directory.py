@@ -124,12 +124,6 @@ def sync_directory(path: str) -> None:
         os.close(handle)
 
 
-def require_local(path: str) -> None:
-    """Raise OSError unless a path is a directory, or does not exist."""
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise NotADirectoryError(20, "expected a folder, got a file; call read_index", path)
-
-
 class WriterLock:
     """The lock of a folder for one writer: an advisory lock of the system, which ends with it.
 
