@@ -5,7 +5,7 @@ meta:
   ks-version: 0.11
   endian: le
 doc: |
-  FORMAT.md, for machines: version 1.5 of the container and version 1.0 of the write-ahead log.
+  FORMAT.md, for machines: version 1.6 of the container and version 1.0 of the write-ahead log.
 
   Kaitai Struct compiles this to readers in a dozen languages. They decode every section into its
   records and refuse what is out of place or out of range; they verify neither checksums nor whether
@@ -195,6 +195,7 @@ types:
             '"CELLSPEC"': cellspec
             '"CENTROID"': float_rows(_root.container.params.d)
             '"CELLRULE"': cellrule
+            '"PROBES"': probes
             '"RESTS"': rests
             '"JOINT"': joint
             '"MEASURED"': measured
@@ -311,7 +312,7 @@ types:
         valid:
           min: 1
           max: 65536
-      - id: prune_sigma_rows
+      - id: calibration_rows
         type: u4
       - id: middle
         type: f8
@@ -340,6 +341,34 @@ types:
         enum: cell_rule
         valid:
           in-enum: true
+  probes:
+    seq:
+      - id: num_shares
+        type: u4
+        valid:
+          max: 16
+      - id: decay_ip
+        type: f4
+        valid:
+          expr: _ >= 0 and _ <= 1
+      - id: decay_l2
+        type: f4
+        valid:
+          expr: _ >= 0 and _ <= 1
+      - id: missed_ip
+        type: share
+        repeat: expr
+        repeat-expr: num_shares
+      - id: missed_l2
+        type: share
+        repeat: expr
+        repeat-expr: num_shares
+  share:
+    seq:
+      - id: share
+        type: f4
+        valid:
+          expr: _ >= 0 and _ <= 1
   rests:
     seq:
       - id: second_bytes

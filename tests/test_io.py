@@ -77,7 +77,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
         HEADER, image
     )
     assert magic == bytes([0x89, 0x57, 0x46, 0x4C, 0x0D, 0x0A, 0x1A, 0x0A])
-    assert (major, minor, kind, size) == (1, 5, 2, len(image))
+    assert (major, minor, kind, size) == (1, 6 if index.codec.cells else 5, 2, len(image))
     assert zeros == bytes(28)
     assert crc == _core.crc32c(image[:60])
     assert table_crc == _core.crc32c(image[64 : 64 + 32 * count])
@@ -85,7 +85,7 @@ def test_the_file_is_what_the_format_page_says(image, index):
     cells = index.codec.cells
     assert list(table) == [
         *("PARAMS", "SHAPES", "MEASURED", "MEAN", "BASIS", "WEIGHTS", "BOOKS", "CELLS"),
-        *(("CELLSPEC", "CENTROID") if cells else ()),
+        *(("CELLSPEC", "CENTROID", "PROBES") if cells else ()),
         *("PLAN", "MANIFEST", "INDEX", *(("LISTOF",) if cells else ())),
         *("HIGH", "LOW", "SCALE", "EXTRA", "LISTS"),
         *(("LABLOW", "LABBITS", "LABSAMP") if cells else ()),
@@ -114,9 +114,14 @@ def test_the_file_is_what_the_format_page_says(image, index):
         np.testing.assert_array_equal(lists, numbers)
         assert struct.unpack_from("<2I", image, table["CELLSPEC"][0]) == (
             cells,
-            index.codec._core.prune_sigma_rows,
+            index.codec._core.calibration_rows,
         )
         assert table["CENTROID"][1] == cells * 20 * 4
+        at, shares = table["PROBES"][0], (cells - 1).bit_length()
+        recall = index.codec._core.list_recall
+        (missed, decay), (missed_l2, decay_l2) = recall["ip"], recall["l2"]
+        assert struct.unpack_from("<I2f", image, at) == (shares, decay, decay_l2)
+        assert struct.unpack_from(f"<{2 * shares}f", image, at + 12) == (*missed, *missed_l2)
     high = np.frombuffer(image, np.uint8, table["HIGH"][1], table["HIGH"][0]).reshape(-1, 8, 16)
     low = np.frombuffer(image, np.uint8, table["LOW"][1], table["LOW"][0]).reshape(500, 4)
     blocks = -(-np.bincount(lists, minlength=max(1, cells)) // 32)
@@ -191,7 +196,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
     for data, message in (
         (b"", "fewer than a header"),
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
-        (patched(image, 8, b"\2"), r"version 2\.5 is not known"),
+        (patched(image, 8, b"\2"), r"version 2\.[56] is not known"),
         (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
         (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
@@ -199,7 +204,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
         with pytest.raises(wf.FormatError, match=message):
             wf.read_index(write(path, data))
     assert issubclass(wf.FormatError, ValueError)
-    assert wf.read_index(write(path, patched(image, 10, b"\6"))).ntotal == 500  # a later minor
+    assert wf.read_index(write(path, patched(image, 10, b"\7"))).ntotal == 500  # a later minor
 
 
 def test_unknown_sections_are_skipped_only_if_they_may_be(image, tmp_path):

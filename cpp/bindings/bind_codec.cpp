@@ -100,6 +100,15 @@ py::dict settings(const Codec& codec) {
   return dict;
 }
 
+// By metric: the shares of neighbors outside the 2^i nearest lists, and their decay.
+py::dict list_recall(const Codec& codec) {
+  py::dict dict;
+  const CodecParams& p = codec.params();
+  dict["ip"] = py::make_tuple(p.list_recall_ip.missed, p.list_recall_ip.decay);
+  dict["l2"] = py::make_tuple(p.list_recall_l2.missed, p.list_recall_l2.decay);
+  return dict;
+}
+
 // Copies of the trained arrays, for inspection and for scores computed elsewhere.
 py::dict arrays(const Codec& codec) {
   const CodecParams& p = codec.params();
@@ -214,8 +223,12 @@ void bind_codec(py::module_& m) {
           "cells", [](const Codec& self) { return self.partition().size(); },
           "Number of cells; 0 without a partition.")
       .def_property_readonly(
-          "prune_sigma_rows", [](const Codec& self) { return self.params().prune_sigma_rows; },
-          "Collection size for which prune_sigma was calibrated; 0 if unknown.")
+          "calibration_rows", [](const Codec& self) { return self.params().calibration_rows; },
+          "Collection size for which prune_sigma and the recall of lists were calibrated; 0 if "
+          "unknown.")
+      .def_property_readonly("list_recall", &list_recall,
+                             "By metric: the shares of the ten nearest outside the 2^i nearest "
+                             "lists, and their decay with the collection; empty if not measured.")
       .def_property_readonly(
           "plan", [](const Codec& self) { return self.params().plan; }, "The plan as JSON.")
       .def_property(

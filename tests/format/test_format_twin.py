@@ -72,12 +72,19 @@ def check_cells(bodies: dict[str, Any], codec: wf.Codec) -> None:
         return
     spec = bodies["CELLSPEC"]
     assert spec.num_cells == codec.cells
-    assert spec.prune_sigma_rows == codec._core.prune_sigma_rows
+    assert spec.calibration_rows == codec._core.calibration_rows
     assert (spec.middle, spec.norm_range, spec.centroid_range) == settings["offset"]
     sigma = np.array([spec.prune_sigma_ip, spec.prune_sigma_l2], "f4")
     np.testing.assert_array_equal(sigma, np.array(settings["prune_sigma"], "f4"))
     np.testing.assert_array_equal(matrix(bodies["CENTROID"]), codec._core.arrays["centroids"])
     assert ("CELLRULE" in bodies) == settings["by_direction"]
+    recall = codec._core.list_recall
+    assert ("PROBES" in bodies) == bool(recall["ip"][0])
+    if "PROBES" in bodies:
+        probes = bodies["PROBES"]
+        for metric, (missed, decay) in recall.items():
+            shares = [one.share for one in getattr(probes, f"missed_{metric}")]
+            assert (shares, getattr(probes, f"decay_{metric}")) == (missed, decay)
 
 
 def check_vectors(bodies: dict[str, Any], index: Any, *, consecutive: bool = False) -> None:
@@ -361,8 +368,8 @@ NOT_REFUSED = {
     *("basis-infinite", "basis-long-row", "books-huge", "books-nan", "cells-huge", "rows-nan"),
     *("centroid-infinite", "mean-nan", "rests", "shapes-width"),
     # Sections: which there are, and their versions.
-    *("cellrule-version", "ivf-of-flat-index", "minor-version", "section-missing"),
-    *("section-short", "section-unknown", "tag-after-zero", "tag-empty"),
+    *("cellrule-version", "probes-version", "ivf-of-flat-index", "minor-version"),
+    *("section-missing", "section-short", "section-unknown", "tag-after-zero", "tag-empty"),
 }
 
 

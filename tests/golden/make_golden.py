@@ -69,6 +69,10 @@ def indexes(x: np.ndarray) -> Iterator[tuple[str, wf.IndexFlat | wf.IndexIVF]]:
     ivf.nprobe = 4
     ivf.add_with_ids(x[:300], np.random.default_rng(2).permutation(300) * 10_000_000_000 - 77)
     yield "1.5-lists", ivf
+    for metric in ("ip", "l2"):
+        ivf = wf.IndexIVF(codec, 16, metric=metric)
+        ivf.add(unit[:500])
+        yield f"1.6-list-recall-{metric}", ivf
 
 
 def main() -> int:

@@ -51,6 +51,11 @@ def of_1_5() -> bytes:
     return other._core.to_bytes(**other._settings())
 
 
+def of_1_6() -> bytes:
+    """Return a small file with all sections of format 1.6."""
+    return base()
+
+
 def with_rule(rule: int) -> Callable[[bytes], bytes]:
     """Return a fault: a section CELLRULE, behind CENTROID."""
 
@@ -252,6 +257,16 @@ CASES: dict[str, Case] = {
 }
 
 
+# Of the recall of lists.
+CASES_OF_1_6: dict[str, Case] = {
+    "probes-number": ("PROBES does not fit the number of cells", at("PROBES", 0, "I", 2)),
+    "probes-size": ("PROBES has", resized("PROBES", 4)),
+    "probes-decay": ("PROBES has a decay out of range", at("PROBES", 4, "f", NAN)),
+    "probes-share": ("PROBES has a share that rises", at("PROBES", 12, "f", 1.5)),
+    "probes-share-nan": ("PROBES has a share that rises", at("PROBES", 16, "f", NAN)),
+    "probes-version": ("PROBES belongs to format 1.6", header(10, b"\5")),
+}
+
 # Of the sections that follow from others.
 CASES_OF_1_5: dict[str, Case] = {
     "lists-size": ("LISTS contradicts", at("LISTS", 0, "I", 1)),
@@ -285,8 +300,9 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     listing = FOLDER / "expected.json"
     expected = json.loads(listing.read_text()) if listing.exists() else {}
-    files = {**dict.fromkeys(CASES, base()), **dict.fromkeys(CASES_OF_1_5, of_1_5())}
-    for name, (words, fault) in {**CASES, **CASES_OF_1_5}.items():
+    cases = {base: CASES, of_1_5: CASES_OF_1_5, of_1_6: CASES_OF_1_6}
+    files = {name: make() for make, own in cases.items() for name in own}
+    for name, (words, fault) in {**CASES, **CASES_OF_1_5, **CASES_OF_1_6}.items():
         path = FOLDER / f"{name}.wf"
         if path.exists():
             print(f"{path.name} exists and stays as it is", file=sys.stderr)

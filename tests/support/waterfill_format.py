@@ -1,4 +1,4 @@
-# format.ksy of SHA-256 cf2c70e512f9a5ef6b5ee4ad4bf6d95da0a55fefac1ab1b42a890dcbc93a1116
+# format.ksy of SHA-256 780909418f7caf717a656cb72caa33c5f3364acbca912f29caae68049faf7856
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -11,7 +11,7 @@ if getattr(kaitaistruct, 'API_VERSION', (0, 9)) < (0, 11):
     raise Exception("Incompatible Kaitai Struct Python API: 0.11 or later is required, but you have %s" % (kaitaistruct.__version__))
 
 class WaterfillFormat(KaitaiStruct):
-    """FORMAT.md, for machines: version 1.5 of the container and version 1.0 of the write-ahead log.
+    """FORMAT.md, for machines: version 1.6 of the container and version 1.0 of the write-ahead log.
 
     Kaitai Struct compiles this to readers in a dozen languages. They decode every section into its
     records and refuse what is out of place or out of range; they verify neither checksums nor whether
@@ -137,7 +137,7 @@ class WaterfillFormat(KaitaiStruct):
                 raise kaitaistruct.ValidationLessThanError(1, self.num_cells, self._io, u"/types/cellspec/seq/0")
             if not self.num_cells <= 65536:
                 raise kaitaistruct.ValidationGreaterThanError(65536, self.num_cells, self._io, u"/types/cellspec/seq/0")
-            self.prune_sigma_rows = self._io.read_u4le()
+            self.calibration_rows = self._io.read_u4le()
             self.middle = self._io.read_f8le()
             _ = self.middle
             if not _ >= 0:
@@ -1291,6 +1291,47 @@ class WaterfillFormat(KaitaiStruct):
             self.extra._fetch_instances()
 
 
+    class Probes(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Probes, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.num_shares = self._io.read_u4le()
+            if not self.num_shares <= 16:
+                raise kaitaistruct.ValidationGreaterThanError(16, self.num_shares, self._io, u"/types/probes/seq/0")
+            self.decay_ip = self._io.read_f4le()
+            _ = self.decay_ip
+            if not  ((_ >= 0) and (_ <= 1)) :
+                raise kaitaistruct.ValidationExprError(self.decay_ip, self._io, u"/types/probes/seq/1")
+            self.decay_l2 = self._io.read_f4le()
+            _ = self.decay_l2
+            if not  ((_ >= 0) and (_ <= 1)) :
+                raise kaitaistruct.ValidationExprError(self.decay_l2, self._io, u"/types/probes/seq/2")
+            self.missed_ip = []
+            for i in range(self.num_shares):
+                self.missed_ip.append(WaterfillFormat.Share(self._io, self, self._root))
+
+            self.missed_l2 = []
+            for i in range(self.num_shares):
+                self.missed_l2.append(WaterfillFormat.Share(self._io, self, self._root))
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.missed_ip)):
+                pass
+                self.missed_ip[i]._fetch_instances()
+
+            for i in range(len(self.missed_l2)):
+                pass
+                self.missed_l2[i]._fetch_instances()
+
+
+
     class Refine(KaitaiStruct):
         def __init__(self, _io, _parent=None, _root=None):
             super(WaterfillFormat.Refine, self).__init__(_io)
@@ -1593,6 +1634,9 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == u"PLAN":
                     pass
                     self._m_body._fetch_instances()
+                elif _on == u"PROBES":
+                    pass
+                    self._m_body._fetch_instances()
                 elif _on == u"QUANT":
                     pass
                     self._m_body._fetch_instances()
@@ -1787,6 +1831,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Text(_io__raw__m_body, self, self._root)
+            elif _on == u"PROBES":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Probes(_io__raw__m_body, self, self._root)
             elif _on == u"QUANT":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1970,6 +2019,24 @@ class WaterfillFormat(KaitaiStruct):
                 pass
                 self.groups[i]._fetch_instances()
 
+
+
+    class Share(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Share, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.share = self._io.read_f4le()
+            _ = self.share
+            if not  ((_ >= 0) and (_ <= 1)) :
+                raise kaitaistruct.ValidationExprError(self.share, self._io, u"/types/share/seq/0")
+
+
+        def _fetch_instances(self):
+            pass
 
 
     class Text(KaitaiStruct):

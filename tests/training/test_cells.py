@@ -113,7 +113,7 @@ def test_a_short_reach_loses_next_to_nothing(base, queries, celled, metric):
 
 def test_reach_grows_with_the_index(base, celled):
     index = wf.IndexFlat(celled)
-    measured, rows = celled.prune_sigma["ip"], celled._core.prune_sigma_rows
+    measured, rows = celled.prune_sigma["ip"], celled._core.calibration_rows
     assert 4000 < rows < 4800
     index.add(base[:1000])
     assert index.prune_sigma == measured  # among fewer it is enough, too
@@ -121,7 +121,7 @@ def test_reach_grows_with_the_index(base, celled):
         index.add(base)
     beyond = np.log(index.ntotal / rows)
     assert index.prune_sigma == pytest.approx(np.sqrt(measured**2 + 1.5 * beyond))
-    assert wf.Codec.from_bytes(celled.to_bytes())._core.prune_sigma_rows == rows
+    assert wf.Codec.from_bytes(celled.to_bytes())._core.calibration_rows == rows
     index.prune_sigma = 2.25
     assert index.prune_sigma == 2.25
 

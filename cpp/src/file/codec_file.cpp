@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "file/sections.hpp"
 #include "kernels.hpp"
@@ -27,14 +28,35 @@ struct ParamsRecord {
 static_assert(sizeof(ParamsRecord) == 88);
 
 struct CellsRecord {
-  std::uint32_t cells, prune_sigma_rows;
+  std::uint32_t cells, calibration_rows;
   double offset_middle, offset_norm_range, offset_centroid_range, prune_sigma_ip, prune_sigma_l2;
 };
 static_assert(sizeof(CellsRecord) == 48);
 
+// Followed by `entries` shares for inner product, and as many for L2.
+struct ProbesRecord {
+  std::uint32_t entries;
+  float decay_ip, decay_l2;
+};
+
 struct ShapeRecord {
   std::uint32_t width, kind;
 };
+
+void append_list_recall(const CodecParams& p, std::vector<Section>& sections) {
+  const ListRecall &ip = p.list_recall_ip, &l2 = p.list_recall_l2;
+  if (ip.missed.empty()) return;
+  sections.push_back({"PROBES",
+                      [&ip, &l2](const Emit& emit) {
+                        const ProbesRecord r{static_cast<std::uint32_t>(ip.missed.size()), ip.decay,
+                                             l2.decay};
+                        emit(&r, sizeof r);
+                        for (const ListRecall* one : {&ip, &l2}) {
+                          emit(one->missed.data(), one->missed.size() * sizeof(float));
+                        }
+                      },
+                      true});
+}
 
 }  // namespace
 
@@ -74,13 +96,14 @@ void append_codec(const Codec& codec, bool with_manifest, std::vector<Section>& 
   sections.push_back(section("CELLS", p.codebooks.cells));
   if (!p.partition.empty()) {
     sections.push_back(record(
-        "CELLSPEC", CellsRecord{static_cast<std::uint32_t>(p.partition.size()), p.prune_sigma_rows,
+        "CELLSPEC", CellsRecord{static_cast<std::uint32_t>(p.partition.size()), p.calibration_rows,
                                 p.offset.middle(), p.offset.norm_range(), p.offset.centroid_range(),
                                 p.depth_ip.prune_sigma, p.depth_l2.prune_sigma}));
     sections.push_back(section("CENTROID", p.partition.centroids()));
     if (p.partition.by_direction()) {
       sections.push_back(record("CELLRULE", static_cast<std::uint32_t>(p.partition.rule())));
     }
+    append_list_recall(p, sections);
   }
   sections.push_back(section("PLAN", p.plan));
   if (with_manifest && !annotations.manifest.empty()) {
@@ -171,6 +194,28 @@ void check_record(const ParamsRecord& r) {
                 "section PARAMS has a negative norm or multiplier");
 }
 
+void read_list_recall(const Container& file, CodecParams& p) {
+  const std::size_t entries = list_recall_entries(p.partition.size());
+  const std::size_t numbers = sizeof(ProbesRecord) / sizeof(float);
+  const std::vector<float> values = file.array<float>("PROBES", numbers + 2 * entries);
+  ProbesRecord r{};
+  std::memcpy(&r, values.data(), sizeof r);
+  require_valid(r.entries == entries, "section PROBES does not fit the number of cells");
+  const auto read = [&](std::size_t first, float decay) {
+    const float* own = values.data() + numbers + first;
+    ListRecall recall{{own, own + entries}, decay};
+    float most = 1;
+    for (const float share : recall.missed) {
+      require_valid(share >= 0 && share <= most, "section PROBES has a share that rises");
+      most = share;
+    }
+    require_valid(decay >= 0 && decay <= 1, "section PROBES has a decay out of range");
+    return recall;
+  };
+  p.list_recall_ip = read(0, r.decay_ip);
+  p.list_recall_l2 = read(entries, r.decay_l2);
+}
+
 void read_cells(const Container& file, CodecParams& p) {
   const CellsRecord r = file.array<CellsRecord>("CELLSPEC", 1)[0];
   require_valid(r.cells >= 1 && r.cells <= kMaxCells,
@@ -181,7 +226,7 @@ void read_cells(const Container& file, CodecParams& p) {
   require_valid(r.prune_sigma_ip >= 0 && r.prune_sigma_l2 >= 0,
                 "section CELLSPEC has an invalid prune_sigma");
   p.offset = OffsetScale(r.offset_middle, r.offset_norm_range, r.offset_centroid_range);
-  p.prune_sigma_rows = r.prune_sigma_rows;
+  p.calibration_rows = r.calibration_rows;
   p.depth_ip.prune_sigma = static_cast<float>(r.prune_sigma_ip);
   p.depth_l2.prune_sigma = static_cast<float>(r.prune_sigma_l2);
   AssignmentRule rule = AssignmentRule::nearest;
@@ -191,6 +236,7 @@ void read_cells(const Container& file, CodecParams& p) {
   }
   p.partition = Partition(finite_array(file, "CENTROID", std::uint64_t{r.cells} * p.mean.size()),
                           p.mean, rule);
+  if (file.has("PROBES")) read_list_recall(file, p);
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #include "search/list_pruning.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <optional>
+
+#include "search/list_ranking.hpp"
 
 namespace waterfill {
 namespace {
@@ -20,20 +20,6 @@ std::size_t take_best(Candidates& heap) {
   const std::size_t list = heap.back().position();
   heap.pop_back();
   return list;
-}
-
-float largest(const float* values, std::size_t n) {
-  std::array<float, 8> most;  // independent maxima
-  most.fill(-std::numeric_limits<float>::infinity());
-  for (std::size_t i = 0; i + most.size() <= n; i += most.size()) {
-    for (std::size_t j = 0; j < most.size(); ++j) {
-      most[j] = values[i + j] > most[j] ? values[i + j] : most[j];
-    }
-  }
-  for (std::size_t i = n / most.size() * most.size(); i < n; ++i) {
-    most[0] = values[i] > most[0] ? values[i] : most[0];
-  }
-  return *std::max_element(most.begin(), most.end());
 }
 
 }  // namespace
@@ -60,23 +46,9 @@ QueriesByList::QueriesByList(const std::vector<Probe>& probes, std::size_t begin
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {
   if (params_.probes != nullptr) return rank_given_lists(batch, q, number);
-  const Query& query = batch[q];
-  const std::size_t lists = store_.lists().size();
   const std::size_t most =
-      limited() && filter_.everything() ? std::min(params_.nprobe, lists) : lists;
-  Reservoir best(most);
-  std::array<float, Reservoir::kBurst> scores;
-  for (std::size_t first = 0; first < lists; first += scores.size()) {
-    const std::size_t n = std::min(scores.size(), lists - first);
-    scoring_.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
-    if (largest(scores.data(), n) < best.threshold()) continue;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (store_.count(first + i) == 0) continue;
-      best.push(scores[i], static_cast<std::uint32_t>(first + i));
-    }
-    best.trim();
-  }
-  Candidates order = best.take();
+      limited() && filter_.everything() ? params_.nprobe : store_.lists().size();
+  Candidates order = nearest_lists(store_, scoring_, batch[q], most);
   std::make_heap(order.begin(), order.end(), std::not_fn(std::greater<>()));
   return order;
 }

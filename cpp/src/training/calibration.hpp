@@ -1,9 +1,13 @@
 // Calibration: parameters of a codec that are chosen by searches with held-out rows.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
+#include "training/calibration_scores.hpp"
 #include "waterfill/codec/codec.hpp"
+#include "waterfill/index/index.hpp"
 
 namespace waterfill {
 
@@ -16,13 +20,22 @@ struct Alphas {
 // the codec are not used.
 Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries);
 
-struct Depths {
-  Depth ip, l2;
+// What a search needs to know of the lists, for inner product and for L2.
+struct SearchCalibration {
+  Depth depth_ip, depth_l2;
+  ListRecall list_recall_ip, list_recall_l2;
 };
 
 // The cheapest search depths at which 99.8 % of the true neighbors among the ten nearest by full
-// score pass the coarse stage. Metrics that the codec does not support get the depth of another.
-Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
-                        const Rows& queries);
+// score pass the coarse stage, and the recall of lists if there are any. Metrics that the codec
+// does not support get the values of another.
+SearchCalibration calibrate_search(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                                   const Rows& queries);
+
+// The recall of the lists of an index over `base`, whose codes are given. tops: the true ten
+// nearest of each query.
+ListRecall calibrate_list_recall(const Index& index, const Rows& base,
+                                 const std::vector<std::uint8_t>& codes, const Rows& queries,
+                                 const std::vector<Top>& tops);
 
 }  // namespace waterfill

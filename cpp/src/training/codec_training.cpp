@@ -177,10 +177,13 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   fit_scales(params, sample, held_out);
   if (calibrate) {
     const Rows queries{held_out.data, std::min(held_out.n, kDepthQueries), held_out.d};
-    const Depths depths = calibrate_depths(std::make_shared<Codec>(params), sample, queries);
-    params.depth_ip = depths.ip;
-    params.depth_l2 = depths.l2;
-    if (!params.partition.empty()) params.prune_sigma_rows = static_cast<std::uint32_t>(sample.n);
+    const SearchCalibration found =
+        calibrate_search(std::make_shared<Codec>(params), sample, queries);
+    params.depth_ip = found.depth_ip;
+    params.depth_l2 = found.depth_l2;
+    params.list_recall_ip = found.list_recall_ip;
+    params.list_recall_l2 = found.list_recall_l2;
+    if (!params.partition.empty()) params.calibration_rows = static_cast<std::uint32_t>(sample.n);
   }
   return std::make_shared<Codec>(std::move(params));
 }

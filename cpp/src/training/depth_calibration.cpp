@@ -179,9 +179,7 @@ class DepthTrial {
 };
 
 // Keeps those of the ten nearest that are true neighbors.
-void keep_true_neighbors(const Codec& codec, const Rows& base, const Rows& queries, bool euclidean,
-                         std::vector<Top>& tops) {
-  const std::vector<Top> exact = exact_tops(codec, base, queries, euclidean);
+void keep_true_neighbors(const std::vector<Top>& exact, std::vector<Top>& tops) {
   for (std::size_t q = 0; q < tops.size(); ++q) {
     Top both;
     std::set_intersection(tops[q].begin(), tops[q].end(), exact[q].begin(), exact[q].end(),
@@ -271,10 +269,10 @@ Depth published_depth(const std::shared_ptr<const Codec>& codec, const Rows& bas
 
 }  // namespace
 
-Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& base,
-                        const Rows& queries) {
+SearchCalibration calibrate_search(const std::shared_ptr<const Codec>& codec, const Rows& base,
+                                   const Rows& queries) {
   const CodecParams& params = codec->params();
-  if (params.pq_multiplier > 0) return {published_depth(codec, base, queries), {}};
+  if (params.pq_multiplier > 0) return {published_depth(codec, base, queries), {}, {}, {}};
   DepthTrial trial(*codec, base, queries);
   const CenterTerms centers(*codec, queries, trial.codes());
   std::vector<MetricScores> metrics;
@@ -282,8 +280,10 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
                        trial.codes(), centers);
   if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), centers);
   std::vector<std::vector<Top>> tops = trial.tops(metrics);
+  std::vector<std::vector<Top>> exact;
   for (std::size_t m = 0; m < metrics.size(); ++m) {
-    keep_true_neighbors(*codec, base, queries, metrics[m].metric() == Metric::l2, tops[m]);
+    exact.push_back(exact_tops(*codec, base, queries, metrics[m].metric() == Metric::l2));
+    keep_true_neighbors(exact[m], tops[m]);
   }
 
   // Only long codes have groups that contribute little enough to leave out.
@@ -308,13 +308,16 @@ Depths calibrate_depths(const std::shared_ptr<const Codec>& codec, const Rows& b
       least[m] = std::min(least[m], cost);
     }
   }
+  std::vector<ListRecall> recalls(metrics.size());
   for (std::size_t m = 0; m < metrics.size(); ++m) {  // the real scan rounds its tables to bytes
     Index index(codec, metrics[m].metric());
     index.append(trial.codes().data(), base.n);
     best[m] = raise_refine_factor(index, queries, tops[m], best[m]);
-    if (codec->lists() > 1) best[m] = calibrate_prune_sigma(index, queries, tops[m], best[m]);
+    if (codec->lists() == 1) continue;
+    best[m] = calibrate_prune_sigma(index, queries, tops[m], best[m]);
+    recalls[m] = calibrate_list_recall(index, base, trial.codes(), queries, exact[m]);
   }
-  return {best.front(), best.back()};
+  return {best.front(), best.back(), recalls.front(), recalls.back()};
 }
 
 }  // namespace waterfill

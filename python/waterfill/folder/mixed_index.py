@@ -172,7 +172,7 @@ class MixedIndex:
     def _depth(self, index: _core.Index) -> tuple[int, float]:
         """Return the settings of a search in an older index: what its training chose."""
         codec, metric = Codec(index.codec), "l2" if self.metric == _core.Metric.l2 else "ip"
-        sigma = sigma_for(codec.prune_sigma[metric], index.codec.prune_sigma_rows, index.size)
+        sigma = sigma_for(codec.prune_sigma[metric], index.codec.calibration_rows, index.size)
         return codec.coarse_groups[metric], sigma
 
     def _require_probes(self, probes: Any) -> None:

@@ -50,9 +50,9 @@ class SearchDepth(Collection):
             return float(self._given["prune_sigma"])
         sigma = float(self._setting("prune_sigma"))
         chosen, core = self._chosen, self._trained()
-        if "prune_sigma_rows" not in chosen:
-            chosen["prune_sigma_rows"] = core.codec.prune_sigma_rows
-        return sigma_for(sigma, chosen["prune_sigma_rows"], core.size)
+        if "calibration_rows" not in chosen:
+            chosen["calibration_rows"] = core.codec.calibration_rows
+        return sigma_for(sigma, chosen["calibration_rows"], core.size)
 
     @prune_sigma.setter
     def prune_sigma(self, value: float) -> None:

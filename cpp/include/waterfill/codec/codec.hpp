@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "waterfill/codec/codebooks.hpp"
+#include "waterfill/codec/list_recall.hpp"
 #include "waterfill/codec/log_scale.hpp"
 #include "waterfill/codec/partition.hpp"
 #include "waterfill/codec/transform.hpp"
@@ -97,8 +98,10 @@ struct CodecParams {
   double recall_ip = 0, recall_l2 = 0;  // that calibration measured on the sample; not in files
   bool normalize = false;               // vectors are divided by their norm before encoding
   Depth depth_ip, depth_l2;
-  std::uint32_t prune_sigma_rows = 0;  // collection size for which prune_sigma holds; 0: unknown
-  std::string plan;                    // JSON for readers; no computation uses it
+  ListRecall list_recall_ip, list_recall_l2;
+  // The collection size for which prune_sigma and the recall of lists hold; 0: unknown.
+  std::uint32_t calibration_rows = 0;
+  std::string plan;  // JSON for readers; no computation uses it
 };
 
 // What is known about a codec besides its parameters. No computation uses it.

@@ -150,6 +150,9 @@ class Index {
   // contents: of the results, as the search saw them; unchanged where there is none.
   void search(const Rows& queries, const SearchParams& params, float* distances, std::int64_t* ids,
               const ContentArrays& contents = {}) const;
+  // The rank of each list for each query, from 0 for the first that a search probes; the number of
+  // lists for one without vectors. ranks: queries.n * codec()->lists() values.
+  void rank_lists(const Rows& queries, std::uint32_t* ranks) const;
   // All vectors with a full score above the radius, or a squared distance below it.
   RangeResult range_search(const Rows& queries, float radius, const SearchParams& params) const;
 

@@ -1,0 +1,74 @@
+#include "search/list_ranking.hpp"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <shared_mutex>
+
+#include "index/index_view.hpp"
+#include "waterfill/core/thread_pool.hpp"
+#include "waterfill/index/index.hpp"
+
+namespace waterfill {
+namespace {
+
+float largest(const float* values, std::size_t n) {
+  std::array<float, 8> most;  // independent maxima
+  most.fill(-std::numeric_limits<float>::infinity());
+  for (std::size_t i = 0; i + most.size() <= n; i += most.size()) {
+    for (std::size_t j = 0; j < most.size(); ++j) {
+      most[j] = values[i + j] > most[j] ? values[i + j] : most[j];
+    }
+  }
+  for (std::size_t i = n / most.size() * most.size(); i < n; ++i) {
+    most[0] = values[i] > most[0] ? values[i] : most[0];
+  }
+  return *std::max_element(most.begin(), most.end());
+}
+
+}  // namespace
+
+Candidates nearest_lists(const CodeStore& store, const Scoring& scoring, const Query& query,
+                         std::size_t number) {
+  const std::size_t lists = store.lists().size();
+  Reservoir best(std::min(number, lists));
+  std::array<float, Reservoir::kBurst> scores;
+  for (std::size_t first = 0; first < lists; first += scores.size()) {
+    const std::size_t n = std::min(scores.size(), lists - first);
+    scoring.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
+    if (largest(scores.data(), n) < best.threshold()) continue;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (store.count(first + i) == 0) continue;
+      best.push(scores[i], static_cast<std::uint32_t>(first + i));
+    }
+    best.trim();
+  }
+  return best.take();
+}
+
+void Index::rank_lists(const Rows& queries, std::uint32_t* ranks) const {
+  require_dimensions(queries, "queries", codec_->d());
+  const std::shared_lock lock(locks_.state);
+  const IndexView view = this->view();
+  const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
+  const std::size_t lists = codec_->lists();
+  constexpr std::size_t kBatch = 64;
+  for (std::size_t first = 0; first < queries.n; first += kBatch) {
+    const std::size_t n = std::min(kBatch, queries.n - first);
+    const QueryBatch batch(view.codec, view.scoring, *plan, view.centroids,
+                           {queries.row(first), n, queries.d}, {nullptr, 0});
+    parallel_for(n, [&](std::size_t q) {
+      std::uint32_t* own = ranks + (first + q) * lists;
+      std::fill_n(own, lists, static_cast<std::uint32_t>(lists));
+      Candidates order = nearest_lists(view.store, view.scoring, batch[q], lists);
+      std::sort(order.begin(), order.end(), std::greater<>());
+      for (std::size_t i = 0; i < order.size(); ++i) {
+        own[order[i].position()] = static_cast<std::uint32_t>(i);
+      }
+    });
+  }
+}
+
+}  // namespace waterfill
