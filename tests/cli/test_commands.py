@@ -103,6 +103,10 @@ def test_build_lists(run, made, queries_64):
     )
     index.k_factor = 8
     assert said.document["ids"] == index.search(queries_64, 10)[1].tolist()
+    index = wf.read_index(made / "lists.wf")
+    index.target_recall = 0.6
+    said = run("search", made / "lists.wf", made / "query.npy", "--target-recall", 0.6, "--json")
+    assert said.document["ids"] == index.search(queries_64, 10)[1].tolist()
 
 
 def test_shards_of_any_format_are_one_index(run, base_64):

@@ -52,6 +52,14 @@ BAD_USAGE = {
         ["search", "flat.wf", QUERY, "--nprobe", 2],
         "--nprobe 2 needs inverted lists; flat.wf",
     ),
+    "a target of a flat index": (
+        ["search", "flat.wf", QUERY, "--target-recall", 0.9],
+        "--target-recall 0.9 needs inverted lists; flat.wf",
+    ),
+    "two numbers of lists": (
+        ["search", "flat.wf", QUERY, "--nprobe", 2, "--target-recall", 0.9],
+        "--nprobe 2 and --target-recall 0.9: expected one of them",
+    ),
     "no neighbours": (["search", "flat.wf", QUERY, "-k", 0], "-k=0 must be at least 1"),
 }
 BAD_DATA = {

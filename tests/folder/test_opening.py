@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import trained
 from support.folder_model import KINDS, Model, codec_of, options_of, some_vectors
 
 import waterfill as wf
@@ -336,3 +337,22 @@ def test_a_change_is_kept_where_a_flush_after_it_fails(path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert wf.open_index(path, verify="full").ntotal == int(done.stdout)
+
+
+def test_a_target_recall_makes_lists_and_follows_the_folder(tmp_path, base_64) -> None:
+    codec = trained.trained(base_64, 8, cells=40)
+    with pytest.raises(ValueError, match="target_recall needs a codec with cells"):
+        wf.open_index(tmp_path / "flat.wfx", "w", codec=codec_of("flat"), target_recall=0.9)
+    with pytest.raises(ValueError, match="expected one of them"):
+        wf.open_index(tmp_path / "both.wfx", "w", codec=codec, nprobe=2, target_recall=0.9)
+    path = tmp_path / "lists.wfx"
+    with wf.open_index(path, "w", codec=codec, target_recall=0.97) as index:
+        index.add(base_64)
+        like = wf.IndexIVF(codec, 40, target_recall=0.97)
+        like.add(base_64)
+        assert index.target_recall == 0.97
+        stored = index.nprobe
+        assert stored == like.nprobe
+        index.flush()
+    assert wf.open_index(path).nprobe == stored
+    assert wf.open_index(path, target_recall=0.5).nprobe < stored

@@ -116,7 +116,8 @@ def compress(
         made = IndexFlat(codec, metric, refine=refine)
     else:
         made = IndexIVF(codec, nlist, quantizer, metric=metric, refine=refine)
-        made.nprobe = made.nprobe if lists is None else int(lists.nprobe)
+        if lists is not None:
+            made.nprobe = int(lists.nprobe)
     for ids, block in source.blocks(with_ids=policy != "raise"):
         if ids is None:
             made.add(block)

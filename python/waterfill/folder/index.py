@@ -241,7 +241,7 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
         self._nlist = codec.cells
 
     def _stored_nprobe(self) -> int:
-        return self._nprobe
+        return self.nprobe
 
 
 def _as_distinct(ids: Any) -> Labels:

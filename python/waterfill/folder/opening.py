@@ -32,6 +32,7 @@ from waterfill.folder.snapshot import (
     write_manifest,
 )
 from waterfill.folder.write_ahead_log import SYNCS, Sync, create_log
+from waterfill.index.list_recall import ListRecall, as_target_recall
 from waterfill.index.trainable import check_refine
 from waterfill.io import Path, write_codec
 
@@ -48,6 +49,7 @@ def open_index(
     codec: Codec | None = None,
     metric: Metric | int | None = None,
     nprobe: int | None = None,
+    target_recall: float | None = None,
     refine: str | None = None,
     k_factor: float | None = None,
     sync: Sync = "commit",
@@ -57,9 +59,10 @@ def open_index(
 ) -> FolderIndexFlat | FolderIndexIVF:
     """Open an index that lives in a folder: durable, shared by processes, changed in place.
 
-    It has the methods of an `IndexFlat`, or with `nprobe` of an `IndexIVF`, and `upsert`, `flush`,
-    `compact`, `snapshot`, `refresh` and `close`; use it in a ``with`` statement. Vectors always
-    have ids: those of `add` are numbered on. Opening maps the files, so it takes milliseconds.
+    It has the methods of an `IndexFlat`, or with `nprobe` or `target_recall` of an `IndexIVF`, and
+    `upsert`, `flush`, `compact`, `snapshot`, `refresh` and `close`; use it in a ``with`` statement.
+    Vectors always have ids: those of `add` are numbered on. Opening maps the files, so it takes
+    milliseconds.
 
     One process may have the folder open for changes; any number may read it, also meanwhile. A
     reader sees the state at the time when it opened the folder, or of its last `refresh`.
@@ -79,6 +82,9 @@ def open_index(
     nprobe : int, optional
         Lists to search per query: makes an inverted file of a new folder, whose codec must have
         cells. Of an existing one, it replaces the stored value, which `flush` writes.
+    target_recall : float, optional
+        Instead of `nprobe`: the share of the neighbours in all lists to find, as for `IndexIVF`.
+        The folder stores the `nprobe` that this takes; pass it again to follow the folder's growth.
     refine : {'float16', 'int8', 'float32'}, optional
         Rows to keep in a new folder for re-ranking.
     k_factor : float, optional
@@ -115,6 +121,10 @@ def open_index(
     name = os.path.abspath(os.fsdecode(os.fspath(path)))
     _check_options(mode, sync, verify, compaction)
     flush_bytes = as_positive_int("flush_bytes", flush_bytes)
+    if target_recall is not None:
+        target_recall = as_target_recall(target_recall)
+        if nprobe is not None:
+            raise ValueError("nprobe and target_recall: expected one of them")
     if os.path.exists(name) and not os.path.isdir(name):
         raise NotADirectoryError(
             20, "expected a folder, got a file; read_index reads index files", name
@@ -135,10 +145,12 @@ def open_index(
     try:
         if mode == "w" or not exists:
             assert codec is not None
-            _create(name, codec, metric, nprobe, refine, k_factor)
+            lists = _lists_for(codec, metric, nprobe, target_recall)
+            _create(name, codec, metric, lists, refine, k_factor)
         snapshot = open_snapshot(name, verify=verify == "full")
         if exists and mode != "w":
-            _require_same(snapshot.manifest, snapshot.codec, codec, metric, nprobe, refine)
+            inverted = nprobe is not None or target_recall is not None
+            _require_same(snapshot.manifest, snapshot.codec, codec, metric, inverted, refine)
         kind: type[FolderIndex] = FolderIndexIVF if snapshot.manifest.nprobe else FolderIndexFlat
         index = kind._open(
             name, snapshot, lock, sync=sync, flush_bytes=flush_bytes, compaction=compaction
@@ -150,6 +162,8 @@ def open_index(
     assert isinstance(index, FolderIndexFlat | FolderIndexIVF)
     if nprobe is not None and isinstance(index, FolderIndexIVF):
         index.nprobe = nprobe
+    if target_recall is not None and isinstance(index, FolderIndexIVF):
+        index.target_recall = target_recall
     if k_factor is not None:
         index.k_factor = k_factor
     return index
@@ -166,6 +180,21 @@ def _check_options(mode: str, sync: str, verify: str, compaction: str) -> None:
             raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}")
 
 
+def _lists_for(
+    codec: Codec, metric: Metric | int | None, nprobe: int | None, target_recall: float | None
+) -> int | None:
+    """Return `nprobe` of a new folder, or None for one that searches all lists."""
+    if nprobe is None and target_recall is None:
+        return None
+    if not codec.cells:
+        name = "nprobe" if target_recall is None else "target_recall"
+        raise ValueError(f"{name} needs a codec with cells: train an IndexIVF and use its codec")
+    if target_recall is None:
+        return as_positive_int("nprobe", nprobe)
+    known = ListRecall.of(codec._core, metric_name("ip" if metric is None else metric))
+    return known.nprobe(target_recall, known.rows)
+
+
 def _create(
     path: str,
     codec: Codec,
@@ -176,10 +205,6 @@ def _create(
 ) -> None:
     """Write the files of a folder without vectors; those of before stay until the last step."""
     kind = METRICS[metric_name("ip" if metric is None else metric)]
-    if nprobe is not None:
-        nprobe = as_positive_int("nprobe", nprobe)
-        if not codec.cells:
-            raise ValueError("nprobe needs a codec with cells: train an IndexIVF and use its codec")
     core = _core.Index(codec._core, kind)  # raises if the codec does not go with the metric
     rows = check_refine(refine)
     if rows is not None and not isinstance(rows, str):
@@ -215,7 +240,7 @@ def _require_same(
     own: Codec,
     codec: Codec | None,
     metric: Metric | int | None,
-    nprobe: int | None,
+    inverted: bool,
     refine: str | None,
 ) -> None:
     """Raise ValueError if arguments contradict an existing folder."""
@@ -225,8 +250,10 @@ def _require_same(
         )
     if metric is not None and METRICS[metric_name(metric)] != manifest.metric:
         raise ValueError(f"metric={metric!r}: the folder has metric {metric_of(manifest.metric)!r}")
-    if nprobe is not None and not manifest.nprobe:
-        raise ValueError("nprobe: the folder searches all lists; make a new one with nprobe")
+    if inverted and not manifest.nprobe:
+        raise ValueError(
+            "nprobe, target_recall: the folder searches all lists; make a new one with either"
+        )
     kept = None if manifest.row_kind is None else manifest.row_kind.name
     if refine is not None and check_refine(refine) != kept:
         raise ValueError(f"refine={refine!r}: the folder keeps {kept or 'no rows'}")

@@ -15,6 +15,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.base import Stored
 from waterfill.index.coarse_quantizer import CoarseQuantizer, add_centroids, check_quantizer
 from waterfill.index.inverted_lists import InvertedLists
+from waterfill.index.list_recall import DEFAULT_TARGET_RECALL, ListRecall, as_target_recall
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selector_graph import Step
 from waterfill.plan import Plan
@@ -23,8 +24,6 @@ from waterfill.training.cells import MAX_CELLS, Cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_PROBED = 32  # by default nprobe is nlist / 32
 
 
 class IndexIVF(InvertedLists):
@@ -45,13 +44,20 @@ class IndexIVF(InvertedLists):
         quantizer with `nlist` vectors defines the centroids; an empty one is filled by `train`.
     metric, refine, k_factor
         As for `IndexFlat`.
+    target_recall : float
+        See the attribute.
 
     Attributes
     ----------
+    target_recall : float or None
+        The share of the neighbours of a search of all lists that a search must find, above 0 and at
+        most 1; None if `nprobe` was set. Setting it sets `nprobe`.
     nprobe : int
-        Lists to search per query; the default is ``nlist / 32`` (FAISS's is 1). A search restricted
-        to ids skips lists without any of them, and searches more lists where there are few, so that
-        it does not find fewer neighbours.
+        Lists to search per query (FAISS's default is 1). By default as few as find `target_recall`
+        of the ten nearest: training measures it, and vectors that are added later count
+        (`list_recall`). Setting it ends that. A search restricted to ids skips lists without any of
+        them, and searches more lists where there are few, so that it does not find fewer
+        neighbours.
     refine_factor, coarse_groups, prune_sigma, k_factor
         As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
         There are at least 50 candidates instead of 100. Those that cannot be among the best are
@@ -74,6 +80,7 @@ class IndexIVF(InvertedLists):
         metric: Metric | int = "ip",
         refine: Any = None,
         k_factor: float = 4.0,
+        target_recall: float = DEFAULT_TARGET_RECALL,
     ) -> None:
         self._nlist: int = as_nlist(nlist)
         if isinstance(codec, Codec) and codec.cells != self._nlist:
@@ -83,11 +90,15 @@ class IndexIVF(InvertedLists):
         super().__init__(codec, metric, refine, k_factor)
         self._quantizer = quantizer
         self._quantizer_bytes = b""
-        self.nprobe = max(1, self._nlist // _PROBED)
+        self.target_recall = target_recall
         if quantizer is not None:
             check_quantizer(quantizer, self.d, self._nlist)
             if isinstance(codec, Codec):
                 add_centroids(quantizer, codec._core)
+
+    _nprobe: int | None = None  # None: by the target recall
+    _target_recall: float | None = None
+    _known_nprobe: tuple[Any, int] | None = None  # of the last target, with what it depends on
 
     own_fields = False  # whether a FAISS index deletes its quantizer; Python counts references
 
@@ -99,11 +110,64 @@ class IndexIVF(InvertedLists):
     @property
     def nprobe(self) -> int:
         """Number of lists to search per query."""
-        return self._nprobe
+        if self._nprobe is not None:
+            return self._nprobe
+        assert self._target_recall is not None
+        return self._nprobe_for(self._target_recall)
 
     @nprobe.setter
     def nprobe(self, value: int) -> None:
-        self._nprobe = as_positive_int("nprobe", value)
+        self._nprobe, self._target_recall = as_positive_int("nprobe", value), None
+
+    @property
+    def target_recall(self) -> float | None:
+        """The share of the neighbours in all lists that a search must find."""
+        return self._target_recall
+
+    @target_recall.setter
+    def target_recall(self, value: float) -> None:
+        self._target_recall, self._nprobe = as_target_recall(value), None
+
+    def list_recall(self, nprobe: int | None = None) -> float | None:
+        """Return the share of the true ten nearest that the nearest lists hold, as training found.
+
+        It is what a search finds of the neighbours that a search of all lists would find, and thus
+        the recall of an index whose rows rank the candidates; codes without rows lose a share of
+        their own. For other queries than those of training, or more than ten neighbours, measure.
+
+        Parameters
+        ----------
+        nprobe : int, optional
+            Number of lists; by default that of the index.
+
+        Returns
+        -------
+        float or None
+            For the present number of vectors; a careful estimate, by one standard error. None if
+            the codec was trained with fewer than 32 held-out rows, or comes from an older file.
+
+        Raises
+        ------
+        NotTrainedError
+            If the index is not trained.
+        """
+        number = self.nprobe if nprobe is None else as_positive_int("nprobe", nprobe)
+        return self._lists_of(self._trained().codec).share(number, self.ntotal)
+
+    def _lists_of(self, core: _core.Codec) -> ListRecall:
+        return ListRecall.of(core, self._metric)
+
+    def _nprobe_for(self, target: float) -> int:
+        """Return `nprobe` for a target recall; without a codec, what no calibration gives."""
+        if self._codec is None:
+            return ListRecall(self._nlist, 0, (), 0.0).nprobe(target, 0)
+        core = self._codec._core
+        key = core, target, self.ntotal
+        known = self._known_nprobe  # one read: another thread may replace it
+        if known is None or known[0] != key:
+            known = key, self._lists_of(core).nprobe(target, self.ntotal)
+            self._known_nprobe = known
+        return known[1]
 
     @property
     def quantizer(self) -> Any:
@@ -158,7 +222,10 @@ class IndexIVF(InvertedLists):
         return np.ascontiguousarray(lists, dtype=np.uint16)
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
-        nprobe = min(chosen.nprobe or self._nprobe, self._nlist)
+        nprobe = chosen.nprobe or self.nprobe
+        if chosen.target_recall is not None:
+            nprobe = self._nprobe_for(chosen.target_recall)
+        nprobe = min(nprobe, self._nlist)
         if self._faiss_quantizer() is None:
             if chosen.quantizer_params is not None:
                 raise ValueError(
@@ -197,7 +264,7 @@ class IndexIVF(InvertedLists):
             kept = faiss.serialize_index(self._quantizer).tobytes()
         return super()._settings() | {
             "inverted": True,
-            "nprobe": self._nprobe,
+            "nprobe": self.nprobe,
             "quantizer": kept,
         }
 
@@ -205,7 +272,7 @@ class IndexIVF(InvertedLists):
     def _from_stored(cls, stored: Stored, refine: Any = None) -> Self:
         index = super()._from_stored(stored, refine)
         core, _, nprobe, _, quantizer = stored
-        index._nlist, index._nprobe = core.codec.cells, nprobe
+        index._nlist, index.nprobe = core.codec.cells, nprobe
         index._quantizer, index._quantizer_bytes = None, quantizer
         return index
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import as_number, as_positive_int
+from waterfill.index.list_recall import as_target_recall
 from waterfill.index.selectors import (
     IDSelectorAll,
     IDSelectorAnd,
@@ -34,6 +35,8 @@ class SearchParameters:
         Restricts the results to these ids.
     nprobe : int, optional
         Lists to search per query, at least 1 (IVF).
+    target_recall : float, optional
+        Instead of `nprobe`: the share of the neighbours in all lists to find; see `IndexIVF`.
     k_factor : float, optional
         Candidates per requested neighbour that are re-ranked by exact rows, at least 1.
     quantizer_params : faiss.SearchParameters, optional
@@ -49,6 +52,7 @@ class SearchParameters:
     nprobe: int | None = None
     k_factor: float | None = None
     quantizer_params: Any = None
+    target_recall: float | None = None
 
     def __post_init__(self) -> None:
         if self.sel is not None and not is_selector(self.sel):
@@ -59,6 +63,13 @@ class SearchParameters:
             as_positive_int("nprobe", self.nprobe)
         if self.k_factor is not None:
             as_number("k_factor", self.k_factor, 1, finite=True)
+        if self.target_recall is not None:
+            as_target_recall(self.target_recall)
+            if self.nprobe is not None:
+                raise ValueError(
+                    f"nprobe={self.nprobe} and target_recall={self.target_recall}: expected one of "
+                    "them; nprobe is what a target recall decides"
+                )
 
 
 SearchParametersIVF = SearchParameters  # FAISS's name of parameters with nprobe
@@ -151,7 +162,7 @@ def lasting_key(params: SearchParameters) -> Hashable | None:
     """Return a key that is valid forever, or None if the parameters are mutable."""
     if params.quantizer_params is not None or not is_fixed(params.sel):
         return None
-    return params.sel, params.nprobe, params.k_factor
+    return params.sel, params.nprobe, params.k_factor, params.target_recall
 
 
 def passing_key(params: SearchParameters) -> Hashable:
@@ -159,4 +170,5 @@ def passing_key(params: SearchParameters) -> Hashable:
     lasting = lasting_key(params)
     if lasting is not None:
         return lasting
-    return id(params.sel), params.nprobe, params.k_factor, id(params.quantizer_params)
+    numbers = params.nprobe, params.k_factor, params.target_recall
+    return id(params.sel), *numbers, id(params.quantizer_params)

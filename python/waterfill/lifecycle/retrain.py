@@ -164,7 +164,10 @@ def _empty_like(index: Kind, codec: Codec) -> Kind:
         lists = IndexIVF(
             codec, index.nlist, quantizer, metric=index.metric, refine=refine, k_factor=factor
         )
-        lists.nprobe = index.nprobe
+        if index.target_recall is None:
+            lists.nprobe = index.nprobe
+        else:
+            lists.target_recall = index.target_recall
         new: Any = lists
     else:
         new = IndexFlat(codec, index.metric, refine=refine, k_factor=factor)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 import waterfill as wf
 from waterfill._util.atomic_file import atomic_write
+from waterfill.cli.description import Index
 from waterfill.cli.errors import UsageError
 from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import check_output, open_queries
@@ -36,6 +37,15 @@ def search(
         int | None,
         typer.Option(
             "--nprobe", metavar="N", help="Inverted lists to scan per query.", show_default=False
+        ),
+    ] = None,
+    target_recall: Annotated[
+        float | None,
+        typer.Option(
+            "--target-recall",
+            metavar="R",
+            help="Scan as many lists as find this share of the neighbours in all lists.",
+            show_default=False,
         ),
     ] = None,
     k_factor: Annotated[
@@ -70,10 +80,7 @@ def search(
     searched = read_index(index)
     query_rows = open_queries(queries, key, searched.d, format)
     assert query_rows is not None
-    if nprobe is not None:
-        if not isinstance(searched, wf.IndexIVF):
-            raise UsageError(f"--nprobe {nprobe} needs inverted lists; {index} is a flat index")
-        searched.nprobe = nprobe
+    _choose_lists(searched, index, nprobe, target_recall)
     if k_factor is not None:
         searched.k_factor = k_factor
     with out.progress("searching", query_rows.n) as query_rows.advance:
@@ -87,6 +94,24 @@ def search(
         np.savez(target, ids=ids, distances=distances)
     document["output"] = str(output)
     out.show(document, f"{output}: {k} neighbours of {query_rows.n:,} queries")
+
+
+def _choose_lists(
+    searched: Index, path: Path, nprobe: int | None, target_recall: float | None
+) -> None:
+    given = {"--nprobe": nprobe, "--target-recall": target_recall}
+    options = [f"{name} {value}" for name, value in given.items() if value is not None]
+    if not options:
+        return
+    if len(options) == 2:
+        raise UsageError(f"{options[0]} and {options[1]}: expected one of them")
+    if not isinstance(searched, wf.IndexIVF):
+        raise UsageError(f"{options[0]} needs inverted lists; {path} is a flat index")
+    if nprobe is not None:
+        searched.nprobe = nprobe
+    else:
+        assert target_recall is not None
+        searched.target_recall = target_recall
 
 
 def _tables(
