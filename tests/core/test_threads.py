@@ -97,7 +97,6 @@ NO_MORE_THREADS = """
 import os, resource, sys
 import numpy as np
 import waterfill as wf
-from waterfill import _core
 
 x = np.random.default_rng(0).standard_normal((5000, 16)).astype(np.float32)
 wf.set_num_threads(1)
