@@ -67,6 +67,8 @@ void bind_runtime(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Let calls use at most n threads, including the calling one.");
   m.def("get_num_threads", &num_threads, "Return how many threads a call may use.");
+  m.def("set_own_threads", &set_own_threads, py::arg("n"),
+        "Let calls of this thread use at most n threads; 0: as many as those of other threads.");
   m.def("isa", [] { return std::string(kernels().isa); }, "Return the instruction set in use.");
   m.def("available_isas", &available_isas,
         "Return the instruction sets that this machine supports, the best last.");

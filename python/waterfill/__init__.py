@@ -10,9 +10,9 @@ Every eigen-dimension of the data gets just enough bits::
     distances, labels = index.search(queries, k=10)
 
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
-`waterfill.training`, `waterfill.folder`, `waterfill.evaluation`, `waterfill.optimizer`,
-`waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`, `waterfill.serving`,
-`waterfill.metrics`, `waterfill.server`.
+`waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
+`waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from waterfill.recipe import Recipe
 
 if TYPE_CHECKING:
     from waterfill import analysis as analysis
+    from waterfill import building as building
     from waterfill import codec as codec
     from waterfill import data as data
     from waterfill import drift as drift
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from waterfill import server as server
     from waterfill import serving as serving
     from waterfill import training as training
+    from waterfill.building.build import build
     from waterfill.drift.monitor import DriftMonitor
     from waterfill.faiss.compress import compress
     from waterfill.faiss.export import export_faiss, to_faiss
@@ -96,6 +98,7 @@ _LAZY_NAMES = {
     "Metrics": "metrics.registry",
     "ShedMiddleware": "serving.asgi",
     "SwapIndex": "lifecycle.swap",
+    "build": "building.build",
     "capacity_test": "loadtest.capacity",
     "compress": "faiss.compress",
     "export_faiss": "faiss.export",
@@ -109,6 +112,7 @@ _LAZY_NAMES = {
     "to_faiss": "faiss.export",
 }
 _LAZY_MODULES = {
+    "building",
     "drift",
     "evaluation",
     "folder",
@@ -152,6 +156,7 @@ __all__ = [
     "ShedMiddleware",
     "SwapIndex",
     "analyze",
+    "build",
     "capacity_test",
     "check",
     "compress",

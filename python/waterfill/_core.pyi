@@ -18,6 +18,9 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return how many threads a call may use."""
 
+def set_own_threads(n: int) -> None:
+    """Let calls of this thread use at most n threads; 0: as many as those of other threads."""
+
 def isa() -> str: ...
 def available_isas() -> list[str]: ...
 def select_isa(isa: str) -> None: ...

@@ -381,8 +381,10 @@ class Codec:
     def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
         """Return which codes have a distance outside the range of the scale byte."""
         wide = 254 * self._core.settings["scale"][1] > _WIDE_LOG
-        ends = _SCALE_ENDS[1:] if wide else _SCALE_ENDS
-        return np.isin(codes[:, self._core.groups], ends)
+        scales = codes[:, self._core.groups]
+        near, far = _SCALE_ENDS
+        clipped: NDArray[np.bool_] = scales == far
+        return clipped if wide else clipped | (scales == near)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
         """Decode codes to vectors.

@@ -122,10 +122,35 @@ def test_compact(run, folder, new):
 
 
 BAD = {
-    "a folder that exists": (
+    "a folder that was built from something else": (
         ["build", "new.npy", "--code-bytes", 8, "-o", "a.wfx"],
+        1,
+        "a.wfx was built otherwise: this call has a source with",
+    ),
+    "a folder of something else": (
+        ["build", "new.npy", "--code-bytes", 8, "-o", "other.wfx"],
         2,
-        "-o a.wfx exists; waterfill add adds vectors",
+        "-o other.wfx exists, and was not built; waterfill add adds vectors",
+    ),
+    "a column of ids in a file": (
+        ["build", "new.npy", "--id-column", "id", "-o", "b.wfx"],
+        1,
+        "a .npy file has no columns, such as 'id' for ids",
+    ),
+    "ids twice in a build": (
+        ["build", "new.npy", "--id-column", "id", "--ids", "ids.npy", "-o", "b.wfx"],
+        2,
+        "--ids and --id-column both give ids",
+    ),
+    "workers for a file": (
+        ["build", "new.npy", "--workers", 2, "-o", "b.wf"],
+        2,
+        "--workers applies to an index in a folder; give -o b.wfx",
+    ),
+    "no size": (
+        ["build", "new.npy", "--memory", "lots", "-o", "b.wfx"],
+        2,
+        "--memory='lots': expected bytes, such as",
     ),
     "no parent": (
         ["build", "new.npy", "--code-bytes", 8, "-o", "no/b.wfx"],
@@ -156,6 +181,8 @@ def test_errors_change_nothing(run, folder, new, case):
     np.save(run.directory / "one.npy", new[:1])
     np.save(run.directory / "two.npy", new[:2])
     np.save(run.directory / "narrow.npy", new[:3, :8])
+    (run.directory / "other.wfx").mkdir()
+    (run.directory / "other.wfx" / "letter.txt").write_text("mine")
     for name, text in {"few": "1\n", "words": "1\nx\n", "missing": "-1\n", "twice": "7\n7"}.items():
         (run.directory / f"{name}.txt").write_text(text)
     arguments, code, words = BAD[case]
@@ -187,15 +214,46 @@ def test_blocks_that_were_added_stay(run, folder, base_64):
     assert f"the first {kept:,} of 72,000 vectors are in a.wfx now" in error
 
 
-def test_a_build_that_is_interrupted_leaves_nothing(run, made):
-    np.save(run.directory / "large.npy", np.ones((400_000, 64), "f2"))
+def test_a_build_that_is_interrupted_goes_on(run, made):
+    np.save(run.directory / "large.npy", np.ones((3_000_000, 64), "f2"))
     arguments = ["build", "large.npy", "--codec", str(made / "codec.wf"), "-o", "b.wfx"]
     with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=run.directory, env=environment(), stderr=subprocess.PIPE
+        [*COMMAND, *arguments, "--workers", "1"],
+        cwd=run.directory,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
-        while process.poll() is None and not list(run.directory.glob(".b.wfx*")):
+        while process.poll() is None and not list(run.directory.glob("b.wfx/segment-*")):
             pass
         process.send_signal(signal.SIGINT)
-        process.communicate()
+        error = process.communicate()[1]
     assert process.returncode == 130
-    assert [each.name for each in run.directory.iterdir()] == ["large.npy"]
+    assert error == "waterfill: interrupted; repeat the command to go on with b.wfx\n"
+    assert "the build of this folder is not finished" in run("info", "b.wfx", code=1).err
+    done = run(*arguments, "--json")
+    assert done.document["resumed"] >= 1
+    assert done.document["n"] == 3_000_000
+    again = run(*arguments, "--json")
+    assert again.document["finished_before"]
+    assert "b.wfx was finished before; nothing was done" in again.err
+
+
+def test_a_build_from_a_folder_of_tables(run, base_64, made):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    (run.directory / "lake" / "day").mkdir(parents=True)
+    for i in range(3):
+        rows = slice(400 * i, 400 * (i + 1))
+        table = {"key": np.arange(400) + 1000 * i, "text": ["a"] * 400}
+        column = arrow.FixedSizeListArray.from_arrays(base_64[rows].reshape(-1), 64)
+        parquet.write_table(
+            arrow.table(table | {"embedding": column}), run.directory / f"lake/day/{i}.parquet"
+        )
+    options = ("--codec", made / "codec.wf", "--workers", 2, "--memory", "600MB")
+    where = ("--column", "embedding", "--id-column", "key", "-o", "b.wfx")
+    said = run("build", "lake", *where, *options, "--json").document
+    assert (said["n"], said["segments"]) == (1200, 1)
+    with opened(run, "b.wfx") as index:
+        assert index.ids().tolist() == [i + 1000 * j for j in range(3) for i in range(400)]
+        np.testing.assert_array_equal(index.codes(), index.codec.encode(base_64[:1200]))

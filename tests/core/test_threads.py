@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
+from waterfill import _core
 
 
 def threads_of_a_new_process(setting: str) -> subprocess.CompletedProcess[str]:
@@ -135,3 +136,18 @@ def test_without_more_threads_or_memory_fewer_work(limit, most):
     threads, vectors = done.stdout.split()[1::2]
     assert int(threads) <= most
     assert int(vectors) == 5100
+
+
+def test_a_thread_has_a_limit_of_its_own():
+    wf.set_num_threads(3)
+    seen: list[int] = []
+
+    def limited():
+        _core.set_own_threads(1)
+        seen.append(wf.get_num_threads())
+        _core.set_own_threads(0)
+        seen.append(wf.get_num_threads())
+
+    at_once(limited)
+    assert seen == [1, 3]
+    assert wf.get_num_threads() == 3

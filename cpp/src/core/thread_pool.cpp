@@ -152,6 +152,7 @@ class Pool {
 // the parent, whose threads it does not have.
 std::atomic<Pool*> shared_pool{nullptr};
 std::atomic<std::size_t> thread_limit{0};
+thread_local std::size_t own_limit = 0;
 
 Pool& pool() {
   Pool* current = shared_pool.load();
@@ -200,7 +201,12 @@ void set_num_threads(std::size_t n) {
   thread_limit.store(n);
 }
 
+void set_own_threads(std::size_t n) {
+  own_limit = std::min(n, kMaxThreads);
+}
+
 std::size_t num_threads() {
+  if (own_limit != 0) return own_limit;
   std::size_t n = thread_limit.load();
   if (n == 0) {
     n = default_threads();

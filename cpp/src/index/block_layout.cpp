@@ -27,17 +27,18 @@ void Layout::resize(Segment& segment, std::size_t n, bool with_extra) const {
 }
 
 void Layout::pack(Segment& segment, std::size_t i, const std::uint8_t* code) const {
+  const std::size_t count = groups;  // a local: writes may alias the member
   std::uint8_t* pair = high_bytes(segment.high.own(), *this, i);
   const unsigned shift = i % kBlock < 16 ? 0 : 4, others = 0xf0u >> shift;
-  for (std::size_t g = 0; g < groups; ++g, pair += 16) {
+  for (std::size_t g = 0; g < count; ++g, pair += 16) {
     *pair = static_cast<std::uint8_t>((*pair & others) | (code[g] >> 4u) << shift);
   }
   std::uint8_t* low = segment.low.own() + i * low_bytes();
-  for (std::size_t g = 0; g < groups; g += 2) {
-    const unsigned second = g + 1 < groups ? code[g + 1] & 15u : 0;
-    low[g / 2] = static_cast<std::uint8_t>((code[g] & 15u) | second << 4);
+  for (std::size_t g = 0; g < count / 2; ++g) {
+    low[g] = static_cast<std::uint8_t>((code[2 * g] & 15u) | (code[2 * g + 1] & 15u) << 4);
   }
-  segment.scale.own()[i] = code[groups];
+  if (count % 2 == 1) low[count / 2] = code[count - 1] & 15u;
+  segment.scale.own()[i] = code[count];
 }
 
 void Layout::unpack(const Segment& segment, std::size_t i, std::uint8_t* code) const {

@@ -15,6 +15,8 @@ BAD_USAGE = 2
 NOT_MET = 3  # no error: a target was not reached, codes differ, or drift calls for action
 INTERRUPTED = 130
 
+_NOTHING_LEFT = "interrupted; no partial file is left"
+
 
 class UsageError(Exception):
     """Options that exclude each other, or an invalid value."""
@@ -55,7 +57,7 @@ def show_warnings() -> None:
 
 def _explain(error: BaseException, options: Collection[str]) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted; no partial file is left"
+        return INTERRUPTED, f"interrupted; {error}" if str(error) else _NOTHING_LEFT
     if hasattr(error, "format_message"):  # the parser's errors
         message = error.format_message().replace("Value error, ", "")  # pydantic's prefix
         return BAD_USAGE, f"{message.removesuffix('.')} (see --help)"

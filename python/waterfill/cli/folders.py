@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 import waterfill as wf
 from waterfill.cli.description import Index
 from waterfill.cli.errors import UsageError
-from waterfill.folder.directory import sync_directory
+from waterfill.folder.directory import BUILD_RECORD
 
 SUFFIX = ".wfx"
 """Suffix of the name by which ``build`` makes a folder."""
 
 _HOW = f"waterfill build FILES -o NAME{SUFFIX} makes one"
-_FLUSH_BYTES = 256 << 20  # of a folder that is built: few segments
 
 
 def read_index(path: Path) -> Index:
@@ -63,11 +61,14 @@ def explained(path: Path, way_out: str = "end it first") -> Iterator[None]:
         reason = str(error.strerror).partition(";")[0]
         raise BlockingIOError(error.errno, f"{reason}; {way_out}", str(path)) from None
     except FileNotFoundError:
+        if (path / BUILD_RECORD).exists():
+            reason = "the build of this folder is not finished; repeat waterfill build"
+            raise FileNotFoundError(2, reason, str(path)) from None
         raise FileNotFoundError(2, f"no index in this folder; {_HOW}", str(path)) from None
 
 
-def check_new_folder(path: Path) -> None:
-    """Refuse, before any work, a name of a folder that exists or cannot be made.
+def check_target(path: Path) -> None:
+    """Refuse, before any work, a name of a folder that holds something else or cannot be made.
 
     Raises
     ------
@@ -75,42 +76,14 @@ def check_new_folder(path: Path) -> None:
         With the name of the option.
     """
     if os.path.lexists(path):
-        raise UsageError(
-            f"-o {path} exists; waterfill add adds vectors to a folder; to make it anew, delete it"
-        )
+        if not path.is_dir() or (any(path.iterdir()) and not (path / BUILD_RECORD).exists()):
+            raise UsageError(
+                f"-o {path} exists, and was not built; waterfill add adds vectors to a folder; to "
+                "make it anew, delete it"
+            )
+        return
     parent = path.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"-o {path}: directory {parent} does not exist; create it")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UsageError(f"-o {path}: directory {parent} is not writable")
-
-
-@contextmanager
-def new_folder(path: Path, like: Index) -> Iterator[Any]:
-    """Make a folder with the codec and settings of an empty index.
-
-    It has another name until the block ends, and is removed if that fails.
-    """
-    lists = like.nprobe if isinstance(like, wf.IndexIVF) else None
-    target = path.absolute()
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
-    try:
-        with wf.open_index(
-            temporary,
-            "w",
-            codec=like.codec,
-            metric=like.metric,
-            nprobe=lists,
-            refine=like.refine,
-            k_factor=like.k_factor,
-            sync="none",
-            flush_bytes=_FLUSH_BYTES,
-            compaction="off",
-        ) as index:
-            yield index
-            index.compact()  # writes and syncs what it holds
-        os.rename(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_directory(str(target.parent))

@@ -185,7 +185,7 @@ def admit(rows: Rows, policy: Policy, *, float16: bool = False) -> Admission:
         f"{rows.name}: {len(numbers)} of {rows.n} rows are left out: "
         f"{describe_rows(numbers, flaws)}",
         RuntimeWarning,
-        stacklevel=_caller_stacklevel(),
+        stacklevel=caller_stacklevel(),
     )
     return Admission(rows.without(numbers), numbers, quarantined)
 
@@ -200,19 +200,25 @@ def _unusable(rows: Rows, float16: bool) -> tuple[RowNumbers, Flaws]:
     """Return the numbers and flaws of the rows that no index and no codec can use."""
     numbers, flaws = [_NO_ROWS], [np.empty(0, dtype=np.uint8)]
     for first, block in rows.blocks(finite=False, missing=True):
-        block_flaws, squares, _ = _core.inspect(block)
-        block_flaws &= NONFINITE
-        for i in np.flatnonzero(squares > _MAX_FLOAT16**2) if float16 else ():
-            with np.errstate(over="ignore"):
-                if np.isinf(block[i].astype(np.float16)).any():
-                    block_flaws[i] |= bit("beyond float16")
+        block_flaws = unusable(block, float16)
         bad = np.flatnonzero(block_flaws)
         numbers.append(first + bad)
         flaws.append(block_flaws[bad])
     return np.concatenate(numbers), np.concatenate(flaws)
 
 
-def _caller_stacklevel() -> int:
+def unusable(block: FloatRows, float16: bool) -> Flaws:
+    """Return for each row why no index and no codec can use it: 0 if one can."""
+    flaws, squares, _ = _core.inspect(block)
+    flaws &= NONFINITE
+    for i in np.flatnonzero(squares > _MAX_FLOAT16**2) if float16 else ():
+        with np.errstate(over="ignore"):
+            if np.isinf(block[i].astype(np.float16)).any():
+                flaws[i] |= bit("beyond float16")
+    return flaws
+
+
+def caller_stacklevel() -> int:
     """Return the stack level, seen from the caller of this, of the line that called waterfill."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "waterfill":

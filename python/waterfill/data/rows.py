@@ -109,16 +109,25 @@ class Rows:
         return max(64, _BLOCK_BYTES // (4 * self.d))
 
     def blocks(
-        self, *, finite: bool = True, missing: bool = False
+        self,
+        *,
+        finite: bool = True,
+        missing: bool = False,
+        start: int = 0,
+        stop: int | None = None,
+        step: int | None = None,
     ) -> Iterator[tuple[int, FloatRows]]:
         """Yield (number of the first row, block as C-contiguous float32).
 
         With `finite`, a NaN or an infinity raises ValueError with the row's number. With `missing`,
         rows that are null or of another length are NaN; otherwise they raise ValueError, too.
+        `start` and `stop` limit the rows; `step` is their number in a block.
         """
         source = missing_as_nan(self._source) if missing else self._source
-        for first in range(0, self.n, self.block_rows):
-            n = min(self.block_rows, self.n - first)
+        stop = self.n if stop is None else stop
+        step = self.block_rows if step is None else step
+        for first in range(start, stop, step):
+            n = min(step, stop - first)
             part = self._checked(source.read(first, n), n)
             block = _to_float32(part)
             if finite:

@@ -67,7 +67,7 @@ def _crop(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _format_of(path: Path, name: str | None) -> str:
+def format_of(path: Path, name: str | None) -> str:
     """Return the format of a file: the one named, or by the last extension that is known."""
     expected = ", ".join(FORMATS)
     if name is not None:
@@ -206,7 +206,7 @@ def open_file(
 ) -> Vectors:
     """Open one file; without a key, an HDF5 file's first dataset among `datasets`."""
     file = Path(path)
-    chosen = _format_of(file, format)
+    chosen = format_of(file, format)
     if key is not None and chosen not in _KEYED:
         raise ValueError(f"{file}: a .{chosen} file has one unnamed array; leave out key={key!r}")
     with open_input(file):  # a missing file raises FileNotFoundError, whatever the format

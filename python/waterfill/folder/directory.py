@@ -14,6 +14,10 @@ from waterfill import _core
 
 MANIFEST = "MANIFEST"
 LOCK = "LOCK"
+BUILD_RECORD = "BUILD"
+"""What the folder was built from, if it was: see `waterfill.build`."""
+BUILD_JOURNAL = "BUILD.journal"
+"""What an unfinished build has done."""
 _OURS = re.compile(
     r"(codec|segment|log)-\d{6,}(\.\d{6,})?\.(wf|wfl|dead)|\.MANIFEST\.[0-9a-f]+\.tmp"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Literal
 
@@ -16,6 +17,8 @@ from waterfill._util.validation import (
 )
 from waterfill.codec import Codec
 from waterfill.folder.directory import (
+    BUILD_JOURNAL,
+    BUILD_RECORD,
     MANIFEST,
     WriterLock,
     codec_name,
@@ -130,6 +133,10 @@ def open_index(
             20, "expected a folder, got a file; read_index reads index files", name
         )
     exists = os.path.exists(os.path.join(name, MANIFEST))
+    if not exists and mode != "w" and os.path.exists(os.path.join(name, BUILD_RECORD)):
+        raise FileNotFoundError(
+            2, "the build of this folder is not finished; call waterfill.build again", name
+        )
     if not exists and (mode == "r" or codec is None):
         raise FileNotFoundError(
             2, "no index in this folder; open_index(path, 'w', codec=codec) makes one", name
@@ -231,6 +238,9 @@ def _create(
     )
     create_log(path, numbers[1], log_format(codec, manifest))
     sync_directory(path)
+    for build in (BUILD_RECORD, BUILD_JOURNAL):  # the folder is no longer what was built
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(path, build))
     write_manifest(path, manifest)
     remove_others(path, files_of(manifest))
 

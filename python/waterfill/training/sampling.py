@@ -65,5 +65,10 @@ def draw_cell_rows(rows: Rows, cells: int, seed: int, normalize: bool) -> FloatR
     return _core.normalize_rows(drawn) if normalize else drawn
 
 
+def drawn_at_most(d: int) -> int:
+    """Return how many rows `draw_training_rows` draws of however many, held-out ones included."""
+    return _max_rows(d) + MAX_HELD_OUT
+
+
 def _max_rows(d: int) -> int:
     return min(_SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * d)))

@@ -17,4 +17,8 @@ void parallel_for(std::size_t count, const std::function<void(std::size_t)>& tas
 void set_num_threads(std::size_t n);
 std::size_t num_threads();
 
+// The same for calls of the calling thread alone, as for one of several threads that share the work
+// themselves; 0: as many as other threads' calls.
+void set_own_threads(std::size_t n);
+
 }  // namespace waterfill

@@ -31,7 +31,7 @@ from waterfill.data.block_source import (
 )
 from waterfill.data.missing_rows import SourceWithMissing
 
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 1 << 20  # larger ones cost time: the system must find memory for each
 _BUFFER_BYTES = 1 << 20  # of a column chunk
 
 
@@ -39,6 +39,7 @@ class ColumnSource(SourceWithMissing, FileSource):
     """A column that is decoded in batches; the last batch is cached."""
 
     missing_error = FormatError
+    _starts: RowNumbers  # of what can be read without what is before it, and the number of rows
 
     def __init__(self, name: str, shape: tuple[int, int], field: VectorField) -> None:
         FileSource.__init__(self, name, shape, field.dtype)
@@ -57,6 +58,21 @@ class ColumnSource(SourceWithMissing, FileSource):
         self._batch, self._flaws = matrix(self._field.lists(column), self.shape[1])
         self._first = first
 
+    @property
+    def starts(self) -> RowNumbers:
+        """Rows from which reading can start without decoding rows before them."""
+        return self._starts[:-1]
+
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
+        with self._lock, _reading(self.name):
+            if n:
+                self._load_batch(first)
+            at = first - self._first
+            if 0 < n <= len(self._batch) - at and not self._flaws:
+                return self._batch[at : at + n]  # a batch is never written to
+        return super().read(first, n)
+
     def gather(self, rows: RowNumbers) -> tuple[NDArray[Any], dict[int, str]]:
         """Return the rows with these ascending numbers, and what is wrong with some of them."""
         out = np.empty((len(rows), self.shape[1]), dtype=self.dtype)
@@ -67,7 +83,9 @@ class ColumnSource(SourceWithMissing, FileSource):
                 self._load_batch(int(rows[done]))
                 stop = int(np.searchsorted(rows, self._first + len(self._batch)))
                 numbers = rows[done:stop] - self._first
-                out[done:stop] = self._batch[numbers]
+                first, last = int(numbers[0]), int(numbers[-1])
+                whole = last - first == len(numbers) - 1 and bool((np.diff(numbers) == 1).all())
+                out[done:stop] = self._batch[first : last + 1] if whole else self._batch[numbers]
                 if self._flaws:
                     flaws |= {
                         i + self._first: self._flaws[i]
@@ -95,7 +113,7 @@ class ParquetSource(ColumnSource):
             batches = (field.lists(batch) for batch in self._batches(0, SAMPLE_ROWS))
             d = _dimensions(field, batches, name, int(self._starts[-1]))
             super().__init__(name, (int(self._starts[-1]), d), field)
-        self._size = min(max(64, _BATCH_BYTES // max(1, d * self.dtype.itemsize)), 1 << 16)
+        self.block_rows = min(max(64, _BATCH_BYTES // max(1, d * self.dtype.itemsize)), 1 << 16)
         self._upcoming: Iterator[Any] = iter(())
 
     def _batches(self, group: int, size: int) -> Iterator[Any]:
@@ -109,7 +127,7 @@ class ParquetSource(ColumnSource):
         end = self._first + len(self._batch)
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if row < self._first or self._starts[group] > end or end == 0:
-            self._upcoming = self._batches(group, self._size)
+            self._upcoming = self._batches(group, self.block_rows)
             self._first, end = int(self._starts[group]), int(self._starts[group])
         while row >= end:
             self._first, self._batch = 0, self._batch[:0]  # after an error, start again
@@ -150,12 +168,21 @@ class ArrowSource(ColumnSource):
         first = int(self._starts[number])
         self._decode(self._get(number).column(self._column), first)
 
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
+        self._release()
+        return super().read(first, n)
+
     def gather(self, rows: RowNumbers) -> tuple[NDArray[Any], dict[int, str]]:
         """Return the rows with these ascending numbers, and what is wrong with some of them."""
         taken = super().gather(rows)
-        if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)  # pages that were read are not needed again
+        self._release()
         return taken
+
+    def _release(self) -> None:
+        """Let the system drop the pages that were read; they are read again if they are needed."""
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _batches_of(arrow: Any, ipc: Any, data: Any) -> tuple[Any, Callable[[int], Any], int]:

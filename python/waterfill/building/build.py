@@ -1,0 +1,359 @@
+"""`build`: an index in a folder from vectors that need not fit into memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from waterfill import _core
+from waterfill._util.validation import METRICS, Metric, as_number, as_positive_int, metric_name
+from waterfill.building.budget import Budget, as_bytes
+from waterfill.building.codecs import CODEC, CodecChoice, choose, shard_row_bytes
+from waterfill.building.duplicates import first_duplicate
+from waterfill.building.encoding import encode_source, encode_stream
+from waterfill.building.numbering import Numbering
+from waterfill.building.progress import Callback, Meter
+from waterfill.building.record import Journal, Record, differences, read_record, remove_journal
+from waterfill.building.result import Built, built_of, warn_of_rows
+from waterfill.building.sample import wanted_rows
+from waterfill.building.segments import FIRST_SEGMENT, Form
+from waterfill.building.source import Source, open_source
+from waterfill.building.streams import Stream
+from waterfill.building.target import locked, unfinished
+from waterfill.codec import Codec
+from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, as_policy
+from waterfill.folder.directory import (
+    BUILD_JOURNAL,
+    BUILD_RECORD,
+    LOCK,
+    codec_name,
+    remove_others,
+    segment_name,
+    sync_directory,
+)
+from waterfill.folder.snapshot import log_format, mark_of, write_manifest
+from waterfill.folder.write_ahead_log import create_log
+from waterfill.index.ivf import as_nlist
+from waterfill.index.trainable import check_refine
+from waterfill.io import Path
+from waterfill.plan import Plan
+from waterfill.recipe import Recipe
+from waterfill.training.train import as_seed
+
+_LOG = logging.getLogger("waterfill.building")
+_NUMBER_OF_LOG = 2
+_PROBED = 32  # by default nprobe is nlist / 32, as of an IndexIVF
+_ROW_KINDS = {
+    kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
+}
+
+
+def build(
+    source: Any,
+    out: Path,
+    codec: Codec | Plan | Recipe | None = None,
+    *,
+    ids: Any = None,
+    key: str | None = None,
+    format: str | None = None,
+    metric: Metric | int | None = None,
+    nlist: int | None = None,
+    nprobe: int | None = None,
+    refine: str | None = None,
+    k_factor: float = 4.0,
+    queries: Any = None,
+    seed: int = 0,
+    policy: Policy = "raise",
+    workers: int | None = None,
+    memory: int | str = "1GB",
+    shard_rows: int | None = None,
+    progress: Callback | None = None,
+) -> Built:
+    """Build an index in a folder from vectors that need not fit into memory.
+
+    The source is divided into shards, which workers read, encode and write side by side; each
+    becomes a segment of the folder. A build that was interrupted, even by a crash, goes on where it
+    stopped when the same call is made again. When it is finished, the same call does nothing.
+    `waterfill.open_index` opens the result; without a codec of yours, one is trained on rows that
+    are drawn over the whole source.
+
+    Parameters
+    ----------
+    source : object
+        A file that `waterfill.open_vectors` reads, a folder of such files, a pattern such as
+        ``"part-*.parquet"``, or a sequence of these; a ``pyarrow.dataset.Dataset``; a
+        ``datasets.Dataset``; vectors in memory, or a list of arrays or tables; an iterator of
+        arrays, tables or mappings, which is read once, or a function that returns one.
+    out : str or path-like
+        The folder, by convention with the suffix ``.wfx``.
+    codec : Codec, Plan or Recipe, optional
+        A trained codec, or how to train one; by default a recipe of 48 bytes. An iterator that is
+        read once needs a trained one.
+    ids : str or array_like of int, optional
+        The column with the ids, beside the vectors, or the ids in the order of the source. Each
+        once, and not -1. By default a vector's id is its position in the source.
+    key, format
+        Column of the vectors, and format of the files: see `open_vectors`.
+    metric, refine, k_factor
+        As for `open_index`.
+    nlist : int, optional
+        Lists of an inverted file. A trained codec must have as many cells.
+    nprobe : int, optional
+        Lists to search per query; ``nlist / 32`` by default.
+    queries : array_like, optional
+        Training queries: see `Codec.train`.
+    seed : int
+        Of the sample, and of training.
+    policy : {'raise', 'drop'}
+        What to do with rows that hold a NaN or an infinity, or that are null or of another length.
+        ``drop`` leaves them and their ids out.
+    workers : int, optional
+        Threads that encode; `get_num_threads()` by default. Fewer work if memory asks for it.
+    memory : int or str
+        Most bytes that the process may hold, such as ``"1GB"``. Smaller shards and a smaller sample
+        are the consequence of less.
+    shard_rows : int, optional
+        Most rows of a shard; by default 1,048,576, or fewer if memory asks for it.
+    progress : callable, optional
+        Called five times a second with a `waterfill.building.Progress`, in the caller's thread.
+
+    Returns
+    -------
+    Built
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; if the folder was built, or is being built, from another source
+        or with other arguments; if a row cannot be used, an id is missing or occurs twice (with
+        file and row).
+    TypeError
+        If an argument has the wrong type.
+    FileExistsError
+        If the folder holds an index that was not built, or other files.
+    BlockingIOError
+        If another process builds it.
+    FormatError, OSError
+        If a file cannot be read or written. What is finished stays.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rows are left out, or distances are clipped: see `Codec.encode`.
+    """
+    meter = Meter(None if progress is None else progress)
+    opened = open_source(source, key, format)
+    number = _core.get_num_threads() if workers is None else as_positive_int("workers", workers)
+    named = None if metric is None else metric_name(metric)
+    lists = None if nlist is None else as_nlist(nlist)
+    choice = choose(codec, opened.d, named, lists, queries, as_seed(seed))
+    if isinstance(opened, Stream) and not opened.again and not isinstance(choice.given, Codec):
+        raise ValueError(
+            "source: an iterator is read once, and training reads it before; pass a trained codec, "
+            "or a function that returns a new iterator each time"
+        )
+    rows = check_refine(refine)
+    if rows is not None and not isinstance(rows, str):
+        raise TypeError("refine must be the name of a row type, since the folder keeps the rows")
+    budget = Budget(as_bytes(memory), number, shard_row_bytes(choice, opened.d, rows), lists or 0)
+    numbering = Numbering(ids, None if isinstance(opened, Stream) else opened.n)
+    record = Record(
+        source=[["iterator", opened.d]] if isinstance(opened, Stream) else opened.identity,
+        ids=numbering.identity,
+        codec=choice.identity,
+        settings={
+            "metric": choice.metric,
+            "nlist": lists,
+            "nprobe": _as_nprobe(nprobe, lists),
+            "refine": rows,
+            "k_factor": as_number("k_factor", k_factor, 1, finite=True),
+        },
+        policy=as_policy(policy, WITHOUT_QUARANTINE),
+        shard_rows=budget.shard_rows
+        if shard_rows is None
+        else as_positive_int("shard_rows", shard_rows),
+        sample_rows=budget.sample_rows(opened.d, wanted_rows(opened.d, lists or 0)),
+    )
+    for name in opened.skipped:
+        _LOG.info("%s has no rows, and is skipped", name)
+    path = os.path.abspath(os.fsdecode(os.fspath(out)))
+    with locked(path):
+        return _Build(path, opened, choice, numbering, record, budget, meter).run(
+            given_shard_rows=shard_rows is not None
+        )
+
+
+def _as_nprobe(nprobe: int | None, nlist: int | None) -> int:
+    if nlist is None:
+        if nprobe is not None:
+            raise ValueError("nprobe needs lists: give nlist")
+        return 0
+    return max(1, nlist // _PROBED) if nprobe is None else as_positive_int("nprobe", nprobe)
+
+
+class _Build:
+    """A build, whose folder is locked."""
+
+    def __init__(
+        self,
+        path: str,
+        source: Source | Stream,
+        choice: CodecChoice,
+        numbering: Numbering,
+        record: Record,
+        budget: Budget,
+        meter: Meter,
+    ) -> None:
+        self._path, self._source = path, source
+        self._choice, self._numbering = choice, numbering
+        self._record, self._budget, self._meter = record, budget, meter
+        self._started = time.monotonic()
+
+    def run(self, *, given_shard_rows: bool) -> Built:
+        """Do what is left to do."""
+        old = read_record(self._path)
+        if old is not None:
+            self._take_over(old, given_shard_rows)
+            if not unfinished(self._path):
+                remove_journal(self._path)
+                return built_of(self._path, self._source.skipped, finished_before=True)
+        workers = self._budget.workers_for(self._record.shard_rows)
+        self._record.write(self._path)
+        journal = Journal(self._path)
+        try:
+            return self._go_on(journal, workers)
+        finally:
+            journal.close()
+
+    def _take_over(self, old: Record, given_shard_rows: bool) -> None:
+        """Go on with the sizes of an earlier run; raise ValueError if it was another build."""
+        found = differences(old, self._record)
+        if given_shard_rows and old.shard_rows != self._record.shard_rows:
+            found.append(f"shard_rows={self._record.shard_rows} instead of {old.shard_rows}")
+        if found:
+            state = "is being built" if unfinished(self._path) else "was built"
+            raise ValueError(
+                f"{self._path} {state} otherwise: this call has {'; '.join(found)}. Repeat the "
+                "call of before; or delete the folder, or choose another one"
+            )
+        self._record.shard_rows, self._record.sample_rows = old.shard_rows, old.sample_rows
+
+    def _go_on(self, journal: Journal, workers: int) -> Built:
+        self._check_ids(journal)
+        codec = self._choice.made(
+            self._source,
+            self._path,
+            journal,
+            self._record.sample_rows,
+            self._record.policy,
+            workers,
+            self._meter,
+        )
+        journal.drop_missing()
+        resumed = len(journal.shards)
+        self._remove_leftovers(journal)
+        form = Form(
+            codec, self._manifest(codec), self._choice.metric == "cosine", self._record.policy
+        )
+        if isinstance(self._source, Stream):
+            encode_stream(
+                self._source, self._numbering.column, form, self._record.shard_rows, self._path,
+                journal, workers, self._meter,
+            )  # fmt: skip
+        else:
+            encode_source(
+                self._source, self._numbering, form, self._record.shard_rows, self._path,
+                journal, workers, self._meter,
+            )  # fmt: skip
+            self._require_unchanged(self._source)
+        self._publish(codec, journal)
+        done = [journal.shards[number] for number in sorted(journal.shards)]
+        journal.remove()
+        warn_of_rows(self._source.name, done)
+        return built_of(
+            self._path,
+            self._source.skipped,
+            done=done,
+            resumed=resumed,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def _check_ids(self, journal: Journal) -> None:
+        """Raise ValueError if an id occurs twice."""
+        source = self._source
+        if not self._numbering.given or journal.ids or isinstance(source, Stream):
+            return
+        self._meter.begin("ids", source.n)
+
+        def batches() -> Any:
+            for position, ids in self._numbering.batches(source):
+                yield position, ids
+                self._meter.tell()
+
+        found = first_duplicate(batches, source.n, self._budget.memory // 2)
+        if found is not None:
+            id, *positions = found
+            first, second = (_place(source, position) for position in positions)
+            raise ValueError(f"ids: {second}: id {id} is also that of {first}")
+        journal.write({"ids": True})
+
+    def _remove_leftovers(self, journal: Journal) -> None:
+        """Remove files of shards that were not finished."""
+        kept = {LOCK, BUILD_RECORD, BUILD_JOURNAL, codec_name(CODEC)}
+        kept |= {segment_name(done.segment) for done in journal.shards.values() if done.vectors}
+        remove_others(self._path, kept)
+
+    def _manifest(self, codec: Codec, **more: Any) -> _core.Manifest:
+        settings = self._record.settings
+        refine = settings["refine"]
+        return _core.Manifest(
+            metric=METRICS[self._choice.metric],
+            d=codec.d,
+            number=1,
+            log=_NUMBER_OF_LOG,
+            nprobe=settings["nprobe"],
+            row_kind=None if refine is None else _ROW_KINDS[refine],
+            k_factor=settings["k_factor"],
+            codecs=[_core.ManifestCodec(CODEC, mark_of(codec))],
+            **{"next_file": FIRST_SEGMENT, **more},
+        )
+
+    def _require_unchanged(self, source: Source) -> None:
+        """Raise ValueError if a file has changed while it was read."""
+        for part, before in zip(source.parts, self._record.source, strict=True):
+            now = [*part.identity_now(), part.n]
+            if now != before:
+                raise ValueError(
+                    f"{part.name}: changed while it was read; delete {self._path} and build again"
+                )
+
+    def _publish(self, codec: Codec, journal: Journal) -> None:
+        """Write the manifest: from then on the folder is an index."""
+        done = [journal.shards[number] for number in sorted(journal.shards)]
+        manifest = self._manifest(
+            codec,
+            next_file=FIRST_SEGMENT + len(done),
+            next_id=min(max((each.next_id for each in done), default=0), 2**63 - 1),
+            segments=[
+                _core.ManifestSegment(
+                    number=each.segment,
+                    vectors=each.vectors,
+                    bytes=each.bytes,
+                    codec=CODEC,
+                    crc=each.crc,
+                )
+                for each in done
+                if each.vectors
+            ],
+        )
+        create_log(self._path, _NUMBER_OF_LOG, log_format(codec, manifest))
+        sync_directory(self._path)
+        write_manifest(self._path, manifest)
+
+
+def _place(source: Source, position: int) -> str:
+    """Return the part and the row of a position, in words."""
+    part = int((source.firsts <= position).sum()) - 1
+    return f"{source.parts[part].name}, row {position - int(source.firsts[part])}"

@@ -1,0 +1,155 @@
+"""Encoding of a source into the segments of a folder, shard by shard."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from waterfill.building.id_columns import Ids
+from waterfill.building.numbering import Numbering
+from waterfill.building.progress import Meter
+from waterfill.building.record import Done, Journal
+from waterfill.building.segments import Form, Segment
+from waterfill.building.shards import Shard, in_one_go, split
+from waterfill.building.source import Source
+from waterfill.building.streams import Stream, blocks_of
+from waterfill.building.workers import Stop, own_threads, run
+from waterfill.data.rows import FloatRows, Rows
+
+
+def encode_source(
+    source: Source,
+    numbering: Numbering,
+    form: Form,
+    shard_rows: int,
+    path: str,
+    journal: Journal,
+    workers: int,
+    meter: Meter,
+) -> None:
+    """Encode the shards that the journal lacks, side by side."""
+    shards = split(source.parts, shard_rows)
+    left = [shard for shard in shards if shard.number not in journal.shards]
+    before = sum(len(shard) for shard in shards) - sum(len(shard) for shard in left)
+    meter.begin("encoding", source.n, before, len(shards) - len(left))
+
+    def work() -> Callable[[Shard, Stop], Segment]:
+        return _Encoder(source, numbering, form, meter).encode
+
+    def finish(segment: Segment) -> None:
+        journal.write(segment.write(path))
+        meter.add(0, shards=1)
+
+    run(left, min(workers, max(1, len(left))), work, finish, meter.tell)
+    meter.tell(at_once=True)
+
+
+class _Encoder:
+    """Encodes shards, one after the other, in one worker."""
+
+    def __init__(self, source: Source, numbering: Numbering, form: Form, meter: Meter) -> None:
+        self._source, self._form, self._meter = source, form, meter
+        self._ids = numbering.reader(source.parts)
+        self._open: tuple[int, Rows] | None = None
+
+    def encode(self, shard: Shard, stop: Stop) -> Segment:
+        segment = Segment(shard.number, self._form)
+        strict = self._form.policy == "raise"
+        for span in shard.spans:
+            rows, part = self._rows(span.part), self._source.parts[span.part]
+            for start, end in in_one_go(span, part):
+                for first, block in rows.blocks(
+                    finite=strict, missing=not strict, start=start, stop=end, step=part.block_rows
+                ):
+                    stop.check()
+                    ids = self._ids.read(span, first, len(block))
+                    segment.add(block, ids, rows.name, first)
+                    self._meter.add(len(block))
+        return segment
+
+    def _rows(self, number: int) -> Rows:
+        """Return the rows of a part, which stays open until another one is needed."""
+        if self._open is None or self._open[0] != number:
+            self._open = None  # closes the file before
+            part = self._source.parts[number]
+            rows = Rows(part.open(), part.name, part.d)
+            if rows.n != part.n:
+                raise ValueError(f"{part.name}: had {part.n} rows before, and has {rows.n} now")
+            self._open = number, rows
+        return self._open[1]
+
+
+def encode_stream(
+    stream: Stream,
+    ids: str | None,
+    form: Form,
+    shard_rows: int,
+    path: str,
+    journal: Journal,
+    workers: int,
+    meter: Meter,
+) -> None:
+    """Encode batches as they come. Those of shards that the journal has are compared with it."""
+    done = dict(journal.shards)
+    meter.begin("encoding", None, 0, len(done))
+
+    def finish(segment: Segment) -> None:
+        known = done.get(segment.shard)
+        if known is None:
+            journal.write(segment.write(path))
+            meter.add(0, shards=1)
+        elif (known.rows, known.checksum) != (segment.rows, segment.checksum):
+            raise ValueError(
+                f"source: {stream.name} gives other vectors than in the run before, in rows "
+                f"{segment.shard * shard_rows:,} and after; delete {path} and build again"
+            )
+
+    strict = form.policy == "raise"
+    segment = Segment(0, form)
+    with own_threads(workers):
+        blocks = blocks_of(stream.batches(ids), finite=strict, missing=not strict)
+        for batch, first, block in blocks:
+            numbers = None if batch.ids is None else batch.ids[first : first + len(block)]
+            while len(block):
+                n = min(len(block), shard_rows - segment.rows)
+                position = segment.shard * shard_rows + segment.rows
+                own = (
+                    np.arange(position, position + n, dtype=np.int64)
+                    if numbers is None
+                    else numbers[:n]
+                )
+                segment.checksum = zlib.crc32(block[:n].data, segment.checksum)
+                segment.checksum = zlib.crc32(own.data, segment.checksum)
+                _add(segment, block[:n], own, batch.rows.name, first, done)
+                meter.add(n)
+                meter.tell()
+                if segment.rows == shard_rows:
+                    finish(segment)
+                    segment = Segment(segment.shard + 1, form)
+                block, first = block[n:], first + n
+                numbers = None if numbers is None else numbers[n:]
+        if segment.rows:
+            finish(segment)
+    meter.tell(at_once=True)
+    missing = [number for number in done if number * shard_rows >= _end(segment, shard_rows)]
+    if missing:
+        raise ValueError(
+            f"source: {stream.name} gives fewer vectors than in the run before; delete {path} and "
+            "build again"
+        )
+
+
+def _end(segment: Segment, shard_rows: int) -> int:
+    return segment.shard * shard_rows + segment.rows
+
+
+def _add(
+    segment: Segment, block: FloatRows, ids: Ids, name: str, first: int, done: dict[int, Done]
+) -> None:
+    """Add a block to a segment; only count it if the segment has been written."""
+    if segment.shard in done:
+        segment.rows += len(block)
+    else:
+        segment.add(block, ids, name, first)

@@ -1,0 +1,93 @@
+"""Sources that are read once, in order: iterators of batches, and functions that return them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from waterfill.building.id_columns import Ids, mapping_column, plain_ids
+from waterfill.data.rows import FloatRows, Rows
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Vectors of an iterator, and their ids if it gives them."""
+
+    rows: Rows
+    ids: Ids | None
+
+
+class Stream:
+    """Batches of vectors from an iterator, whose number nobody knows.
+
+    Parameters
+    ----------
+    start : callable
+        Returns the iterator.
+    again : bool
+        Whether it can be started more than once.
+    key : str, optional
+        The column of vectors, if batches have columns.
+    """
+
+    name = "the iterator"
+    skipped: tuple[str, ...] = ()
+
+    def __init__(self, start: Callable[[], Iterator[Any]], again: bool, key: str | None) -> None:
+        self._start, self.again, self._key = start, again, key
+        first = start()
+        self._first = next(first, None)
+        if self._first is None:
+            raise ValueError(f"{self.name}: expected at least 1 batch of vectors, got none")
+        self._rest: Iterator[Any] | None = first
+        self.d = self._as_batch(self._first, 0, None).rows.d
+
+    def batches(self, ids: str | None) -> Iterator[Batch]:
+        """Yield the batches from the first one on; `ids` names the column of ids."""
+        if self._rest is not None:
+            each = itertools.chain([self._first], self._rest)
+            self._first = self._rest = None
+        elif self.again:
+            each = itertools.chain(self._start())
+        else:
+            raise ValueError(f"{self.name} has been read; pass a new one")
+        for number, item in enumerate(each):
+            batch = self._as_batch(item, number, ids)
+            if batch.rows.n:
+                yield batch
+
+    def _as_batch(self, item: Any, number: int, ids: str | None) -> Batch:
+        name = f"batch {number} of {self.name}"
+        vectors = item
+        if isinstance(item, Mapping) or self._key is not None:
+            if self._key is None:
+                raise ValueError(f"{name} has columns: {', '.join(item)}; choose one by key=")
+            vectors = mapping_column(item, self._key, name)
+        rows = Rows(vectors, name, getattr(self, "d", None))
+        found = None
+        if ids is not None:
+            values = mapping_column(item, ids, name)
+            values = values.combine_chunks() if hasattr(values, "combine_chunks") else values
+            values = values if hasattr(values, "null_count") else np.asarray(values)
+            found = plain_ids(values, f"{name}, column {ids}").read(0, rows.n)
+        return Batch(rows, found)
+
+
+def as_stream(x: Any, key: str | None) -> Stream | None:
+    """Return an iterator, or a function that returns one, as a stream; None for anything else."""
+    if hasattr(x, "__next__"):
+        return Stream(lambda: x, False, key)
+    if callable(x):
+        return Stream(lambda: iter(x()), True, key)
+    return None
+
+
+def blocks_of(batches: Iterator[Batch], **options: bool) -> Iterator[tuple[Batch, int, FloatRows]]:
+    """Yield (batch, number of its first row, block) of all batches."""
+    for batch in batches:
+        for first, block in batch.rows.blocks(**options):
+            yield batch, first, block
