@@ -55,6 +55,19 @@ def test_lists_and_rows(files, tmp_path, vectors, queries_64):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_lists_are_probed_as_the_target_recall_takes(files, tmp_path, vectors):
+    recipe = wf.Recipe(64, 8)
+    for target, options in ((0.9, {}), (0.99, {"target_recall": 0.99})):
+        path = tmp_path / f"{target}.wfx"
+        wf.build(files / "all.npy", path, recipe, nlist=32, shard_rows=1000, **options)
+        folder = wf.open_index(path)
+        memory = wf.IndexIVF(folder.codec, 32, target_recall=target)
+        memory.add(vectors)
+        assert 1 <= folder.nprobe == memory.nprobe < 32
+    with pytest.raises(ValueError, match=r"target_recall=0.8 instead of 0\.99"):
+        wf.build(files / "all.npy", path, recipe, nlist=32, shard_rows=1000, target_recall=0.8)
+
+
 def test_a_folder_of_a_build_is_changed_and_compacted(files, tmp_path, codec_64, vectors):
     wf.build(files / "all.npy", tmp_path / "a.wfx", codec_64, shard_rows=300)
     with wf.open_index(tmp_path / "a.wfx", "a", compaction="off") as index:
@@ -121,6 +134,7 @@ WRONG = {
     "cells": ({"nlist": 7}, ValueError, r"codec has \d+ cells, expected nlist=7"),
     "queries": ({"queries": [[1.0] * 64]}, ValueError, "queries: they are for training"),
     "probes": ({"nprobe": 7}, ValueError, "nprobe needs lists: give nlist"),
+    "target": ({"target_recall": 0.9}, ValueError, "target_recall needs lists: give nlist"),
     "policy": ({"policy": "quarantine"}, ValueError, "must be 'raise' or 'drop'"),
     "workers": ({"workers": 0}, ValueError, "workers=0 must be at least 1"),
     "rows": (

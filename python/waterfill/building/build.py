@@ -36,6 +36,7 @@ from waterfill.folder.directory import (
 from waterfill.folder.snapshot import log_format, mark_of, write_manifest
 from waterfill.folder.write_ahead_log import create_log
 from waterfill.index.ivf import as_nlist
+from waterfill.index.list_recall import DEFAULT_TARGET_RECALL, ListRecall, as_target_recall
 from waterfill.index.trainable import check_refine
 from waterfill.io import Path
 from waterfill.plan import Plan
@@ -44,7 +45,6 @@ from waterfill.training.train import as_seed
 
 _LOG = logging.getLogger("waterfill.building")
 _NUMBER_OF_LOG = 2
-_PROBED = 32  # by default nprobe is nlist / 32, as of an IndexIVF
 _ROW_KINDS = {
     kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
 }
@@ -61,6 +61,7 @@ def build(
     metric: Metric | int | None = None,
     nlist: int | None = None,
     nprobe: int | None = None,
+    target_recall: float | None = None,
     refine: str | None = None,
     k_factor: float = 4.0,
     queries: Any = None,
@@ -101,7 +102,10 @@ def build(
     nlist : int, optional
         Lists of an inverted file. A trained codec must have as many cells.
     nprobe : int, optional
-        Lists to search per query; ``nlist / 32`` by default.
+        Lists to search per query.
+    target_recall : float, optional
+        Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default. The
+        folder gets the `nprobe` that this takes; see `IndexIVF`.
     queries : array_like, optional
         Training queries: see `Codec.train`.
     seed : int
@@ -166,7 +170,7 @@ def build(
         settings={
             "metric": choice.metric,
             "nlist": lists,
-            "nprobe": _as_nprobe(nprobe, lists),
+            **_as_probes(nprobe, target_recall, lists),
             "refine": rows,
             "k_factor": as_number("k_factor", k_factor, 1, finite=True),
         },
@@ -185,12 +189,21 @@ def build(
         )
 
 
-def _as_nprobe(nprobe: int | None, nlist: int | None) -> int:
-    if nlist is None:
-        if nprobe is not None:
-            raise ValueError("nprobe needs lists: give nlist")
-        return 0
-    return max(1, nlist // _PROBED) if nprobe is None else as_positive_int("nprobe", nprobe)
+def _as_probes(
+    nprobe: int | None, target_recall: float | None, nlist: int | None
+) -> dict[str, float | None]:
+    given = {"nprobe": nprobe, "target_recall": target_recall}
+    names = [name for name, value in given.items() if value is not None]
+    if nlist is None and names:
+        raise ValueError(f"{names[0]} needs lists: give nlist")
+    if len(names) == 2:
+        raise ValueError("nprobe and target_recall: expected one of them")
+    if nprobe is not None:
+        given["nprobe"] = as_positive_int("nprobe", nprobe)
+    elif nlist is not None:
+        target = DEFAULT_TARGET_RECALL if target_recall is None else target_recall
+        given["target_recall"] = as_target_recall(target)
+    return given
 
 
 class _Build:
@@ -255,7 +268,7 @@ class _Build:
         resumed = len(journal.shards)
         self._remove_leftovers(journal)
         form = Form(
-            codec, self._manifest(codec), self._choice.metric == "cosine", self._record.policy
+            codec, self._manifest(codec, 0), self._choice.metric == "cosine", self._record.policy
         )
         if isinstance(self._source, Stream):
             encode_stream(
@@ -305,7 +318,7 @@ class _Build:
         kept |= {segment_name(done.segment) for done in journal.shards.values() if done.vectors}
         remove_others(self._path, kept)
 
-    def _manifest(self, codec: Codec, **more: Any) -> _core.Manifest:
+    def _manifest(self, codec: Codec, vectors: int, **more: Any) -> _core.Manifest:
         settings = self._record.settings
         refine = settings["refine"]
         return _core.Manifest(
@@ -313,12 +326,20 @@ class _Build:
             d=codec.d,
             number=1,
             log=_NUMBER_OF_LOG,
-            nprobe=settings["nprobe"],
+            nprobe=self._nprobe(codec, vectors),
             row_kind=None if refine is None else _ROW_KINDS[refine],
             k_factor=settings["k_factor"],
             codecs=[_core.ManifestCodec(CODEC, mark_of(codec))],
             **{"next_file": FIRST_SEGMENT, **more},
         )
+
+    def _nprobe(self, codec: Codec, vectors: int) -> int:
+        """Return `nprobe` of the folder; 0 without lists."""
+        settings = self._record.settings
+        if settings["target_recall"] is None:
+            return settings["nprobe"] or 0
+        known = ListRecall.of(codec._core, self._choice.metric)
+        return known.nprobe(settings["target_recall"], vectors)
 
     def _require_unchanged(self, source: Source) -> None:
         """Raise ValueError if a file has changed while it was read."""
@@ -334,6 +355,7 @@ class _Build:
         done = [journal.shards[number] for number in sorted(journal.shards)]
         manifest = self._manifest(
             codec,
+            sum(each.vectors for each in done),
             next_file=FIRST_SEGMENT + len(done),
             next_id=min(max((each.next_id for each in done), default=0), 2**63 - 1),
             segments=[
