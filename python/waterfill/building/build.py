@@ -44,6 +44,7 @@ from waterfill.recipe import Recipe
 from waterfill.training.train import as_seed
 
 _LOG = logging.getLogger("waterfill.building")
+_MOST_VECTORS = 2**32 - 1  # of an index
 _NUMBER_OF_LOG = 2
 _ROW_KINDS = {
     kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
@@ -157,6 +158,11 @@ def build(
         raise ValueError(
             "source: an iterator is read once, and training reads it before; pass a trained codec, "
             "or a function that returns a new iterator each time"
+        )
+    if isinstance(opened, Source) and opened.n > _MOST_VECTORS:
+        raise ValueError(
+            f"source has {opened.n:,} vectors, and an index holds at most {_MOST_VECTORS:,}; build "
+            "several"
         )
     rows = check_refine(refine)
     if rows is not None and not isinstance(rows, str):

@@ -56,6 +56,14 @@ class _Encoder:
 
     def encode(self, shard: Shard, stop: Stop) -> Segment:
         segment = Segment(shard.number, self._form)
+        try:
+            self._fill(segment, shard, stop)
+        except BaseException:
+            self.close()
+            raise
+        return segment
+
+    def _fill(self, segment: Segment, shard: Shard, stop: Stop) -> None:
         strict = self._form.policy == "raise"
         for span in shard.spans:
             rows, part = self._rows(span.part), self._source.parts[span.part]
@@ -67,12 +75,19 @@ class _Encoder:
                     ids = self._ids.read(span, first, len(block))
                     segment.add(block, ids, rows.name, first)
                     self._meter.add(len(block))
-        return segment
+
+    def close(self) -> None:
+        """Close the part that is open."""
+        if self._open is not None:
+            number, rows = self._open
+            self._open = None
+            if self._source.parts[number].opened_anew:
+                getattr(rows.source, "close", lambda: None)()
 
     def _rows(self, number: int) -> Rows:
         """Return the rows of a part, which stays open until another one is needed."""
         if self._open is None or self._open[0] != number:
-            self._open = None  # closes the file before
+            self.close()
             part = self._source.parts[number]
             rows = Rows(part.open(), part.name, part.d)
             if rows.n != part.n:

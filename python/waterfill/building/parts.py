@@ -41,6 +41,8 @@ class Part:
         Returns what changes if the vectors do, for JSON.
     open : callable
         Returns the vectors, a `BlockSource`. Each worker opens its own.
+    opened_anew : bool
+        Whether `open` returns another object each time, which may be closed.
     open_ids : callable
         Given the name of a column, returns the ids in it.
     """
@@ -53,6 +55,7 @@ class Part:
     identity_now: Callable[[], Identity] = field(repr=False)
     open: Callable[[], Any] = field(repr=False)
     open_ids: Callable[[str], IdColumn] = field(repr=False)
+    opened_anew: bool = True
 
 
 def file_part(path: str, key: str | None, format: str | None) -> Part | None:
@@ -109,6 +112,7 @@ def array_part(x: Any, name: str, ids: Callable[[str], IdColumn] | None = None) 
         identity_now=lambda: _content_identity(rows),
         open=lambda: rows.source,
         open_ids=ids or (lambda column: array_ids(x, column, name)),
+        opened_anew=False,
     )
 
 
