@@ -36,7 +36,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"MANIFEST"},
       {"CELLRULE"},
       {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER", "FOLDER", "CODECS",
-       "SEGMENTS", "DEAD", "LABELS"}};
+       "SEGMENTS", "DEAD", "LABELS"},
+      {"GRAPH", "STEPS", "FRONTS", "REMAINS", "LINKS", "NEXTID"}};
   return tags;
 }
 
