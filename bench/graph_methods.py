@@ -1,4 +1,4 @@
-"""Peers that search graphs (FAISS's HNSW, hnswlib, usearch), and ScaNN's tree."""
+"""Graphs: waterfill's, those of its peers (FAISS's HNSW, hnswlib, usearch), and ScaNN's tree."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from methods import set_threads
 from recall_curves import Setting
 from swept_methods import FAISS_METRICS, Array, Scope
 
+import waterfill as wf
+
 _EFFORTS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640)  # ef
 _BUILD_EFFORT = 200
 _FAISS_LINKS, _HNSWLIB_LINKS = 32, 16
@@ -20,6 +22,49 @@ _ID_BYTES = 8
 _SCANN_LEAVES = (2, 4, 8, 16, 32, 64, 128)
 _SCANN_REORDER = (20, 50, 100, 200, 400)
 _SCANN_TRAINING_ROWS = 100_000
+
+
+class WaterfillGraph:
+    """``IndexHNSW`` with 32 links per vector."""
+
+    name = "waterfill WFHNSW32"
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @property
+    def size(self) -> float:
+        """Bytes of the row and of its links."""
+        return float(self._index.bytes_per_vector)
+
+    def fill(self, x: Array) -> None:
+        """Train on the vectors and add them, or read the graph from the store."""
+        path = self._scope.path(self.name, "wf")
+        if path and path.is_file():
+            index = wf.read_index(path)
+            assert isinstance(index, wf.IndexHNSW)
+            self._index = index
+            return
+        self._index = wf.IndexHNSW(x.shape[1], 32, self._scope.metric)
+        self._index.hnsw.efConstruction = _BUILD_EFFORT
+        wf.set_num_threads(self._scope.threads)
+        self._index.train(x)
+        self._index.add(x)
+        set_threads(1)
+        if path:
+            wf.write_index(self._index, path)
+
+    def settings(self) -> Iterator[list[Setting]]:
+        """Yield values of efSearch."""
+        yield [{"ef": value} for value in self._scope.values(_EFFORTS)]
+
+    def use(self, setting: Setting) -> None:
+        """Set efSearch."""
+        self._index.hnsw.efSearch = int(setting["ef"])
+
+    def search(self, q: Array, k: int) -> Array:
+        """Return the labels of the k nearest vectors of each query."""
+        return self._index.search(q, k)[1]
 
 
 class FaissGraph:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flat_methods import FaissFlat, TurbovecFlat, WaterfillFlat
-from graph_methods import FaissGraph, Hnswlib, Scann, Usearch
+from graph_methods import FaissGraph, Hnswlib, Scann, Usearch, WaterfillGraph
 from ivf_methods import FaissLists, FaissShelf, WaterfillLists, WaterfillShelf
 from methods import rabitq
 from swept_methods import Scope, Swept
@@ -36,6 +36,7 @@ def all_families(scope: Scope, lists: Sequence[int]) -> Iterator[Family]:
     """Yield waterfill and its peers for a set; each index is made when its maker is called."""
     numbers = [nlist for nlist in lists if nlist * _ROWS_PER_LIST <= scope.n] or [min(lists)]
     yield from _waterfill(scope, numbers)
+    yield _single("waterfill WFHNSW32", "waterfill", "graph", partial(WaterfillGraph, scope))
     yield from _faiss(scope, numbers)
     for bits in (2, 4):
         yield _single(

@@ -115,6 +115,7 @@ void bind_analysis(py::module_& m);
 void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
 void bind_index(py::module_& m);
+void bind_graph(py::module_& m);
 void bind_folder(py::module_& m);
 void bind_drift(py::module_& m);
 void bind_serving(py::module_& m);

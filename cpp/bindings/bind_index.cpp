@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "arrays.hpp"
+#include "selector_argument.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/file/mapped_index.hpp"
 #include "waterfill/index/index.hpp"
@@ -14,7 +15,7 @@ namespace {
 // The parameters of a search, with the Python objects that they refer to.
 class SearchArguments {
  public:
-  // probes: int64 (n, nprobe), a number of lists, or None. program: see `selector`.
+  // probes: int64 (n, nprobe), a number of lists, or None. program: see `selector_argument`.
   SearchArguments(const Rows& queries, std::size_t k, std::size_t candidates,
                   std::size_t coarse_groups, float prune_sigma, const py::object& probes,
                   const py::object& program, std::size_t refine_candidates) {
@@ -34,44 +35,13 @@ class SearchArguments {
       probes_ = lists;
     }
     if (program.is_none()) return;
-    selector_ = selector(program);
+    selector_ = selector_argument(program);
     params_.selector = &*selector_;
   }
   SearchArguments(const SearchArguments&) = delete;
   SearchArguments& operator=(const SearchArguments&) = delete;
 
   const SearchParams& params() const { return params_; }
-
-  // Steps in postfix order: ('range', first, end), ('set', int64), ('bitmap', uint8), ('all',),
-  // ('not',), ('and',), ('or',), ('xor',).
-  static Selector selector(const py::object& program) {
-    Selector result;
-    for (const py::handle item : program) {
-      const auto step = py::cast<py::tuple>(item);
-      const auto kind = step[0].cast<std::string>();
-      if (kind == "range") {
-        result.range(step[1].cast<std::int64_t>(), step[2].cast<std::int64_t>());
-      } else if (kind == "set") {
-        result.set(vector_argument<std::int64_t>(step[1], "sel"));
-      } else if (kind == "bitmap") {
-        result.bitmap(vector_argument<std::uint8_t>(step[1], "sel"));
-      } else if (kind == "all") {
-        result.all();
-      } else if (kind == "not") {
-        result.logical_not();
-      } else if (kind == "and") {
-        result.logical_and();
-      } else if (kind == "or") {
-        result.logical_or();
-      } else if (kind == "xor") {
-        result.logical_xor();
-      } else {
-        throw InvalidArgument("sel: step '" + kind + "' does not exist");
-      }
-    }
-    result.check();
-    return result;
-  }
 
  private:
   SearchParams params_;
@@ -185,7 +155,7 @@ void append(Index& index, const py::object& codes_value, const py::object& ids_v
             "ids: " + std::to_string(ids.size()) + " for " + std::to_string(n) + " vectors");
   }
   std::optional<Selector> replaced;
-  if (!replaced_value.is_none()) replaced = SearchArguments::selector(replaced_value);
+  if (!replaced_value.is_none()) replaced = selector_argument(replaced_value);
   const std::uint8_t* in = codes.data();
   unlocked([&] {
     index.append(in, n, ids_value.is_none() ? nullptr : ids.data(), rows,
@@ -280,7 +250,7 @@ std::vector<std::size_t> attach_segments(Index& index, const std::vector<std::st
 }
 
 std::size_t remove(Index& index, const py::object& program) {
-  const Selector selector = SearchArguments::selector(program);
+  const Selector selector = selector_argument(program);
   return unlocked([&] { return index.remove(selector); });
 }
 
@@ -410,7 +380,7 @@ void bind_index(py::module_& m) {
       .def(
           "selected_ids",
           [](const Index& self, const py::object& program) {
-            const Selector selector = SearchArguments::selector(program);
+            const Selector selector = selector_argument(program);
             return to_array(unlocked([&] { return self.selected_ids(selector); }));
           },
           py::arg("program"), "Return the ids of the vectors that a selector's program selects.")

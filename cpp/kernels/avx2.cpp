@@ -397,7 +397,8 @@ const Kernels& avx2_kernels() {
                                .select = select,
                                .gram = gram_by<GramTile>,
                                .crc32c = sse42_crc32c,
-                               .rows = avx2_row_kernels()};
+                               .rows = avx2_row_kernels(),
+                               .graph = avx2_graph_kernels()};
   return kernels;
 }
 

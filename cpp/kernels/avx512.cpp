@@ -334,6 +334,7 @@ const Kernels& avx512_kernels() {
     table.scan = scan_by<Shuffles>;
     table.select = select;
     table.rows = avx512_row_kernels();
+    table.graph = avx512_graph_kernels();
     return table;
   }();
   return table_;

@@ -26,6 +26,10 @@ inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a bl
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 inline constexpr std::size_t kRowLanes = 32;       // partial sums of a row score
 inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
+inline constexpr std::size_t kGraphLine = 64;      // bytes of the front line of a graph's row
+inline constexpr std::size_t kGraphHead = 12;      // bytes of a front line that are not values
+inline constexpr std::size_t kGraphHalf = 52;      // bytes of a front line that are values
+inline constexpr std::size_t kGraphFront = 2 * kGraphHalf;  // dimensions of a front line
 
 inline constexpr std::size_t blocks_for(std::size_t vectors) {
   return (vectors + kBlock - 1) / kBlock;
@@ -41,6 +45,24 @@ struct RowKernels {
     Score float32, float16, int8;
   };
   Kinds product, distance;
+};
+
+// Integer products of a graph's rows with a query. Dimension j of a row is a byte. Of the first
+// kGraphFront dimensions the front line has the high nibbles behind its head, j in the low half of
+// byte j and j + kGraphHalf in its high half; `rest` starts with their low nibbles in the same
+// order, and the bytes of the `tail` other dimensions follow.
+//
+// Weights come in this order: kGraphLine for the low halves of the line, of which the first
+// kGraphHead are zero, kGraphLine for the high halves, then those of the tail, with zeros up to a
+// multiple of kGraphLine. A kernel may read kGraphLine bytes before and behind `rest`.
+struct GraphKernels {
+  // sums[i] = sum_j weights[j] * high nibble of dimension j, for row rows[i] of `lines`.
+  void (*front)(const std::uint8_t* lines, const std::uint32_t* rows, std::size_t n,
+                const std::int8_t* weights, std::int32_t* sums);
+  // Returns sum_j (64 * high[j] + low[j]) * byte of dimension j, which fits 32 bits. Weights are
+  // -64 to 64, so that the products of two bytes fit 16 bits.
+  std::int32_t (*full)(const std::uint8_t* line, const std::uint8_t* rest, std::size_t tail,
+                       const std::int8_t* high, const std::int8_t* low);
 };
 
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
@@ -112,17 +134,22 @@ struct Kernels {
   CrcKernel crc32c;
 
   RowKernels rows;
+
+  GraphKernels graph;
 };
 
 const Kernels& scalar_kernels();
 RowKernels scalar_row_kernels();
+GraphKernels scalar_graph_kernels();
 std::uint32_t scalar_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
+GraphKernels avx2_graph_kernels();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
+GraphKernels avx512_graph_kernels();
 const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)

@@ -410,7 +410,8 @@ const Kernels& neon_kernels() {
                                .select = select,
                                .gram = gram_by<GramTile>,
                                .crc32c = arm_crc32c(),
-                               .rows = neon_row_kernels()};
+                               .rows = neon_row_kernels(),
+                               .graph = scalar_graph_kernels()};
   return kernels;
 }
 

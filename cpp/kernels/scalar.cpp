@@ -150,7 +150,8 @@ const Kernels& scalar_kernels() {
                                .select = select,
                                .gram = gram,
                                .crc32c = scalar_crc32c,
-                               .rows = scalar_row_kernels()};
+                               .rows = scalar_row_kernels(),
+                               .graph = scalar_graph_kernels()};
   return kernels;
 }
 

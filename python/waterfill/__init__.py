@@ -31,6 +31,8 @@ from waterfill.errors import (
     NotTrainedError,
 )
 from waterfill.index.flat import IndexFlat
+from waterfill.index.hnsw import IndexHNSW
+from waterfill.index.hnsw_parameters import SearchParametersHNSW
 from waterfill.index.ivf import IndexIVF
 from waterfill.index.search_parameters import SearchParameters, SearchParametersIVF
 from waterfill.index.selectors import (
@@ -144,6 +146,7 @@ __all__ = [
     "IDSelectorRange",
     "IDSelectorXOr",
     "IndexFlat",
+    "IndexHNSW",
     "IndexIVF",
     "Limiter",
     "Metrics",
@@ -152,6 +155,7 @@ __all__ = [
     "Plan",
     "Recipe",
     "SearchParameters",
+    "SearchParametersHNSW",
     "SearchParametersIVF",
     "ShedMiddleware",
     "SwapIndex",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 from waterfill import _core
@@ -12,15 +13,16 @@ from waterfill._util.validation import as_file_name
 from waterfill.codec import Codec
 from waterfill.index.base import Index, Stored
 from waterfill.index.flat import IndexFlat
+from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
 
 Path = str | os.PathLike[str]
 
 MAGIC = b"\x89WFL\r\n\x1a\n"
-_KINDS = {1: "codec", 2: "flat index", 3: "IVF index"}
+_KINDS = {1: "codec", 2: "flat index", 3: "IVF index", 7: "graph index"}
 
 
-def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
+def write_index(index: IndexFlat | IndexIVF | IndexHNSW, path: Path) -> None:
     """Write an index and its codec to a file, in the format of ``cpp/FORMAT.md``.
 
     The write is atomic: a new file is written beside the old one, synced, and takes its place with
@@ -29,7 +31,7 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
 
     Parameters
     ----------
-    index : IndexFlat or IndexIVF
+    index : IndexFlat, IndexIVF or IndexHNSW
         Its ids and the rows of `refine` are written as well, but not an array of your own.
     path : str or path-like
 
@@ -44,11 +46,15 @@ def write_index(index: IndexFlat | IndexIVF, path: Path) -> None:
     NotTrainedError
         If `index` is not trained.
     """
-    if not isinstance(index, Index):
+    if not isinstance(index, Index | IndexHNSW):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
-    core = index._trained()
+    index._trained()
     with atomic_write(path) as file:
-        core.write(file.fileno(), as_file_name(path), **index._settings())
+        name = as_file_name(path)
+        if isinstance(index, IndexHNSW):
+            index._trained().write(file.fileno(), name, **index._settings())
+        else:
+            index._trained().write(file.fileno(), name, **index._settings())
 
 
 def read_index(
@@ -58,7 +64,7 @@ def read_index(
     mmap: bool = False,
     rows: Literal["memory", "mmap"] | None = None,
     verify: Literal["full", "header"] | None = None,
-) -> IndexFlat | IndexIVF:
+) -> IndexFlat | IndexIVF | IndexHNSW:
     """Read an index written by `write_index`, or use it where it lies.
 
     With ``mmap=True`` the file is mapped: opening takes milliseconds, a search reads only the
@@ -84,7 +90,7 @@ def read_index(
 
     Returns
     -------
-    IndexFlat or IndexIVF
+    IndexFlat, IndexIVF or IndexHNSW
 
     Raises
     ------
@@ -95,7 +101,8 @@ def read_index(
         ``/dev/stdin`` or a shell's ``<(command)``.
     ValueError
         If `path` has a null character, `refine` is invalid (see `IndexFlat`), options contradict
-        each other, or a file to be mapped is a pipe or was written before format 1.5.
+        each other, or a file to be mapped is a pipe, holds a graph or was written before format
+        1.5.
     TypeError
         If `path` is not a path, or `refine` has another dtype than float32 and float16.
     """
@@ -108,11 +115,37 @@ def read_index(
     maps = mmap or rows == "mmap"
     if not maps and verify == "header":
         raise ValueError("verify='header' needs mmap=True or rows='mmap'; what is read is verified")
+    if not is_open_pipe(path) and file_kind(path) == "graph index":
+        if maps or refine is not None:
+            option = "refine" if refine is not None else "mmap=True and rows='mmap'"
+            raise ValueError(f"{option}: {os.fspath(path)!s} holds a graph, which is read as it is")
+        return IndexHNSW._from_stored(_core_read(_core.read_graph, path, as_file_name(path)))
+    if is_open_pipe(path) and not maps:
+        return from_bytes(read_input(path), refine, path)
     stored = _mapped(path, codes=mmap, verify=verify == "full") if maps else _stored(path)
     index = (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
     if maps:
         index._frozen = "it lies in a mapped file; call read_index without mmap and rows"
     return index
+
+
+def from_bytes(data: Any, refine: Any = None, path: Path = "") -> IndexFlat | IndexIVF | IndexHNSW:
+    """Make an index from the bytes of a file; `path` is for messages."""
+    if _kind(bytes(data[:16])) == "graph index":
+        if refine is not None:
+            raise ValueError("refine: the data holds a graph, which is read as it is")
+        return IndexHNSW._from_stored(_core_read(_core.graph_from_bytes, path, data))
+    stored = _core_read(_core.index_from_bytes, path, data)
+    return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored, refine)
+
+
+def _core_read(read: Callable[[Any], Any], path: Path, source: Any) -> Any:
+    """Read with the core; errors name the file."""
+    try:
+        return read(source)
+    except _core.FormatError as error:
+        name = f"{os.fspath(path)}: " if path else ""
+        raise _core.FormatError(f"{name}{error}") from None
 
 
 def write_codec(codec: Codec, path: Path) -> None:
@@ -164,11 +197,11 @@ def read_codec(path: Path) -> Codec:
         If `path` is not a path.
     """
     piped = is_open_pipe(path)
-    if not piped and file_kind(path) not in (None, "codec"):
+    if not piped and file_kind(path) in ("flat index", "IVF index"):
         return Codec(_stored(path)[0].codec)
     data = read_input(path)
     try:
-        if piped and _kind(data) not in (None, "codec"):
+        if piped and _kind(data) in ("flat index", "IVF index"):
             return Codec(_core.index_from_bytes(data)[0].codec)
         return Codec.from_bytes(data)
     except _core.FormatError as error:
@@ -176,7 +209,7 @@ def read_codec(path: Path) -> Codec:
 
 
 def file_kind(path: Path) -> str | None:
-    """Return 'codec', 'flat index' or 'IVF index', or None for other files."""
+    """Return 'codec', 'flat index', 'IVF index' or 'graph index', or None for other files."""
     with open_input(path) as file:
         return _kind(file.read(16))
 

@@ -37,7 +37,7 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"CELLRULE"},
       {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER", "FOLDER", "CODECS",
        "SEGMENTS", "DEAD", "LABELS"},
-      {"PROBES"}};
+      {"PROBES", "GRAPH", "STEPS", "FRONTS", "REMAINS", "LINKS", "NEXTID"}};
   return tags;
 }
 

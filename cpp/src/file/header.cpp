@@ -23,6 +23,8 @@ const char* kind_name(std::uint32_t kind) {
       return "the manifest of a folder";
     case FileKind::tombstones:
       return "tombstones";
+    case FileKind::graph_index:
+      return "a graph index";
   }
   return "an object of unknown kind";
 }

@@ -119,4 +119,7 @@ void check_crc32c(const Kernels& scalar, const Kernels& own);
 void check_row_scores(const Kernels& scalar, const Kernels& own);
 void check_float16();
 
+// Integer products of a graph's rows: check_graph_scores.cpp.
+void check_graph_scores(const Kernels& scalar, const Kernels& own);
+
 }  // namespace waterfill

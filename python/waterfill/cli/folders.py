@@ -22,7 +22,13 @@ _HOW = f"waterfill build FILES -o NAME{SUFFIX} makes one"
 def read_index(path: Path) -> Index:
     """Open an index to read: a file, or a folder as it is now."""
     if not path.is_dir():
-        return wf.read_index(path)
+        index = wf.read_index(path)
+        if isinstance(index, wf.IndexHNSW):
+            raise UsageError(
+                f"{path} holds a graph, which commands do not take; use waterfill.read_index in "
+                "Python"
+            )
+        return index
     with explained(path):
         return wf.open_index(path)
 

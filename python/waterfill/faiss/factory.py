@@ -9,6 +9,7 @@ from typing import Any, Literal
 from waterfill._util.optional import require_faiss
 from waterfill._util.validation import Metric, metric_name
 from waterfill.index.flat import IndexFlat
+from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
 from waterfill.recipe import Recipe
 
@@ -16,11 +17,13 @@ Refine = Literal["fp16", "int8", "flat"]
 
 GRAMMAR = """\
 [IDMap,|IDMap2,][IVF<lists>[_HNSW<links>],]WF<bytes>[,Refine(fp16)|,Refine(int8)|,Refine(flat)]
+or [IDMap,|IDMap2,]WFHNSW<links>
   WF48                 48 bytes per vector, and one for its scale
   WF48,Refine(fp16)    candidates are re-ranked by float16 rows
   IVF1024,WF48         1,024 lists
   IVF65536_HNSW32,WF32 65,536 lists, found through a graph of 32 links (needs FAISS)
-  IDMap2,WF48          an index with explicit ids"""
+  IDMap2,WF48          an index with explicit ids
+  WFHNSW32             a graph of 32 links over rows of 8 bits per dimension, also HNSW32,SQ8"""
 
 _REFINE: dict[str, Refine] = {
     "RFlat": "flat",
@@ -33,6 +36,7 @@ _REFINE: dict[str, Refine] = {
 }
 _THOUSANDS = {"": 1, "k": 1 << 10, "M": 1 << 20}
 _HNSW_LINKS = 32
+_MOST_LINKS = 256
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Description:
         Links of the HNSW graph that finds the lists.
     refine : {'fp16', 'int8', 'flat'} or None
         Rows that are kept for re-ranking candidates.
+    graph : int or None
+        Links of an IndexHNSW, which has no code.
     """
 
     code_bytes: int
@@ -58,6 +64,7 @@ class Description:
     nlist: int | None = None
     hnsw: int | None = None
     refine: Refine | None = None
+    graph: int | None = None
 
 
 def parse(description: str) -> Description:
@@ -74,6 +81,9 @@ def parse(description: str) -> Description:
         raise TypeError(f"description must be a str, got {type(description).__name__}")
     parts = _Parts(description)
     id_map = parts.take("IDMap2?")
+    graph = parts.take(r"WFHNSW(?P<links>\d+)|HNSW(?P<faiss>\d+)(?P<rows>_SQ8)?")
+    if graph is not None:
+        return _graph_description(parts, graph, None if id_map is None else id_map[0])
     cells = parts.take(r"IVF(?P<lists>\d+)(?P<unit>[kM]?)(?P<graph>_HNSW(?P<links>\d*))?")
     nlist = None if cells is None else int(cells["lists"]) * _THOUSANDS[cells["unit"]]
     if cells is not None and nlist == 0:
@@ -98,7 +108,21 @@ def parse(description: str) -> Description:
     )
 
 
-def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFlat | IndexIVF:
+def _graph_description(parts: _Parts, graph: re.Match[str], id_map: str | None) -> Description:
+    """Return the description of an IndexHNSW, whose rows have 8 bits in any case."""
+    links = int(graph["links"] or graph["faiss"])
+    if not 2 <= links <= _MOST_LINKS:
+        raise parts.wrong(graph[0], f"needs 2 to {_MOST_LINKS} links")
+    if graph["faiss"] and not graph["rows"] and parts.take("SQ8") is None:
+        raise parts.unexpected("SQ8, because a graph keeps rows of 8 bits per dimension")
+    if not parts.done:
+        raise parts.unexpected("the end, because a graph re-ranks by the rows that it keeps")
+    return Description(code_bytes=0, id_map=id_map, graph=links)
+
+
+def index_factory(
+    d: int, description: str, metric: Metric | int = 1
+) -> IndexFlat | IndexIVF | IndexHNSW:
     """Make an untrained index from a factory string: call its `train`, then `add`.
 
     Parameters
@@ -111,13 +135,14 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
         ``IDMap2,WF48``. FAISS's own spellings ``RFlat``, ``Refine(SQfp16)``, ``Refine(SQ8)`` and
         ``IVF64k`` (64 times 1,024) are accepted. ``WF48`` means codes of 48 bytes, as ``PQ48``
         does in FAISS. The scale adds a byte, and L2 another one unless norms are equal.
+        ``WFHNSW32``, which may be written ``HNSW32,SQ8`` or ``HNSW32_SQ8``, makes an IndexHNSW.
     metric : {'ip', 'l2', 'cosine'} or int
         A name, or FAISS's METRIC_INNER_PRODUCT (0) or METRIC_L2 (1). As in FAISS, the default is
         L2.
 
     Returns
     -------
-    IndexFlat or IndexIVF
+    IndexFlat, IndexIVF or IndexHNSW
 
     Raises
     ------
@@ -131,8 +156,13 @@ def index_factory(d: int, description: str, metric: Metric | int = 1) -> IndexFl
     """
     parsed = parse(description)
     name = metric_name(metric)
+    index: IndexFlat | IndexIVF | IndexHNSW
+    if parsed.graph is not None:
+        index = IndexHNSW(d, parsed.graph, name)
+        if parsed.id_map is not None:
+            index._keep_ids()
+        return index
     recipe = Recipe(d, parsed.code_bytes)
-    index: IndexFlat | IndexIVF
     if parsed.nlist is None:
         index = IndexFlat(recipe, name, refine=parsed.refine)
     else:

@@ -15,26 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterfill import _core, io
+from waterfill import io
 from waterfill._util.optional import loaded_faiss
 from waterfill.faiss.factory import index_factory as own_factory
 from waterfill.index.base import Index
 from waterfill.index.coarse_quantizer import CoarseQuantizer
 from waterfill.index.flat import IndexFlat
+from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
 from waterfill.index.views import IdMap
 
 Original = Callable[..., Any]
 
-OWN = (Index, CoarseQuantizer)
+OWN = (Index, IndexHNSW, CoarseQuantizer)
 _CHUNK_BYTES = 1 << 20
 _CONSUMED = ("PyCallbackIOReader", "BufferedIOReader", "VectorIOReader")  # cannot be read twice
-_OWN_STRING = re.compile(r"(^|,)WF\d+(,|$)")
+_OWN_STRING = re.compile(r"(^|,)WF(HNSW)?\d+(,|$)")
 
 
 def write_index(original: Original, index: Any, f: Any, io_flags: int = 0) -> None:
     """Write an index in waterfill's format, to a path or a faiss.IOWriter."""
-    if not isinstance(index, IndexFlat | IndexIVF):
+    if not isinstance(index, IndexFlat | IndexIVF | IndexHNSW):
         original(index, f, *([io_flags] if io_flags else []))
         return
     _require_whole(index, "faiss.write_index", io_flags)
@@ -58,7 +59,7 @@ def read_index(original: Original, f: Any, *args: Any, **kwargs: Any) -> Any:
         return io.read_index(name) if own else original(f, *args, **kwargs)
     head = f.read_bytes(len(io.MAGIC))
     if head == io.MAGIC:
-        return _from_bytes(head + b"".join(iter(lambda: f.read_bytes(_CHUNK_BYTES), b"")))
+        return io.from_bytes(head + b"".join(iter(lambda: f.read_bytes(_CHUNK_BYTES), b"")))
     return original(_with_head(head, f), *args, **kwargs)
 
 
@@ -78,7 +79,7 @@ def _with_head(head: bytes, reader: Any) -> Any:
 
 def serialize_index(original: Original, index: Any, io_flags: int = 0) -> NDArray[np.uint8]:
     """Return an index as an array of bytes."""
-    if not isinstance(index, Index):
+    if not isinstance(index, Index | IndexHNSW):
         data: NDArray[np.uint8] = original(index, *([io_flags] if io_flags else []))
         return data
     _require_whole(index, "faiss.serialize_index", io_flags)
@@ -90,7 +91,7 @@ def deserialize_index(original: Original, data: Any, *args: Any, **kwargs: Any) 
     head = bytes(np.asarray(data).reshape(-1)[: len(io.MAGIC)].tobytes())
     if head != io.MAGIC:
         return original(data, *args, **kwargs)
-    return _from_bytes(np.ascontiguousarray(data, dtype=np.uint8).reshape(-1))
+    return io.from_bytes(np.ascontiguousarray(data, dtype=np.uint8).reshape(-1))
 
 
 def clone_index(original: Original, index: Any) -> Any:
@@ -105,19 +106,19 @@ def downcast_index(original: Original, index: Any) -> Any:
 
 def extract_index_ivf(original: Original, index: Any) -> Any:
     """Return the part of an index that has inverted lists: an IndexIVF itself."""
-    if not isinstance(index, Index):
+    if not isinstance(index, Index | IndexHNSW):
         return original(index)
     if isinstance(index, IndexIVF):
         return index
     raise RuntimeError(
         "faiss.extract_index_ivf: expected an index with inverted lists, got a waterfill "
-        "IndexFlat, which searches all vectors"
+        f"{type(index).__name__}, which has none"
     )
 
 
 def try_extract_index_ivf(original: Original, index: Any) -> Any:
-    """Return an IndexIVF itself, and None for an IndexFlat."""
-    if not isinstance(index, Index):
+    """Return an IndexIVF itself, and None for an IndexFlat or IndexHNSW."""
+    if not isinstance(index, Index | IndexHNSW):
         return original(index)
     return index if isinstance(index, IndexIVF) else None
 
@@ -144,7 +145,7 @@ def search_with_parameters(
     original: Original, index: Any, x: Any, k: int, params: Any = None, output_stats: bool = False
 ) -> Any:
     """Search with parameters; without statistics, which a waterfill index does not count."""
-    if not isinstance(index, Index):
+    if not isinstance(index, Index | IndexHNSW):
         return original(index, x, k, params, output_stats)
     _require_no_statistics(output_stats)
     return index.search(x, k, params=params)
@@ -159,7 +160,7 @@ def range_search_with_parameters(
     output_stats: bool = False,
 ) -> Any:
     """Search a radius with parameters; without statistics."""
-    if not isinstance(index, Index):
+    if not isinstance(index, Index | IndexHNSW):
         return original(index, x, radius, params, output_stats)
     _require_no_statistics(output_stats)
     return index.range_search(x, radius, params=params)
@@ -216,7 +217,7 @@ def extend_translated_selector(faiss: Any) -> None:
     original = faiss.IDSelectorTranslated.__init__
 
     def init(self: Any, *args: Any) -> None:
-        if len(args) == 2 and isinstance(args[0], Index):
+        if len(args) == 2 and isinstance(args[0], Index | IndexHNSW):
             index, sel = args
             held = faiss.Int64Vector()
             faiss.copy_array_to_vector(index.ids(), held)
@@ -233,11 +234,11 @@ def _is_own_file(path: str) -> bool:
     return os.path.isfile(path) and io.file_kind(path) not in (None, "codec")
 
 
-def _require_whole(index: Index, what: str, io_flags: int) -> None:
+def _require_whole(index: Index | IndexHNSW, what: str, io_flags: int) -> None:
     """Refuse to write less than the index."""
     if io_flags:
         raise ValueError(f"{what}: io_flags={io_flags} is not supported for a waterfill index")
-    if isinstance(index.refine, np.ndarray):
+    if isinstance(index, Index) and isinstance(index.refine, np.ndarray):
         raise ValueError(
             f"{what}: the index re-ranks with an array of yours, which a file does not hold and "
             "faiss.read_index could not get back. Call waterfill.write_index(index, path) and "
@@ -262,10 +263,7 @@ def _require_no_statistics(output_stats: bool) -> None:
         )
 
 
-def _to_bytes(index: Index) -> NDArray[np.uint8]:
+def _to_bytes(index: Index | IndexHNSW) -> NDArray[np.uint8]:
+    if isinstance(index, IndexHNSW):
+        return index._trained().to_bytes(**index._settings())
     return index._trained().to_bytes(**index._settings())
-
-
-def _from_bytes(data: bytes | NDArray[np.uint8]) -> IndexFlat | IndexIVF:
-    stored = _core.index_from_bytes(data)
-    return (IndexIVF if stored[1] else IndexFlat)._from_stored(stored)

@@ -258,7 +258,7 @@ _INSTEAD = {  # of attributes of FAISS's indexes
 }
 
 
-def missing_attribute(index: Trainable, name: str) -> str:
+def missing_attribute(index: object, name: str) -> str:
     """Return the message for an attribute that an index does not have."""
     public = [known for known in dir(type(index)) if not known.startswith("_")]
     near = difflib.get_close_matches(name, public, n=1)

@@ -19,7 +19,8 @@ enum class FileKind : std::uint32_t {
   ivf_index = 3,
   segment = 4,
   folder_manifest = 5,
-  tombstones = 6
+  tombstones = 6,
+  graph_index = 7
 };
 
 struct TableEntry;  // of the section table, see src/file/header.hpp
