@@ -192,14 +192,14 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
         (b"", "fewer than a header"),
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
         (patched(image, 8, b"\2"), r"version 2\.5 is not known"),
-        (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
+        (patched(image, 12, b"\x63"), "unknown kind, expected a flat index"),
         (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
     ):
         with pytest.raises(wf.FormatError, match=message):
             wf.read_index(write(path, data))
     assert issubclass(wf.FormatError, ValueError)
-    assert wf.read_index(write(path, patched(image, 10, b"\6"))).ntotal == 500  # a later minor
+    assert wf.read_index(write(path, patched(image, 10, b"\7"))).ntotal == 500  # a later minor
 
 
 def test_unknown_sections_are_skipped_only_if_they_may_be(image, tmp_path):
