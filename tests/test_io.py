@@ -197,7 +197,7 @@ def test_other_files_are_refused_in_words(image, small_codec, tmp_path):
         (b"", "fewer than a header"),
         (b"\x93NUMPY" + bytes(200), "first bytes differ"),
         (patched(image, 8, b"\2"), r"version 2\.[56] is not known"),
-        (patched(image, 12, b"\7"), "unknown kind, expected a flat index"),
+        (patched(image, 12, b"\x63"), "unknown kind, expected a flat index"),
         (image + b"more", "but its header says"),
         (small_codec.to_bytes(), "holds a codec, expected a flat index"),
     ):

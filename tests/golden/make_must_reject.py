@@ -170,7 +170,7 @@ CASES: dict[str, Case] = {
     "header-checksum": ("checksum of the header", header(60, b"\0\0\0\0", repair=False)),
     "major-version": (r"version 2\.3 is not known", header(8, b"\2")),
     "reserved-byte": ("reserved byte of the header", header(40, b"\1")),
-    "unknown-kind": ("object of unknown kind", header(12, b"\7")),
+    "unknown-kind": ("object of unknown kind", header(12, b"\x63")),
     "file-size": ("but its header says", header(16, b"\1")),
     "too-many-sections": ("section table does not fit", many_sections),
     "minor-version": ("MANIFEST belongs to format 1.3", header(10, b"\2")),

@@ -101,7 +101,7 @@ std::vector<GraphResult> Graph::scan(const GraphQuery& query, std::size_t k,
 
 // While the rest of rows is on its way from memory, the links of the next row are read and the
 // fronts of what they lead to are fetched. So the next row is chosen before those rows are in the
-// beam, which leads astray a little more often and takes a quarter less time.
+// beam.
 void Graph::visit(const GraphQuery& query, std::size_t effort, GraphScratch& scratch) const {
   const Visit visit(scratch.seen, size());
   scratch.beam.clear(effort);

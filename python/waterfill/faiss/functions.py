@@ -110,9 +110,9 @@ def extract_index_ivf(original: Original, index: Any) -> Any:
         return original(index)
     if isinstance(index, IndexIVF):
         return index
+    got = "IndexHNSW" if isinstance(index, IndexHNSW) else "IndexFlat, which searches all vectors"
     raise RuntimeError(
-        "faiss.extract_index_ivf: expected an index with inverted lists, got a waterfill "
-        f"{type(index).__name__}, which has none"
+        f"faiss.extract_index_ivf: expected an index with inverted lists, got a waterfill {got}"
     )
 
 
