@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
-import os
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,6 @@ from waterfill.data.block_source import (
     RowNumbers,
     raising_format_errors,
 )
-from waterfill.data.formats.parquet_pages import NotPlain, PlainPages, RawFile, plain_column
 from waterfill.data.missing_rows import SourceWithMissing
 
 _BATCH_BYTES = 1 << 20  # larger ones cost time: the system must find memory for each
@@ -58,10 +55,7 @@ class ColumnSource(SourceWithMissing, FileSource):
 
     def _decode(self, column: Any, first: int) -> None:
         """Make a batch of the column, which starts with row `first`, the cached one."""
-        if isinstance(column, np.ndarray):
-            self._batch, self._flaws = column, {}
-        else:
-            self._batch, self._flaws = matrix(self._field.lists(column), self.shape[1])
+        self._batch, self._flaws = matrix(self._field.lists(column), self.shape[1])
         self._first = first
 
     @property
@@ -116,50 +110,20 @@ class ParquetSource(ColumnSource):
                 field = choose_field(str(path), self._file.schema_arrow, key)
             name = f"{path}, column {field.name}"
             self._column = field.name
-            batches = (field.lists(each) for each in self._decoded(range(len(groups)), SAMPLE_ROWS))
+            batches = (field.lists(batch) for batch in self._batches(0, SAMPLE_ROWS))
             d = _dimensions(field, batches, name, int(self._starts[-1]))
             super().__init__(name, (int(self._starts[-1]), d), field)
         self.block_rows = min(max(64, _BATCH_BYTES // max(1, d * self.dtype.itemsize)), 1 << 16)
         self._upcoming: Iterator[Any] = iter(())
-        self._plain = plain_column(self._file.schema, self._column, self.dtype)
-        if not hasattr(os, "pread"):
-            self._plain = None
-        self._raw = RawFile(os.fspath(path))
-        self._known: set[bytes] = set()
 
     def close(self) -> None:
         """Close the file at once, instead of when the garbage is collected."""
         self._upcoming = iter(())  # refers to this object
         self._file.close()
-        self._raw.close()
 
-    def _batches(self, group: int) -> Iterator[Any]:
-        """Yield the column in batches, starting with a row group: of Arrow, or plain arrays."""
+    def _batches(self, group: int, size: int) -> Iterator[Any]:
+        """Yield the column in batches, starting with a row group."""
         for number in range(group, len(self._starts) - 1):
-            done, rows = 0, int(self._starts[number + 1] - self._starts[number])
-            library = _Rest(self._decoded([number], self.block_rows))
-            with contextlib.suppress(NotPlain):
-                for found in self._plain_pages(number, rows):
-                    if isinstance(found, int):
-                        yield from library.rows(done, found)
-                        done += found
-                    elif len(found):
-                        yield found
-                        done += len(found)
-            yield from library.rows(done, rows - done)
-
-    def _plain_pages(self, number: int, rows: int) -> Iterator[NDArray[Any] | int]:
-        """Yield what can be read without the library of a row group."""
-        if self._plain is None:
-            raise NotPlain
-        chunk = self._file.metadata.row_group(number).column(self._plain.number)
-        if chunk.num_values != rows * self.shape[1]:
-            raise NotPlain
-        return iter(PlainPages(self._raw, chunk, self._plain, self.shape[1], self._known))
-
-    def _decoded(self, groups: Iterable[int], size: int) -> Iterator[Any]:
-        """Yield the column of row groups as the library decodes it."""
-        for number in groups:
             # A batch that spanned row groups would decode more of them than requested.
             batches = self._file.iter_batches(size, row_groups=[number], columns=[self._column])
             yield from (batch.column(0) for batch in batches)
@@ -168,7 +132,7 @@ class ParquetSource(ColumnSource):
         end = self._first + len(self._batch)
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if row < self._first or self._starts[group] > end or end == 0:
-            self._upcoming = self._batches(group)
+            self._upcoming = self._batches(group, self.block_rows)
             self._first, end = int(self._starts[group]), int(self._starts[group])
         while row >= end:
             self._first, self._batch = 0, self._batch[:0]  # after an error, start again
@@ -177,29 +141,6 @@ class ParquetSource(ColumnSource):
                 raise FormatError(f"{self.name}: ends before row {row}, which the footer declares")
             self._decode(column, end)
             end += len(column)
-
-
-class _Rest:
-    """Takes ranges of rows, in ascending order, from batches."""
-
-    def __init__(self, batches: Iterator[Any]) -> None:
-        self._batches = batches
-        self._at = 0
-        self._column: Any = None
-
-    def rows(self, first: int, n: int) -> Iterator[Any]:
-        """Yield n rows from row `first` on, as far as there are any."""
-        while n > 0:
-            if self._column is None or first >= self._at + len(self._column):
-                if self._column is not None:
-                    self._at += len(self._column)
-                self._column = next(self._batches, None)
-                if self._column is None:
-                    return
-                continue
-            part = self._column.slice(first - self._at, n)
-            yield part
-            first, n = first + len(part), n - len(part)
 
 
 class ArrowSource(ColumnSource):
