@@ -98,8 +98,6 @@ StoredGraph read_graph(const Container& file) {
   return stored;
 }
 
-const std::vector<FileKind> kKinds{FileKind::graph_index};
-
 }  // namespace
 
 void write_graph(const GraphIndex& index, const GraphSettings& settings, int fd,
@@ -110,7 +108,7 @@ void write_graph(const GraphIndex& index, const GraphSettings& settings, int fd,
 }
 
 StoredGraph read_graph(const std::string& path) {
-  return read_graph(Container(open_file(path), kKinds));
+  return read_graph(Container(open_file(path), {FileKind::graph_index}));
 }
 
 std::string graph_to_bytes(const GraphIndex& index, const GraphSettings& settings) {
@@ -123,7 +121,7 @@ std::string graph_to_bytes(const GraphIndex& index, const GraphSettings& setting
 }
 
 StoredGraph graph_from_bytes(const void* data, std::size_t size) {
-  return read_graph(Container(over_bytes(data, size), kKinds));
+  return read_graph(Container(over_bytes(data, size), {FileKind::graph_index}));
 }
 
 }  // namespace waterfill

@@ -231,6 +231,7 @@ std::vector<std::uint32_t> Graph::repaired(std::size_t row, const Bits& drop) co
   GraphQuery query;
   rows_.prepare_row(row, query);
   std::vector<Near> near;
+  near.reserve(kept.size());
   for (const std::uint32_t other : kept) {
     near.push_back({distance(query, rows_.bias(row), other), other});
   }
