@@ -125,7 +125,10 @@ class ParquetSource(ColumnSource):
         """Yield the column in batches, starting with a row group."""
         for number in range(group, len(self._starts) - 1):
             # A batch that spanned row groups would decode more of them than requested.
-            batches = self._file.iter_batches(size, row_groups=[number], columns=[self._column])
+            # One column is decoded by one thread in any case; others would only hand it over.
+            batches = self._file.iter_batches(
+                size, row_groups=[number], columns=[self._column], use_threads=False
+            )
             yield from (batch.column(0) for batch in batches)
 
     def _load_batch(self, row: int) -> None:
