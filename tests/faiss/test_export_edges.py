@@ -59,7 +59,9 @@ def test_published_score_is_an_error(base_64, tmp_path):
 
 @pytest.mark.parametrize("function", [wf.to_faiss, lambda x: wf.export_faiss(x, "index.faiss")])
 def test_not_an_index(function):
-    with pytest.raises(TypeError, match="index must be a waterfill index, got str"):
+    with pytest.raises(
+        TypeError, match="index must be an IndexFlat or IndexIVF of waterfill, got str"
+    ):
         function("index")
 
 

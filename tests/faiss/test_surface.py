@@ -167,3 +167,18 @@ def test_queries_to_train_with_are_those_of_a_codec(clustered):
         made.train(clustered, xq_train=queries)
         expected = wf.Recipe(20, 6).train(clustered, "l2", cells=cells, queries=queries)
         assert made.codec.fingerprint == expected.fingerprint
+
+
+def test_the_parameter_space_of_a_graph(base_64, queries_64) -> None:
+    index = wf.IndexHNSW(64, 16)
+    index.train(base_64)
+    index.add(base_64[:1000])
+    space = faiss.ParameterSpace()
+    space.initialize(index)
+    assert [space.combination_name(i) for i in range(2)] == ["efSearch=4", "efSearch=8"]
+    space.set_index_parameters(index, "efSearch=33")
+    assert index.hnsw.efSearch == 33
+    with pytest.raises(RuntimeError, match="expected one of efSearch, efConstruction"):
+        space.set_index_parameter(index, "nprobe", 3)
+    with pytest.raises(RuntimeError, match="must be an integer"):
+        space.set_index_parameter(index, "efSearch", 3.5)

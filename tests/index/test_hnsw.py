@@ -256,6 +256,15 @@ def test_errors_name_the_way(base_64: Vectors) -> None:
             ValueError,
             "efSearch",
         ),
+        (
+            lambda: index.search(base_64, 1, params=wf.SearchParameters(target_recall=0.9)),
+            ValueError,
+            "target_recall is a setting of other indexes",
+        ),
+        (lambda: index.nprobe, AttributeError, "a graph has hnsw.efSearch"),
+        (lambda: wf.Batcher(index), TypeError, "IndexFlat, IndexIVF or SwapIndex, got IndexHNSW"),
+        (lambda: wf.SwapIndex(index), TypeError, "IndexFlat or IndexIVF of waterfill"),
+        (lambda: wf.to_faiss(index), TypeError, "IndexFlat or IndexIVF of waterfill"),
         (lambda: index.search(base_64, 1, params=4), TypeError, "SearchParametersHNSW"),
         (lambda: wf.SearchParametersHNSW(sel=3), TypeError, "IDSelector"),
     ):

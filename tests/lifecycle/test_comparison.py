@@ -88,7 +88,7 @@ def test_comparison_as_json_text_and_html(old, good, queries):
 
 
 def test_mismatched_arguments_raise(old, good, stored, queries, clustered):
-    with pytest.raises(TypeError, match="new must be a waterfill index"):
+    with pytest.raises(TypeError, match="new must be an IndexFlat or IndexIVF"):
         wf.lifecycle.compare(old, stored, queries)
     other = wf.IndexFlat(old.codec, "l2")
     with pytest.raises(ValueError, match="metric 'ip' as in old, got 64 and metric 'l2'"):

@@ -190,7 +190,7 @@ def test_incompatible_indexes_are_rejected(live, old, old_codec, stored, good):
     assert live.index is old
     assert live.swap(shifted(old_codec, stored, 1), same_ids=False).passed
     for wrong in (stored, live, None):
-        with pytest.raises(TypeError, match="must be a waterfill index"):
+        with pytest.raises(TypeError, match="must be an IndexFlat or IndexIVF"):
             live.swap(wrong)
     with pytest.raises(TypeError, match="gate must be"):
         live.swap(good, gate=0.005)

@@ -64,7 +64,9 @@ def export_faiss(
         If the file cannot be written.
     """
     if not isinstance(index, Index):
-        raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
+        raise TypeError(
+            f"index must be an IndexFlat or IndexIVF of waterfill, got {type(index).__name__}"
+        )
     with index._writing:  # the codes are read more than once
         source = Source(index, rows=rows)
         with atomic_write(path) as file:

@@ -11,6 +11,7 @@ import numpy as np
 
 from waterfill._util.optional import loaded_faiss
 from waterfill.index.base import Index
+from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
 
 _NAMES = {"k_factor_rf": "k_factor"}  # FAISS's name for the factor of an IndexRefine
@@ -22,12 +23,14 @@ _NUMBERS: dict[str, Callable[[Any], Any]] = {
     "prune_sigma": float,
     "verbose": bool,
 }
+_GRAPH_NAMES = ("efSearch", "efConstruction")
 _QUANTIZER = "quantizer_"
 _MOST_NPROBE = 4096  # that `initialize` proposes, as FAISS
 _K_FACTORS = [2.0**i for i in range(7)]
+_EFFORTS = [2.0**i for i in range(2, 10)]  # as FAISS
 
 
-def set_index_parameter(space: Any, index: Index, name: str, value: float) -> None:
+def set_index_parameter(space: Any, index: Index | IndexHNSW, name: str, value: float) -> None:
     """Set one parameter.
 
     Raises
@@ -38,6 +41,9 @@ def set_index_parameter(space: Any, index: Index, name: str, value: float) -> No
     if name.startswith(_QUANTIZER) and isinstance(index, IndexIVF):
         space.set_index_parameter(index.quantizer, name[len(_QUANTIZER) :], value)
         return
+    if isinstance(index, IndexHNSW):
+        _set_graph_parameter(index, name, value)
+        return
     own = _NAMES.get(name, name)
     if own not in _NUMBERS or not hasattr(type(index), own):
         known = [key for key in _NUMBERS if hasattr(type(index), key)]
@@ -45,13 +51,26 @@ def set_index_parameter(space: Any, index: Index, name: str, value: float) -> No
             f"ParameterSpace: {type(index).__name__} of waterfill has no parameter {name!r}; "
             f"expected one of {', '.join(known)}"
         )
-    number = _NUMBERS[own](value)
+    setattr(index, own, _exactly(name, value, _NUMBERS[own]))
+
+
+def _set_graph_parameter(index: IndexHNSW, name: str, value: float) -> None:
+    if name not in _GRAPH_NAMES:
+        raise RuntimeError(
+            f"ParameterSpace: {type(index).__name__} of waterfill has no parameter {name!r}; "
+            f"expected one of {', '.join(_GRAPH_NAMES)}"
+        )
+    setattr(index.hnsw, name, _exactly(name, value, int))
+
+
+def _exactly(name: str, value: float, kind: Callable[[Any], Any]) -> Any:
+    number = kind(value)
     if number != value:
         raise RuntimeError(f"ParameterSpace: {name}={value} must be an integer")
-    setattr(index, own, number)
+    return number
 
 
-def set_index_parameters(space: Any, index: Index, description: str | int) -> None:
+def set_index_parameters(space: Any, index: Index | IndexHNSW, description: str | int) -> None:
     """Set parameters from a string like ``nprobe=16,k_factor_rf=2``, or of a combination."""
     text = description if isinstance(description, str) else space.combination_name(description)
     for part in filter(None, text.split(",")):
@@ -63,9 +82,12 @@ def set_index_parameters(space: Any, index: Index, description: str | int) -> No
         set_index_parameter(space, index, name.strip(), number)
 
 
-def initialize(space: Any, index: Index) -> None:
-    """Propose ranges: `nprobe` in powers of two, and `k_factor` where rows are kept."""
+def initialize(space: Any, index: Index | IndexHNSW) -> None:
+    """Propose ranges: `nprobe` or `efSearch` in powers of two, `k_factor` where rows are kept."""
     space.parameter_ranges.clear()
+    if isinstance(index, IndexHNSW):
+        _add_range(space, "efSearch", _EFFORTS)
+        return
     if isinstance(index, IndexIVF):
         counts, nprobe = [], 1
         while nprobe <= min(index.nlist, _MOST_NPROBE):
@@ -81,7 +103,7 @@ def _add_range(space: Any, name: str, values: list[float]) -> None:
     loaded_faiss().copy_array_to_vector(np.array(values, dtype=np.float64), found.values)
 
 
-def explore(space: Any, index: Index, xq: Any, crit: Any) -> Any:
+def explore(space: Any, index: Index | IndexHNSW, xq: Any, crit: Any) -> Any:
     """Measure combinations of parameters; return FAISS's OperatingPoints.
 
     As FAISS: the first and the last combination, then others in random order, skipping those that
@@ -118,7 +140,7 @@ def _is_promising(space: Any, points: Any, number: int) -> bool:
     return not any(point.perf >= best and point.t < least for point in optimal)
 
 
-def _measure(space: Any, index: Index, queries: Any, crit: Any) -> tuple[float, float]:
+def _measure(space: Any, index: Index | IndexHNSW, queries: Any, crit: Any) -> tuple[float, float]:
     """Return the criterion's value, and seconds for all queries."""
     faiss = loaded_faiss()
     runs, start = 0, time.perf_counter()
@@ -147,6 +169,7 @@ def _either(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[.
 
     @functools.wraps(original)
     def method(space: Any, index: Any, *args: Any, **kwargs: Any) -> Any:
-        return (own if isinstance(index, Index) else original)(space, index, *args, **kwargs)
+        chosen = own if isinstance(index, Index | IndexHNSW) else original
+        return chosen(space, index, *args, **kwargs)
 
     return method

@@ -22,6 +22,9 @@ from waterfill.index.trainable import missing_attribute
 _INSTEAD = {  # of attributes of other indexes
     "codes": "ids() and reconstruct_n() return what it holds",
     "codec": "it stores rows of 8 bits per dimension, not codes; waterfill.IndexIVF has a codec",
+    "nlist": "waterfill.IndexIVF has lists",
+    "nprobe": "waterfill.IndexIVF has lists; a graph has hnsw.efSearch",
+    "quantizer": "waterfill.IndexIVF has lists",
     "merge_from": "two graphs have no links in common; add the vectors of one to the other",
     "sa_encode": "waterfill.IndexFlat and waterfill.Codec encode vectors to codes",
     "storage": "reconstruct_n() returns the vectors",

@@ -104,7 +104,7 @@ def read_hnsw_parameters(params: Any) -> SearchParametersHNSW:
     if isinstance(params, SearchParametersHNSW):
         return params
     if isinstance(params, SearchParameters):
-        for name in ("nprobe", "k_factor", "quantizer_params"):
+        for name in ("nprobe", "target_recall", "k_factor", "quantizer_params"):
             if getattr(params, name) is not None:
                 raise ValueError(
                     f"params: {name} is a setting of other indexes; a graph has "

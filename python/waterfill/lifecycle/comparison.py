@@ -192,7 +192,9 @@ def compare(
     """
     for name, index in (("old", old), ("new", new)):
         if not isinstance(index, Index):
-            raise TypeError(f"{name} must be a waterfill index, got {type(index).__name__}")
+            raise TypeError(
+                f"{name} must be an IndexFlat or IndexIVF of waterfill, got {type(index).__name__}"
+            )
         index._trained()
     if (old.d, old.metric) != (new.d, new.metric):
         raise ValueError(

@@ -346,5 +346,7 @@ class SwapIndex(IndexProxy):
 
 def _require_index(name: str, index: Any) -> None:
     if not isinstance(index, Index):
-        raise TypeError(f"{name} must be a waterfill index, got {type(index).__name__}")
+        raise TypeError(
+            f"{name} must be an IndexFlat or IndexIVF of waterfill, got {type(index).__name__}"
+        )
     index._trained()

@@ -184,7 +184,9 @@ class Batcher:
 def require_searchable(index: Any) -> None:
     """Raise TypeError unless `index` is a waterfill index."""
     if not isinstance(index, Index | SwapIndex):
-        raise TypeError(f"index must be a waterfill index or SwapIndex, got {type(index).__name__}")
+        raise TypeError(
+            f"index must be an IndexFlat, IndexIVF or SwapIndex, got {type(index).__name__}"
+        )
 
 
 async def _acquire(limiter: SupportsAcquire, cost: int) -> SupportsRelease:
