@@ -111,6 +111,7 @@ fuzz: .venv-lint/ready
 	build/fuzz/fuzz_segment cpp/fuzz/seeds/*.wf
 	build/fuzz/fuzz_folder tests/golden/folder/*.wf tests/golden/must_reject/*.wf
 	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden build/fuzz/findings
+	build/fuzz/fuzz_file $(FUZZ_SECONDS) tests/golden/graph build/fuzz/findings
 	build/fuzz/fuzz_segment $(FUZZ_SECONDS) cpp/fuzz/seeds build/fuzz/findings
 	build/fuzz/fuzz_folder $(FUZZ_SECONDS) tests/golden/folder build/fuzz/findings
 
@@ -128,6 +129,7 @@ coverage: .venv-test/installed .venv-lint/ready
 	cp -r python build/coverage && cp build/coverage/_core*.so build/coverage/python/waterfill
 	build/coverage/fuzz_file tests/golden/*.wf tests/golden/must_reject/*.wf
 	build/coverage/fuzz_file 20 tests/golden
+	build/coverage/fuzz_file 20 tests/golden/graph
 	build/coverage/fuzz_segment 20 cpp/fuzz/seeds
 	build/coverage/fuzz_folder 20 tests/golden/folder
 	$(TEST_ENV) PYTHONPATH=$(CURDIR)/build/coverage/python \

@@ -1,6 +1,6 @@
 meta:
   id: waterfill_format
-  title: waterfill files (codec, index, segment, manifest, tombstones) and write-ahead logs
+  title: waterfill files (codec, index, segment, manifest, tombstones, graph) and write-ahead logs
   license: MIT
   ks-version: 0.11
   endian: le
@@ -40,6 +40,7 @@ enums:
     4: segment
     5: manifest
     6: tombstones
+    7: graph_index
   metric:
     0: inner_product
     1: l2
@@ -112,6 +113,12 @@ types:
         type: search('LISTS', 0)
       dead_at:
         type: search('DEAD', 0)
+      graph_at:
+        type: search('GRAPH', 0)
+      graph:
+        value: sections[graph_at.result].body.as<graph>
+      d:
+        value: 'kind == kind::graph_index ? graph.d : params.d'
       params:
         value: sections[params_at.result].body.as<params>
         doc: The record of another section, for those whose layout depends on it.
@@ -188,7 +195,7 @@ types:
             '"PARAMS"': params
             '"SHAPES"': shapes
             '"MEAN"': floats
-            '"BASIS"': float_rows(_root.container.params.d)
+            '"BASIS"': float_rows(_root.container.d)
             '"WEIGHTS"': weights
             '"BOOKS"': float_rows(256)
             '"CELLS"': float_rows(16)
@@ -224,6 +231,12 @@ types:
             '"SEGMENTS"': segments
             '"DEAD"': dead
             '"LABELS"': labels
+            '"GRAPH"': graph
+            '"STEPS"': steps
+            '"FRONTS"': fronts
+            '"REMAINS"': remains
+            '"LINKS"': links
+            '"NEXTID"': next_id
             _: octets
   # Sections of a codec
   params:
@@ -710,6 +723,97 @@ types:
         repeat-expr: (8 - _root.container.dead.num_vectors % 8) % 8
         valid: false
         if: _root.container.dead.form == label_form::bitmap
+  # Sections of a graph index
+  graph:
+    seq:
+      - id: metric
+        type: u4
+        enum: metric
+        valid:
+          in-enum: true
+      - id: d
+        type: u4
+        valid:
+          min: 1
+          max: 131072
+      - id: num_links
+        type: u4
+        valid:
+          min: 2
+          max: 256
+      - id: ef_search
+        type: u4
+        valid:
+          min: 1
+      - id: ef_construction
+        type: u4
+        valid:
+          min: 1
+      - id: has_ids
+        type: u4
+        valid:
+          max: 1
+      - id: num_vectors
+        type: u8
+        valid:
+          max: 2147483647
+  steps:
+    seq:
+      - id: values
+        type: f4
+        repeat: eos
+        valid:
+          expr: _ > 0
+  fronts:
+    seq:
+      - id: rows
+        type: front
+        repeat: expr
+        repeat-expr: _root.container.graph.num_vectors
+  front:
+    seq:
+      - id: scale
+        type: f4
+        valid:
+          expr: _ >= 0
+      - id: front_scale
+        type: f4
+        valid:
+          expr: _ >= 0
+      - id: bias
+        type: f4
+      - id: high_nibbles
+        size: 52
+  remains:
+    seq:
+      - id: rows
+        type: remain
+        repeat: expr
+        repeat-expr: _root.container.graph.num_vectors
+  remain:
+    seq:
+      - id: low_nibbles
+        size: 52
+      - id: octets
+        size: '_root.container.graph.d > 104 ? _root.container.graph.d - 104 : 0'
+  links:
+    seq:
+      - id: rows
+        type: link_row
+        repeat: expr
+        repeat-expr: _root.container.graph.num_vectors
+  link_row:
+    seq:
+      - id: values
+        type: u4
+        repeat: expr
+        repeat-expr: _root.container.graph.num_links
+        valid:
+          expr: _ < _root.container.graph.num_vectors or _ == 4294967295
+  next_id:
+    seq:
+      - id: next
+        type: s8
   # Write-ahead log
   log:
     seq:

@@ -119,7 +119,7 @@ void change_sections(Parts& file, const Bytes& other, Random& random) {
       return;
     }
     case 4:
-      file.header.kind = static_cast<std::uint32_t>(1 + below(random, 6));
+      file.header.kind = static_cast<std::uint32_t>(1 + below(random, 7));
       return;
     default:
       change_numbers(part.bytes, random);

@@ -11,6 +11,7 @@
 //
 //     fuzz_file SECONDS FOLDER_OF_SEEDS [FOLDER_FOR_FINDINGS [SEED_OF_RANDOM_NUMBERS]]
 //     fuzz_file FILE...            runs some inputs, for example a finding
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/codec_file.hpp"
 #include "waterfill/file/container.hpp"
+#include "waterfill/file/graph_file.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/file/mapped_index.hpp"
 
@@ -82,6 +84,61 @@ void use_index(const std::uint8_t* data, std::size_t size) {
   search(index, stored.settings, rows);
 }
 
+void search_graph(const GraphIndex& index, const Rows& rows) {
+  constexpr std::size_t kNeighbors = 3, kMostEffort = 40;
+  std::vector<float> distances(rows.n * kNeighbors);
+  std::vector<std::int64_t> ids(distances.size());
+  Selector some;
+  some.range(3, 40);
+  const Selector* const selectors[] = {nullptr, &some};
+  for (const Selector* selector : selectors) {
+    index.search(rows, kNeighbors, kMostEffort, selector, distances.data(), ids.data());
+    const auto ranges = index.range_search(rows, 0.5f, selector);
+    distances.insert(distances.end(), ranges.distances.begin(), ranges.distances.end());
+    for (const float distance : distances) {
+      if (std::isnan(distance)) fail("a distance of a graph is NaN");
+    }
+    distances.resize(rows.n * kNeighbors);
+  }
+}
+
+// Searches a graph, removes and appends rows, and searches what has become of it.
+void use_graph(const std::uint8_t* data, std::size_t size) {
+  const StoredGraph stored = graph_from_bytes(data, size);
+  GraphIndex& index = *stored.index;
+  const std::string bytes = graph_to_bytes(index, stored.settings);
+  const StoredGraph again = graph_from_bytes(bytes.data(), bytes.size());
+  if (graph_to_bytes(*again.index, again.settings) != bytes) {
+    fail("a graph changes when it is written and read");
+  }
+  constexpr std::size_t kEffort = 20;
+  const std::size_t d = index.d();
+  std::vector<float> values(kRows * d);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i * 7 % 11) - 5;  // a row of zeros comes last
+    if (i >= (kRows - 1) * d) values[i] = 0;
+  }
+  const Rows rows{values.data(), kRows, d};
+  try {
+    search_graph(index, rows);
+    Selector some;
+    some.range(3, 40);
+    index.remove(some);
+    index.append(rows, nullptr, kEffort);
+    search_graph(index, rows);
+  } catch (const InvalidArgument&) {
+    // A mean may be too far from any query, and with the largest id none is left.
+  }
+  std::vector<float> decoded(index.size() * d);
+  index.vectors(0, index.size(), decoded.data());
+  const std::string changed = graph_to_bytes(index, stored.settings);
+  try {
+    static_cast<void>(graph_from_bytes(changed.data(), changed.size()));
+  } catch (const FormatError&) {
+    fail("a graph that was changed cannot be read");
+  }
+}
+
 // Whether a file can be mapped, all of it verified.
 bool map_input(const std::string& path) {
   try {
@@ -138,6 +195,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const std::shared_ptr<Codec> codec = codec_from_bytes(data, size);
       const std::vector<float> values = vectors_for(*codec);
       use_codec(*codec, {values.data(), kRows, codec->d()});
+    } else if (size > kKind && data[kKind] == static_cast<std::uint8_t>(FileKind::graph_index)) {
+      use_graph(data, size);
     } else {
       use_file(data, size);
     }

@@ -138,6 +138,57 @@ def check_index(data: bytes, index: Any) -> None:
         assert bodies["REFINE"].k_factor == index.k_factor
 
 
+def graph_coordinates(bodies: dict[str, Any]) -> np.ndarray:
+    """Return the coordinates of the rows of a graph."""
+    high = np.array([list(row.high_nibbles) for row in bodies["FRONTS"].rows], int).reshape(-1, 52)
+    low = np.array([list(row.low_nibbles) for row in bodies["REMAINS"].rows], int).reshape(-1, 52)
+    tail = np.array([list(row.octets) for row in bodies["REMAINS"].rows], int)
+    d, n = bodies["GRAPH"].d, len(high)
+    front = np.hstack([(high & 15) << 4 | low & 15, high & 240 | low >> 4])[:, :d]
+    values = np.hstack([front, tail.reshape(n, max(d - 104, 0))])
+    scales = np.array([row.scale for row in bodies["FRONTS"].rows])[:, None]
+    return scales * np.array(bodies["STEPS"].values) * (values - 127.5)
+
+
+def check_graph(data: bytes, index: Any) -> None:
+    """Compare the file of a graph with the index."""
+    container = read_container(data)
+    bodies, n = bodies_of(container), index.ntotal
+    graph = bodies["GRAPH"]
+    assert container.kind.name == "graph_index"
+    assert (graph.d, graph.num_links, graph.num_vectors) == (index.d, index.M, n)
+    assert graph.metric.name == METRICS[index.metric]
+    assert (graph.ef_search, graph.ef_construction) == (
+        index.hnsw.efSearch,
+        index.hnsw.efConstruction,
+    )
+    vectors = graph_coordinates(bodies) @ matrix(bodies["BASIS"]) + bodies["MEAN"].values
+    np.testing.assert_allclose(vectors, index.reconstruct_n(), rtol=1e-4, atol=1e-4)
+    for position, row in enumerate(bodies["LINKS"].rows):
+        links = index.neighbors(position).tolist()
+        assert row.values == links + [2**32 - 1] * (index.M - len(links))
+    assert bool(graph.has_ids) == ("IDS" in bodies) == ("NEXTID" in bodies) == index.has_ids
+    if graph.has_ids:
+        assert bodies["IDS"].values == index.ids().tolist()
+        assert bodies["NEXTID"].next > index.ids().max()
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("graph/*.wf")), ids=lambda path: path.stem)
+def test_golden_graphs(path: Path) -> None:
+    check_graph(path.read_bytes(), wf.read_index(path))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_graphs(metric: str, tmp_path: Path) -> None:
+    x = some_vectors(200, seed=3)
+    index = wf.IndexHNSW(x.shape[1], 5, metric)
+    index.train(x)
+    index.add_with_ids(x, np.arange(200) * 10**10)
+    index.remove_ids(np.array([0, 10**10]))
+    wf.write_index(index, tmp_path / "graph")
+    check_graph((tmp_path / "graph").read_bytes(), index)
+
+
 def test_the_checksum_is_that_of_the_document() -> None:
     assert crc32c(b"123456789") == 0xE3069283
 

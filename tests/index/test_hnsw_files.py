@@ -107,10 +107,19 @@ def damaged(data: bytes, tag: str, at: int, value: bytes) -> bytes:
         ("BASIS", 0, struct.pack("<f", 9), "basis"),
         ("MEAN", 0, struct.pack("<f", np.nan), "mean"),
         ("IDS", 8, struct.pack("<q", -1), "id of -1"),
+        ("NEXTID", 0, struct.pack("<q", 1496), "NEXTID has the id"),
+        ("NEXTID", 0, struct.pack("<q", -(2**63)), "NEXTID has the id"),
+        ("LINKS", 0, struct.pack("<I", 0), "row 0 has an invalid link"),
+        ("BASIS", 0, struct.pack("<f", np.inf), "basis"),
+        ("STEPS", 0, struct.pack("<f", np.inf), "steps"),
+        ("FRONTS", 72, struct.pack("<f", np.inf), "head of a row"),
         ("GRAPH", 0, struct.pack("<I", 3), "metric"),
         ("GRAPH", 4, struct.pack("<I", 0), "dimensions"),
+        ("GRAPH", 4, struct.pack("<I", 131073), "dimensions"),
         ("GRAPH", 8, struct.pack("<I", 1), "links"),
+        ("GRAPH", 8, struct.pack("<I", 257), "links"),
         ("GRAPH", 12, struct.pack("<I", 0), "settings"),
+        ("GRAPH", 16, struct.pack("<I", 0), "settings"),
         ("GRAPH", 20, struct.pack("<I", 0), "IDS does not belong"),
         ("GRAPH", 24, struct.pack("<Q", 299), "expected"),
         ("GRAPH", 24, struct.pack("<Q", 2**40), "more vectors"),
@@ -122,6 +131,28 @@ def test_damage_with_valid_checksums(
     (tmp_path / "bad.wf").write_bytes(damaged(data, tag, at, value))
     with pytest.raises(wf.FormatError, match=message):
         wf.read_index(tmp_path / "bad.wf")
+
+
+@pytest.mark.parametrize("tag", ["FRONTS", "STEPS"])
+def test_numbers_that_are_valid_and_huge(
+    data: bytes, clustered: NDArray[np.float32], tmp_path: Path, tag: str
+) -> None:
+    """Distances that overflow are no NaN: links are chosen by distance, in an order."""
+    file = Container.parse(data)
+    section = next(s for s in file.sections if s.tag.rstrip(b"\0") == tag.encode())
+    numbers = np.frombuffer(section.data, np.float32).reshape(-1, 16 if tag == "FRONTS" else 1)
+    numbers = numbers.copy()
+    numbers[::2, :2] = np.finfo(np.float32).max
+    section.data = numbers.tobytes()
+    (tmp_path / "huge.wf").write_bytes(file.to_bytes())
+    index = wf.read_index(tmp_path / "huge.wf")
+    index.remove_ids(np.arange(50) * 15 + 1)
+    index.add(clustered[300:400])
+    assert index.ntotal == 350
+    distances, ids = index.search(clustered[:20], 5)
+    assert not np.isnan(distances).any()
+    assert np.isin(ids, index.ids()).all()
+    assert not np.isnan(index.reconstruct_n(0, 350)).any()
 
 
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))

@@ -1,4 +1,4 @@
-# format.ksy of SHA-256 780909418f7caf717a656cb72caa33c5f3364acbca912f29caae68049faf7856
+# format.ksy of SHA-256 0c6701533addc372cf93d5e67508bc35e81a46a6f6896ddbbef84226606e0e04
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -54,6 +54,7 @@ class WaterfillFormat(KaitaiStruct):
         segment = 4
         manifest = 5
         tombstones = 6
+        graph_index = 7
 
     class LabelForm(IntEnum):
         sorted = 0
@@ -247,6 +248,11 @@ class WaterfillFormat(KaitaiStruct):
                 pass
                 self._m_dead_at._fetch_instances()
 
+            _ = self.graph_at
+            if hasattr(self, '_m_graph_at'):
+                pass
+                self._m_graph_at._fetch_instances()
+
             _ = self.index_at
             if hasattr(self, '_m_index_at'):
                 pass
@@ -274,6 +280,14 @@ class WaterfillFormat(KaitaiStruct):
 
 
         @property
+        def d(self):
+            if hasattr(self, '_m_d'):
+                return self._m_d
+
+            self._m_d = (self.graph.d if self.kind == WaterfillFormat.Kind.graph_index else self.params.d)
+            return getattr(self, '_m_d', None)
+
+        @property
         def dead(self):
             if hasattr(self, '_m_dead'):
                 return self._m_dead
@@ -296,6 +310,22 @@ class WaterfillFormat(KaitaiStruct):
 
             self._m_end_of_table = 64 + 32 * self.num_sections
             return getattr(self, '_m_end_of_table', None)
+
+        @property
+        def graph(self):
+            if hasattr(self, '_m_graph'):
+                return self._m_graph
+
+            self._m_graph = self.sections[self.graph_at.result].body
+            return getattr(self, '_m_graph', None)
+
+        @property
+        def graph_at(self):
+            if hasattr(self, '_m_graph_at'):
+                return self._m_graph_at
+
+            self._m_graph_at = WaterfillFormat.Search(u"GRAPH", 0, self._io, self, self._root)
+            return getattr(self, '_m_graph_at', None)
 
         @property
         def index(self):
@@ -517,6 +547,91 @@ class WaterfillFormat(KaitaiStruct):
             self.reserved = self._io.read_u4le()
             if not self.reserved == 0:
                 raise kaitaistruct.ValidationNotEqualError(0, self.reserved, self._io, u"/types/folder/seq/9")
+
+
+        def _fetch_instances(self):
+            pass
+
+
+    class Front(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Front, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.scale = self._io.read_f4le()
+            _ = self.scale
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.scale, self._io, u"/types/front/seq/0")
+            self.front_scale = self._io.read_f4le()
+            _ = self.front_scale
+            if not _ >= 0:
+                raise kaitaistruct.ValidationExprError(self.front_scale, self._io, u"/types/front/seq/1")
+            self.bias = self._io.read_f4le()
+            self.high_nibbles = self._io.read_bytes(52)
+
+
+        def _fetch_instances(self):
+            pass
+
+
+    class Fronts(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Fronts, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.rows = []
+            for i in range(self._root.container.graph.num_vectors):
+                self.rows.append(WaterfillFormat.Front(self._io, self, self._root))
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.rows)):
+                pass
+                self.rows[i]._fetch_instances()
+
+
+
+    class Graph(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Graph, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.metric = KaitaiStream.resolve_enum(WaterfillFormat.Metric, self._io.read_u4le())
+            if not isinstance(self.metric, WaterfillFormat.Metric):
+                raise kaitaistruct.ValidationNotInEnumError(self.metric, self._io, u"/types/graph/seq/0")
+            self.d = self._io.read_u4le()
+            if not self.d >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.d, self._io, u"/types/graph/seq/1")
+            if not self.d <= 131072:
+                raise kaitaistruct.ValidationGreaterThanError(131072, self.d, self._io, u"/types/graph/seq/1")
+            self.num_links = self._io.read_u4le()
+            if not self.num_links >= 2:
+                raise kaitaistruct.ValidationLessThanError(2, self.num_links, self._io, u"/types/graph/seq/2")
+            if not self.num_links <= 256:
+                raise kaitaistruct.ValidationGreaterThanError(256, self.num_links, self._io, u"/types/graph/seq/2")
+            self.ef_search = self._io.read_u4le()
+            if not self.ef_search >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.ef_search, self._io, u"/types/graph/seq/3")
+            self.ef_construction = self._io.read_u4le()
+            if not self.ef_construction >= 1:
+                raise kaitaistruct.ValidationLessThanError(1, self.ef_construction, self._io, u"/types/graph/seq/4")
+            self.has_ids = self._io.read_u4le()
+            if not self.has_ids <= 1:
+                raise kaitaistruct.ValidationGreaterThanError(1, self.has_ids, self._io, u"/types/graph/seq/5")
+            self.num_vectors = self._io.read_u8le()
+            if not self.num_vectors <= 2147483647:
+                raise kaitaistruct.ValidationGreaterThanError(2147483647, self.num_vectors, self._io, u"/types/graph/seq/6")
 
 
         def _fetch_instances(self):
@@ -769,6 +884,52 @@ class WaterfillFormat(KaitaiStruct):
             for i in range(len(self.lists)):
                 pass
                 self.lists[i]._fetch_instances()
+
+
+
+    class LinkRow(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.LinkRow, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.values = []
+            for i in range(self._root.container.graph.num_links):
+                self.values.append(self._io.read_u4le())
+                _ = self.values[i]
+                if not  ((_ < self._root.container.graph.num_vectors) or (_ == 4294967295)) :
+                    raise kaitaistruct.ValidationExprError(self.values[i], self._io, u"/types/link_row/seq/0")
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.values)):
+                pass
+
+
+
+    class Links(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Links, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.rows = []
+            for i in range(self._root.container.graph.num_vectors):
+                self.rows.append(WaterfillFormat.LinkRow(self._io, self, self._root))
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.rows)):
+                pass
+                self.rows[i]._fetch_instances()
 
 
 
@@ -1180,6 +1341,21 @@ class WaterfillFormat(KaitaiStruct):
             pass
 
 
+    class NextId(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.NextId, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.next = self._io.read_s8le()
+
+
+        def _fetch_instances(self):
+            pass
+
+
     class Numbers(KaitaiStruct):
         """Unsigned numbers of len / count bytes each."""
         def __init__(self, len, count, _io, _parent=None, _root=None):
@@ -1406,6 +1582,44 @@ class WaterfillFormat(KaitaiStruct):
 
 
 
+    class Remain(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Remain, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.low_nibbles = self._io.read_bytes(52)
+            self.octets = self._io.read_bytes((self._root.container.graph.d - 104 if self._root.container.graph.d > 104 else 0))
+
+
+        def _fetch_instances(self):
+            pass
+
+
+    class Remains(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Remains, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.rows = []
+            for i in range(self._root.container.graph.num_vectors):
+                self.rows.append(WaterfillFormat.Remain(self._io, self, self._root))
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.rows)):
+                pass
+                self.rows[i]._fetch_instances()
+
+
+
     class Rests(KaitaiStruct):
         def __init__(self, _io, _parent=None, _root=None):
             super(WaterfillFormat.Rests, self).__init__(_io)
@@ -1577,6 +1791,12 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == u"FOLDER":
                     pass
                     self._m_body._fetch_instances()
+                elif _on == u"FRONTS":
+                    pass
+                    self._m_body._fetch_instances()
+                elif _on == u"GRAPH":
+                    pass
+                    self._m_body._fetch_instances()
                 elif _on == u"HIGH":
                     pass
                     self._m_body._fetch_instances()
@@ -1610,6 +1830,9 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == u"LABSAMP":
                     pass
                     self._m_body._fetch_instances()
+                elif _on == u"LINKS":
+                    pass
+                    self._m_body._fetch_instances()
                 elif _on == u"LISTOF":
                     pass
                     self._m_body._fetch_instances()
@@ -1628,6 +1851,9 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == u"MEASURED":
                     pass
                     self._m_body._fetch_instances()
+                elif _on == u"NEXTID":
+                    pass
+                    self._m_body._fetch_instances()
                 elif _on == u"PARAMS":
                     pass
                     self._m_body._fetch_instances()
@@ -1641,6 +1867,9 @@ class WaterfillFormat(KaitaiStruct):
                     pass
                     self._m_body._fetch_instances()
                 elif _on == u"REFINE":
+                    pass
+                    self._m_body._fetch_instances()
+                elif _on == u"REMAINS":
                     pass
                     self._m_body._fetch_instances()
                 elif _on == u"RESTS":
@@ -1659,6 +1888,9 @@ class WaterfillFormat(KaitaiStruct):
                     pass
                     self._m_body._fetch_instances()
                 elif _on == u"SHAPES":
+                    pass
+                    self._m_body._fetch_instances()
+                elif _on == u"STEPS":
                     pass
                     self._m_body._fetch_instances()
                 elif _on == u"WEIGHTS":
@@ -1690,7 +1922,7 @@ class WaterfillFormat(KaitaiStruct):
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
-                self._m_body = WaterfillFormat.FloatRows(self._root.container.params.d, _io__raw__m_body, self, self._root)
+                self._m_body = WaterfillFormat.FloatRows(self._root.container.d, _io__raw__m_body, self, self._root)
             elif _on == u"BOOKS":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1736,6 +1968,16 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Folder(_io__raw__m_body, self, self._root)
+            elif _on == u"FRONTS":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Fronts(_io__raw__m_body, self, self._root)
+            elif _on == u"GRAPH":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Graph(_io__raw__m_body, self, self._root)
             elif _on == u"HIGH":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1791,6 +2033,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Labsamp(_io__raw__m_body, self, self._root)
+            elif _on == u"LINKS":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Links(_io__raw__m_body, self, self._root)
             elif _on == u"LISTOF":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1821,6 +2068,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Measured(_io__raw__m_body, self, self._root)
+            elif _on == u"NEXTID":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.NextId(_io__raw__m_body, self, self._root)
             elif _on == u"PARAMS":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1846,6 +2098,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Refine(_io__raw__m_body, self, self._root)
+            elif _on == u"REMAINS":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Remains(_io__raw__m_body, self, self._root)
             elif _on == u"RESTS":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -1876,6 +2133,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Shapes(_io__raw__m_body, self, self._root)
+            elif _on == u"STEPS":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Steps(_io__raw__m_body, self, self._root)
             elif _on == u"WEIGHTS":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -2037,6 +2299,32 @@ class WaterfillFormat(KaitaiStruct):
 
         def _fetch_instances(self):
             pass
+
+
+    class Steps(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Steps, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.values = []
+            i = 0
+            while not self._io.is_eof():
+                self.values.append(self._io.read_f4le())
+                _ = self.values[i]
+                if not _ > 0:
+                    raise kaitaistruct.ValidationExprError(self.values[i], self._io, u"/types/steps/seq/0")
+                i += 1
+
+
+
+        def _fetch_instances(self):
+            pass
+            for i in range(len(self.values)):
+                pass
+
 
 
     class Text(KaitaiStruct):

@@ -92,7 +92,11 @@ StoredGraph read_graph(const Container& file) {
   }
   if (r.has_ids == 1) {
     stored.index->keep_ids();  // also without vectors
-    stored.index->raise_next_id(file.array<NextId>("NEXTID", 1)[0].next);
+    const std::int64_t next = file.array<NextId>("NEXTID", 1)[0].next;
+    stored.index->visit([&](const Graph&, const Ids& own) {
+      require_valid(next >= own.next(), "section NEXTID has the id of a vector");
+    });
+    stored.index->raise_next_id(next);
   }
   file.require_all_read();
   return stored;

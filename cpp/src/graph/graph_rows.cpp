@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels.hpp"
 
@@ -16,6 +17,10 @@ constexpr int kMostByte = 255, kNibble = 15, kNibbleBits = 4;
 constexpr float kMostReach = 4, kLeastReach = 0.5f;  // of a row's range, in that of steps
 constexpr float kMostFront = 127, kMostWeight = 4000;
 constexpr int kDigit = 64;
+constexpr float kLeastLength = std::numeric_limits<float>::min();  // whose inverse is finite
+// A longer row has no squared norm in float32. A file may hold one: scores must not become NaN,
+// which has no place in an order.
+constexpr float kMostCoordinate = 1.8e19f, kMostProduct = 1e30f;
 
 // What a front line starts with.
 struct Head {
@@ -196,7 +201,7 @@ void GraphRows::encode(const float* y, std::size_t row) {
     mean_product += static_cast<double>(y[j]) * space_.coordinates_of_mean()[j];
   }
   const auto length = static_cast<float>(std::sqrt(squares));
-  const float inverse = length > 0 ? 1 / length : 0.0f;
+  const float inverse = length >= kLeastLength ? 1 / length : 0.0f;
   float reach = 0;
   for (std::size_t j = 0; j < d(); ++j) {
     reach = std::max(reach, std::abs(y[j] * inverse / steps[j]) / kCenter);
@@ -205,7 +210,9 @@ void GraphRows::encode(const float* y, std::size_t row) {
   double product = 0, front_squares = 0;
   for (std::size_t j = 0; j < d(); ++j) {
     const float unit = y[j] * inverse / (reach * steps[j]);
-    const float value = std::clamp(std::floor(unit + kCenter + 0.5f), 0.0f, float{kMostByte});
+    const float nearest = std::floor(unit + kCenter + 0.5f);
+    const float value =  // NaN for a row that is refused below
+        std::isnan(nearest) ? 0.0f : std::clamp(nearest, 0.0f, float{kMostByte});
     const int byte = static_cast<int>(value);
     set_byte(line, rest, j, byte);
     product += static_cast<double>((value - kCenter) * steps[j]) * y[j];
@@ -220,8 +227,8 @@ void GraphRows::encode(const float* y, std::size_t row) {
     head.front_scale = static_cast<float>(length / std::sqrt(front_squares));
   }
   head.bias = static_cast<float>(metric_ == Metric::l2 ? -squares / 2 : mean_product);
-  require(std::isfinite(head.scale) && std::isfinite(head.bias) &&
-              std::isfinite(static_cast<float>(squares)),
+  require(std::isfinite(head.scale) && std::isfinite(head.front_scale) &&
+              std::isfinite(head.bias) && std::isfinite(static_cast<float>(squares)),
           "x has a value that is too large for squared distances in float32");
   std::memcpy(line, &head, sizeof head);
 }
@@ -230,7 +237,8 @@ void GraphRows::decode(std::size_t row, float* y) const {
   const float scale = head_of(line(row)).scale;
   for (std::size_t j = 0; j < d(); ++j) {
     const auto byte = static_cast<float>(byte_of(line(row), rest(row), j));
-    y[j] = scale * (space_.steps()[j] * (byte - kCenter));
+    const float value = scale * (space_.steps()[j] * (byte - kCenter));
+    y[j] = std::clamp(value, -kMostCoordinate, kMostCoordinate);
   }
 }
 
@@ -251,7 +259,7 @@ void GraphRows::prepare(const float* y, GraphQuery& query) const {
   products.resize(d());
   float most = 0, most_front = 0;
   for (std::size_t j = 0; j < d(); ++j) {
-    products[j] = y[j] * space_.steps()[j];
+    products[j] = std::clamp(y[j] * space_.steps()[j], -kMostProduct, kMostProduct);
     most = std::max(most, std::abs(products[j]));
     if (j < kGraphFront) most_front = most;
   }
