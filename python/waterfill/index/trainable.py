@@ -18,7 +18,7 @@ from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
 
-_ROW_KINDS: dict[str, _core.RowKind] = {
+ROW_KINDS: dict[str, _core.RowKind] = {
     "float32": _core.RowKind.float32,
     "float16": _core.RowKind.float16,
     "int8": _core.RowKind.int8,
@@ -46,7 +46,7 @@ class Trainable(VectorSearch[_core.Index]):
     def _attach(self, core: _core.Index, codec: Codec) -> None:
         if isinstance(self._refine, str):
             if core.refine_row_kind is None:
-                core.keep_refine_rows(_ROW_KINDS[self._refine])
+                core.keep_refine_rows(ROW_KINDS[self._refine])
         elif self._refine is not None:
             core.borrow_refine_rows(self._refine)
         if self._keeps_ids:
@@ -154,7 +154,7 @@ def check_refine(refine: Any) -> Any:
             f"refine is a {type(refine).__name__}, expected a NumPy array, which is read where it "
             "lies; convert it first: np.asarray(refine, np.float32)"
         )
-    if not isinstance(refine, str) or refine not in _ROW_KINDS:
+    if not isinstance(refine, str) or refine not in ROW_KINDS:
         raise ValueError(
             f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
             "float16, or None"
