@@ -4,58 +4,81 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from waterfill.building.id_columns import Ids
-from waterfill.building.numbering import Numbering
 from waterfill.building.progress import Meter
-from waterfill.building.record import Done, Journal
-from waterfill.building.segments import Form, Segment
+from waterfill.building.record import FinishedShard, Journal
+from waterfill.building.segments import Segment, SegmentFormat
 from waterfill.building.shards import Shard, in_one_go, split
 from waterfill.building.source import Source
 from waterfill.building.streams import Stream, blocks_of
+from waterfill.building.vector_ids import VectorIds
 from waterfill.building.workers import Stop, own_threads, run
 from waterfill.data.rows import FloatRows, Rows
 
 
-def encode_source(
-    source: Source,
-    numbering: Numbering,
-    form: Form,
-    shard_rows: int,
-    path: str,
-    journal: Journal,
-    workers: int,
-    meter: Meter,
-) -> None:
+@dataclass(frozen=True)
+class EncodingJob:
+    """What is done with the vectors of a source: the segments that they become, and how.
+
+    Attributes
+    ----------
+    format : SegmentFormat
+    shard_rows : int
+        Most rows of a shard.
+    path : str
+        The folder.
+    journal : Journal
+        Has the shards that are finished, and gets the others.
+    workers : int
+    meter : Meter
+    """
+
+    format: SegmentFormat
+    shard_rows: int
+    path: str
+    journal: Journal
+    workers: int
+    meter: Meter
+
+    @property
+    def strict(self) -> bool:
+        """Whether a row that cannot be used is an error."""
+        return self.format.policy == "raise"
+
+    def finish(self, segment: Segment) -> None:
+        """Write a segment, and then its line in the journal."""
+        self.journal.write(segment.write(self.path))
+        self.meter.add(0, shards=1)
+
+
+def encode_source(source: Source, vector_ids: VectorIds, job: EncodingJob) -> None:
     """Encode the shards that the journal lacks, side by side."""
-    shards = split(source.parts, shard_rows)
-    left = [shard for shard in shards if shard.number not in journal.shards]
+    meter, shards = job.meter, split(source.parts, job.shard_rows)
+    left = [shard for shard in shards if shard.number not in job.journal.shards]
     before = sum(len(shard) for shard in shards) - sum(len(shard) for shard in left)
     meter.begin("encoding", source.n, before, len(shards) - len(left))
 
     def work() -> Callable[[Shard, Stop], Segment]:
-        return _Encoder(source, numbering, form, meter).encode
+        return _Encoder(source, vector_ids, job).encode
 
-    def finish(segment: Segment) -> None:
-        journal.write(segment.write(path))
-        meter.add(0, shards=1)
-
-    run(left, min(workers, max(1, len(left))), work, finish, meter.tell)
+    run(left, min(job.workers, max(1, len(left))), work, job.finish, meter.tell)
     meter.tell(at_once=True)
 
 
 class _Encoder:
     """Encodes shards, one after the other, in one worker."""
 
-    def __init__(self, source: Source, numbering: Numbering, form: Form, meter: Meter) -> None:
-        self._source, self._form, self._meter = source, form, meter
-        self._ids = numbering.reader(source.parts)
+    def __init__(self, source: Source, vector_ids: VectorIds, job: EncodingJob) -> None:
+        self._source, self._job = source, job
+        self._ids = vector_ids.reader(source.parts)
         self._open: tuple[int, Rows] | None = None
 
     def encode(self, shard: Shard, stop: Stop) -> Segment:
-        segment = Segment(shard.number, self._form)
+        segment = Segment(shard.number, self._job.format)
         try:
             self._fill(segment, shard, stop)
         except BaseException:
@@ -64,7 +87,7 @@ class _Encoder:
         return segment
 
     def _fill(self, segment: Segment, shard: Shard, stop: Stop) -> None:
-        strict = self._form.policy == "raise"
+        strict = self._job.strict
         for span in shard.spans:
             rows, part = self._rows(span.part), self._source.parts[span.part]
             for start, end in in_one_go(span, part):
@@ -74,7 +97,7 @@ class _Encoder:
                     stop.check()
                     ids = self._ids.read(span, first, len(block))
                     segment.add(block, ids, rows.name, first)
-                    self._meter.add(len(block))
+                    self._job.meter.add(len(block))
 
     def close(self) -> None:
         """Close the part that is open."""
@@ -96,35 +119,27 @@ class _Encoder:
         return self._open[1]
 
 
-def encode_stream(
-    stream: Stream,
-    ids: str | None,
-    form: Form,
-    shard_rows: int,
-    path: str,
-    journal: Journal,
-    workers: int,
-    meter: Meter,
-) -> None:
-    """Encode batches as they come. Those of shards that the journal has are compared with it."""
-    done = dict(journal.shards)
+def encode_stream(stream: Stream, ids: str | None, job: EncodingJob) -> None:
+    """Encode batches as they come. Those of shards that the journal has are compared with it.
+
+    `ids` names the column of ids.
+    """
+    done, shard_rows, meter = dict(job.journal.shards), job.shard_rows, job.meter
     meter.begin("encoding", None, 0, len(done))
 
     def finish(segment: Segment) -> None:
         known = done.get(segment.shard)
         if known is None:
-            journal.write(segment.write(path))
-            meter.add(0, shards=1)
+            job.finish(segment)
         elif (known.rows, known.checksum) != (segment.rows, segment.checksum):
             raise ValueError(
                 f"source: {stream.name} gives other vectors than in the run before, in rows "
-                f"{segment.shard * shard_rows:,} and after; delete {path} and build again"
+                f"{segment.shard * shard_rows:,} and after; delete {job.path} and build again"
             )
 
-    strict = form.policy == "raise"
-    segment = Segment(0, form)
-    with own_threads(workers):
-        blocks = blocks_of(stream.batches(ids), finite=strict, missing=not strict)
+    segment = Segment(0, job.format)
+    with own_threads(job.workers):
+        blocks = blocks_of(stream.batches(ids), finite=job.strict, missing=not job.strict)
         for batch, first, block in blocks:
             numbers = None if batch.ids is None else batch.ids[first : first + len(block)]
             while len(block):
@@ -142,17 +157,19 @@ def encode_stream(
                 meter.tell()
                 if segment.rows == shard_rows:
                     finish(segment)
-                    segment = Segment(segment.shard + 1, form)
+                    segment = Segment(segment.shard + 1, job.format)
                 block, first = block[n:], first + n
                 numbers = None if numbers is None else numbers[n:]
         if segment.rows:
             finish(segment)
+    if _end(segment, shard_rows) == 0:
+        raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
     meter.tell(at_once=True)
     missing = [number for number in done if number * shard_rows >= _end(segment, shard_rows)]
     if missing:
         raise ValueError(
-            f"source: {stream.name} gives fewer vectors than in the run before; delete {path} and "
-            "build again"
+            f"source: {stream.name} gives fewer vectors than in the run before; delete "
+            f"{job.path} and build again"
         )
 
 
@@ -161,7 +178,12 @@ def _end(segment: Segment, shard_rows: int) -> int:
 
 
 def _add(
-    segment: Segment, block: FloatRows, ids: Ids, name: str, first: int, done: dict[int, Done]
+    segment: Segment,
+    block: FloatRows,
+    ids: Ids,
+    name: str,
+    first: int,
+    done: dict[int, FinishedShard],
 ) -> None:
     """Add a block to a segment; only count it if the segment has been written."""
     if segment.shard in done:

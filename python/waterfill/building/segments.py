@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,22 +10,23 @@ import numpy as np
 
 from waterfill import _core
 from waterfill.building.id_columns import Ids
-from waterfill.building.record import Done
+from waterfill.building.record import FinishedShard
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, reasons_of, unusable
 from waterfill.data.rows import FloatRows
 from waterfill.folder.publication import describe_segment, write_segment_file
-from waterfill.folder.snapshot import empty_core, next_after
+from waterfill.folder.snapshot import empty_core, next_after, open_core
 
 FIRST_SEGMENT = 3
 """Number of the file of shard 0, behind the codec's and the log's."""
 
 _APPENDED_ROWS = 1 << 15  # at once
+_READ_IDS = 1 << 16  # at once
 _MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Form:
+class SegmentFormat:
     """What all segments of a folder have in common.
 
     Attributes
@@ -53,7 +55,7 @@ class Segment:
     """The vectors of a shard, encoded one block after the other."""
 
     shard: int
-    form: Form
+    format: SegmentFormat
     core: _core.Index = field(init=False)
     rows: int = 0
     next_id: int = 0
@@ -63,29 +65,29 @@ class Segment:
     checksum: int = 0
 
     def __post_init__(self) -> None:
-        self.core = empty_core(self.form.codec, self.form.manifest)
-        self._codes = np.empty((_APPENDED_ROWS, self.form.codec.code_size), np.uint8)
+        self.core = empty_core(self.format.codec, self.format.manifest)
+        self._codes = np.empty((_APPENDED_ROWS, self.format.codec.code_size), np.uint8)
         self._filled = 0
         self._ids: list[Ids] = []
         self._kept: _core.RefineRows | None = None
 
     def add(self, block: FloatRows, ids: Ids, name: str, first: int) -> None:
         """Encode a block, whose first row is row `first` of `name`."""
-        form = self.form
+        format = self.format
         self.rows += len(block)
-        if form.policy != "raise":
+        if format.policy != "raise":
             block, ids = self._usable(block, ids, name, first)
         if len(block) == 0:
             return
         self.next_id = max(self.next_id, next_after(ids))
-        if form.cosine:
+        if format.cosine:
             block = _core.normalize_rows(block)
         if self._filled + len(block) > len(self._codes):
             self.flush()
             if len(block) > len(self._codes):
-                self._codes = np.empty((len(block), form.codec.code_size), np.uint8)
+                self._codes = np.empty((len(block), format.codec.code_size), np.uint8)
         place = slice(self._filled, self._filled + len(block))
-        form.codec._core.encode(block, self._codes[place])
+        format.codec._core.encode(block, self._codes[place])
         self._ids.append(ids)
         self._keep(block, name, first)
         self._filled = place.stop
@@ -95,13 +97,13 @@ class Segment:
         if self._filled == 0:
             return
         codes = self._codes[: self._filled]
-        self.clipped += int(np.count_nonzero(self.form.codec._clipped(codes)))
+        self.clipped += int(np.count_nonzero(self.format.codec._clipped(codes)))
         self.core.append(codes, np.concatenate(self._ids), self._kept, None)
         self._filled, self._ids, self._kept = 0, [], None
 
     def _usable(self, block: FloatRows, ids: Ids, name: str, first: int) -> tuple[FloatRows, Ids]:
         """Leave out the rows that cannot be used."""
-        flaws = unusable(block, self.form.float16)
+        flaws = unusable(block, self.format.float16)
         bad = np.flatnonzero(flaws)
         if len(bad) == 0:
             return block, ids
@@ -117,7 +119,7 @@ class Segment:
 
     def _keep(self, block: FloatRows, name: str, first: int) -> None:
         """Keep rows beside the codes, if the folder has them."""
-        kind = self.form.manifest.row_kind
+        kind = self.format.manifest.row_kind
         if kind is None:
             return
         if self._kept is None:
@@ -127,11 +129,11 @@ class Segment:
         except ValueError as error:
             raise type(error)(str(error).replace("x:", f"{name}:", 1)) from None
 
-    def write(self, path: str) -> Done:
+    def write(self, path: str) -> FinishedShard:
         """Write it to a file of the folder and sync that."""
         self.flush()
         self._codes = self._codes[:0]
-        done = Done(
+        done = FinishedShard(
             shard=self.shard,
             segment=FIRST_SEGMENT + self.shard,
             vectors=self.core.size,
@@ -145,7 +147,17 @@ class Segment:
             checksum=self.checksum,
         )
         if done.vectors:
-            name, _ = write_segment_file(path, done.segment, self.core, self.form.codec, own=True)
+            name, _ = write_segment_file(path, done.segment, self.core, self.format.codec, own=True)
             entry = describe_segment(name, done.segment, done.vectors, 1)
             done.bytes, done.crc = entry.bytes, entry.crc
         return done
+
+
+def written_ids(path: str, manifest: _core.Manifest, codec: Codec) -> Iterator[tuple[int, Ids]]:
+    """Yield (number of the first vector, ids) of all segments of a manifest, in order."""
+    before = 0
+    for i in range(len(manifest.segments)):
+        core = open_core(path, manifest, codec, verify=False, segments=slice(i, i + 1))
+        for first in range(0, core.size, _READ_IDS):
+            yield before + first, core.ids(first, min(_READ_IDS, core.size - first))
+        before += core.size
