@@ -12,7 +12,7 @@ Every eigen-dimension of the data gets just enough bits::
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
-`waterfill.serving`, `waterfill.metrics`, `waterfill.server`.
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.columns`.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from waterfill import analysis as analysis
     from waterfill import building as building
     from waterfill import codec as codec
+    from waterfill import columns as columns
     from waterfill import data as data
     from waterfill import drift as drift
     from waterfill import evaluation as evaluation
@@ -115,6 +116,7 @@ _LAZY_NAMES = {
 }
 _LAZY_MODULES = {
     "building",
+    "columns",
     "drift",
     "evaluation",
     "folder",
