@@ -12,7 +12,8 @@ Every eigen-dimension of the data gets just enough bits::
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
-`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.columns`.
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.columns`,
+`waterfill.sizing`.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from waterfill import reproduction as reproduction
     from waterfill import server as server
     from waterfill import serving as serving
+    from waterfill import sizing as sizing
     from waterfill import training as training
     from waterfill.building.build import build
     from waterfill.drift.monitor import DriftMonitor
@@ -127,6 +129,7 @@ _LAZY_MODULES = {
     "reproduction",
     "server",
     "serving",
+    "sizing",
 }
 
 __all__ = [

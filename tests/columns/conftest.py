@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from support import trained
 
-pytest.importorskip("pyarrow")
-
 
 @pytest.fixture(scope="session")
 def vectors(base_64):
