@@ -174,7 +174,7 @@ def main() -> None:
         programs = (BUILD_WATERFILL, SEARCH_WATERFILL)
         size = measure(name, sys.executable, programs, folder, limit, ours | more)
         theirs.setdefault("max_index_memory_usage", f"{size}B")
-    told = {"index_key": f"OPQ{m}_{d},IVF{nlist}_HNSW32,PQ{m}x8"}
+    told = {"index_key": f"OPQ{m}_{-(-d // m) * m},IVF{nlist}_HNSW32,PQ{m}x8"}
     for name, more in {"autofaiss": {}, "autofaiss, told": told}.items():
         programs = (BUILD_AUTOFAISS, SEARCH_AUTOFAISS)
         measure(name, chosen.autofaiss, programs, folder, limit, theirs | more)

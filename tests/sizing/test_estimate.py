@@ -73,7 +73,12 @@ def test_replicas_answer_more(rates):
     ("changed", "message"),
     [
         ({"vectors": 0}, "vectors"),
-        ({"vectors": 1.5}, "vectors"),
+        ({"vectors": 1.5}, "vectors=1.5: expected a whole number"),
+        ({"vectors": float("nan")}, "vectors=nan"),
+        ({"vectors": float("inf")}, "vectors=inf must be finite"),
+        ({"k": 0}, "k"),
+        ({"nprobe": 0}, "nprobe"),
+        ({"replicas": 0}, "replicas"),
         ({"d": 700}, "measured for d=768, expected 700"),
         ({"metric": "l2"}, "measured for metric='ip'"),
         ({"refine": "int8"}, "measured for refine=''"),

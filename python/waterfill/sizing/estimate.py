@@ -147,7 +147,7 @@ def estimate(
     ValueError, TypeError
         If an argument is invalid, or `rates` are those of other codes.
     """
-    n = as_positive_int("vectors", int(vectors) if vectors == int(vectors) else vectors)
+    n = _count(vectors)
     d, code_bytes = as_positive_int("d", d), as_positive_int("code_bytes", code_bytes)
     named = metric_name(metric)
     lists = as_int("lists", lists)
@@ -161,10 +161,10 @@ def estimate(
     cores = _core.get_num_threads() if cores is None else as_positive_int("cores", cores)
     memory = as_bytes(node_memory)
     probes = (
-        max(1, round(math.sqrt(lists)))
-        if nprobe is None
-        else min(as_positive_int("nprobe", nprobe), max(1, lists))
+        max(1, round(math.sqrt(lists))) if nprobe is None else as_positive_int("nprobe", nprobe)
     )
+    probes = min(probes, max(1, lists))
+    candidates = round(as_positive_int("k", k) * as_number("k_factor", k_factor, 1, finite=True))
     layout: dict[str, Any] = {
         "metric": named,
         "lists": lists,
@@ -178,7 +178,7 @@ def estimate(
     build = _build(n, d, lists, rates, built, cores, disk_mb_s, budget)
     nodes = _nodes(n, d, code_bytes, memory, layout)
     each = -(-n // nodes)
-    query = _query_seconds(each, lists, probes, rates, round(k * k_factor) if refine else 0)
+    query = _query_seconds(each, lists, probes, rates, candidates)
     spread = np.asarray(rates.spread) * query if latencies is None else latencies
     price = None if price_per_hour is None else as_number("price_per_hour", price_per_hour, 0)
     copies = as_positive_int("replicas", replicas)
@@ -193,9 +193,17 @@ def estimate(
         build_cost=None if price is None else build["build_hours"] * price,
         cost_per_month=None if price is None else nodes * copies * _HOURS_PER_MONTH * price,
         currency=currency,
-        assumptions=_assumptions(cores, lists, probes, refine, disk_mb_s, latencies, rates),
+        assumptions=_assumptions(cores, lists, probes, copies, refine, disk_mb_s, latencies, rates),
         rates=rates,
     )
+
+
+def _count(vectors: Any) -> int:
+    """Return a number of vectors, which may be written like 1e9."""
+    number = as_number("vectors", vectors, 1, finite=True)
+    if number != int(number):
+        raise ValueError(f"vectors={vectors}: expected a whole number")
+    return int(vectors)
 
 
 def _budget(memory: int | str | None, cores: int, row_bytes: int, lists: int) -> Budget:
@@ -271,6 +279,7 @@ def _assumptions(
     cores: int,
     lists: int,
     nprobe: int,
+    replicas: int,
     refine: str | None,
     disk_mb_s: float | None,
     latencies: Any,
@@ -295,5 +304,7 @@ def _assumptions(
         said.append("rows lie on the disk for the memory of nodes, and in memory for query times")
     if latencies is None:
         said.append("latencies of a shard spread as those of the measured run do")
+    if replicas == 1:
+        said.append("hedged requests need replicas, which are not counted here")
     said.append("latencies are those of nodes where no query waits, independent of each other")
     return tuple(said)
