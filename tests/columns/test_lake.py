@@ -116,6 +116,31 @@ def test_what_is_not_there_is_named(lake, codec_64, vectors):
         index_codes(lake / "none.parquet")
 
 
+def test_a_file_without_the_column_is_named(lake):
+    pq.write_table(pa.table({"id": [1, 2]}), lake / "part-8.parquet")
+    with pytest.raises(ValueError, match=r"part-8\.parquet: no column 'code'"):
+        index_codes(lake)
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000])
+def test_a_file_that_is_cut_off_is_a_format_error(lake, size):
+    file = lake / "part-2.parquet"
+    file.write_bytes(file.read_bytes()[:size])
+    with pytest.raises(wf.FormatError, match="source: not Parquet, or damaged"):
+        index_codes(lake)
+
+
+def test_checksums_of_pages_are_verified(lake, codec_64, vectors):
+    file = lake / "part-2.parquet"
+    table = table_of(vectors, codec_64)
+    pq.write_table(table, file, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = bytearray(file.read_bytes())
+    content[content.find(table["code"][300].as_py())] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(OSError, match="checksum"):
+        index_codes(lake)
+
+
 def test_other_file_systems(codec_64, tmp_path):
     name = keep_codec(codec_64, f"file://{tmp_path}/lake")
     assert wf.read_codec(name).fingerprint == codec_64.fingerprint

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from waterfill import _core
 from waterfill._util.optional import require
 from waterfill._util.validation import Metric
 from waterfill.building.id_columns import plain_ids
@@ -56,26 +59,46 @@ def index_codes(
         If codes are of another codec, if codes or ids are null, or if there is no such column.
     TypeError
         If the column has no codes, or ids are no integers.
+    FormatError
+        If a file is damaged.
     FileNotFoundError
         If there are no such files, or no codec is given and the folder has none.
+    OSError
+        If a file cannot be read, or a page has another checksum than it says.
     """
-    dataset = _opened(source)
-    name = _column(dataset.schema, column)
-    kind = dataset.schema.field(name).type
-    if codec is None:
-        codec = find_codec(kind, _folder(source))
-    label = f"column {name}"
-    for each in dataset.get_fragments():  # a scan would convert one codec's type to another's
-        require_codes_of(
-            each.physical_schema.field(name).type, codec, getattr(each, "path", None) or label
-        )
-    index = _empty(codec, metric, nprobe, target_recall)
-    numbers = None if ids is None else _ids(dataset, ids)
-    for batch in dataset.to_batches(columns=[name], batch_size=_BATCH_ROWS):
-        first, n = index.ntotal, len(batch)
-        codes = read_codes(batch.column(0), codec, name=label, first=first)
-        index.add_sa_codes(codes, None if numbers is None else numbers[first : first + n])
+    with _reading():
+        dataset = _opened(source)
+        name = _column(dataset.schema, column)
+        if codec is None:
+            codec = find_codec(dataset.schema.field(name).type, _folder(source))
+        _require_codes(dataset, name, codec)
+        index = _empty(codec, metric, nprobe, target_recall)
+        numbers = None if ids is None else _ids(dataset, ids)
+        for batch in dataset.to_batches(columns=[name], batch_size=_BATCH_ROWS):
+            first, n = index.ntotal, len(batch)
+            codes = read_codes(batch.column(0), codec, name=f"column {name}", first=first)
+            index.add_sa_codes(codes, None if numbers is None else numbers[first : first + n])
     return index
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn pyarrow's exceptions into a FormatError of one line."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        raise _core.FormatError(f"source: not Parquet, or damaged: {reason}") from None
+
+
+def _require_codes(dataset: Any, column: str, codec: Codec) -> None:
+    """Raise an error unless each file has codes of this codec. A scan would fill in nulls."""
+    for fragment in dataset.get_fragments():
+        schema = fragment.physical_schema
+        name = getattr(fragment, "path", None) or f"column {column}"
+        if schema.get_field_index(column) < 0:
+            raise ValueError(f"{name}: no column {column!r}, which other files have")
+        require_codes_of(schema.field(column).type, codec, name)
 
 
 def _empty(
@@ -101,7 +124,9 @@ def _opened(source: Any) -> Any:
         return datasets.dataset(source)
     many = isinstance(source, list | tuple)
     names = [os.fsdecode(each) for each in (source if many else [source])]
-    return datasets.dataset(names if many else names[0], format="parquet")
+    options = datasets.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = datasets.ParquetFileFormat(default_fragment_scan_options=options)
+    return datasets.dataset(names if many else names[0], format=parquet)
 
 
 def _column(schema: Any, column: str | None) -> str:
