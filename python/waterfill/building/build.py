@@ -105,8 +105,8 @@ def build(
     nprobe : int, optional
         Lists to search per query.
     target_recall : float, optional
-        Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default. The
-        folder gets the `nprobe` that this takes; see `IndexIVF`.
+        Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default; see
+        `IndexIVF`.
     queries : array_like, optional
         Training queries: see `Codec.train`.
     seed : int
@@ -333,6 +333,7 @@ class _Build:
             number=1,
             log=_NUMBER_OF_LOG,
             nprobe=self._nprobe(codec, vectors),
+            target_recall=settings["target_recall"],
             row_kind=None if refine is None else _ROW_KINDS[refine],
             k_factor=settings["k_factor"],
             codecs=[_core.ManifestCodec(CODEC, mark_of(codec))],
