@@ -216,6 +216,7 @@ types:
             '"EXTRA"': octets
             '"IDS"': ids
             '"IVF"': ivf
+            '"TARGET"': target
             '"QUANT"': octets
             '"REFINE"': refine
             '"ROWS"': rows
@@ -502,6 +503,12 @@ types:
       - id: reserved
         type: u4
         valid: 0
+  target:
+    seq:
+      - id: recall
+        type: f8
+        valid:
+          expr: _ > 0 and _ <= 1
   refine:
     seq:
       - id: kind

@@ -207,7 +207,8 @@ void bind_manifest_entries(py::module_& m) {
 
 FolderManifest make_manifest(Metric metric, std::uint32_t d, std::uint64_t number,
                              std::uint64_t log, std::uint64_t next_file, std::int64_t next_id,
-                             std::uint32_t nprobe, std::optional<RowKind> row_kind, float k_factor,
+                             std::uint32_t nprobe, std::optional<double> target_recall,
+                             std::optional<RowKind> row_kind, float k_factor,
                              std::vector<ManifestCodec> codecs,
                              std::vector<ManifestSegment> segments) {
   return {metric,
@@ -217,6 +218,7 @@ FolderManifest make_manifest(Metric metric, std::uint32_t d, std::uint64_t numbe
           next_file,
           next_id,
           nprobe,
+          target_recall,
           row_kind,
           k_factor,
           std::move(codecs),
@@ -229,8 +231,9 @@ void bind_manifest(py::module_& m) {
                    "The manifest of a folder. Values are checked when it is written and read.")
       .def(py::init(&make_manifest), py::kw_only(), py::arg("metric"), py::arg("d"),
            py::arg("number"), py::arg("log"), py::arg("next_file"), py::arg("next_id") = 0,
-           py::arg("nprobe") = 0, py::arg("row_kind") = py::none(), py::arg("k_factor") = 1.0f,
-           py::arg("codecs"), py::arg("segments") = py::tuple())
+           py::arg("nprobe") = 0, py::arg("target_recall") = py::none(),
+           py::arg("row_kind") = py::none(), py::arg("k_factor") = 1.0f, py::arg("codecs"),
+           py::arg("segments") = py::tuple())
       .def(py::self == py::self)
       .def("__copy__", [](const Self& self) { return Self(self); })
       .def_readwrite("metric", &Self::metric, "The metric.")
@@ -240,6 +243,8 @@ void bind_manifest(py::module_& m) {
       .def_readwrite("next_file", &Self::next_file, "More than any number in the manifest.")
       .def_readwrite("next_id", &Self::next_id, "Id of the next vector without an explicit one.")
       .def_readwrite("nprobe", &Self::nprobe, "Lists that a search scans; 0: all.")
+      .def_readwrite("target_recall", &Self::target_recall,
+                     "The target recall that nprobe follows, or None.")
       .def_readwrite("row_kind", &Self::row_kind, "Format of the refine rows, or None.")
       .def_readwrite("k_factor", &Self::k_factor, "Refine candidates per neighbor.")
       .def_property(

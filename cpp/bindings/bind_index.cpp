@@ -257,7 +257,7 @@ Array<std::int64_t> merged_ids(const Index& index, const Index& other, std::int6
 py::tuple settings_of(StoredIndex stored) {
   const IndexSettings& settings = stored.settings;
   return py::make_tuple(std::move(stored.index), settings.inverted, settings.nprobe,
-                        settings.k_factor, py::bytes(settings.quantizer));
+                        settings.target_recall, settings.k_factor, py::bytes(settings.quantizer));
 }
 
 Array<std::int64_t> ids(const Index& index, std::size_t first, std::size_t n) {
@@ -420,11 +420,13 @@ void bind_index(py::module_& m) {
       .def(
           "write",
           [](const Index& self, int fd, const std::string& path, bool inverted,
-             std::uint32_t nprobe, float k_factor, const std::string& quantizer) {
-            unlocked([&] { write_index(self, {inverted, nprobe, k_factor, quantizer}, fd, path); });
+             std::uint32_t nprobe, std::optional<double> target_recall, float k_factor,
+             const std::string& quantizer) {
+            const IndexSettings settings{inverted, nprobe, target_recall, k_factor, quantizer};
+            unlocked([&] { write_index(self, settings, fd, path); });
           },
           py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
-          py::arg("k_factor"), py::arg("quantizer"),
+          py::arg("target_recall"), py::arg("k_factor"), py::arg("quantizer"),
           "Write the index to an open file; path is for messages.")
       .def("attach_segments", &attach_segments, py::arg("paths"), py::arg("mark"),
            py::arg("removed"), py::arg("verify"),
@@ -461,13 +463,13 @@ void bind_index(py::module_& m) {
           py::arg("program"), "Return the ids of the vectors that a selector's program selects.")
       .def(
           "to_bytes",
-          [](const Index& self, bool inverted, std::uint32_t nprobe, float k_factor,
-             const std::string& quantizer) {
-            return to_array(unlocked(
-                [&] { return index_to_bytes(self, {inverted, nprobe, k_factor, quantizer}); }));
+          [](const Index& self, bool inverted, std::uint32_t nprobe,
+             std::optional<double> target_recall, float k_factor, const std::string& quantizer) {
+            const IndexSettings settings{inverted, nprobe, target_recall, k_factor, quantizer};
+            return to_array(unlocked([&] { return index_to_bytes(self, settings); }));
           },
-          py::arg("inverted"), py::arg("nprobe"), py::arg("k_factor"), py::arg("quantizer"),
-          "Return the index in the file format, uint8 (n,).");
+          py::arg("inverted"), py::arg("nprobe"), py::arg("target_recall"), py::arg("k_factor"),
+          py::arg("quantizer"), "Return the index in the file format, uint8 (n,).");
 
   m.def(
       "read_index",
@@ -475,7 +477,8 @@ void bind_index(py::module_& m) {
         return settings_of(unlocked([&] { return read_index(path); }));
       },
       py::arg("path"),
-      "Read an index file; return the index, inverted, nprobe, k_factor and quantizer.");
+      "Read an index file; return the index, inverted, nprobe, target_recall, k_factor and "
+      "quantizer.");
   m.def(
       "read_codes_and_map_rows",
       [](const std::string& path, bool verify) {

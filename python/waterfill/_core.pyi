@@ -336,17 +336,25 @@ class Index:
         path: str | bytes,
         inverted: bool,
         nprobe: int,
+        target_recall: float | None,
         k_factor: float,
         quantizer: bytes,
     ) -> None: ...
     def to_bytes(
-        self, inverted: bool, nprobe: int, k_factor: float, quantizer: bytes
+        self,
+        inverted: bool,
+        nprobe: int,
+        target_recall: float | None,
+        k_factor: float,
+        quantizer: bytes,
     ) -> NDArray[np.uint8]: ...
 
-def read_index(path: bytes) -> tuple[Index, bool, int, float, bytes]: ...
-def read_codes_and_map_rows(path: bytes, verify: bool) -> tuple[Index, bool, int, float, bytes]: ...
-def map_index(path: bytes, verify: bool) -> tuple[Index, bool, int, float, bytes]: ...
-def index_from_bytes(data: Buffer) -> tuple[Index, bool, int, float, bytes]: ...
+StoredIndex = tuple[Index, bool, int, float | None, float, bytes]
+
+def read_index(path: bytes) -> StoredIndex: ...
+def read_codes_and_map_rows(path: bytes, verify: bool) -> StoredIndex: ...
+def map_index(path: bytes, verify: bool) -> StoredIndex: ...
+def index_from_bytes(data: Buffer) -> StoredIndex: ...
 def log_header(number: int, code_size: int, row_bytes: int, fingerprint: bytes) -> bytes: ...
 def log_record(
     kind: str,
@@ -410,6 +418,7 @@ class Manifest:
     next_file: int
     next_id: int
     nprobe: int
+    target_recall: float | None
     row_kind: RowKind | None
     k_factor: float
     def __init__(
@@ -422,6 +431,7 @@ class Manifest:
         next_file: int,
         next_id: int = 0,
         nprobe: int = 0,
+        target_recall: float | None = None,
         row_kind: RowKind | None = None,
         k_factor: float = 1.0,
         codecs: Sequence[ManifestCodec],

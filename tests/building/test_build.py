@@ -64,6 +64,7 @@ def test_lists_are_probed_as_the_target_recall_takes(files, tmp_path, vectors):
         memory = wf.IndexIVF(folder.codec, 32, target_recall=target)
         memory.add(vectors)
         assert 1 <= folder.nprobe == memory.nprobe < 32
+        assert folder.target_recall == target
     with pytest.raises(ValueError, match=r"target_recall=0.8 instead of 0\.99"):
         wf.build(files / "all.npy", path, recipe, nlist=32, shard_rows=1000, target_recall=0.8)
 

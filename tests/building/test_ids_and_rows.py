@@ -156,3 +156,143 @@ def test_distances_that_are_clipped(tmp_path, codec_64, vectors):
     with pytest.warns(RuntimeWarning, match="3000 of 3000 vectors are so far from the rows"):
         built = wf.build(vectors * 1000, tmp_path / "a.wfx", codec_64)
     assert built.clipped == 3000
+
+
+def batches_of(vectors, ids, size=50):
+    """Yield mappings of vectors with ids."""
+    for first in range(0, len(ids), size):
+        part = slice(first, min(first + size, len(ids)))
+        yield {"v": vectors[part], "id": np.asarray(ids[part])}
+
+
+STREAMS = {"iterator": lambda start: start(), "function": lambda start: start}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize(
+    ("first", "second"), [(3, 4), (17, 61), (120, 299)], ids=["neighbours", "batches", "shards"]
+)
+def test_an_id_that_occurs_twice_in_an_iterator(tmp_path, codec_64, vectors, kind, first, second):
+    ids = np.random.default_rng(0).permutation(10**6)[:300]
+    ids[second] = ids[first]
+    source = STREAMS[kind](lambda: batches_of(vectors, ids))
+    out = tmp_path / "a.wfx"
+    words = f"ids: expected each id once, got {ids[first]} for vectors {first} and {second} of the"
+    with pytest.raises(ValueError, match=words):
+        wf.build(source, out, codec_64, key="v", ids="id", shard_rows=100)
+    with pytest.raises(FileNotFoundError, match="the build of this folder is not finished"):
+        wf.open_index(out)
+    with pytest.raises(ValueError, match=words):  # the same call goes on to the same error
+        wf.build(batches_of(vectors, ids), out, codec_64, key="v", ids="id", shard_rows=100)
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
+def test_distinct_ids_of_an_iterator(tmp_path, codec_64, vectors, order):
+    ids = np.random.default_rng(0).permutation(10**6)[:300]
+    ids = {"rising": np.sort(ids), "falling": np.sort(ids)[::-1], "mixed": ids}[order]
+    x = vectors[:300].copy()
+    x[150] = np.nan
+    with pytest.warns(RuntimeWarning, match="1 of 300 rows are left out"):
+        wf.build(
+            batches_of(x, ids), tmp_path / "a.wfx", codec_64, key="v", ids="id", shard_rows=100,
+            policy="drop",
+        )  # fmt: skip
+    index = wf.open_index(tmp_path / "a.wfx", verify="full")
+    np.testing.assert_array_equal(index.ids(), np.delete(ids, 150))
+
+
+BAD_BATCHES = {
+    "another width": (
+        lambda x: {"v": x[:, :63], "id": np.arange(50) + 50},
+        "batch 1 of the iterator has 63 dimensions, expected 64",
+    ),
+    "minus one": (
+        lambda x: {"v": x, "id": np.arange(-1, 49)},
+        "batch 1 of the iterator, column id: row 0: id -1 stands for a missing result",
+    ),
+    "fewer ids": (
+        lambda x: {"v": x, "id": np.arange(49) + 50},
+        "batch 1 of the iterator, column id: expected 50 ids, one per vector, got 49",
+    ),
+    "more ids": (
+        lambda x: {"v": x, "id": np.arange(51) + 50},
+        "batch 1 of the iterator, column id: expected 50 ids, one per vector, got 51",
+    ),
+    "a single id": (
+        lambda x: {"v": x, "id": np.int64(7)},
+        r"column id: expected ids, one-dimensional integers, got shape \(\)",
+    ),
+    "no column": (lambda x: {"v": x}, "batch 1 of the iterator: no column 'id'; available: v"),
+    "no mapping": (lambda x: x, "batch 1 of the iterator: expected columns, got ndarray"),
+    "nothing": (lambda x: None, "batch 1 of the iterator: expected columns, got NoneType"),
+    "a NaN": (
+        lambda x: {"v": np.where(np.arange(50)[:, None] == 7, np.nan, x), "id": np.arange(50)},
+        "batch 1 of the iterator: row 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BATCHES)
+def test_bad_batches_of_an_iterator(tmp_path, codec_64, vectors, case):
+    make, words = BAD_BATCHES[case]
+
+    def batches():
+        yield {"v": vectors[:50], "id": np.arange(50)}
+        yield make(vectors[50:100])
+
+    out = tmp_path / "a.wfx"
+    with pytest.raises((ValueError, TypeError), match=words):
+        wf.build(batches(), out, codec_64, key="v", ids="id", shard_rows=40)
+    with pytest.raises(FileNotFoundError, match="the build of this folder is not finished"):
+        wf.open_index(out)
+
+
+def test_batches_without_rows(tmp_path, codec_64, vectors):
+    with pytest.raises(ValueError, match="the iterator: expected at least 1 row, got 0"):
+        wf.build(iter([vectors[:0], vectors[:0]]), tmp_path / "a.wfx", codec_64)
+    with pytest.raises(FileNotFoundError, match="the build of this folder is not finished"):
+        wf.open_index(tmp_path / "a.wfx")
+    built = wf.build(iter([vectors[:0], vectors[:5]]), tmp_path / "a.wfx", codec_64)
+    assert built.vectors == 5
+
+
+def test_more_ids_than_vectors_beside_them_in_a_file(tmp_path, codec_64, vectors):
+    np.savez(tmp_path / "a.npz", v=vectors[:50], id=np.arange(51))
+    words = "array id: expected 50 ids, one per vector, got 51"
+    with pytest.raises(ValueError, match=words):
+        wf.build(tmp_path / "a.npz", tmp_path / "a.wfx", codec_64, key="v", ids="id")
+    assert not list(tmp_path.glob("a.wfx/segment-*"))
+
+
+BAD_ARGUMENTS = {
+    "memory": ({"memory": "lots"}, ValueError, "memory='lots': expected bytes, such as '1GB'"),
+    "little memory": ({"memory": 10**6}, ValueError, "memory=1000000: expected at least"),
+    "out": ({"out": 3}, TypeError, "out must be a str or path-like, got int"),
+    "null in out": ({"out": "a\0b"}, ValueError, "out='a.*b' contains a null character"),
+    "workers": ({"workers": 0}, ValueError, "workers=0 must be at least 1"),
+    "shard_rows": ({"shard_rows": 0}, ValueError, "shard_rows=0 must be at least 1"),
+    "progress": ({"progress": 3}, TypeError, "progress must be callable, got int"),
+    "nlist": ({"nlist": 10**6}, ValueError, "nlist=1000000 must be at most"),
+    "nprobe": ({"nprobe": 4}, ValueError, "nprobe needs lists: give nlist"),
+    "metric": ({"metric": "cos"}, ValueError, "metric='cos' must be 'ip', 'l2' or 'cosine'"),
+    "refine": ({"refine": "float8"}, ValueError, "refine='float8' must be"),
+    "k_factor": ({"k_factor": 0}, ValueError, "k_factor=0 must be at least 1"),
+    "policy": ({"policy": "quarantine"}, ValueError, "policy"),
+    "seed": ({"seed": -1}, ValueError, "seed"),
+    "codec": ({"codec": None}, ValueError, "an iterator is read once"),
+    "ids": ({"ids": [1, 2]}, ValueError, "an iterator gives ids in a column; pass its name"),
+    "format": ({"format": "npy"}, ValueError, "only files have a format"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_an_argument_that_is_refused_costs_no_batch(tmp_path, codec_64, vectors, case):
+    changed, error, words = BAD_ARGUMENTS[case]
+    batches = iter([vectors[:50], vectors[50:100]])
+    options = {"out": tmp_path / "a.wfx", "codec": codec_64} | changed
+    with pytest.raises(error, match=words):
+        wf.build(batches, **options)
+    assert not (tmp_path / "a.wfx").exists()
+    if case == "little memory":  # what is too little depends on the codec and the vectors
+        return
+    assert wf.build(batches, tmp_path / "a.wfx", codec_64).vectors == 100

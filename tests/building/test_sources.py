@@ -166,6 +166,16 @@ BAD = {
     "a number": (lambda files: 3, ValueError, r"source must have shape \(n, d\)"),
     "no rows": (lambda files: np.empty((0, 64), "f4"), ValueError, "expected at least 1 row"),
     "an iterator of nothing": (lambda files: iter([]), ValueError, "expected at least 1 batch"),
+    "an iterator of None": (
+        lambda files: iter([None]),
+        TypeError,
+        "batch 0 of the iterator must be an array, got NoneType",
+    ),
+    "a function of nothing": (
+        lambda files: lambda: None,
+        TypeError,
+        "expected a function that returns an iterator of batches, got one that returns NoneType",
+    ),
     "dimensions": (
         lambda files: [np.ones((3, 64), "f4"), np.ones((3, 65), "f4")],
         ValueError,

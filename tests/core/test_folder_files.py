@@ -52,6 +52,8 @@ def manifests(draw: st.DrawFn) -> _core.Manifest:
                 tombstones_crc=draw(checksums) if dead else 0,
             )
         )
+    nprobe = draw(checksums)
+    targets = st.none() | st.floats(0, 1, exclude_min=True)
     return _core.Manifest(
         metric=draw(st.sampled_from([_core.Metric.inner_product, _core.Metric.cosine])),
         d=draw(st.integers(1, 2**17)),
@@ -59,7 +61,8 @@ def manifests(draw: st.DrawFn) -> _core.Manifest:
         log=draw(numbers),
         next_file=draw(st.integers(2**40 + 1, 2**64 - 1)),
         next_id=draw(st.integers(0, 2**63 - 1)),
-        nprobe=draw(checksums),
+        nprobe=nprobe,
+        target_recall=draw(targets) if nprobe else None,
         row_kind=draw(st.sampled_from([None, _core.RowKind.float32, _core.RowKind.int8])),
         k_factor=draw(st.floats(1, 1e6, width=32)),
         codecs=codecs,
@@ -112,6 +115,16 @@ def test_the_manifest_is_what_the_format_page_says():
     ]
 
 
+def test_a_target_recall_is_a_section_that_older_readers_skip():
+    manifest = sample(nprobe=6, target_recall=0.9)
+    file = Container.parse(manifest.to_bytes())
+    assert (file.minor, file["TARGET"].flags) == (7, 1)
+    assert struct.unpack("<d", file["TARGET"].data) == (0.9,)
+    file.sections.remove(file["TARGET"])
+    file.minor = 5
+    assert file.to_bytes() == sample(nprobe=6).to_bytes()
+
+
 def test_a_manifest_can_be_changed_as_a_copy():
     manifest = sample()
     other = copy.copy(manifest)
@@ -136,6 +149,10 @@ BAD_MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
     "k_factor below 1": ({"k_factor": 0.99}, "k_factor"),
     "k_factor NaN": ({"k_factor": float("nan")}, "k_factor"),
     "k_factor infinite": ({"k_factor": float("inf")}, "k_factor"),
+    "a target without lists": ({"target_recall": 0.9}, "target recall without lists"),
+    "a target of 0": ({"nprobe": 3, "target_recall": 0.0}, "target recall is not above 0"),
+    "a target above 1": ({"nprobe": 3, "target_recall": 1.01}, "target recall is not above 0"),
+    "a target NaN": ({"nprobe": 3, "target_recall": float("nan")}, "target recall is not above"),
     "no codec": ({"codecs": [], "segments": []}, "no codec"),
     "codec 0": ({"codecs": [_core.ManifestCodec(0, PREFIX)], "segments": []}, "ascend from 1"),
     "codecs descend": (
@@ -179,8 +196,10 @@ def packed(manifest: _core.Manifest) -> bytes:
     m = manifest
     kind = 0 if m.row_kind is None else int(m.row_kind) + 1
     fields = (int(m.metric), m.d, m.number, m.log, m.next_file, m.next_id, m.nprobe, kind)
+    target = {} if m.target_recall is None else {"TARGET": struct.pack("<d", m.target_recall)}
     return replaced_sections(
-        sample().to_bytes(),
+        sample(**({"nprobe": 1, "target_recall": 0.5} if target else {})).to_bytes(),
+        **target,
         FOLDER=struct.pack(FOLDER, *fields, m.k_factor, 0),
         CODECS=b"".join(struct.pack(CODEC, c.number, c.fingerprint) for c in m.codecs),
         SEGMENTS=b"".join(

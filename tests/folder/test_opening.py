@@ -354,5 +354,24 @@ def test_a_target_recall_makes_lists_and_follows_the_folder(tmp_path, base_64) -
         stored = index.nprobe
         assert stored == like.nprobe
         index.flush()
-    assert wf.open_index(path).nprobe == stored
-    assert wf.open_index(path, target_recall=0.5).nprobe < stored
+        index.add(base_64)
+        index.add(base_64)
+        like.add(base_64)
+        like.add(base_64)
+    reader = wf.open_index(path)
+    assert (reader.target_recall, reader.nprobe) == (0.97, like.nprobe)
+    assert reader.nprobe < stored  # more vectors than when the number was stored
+    assert wf.open_index(path, target_recall=0.5).nprobe < reader.nprobe
+    with wf.open_index(path, "a", target_recall=0.6) as index:
+        index.flush()
+    assert wf.open_index(path).target_recall == 0.6
+    with wf.open_index(path, "a", nprobe=7) as index:
+        index.flush()
+    reader = wf.open_index(path)
+    assert (reader.nprobe, reader.target_recall) == (7, None)
+
+
+def test_an_empty_folder_has_its_target_recall(tmp_path, base_64) -> None:
+    codec = trained.trained(base_64, 8, cells=40)
+    wf.open_index(tmp_path / "a.wfx", "w", codec=codec, target_recall=0.8).close()
+    assert wf.open_index(tmp_path / "a.wfx").target_recall == 0.8

@@ -134,8 +134,14 @@ def check_index(data: bytes, index: Any) -> None:
     assert ("IVF" in bodies) == inverted
     if inverted:
         assert bodies["IVF"].nprobe == index.nprobe
+    assert target_of(bodies) == getattr(index, "target_recall", None)
     if "REFINE" in bodies:
         assert bodies["REFINE"].k_factor == index.k_factor
+
+
+def target_of(bodies: dict[str, Any]) -> float | None:
+    """Return the target recall of an index or a folder, if it has one."""
+    return bodies["TARGET"].recall if "TARGET" in bodies else None
 
 
 def graph_coordinates(bodies: dict[str, Any]) -> np.ndarray:
@@ -289,6 +295,7 @@ def check_manifest(data: bytes, index: Any) -> dict[str, Any]:
     assert folder.metric.name == METRICS[index.metric]
     assert folder.d == index.d
     assert folder.nprobe == getattr(index, "nprobe", 0)
+    assert target_of(bodies) == core.target_recall == getattr(index, "target_recall", None)
     assert folder.row_kind.name == (index.refine or "none")
     for name in ("number", "log", "next_file", "next_id", "k_factor"):
         assert getattr(folder, name) == getattr(core, name)
@@ -386,6 +393,8 @@ def test_golden_files_of_folders(path: Path) -> None:
         np.testing.assert_array_equal(labels_of(bodies), labels)
         return
     core = _core.Manifest.from_bytes(data)
+    assert target_of(bodies) == core.target_recall
+    assert (core.target_recall is not None) == ("target" in path.stem)
     entries = [(entry.number, entry.fingerprint) for entry in bodies["CODECS"].records]
     assert entries == [(codec.number, codec.fingerprint) for codec in core.codecs]
     assert [entry.len_file for entry in bodies["SEGMENTS"].records] == [
@@ -420,6 +429,7 @@ NOT_REFUSED = {
     *("centroid-infinite", "mean-nan", "rests", "shapes-width"),
     # Sections: which there are, and their versions.
     *("cellrule-version", "probes-version", "ivf-of-flat-index", "minor-version"),
+    *("target-of-flat-index", "target-version"),
     *("section-missing", "section-short", "section-unknown", "tag-after-zero", "tag-empty"),
 }
 

@@ -72,7 +72,12 @@ def indexes(x: np.ndarray) -> Iterator[tuple[str, wf.IndexFlat | wf.IndexIVF]]:
     for metric in ("ip", "l2"):
         ivf = wf.IndexIVF(codec, 16, metric=metric)
         ivf.add(unit[:500])
+        ivf.nprobe = ivf.nprobe  # without a target
         yield f"1.6-list-recall-{metric}", ivf
+    for metric in ("ip", "l2"):
+        ivf = wf.IndexIVF(codec, 16, metric=metric, target_recall=0.8)
+        ivf.add(unit[:500])
+        yield f"1.7-target-recall-{metric}", ivf
 
 
 def main() -> int:

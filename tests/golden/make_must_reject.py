@@ -56,6 +56,11 @@ def of_1_6() -> bytes:
     return base()
 
 
+def of_1_7() -> bytes:
+    """Return a small file with all sections of format 1.7."""
+    return base()
+
+
 def with_rule(rule: int) -> Callable[[bytes], bytes]:
     """Return a fault: a section CELLRULE, behind CENTROID."""
 
@@ -267,6 +272,19 @@ CASES_OF_1_6: dict[str, Case] = {
     "probes-version": ("PROBES belongs to format 1.6", header(10, b"\5")),
 }
 
+# Of the target recall.
+CASES_OF_1_7: dict[str, Case] = {
+    "target-zero": ("TARGET is not above 0", at("TARGET", 0, "d", 0.0)),
+    "target-above-one": ("TARGET is not above 0 and at most 1", at("TARGET", 0, "d", 1.5)),
+    "target-nan": ("TARGET is not above 0", at("TARGET", 0, "d", NAN)),
+    "target-size": ("TARGET has", resized("TARGET", -4)),
+    "target-version": ("TARGET belongs to format 1.7", header(10, b"\6")),
+    "target-of-flat-index": (
+        "TARGET does not belong",
+        lambda file: header(12, b"\2")(without("IVF")(file)),
+    ),
+}
+
 # Of the sections that follow from others.
 CASES_OF_1_5: dict[str, Case] = {
     "lists-size": ("LISTS contradicts", at("LISTS", 0, "I", 1)),
@@ -300,9 +318,11 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     listing = FOLDER / "expected.json"
     expected = json.loads(listing.read_text()) if listing.exists() else {}
-    cases = {base: CASES, of_1_5: CASES_OF_1_5, of_1_6: CASES_OF_1_6}
+    cases = {base: CASES, of_1_5: CASES_OF_1_5, of_1_6: CASES_OF_1_6, of_1_7: CASES_OF_1_7}
     files = {name: make() for make, own in cases.items() for name in own}
-    for name, (words, fault) in {**CASES, **CASES_OF_1_5, **CASES_OF_1_6}.items():
+    for name, (words, fault) in {
+        name: case for own in cases.values() for name, case in own.items()
+    }.items():
         path = FOLDER / f"{name}.wf"
         if path.exists():
             print(f"{path.name} exists and stays as it is", file=sys.stderr)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import trained
+from support.container import Container
 
 import waterfill as wf
 from waterfill.index.list_recall import ListRecall
@@ -154,15 +159,79 @@ def test_a_target_is_a_share(codec, wrong) -> None:
     assert index.target_recall == 0.9
 
 
-def test_a_file_keeps_what_was_measured_and_nprobe(codec, base, tmp_path) -> None:
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_file_keeps_what_was_measured_and_the_target(codec, base, tmp_path, mmap) -> None:
+    index = filled(codec, base, target_recall=0.95)
+    path = tmp_path / "lists.wf"
+    wf.write_index(index, path)
+    read = wf.read_index(path, mmap=mmap)
+    assert read.codec._core.list_recall == codec._core.list_recall
+    assert (read.nprobe, read.target_recall) == (index.nprobe, 0.95)
+    assert read.list_recall() == index.list_recall()
+    index.nprobe = 7
+    wf.write_index(index, path)
+    read = wf.read_index(path, mmap=mmap)
+    assert (read.nprobe, read.target_recall) == (7, None)
+
+
+def test_a_reader_before_1_7_takes_the_number_of_lists(codec, base, tmp_path) -> None:
     index = filled(codec, base, target_recall=0.95)
     wf.write_index(index, tmp_path / "lists.wf")
+    file = Container.parse((tmp_path / "lists.wf").read_bytes())
+    assert (file.minor, file["TARGET"].flags) == (7, 1)  # may be skipped
+    file.sections.remove(file["TARGET"])
+    (tmp_path / "lists.wf").write_bytes(file.to_bytes())
     read = wf.read_index(tmp_path / "lists.wf")
-    assert read.codec._core.list_recall == codec._core.list_recall
     assert (read.nprobe, read.target_recall) == (index.nprobe, None)
-    assert read.list_recall() == index.list_recall()
-    read.target_recall = 0.95
-    assert read.nprobe == index.nprobe
+
+
+def cloned(index: wf.IndexIVF) -> wf.IndexIVF:
+    faiss = pytest.importorskip("faiss")
+    wf.register_faiss()
+    return faiss.clone_index(index)
+
+
+def serialized(index: wf.IndexIVF) -> wf.IndexIVF:
+    faiss = pytest.importorskip("faiss")
+    wf.register_faiss()
+    return faiss.deserialize_index(faiss.serialize_index(index))
+
+
+COPIES: dict[str, Callable[[wf.IndexIVF], wf.IndexIVF]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "clone_index": cloned,
+    "serialize_index": serialized,
+    **{
+        f"pickle {protocol}": lambda index, protocol=protocol: pickle.loads(
+            pickle.dumps(index, protocol)
+        )
+        for protocol in (2, 4, 5)
+    },
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("trains", [True, False], ids=["trained", "untrained"])
+def test_a_copy_follows_the_same_target(codec, base, name, trains) -> None:
+    if name == "serialize_index" and not trains:
+        pytest.skip("only trained indexes have bytes")
+    for set_lists, expected in (
+        (lambda index: None, 0.9),
+        (lambda index: setattr(index, "target_recall", 0.97), 0.97),
+        (lambda index: setattr(index, "nprobe", 7), None),
+    ):
+        index = filled(codec, base[:1000]) if trains else wf.IndexIVF(wf.Recipe(384, 8), NLIST)
+        set_lists(index)
+        made = COPIES[name](index)
+        assert (made.target_recall, made.nprobe) == (index.target_recall, index.nprobe)
+        assert made.target_recall == expected
+        if trains:
+            for one in (made, index):
+                one.add(base)
+            assert made.nprobe == index.nprobe  # it follows the number of vectors, too
+        made.target_recall = 0.5
+        assert index.target_recall == expected  # the copy's is its own
 
 
 def test_a_codec_that_was_trained_on_few_rows_has_measured_nothing(base) -> None:

@@ -1,4 +1,4 @@
-# format.ksy of SHA-256 0c6701533addc372cf93d5e67508bc35e81a46a6f6896ddbbef84226606e0e04
+# format.ksy of SHA-256 edb9426be1e26e7613d131d2fac4ba410a09214c6c15837695b60edd9fc6f750
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
 # type: ignore
 
@@ -1893,6 +1893,9 @@ class WaterfillFormat(KaitaiStruct):
                 elif _on == u"STEPS":
                     pass
                     self._m_body._fetch_instances()
+                elif _on == u"TARGET":
+                    pass
+                    self._m_body._fetch_instances()
                 elif _on == u"WEIGHTS":
                     pass
                     self._m_body._fetch_instances()
@@ -2138,6 +2141,11 @@ class WaterfillFormat(KaitaiStruct):
                 self._raw__m_body = io.read_bytes(self.len_body)
                 _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
                 self._m_body = WaterfillFormat.Steps(_io__raw__m_body, self, self._root)
+            elif _on == u"TARGET":
+                pass
+                self._raw__m_body = io.read_bytes(self.len_body)
+                _io__raw__m_body = KaitaiStream(BytesIO(self._raw__m_body))
+                self._m_body = WaterfillFormat.Target(_io__raw__m_body, self, self._root)
             elif _on == u"WEIGHTS":
                 pass
                 self._raw__m_body = io.read_bytes(self.len_body)
@@ -2325,6 +2333,24 @@ class WaterfillFormat(KaitaiStruct):
             for i in range(len(self.values)):
                 pass
 
+
+
+    class Target(KaitaiStruct):
+        def __init__(self, _io, _parent=None, _root=None):
+            super(WaterfillFormat.Target, self).__init__(_io)
+            self._parent = _parent
+            self._root = _root
+            self._read()
+
+        def _read(self):
+            self.recall = self._io.read_f8le()
+            _ = self.recall
+            if not  ((_ > 0) and (_ <= 1)) :
+                raise kaitaistruct.ValidationExprError(self.recall, self._io, u"/types/target/seq/0")
+
+
+        def _fetch_instances(self):
+            pass
 
 
     class Text(KaitaiStruct):

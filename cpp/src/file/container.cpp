@@ -37,7 +37,8 @@ const std::vector<std::vector<std::string>>& tags_of_versions() {
       {"CELLRULE"},
       {"SEGMENT", "LISTS", "LABLOW", "LABBITS", "LABSAMP", "IDINFO", "IDORDER", "FOLDER", "CODECS",
        "SEGMENTS", "DEAD", "LABELS"},
-      {"PROBES", "GRAPH", "STEPS", "FRONTS", "REMAINS", "LINKS", "NEXTID"}};
+      {"PROBES", "GRAPH", "STEPS", "FRONTS", "REMAINS", "LINKS", "NEXTID"},
+      {"TARGET"}};
   return tags;
 }
 

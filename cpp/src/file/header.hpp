@@ -14,7 +14,7 @@ static_assert(std::endian::native == std::endian::little,
               "files are written as memory is laid out");
 
 inline constexpr std::array<std::uint8_t, 8> kMagic{0x89, 'W', 'F', 'L', '\r', '\n', 0x1a, '\n'};
-inline constexpr std::uint16_t kMajor = 1, kMinor = 6;  // of the format version
+inline constexpr std::uint16_t kMajor = 1, kMinor = 7;  // of the format version
 inline constexpr std::uint32_t kMaxSections = 1024;
 inline constexpr std::uint32_t kOptional = 1;  // flag: readers may skip an unknown section
 

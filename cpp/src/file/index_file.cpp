@@ -107,6 +107,7 @@ void write_sections(const Index& index, const IndexSettings& settings, Write wri
     append_codec(*index.codec(), true, sections);
     sections.push_back(record("INDEX", index_record(index, content.size())));
     if (settings.inverted) sections.push_back(record("IVF", IvfRecord{settings.nprobe, 0}));
+    append_target_recall(settings.target_recall, sections);
     if (!settings.quantizer.empty()) {
       sections.push_back({"QUANT", [&](const Emit& emit) {
                             emit(settings.quantizer.data(), settings.quantizer.size());
@@ -195,6 +196,9 @@ IndexRecord start_index(const Container& file, StoredIndex& stored) {
         "section IVF has invalid settings");
     stored.settings.inverted = true;
     stored.settings.nprobe = ivf.nprobe;
+    stored.settings.target_recall = read_target_recall(file);
+    require_valid(is_target_recall(stored.settings.target_recall.value_or(1)),
+                  "section TARGET is not above 0 and at most 1");
   }
   if (file.has("QUANT")) {
     const std::vector<char> bytes = file.array<char>("QUANT", file.section_size("QUANT"));

@@ -82,6 +82,12 @@ const char* fault_of(const FolderManifest& manifest) {
   if (!std::isfinite(manifest.k_factor) || manifest.k_factor < 1) {
     return "k_factor is not a finite number of at least 1";
   }
+  if (manifest.target_recall.has_value() && manifest.nprobe == 0) {
+    return "there is a target recall without lists";
+  }
+  if (!is_target_recall(manifest.target_recall.value_or(1))) {
+    return "the target recall is not above 0 and at most 1";
+  }
   if (manifest.codecs.empty()) return "there is no codec";
   if (!numbers_ascend(manifest.codecs)) return "the numbers of the codecs do not ascend from 1";
   if (!numbers_differ(manifest.segments)) return "a segment has number 0 or that of another one";
@@ -128,9 +134,10 @@ std::string manifest_to_bytes(const FolderManifest& manifest) {
       manifest.row_kind.has_value() ? static_cast<std::uint32_t>(*manifest.row_kind) + 1 : 0,
       manifest.k_factor,
       0};
-  return to_bytes(FileKind::folder_manifest,
-                  {record("FOLDER", folder), section("CODECS", manifest.codecs),
-                   section("SEGMENTS", manifest.segments)});
+  std::vector<Section> sections{record("FOLDER", folder), section("CODECS", manifest.codecs),
+                                section("SEGMENTS", manifest.segments)};
+  append_target_recall(manifest.target_recall, sections);
+  return to_bytes(FileKind::folder_manifest, sections);
 }
 
 FolderManifest manifest_from_bytes(const void* data, std::size_t size) {
@@ -144,6 +151,7 @@ FolderManifest manifest_from_bytes(const void* data, std::size_t size) {
                           folder.next_file,
                           folder.next_id,
                           folder.nprobe,
+                          read_target_recall(file),
                           row_kind_of(folder),
                           folder.k_factor,
                           entries<ManifestCodec>(file, "CODECS"),

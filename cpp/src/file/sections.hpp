@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,23 @@ Section record(const char* tag, const T& value) {
 // what: a view, since a string for each of many values would take most of the time of reading.
 inline void require_valid(bool holds, std::string_view what) {
   if (!holds) throw FormatError("damaged: " + std::string(what));
+}
+
+// The target recall that nprobe follows, in files and folders with lists. Readers before 1.7 skip
+// it and take nprobe.
+inline void append_target_recall(std::optional<double> target, std::vector<Section>& sections) {
+  if (!target.has_value()) return;
+  sections.push_back(record("TARGET", *target));
+  sections.back().optional = true;
+}
+
+inline std::optional<double> read_target_recall(const Container& file) {
+  if (!file.has("TARGET")) return std::nullopt;
+  return file.array<double>("TARGET", 1)[0];
+}
+
+inline bool is_target_recall(double value) {
+  return value > 0 && value <= 1;
 }
 
 // Appends the sections of a codec. Codes do not depend on the manifest.

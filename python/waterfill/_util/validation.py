@@ -78,13 +78,13 @@ def as_number(name: str, value: Any, minimum: float, *, finite: bool = False) ->
     return float(value)
 
 
-def as_file_name(path: Any) -> bytes:
+def as_file_name(path: Any, argument: str = "path") -> bytes:
     """Return a path in the encoding of the file system."""
     if not isinstance(path, str | bytes | os.PathLike):
-        raise TypeError(f"path must be a str or path-like, got {type(path).__name__}")
+        raise TypeError(f"{argument} must be a str or path-like, got {type(path).__name__}")
     name = os.fsencode(path)
     if b"\0" in name:
-        raise ValueError(f"path={path!r} contains a null character")
+        raise ValueError(f"{argument}={path!r} contains a null character")
     return name
 
 

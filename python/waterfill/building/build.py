@@ -8,14 +8,28 @@ import time
 from typing import Any
 
 from waterfill import _core
-from waterfill._util.validation import METRICS, Metric, as_number, as_positive_int, metric_name
+from waterfill._util.validation import (
+    METRICS,
+    Metric,
+    as_file_name,
+    as_number,
+    as_positive_int,
+    metric_name,
+)
 from waterfill.building.budget import Budget, as_bytes
 from waterfill.building.codecs import CODEC, CodecChoice, choose, shard_row_bytes
-from waterfill.building.duplicates import first_duplicate
+from waterfill.building.duplicates import require_distinct, require_distinct_written
 from waterfill.building.encoding import encode_source, encode_stream
 from waterfill.building.numbering import Numbering
 from waterfill.building.progress import Callback, Meter
-from waterfill.building.record import Journal, Record, differences, read_record, remove_journal
+from waterfill.building.record import (
+    Done,
+    Journal,
+    Record,
+    differences,
+    read_record,
+    remove_journal,
+)
 from waterfill.building.result import Built, built_of, warn_of_rows
 from waterfill.building.sample import wanted_rows
 from waterfill.building.segments import FIRST_SEGMENT, Form
@@ -105,8 +119,8 @@ def build(
     nprobe : int, optional
         Lists to search per query.
     target_recall : float, optional
-        Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default. The
-        folder gets the `nprobe` that this takes; see `IndexIVF`.
+        Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default; see
+        `IndexIVF`.
     queries : array_like, optional
         Training queries: see `Codec.train`.
     seed : int
@@ -148,47 +162,52 @@ def build(
     RuntimeWarning
         If rows are left out, or distances are clipped: see `Codec.encode`.
     """
-    meter = Meter(None if progress is None else progress)
-    opened = open_source(source, key, format)
+    # First what needs no vectors: an iterator that is refused then still has all of them.
+    path = os.path.abspath(os.fsdecode(as_file_name(out, "out")))
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be callable, got {type(progress).__name__}")
+    meter = Meter(progress)
     number = _core.get_num_threads() if workers is None else as_positive_int("workers", workers)
+    limit = as_bytes(memory)
+    most = None if shard_rows is None else as_positive_int("shard_rows", shard_rows)
     named = None if metric is None else metric_name(metric)
     lists = None if nlist is None else as_nlist(nlist)
-    choice = choose(codec, opened.d, named, lists, queries, as_seed(seed))
-    if isinstance(opened, Stream) and not opened.again and not isinstance(choice.given, Codec):
+    rows = check_refine(refine)
+    if rows is not None and not isinstance(rows, str):
+        raise TypeError("refine must be the name of a row type, since the folder keeps the rows")
+    settings = {
+        "nlist": lists,
+        **_as_probes(nprobe, target_recall, lists),
+        "refine": rows,
+        "k_factor": as_number("k_factor", k_factor, 1, finite=True),
+    }
+    policy = as_policy(policy, WITHOUT_QUARANTINE)
+    seed = as_seed(seed)
+    opened = open_source(source, key, format)
+    if isinstance(opened, Stream) and not opened.again and not isinstance(codec, Codec):
         raise ValueError(
             "source: an iterator is read once, and training reads it before; pass a trained codec, "
             "or a function that returns a new iterator each time"
         )
+    numbering = Numbering(ids, None if isinstance(opened, Stream) else opened.n)
+    choice = choose(codec, opened.d, named, lists, queries, seed)
     if isinstance(opened, Source) and opened.n > _MOST_VECTORS:
         raise ValueError(
             f"source has {opened.n:,} vectors, and an index holds at most {_MOST_VECTORS:,}; build "
             "several"
         )
-    rows = check_refine(refine)
-    if rows is not None and not isinstance(rows, str):
-        raise TypeError("refine must be the name of a row type, since the folder keeps the rows")
-    budget = Budget(as_bytes(memory), number, shard_row_bytes(choice, opened.d, rows), lists or 0)
-    numbering = Numbering(ids, None if isinstance(opened, Stream) else opened.n)
+    budget = Budget(limit, number, shard_row_bytes(choice, opened.d, rows), lists or 0)
     record = Record(
         source=[["iterator", opened.d]] if isinstance(opened, Stream) else opened.identity,
         ids=numbering.identity,
         codec=choice.identity,
-        settings={
-            "metric": choice.metric,
-            "nlist": lists,
-            **_as_probes(nprobe, target_recall, lists),
-            "refine": rows,
-            "k_factor": as_number("k_factor", k_factor, 1, finite=True),
-        },
-        policy=as_policy(policy, WITHOUT_QUARANTINE),
-        shard_rows=budget.shard_rows
-        if shard_rows is None
-        else as_positive_int("shard_rows", shard_rows),
+        settings={"metric": choice.metric, **settings},
+        policy=policy,
+        shard_rows=budget.shard_rows if most is None else most,
         sample_rows=budget.sample_rows(opened.d, wanted_rows(opened.d, lists or 0)),
     )
     for name in opened.skipped:
         _LOG.info("%s has no rows, and is skipped", name)
-    path = os.path.abspath(os.fsdecode(os.fspath(out)))
     with locked(path):
         return _Build(path, opened, choice, numbering, record, budget, meter).run(
             given_shard_rows=shard_rows is not None
@@ -287,8 +306,10 @@ class _Build:
                 journal, workers, self._meter,
             )  # fmt: skip
             self._require_unchanged(self._source)
-        self._publish(codec, journal)
         done = [journal.shards[number] for number in sorted(journal.shards)]
+        manifest = self._manifest_of(codec, done)
+        self._check_written_ids(codec, manifest)
+        self._publish(codec, manifest)
         journal.remove()
         warn_of_rows(self._source.name, done)
         return built_of(
@@ -300,23 +321,23 @@ class _Build:
         )
 
     def _check_ids(self, journal: Journal) -> None:
-        """Raise ValueError if an id occurs twice."""
+        """Raise ValueError if an id occurs twice in a source that can be read before."""
         source = self._source
-        if not self._numbering.given or journal.ids or isinstance(source, Stream):
-            return
-        self._meter.begin("ids", source.n)
+        if self._numbering.given and not journal.ids and isinstance(source, Source):
+            require_distinct(source, self._numbering, self._budget.memory // 2, self._meter)
+            journal.write({"ids": True})
 
-        def batches() -> Any:
-            for position, ids in self._numbering.batches(source):
-                yield position, ids
-                self._meter.tell()
-
-        found = first_duplicate(batches, source.n, self._budget.memory // 2)
-        if found is not None:
-            id, *positions = found
-            first, second = (_place(source, position) for position in positions)
-            raise ValueError(f"ids: {second}: id {id} is also that of {first}")
-        journal.write({"ids": True})
+    def _check_written_ids(self, codec: Codec, manifest: _core.Manifest) -> None:
+        """Raise ValueError if an id occurs twice in the segments, as a stream is read only once."""
+        if self._numbering.given and isinstance(self._source, Stream):
+            require_distinct_written(
+                self._path,
+                manifest,
+                codec,
+                self._source.name,
+                self._budget.memory // 2,
+                self._meter,
+            )
 
     def _remove_leftovers(self, journal: Journal) -> None:
         """Remove files of shards that were not finished."""
@@ -333,6 +354,7 @@ class _Build:
             number=1,
             log=_NUMBER_OF_LOG,
             nprobe=self._nprobe(codec, vectors),
+            target_recall=settings["target_recall"],
             row_kind=None if refine is None else _ROW_KINDS[refine],
             k_factor=settings["k_factor"],
             codecs=[_core.ManifestCodec(CODEC, mark_of(codec))],
@@ -356,10 +378,9 @@ class _Build:
                     f"{part.name}: changed while it was read; delete {self._path} and build again"
                 )
 
-    def _publish(self, codec: Codec, journal: Journal) -> None:
-        """Write the manifest: from then on the folder is an index."""
-        done = [journal.shards[number] for number in sorted(journal.shards)]
-        manifest = self._manifest(
+    def _manifest_of(self, codec: Codec, done: list[Done]) -> _core.Manifest:
+        """Return the manifest of a folder with all shards."""
+        return self._manifest(
             codec,
             sum(each.vectors for each in done),
             next_file=FIRST_SEGMENT + len(done),
@@ -376,12 +397,9 @@ class _Build:
                 if each.vectors
             ],
         )
+
+    def _publish(self, codec: Codec, manifest: _core.Manifest) -> None:
+        """Write the manifest: from then on the folder is an index."""
         create_log(self._path, _NUMBER_OF_LOG, log_format(codec, manifest))
         sync_directory(self._path)
         write_manifest(self._path, manifest)
-
-
-def _place(source: Source, position: int) -> str:
-    """Return the part and the row of a position, in words."""
-    part = int((source.firsts <= position).sum()) - 1
-    return f"{source.parts[part].name}, row {position - int(source.firsts[part])}"

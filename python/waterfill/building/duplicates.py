@@ -6,13 +6,62 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from waterfill import _core
 from waterfill.building.id_columns import Ids
+from waterfill.building.numbering import Numbering
+from waterfill.building.progress import Meter
+from waterfill.building.segments import written_ids
+from waterfill.building.source import Source
+from waterfill.codec import Codec
 
 _BYTES_EACH = 24  # of an id while it is sorted
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # of Fibonacci hashing: 2**64 over the golden ratio
 
 Batches = Callable[[], Iterator[tuple[int, Ids]]]
 """Starts over: (position of the first id, ids), in order."""
+
+
+def require_distinct(source: Source, numbering: Numbering, memory: int, meter: Meter) -> None:
+    """Raise ValueError if an id occurs twice in a source."""
+    found = _first_counted(lambda: numbering.batches(source), source.n, memory, meter)
+    if found is not None:
+        id, *positions = found
+        first, second = (_place(source, position) for position in positions)
+        raise ValueError(f"ids: {second}: id {id} is also that of {first}")
+
+
+def require_distinct_written(
+    path: str, manifest: _core.Manifest, codec: Codec, name: str, memory: int, meter: Meter
+) -> None:
+    """Raise ValueError if an id occurs twice in the segments of a manifest, made from `name`."""
+    n = sum(segment.vectors for segment in manifest.segments)
+    found = _first_counted(lambda: written_ids(path, manifest, codec), n, memory, meter)
+    if found is not None:
+        id, first, second = found
+        raise ValueError(
+            f"ids: expected each id once, got {id} for vectors {first} and {second} of {name}; "
+            f"delete {path} and build again"
+        )
+
+
+def _first_counted(
+    batches: Batches, n: int, memory: int, meter: Meter
+) -> tuple[int, int, int] | None:
+    """Return what `first_duplicate` does, and tell how far it is."""
+    meter.begin("ids", n)
+
+    def told() -> Iterator[tuple[int, Ids]]:
+        for each in batches():
+            yield each
+            meter.tell()
+
+    return first_duplicate(told, n, memory)
+
+
+def _place(source: Source, position: int) -> str:
+    """Return the part and the row of a position, in words."""
+    part = int((source.firsts <= position).sum()) - 1
+    return f"{source.parts[part].name}, row {position - int(source.firsts[part])}"
 
 
 def first_duplicate(batches: Batches, n: int, memory: int) -> tuple[int, int, int] | None:

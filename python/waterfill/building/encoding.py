@@ -147,6 +147,8 @@ def encode_stream(
                 numbers = None if numbers is None else numbers[n:]
         if segment.rows:
             finish(segment)
+    if _end(segment, shard_rows) == 0:
+        raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
     meter.tell(at_once=True)
     missing = [number for number in done if number * shard_rows >= _end(segment, shard_rows)]
     if missing:

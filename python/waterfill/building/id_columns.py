@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from waterfill._util.optional import require
 from waterfill.data.block_source import raising_format_errors
 from waterfill.data.vector_files import format_of
+from waterfill.errors import ArgumentError
 
 Ids = NDArray[np.int64]
 
@@ -29,13 +30,25 @@ class IdColumn:
     batches : callable
         Given a row, yields (first row, values) of batches, in order, of which the first one starts
         at that row or before it. Values are an array, of NumPy or of Arrow.
+    n : int, optional
+        Number of ids, if it may differ from that of the vectors.
     """
 
-    def __init__(self, name: str, batches: Callable[[int], Iterator[tuple[int, Any]]]) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        batches: Callable[[int], Iterator[tuple[int, Any]]],
+        n: int | None = None,
+    ) -> None:
+        self.name, self._n = name, n
         self._batches = batches
         self._upcoming: Iterator[tuple[int, Any]] = iter(())
         self._first, self._ids = 0, np.empty(0, np.int64)
+
+    def require(self, n: int) -> None:
+        """Raise ValueError unless there are as many ids as vectors."""
+        if self._n is not None and self._n != n:
+            raise ArgumentError(f"{self.name}: expected {n} ids, one per vector, got {self._n}")
 
     def read(self, first: int, n: int) -> Ids:
         """Return the ids of the rows from `first` to ``first + n - 1``.
@@ -86,7 +99,7 @@ def _checked(values: Any, name: str, first: int) -> Ids:
         raise ValueError(
             f"{name}: row {row}: expected an id within int64, got {values[row - first]}"
         )
-    ids: Ids = values.astype(np.int64, copy=False)
+    ids: Ids = np.ascontiguousarray(values, np.int64)
     if (ids == -1).any():
         row = first + int(np.argmax(ids == -1))
         raise ValueError(f"{name}: row {row}: id -1 stands for a missing result; give another one")
@@ -108,12 +121,14 @@ def array_ids(x: Any, column: str, name: str) -> IdColumn:
 
 def plain_ids(values: Any, name: str) -> IdColumn:
     """Return an array as ids."""
+    if getattr(values, "ndim", 1) != 1:
+        raise TypeError(f"{name}: expected ids, one-dimensional integers, got shape {values.shape}")
 
     def batches(row: int) -> Iterator[tuple[int, Any]]:
         for first in range(row, len(values), _BATCH_ROWS):
             yield first, values[first : first + _BATCH_ROWS]
 
-    return IdColumn(name, batches)
+    return IdColumn(name, batches, len(values))
 
 
 def file_ids(path: str, column: str, format: str | None) -> IdColumn:
@@ -211,4 +226,9 @@ def mapping_column(batch: Any, column: str, name: str) -> Any:
         if column not in batch:
             raise ValueError(f"{name}: no column {column!r}; available: {', '.join(batch)}")
         return batch[column]
-    return batch.column(column) if hasattr(batch, "column") else batch[column]
+    try:
+        return batch.column(column) if hasattr(batch, "column") else batch[column]
+    except (KeyError, ValueError):
+        raise ValueError(f"{name}: no column {column!r}") from None
+    except (TypeError, IndexError):
+        raise TypeError(f"{name}: expected columns, got {type(batch).__name__}") from None

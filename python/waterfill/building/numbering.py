@@ -86,5 +86,7 @@ class IdReader:
         if self._column is None:
             return np.arange(position, position + n, dtype=np.int64)
         if self._open is None or self._open[0] != span.part:
-            self._open = span.part, self._parts[span.part].open_ids(self._column)
+            part = self._parts[span.part]
+            self._open = span.part, part.open_ids(self._column)
+            self._open[1].require(part.n)
         return self._open[1].read(first, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +15,13 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, reasons_of, unusable
 from waterfill.data.rows import FloatRows
 from waterfill.folder.publication import describe_segment, write_segment_file
-from waterfill.folder.snapshot import empty_core, next_after
+from waterfill.folder.snapshot import empty_core, next_after, open_core
 
 FIRST_SEGMENT = 3
 """Number of the file of shard 0, behind the codec's and the log's."""
 
 _APPENDED_ROWS = 1 << 15  # at once
+_READ_IDS = 1 << 16  # at once
 _MAX_LISTED = 10
 
 
@@ -149,3 +151,13 @@ class Segment:
             entry = describe_segment(name, done.segment, done.vectors, 1)
             done.bytes, done.crc = entry.bytes, entry.crc
         return done
+
+
+def written_ids(path: str, manifest: _core.Manifest, codec: Codec) -> Iterator[tuple[int, Ids]]:
+    """Yield (number of the first vector, ids) of all segments of a manifest, in order."""
+    before = 0
+    for i in range(len(manifest.segments)):
+        core = open_core(path, manifest, codec, verify=False, segments=slice(i, i + 1))
+        for first in range(0, core.size, _READ_IDS):
+            yield before + first, core.ids(first, min(_READ_IDS, core.size - first))
+        before += core.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,22 @@ class Stream:
 
     def __init__(self, start: Callable[[], Iterator[Any]], again: bool, key: str | None) -> None:
         self._start, self.again, self._key = start, again, key
-        first = start()
-        self._first = next(first, None)
-        if self._first is None:
-            raise ValueError(f"{self.name}: expected at least 1 batch of vectors, got none")
-        self._rest: Iterator[Any] | None = first
-        self.d = self._as_batch(self._first, 0, None).rows.d
+        self._first: Any = None
+        self._rest: Iterator[Any] | None = None  # behind the first batch
+
+    @cached_property
+    def d(self) -> int:
+        """Number of dimensions. The first batch is read, so check arguments before."""
+        rest = self._start()
+        for first in rest:
+            d = self._as_batch(first, 0, None, None).rows.d
+            self._first, self._rest = first, rest
+            return d
+        raise ValueError(f"{self.name}: expected at least 1 batch of vectors, got none")
 
     def batches(self, ids: str | None) -> Iterator[Batch]:
         """Yield the batches from the first one on; `ids` names the column of ids."""
+        d = self.d
         if self._rest is not None:
             each = itertools.chain([self._first], self._rest)
             self._first = self._rest = None
@@ -56,24 +64,26 @@ class Stream:
         else:
             raise ValueError(f"{self.name} has been read; pass a new one")
         for number, item in enumerate(each):
-            batch = self._as_batch(item, number, ids)
+            batch = self._as_batch(item, number, d, ids)
             if batch.rows.n:
                 yield batch
 
-    def _as_batch(self, item: Any, number: int, ids: str | None) -> Batch:
+    def _as_batch(self, item: Any, number: int, d: int | None, ids: str | None) -> Batch:
         name = f"batch {number} of {self.name}"
         vectors = item
         if isinstance(item, Mapping) or self._key is not None:
             if self._key is None:
                 raise ValueError(f"{name} has columns: {', '.join(item)}; choose one by key=")
             vectors = mapping_column(item, self._key, name)
-        rows = Rows(vectors, name, getattr(self, "d", None))
+        rows = Rows(vectors, name, d)
         found = None
         if ids is not None:
             values = mapping_column(item, ids, name)
             values = values.combine_chunks() if hasattr(values, "combine_chunks") else values
             values = values if hasattr(values, "null_count") else np.asarray(values)
-            found = plain_ids(values, f"{name}, column {ids}").read(0, rows.n)
+            column = plain_ids(values, f"{name}, column {ids}")
+            column.require(rows.n)
+            found = column.read(0, rows.n)
         return Batch(rows, found)
 
 
@@ -82,8 +92,18 @@ def as_stream(x: Any, key: str | None) -> Stream | None:
     if hasattr(x, "__next__"):
         return Stream(lambda: x, False, key)
     if callable(x):
-        return Stream(lambda: iter(x()), True, key)
+        return Stream(lambda: _started(x), True, key)
     return None
+
+
+def _started(function: Callable[[], Any]) -> Iterator[Any]:
+    batches = function()
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(
+            "source: expected a function that returns an iterator of batches, got one that returns "
+            + type(batches).__name__
+        )
+    return iter(batches)
 
 
 def blocks_of(batches: Iterator[Batch], **options: bool) -> Iterator[tuple[Batch, int, FloatRows]]:

@@ -233,15 +233,16 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
         IndexIVF.__init__(
             index, codec, codec.cells, metric=snapshot.metric, k_factor=snapshot.manifest.k_factor
         )
-        index.nprobe = snapshot.manifest.nprobe
+        index._set_lists(snapshot.manifest.nprobe, snapshot.manifest.target_recall)
         return index
 
     def _take_settings(self, codec: Codec) -> None:
         super()._take_settings(codec)
         self._nlist = codec.cells
 
-    def _stored_nprobe(self) -> int:
-        return self.nprobe
+    def _manifest_settings(self) -> dict[str, Any]:
+        lists = {"nprobe": self.nprobe, "target_recall": self._target_recall}
+        return super()._manifest_settings() | lists
 
 
 def _as_distinct(ids: Any) -> Labels:

@@ -87,7 +87,7 @@ def open_index(
         cells. Of an existing one, it replaces the stored value, which `flush` writes.
     target_recall : float, optional
         Instead of `nprobe`: the share of the neighbours in all lists to find, as for `IndexIVF`.
-        The folder stores the `nprobe` that this takes; pass it again to follow the folder's growth.
+        `nprobe` then follows the folder's growth. Of an existing one, it replaces what is stored.
     refine : {'float16', 'int8', 'float32'}, optional
         Rows to keep in a new folder for re-ranking.
     k_factor : float, optional
@@ -189,24 +189,24 @@ def _check_options(mode: str, sync: str, verify: str, compaction: str) -> None:
 
 def _lists_for(
     codec: Codec, metric: Metric | int | None, nprobe: int | None, target_recall: float | None
-) -> int | None:
-    """Return `nprobe` of a new folder, or None for one that searches all lists."""
+) -> tuple[int, float | None]:
+    """Return `nprobe` of a new folder, 0 for one that searches all lists, and its target recall."""
     if nprobe is None and target_recall is None:
-        return None
+        return 0, None
     if not codec.cells:
         name = "nprobe" if target_recall is None else "target_recall"
         raise ValueError(f"{name} needs a codec with cells: train an IndexIVF and use its codec")
     if target_recall is None:
-        return as_positive_int("nprobe", nprobe)
+        return as_positive_int("nprobe", nprobe), None
     known = ListRecall.of(codec._core, metric_name("ip" if metric is None else metric))
-    return known.nprobe(target_recall, known.rows)
+    return known.nprobe(target_recall, known.rows), target_recall
 
 
 def _create(
     path: str,
     codec: Codec,
     metric: Metric | int | None,
-    nprobe: int | None,
+    lists: tuple[int, float | None],
     refine: str | None,
     k_factor: float | None,
 ) -> None:
@@ -231,7 +231,8 @@ def _create(
         log=numbers[1],
         next_file=numbers[2],
         next_id=0,
-        nprobe=nprobe or 0,
+        nprobe=lists[0],
+        target_recall=lists[1],
         row_kind=core.refine_row_kind,
         k_factor=4.0 if k_factor is None else as_number("k_factor", k_factor, 1, finite=True),
         codecs=[_core.ManifestCodec(numbers[0], mark)],

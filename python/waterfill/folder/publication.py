@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def publish(
     old: Snapshot,
     *,
     numbers: Iterator[int],
-    settings: tuple[int, float],
+    settings: dict[str, Any],
     codec: tuple[int, Codec] | None = None,
     merger: Merger | None = None,
     keep_vectors: bool = True,
@@ -62,8 +63,8 @@ def publish(
     ----------
     numbers : iterator of int
         For new files.
-    settings : tuple
-        nprobe (0 for a flat index) and k_factor.
+    settings : dict
+        `nprobe` (0 for a flat index), `target_recall` and `k_factor` of the manifest.
     codec : tuple, optional
         The number and the codec of vectors that come later, if it changes.
     merger : Merger, optional
@@ -86,7 +87,6 @@ def publish(
     log = next(numbers)
     create_log(path, log, log_format(newest, manifest))
     sync_directory(path)
-    nprobe, k_factor = settings
     new = _core.Manifest(
         metric=manifest.metric,
         d=manifest.d,
@@ -94,11 +94,10 @@ def publish(
         log=log,
         next_file=next(numbers),
         next_id=min(old.next_id, 2**63 - 1),
-        nprobe=nprobe,
         row_kind=manifest.row_kind,
-        k_factor=k_factor,
         codecs=_codecs_of(segments, manifest, _core.ManifestCodec(number, mark_of(newest))),
         segments=segments,
+        **settings,
     )
     write_manifest(path, new)
     return new

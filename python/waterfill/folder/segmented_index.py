@@ -154,7 +154,7 @@ class SegmentedIndex(Index):
                 self._path,
                 old,
                 numbers=self._numbers,
-                settings=(self._stored_nprobe(), self._k_factor),
+                settings=self._manifest_settings(),
                 codec=codec,
                 merger=merger,
                 keep_vectors=keep_vectors,
@@ -174,8 +174,9 @@ class SegmentedIndex(Index):
         self._log = log
         remove_others(self._path, files_of(manifest) | self._unpublished)
 
-    def _stored_nprobe(self) -> int:
-        return 0
+    def _manifest_settings(self) -> dict[str, Any]:
+        """Return the settings that the manifest holds."""
+        return {"nprobe": 0, "target_recall": None, "k_factor": self._k_factor}
 
     def _adopt(self, new: Snapshot) -> None:
         """Answer calls from a snapshot from now on."""

@@ -30,8 +30,8 @@ from waterfill.recipe import Recipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Stored = tuple[_core.Index, bool, int, float, bytes]
-"""The core, whether it is an IVF, nprobe, k_factor, and another's quantizer in its own form."""
+Stored = tuple[_core.Index, bool, int, float | None, float, bytes]
+"""The core, whether it is an IVF, nprobe, target_recall, k_factor, and a quantizer's own bytes."""
 
 _LARGEST = np.finfo(np.float32).max
 
@@ -321,12 +321,18 @@ class Index(SearchDepth):
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings that are stored with the vectors, as arguments of the core."""
-        return {"inverted": False, "nprobe": 0, "k_factor": self._k_factor, "quantizer": b""}
+        return {
+            "inverted": False,
+            "nprobe": 0,
+            "target_recall": None,
+            "k_factor": self._k_factor,
+            "quantizer": b"",
+        }
 
     @classmethod
     def _from_stored(cls, stored: Stored, refine: Any = None) -> Self:
         """Make an index from the content of a file or a byte string."""
-        core, _, _, k_factor, _ = stored
+        core, _, _, _, k_factor, _ = stored
         index = cls.__new__(cls)
         kept = core.refine_row_kind
         if kept is not None:

@@ -128,6 +128,13 @@ class IndexIVF(InvertedLists):
     def target_recall(self, value: float) -> None:
         self._target_recall, self._nprobe = as_target_recall(value), None
 
+    def _set_lists(self, nprobe: int, target: float | None) -> None:
+        """Set `nprobe` as it was stored, or the target recall that it follows."""
+        if target is None:
+            self.nprobe = nprobe
+        else:
+            self.target_recall = target
+
     def list_recall(self, nprobe: int | None = None) -> float | None:
         """Return the share of the true ten nearest that the nearest lists hold, as training found.
 
@@ -265,14 +272,16 @@ class IndexIVF(InvertedLists):
         return super()._settings() | {
             "inverted": True,
             "nprobe": self.nprobe,
+            "target_recall": self._target_recall,
             "quantizer": kept,
         }
 
     @classmethod
     def _from_stored(cls, stored: Stored, refine: Any = None) -> Self:
         index = super()._from_stored(stored, refine)
-        core, _, nprobe, _, quantizer = stored
-        index._nlist, index.nprobe = core.codec.cells, nprobe
+        core, _, nprobe, target, _, quantizer = stored
+        index._nlist = core.codec.cells
+        index._set_lists(nprobe, target)
         index._quantizer, index._quantizer_bytes = None, quantizer
         return index
 

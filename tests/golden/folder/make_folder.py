@@ -56,6 +56,13 @@ def manifest() -> _core.Manifest:
     )
 
 
+def manifest_with_target() -> _core.Manifest:
+    """The same with a target recall."""
+    made = manifest()
+    made.target_recall = 0.9
+    return made
+
+
 def empty_manifest() -> _core.Manifest:
     """A flat index without vectors."""
     return _core.Manifest(
@@ -74,6 +81,7 @@ def main() -> None:
     files = {
         "1.5-log": log(),
         "1.5-manifest": manifest().to_bytes(),
+        "1.7-manifest-target": manifest_with_target().to_bytes(),
         "1.5-manifest-empty": empty_manifest().to_bytes(),
         "1.5-tombstones-sorted": _core.tombstones_to_bytes(5, 1000, few),
         "1.5-tombstones-bitmap": _core.tombstones_to_bytes(5, 1000, many),

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "waterfill/index/index.hpp"
@@ -13,7 +14,8 @@ namespace waterfill {
 struct IndexSettings {
   bool inverted = false;  // whether searches scan nprobe lists only
   std::uint32_t nprobe = 0;
-  float k_factor = 1;     // refine candidates per neighbor
+  std::optional<double> target_recall;  // that nprobe follows
+  float k_factor = 1;                   // refine candidates per neighbor
   std::string quantizer;  // a serialized FAISS index that finds the lists; empty for none
 };
 

@@ -38,11 +38,12 @@ struct ManifestSegment {
 struct FolderManifest {
   Metric metric = Metric::inner_product;
   std::uint32_t d = 0;
-  std::uint64_t number = 0;     // of this manifest
-  std::uint64_t log = 0;        // number of its log
-  std::uint64_t next_file = 0;  // more than any number above and below
-  std::int64_t next_id = 0;     // of the next vector without an explicit id
-  std::uint32_t nprobe = 0;     // 0: all lists, as a flat index
+  std::uint64_t number = 0;             // of this manifest
+  std::uint64_t log = 0;                // number of its log
+  std::uint64_t next_file = 0;          // more than any number above and below
+  std::int64_t next_id = 0;             // of the next vector without an explicit id
+  std::uint32_t nprobe = 0;             // 0: all lists, as a flat index
+  std::optional<double> target_recall;  // that nprobe follows
   std::optional<RowKind> row_kind;
   float k_factor = 1;                     // refine candidates per neighbor
   std::vector<ManifestCodec> codecs;      // by ascending number; the last codes new vectors
