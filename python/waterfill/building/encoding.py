@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
-from waterfill.building.id_columns import Ids
 from waterfill.building.numbering import Numbering
 from waterfill.building.progress import Meter
 from waterfill.building.record import Done, Journal
 from waterfill.building.segments import Form, Segment
 from waterfill.building.shards import Shard, in_one_go, split
 from waterfill.building.source import Source
-from waterfill.building.streams import Stream, blocks_of
+from waterfill.building.streams import RemoteStream, Stream, blocks_of
 from waterfill.building.workers import Stop, own_threads, run
-from waterfill.data.rows import FloatRows, Rows
+from waterfill.data.rows import Rows
 
 
 def encode_source(
@@ -107,20 +106,42 @@ def encode_stream(
     meter: Meter,
 ) -> None:
     """Encode batches as they come. Those of shards that the journal has are compared with it."""
-    done = dict(journal.shards)
-    meter.begin("encoding", None, 0, len(done))
-
-    def finish(segment: Segment) -> None:
-        known = done.get(segment.shard)
+    left = dict(journal.shards)
+    meter.begin("encoding", None, 0, len(left))
+    encoded = stream.encoded if isinstance(stream, RemoteStream) else partial(_encoded, stream)
+    rows = 0
+    for shard in encoded(ids, form, shard_rows, path, set(left), workers, meter):
+        known = left.pop(shard.shard, None)
         if known is None:
-            journal.write(segment.write(path))
+            journal.write(shard)
             meter.add(0, shards=1)
-        elif (known.rows, known.checksum) != (segment.rows, segment.checksum):
+        elif (known.rows, known.checksum) != (shard.rows, shard.checksum):
             raise ValueError(
                 f"source: {stream.name} gives other vectors than in the run before, in rows "
-                f"{segment.shard * shard_rows:,} and after; delete {path} and build again"
+                f"{rows:,} and after; delete {path} and build again"
             )
+        rows += shard.rows
+    meter.tell(at_once=True)
+    if rows == 0:
+        raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
+    if left:
+        raise ValueError(
+            f"source: {stream.name} gives fewer vectors than in the run before; delete {path} and "
+            "build again"
+        )
 
+
+def _encoded(
+    stream: Stream,
+    ids: str | None,
+    form: Form,
+    shard_rows: int,
+    path: str,
+    known: set[int],
+    workers: int,
+    meter: Meter,
+) -> Iterator[Done]:
+    """Yield the shards of a stream in order, each when it is written."""
     strict = form.policy == "raise"
     segment = Segment(0, form)
     with own_threads(workers):
@@ -135,38 +156,13 @@ def encode_stream(
                     if numbers is None
                     else numbers[:n]
                 )
-                segment.checksum = zlib.crc32(block[:n].data, segment.checksum)
-                segment.checksum = zlib.crc32(own.data, segment.checksum)
-                _add(segment, block[:n], own, batch.rows.name, first, done)
+                segment.add_or_count(block[:n], own, batch.rows.name, first, known)
                 meter.add(n)
                 meter.tell()
                 if segment.rows == shard_rows:
-                    finish(segment)
+                    yield segment.write_or_count(path, known)
                     segment = Segment(segment.shard + 1, form)
                 block, first = block[n:], first + n
                 numbers = None if numbers is None else numbers[n:]
         if segment.rows:
-            finish(segment)
-    if _end(segment, shard_rows) == 0:
-        raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
-    meter.tell(at_once=True)
-    missing = [number for number in done if number * shard_rows >= _end(segment, shard_rows)]
-    if missing:
-        raise ValueError(
-            f"source: {stream.name} gives fewer vectors than in the run before; delete {path} and "
-            "build again"
-        )
-
-
-def _end(segment: Segment, shard_rows: int) -> int:
-    return segment.shard * shard_rows + segment.rows
-
-
-def _add(
-    segment: Segment, block: FloatRows, ids: Ids, name: str, first: int, done: dict[int, Done]
-) -> None:
-    """Add a block to a segment; only count it if the segment has been written."""
-    if segment.shard in done:
-        segment.rows += len(block)
-    else:
-        segment.add(block, ids, name, first)
+            yield segment.write_or_count(path, known)

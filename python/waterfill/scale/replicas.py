@@ -1,0 +1,142 @@
+"""The actors of a sharded index: which one answers for which share, and who steps in for whom."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from typing import Any
+
+from waterfill.scale.cluster import get, require_ray
+from waterfill.scale.shard import Found, Generation, Shard
+
+_TICK = 0.05  # seconds between looks for actors that are back
+_PATIENCE = 60.0  # seconds without any living actor
+
+
+class Replicas:
+    """Actors, `replicas` for each share. Ray starts those again that die.
+
+    Parameters
+    ----------
+    shares, replicas : int
+    num_cpus : float
+        Of each actor.
+    """
+
+    def __init__(self, shares: int, replicas: int, num_cpus: float) -> None:
+        ray = require_ray()
+        self._errors = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
+        actor = ray.remote(Shard).options(
+            num_cpus=num_cpus, max_restarts=-1, max_concurrency=4, scheduling_strategy="SPREAD"
+        )
+        self.shares = shares
+        self._actors = [actor.remote() for _ in range(shares * replicas)]
+        self._down: dict[int, Any] = {}  # by number of the actor: what it answers when it is back
+        self._turn = itertools.count()
+        self._state = threading.Lock()
+
+    def processes(self) -> list[int]:
+        """Return the process of each actor; those of one share are `shares` apart."""
+        ray = require_ray()
+        return [ray.get(actor.ping.remote()) for actor in self._actors]
+
+    def tell(self, method: str, argument: Any, *, wait: bool) -> None:
+        """Call a method of all actors; one that dies does without."""
+        ray = require_ray()
+        calls = [getattr(actor, method).remote(argument) for actor in self._actors]
+        for call in calls if wait else ():
+            with contextlib.suppress(*self._errors):
+                get(call)
+
+    def search(
+        self, generation: Generation, shares: list[Any], thresholds: Any, arguments: Any,
+        deadline: float | None,
+    ) -> dict[int, Found]:  # fmt: skip
+        """Return the candidates of each share, of those only that answer before the deadline.
+
+        Raises
+        ------
+        TimeoutError
+            If there is no deadline and no actor lives for a minute.
+        Exception
+            What happened in an actor, other than its death.
+        """
+        ray = require_ray()
+        found: dict[int, Found] = {}
+        running: dict[Any, tuple[int, int]] = {}  # by call: share, actor
+        owed = list(range(len(shares)))
+        seen_alive = time.monotonic()
+        while owed or running:
+            for share in list(owed):
+                number = self._choose(share)
+                if number is not None:
+                    owed.remove(share)
+                    call = self._actors[number].search.remote(
+                        generation, shares[share], thresholds, arguments
+                    )
+                    running[call] = share, number
+            now = time.monotonic()
+            if running:
+                seen_alive = now
+            elif deadline is None and now - seen_alive > _PATIENCE:
+                raise TimeoutError(
+                    "no actor of the index is alive; pass timeout= for what there is"
+                )
+            left = _TICK if deadline is None else min(_TICK, deadline - now)
+            if left <= 0:
+                break
+            if not running:
+                time.sleep(left)
+                continue
+            for call in ray.wait(list(running), timeout=left)[0]:
+                share, number = running.pop(call)
+                try:
+                    found[share] = ray.get(call)
+                except self._errors:
+                    self._set_down(number)
+                    owed.append(share)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from error
+        for _, number in running.values():  # too slow: others are asked until it answers
+            self._set_down(number)
+        return found
+
+    def _choose(self, share: int) -> int | None:
+        """Return an actor for a share: one of its replicas in turn, else any that lives."""
+        own = range(share, len(self._actors), self.shares)
+        first = next(self._turn) % len(own)
+        others = [number for number in range(len(self._actors)) if number not in own]
+        for number in (*own[first:], *own[:first], *others):
+            if not self._is_down(number):
+                return number
+        return None
+
+    def _set_down(self, number: int) -> None:
+        with self._state:
+            if number not in self._down:
+                self._down[number] = self._actors[number].ping.remote()
+
+    def _is_down(self, number: int) -> bool:
+        ray = require_ray()
+        with self._state:
+            answer = self._down.get(number)
+            if answer is None:
+                return False
+            if not ray.wait([answer], timeout=0)[0]:
+                return True
+            try:
+                ray.get(answer)
+            except self._errors:
+                self._down[number] = self._actors[number].ping.remote()
+                return True
+            del self._down[number]
+            return False
+
+    def close(self) -> None:
+        """End all actors."""
+        ray = require_ray()
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
