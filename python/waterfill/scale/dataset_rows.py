@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.optional import require
 from waterfill.analysis import chunk_rows, moments_of
 from waterfill.data.arrow_lists import SAMPLE_ROWS, choose_field
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.scale.cluster import Chunk, chunks, each_chunk, require_ray
+from waterfill.scale.cluster import Chunk, chunks, each_chunk
 
 RowNumbers = NDArray[np.int64]
 
@@ -44,10 +45,8 @@ class DatasetVectors:
     """
 
     def __init__(self, dataset: Any, column: str | None, others: tuple[str, ...] = ()) -> None:
-        require_ray()
-        import ray.data
-
-        if not isinstance(dataset, ray.data.Dataset):
+        data = require("ray.data", "waterfill.scale", "ray")
+        if not isinstance(dataset, data.Dataset):
             raise TypeError(f"dataset must be a ray.data.Dataset, got {type(dataset).__name__}")
         head = next(chunks(dataset.limit(SAMPLE_ROWS), SAMPLE_ROWS), None)
         if head is None:

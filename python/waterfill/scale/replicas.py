@@ -13,6 +13,8 @@ from waterfill.scale.shard import Found, Generation, Shard
 
 _TICK = 0.05  # seconds between looks for actors that are back
 _PATIENCE = 60.0  # seconds without any living actor
+_LATE = 30.0  # seconds after which another actor is asked, without a deadline
+_LATE_SHARE = 0.25  # of the time until a deadline, after which another actor is asked
 
 
 class Replicas:
@@ -44,7 +46,6 @@ class Replicas:
 
     def tell(self, method: str, argument: Any, *, wait: bool) -> None:
         """Call a method of all actors; one that dies does without."""
-        ray = require_ray()
         calls = [getattr(actor, method).remote(argument) for actor in self._actors]
         for call in calls if wait else ():
             with contextlib.suppress(*self._errors):
@@ -67,23 +68,20 @@ class Replicas:
         found: dict[int, Found] = {}
         running: dict[Any, tuple[int, int]] = {}  # by call: share, actor
         owed = list(range(len(shares)))
-        seen_alive = time.monotonic()
-        while owed or running:
+        start = alive = time.monotonic()
+        patience = _LATE if deadline is None else _LATE_SHARE * (deadline - start)
+        while len(found) < len(shares):
             for share in list(owed):
                 number = self._choose(share)
                 if number is not None:
                     owed.remove(share)
-                    call = self._actors[number].search.remote(
-                        generation, shares[share], thresholds, arguments
-                    )
+                    search = self._actors[number].search
+                    call = search.remote(generation, shares[share], thresholds, arguments)
                     running[call] = share, number
             now = time.monotonic()
-            if running:
-                seen_alive = now
-            elif deadline is None and now - seen_alive > _PATIENCE:
-                raise TimeoutError(
-                    "no actor of the index is alive; pass timeout= for what there is"
-                )
+            alive = now if running else alive
+            if deadline is None and now - alive > _PATIENCE:
+                raise TimeoutError("no actor is alive; pass timeout= for partial results")
             left = _TICK if deadline is None else min(_TICK, deadline - now)
             if left <= 0:
                 break
@@ -99,8 +97,12 @@ class Replicas:
                     owed.append(share)
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
-        for _, number in running.values():  # too slow: others are asked until it answers
-            self._set_down(number)
+            if now - start > patience:  # others are asked, too, of what is late
+                late = {share: number for share, number in running.values() if share not in found}
+                for number in late.values():
+                    self._set_down(number)
+                owed += [share for share in late if share not in owed]
+                patience = float("inf")
         return found
 
     def _choose(self, share: int) -> int | None:
@@ -108,10 +110,8 @@ class Replicas:
         own = range(share, len(self._actors), self.shares)
         first = next(self._turn) % len(own)
         others = [number for number in range(len(self._actors)) if number not in own]
-        for number in (*own[first:], *own[:first], *others):
-            if not self._is_down(number):
-                return number
-        return None
+        order = [*own[first:], *own[:first], *others]
+        return next((number for number in order if not self._is_down(number)), None)
 
     def _set_down(self, number: int) -> None:
         with self._state:

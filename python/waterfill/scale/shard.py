@@ -58,11 +58,17 @@ class Shard:
         self._open.pop(key, None)
 
     def search(
-        self, generation: Generation, parts: tuple[int, int], thresholds: Any, arguments: Any
+        self,
+        generation: Generation,
+        parts: tuple[int, int],
+        thresholds: Any,
+        arguments: tuple[Any, ...],
     ) -> Found:
-        """Return the candidates of some parts."""
+        """Return the candidates of some parts; `arguments` are the others of `search_share`."""
         _core.set_own_threads(1)
-        return self._core(generation).search_share(*arguments, parts, thresholds)
+        search: Any = self._core(generation).search_share
+        found: Found = search(*arguments, parts, thresholds)
+        return found
 
     def _core(self, generation: Generation) -> _core.Index:
         with self._opening:

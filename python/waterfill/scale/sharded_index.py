@@ -23,7 +23,7 @@ from waterfill.folder.opening import open_index
 from waterfill.folder.snapshot import read_manifest
 from waterfill.index.collection import Labels
 from waterfill.io import Path
-from waterfill.scale.build import require_local
+from waterfill.scale.building import require_local
 from waterfill.scale.cluster import cpus, require_ray
 from waterfill.scale.replicas import Replicas
 from waterfill.scale.scattered_core import ScatteredCore, scattered
@@ -238,9 +238,8 @@ class _State:
         segments = [one.vectors for one in snapshot.manifest.segments]
         self._sizes = [*segments, max(0, snapshot.core.size - sum(segments))]  # the log's, too
         self.shares = _divided(self._sizes, shares)
-        self.index._core = cast(
-            "_core.Index", ScatteredCore(snapshot.core, self.generation, self.shares)
-        )
+        core = ScatteredCore(snapshot.core, self.generation, self.shares)
+        self.index._core = cast("_core.Index", core)
         self._users, self._retired = 0, False
         self._lock = threading.Lock()
 
