@@ -143,7 +143,7 @@ def test_what_is_found_before_a_deadline(ray, base_64, queries_64, tmp_path, mon
     codec = wf.Codec.train(base_64, plan, cells=0, effort="fast")
     wf.build(base_64[:2000], tmp_path / "a.wfx", codec, shard_rows=1000)
     with wf.scale.ShardedIndex.open(tmp_path / "a.wfx", **SMALL) as index:
-        first, second = index.processes
+        _, second = index.processes
         os.kill(second, signal.SIGSTOP)
         try:
             found = index.search(queries_64, 10, timeout=5)
@@ -173,7 +173,7 @@ def test_generations_do_not_mix(ray, folder, base_64, queries_64, tmp_path):
 
         thread = threading.Thread(target=search)
         thread.start()
-        with wf.open_index(path, "a") as writer:
+        with wf.open_index(path, "a", compaction="off") as writer:
             for step in range(3):
                 assert not index.refresh()
                 writer.upsert(np.arange(40 * step, 40 * step + 40), base_64[-40:])

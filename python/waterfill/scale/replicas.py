@@ -40,9 +40,15 @@ class Replicas:
         self._state = threading.Lock()
 
     def processes(self) -> list[int]:
-        """Return the process of each actor; those of one share are `shares` apart."""
-        ray = require_ray()
-        return [ray.get(actor.ping.remote()) for actor in self._actors]
+        """Return the process of each actor; wait for those that are started again."""
+        return [self._process(actor) for actor in self._actors]
+
+    def _process(self, actor: Any) -> int:
+        while True:
+            try:
+                return int(get(actor.ping.remote()))
+            except self._errors:
+                time.sleep(_TICK)
 
     def tell(self, method: str, argument: Any, *, wait: bool) -> None:
         """Call a method of all actors; one that dies does without."""

@@ -17,7 +17,6 @@ from waterfill import _core
 from waterfill._util.validation import as_number, as_positive_int
 from waterfill.data.rows import FloatRows
 from waterfill.folder.directory import log_name
-from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.folder.mixed_index import MixedIndex
 from waterfill.folder.opening import open_index
 from waterfill.folder.snapshot import read_manifest
@@ -110,13 +109,17 @@ class ShardedIndex:
         wanted = None if shards is None else as_positive_int("shards", shards)
         path = os.path.abspath(os.fsdecode(os.fspath(folder)))
         options = {"nprobe": nprobe, "target_recall": target_recall, "k_factor": k_factor}
+        with open_index(path, **options) as index:  # or an error, before anything is started
+            segments = len(index.segments)
         if wanted is None:
             wanted = max(1, int(cpus() / (replicas * max(num_cpus, 1))))
-            wanted = min(wanted, max(1, len(read_manifest(path).segments)))
-        state = _State(path, options, wanted)
+        wanted = min(wanted, segments + 1)  # the log is one more
         actors = Replicas(wanted, replicas, num_cpus)
-        actors.tell("prepare", state.generation, wait=True)
-        return cls(state, actors, options)
+        try:
+            return cls(_prepared(path, options, actors), actors, options)
+        except BaseException:
+            actors.close()
+            raise
 
     # What it holds.
 
@@ -202,9 +205,7 @@ class ShardedIndex:
             old = self._state
             if not old.is_outdated():
                 return False
-            new = _State(old.index.path, self._options, self._replicas.shares)
-            self._replicas.tell("prepare", new.generation, wait=True)
-            self._state = new
+            self._state = _prepared(old.index.path, self._options, self._replicas)
             old.retire(self._replicas)
             return True
 
@@ -224,13 +225,15 @@ class _State:
     """A generation of the folder in this process, and the searches that use it."""
 
     def __init__(self, path: str, options: dict[str, Any], shares: int) -> None:
-        self.index, log = _open(path, options)
+        self.index = open_index(path, **options)
         snapshot = self.index._snapshot
         if isinstance(snapshot.core, MixedIndex):
             raise ValueError(
                 f"{path}: some vectors have codes of an older codec; call recode() on the index "
                 "that is open for changes"
             )
+        with open(os.path.join(path, log_name(snapshot.manifest.log)), "rb") as file:
+            log = file.read(snapshot.log.offset)
         self._manifest, self._log_bytes = snapshot.manifest, len(log)
         self.generation = Generation(
             uuid.uuid4().hex, path, snapshot.manifest.to_bytes(), [require_ray().put(log)]
@@ -281,16 +284,17 @@ class _State:
         replicas.tell("forget", self.generation.key, wait=False)
 
 
-def _open(path: str, options: dict[str, Any]) -> tuple[FolderIndexFlat | FolderIndexIVF, bytes]:
-    """Open a folder, and return the bytes of its log up to then, too."""
+def _prepared(path: str, options: dict[str, Any], replicas: Replicas) -> _State:
+    """Open what a folder holds now, here and in all actors."""
     for attempt in range(_ATTEMPTS):
-        index = open_index(path, **options)
-        snapshot = index._snapshot
+        state = None
         try:
-            with open(os.path.join(path, log_name(snapshot.manifest.log)), "rb") as file:
-                return index, file.read(snapshot.log.offset)
-        except FileNotFoundError:  # there is another manifest by now
-            if attempt == _ATTEMPTS - 1:
+            state = _State(path, options, replicas.shares)
+            replicas.tell("prepare", state.generation, wait=True)
+            return state
+        except FileNotFoundError:
+            # A writer may have replaced the manifest and removed what the old one names.
+            if attempt == _ATTEMPTS - 1 or (state is not None and not state.is_outdated()):
                 raise
     raise AssertionError
 
