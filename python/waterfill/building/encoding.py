@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -110,17 +111,18 @@ def encode_stream(
     meter.begin("encoding", None, 0, len(left))
     encoded = stream.encoded if isinstance(stream, RemoteStream) else partial(_encoded, stream)
     rows = 0
-    for shard in encoded(ids, form, shard_rows, path, set(left), workers, meter):
-        known = left.pop(shard.shard, None)
-        if known is None:
-            journal.write(shard)
-            meter.add(0, shards=1)
-        elif (known.rows, known.checksum) != (shard.rows, shard.checksum):
-            raise ValueError(
-                f"source: {stream.name} gives other vectors than in the run before, in rows "
-                f"{rows:,} and after; delete {path} and build again"
-            )
-        rows += shard.rows
+    with closing(encoded(ids, form, shard_rows, path, set(left), workers, meter)) as shards:
+        for shard in shards:
+            known = left.pop(shard.shard, None)
+            if known is None:
+                journal.write(shard)
+                meter.add(0, shards=1)
+            elif (known.rows, known.checksum) != (shard.rows, shard.checksum):
+                raise ValueError(
+                    f"source: {stream.name} gives other vectors than in the run before, in rows "
+                    f"{rows:,} and after; delete {path} and build again"
+                )
+            rows += shard.rows
     meter.tell(at_once=True)
     if rows == 0:
         raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
@@ -140,7 +142,7 @@ def _encoded(
     known: set[int],
     workers: int,
     meter: Meter,
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Yield the shards of a stream in order, each when it is written."""
     strict = form.policy == "raise"
     segment = Segment(0, form)

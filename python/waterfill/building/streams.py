@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -116,7 +116,7 @@ class RemoteStream(Stream, ABC):
         known: set[int],
         workers: int,
         meter: Meter,
-    ) -> Iterator[Done]:
+    ) -> Generator[Done, None, None]:
         """Yield the shards in order, each when its segment is written; count those known."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -141,7 +141,7 @@ class DatasetStream(RemoteStream):
         known: set[int],
         workers: int,
         meter: Meter,
-    ) -> Iterator[Done]:
+    ) -> Generator[Done, None, None]:
         """Yield the shards in order, each when a worker has written its segment."""
         shared = (form.codec, form.manifest.to_bytes(), form.cosine, form.policy)
         arguments = (self._vectors.column, ids, shared, path, known)

@@ -110,7 +110,8 @@ def each_chunk(
 ) -> Iterator[tuple[Chunk, Any]]:
     """Call ``work(chunk, *arguments)`` for each chunk in a task, and yield results in order.
 
-    Ray repeats a task whose worker dies. Arguments are sent once to each machine.
+    Ray repeats a task whose worker dies. Arguments are sent once to each machine. Whoever does not
+    take all results closes the generator, which ends the tasks.
 
     Parameters
     ----------
@@ -133,16 +134,20 @@ def each_chunk(
             tell()
         return chunk, get(reference)
 
-    for chunk in chunks(dataset, rows):
-        more = None if own is None else own(chunk)
-        if own is not None and more is None:
-            continue
-        extra = () if own is None else (more,)
-        running.append((chunk, task.remote(work, chunk, *shared, *extra)))
-        if len(running) >= limit:
+    try:
+        for chunk in chunks(dataset, rows):
+            more = None if own is None else own(chunk)
+            if own is not None and more is None:
+                continue
+            extra = () if own is None else (more,)
+            running.append((chunk, task.remote(work, chunk, *shared, *extra)))
+            if len(running) >= limit:
+                yield result()
+        while running:
             yield result()
-    while running:
-        yield result()
+    finally:
+        for _, reference in running:  # after an error: no task goes on behind it
+            ray.cancel(reference, force=True)
 
 
 def _one_threaded(work: Callable[..., Any], chunk: Chunk, *arguments: Any) -> Any:

@@ -9,7 +9,6 @@ from waterfill._util.optional import require
 from waterfill._util.validation import as_positive_int
 from waterfill.building.arrow_datasets import table_part
 from waterfill.codec import Codec
-from waterfill.data.rows import Rows
 from waterfill.scale.cluster import cpus
 from waterfill.scale.dataset_rows import DatasetVectors
 
@@ -76,15 +75,15 @@ class _Encoder:
 
     def __init__(self, codec: Codec, column: str, codes: str) -> None:
         self._codec, self._column, self._codes = codec, column, codes
-        _core.set_own_threads(1)
 
     def __call__(self, table: Any) -> Any:
+        _core.set_own_threads(1)
         arrow = require("pyarrow", "waterfill.scale", "ray")
         part = table_part(table, self._column, "the dataset")
         size = self._codec.code_size
         data = b""
         if part is not None:
-            data = self._codec.encode(Rows(part.open(), part.name, self._codec.d).source).tobytes()
+            data = self._codec.encode(part.open()).tobytes()
         column = arrow.FixedSizeBinaryArray.from_buffers(
             arrow.binary(size), len(table), [None, arrow.py_buffer(data)]
         )

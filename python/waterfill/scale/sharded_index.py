@@ -108,7 +108,11 @@ class ShardedIndex:
         num_cpus = as_number("num_cpus", num_cpus, 0, finite=True)
         wanted = None if shards is None else as_positive_int("shards", shards)
         path = os.path.abspath(os.fsdecode(os.fspath(folder)))
-        options = {"nprobe": nprobe, "target_recall": target_recall, "k_factor": k_factor}
+        options: dict[str, Any] = {
+            "nprobe": nprobe,
+            "target_recall": target_recall,
+            "k_factor": k_factor,
+        }
         with open_index(path, **options) as index:  # or an error, before anything is started
             segments = len(index.segments)
         if wanted is None:
