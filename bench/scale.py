@@ -9,12 +9,13 @@ such as ``--rows 2000000 --files 8``, and prints
 - for 1,000 searches during which an actor is killed: how many answers were wrong or partial, the
   longest time without an answer, and the time until all actors are there again.
 
-CPU times include Ray's own processes, so on a machine that others use, compare them.
+CPU times include Ray's own processes; on a machine that others use, compare them.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
@@ -143,11 +144,13 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=4, help="that Ray may count on")
     arguments = parser.parse_args()
     wf.set_num_threads(1)
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
     ray.init(
         num_cpus=arguments.cpus, include_dashboard=False, log_to_driver=False,
         logging_level="ERROR", object_store_memory=2 << 30,
     )  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     sample = wf.open_vectors(min(arguments.folder.glob("*.parquet")), key="vector")
     x = sample.read(0, min(sample.shape[0], 100_000))
     queries = np.ascontiguousarray(x[::500])
