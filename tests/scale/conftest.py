@@ -21,7 +21,8 @@ def ray():
     ray, _ = load("ray", "ray.data")
     directory = tempfile.mkdtemp(prefix="wf-ray-")  # short: sockets in it have limited names
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # of Ray's own start
+            warnings.simplefilter("ignore", kind)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # not behind all others of a busy machine
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
