@@ -25,7 +25,8 @@ void bind_analysis(py::module_& m) {
       .def(py::pickle([](const Moments& self) { return to_array(self.to_bytes()); },
                       [](const py::buffer& state) {
                         const BytesArgument bytes(state);
-                        return Moments::restored(static_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+                        return Moments::restored(static_cast<const std::uint8_t*>(bytes.data()),
+                                                 bytes.size());
                       }))
       .def_property_readonly("dim", &Moments::dim, "Number of dimensions.")
       .def_property_readonly("rows_seen", &Moments::rows_seen, "Number of rows passed.")

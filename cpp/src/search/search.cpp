@@ -92,8 +92,8 @@ class Searcher {
     each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
       parallel_for(rows.n, [&](std::size_t i) {
         const std::size_t q = begin + i;
-        reranker_.merge(rows.row(i), batch[i], found, q, num_candidates_,
-                        distances + q * params_.k, labels + q * params_.k);
+        reranker_.merge(rows.row(i), batch[i], found, q, num_candidates_, distances + q * params_.k,
+                        labels + q * params_.k);
       });
     });
   }
@@ -124,8 +124,8 @@ class Searcher {
 
   // Whether all vectors are candidates.
   bool takes_all() const {
-    return view_.store.live() == 0 || (num_candidates_ == view_.store.live() &&
-                                       params_.nprobe == 0 && filter_.everything());
+    return view_.store.live() == 0 ||
+           (num_candidates_ == view_.store.live() && params_.nprobe == 0 && filter_.everything());
   }
 
   // The candidates of the share by coarse score. Many queries are divided among the threads; for
@@ -377,8 +377,7 @@ ShareCandidates Index::search_share(const Rows& queries, const SearchParams& par
 }
 
 void Index::merge_shares(const Rows& queries, const SearchParams& params,
-                         const ShareCandidates& found, float* distances,
-                         std::int64_t* ids) const {
+                         const ShareCandidates& found, float* distances, std::int64_t* ids) const {
   locked_search(queries, params, [&](const SearchState& state) {
     require(found.limits.size() == queries.n + 1, "found: expected candidates of each query");
     for (std::size_t i = 0; i < found.slots.size(); ++i) {

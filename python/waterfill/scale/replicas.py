@@ -12,7 +12,7 @@ from waterfill.scale.cluster import get, require_ray
 from waterfill.scale.shard import Found, Generation, Shard
 
 _TICK = 0.05  # seconds between looks for actors that are back
-_PATIENCE = 60.0  # seconds without any living actor
+_PATIENCE = 60.0  # seconds to wait for any living actor, and for all to open a generation
 _LATE = 30.0  # seconds after which another actor is asked, without a deadline
 _LATE_SHARE = 0.25  # of the time until a deadline, after which another actor is asked
 
@@ -50,12 +50,17 @@ class Replicas:
             except self._errors:
                 time.sleep(_TICK)
 
-    def tell(self, method: str, argument: Any, *, wait: bool) -> None:
-        """Call a method of all actors; one that dies does without."""
-        calls = [getattr(actor, method).remote(argument) for actor in self._actors]
-        for call in calls if wait else ():
+    def prepare(self, generation: Generation) -> None:
+        """Let all actors open a generation; one that is dead or late does so at its next search."""
+        calls = [actor.prepare.remote(generation) for actor in self._actors]
+        for call in require_ray().wait(calls, num_returns=len(calls), timeout=_PATIENCE)[0]:
             with contextlib.suppress(*self._errors):
                 get(call)
+
+    def forget(self, generation: Generation) -> None:
+        """Let all actors close a generation."""
+        for actor in self._actors:
+            actor.forget.remote(generation.key)
 
     def search(
         self, generation: Generation, shares: list[Any], thresholds: Any, arguments: Any,

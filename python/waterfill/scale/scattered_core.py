@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill.scale.cluster import require_ray
 from waterfill.scale.replicas import Replicas
 from waterfill.scale.shard import Found, Generation
 
+_INLINE_BYTES = 1 << 16  # of queries that are sent with each call
 _NONE = np.finfo(np.float32).min  # what the core takes for no threshold
 
 
@@ -80,9 +82,11 @@ class ScatteredCore:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], None]:
         """Search all shares; `contents` must be ''."""
         assert not contents
-        arguments = (
+        arguments: Any = (
             x, k, candidates, coarse_groups, prune_sigma, probes, selector, refine_candidates,
         )  # fmt: skip
+        if x.nbytes > _INLINE_BYTES:
+            arguments = require_ray().put(arguments)  # once for all shares and rounds
         call = _call.get()
 
         def ask(thresholds: NDArray[np.float32] | None) -> list[Found]:

@@ -285,7 +285,7 @@ class _State:
         with self._lock:
             if not self._retired or self._users:
                 return
-        replicas.tell("forget", self.generation.key, wait=False)
+        replicas.forget(self.generation)
 
 
 def _prepared(path: str, options: dict[str, Any], replicas: Replicas) -> _State:
@@ -294,7 +294,7 @@ def _prepared(path: str, options: dict[str, Any], replicas: Replicas) -> _State:
         state = None
         try:
             state = _State(path, options, replicas.shares)
-            replicas.tell("prepare", state.generation, wait=True)
+            replicas.prepare(state.generation)
             return state
         except FileNotFoundError:
             # A writer may have replaced the manifest and removed what the old one names.

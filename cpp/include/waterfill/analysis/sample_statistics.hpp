@@ -51,7 +51,8 @@ class Moments {
   // Adds the statistics of another pass. Its row numbers continue after those of this pass.
   void merge(const Moments& other);
 
-  // The statistics as bytes for another process of the same program; `restored` checks lengths only.
+  // The statistics as bytes for another process of the same program; `restored` checks lengths
+  // only.
   std::vector<std::uint8_t> to_bytes() const;
   static Moments restored(const std::uint8_t* data, std::size_t size);
 
