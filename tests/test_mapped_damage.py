@@ -52,7 +52,13 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
             core.write_segment(out.fileno(), bytes(path), MARK, False)
             wf.write_codec(codec, tmp_path / "codec.wf")
         else:
-            settings = {"inverted": False, "nprobe": 0, "k_factor": 1.0, "quantizer": b""}
+            settings = {
+                "inverted": False,
+                "nprobe": 0,
+                "target_recall": None,
+                "k_factor": 1.0,
+                "quantizer": b"",
+            }
             core.write(out.fileno(), bytes(path), **settings)
     return [str(path), str(tmp_path / "codec.wf") if segment else "-", metric, rows]
 

@@ -398,7 +398,8 @@ const Kernels& avx2_kernels() {
                                .gram = gram_by<GramTile>,
                                .crc32c = sse42_crc32c,
                                .rows = avx2_row_kernels(),
-                               .graph = avx2_graph_kernels()};
+                               .graph = avx2_graph_kernels(),
+                               .offset_scores = avx2_offset_scores()};
   return kernels;
 }
 

@@ -24,11 +24,12 @@ inline constexpr std::size_t kPrefetchBlocks = 4;  // prefetch distance of a sca
 inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step at most
 inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
-inline constexpr std::size_t kRowLanes = 32;       // partial sums of a row score
-inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
-inline constexpr std::size_t kGraphLine = 64;      // bytes of the front line of a graph's row
-inline constexpr std::size_t kGraphHead = 12;      // bytes of a front line that are not values
-inline constexpr std::size_t kGraphHalf = 52;      // bytes of a front line that are values
+inline constexpr float kOffsetMiddle = 128, kOffsetRange = 127;  // of the second byte of L2
+inline constexpr std::size_t kRowLanes = 32;                     // partial sums of a row score
+inline constexpr std::size_t kRowHead = 8;     // bytes before the values of an int8 row
+inline constexpr std::size_t kGraphLine = 64;  // bytes of the front line of a graph's row
+inline constexpr std::size_t kGraphHead = 12;  // bytes of a front line that are not values
+inline constexpr std::size_t kGraphHalf = 52;  // bytes of a front line that are values
 inline constexpr std::size_t kGraphFront = 2 * kGraphHalf;  // dimensions of a front line
 
 inline constexpr std::size_t blocks_for(std::size_t vectors) {
@@ -45,6 +46,15 @@ struct RowKernels {
     Score float32, float16, int8;
   };
   Kinds product, distance;
+};
+
+// What the coarse L2 scores of a list's vectors depend on besides their bytes, in an index with
+// cells (OffsetScale has the meaning of middle, norm_range and line).
+struct OffsetTerms {
+  const float* scales;  // z of the 256 scale bytes
+  float bias, step;     // of a sum of table entries
+  float list_term, gain;
+  float w, middle, norm_range, line;
 };
 
 // Integer products of a graph's rows with a query. Dimension j of a row is a byte. Of the first
@@ -64,6 +74,14 @@ struct GraphKernels {
   std::int32_t (*full)(const std::uint8_t* line, const std::uint8_t* rest, std::size_t tail,
                        const std::int8_t* high, const std::int8_t* low);
 };
+
+// Scores of the kBlock vectors of a block, from their sums and side bytes:
+//   scores[v] = list_term + z gain (bias + step sum) - w z (z middle + e (z norm_range + line))
+// with z = scales[scale[v]] and e = (extra[v] - 128) / 127. Returns the vectors whose scores are at
+// least `threshold`, as bits.
+using OffsetKernel = std::uint32_t (*)(const std::uint16_t* sums, const std::uint8_t* scale,
+                                       const std::uint8_t* extra, const OffsetTerms& terms,
+                                       float threshold, float* scores);
 
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
 // before.
@@ -136,20 +154,25 @@ struct Kernels {
   RowKernels rows;
 
   GraphKernels graph;
+
+  OffsetKernel offset_scores;
 };
 
 const Kernels& scalar_kernels();
 RowKernels scalar_row_kernels();
 GraphKernels scalar_graph_kernels();
+OffsetKernel scalar_offset_scores();
 std::uint32_t scalar_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
 GraphKernels avx2_graph_kernels();
+OffsetKernel avx2_offset_scores();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
 GraphKernels avx512_graph_kernels();
+OffsetKernel avx512_offset_scores();
 const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)

@@ -411,7 +411,8 @@ const Kernels& neon_kernels() {
                                .gram = gram_by<GramTile>,
                                .crc32c = arm_crc32c(),
                                .rows = neon_row_kernels(),
-                               .graph = scalar_graph_kernels()};
+                               .graph = scalar_graph_kernels(),
+                               .offset_scores = scalar_offset_scores()};
   return kernels;
 }
 

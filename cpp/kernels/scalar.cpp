@@ -151,7 +151,8 @@ const Kernels& scalar_kernels() {
                                .gram = gram,
                                .crc32c = scalar_crc32c,
                                .rows = scalar_row_kernels(),
-                               .graph = scalar_graph_kernels()};
+                               .graph = scalar_graph_kernels(),
+                               .offset_scores = scalar_offset_scores()};
   return kernels;
 }
 

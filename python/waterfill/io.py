@@ -11,10 +11,11 @@ from waterfill._util.atomic_file import atomic_write
 from waterfill._util.input_file import is_open_pipe, open_input, read_input, require_regular
 from waterfill._util.validation import as_file_name
 from waterfill.codec import Codec
-from waterfill.index.base import Index, Stored
+from waterfill.index.base import Stored
 from waterfill.index.flat import IndexFlat
 from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
+from waterfill.index.vector_index import VectorIndex
 
 Path = str | os.PathLike[str]
 
@@ -46,15 +47,11 @@ def write_index(index: IndexFlat | IndexIVF | IndexHNSW, path: Path) -> None:
     NotTrainedError
         If `index` is not trained.
     """
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         raise TypeError(f"index must be a waterfill index, got {type(index).__name__}")
     index._trained()
     with atomic_write(path) as file:
-        name = as_file_name(path)
-        if isinstance(index, IndexHNSW):
-            index._trained().write(file.fileno(), name, **index._settings())
-        else:
-            index._trained().write(file.fileno(), name, **index._settings())
+        index._trained().write(file.fileno(), as_file_name(path), **index._settings())
 
 
 def read_index(

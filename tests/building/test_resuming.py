@@ -203,6 +203,18 @@ def test_a_damaged_journal_or_segment_costs_the_step(
     assert contents(out) == contents(tmp_path / "whole.wfx")
 
 
+def test_a_journal_that_the_system_takes_in_pieces(
+    files, tmp_path, codec_64, contents, monkeypatch
+):
+    wf.build(files / "all.npy", tmp_path / "whole.wfx", codec_64, shard_rows=1000)
+    out, real = tmp_path / "a.wfx", os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: real(handle, memoryview(data)[:7]))
+    with crash_after(8, monkeypatch), pytest.raises(KilledError):
+        wf.build(files / "all.npy", out, codec_64, shard_rows=1000, workers=1)
+    assert wf.build(files / "all.npy", out, codec_64, shard_rows=1000).resumed >= 1
+    assert contents(out) == contents(tmp_path / "whole.wfx")
+
+
 def test_what_is_in_the_way(files, tmp_path, codec_64):
     with wf.open_index(tmp_path / "index.wfx", "w", codec=codec_64) as index:
         with pytest.raises(FileExistsError, match="that was not built from a source"):

@@ -291,3 +291,31 @@ def test_factory(text: str) -> None:
 def test_factory_errors(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wf.index_factory(20, text)
+
+
+def test_the_metric_by_number_before_training(base_64: Vectors) -> None:
+    index = wf.IndexHNSW(64, 8)
+    index.metric_type = 1
+    assert (index.metric, index.metric_type) == ("l2", 1)
+    index.train(base_64[:200])
+    index.metric_type = 1
+    with pytest.raises(ValueError, match="the metric of a trained index is 'l2'"):
+        index.metric_type = 0
+    index.add(base_64[:200])
+    distances, ids = index.search(base_64[:5], 1)
+    assert ids[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (distances < 0.01).all()
+
+
+def test_a_search_with_reconstruction_fills_arrays(base_64: Vectors) -> None:
+    index = filled(base_64[:20])
+    arrays = np.empty((3, 25), "f4"), np.empty((3, 25), np.int64), np.empty((3, 25, 64), "f4")
+    given = dict(zip("DIR", arrays, strict=True))
+    found = index.search_and_reconstruct(base_64[:3], 25, **given)
+    assert all(one is other for one, other in zip(found, arrays, strict=True))
+    ids, vectors = arrays[1:]
+    np.testing.assert_array_equal(vectors[:, :20], index.reconstruct_n()[ids[:, :20]])
+    assert (ids[:, 20:] == -1).all()
+    assert np.isnan(vectors[:, 20:]).all()
+    with pytest.raises(ValueError, match=r"R must have shape \(3, 25, 64\)"):
+        index.search_and_reconstruct(base_64[:3], 25, R=np.empty((3, 25, 63), "f4"))

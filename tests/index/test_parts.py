@@ -269,7 +269,13 @@ def test_files_of_parts_have_the_survivors(
     """Whether read or mapped, and written as the plain index is."""
     one = run(pools, tmp_path_factory.mktemp("parts"), case)
     plain = one.model.plain(one.pool, one.metric, one.kind)
-    settings = {"inverted": False, "nprobe": 0, "k_factor": 1.0, "quantizer": b""}
+    settings = {
+        "inverted": False,
+        "nprobe": 0,
+        "target_recall": None,
+        "k_factor": 1.0,
+        "quantizer": b"",
+    }
     path = one.path()
     with open(path, "wb") as file:
         one.core.write(file.fileno(), bytes(path), **settings)

@@ -79,7 +79,7 @@ def use(core: _core.Index, rng: np.random.Generator) -> None:
             # The label of a place may be that of a removed vector.
             assert len(core.removed_labels()) or np.isin(found, np.append(ids, -1)).all()
         core.range_search(queries, float(rng.choice([0.3, -np.inf, np.inf])), None, program)
-    core.to_bytes(inverted=False, nprobe=0, k_factor=1.0, quantizer=b"")
+    core.to_bytes(inverted=False, nprobe=0, target_recall=None, k_factor=1.0, quantizer=b"")
 
 
 def change(core: _core.Index, rng: np.random.Generator) -> None:

@@ -231,22 +231,17 @@ void CodeStore::assign_labels(std::size_t n, const std::uint16_t* lists) {
   update_starts();
 }
 
-Location CodeStore::locate(std::size_t slot) const {
-  const auto after = std::upper_bound(starts_.begin(), starts_.end(), slot);
-  return locate_from(static_cast<std::size_t>(after - starts_.begin()) - 1, slot);
+std::size_t CodeStore::list_of(std::size_t slot) const {
+  // Without branches, which nobody could predict, so that the searches of several slots overlap.
+  const std::size_t* first = starts_.data();
+  for (std::size_t n = lists_.size(); n > 1; n -= n / 2) {
+    first += first[n / 2] <= slot ? n / 2 : 0;
+  }
+  return static_cast<std::size_t>(first - starts_.data());
 }
 
-Location CodeStore::locate_from(std::size_t list, std::size_t slot) const {
-  // The next list with a candidate is often many lists away: the steps double.
-  std::size_t step = 1;
-  while (list + step < lists_.size() && starts_[list + step] <= slot) {
-    list += step;
-    step *= 2;
-  }
-  for (; starts_[list + 1] <= slot; list += step) {
-    while (list + step >= lists_.size() || starts_[list + step] > slot) step /= 2;
-  }
-  const std::size_t i = slot - starts_[list];
+Location CodeStore::locate(std::size_t slot) const {
+  const std::size_t list = list_of(slot), i = slot - starts_[list];
   const Segment& segment = lists_[list].segments[lists_[list].segment_of(i)];
   return {list, &segment, i - segment.first};
 }

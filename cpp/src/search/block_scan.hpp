@@ -58,9 +58,20 @@ class BlockScanner {
                 const BlockRange& run, ScanState* const* states) const;
   void offer(const Query& query, float list_term, const BlockRange& tile, const std::uint16_t* sums,
              ScanState& state) const;
+  // The blocks of a tile with a vector that may enter the reservoir of a query; its term for the
+  // list.
+  struct Offer {
+    const Query& query;
+    float list_term;
+    const BlockRange& tile;
+    const std::uint32_t* masks;  // per block
+    const std::uint16_t* sums;
+  };
   template <bool kEuclidean>
-  bool push(const Query& query, float list_term, const BlockRange& tile, const std::uint32_t* masks,
-            std::uint32_t nonempty, const std::uint16_t* sums, ScanState& state) const;
+  bool push(const Offer& offer, ScanState& state) const;
+  bool push_offset_scores(const Offer& offer, ScanState& state) const;
+  template <class Score>
+  bool push_blocks(const Offer& offer, ScanState& state, Score score) const;
   void set_limits(const Query& query, float list_term, std::size_t list, ScanState& state) const;
 
   const CodeStore& store_;

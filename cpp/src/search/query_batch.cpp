@@ -42,6 +42,8 @@ QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarseP
       lut_bytes_(plan.lut_bytes()),
       lists_(codec.lists()),
       queries_(queries.n),
+      scaled_(queries.n * queries.d),
+      projected_(queries.n * codec.transform().stride()),
       luts_(queries.n * lut_bytes_),
       list_products_(scoring.with_cells() && probes.lists == nullptr
                          ? queries.n * codec.partition().estimate_stride()
@@ -56,24 +58,25 @@ QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarseP
 void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes& probes,
                          std::size_t first) {
   const std::size_t n = rows.n, d = rows.d, stride = codec_.transform().stride();
-  std::vector<float> scaled(n * d), projected(n * stride), cells(codec_.groups() * kCells);
+  float* const scaled = scaled_.data() + first * d;
+  float* const projected = projected_.data() + first * stride;
+  std::vector<float> cells(codec_.groups() * kCells);
   for (std::size_t i = 0; i < n; ++i) {
-    scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled.data() + i * d);
+    scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled + i * d);
   }
-  codec_.transform().queries({scaled.data(), n, d}, projected.data());
+  codec_.transform().queries({scaled, n, d}, projected);
   for (std::size_t i = 0; i < n; ++i) {
     Query& query = queries_[first + i];
-    const float* own = projected.data() + i * stride;
-    query.projected.assign(own, own + stride);
-    codec_.cell_tables(own, query.w, cells.data());
+    query.scaled = scaled + i * d;
+    query.projected = projected + i * stride;
+    codec_.cell_tables(query.projected, query.w, cells.data());
     query.unit = quantize_tables(plan, cells.data(), codec_.groups(),
                                  luts_.data() + (first + i) * lut_bytes_);
     if (!scoring_.with_cells()) continue;
-    query.scaled.assign(scaled.data() + i * d, scaled.data() + (i + 1) * d);
-    query.deviation = scoring_.deviation(own);
+    query.deviation = scoring_.deviation(query.projected);
     if (probes.lists != nullptr && codec_.partition().by_direction()) {
       query.mean_product =
-          kernels().rows.product.float32(query.scaled.data(), codec_.params().mean.data(), d);
+          kernels().rows.product.float32(query.scaled, codec_.params().mean.data(), d);
     }
   }
   if (!scoring_.with_cells()) {
@@ -81,7 +84,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
   } else if (probes.lists == nullptr) {
     std::vector<Partition::Estimate> estimates(n);
     codec_.partition().estimate(
-        {scaled.data(), n, d}, list_products_.data() + first * codec_.partition().estimate_stride(),
+        {scaled, n, d}, list_products_.data() + first * codec_.partition().estimate_stride(),
         estimates.data());
     for (std::size_t i = 0; i < n; ++i) queries_[first + i].lists = estimates[i];
   } else {
@@ -98,7 +101,7 @@ void QueryBatch::compute_list_term(std::size_t i, std::size_t list) {
   if (!scoring_.with_cells()) return;
   const std::size_t d = codec_.d();
   const float product =
-      kernels().rows.product.float32(queries_[i].scaled.data(), centroids_ + list * d, d);
+      kernels().rows.product.float32(queries_[i].scaled, centroids_ + list * d, d);
   list_terms_[i * lists_ + list] = scoring_.list_term(list, product, queries_[i].w);
 }
 

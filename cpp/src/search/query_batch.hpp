@@ -18,9 +18,9 @@ struct Query {
   float deviation = 0;     // standard deviation of its products with vectors; with cells only
   float mean_product = 0;  // of `scaled` with the mean; with given lists by direction only
   CoarseUnit unit;
-  Partition::Estimate lists;  // with cells only, unless the caller names the lists
-  std::vector<float> projected;
-  std::vector<float> scaled;  // the query itself; with cells only
+  Partition::Estimate lists;         // with cells only, unless the caller names the lists
+  const float* projected = nullptr;  // into the eigenbasis
+  const float* scaled = nullptr;     // the query itself
 };
 
 // The lists of a call: `count` per query, negative numbers for none. A null pointer stands for the
@@ -60,6 +60,7 @@ class QueryBatch {
   const float* centroids_;
   std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
+  std::vector<float> scaled_, projected_;  // of all queries
   Aligned<std::uint8_t> luts_;
   Aligned<std::int16_t> list_products_;
   std::unique_ptr<float[]> list_terms_;

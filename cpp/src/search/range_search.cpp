@@ -118,11 +118,10 @@ class RangeSearcher {
     const float* tables = reranker_.tables(batch, task.query, 1);
     reranker_.score(batch, task.query, tables, candidates);
     const double offset = reranker_.score_offset(row);
-    std::size_t list = 0;
     for (const Candidate& one : candidates) {
       const float distance = reranker_.distance(one.score(), batch[task.query].exponent, offset);
       if (!within_radius(distance)) continue;
-      list = view_.store.locate_from(list, one.position()).list;
+      const std::size_t list = view_.store.list_of(one.position());
       const std::size_t i = one.position() - view_.store.start(list);
       task.found.push_back({view_.store.label(list, i), distance});
     }

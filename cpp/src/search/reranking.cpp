@@ -43,7 +43,7 @@ const float* Reranker::tables(const QueryBatch& batch, std::size_t first, std::s
   if (tables.size() < size) tables.resize(size);
   std::vector<Codec::Projected> queries;
   for (std::size_t q = first; q < first + n; ++q) {
-    queries.push_back({batch[q].projected.data(), batch[q].w});
+    queries.push_back({batch[q].projected, batch[q].w});
   }
   view_.codec.full_tables(queries, tables.data());
   return tables.data();
@@ -56,10 +56,10 @@ void Reranker::score(const QueryBatch& batch, std::size_t q, const float* tables
 
 void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
                                   const Candidates& candidates) const {
-  std::size_t list = 0, next = 0;  // next: the first slot behind the last list
+  std::size_t next = 0;  // the first slot behind the last list
   for (const Candidate& one : candidates) {
     if (one.position() < next) continue;
-    list = view_.store.locate_from(list, one.position()).list;
+    const std::size_t list = view_.store.list_of(one.position());
     batch.compute_list_term(q, list);
     next = view_.store.start(list + 1);
   }
@@ -265,9 +265,8 @@ Candidates Reranker::with_labels(const Candidates& some) const {
   };
   std::vector<Place> places;
   places.reserve(some.size());
-  std::size_t list = 0;
   for (const Candidate& one : some) {
-    list = view_.store.locate_from(list, one.position()).list;
+    const std::size_t list = view_.store.list_of(one.position());
     const std::size_t at = one.position() - view_.store.start(list);
     view_.store.prefetch_label(list, at);
     places.push_back({static_cast<std::uint32_t>(list), static_cast<std::uint32_t>(at)});

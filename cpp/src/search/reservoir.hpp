@@ -95,6 +95,18 @@ class Reservoir {
     kept_[size_] = Candidate(score, position);
     size_ += score >= threshold_ ? 1 : 0;
   }
+  // The same for the vectors of a block that are in a mask.
+  void push(const float* scores, std::uint32_t mask, std::uint32_t first) {
+    static_assert(kBurst >= 32);
+    Candidate* kept = kept_.data();
+    std::size_t size = size_;  // in a register: `kept` may point to the member
+    for (; mask != 0; mask &= mask - 1) {
+      const auto lane = static_cast<std::uint32_t>(std::countr_zero(mask));
+      kept[size] = Candidate(scores[lane], first + lane);
+      size += scores[lane] >= threshold_ ? 1 : 0;
+    }
+    size_ = size;
+  }
   // Makes room for kBurst pushes. Returns whether the threshold was updated.
   bool trim() {
     if (size_ >= 2 * capacity_) {

@@ -166,6 +166,20 @@ void Scoring::rank_scores(const Partition::Estimate& query, std::size_t first, s
   }
 }
 
+OffsetTerms Scoring::offset_terms(std::size_t list, float list_term, const CoarseUnit& unit,
+                                  float w) const {
+  const OffsetScale& offset = codec_.params().offset;
+  return {.scales = scales_->values(),
+          .bias = unit.bias,
+          .step = unit.step,
+          .list_term = list_term,
+          .gain = 2 * mean_factor_,
+          .w = w,
+          .middle = static_cast<float>(offset.middle()),
+          .norm_range = static_cast<float>(offset.norm_range()),
+          .line = lengths_[list] * static_cast<float>(offset.centroid_range())};
+}
+
 void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
                      float w, std::uint16_t* limits) const {
   constexpr float kLargest = 65535, infinity = std::numeric_limits<float>::infinity();
@@ -201,13 +215,12 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* lis
   const std::size_t size = groups + 1;
   std::vector<std::uint8_t> codes(kLanes * size);
   std::array<Location, 3 * kLanes> locations{};  // a ring buffer, ahead of the scores
-  std::size_t located = 0, list = 0;
+  std::size_t located = 0;
   const auto locate_until = [&](std::size_t end) {
     for (end = std::min(end, candidates.size()); located < end; ++located) {
-      const Location location = store.locate_from(list, candidates[located].position());
+      const Location location = store.locate(candidates[located].position());
       store.prefetch(location);
       locations[located % locations.size()] = location;
-      list = location.list;
     }
   };
   for (std::size_t first = 0; first < candidates.size(); first += kLanes) {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels.hpp"
 #include "search/coarse_tables.hpp"
 #include "search/reservoir.hpp"
 #include "waterfill/codec/codec.hpp"
@@ -55,19 +56,18 @@ class Scoring {
   void rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n, float t,
                    float w, float* scores) const;
 
-  // The coarse score from the sum t of a vector's coarse table entries and its side bytes.
+  // The coarse score from the sum t of a vector's coarse table entries and its side bytes. Those of
+  // an L2 index with cells are computed by `offset_scores` of the kernels.
   template <bool kEuclidean>
-  float coarse(std::size_t list, float list_term, float t, std::uint8_t scale, std::uint8_t extra,
-               float w) const {
+  float coarse(float list_term, float t, std::uint8_t scale, std::uint8_t extra, float w) const {
     const float z = (*scales_)[scale];
     if (!kEuclidean) return list_term + z * t;
-    if (with_cells()) {
-      return list_term + 2 * z * mean_factor_ * t -
-             codec_.params().offset.decode(extra, z, lengths_[list], w);
-    }
     const float rho = z * rho_factor_[extra];
     return 2 * z * scale_factor_[extra] * t - w * rho * rho;
   }
+
+  OffsetTerms offset_terms(std::size_t list, float list_term, const CoarseUnit& unit,
+                           float w) const;
 
   // Fills limits[16]: a vector that scores above the threshold has an integer sum of at least
   // limits[scale / 16].

@@ -82,5 +82,5 @@ class Budget:
         return _FIXED + self.workers * each
 
     def sample_rows(self, d: int, wanted: int) -> int:
-        """Return how many rows to draw for training: as many as are wanted, if there is room."""
+        """Return how many rows to draw for training: those wanted, or as many as have room."""
         return max(1024, min(wanted, self.memory // _SAMPLE_SHARE // (4 * d)))

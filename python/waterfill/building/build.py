@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from typing import Any
 
 from waterfill import _core
 from waterfill._util.validation import (
-    METRICS,
     Metric,
     as_file_name,
     as_number,
@@ -17,40 +15,22 @@ from waterfill._util.validation import (
     metric_name,
 )
 from waterfill.building.budget import Budget, as_bytes
-from waterfill.building.codecs import CODEC, CodecChoice, choose, shard_row_bytes
-from waterfill.building.duplicates import require_distinct, require_distinct_written
-from waterfill.building.encoding import encode_source, encode_stream
-from waterfill.building.numbering import Numbering
+from waterfill.building.codecs import choose, shard_row_bytes
+from waterfill.building.folder_builder import FolderBuilder
+from waterfill.building.output_folder import locked
 from waterfill.building.progress import Callback, Meter
 from waterfill.building.record import (
-    Done,
-    Journal,
     Record,
-    differences,
-    read_record,
-    remove_journal,
 )
-from waterfill.building.result import Built, built_of, warn_of_rows
+from waterfill.building.result import BuildResult
 from waterfill.building.sample import wanted_rows
-from waterfill.building.segments import FIRST_SEGMENT, Form
 from waterfill.building.source import Source, open_source
 from waterfill.building.streams import Stream
-from waterfill.building.target import locked, unfinished
+from waterfill.building.vector_ids import VectorIds
 from waterfill.codec import Codec
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, as_policy
-from waterfill.folder.directory import (
-    BUILD_JOURNAL,
-    BUILD_RECORD,
-    LOCK,
-    codec_name,
-    remove_others,
-    segment_name,
-    sync_directory,
-)
-from waterfill.folder.snapshot import log_format, mark_of, write_manifest
-from waterfill.folder.write_ahead_log import create_log
 from waterfill.index.ivf import as_nlist
-from waterfill.index.list_recall import DEFAULT_TARGET_RECALL, ListRecall, as_target_recall
+from waterfill.index.list_recall import DEFAULT_TARGET_RECALL, as_target_recall
 from waterfill.index.trainable import check_refine
 from waterfill.io import Path
 from waterfill.plan import Plan
@@ -59,10 +39,6 @@ from waterfill.training.train import as_seed
 
 _LOG = logging.getLogger("waterfill.building")
 _MOST_VECTORS = 2**32 - 1  # of an index
-_NUMBER_OF_LOG = 2
-_ROW_KINDS = {
-    kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
-}
 
 
 def build(
@@ -86,7 +62,7 @@ def build(
     memory: int | str = "1GB",
     shard_rows: int | None = None,
     progress: Callback | None = None,
-) -> Built:
+) -> BuildResult:
     """Build an index in a folder from vectors that need not fit into memory.
 
     The source is divided into shards, which workers read, encode and write side by side; each
@@ -140,7 +116,7 @@ def build(
 
     Returns
     -------
-    Built
+    BuildResult
 
     Raises
     ------
@@ -189,7 +165,7 @@ def build(
             "source: an iterator is read once, and training reads it before; pass a trained codec, "
             "or a function that returns a new iterator each time"
         )
-    numbering = Numbering(ids, None if isinstance(opened, Stream) else opened.n)
+    vector_ids = VectorIds(ids, None if isinstance(opened, Stream) else opened.n)
     choice = choose(codec, opened.d, named, lists, queries, seed)
     if isinstance(opened, Source) and opened.n > _MOST_VECTORS:
         raise ValueError(
@@ -199,7 +175,7 @@ def build(
     budget = Budget(limit, number, shard_row_bytes(choice, opened.d, rows), lists or 0)
     record = Record(
         source=opened.identity,
-        ids=numbering.identity,
+        ids=vector_ids.identity,
         codec=choice.identity,
         settings={"metric": choice.metric, **settings},
         policy=policy,
@@ -209,7 +185,7 @@ def build(
     for name in opened.skipped:
         _LOG.info("%s has no rows, and is skipped", name)
     with locked(path):
-        return _Build(path, opened, choice, numbering, record, budget, meter).run(
+        return FolderBuilder(path, opened, choice, vector_ids, record, budget, meter).run(
             given_shard_rows=shard_rows is not None
         )
 
@@ -229,177 +205,3 @@ def _as_probes(
         target = DEFAULT_TARGET_RECALL if target_recall is None else target_recall
         given["target_recall"] = as_target_recall(target)
     return given
-
-
-class _Build:
-    """A build, whose folder is locked."""
-
-    def __init__(
-        self,
-        path: str,
-        source: Source | Stream,
-        choice: CodecChoice,
-        numbering: Numbering,
-        record: Record,
-        budget: Budget,
-        meter: Meter,
-    ) -> None:
-        self._path, self._source = path, source
-        self._choice, self._numbering = choice, numbering
-        self._record, self._budget, self._meter = record, budget, meter
-        self._started = time.monotonic()
-
-    def run(self, *, given_shard_rows: bool) -> Built:
-        """Do what is left to do."""
-        old = read_record(self._path)
-        if old is not None:
-            self._take_over(old, given_shard_rows)
-            if not unfinished(self._path):
-                remove_journal(self._path)
-                return built_of(self._path, self._source.skipped, finished_before=True)
-        workers = self._budget.workers_for(self._record.shard_rows)
-        self._record.write(self._path)
-        journal = Journal(self._path)
-        try:
-            return self._go_on(journal, workers)
-        finally:
-            journal.close()
-
-    def _take_over(self, old: Record, given_shard_rows: bool) -> None:
-        """Go on with the sizes of an earlier run; raise ValueError if it was another build."""
-        found = differences(old, self._record)
-        if given_shard_rows and old.shard_rows != self._record.shard_rows:
-            found.append(f"shard_rows={self._record.shard_rows} instead of {old.shard_rows}")
-        if found:
-            state = "is being built" if unfinished(self._path) else "was built"
-            raise ValueError(
-                f"{self._path} {state} otherwise: this call has {'; '.join(found)}. Repeat the "
-                "call of before; or delete the folder, or choose another one"
-            )
-        self._record.shard_rows, self._record.sample_rows = old.shard_rows, old.sample_rows
-
-    def _go_on(self, journal: Journal, workers: int) -> Built:
-        self._check_ids(journal)
-        codec = self._choice.made(
-            self._source,
-            self._path,
-            journal,
-            self._record.sample_rows,
-            self._record.policy,
-            workers,
-            self._meter,
-        )
-        journal.drop_missing()
-        resumed = len(journal.shards)
-        self._remove_leftovers(journal)
-        form = Form(
-            codec, self._manifest(codec, 0), self._choice.metric == "cosine", self._record.policy
-        )
-        if isinstance(self._source, Stream):
-            encode_stream(
-                self._source, self._numbering.column, form, self._record.shard_rows, self._path,
-                journal, workers, self._meter,
-            )  # fmt: skip
-        else:
-            encode_source(
-                self._source, self._numbering, form, self._record.shard_rows, self._path,
-                journal, workers, self._meter,
-            )  # fmt: skip
-            self._require_unchanged(self._source)
-        done = [journal.shards[number] for number in sorted(journal.shards)]
-        manifest = self._manifest_of(codec, done)
-        self._check_written_ids(codec, manifest)
-        self._publish(codec, manifest)
-        journal.remove()
-        warn_of_rows(self._source.name, done)
-        return built_of(
-            self._path,
-            self._source.skipped,
-            done=done,
-            resumed=resumed,
-            seconds=time.monotonic() - self._started,
-        )
-
-    def _check_ids(self, journal: Journal) -> None:
-        """Raise ValueError if an id occurs twice in a source that can be read before."""
-        source = self._source
-        if self._numbering.given and not journal.ids and isinstance(source, Source):
-            require_distinct(source, self._numbering, self._budget.memory // 2, self._meter)
-            journal.write({"ids": True})
-
-    def _check_written_ids(self, codec: Codec, manifest: _core.Manifest) -> None:
-        """Raise ValueError if an id occurs twice in the segments, as a stream is read only once."""
-        if self._numbering.given and isinstance(self._source, Stream):
-            require_distinct_written(
-                self._path,
-                manifest,
-                codec,
-                self._source.name,
-                self._budget.memory // 2,
-                self._meter,
-            )
-
-    def _remove_leftovers(self, journal: Journal) -> None:
-        """Remove files of shards that were not finished."""
-        kept = {LOCK, BUILD_RECORD, BUILD_JOURNAL, codec_name(CODEC)}
-        kept |= {segment_name(done.segment) for done in journal.shards.values() if done.vectors}
-        remove_others(self._path, kept)
-
-    def _manifest(self, codec: Codec, vectors: int, **more: Any) -> _core.Manifest:
-        settings = self._record.settings
-        refine = settings["refine"]
-        return _core.Manifest(
-            metric=METRICS[self._choice.metric],
-            d=codec.d,
-            number=1,
-            log=_NUMBER_OF_LOG,
-            nprobe=self._nprobe(codec, vectors),
-            target_recall=settings["target_recall"],
-            row_kind=None if refine is None else _ROW_KINDS[refine],
-            k_factor=settings["k_factor"],
-            codecs=[_core.ManifestCodec(CODEC, mark_of(codec))],
-            **{"next_file": FIRST_SEGMENT, **more},
-        )
-
-    def _nprobe(self, codec: Codec, vectors: int) -> int:
-        """Return `nprobe` of the folder; 0 without lists."""
-        settings = self._record.settings
-        if settings["target_recall"] is None:
-            return settings["nprobe"] or 0
-        known = ListRecall.of(codec._core, self._choice.metric)
-        return known.nprobe(settings["target_recall"], vectors)
-
-    def _require_unchanged(self, source: Source) -> None:
-        """Raise ValueError if a file has changed while it was read."""
-        for part, before in zip(source.parts, self._record.source, strict=True):
-            now = [*part.identity_now(), part.n]
-            if now != before:
-                raise ValueError(
-                    f"{part.name}: changed while it was read; delete {self._path} and build again"
-                )
-
-    def _manifest_of(self, codec: Codec, done: list[Done]) -> _core.Manifest:
-        """Return the manifest of a folder with all shards."""
-        return self._manifest(
-            codec,
-            sum(each.vectors for each in done),
-            next_file=FIRST_SEGMENT + len(done),
-            next_id=min(max((each.next_id for each in done), default=0), 2**63 - 1),
-            segments=[
-                _core.ManifestSegment(
-                    number=each.segment,
-                    vectors=each.vectors,
-                    bytes=each.bytes,
-                    codec=CODEC,
-                    crc=each.crc,
-                )
-                for each in done
-                if each.vectors
-            ],
-        )
-
-    def _publish(self, codec: Codec, manifest: _core.Manifest) -> None:
-        """Write the manifest: from then on the folder is an index."""
-        create_log(self._path, _NUMBER_OF_LOG, log_format(codec, manifest))
-        sync_directory(self._path)
-        write_manifest(self._path, manifest)

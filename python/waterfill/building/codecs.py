@@ -77,7 +77,7 @@ class CodecChoice:
         groups = self.given.code_bytes if isinstance(self.given, Recipe) else len(self.given.groups)
         return groups + 3
 
-    def made(
+    def make(
         self,
         source: Source | Stream,
         path: str,
@@ -89,7 +89,7 @@ class CodecChoice:
     ) -> Codec:
         """Return the codec, and leave it in the folder."""
         name = os.path.join(path, codec_name(CODEC))
-        found = _left(name, journal.codec)
+        found = _leftover_codec(name, journal.codec)
         if found is not None:
             return found
         if isinstance(self.given, Codec):
@@ -121,7 +121,7 @@ class CodecChoice:
         )
 
 
-def _left(name: str, fingerprint: str) -> Codec | None:
+def _leftover_codec(name: str, fingerprint: str) -> Codec | None:
     """Return the codec that an interrupted run has left."""
     if not fingerprint:
         return None

@@ -8,10 +8,10 @@ import numpy as np
 
 from waterfill import _core
 from waterfill.building.id_columns import Ids
-from waterfill.building.numbering import Numbering
 from waterfill.building.progress import Meter
 from waterfill.building.segments import written_ids
 from waterfill.building.source import Source
+from waterfill.building.vector_ids import VectorIds
 from waterfill.codec import Codec
 
 _BYTES_EACH = 24  # of an id while it is sorted
@@ -21,9 +21,9 @@ Batches = Callable[[], Iterator[tuple[int, Ids]]]
 """Starts over: (position of the first id, ids), in order."""
 
 
-def require_distinct(source: Source, numbering: Numbering, memory: int, meter: Meter) -> None:
+def require_distinct(source: Source, ids: VectorIds, memory: int, meter: Meter) -> None:
     """Raise ValueError if an id occurs twice in a source."""
-    found = _first_counted(lambda: numbering.batches(source), source.n, memory, meter)
+    found = _first_counted(lambda: ids.batches(source), source.n, memory, meter)
     if found is not None:
         id, *positions = found
         first, second = (_place(source, position) for position in positions)

@@ -2,60 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from waterfill.building.numbering import Numbering
 from waterfill.building.progress import Meter
-from waterfill.building.record import Done, Journal
-from waterfill.building.segments import Form, Segment
+from waterfill.building.record import FinishedShard, Journal
+from waterfill.building.segments import Segment, SegmentFormat
 from waterfill.building.shards import Shard, in_one_go, split
 from waterfill.building.source import Source
 from waterfill.building.streams import RemoteStream, Stream, blocks_of
+from waterfill.building.vector_ids import VectorIds
 from waterfill.building.workers import Stop, own_threads, run
 from waterfill.data.rows import Rows
 
 
-def encode_source(
-    source: Source,
-    numbering: Numbering,
-    form: Form,
-    shard_rows: int,
-    path: str,
-    journal: Journal,
-    workers: int,
-    meter: Meter,
-) -> None:
+@dataclass(frozen=True)
+class EncodingJob:
+    """What is done with the vectors of a source: the segments that they become, and how.
+
+    Attributes
+    ----------
+    format : SegmentFormat
+    shard_rows : int
+        Most rows of a shard.
+    path : str
+        The folder.
+    journal : Journal
+        Has the shards that are finished, and gets the others.
+    workers : int
+    meter : Meter
+    """
+
+    format: SegmentFormat
+    shard_rows: int
+    path: str
+    journal: Journal
+    workers: int
+    meter: Meter
+
+    @property
+    def strict(self) -> bool:
+        """Whether a row that cannot be used is an error."""
+        return self.format.policy == "raise"
+
+    def finish(self, segment: Segment) -> None:
+        """Write a segment, and then its line in the journal."""
+        self.record(segment.write(self.path))
+
+    def record(self, shard: FinishedShard) -> None:
+        """Write the line of a shard whose segment is written."""
+        self.journal.write(shard)
+        self.meter.add(0, shards=1)
+
+
+def encode_source(source: Source, vector_ids: VectorIds, job: EncodingJob) -> None:
     """Encode the shards that the journal lacks, side by side."""
-    shards = split(source.parts, shard_rows)
-    left = [shard for shard in shards if shard.number not in journal.shards]
+    meter, shards = job.meter, split(source.parts, job.shard_rows)
+    left = [shard for shard in shards if shard.number not in job.journal.shards]
     before = sum(len(shard) for shard in shards) - sum(len(shard) for shard in left)
     meter.begin("encoding", source.n, before, len(shards) - len(left))
 
     def work() -> Callable[[Shard, Stop], Segment]:
-        return _Encoder(source, numbering, form, meter).encode
+        return _Encoder(source, vector_ids, job).encode
 
-    def finish(segment: Segment) -> None:
-        journal.write(segment.write(path))
-        meter.add(0, shards=1)
-
-    run(left, min(workers, max(1, len(left))), work, finish, meter.tell)
+    run(left, min(job.workers, max(1, len(left))), work, job.finish, meter.tell)
     meter.tell(at_once=True)
 
 
 class _Encoder:
     """Encodes shards, one after the other, in one worker."""
 
-    def __init__(self, source: Source, numbering: Numbering, form: Form, meter: Meter) -> None:
-        self._source, self._form, self._meter = source, form, meter
-        self._ids = numbering.reader(source.parts)
+    def __init__(self, source: Source, vector_ids: VectorIds, job: EncodingJob) -> None:
+        self._source, self._job = source, job
+        self._ids = vector_ids.reader(source.parts)
         self._open: tuple[int, Rows] | None = None
 
     def encode(self, shard: Shard, stop: Stop) -> Segment:
-        segment = Segment(shard.number, self._form)
+        segment = Segment(shard.number, self._job.format)
         try:
             self._fill(segment, shard, stop)
         except BaseException:
@@ -64,7 +91,7 @@ class _Encoder:
         return segment
 
     def _fill(self, segment: Segment, shard: Shard, stop: Stop) -> None:
-        strict = self._form.policy == "raise"
+        strict = self._job.strict
         for span in shard.spans:
             rows, part = self._rows(span.part), self._source.parts[span.part]
             for start, end in in_one_go(span, part):
@@ -74,7 +101,7 @@ class _Encoder:
                     stop.check()
                     ids = self._ids.read(span, first, len(block))
                     segment.add(block, ids, rows.name, first)
-                    self._meter.add(len(block))
+                    self._job.meter.add(len(block))
 
     def close(self) -> None:
         """Close the part that is open."""
@@ -96,63 +123,48 @@ class _Encoder:
         return self._open[1]
 
 
-def encode_stream(
-    stream: Stream,
-    ids: str | None,
-    form: Form,
-    shard_rows: int,
-    path: str,
-    journal: Journal,
-    workers: int,
-    meter: Meter,
-) -> None:
-    """Encode batches as they come. Those of shards that the journal has are compared with it."""
-    left = dict(journal.shards)
-    meter.begin("encoding", None, 0, len(left))
+def encode_stream(stream: Stream, ids: str | None, job: EncodingJob) -> None:
+    """Encode batches as they come. Those of shards that the journal has are compared with it.
+
+    `ids` names the column of ids.
+    """
+    left = dict(job.journal.shards)
+    job.meter.begin("encoding", None, 0, len(left))
     encoded = stream.encoded if isinstance(stream, RemoteStream) else partial(_encoded, stream)
     rows = 0
-    with closing(encoded(ids, form, shard_rows, path, set(left), workers, meter)) as shards:
+    with closing(encoded(ids, job, set(left))) as shards:
         for shard in shards:
             known = left.pop(shard.shard, None)
             if known is None:
-                journal.write(shard)
-                meter.add(0, shards=1)
+                job.record(shard)
             elif (known.rows, known.checksum) != (shard.rows, shard.checksum):
                 raise ValueError(
                     f"source: {stream.name} gives other vectors than in the run before, in rows "
-                    f"{rows:,} and after; delete {path} and build again"
+                    f"{rows:,} and after; delete {job.path} and build again"
                 )
             rows += shard.rows
-    meter.tell(at_once=True)
     if rows == 0:
         raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
+    job.meter.tell(at_once=True)
     if left:
         raise ValueError(
-            f"source: {stream.name} gives fewer vectors than in the run before; delete {path} and "
-            "build again"
+            f"source: {stream.name} gives fewer vectors than in the run before; delete "
+            f"{job.path} and build again"
         )
 
 
 def _encoded(
-    stream: Stream,
-    ids: str | None,
-    form: Form,
-    shard_rows: int,
-    path: str,
-    known: set[int],
-    workers: int,
-    meter: Meter,
-) -> Generator[Done, None, None]:
-    """Yield the shards of a stream in order, each when it is written."""
-    strict = form.policy == "raise"
-    segment = Segment(0, form)
-    with own_threads(workers):
-        blocks = blocks_of(stream.batches(ids), finite=strict, missing=not strict)
+    stream: Stream, ids: str | None, job: EncodingJob, known: Collection[int]
+) -> Generator[FinishedShard, None, None]:
+    """Yield the shards of a stream in order, each when it is written; count those known."""
+    segment, meter = Segment(0, job.format), job.meter
+    with own_threads(job.workers):
+        blocks = blocks_of(stream.batches(ids), finite=job.strict, missing=not job.strict)
         for batch, first, block in blocks:
             numbers = None if batch.ids is None else batch.ids[first : first + len(block)]
             while len(block):
-                n = min(len(block), shard_rows - segment.rows)
-                position = segment.shard * shard_rows + segment.rows
+                n = min(len(block), job.shard_rows - segment.rows)
+                position = segment.shard * job.shard_rows + segment.rows
                 own = (
                     np.arange(position, position + n, dtype=np.int64)
                     if numbers is None
@@ -161,10 +173,10 @@ def _encoded(
                 segment.add_or_count(block[:n], own, batch.rows.name, first, known)
                 meter.add(n)
                 meter.tell()
-                if segment.rows == shard_rows:
-                    yield segment.write_or_count(path, known)
-                    segment = Segment(segment.shard + 1, form)
+                if segment.rows == job.shard_rows:
+                    yield segment.write_or_count(job.path, known)
+                    segment = Segment(segment.shard + 1, job.format)
                 block, first = block[n:], first + n
                 numbers = None if numbers is None else numbers[n:]
         if segment.rows:
-            yield segment.write_or_count(path, known)
+            yield segment.write_or_count(job.path, known)

@@ -114,7 +114,7 @@ def _source_difference(old: list[Any], new: list[Any]) -> str:
 
 
 @dataclass
-class Done:
+class FinishedShard:
     """A shard that is finished.
 
     Attributes
@@ -168,7 +168,7 @@ class Journal:
         self._path = path
         self._name = os.path.join(path, BUILD_JOURNAL)
         self.codec, self.ids = "", False
-        self.shards: dict[int, Done] = {}
+        self.shards: dict[int, FinishedShard] = {}
         end = self._read()
         self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         os.ftruncate(self._file, end)
@@ -196,14 +196,16 @@ class Journal:
         elif "ids" in step:
             self.ids = True
         else:
-            done = Done(**step)
+            done = FinishedShard(**step)
             self.shards[done.shard] = done
 
-    def write(self, step: dict[str, Any] | Done) -> None:
+    def write(self, step: dict[str, Any] | FinishedShard) -> None:
         """Add a step whose files are on the disk, and wait until the line is there, too."""
-        values = asdict(step) if isinstance(step, Done) else step
+        values = asdict(step) if isinstance(step, FinishedShard) else step
         text = json.dumps(values).encode() + b"\n"
-        os.write(self._file, _checksum(text) + b" " + text)
+        line = memoryview(_checksum(text) + b" " + text)
+        while line:  # the system may write less than it is given
+            line = line[os.write(self._file, line) :]
         os.fsync(self._file)
         self._take(values)
 
@@ -211,7 +213,7 @@ class Journal:
         """Forget shards whose file is not what it was when they were finished."""
         self.shards = {number: done for number, done in self.shards.items() if self._is_there(done)}
 
-    def _is_there(self, done: Done) -> bool:
+    def _is_there(self, done: FinishedShard) -> bool:
         if done.vectors == 0:
             return True
         name = os.path.join(self._path, segment_name(done.segment))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from waterfill.building.record import Done
+from waterfill.building.record import FinishedShard
 from waterfill.data.row_policy import caller_stacklevel
 from waterfill.folder.snapshot import read_manifest
 
@@ -15,7 +15,7 @@ _MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """The result of `waterfill.build`.
 
     Attributes
@@ -56,16 +56,16 @@ class Built:
         return f"{text}{more}"
 
 
-def built_of(
+def result_of(
     path: str,
     skipped: Sequence[str],
     *,
-    done: Sequence[Done] = (),
+    done: Sequence[FinishedShard] = (),
     **values: Any,
-) -> Built:
+) -> BuildResult:
     """Describe the folder of a build."""
     manifest = read_manifest(path)
-    return Built(
+    return BuildResult(
         path=path,
         vectors=sum(segment.vectors - segment.dead for segment in manifest.segments),
         segments=len(manifest.segments),
@@ -76,7 +76,7 @@ def built_of(
     )
 
 
-def warn_of_rows(name: str, done: Sequence[Done]) -> None:
+def warn_of_rows(name: str, done: Sequence[FinishedShard]) -> None:
     """Warn of rows that were left out, and of distances that were clipped."""
     rows = sum(each.rows for each in done)
     left, clipped = sum(each.left for each in done), sum(each.clipped for each in done)

@@ -12,7 +12,7 @@ import numpy as np
 
 from waterfill import _core
 from waterfill.building.id_columns import Ids
-from waterfill.building.record import Done
+from waterfill.building.record import FinishedShard
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, reasons_of, unusable
 from waterfill.data.rows import FloatRows
@@ -32,7 +32,7 @@ _MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Form:
+class SegmentFormat:
     """What all segments of a folder have in common.
 
     Attributes
@@ -61,7 +61,7 @@ class Segment:
     """The vectors of a shard, encoded one block after the other."""
 
     shard: int
-    form: Form
+    format: SegmentFormat
     core: _core.Index = field(init=False)
     rows: int = 0
     next_id: int = 0
@@ -71,29 +71,29 @@ class Segment:
     checksum: int = 0
 
     def __post_init__(self) -> None:
-        self.core = empty_core(self.form.codec, self.form.manifest)
-        self._codes = np.empty((_APPENDED_ROWS, self.form.codec.code_size), np.uint8)
+        self.core = empty_core(self.format.codec, self.format.manifest)
+        self._codes = np.empty((_APPENDED_ROWS, self.format.codec.code_size), np.uint8)
         self._filled = 0
         self._ids: list[Ids] = []
         self._kept: _core.RefineRows | None = None
 
     def add(self, block: FloatRows, ids: Ids, name: str, first: int) -> None:
         """Encode a block, whose first row is row `first` of `name`."""
-        form = self.form
+        format = self.format
         self.rows += len(block)
-        if form.policy != "raise":
+        if format.policy != "raise":
             block, ids = self._usable(block, ids, name, first)
         if len(block) == 0:
             return
         self.next_id = max(self.next_id, next_after(ids))
-        if form.cosine:
+        if format.cosine:
             block = _core.normalize_rows(block)
         if self._filled + len(block) > len(self._codes):
             self.flush()
             if len(block) > len(self._codes):
-                self._codes = np.empty((len(block), form.codec.code_size), np.uint8)
+                self._codes = np.empty((len(block), format.codec.code_size), np.uint8)
         place = slice(self._filled, self._filled + len(block))
-        form.codec._core.encode(block, self._codes[place])
+        format.codec._core.encode(block, self._codes[place])
         self._ids.append(ids)
         self._keep(block, name, first)
         self._filled = place.stop
@@ -115,13 +115,13 @@ class Segment:
         if self._filled == 0:
             return
         codes = self._codes[: self._filled]
-        self.clipped += int(np.count_nonzero(self.form.codec._clipped(codes)))
+        self.clipped += int(np.count_nonzero(self.format.codec._clipped(codes)))
         self.core.append(codes, np.concatenate(self._ids), self._kept, None)
         self._filled, self._ids, self._kept = 0, [], None
 
     def _usable(self, block: FloatRows, ids: Ids, name: str, first: int) -> tuple[FloatRows, Ids]:
         """Leave out the rows that cannot be used."""
-        flaws = unusable(block, self.form.float16)
+        flaws = unusable(block, self.format.float16)
         bad = np.flatnonzero(flaws)
         if len(bad) == 0:
             return block, ids
@@ -137,7 +137,7 @@ class Segment:
 
     def _keep(self, block: FloatRows, name: str, first: int) -> None:
         """Keep rows beside the codes, if the folder has them."""
-        kind = self.form.manifest.row_kind
+        kind = self.format.manifest.row_kind
         if kind is None:
             return
         if self._kept is None:
@@ -147,20 +147,22 @@ class Segment:
         except ValueError as error:
             raise type(error)(str(error).replace("x:", f"{name}:", 1)) from None
 
-    def write_or_count(self, path: str, known: Collection[int], *, alone: bool = True) -> Done:
+    def write_or_count(
+        self, path: str, known: Collection[int], *, alone: bool = True
+    ) -> FinishedShard:
         """Write it, as `write`, or only describe a known shard."""
         if self.shard not in known:
             return self.write(path, alone=alone)
-        return Done(self.shard, 0, 0, 0, 0, 0, rows=self.rows, checksum=self.checksum)
+        return FinishedShard(self.shard, 0, 0, 0, 0, 0, rows=self.rows, checksum=self.checksum)
 
-    def write(self, path: str, *, alone: bool = True) -> Done:
+    def write(self, path: str, *, alone: bool = True) -> FinishedShard:
         """Write it to a file of the folder and sync that.
 
         alone: False if another process may write the same shard.
         """
         self.flush()
         self._codes = self._codes[:0]
-        done = Done(
+        done = FinishedShard(
             shard=self.shard,
             segment=FIRST_SEGMENT + self.shard,
             vectors=self.core.size,
@@ -175,7 +177,7 @@ class Segment:
         )
         if done.vectors:
             write = partial(write_segment_file, own=True) if alone else replace_segment_file
-            name, _ = write(path, done.segment, self.core, self.form.codec)
+            name, _ = write(path, done.segment, self.core, self.format.codec)
             entry = describe_segment(name, done.segment, done.vectors, 1)
             done.bytes, done.crc = entry.bytes, entry.crc
         return done

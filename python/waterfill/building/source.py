@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.building.arrow_datasets import dataset_parts, is_dataset, is_hub_dataset, table_part
+from waterfill.building.id_columns import array_ids
 from waterfill.building.parts import Part, array_part, file_part
 from waterfill.building.streams import RemoteStream, Stream, as_stream
 from waterfill.data.vector_files import FORMATS
@@ -123,15 +124,8 @@ def _in_memory(x: Any, key: str | None, name: str) -> Part | None:
     if key is not None:
         if not hasattr(x, "iloc"):
             raise ValueError(f"key={key!r}: {name} is a {type(x).__name__} without columns")
-        return array_part(x[key], name, array_ids_of(x, name))
+        return array_part(x[key], name, lambda column: array_ids(x, column, name))
     return array_part(x, name)
-
-
-def array_ids_of(frame: Any, name: str) -> Callable[[str], Any]:
-    """Return a function that returns a column of a frame as ids."""
-    from waterfill.building.id_columns import array_ids
-
-    return lambda column: array_ids(frame, column, name)
 
 
 def _of_paths(paths: Sequence[Any], key: str | None, format: str | None) -> Source:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterfill.building.id_columns import Ids, mapping_column, plain_ids
 from waterfill.building.progress import Meter
-from waterfill.building.record import Done
-from waterfill.building.segments import Form
+from waterfill.building.record import FinishedShard
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
+
+if TYPE_CHECKING:
+    from waterfill.building.encoding import EncodingJob
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,8 @@ class RemoteStream(Stream, ABC):
 
     @abstractmethod
     def encoded(
-        self,
-        ids: str | None,
-        form: Form,
-        shard_rows: int,
-        path: str,
-        known: set[int],
-        workers: int,
-        meter: Meter,
-    ) -> Generator[Done, None, None]:
+        self, ids: str | None, job: EncodingJob, known: Collection[int]
+    ) -> Generator[FinishedShard, None, None]:
         """Yield the shards in order, each when its segment is written; count those known."""
 
 

@@ -23,11 +23,12 @@ from waterfill.index.coarse_quantizer import CoarseQuantizer
 from waterfill.index.flat import IndexFlat
 from waterfill.index.hnsw import IndexHNSW
 from waterfill.index.ivf import IndexIVF
+from waterfill.index.vector_index import VectorIndex
 from waterfill.index.views import IdMap
 
 Original = Callable[..., Any]
 
-OWN = (Index, IndexHNSW, CoarseQuantizer)
+OWN = (VectorIndex, CoarseQuantizer)
 _CHUNK_BYTES = 1 << 20
 _CONSUMED = ("PyCallbackIOReader", "BufferedIOReader", "VectorIOReader")  # cannot be read twice
 _OWN_STRING = re.compile(r"(^|,)WF(HNSW)?\d+(,|$)")
@@ -42,7 +43,7 @@ def write_index(original: Original, index: Any, f: Any, io_flags: int = 0) -> No
     if isinstance(f, str | bytes | os.PathLike):
         io.write_index(index, os.fsdecode(f))
     elif hasattr(f, "write_bytes"):
-        f.write_bytes(_to_bytes(index).tobytes())
+        f.write_bytes(index._to_bytes().tobytes())
     else:
         raise TypeError(f"f must be a path or a faiss.IOWriter, got {type(f).__name__}")
 
@@ -79,11 +80,11 @@ def _with_head(head: bytes, reader: Any) -> Any:
 
 def serialize_index(original: Original, index: Any, io_flags: int = 0) -> NDArray[np.uint8]:
     """Return an index as an array of bytes."""
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         data: NDArray[np.uint8] = original(index, *([io_flags] if io_flags else []))
         return data
     _require_whole(index, "faiss.serialize_index", io_flags)
-    return _to_bytes(index)
+    return index._to_bytes()
 
 
 def deserialize_index(original: Original, data: Any, *args: Any, **kwargs: Any) -> Any:
@@ -106,7 +107,7 @@ def downcast_index(original: Original, index: Any) -> Any:
 
 def extract_index_ivf(original: Original, index: Any) -> Any:
     """Return the part of an index that has inverted lists: an IndexIVF itself."""
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         return original(index)
     if isinstance(index, IndexIVF):
         return index
@@ -118,7 +119,7 @@ def extract_index_ivf(original: Original, index: Any) -> Any:
 
 def try_extract_index_ivf(original: Original, index: Any) -> Any:
     """Return an IndexIVF itself, and None for an IndexFlat or IndexHNSW."""
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         return original(index)
     return index if isinstance(index, IndexIVF) else None
 
@@ -145,7 +146,7 @@ def search_with_parameters(
     original: Original, index: Any, x: Any, k: int, params: Any = None, output_stats: bool = False
 ) -> Any:
     """Search with parameters; without statistics, which a waterfill index does not count."""
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         return original(index, x, k, params, output_stats)
     _require_no_statistics(output_stats)
     return index.search(x, k, params=params)
@@ -160,7 +161,7 @@ def range_search_with_parameters(
     output_stats: bool = False,
 ) -> Any:
     """Search a radius with parameters; without statistics."""
-    if not isinstance(index, Index | IndexHNSW):
+    if not isinstance(index, VectorIndex):
         return original(index, x, radius, params, output_stats)
     _require_no_statistics(output_stats)
     return index.range_search(x, radius, params=params)
@@ -217,7 +218,7 @@ def extend_translated_selector(faiss: Any) -> None:
     original = faiss.IDSelectorTranslated.__init__
 
     def init(self: Any, *args: Any) -> None:
-        if len(args) == 2 and isinstance(args[0], Index | IndexHNSW):
+        if len(args) == 2 and isinstance(args[0], VectorIndex):
             index, sel = args
             held = faiss.Int64Vector()
             faiss.copy_array_to_vector(index.ids(), held)
@@ -234,7 +235,7 @@ def _is_own_file(path: str) -> bool:
     return os.path.isfile(path) and io.file_kind(path) not in (None, "codec")
 
 
-def _require_whole(index: Index | IndexHNSW, what: str, io_flags: int) -> None:
+def _require_whole(index: VectorIndex[Any], what: str, io_flags: int) -> None:
     """Refuse to write less than the index."""
     if io_flags:
         raise ValueError(f"{what}: io_flags={io_flags} is not supported for a waterfill index")
@@ -261,9 +262,3 @@ def _require_no_statistics(output_stats: bool) -> None:
         raise ValueError(
             "output_stats=True is not supported for a waterfill index, which counts no statistics"
         )
-
-
-def _to_bytes(index: Index | IndexHNSW) -> NDArray[np.uint8]:
-    if isinstance(index, IndexHNSW):
-        return index._trained().to_bytes(**index._settings())
-    return index._trained().to_bytes(**index._settings())

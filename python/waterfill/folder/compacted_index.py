@@ -21,7 +21,7 @@ from waterfill.folder.directory import WriterLock, codec_name, segment_name
 from waterfill.folder.publication import Merger
 from waterfill.folder.segmented_index import SegmentedIndex
 from waterfill.folder.snapshot import Snapshot
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 from waterfill.io import write_codec
 
 if TYPE_CHECKING:

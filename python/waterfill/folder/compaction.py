@@ -16,7 +16,7 @@ from waterfill.errors import ArgumentError
 from waterfill.folder.directory import segment_name
 from waterfill.folder.publication import Merger, removed_by_segment, write_segment_file
 from waterfill.folder.snapshot import Snapshot, empty_core, mark_of, open_core
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 
 _FEWEST = 4  # segments that are worth a merger
 _GROWTH = 2  # a segment joins those behind it if it is at most so many times as large

@@ -15,11 +15,11 @@ from waterfill.errors import ArgumentError
 from waterfill.folder.compacted_index import CompactedIndex
 from waterfill.folder.mixed_index import MixedIndex
 from waterfill.folder.snapshot import Snapshot, next_after, open_snapshot
-from waterfill.index.collection import Labels
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
 from waterfill.index.selector_graph import Step
 from waterfill.index.selector_members import sorted_unique
+from waterfill.index.vector_index import Labels
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -246,9 +246,9 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
 
 
 def _as_distinct(ids: Any) -> Labels:
-    from waterfill.index.collection import _as_new_ids
+    from waterfill.index.stored_vectors import as_new_ids
 
-    numbers = _as_new_ids(ids)
+    numbers = as_new_ids(ids)
     if len(sorted_unique(numbers)) != len(numbers):
         unique, times = np.unique_counts(numbers)
         raise ArgumentError(f"ids: id {unique[times > 1][0]} occurs twice")

@@ -36,13 +36,10 @@ from waterfill.folder.snapshot import (
 )
 from waterfill.folder.write_ahead_log import SYNCS, Sync, create_log
 from waterfill.index.list_recall import ListRecall, as_target_recall
-from waterfill.index.trainable import check_refine
+from waterfill.index.trainable import ROW_KINDS, check_refine
 from waterfill.io import Path, write_codec
 
 _FLUSH_BYTES = 64 << 20
-_ROW_KINDS = {
-    kind.name: kind for kind in (_core.RowKind.float32, _core.RowKind.float16, _core.RowKind.int8)
-}
 
 
 def open_index(
@@ -217,7 +214,7 @@ def _create(
     if rows is not None and not isinstance(rows, str):
         raise TypeError("refine must be the name of a row type, since the folder keeps the rows")
     if rows is not None:
-        core.keep_refine_rows(_ROW_KINDS[rows])
+        core.keep_refine_rows(ROW_KINDS[rows])
     numbers = range(1, 4)
     if os.path.exists(os.path.join(path, MANIFEST)):
         first = read_manifest(path).next_file

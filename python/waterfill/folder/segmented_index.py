@@ -25,7 +25,7 @@ from waterfill.folder.publication import Merger, publish
 from waterfill.folder.snapshot import Snapshot, open_snapshot, read_manifest
 from waterfill.folder.write_ahead_log import Sync, WriteAheadLog
 from waterfill.index.base import Index
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 
 if TYPE_CHECKING:
     from typing_extensions import Self

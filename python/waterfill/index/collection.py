@@ -1,4 +1,4 @@
-"""A collection of codes with ids: adding, merging, removing and decoding vectors."""
+"""A collection of codes with ids: encoding, merging and decoding vectors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.tensors import returned
-from waterfill._util.validation import as_int, as_int64, output
+from waterfill._util.validation import as_int64
 from waterfill.codec import Codes
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.errors import ArgumentError, MissingIdError
-from waterfill.index.selector_graph import Step
-from waterfill.index.selector_members import Universe, sorted_unique
-from waterfill.index.selectors import as_ids, is_selector, program
+from waterfill.errors import ArgumentError
+from waterfill.index.selector_members import sorted_unique
 from waterfill.index.standalone_codec import StandaloneCodec, as_codes
+from waterfill.index.stored_vectors import as_new_ids, require_as_many
+from waterfill.index.vector_index import Labels
 from waterfill.index.views import IdMap
-
-Labels = NDArray[np.int64]
 
 _BLOCK_ROWS = 4096  # rows of borrowed arrays that are compared at once
 
@@ -29,75 +26,6 @@ class Collection(StandaloneCodec):
     """Vectors in compressed form; `IndexFlat` and `IndexIVF` search them."""
 
     # Filling it.
-
-    def add(self, x: Any, numeric_type: int = 0, *, policy: Policy = "raise") -> None:
-        """Encode vectors and append them. After an error no vector is added.
-
-        Their ids are the positions from `ntotal` on. If vectors have explicit ids, new ones are
-        numbered from the largest id on, so that no id is given twice.
-
-        Parameters
-        ----------
-        x : array_like, shape (n, d)
-        numeric_type : int
-            Ignored, because `x` has a dtype; for compatibility with FAISS.
-        policy : {'raise', 'drop', 'quarantine'}
-            What to do with rows that hold a NaN or an infinity, or a value beyond the float16 rows
-            of `refine`. ``drop`` leaves them out; where ids are positions, later rows then have
-            lower ids. ``quarantine`` also keeps them in `quarantine`. Both read all rows twice.
-            `waterfill.check` finds more kinds of suspicious rows.
-
-        Raises
-        ------
-        ValueError
-            If `x` has another number of dimensions, or a NaN or an infinity (with its row number).
-        TypeError
-            If `x` is not an array of real numbers on the CPU.
-        NotTrainedError
-            If the index is not trained.
-        MissingIdError
-            If the index was created with IDMap or IDMap2, which needs ids; as in FAISS.
-
-        Warns
-        -----
-        RuntimeWarning
-            If rows are left out: their number, the first of them, and the reasons.
-        """
-        if self._keeps_ids:
-            raise MissingIdError(
-                "add: expected ids, because the index was created with IDMap; call "
-                "add_with_ids(x, ids)"
-            )
-        self._append(x, None, "add", policy)
-
-    def add_with_ids(
-        self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
-    ) -> None:
-        """Append vectors with explicit ids; otherwise like `add`.
-
-        From then on every vector keeps its id when others are removed. The ids of vectors that were
-        added before without ids are their positions.
-
-        Parameters
-        ----------
-        x : array_like, shape (n, d)
-        ids : array_like of int, shape (n,)
-            Any but -1, which means "no result". Duplicates are allowed.
-        numeric_type : int
-            As for `add`.
-        policy : {'raise', 'drop', 'quarantine'}
-            As for `add`; the ids of rows that are left out are left out as well.
-
-        Raises
-        ------
-        ValueError
-            As `add`; or if the numbers of ids and vectors differ, or an id is -1.
-        TypeError
-            As `add`; or if ids are not integers.
-        NotTrainedError
-            If the index is not trained.
-        """
-        self._append(x, _as_new_ids(ids), "add_with_ids", policy)
 
     def _append(
         self,
@@ -112,7 +40,7 @@ class Collection(StandaloneCodec):
         self._trained()
         self._require_changeable()
         given = Rows(x, "x", self.d)
-        _require_as_many(ids, given.n)
+        require_as_many(ids, given.n)
         came = admit(given, as_policy(policy), float16=self._holds_halves)
         rows, own = came.rows, None if ids is None else came.left(ids)
         stored = False
@@ -140,10 +68,6 @@ class Collection(StandaloneCodec):
         with self._writing:
             self._require_changeable()
             self._trained().append(codes, ids, rows, replaced)
-
-    def _require_changeable(self) -> None:
-        if self._frozen:
-            raise ValueError(f"the index cannot be changed: {self._frozen}")
 
     @property
     def _holds_halves(self) -> bool:
@@ -241,10 +165,6 @@ class Collection(StandaloneCodec):
         if core.codec is not other.codec and core.codec.to_bytes() != other.codec.to_bytes():
             raise ValueError("otherIndex has another codec: train one index and fill copies of it")
 
-    def _universe(self) -> Universe:
-        core = self._trained()
-        return Universe(core.size, core.ids, self._version)
-
     # Getting vectors back.
 
     @property
@@ -254,65 +174,14 @@ class Collection(StandaloneCodec):
             raise AttributeError  # Python then calls __getattr__, which has the message
         return IdMap.of(self.ids())
 
-    def ids(self, n0: int = 0, ni: int = -1) -> Labels:
-        """Return the ids of `ni` vectors in order of insertion, starting at the n0-th, int64 (ni,).
-
-        ``ni=-1`` stands for all remaining ones. Raises MissingIdError if the range exceeds the
-        index.
-        """
-        with self._writing:
-            return self._trained().ids(*self._span(n0, ni))
-
     def codes(self, n0: int = 0, ni: int = -1) -> Codes:
         """Return the codes of the same vectors as `ids`, uint8 (ni, codec.code_size)."""
         with self._writing:
             return self._trained().codes(*self._span(n0, ni))
 
-    def _span(self, n0: int, ni: int) -> tuple[int, int]:
-        n0, ni = as_int("n0", n0), as_int("ni", ni)
-        ni = self.ntotal - n0 if ni == -1 else ni
-        if n0 < 0 or ni < 0 or n0 + ni > self.ntotal:
-            raise MissingIdError(f"n0={n0}, ni={ni} reach beyond an index of {self.ntotal} vectors")
-        return n0, ni
-
-    def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
-        """Decode the vector with an id, float32 (d,), into `x` if given.
-
-        With `refine` this is the kept row. Otherwise it is decoded: its inner product with a query
-        is the query's score (``ip``, ``cosine``); see `Codec.decode` for the vector of least
-        squared error.
-
-        Raises
-        ------
-        MissingIdError
-            If there is no vector with this id (an IndexError, and a RuntimeError as in FAISS).
-        TypeError
-            If `key` is not an int.
-        """
-        vector = output("x", x, (self.d,), np.float32)
-        vector[:] = self._by_id(np.array([as_int64("key", key)]))[0]
-        return returned(vector, x)
-
-    def reconstruct_batch(self, key: Any, x: Any = None) -> FloatRows:
-        """Decode the vectors with given ids, float32 (n, d), into `x` if given.
-
-        Raises
-        ------
-        MissingIdError
-            If there is no vector with one of these ids.
-        TypeError
-            If `key` does not hold integers.
-        """
-        keys = as_ids(key, "key")
-        vectors = output("x", x, (len(keys), self.d), np.float32)
-        vectors[:] = self._by_id(keys)
-        return returned(vectors, x, key)
-
     def _by_id(self, keys: Labels) -> FloatRows:
         labels, stored = self._trained().find(keys, self._contents)
-        if (labels < 0).any():
-            missing = int(keys[np.argmax(labels < 0)])
-            raise MissingIdError(f"key={missing} is not in an index of {self.ntotal} vectors")
+        self._require_found(keys, labels)
         assert stored is not None
         return self._vectors_of(stored)
 
@@ -327,71 +196,10 @@ class Collection(StandaloneCodec):
             return self._decode(stored)
         return self._prepare(stored) if isinstance(self._refine, np.ndarray) else stored
 
-    def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
-        """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
-
-        Returns
-        -------
-        float32 (ni, d)
-            `x`, if given.
-
-        Raises
-        ------
-        MissingIdError
-            If the range exceeds the index.
-        TypeError
-            If `n0` or `ni` is not an int.
-        """
+    def _vectors(self, first: int, n: int) -> FloatRows:
         core = self._trained()
-        with self._writing:
-            n0, ni = self._span(n0, ni)
-            vectors = output("x", x, (ni, self.d), np.float32)
-            read = core.codes if self._contents == "codes" else core.refine_rows
-            vectors[:] = self._vectors_of(read(n0, ni))
-        return returned(vectors, x)
-
-    # Taking vectors out.
-
-    def remove_ids(self, x: Any) -> int:
-        """Remove vectors by id; the others keep their order.
-
-        Explicit ids stay. Otherwise ids are positions, and the remaining vectors are renumbered.
-
-        Parameters
-        ----------
-        x : array_like of int, shape (m,), or IDSelector
-            Ids that are not in the index are ignored, and duplicates count once.
-
-        Returns
-        -------
-        int
-            The number of vectors removed.
-
-        Raises
-        ------
-        TypeError
-            If `x` is neither an array of integers nor a selector.
-        """
-        self._trained()
-        selects = is_selector(x)
-        ids = None if selects else sorted_unique(as_ids(x, "x"))
-        with self._changes:
-            steps = program(x, self._universe()) if selects else [("set", ids)]
-            return self._remove(steps)
-
-    def _remove(self, steps: list[Step]) -> int:
-        with self._writing:
-            self._require_changeable()
-            return self._trained().remove(steps)
-
-    def reset(self) -> None:
-        """Remove all vectors."""
-        if self._core:
-            self._require_changeable()
-            with self._writing:
-                self._core.reset()
-                if self._keeps_ids:
-                    self._core.keep_ids()
+        read = core.codes if self._contents == "codes" else core.refine_rows
+        return self._vectors_of(read(first, n))
 
     def add_sa_codes(self, codes: Any, ids: Any = None) -> None:
         """Append codes of `sa_encode`, with explicit ids if given.
@@ -410,21 +218,6 @@ class Collection(StandaloneCodec):
             raise ValueError(
                 f"codes: an index with refine={self._refine!r} needs the vectors; call add(x)"
             )
-        numbers = None if ids is None else _as_new_ids(ids)
-        _require_as_many(numbers, len(given))
+        numbers = None if ids is None else as_new_ids(ids)
+        require_as_many(numbers, len(given))
         self._store(given, numbers)
-
-
-def _as_new_ids(ids: Any) -> Labels:
-    """Return ids that are valid for new vectors."""
-    numbers = as_ids(ids)
-    if (numbers == -1).any():
-        raise ValueError(
-            f"ids: id {int(np.argmax(numbers == -1))} is -1, which stands for a missing result"
-        )
-    return numbers
-
-
-def _require_as_many(ids: Labels | None, n: int) -> None:
-    if ids is not None and len(ids) != n:
-        raise ArgumentError(f"ids: expected {n} ids, one per vector, got {len(ids)}")

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import pickle
-import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.fork_safe_lock import fork_safe_lock
-from waterfill._util.tensors import positional_outputs, returned
+from waterfill._util.tensors import positional_outputs
 from waterfill._util.validation import (
-    METRIC_TYPES,
     METRICS,
     Metric,
-    as_number,
     as_positive_int,
-    metric_name,
     metric_of,
-    output,
 )
 from waterfill.analysis import analyze
 from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
-from waterfill.data.rows import FloatRows, Rows, plain_rows
-from waterfill.errors import MissingIdError, NotTrainedError
-from waterfill.index.base import Index, _register
-from waterfill.index.collection import Labels, _as_new_ids, _require_as_many
-from waterfill.index.hnsw_contents import HNSWContents
+from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.hnsw_parameters import HNSW, SearchParametersHNSW, read_hnsw_parameters
-from waterfill.index.selector_graph import Step
-from waterfill.index.selectors import program
+from waterfill.index.stored_vectors import require_as_many
+from waterfill.index.vector_index import Labels, register
+from waterfill.index.vector_search import VectorSearch
 
 _SEARCH_EFFORT, _CONSTRUCTION_EFFORT = 64, 200
 _MOST_LINKS = 256
@@ -42,10 +32,8 @@ _TRAINING_ROWS = 200_000
 _STEP_POWER, _REACH, _HALF_RANGE = 0.75, 3.5, 127.5
 _LEAST_SHARE = 1e-6  # of a dimension's variance, in that of the largest
 
-_LARGEST = np.finfo(np.float32).max
 
-
-class IndexHNSW(HNSWContents):
+class IndexHNSW(VectorSearch[_core.GraphIndex]):
     """Rows of a byte per dimension, found through a graph of links.
 
     A search follows links from vector to vector towards the query, so it scores a small share of
@@ -84,21 +72,29 @@ class IndexHNSW(HNSWContents):
     into calls of `add`, but neither on threads nor on the instruction set.
     """
 
-    verbose = False
-    metric_arg = 0.0
+    _instead: ClassVar[dict[str, str]] = {
+        **VectorSearch._instead,
+        "codes": "ids() and reconstruct_n() return what it holds",
+        "codec": (
+            "it stores rows of 8 bits per dimension, not codes; waterfill.IndexIVF has a codec"
+        ),
+        "nlist": "waterfill.IndexIVF has lists",
+        "nprobe": "waterfill.IndexIVF has lists; a graph has hnsw.efSearch",
+        "quantizer": "waterfill.IndexIVF has lists",
+        "merge_from": "two graphs have no links in common; add the vectors of one to the other",
+        "sa_encode": "waterfill.IndexFlat and waterfill.Codec encode vectors to codes",
+        "storage": "reconstruct_n() returns the vectors",
+        "update": "remove_ids(ids), then add_with_ids(x, ids)",
+    }
 
     def __init__(self, d: int, M: int = 32, metric: Metric | int = "ip") -> None:  # noqa: N803
         self._d = as_positive_int("d", d)
         self._links = as_positive_int("M", M)
         if not 2 <= self._links <= _MOST_LINKS:
             raise ValueError(f"M={self._links} must be 2 to {_MOST_LINKS}")
-        self._metric = metric_name(metric)
-        self._core: _core.GraphIndex | None = None
+        super().__init__(metric)
         self._hnsw = HNSW(_SEARCH_EFFORT, _CONSTRUCTION_EFFORT)
-        self._keeps_ids = False
-        self._quarantine = Quarantine()
-        self._writing = fork_safe_lock(self, "_writing", threading.RLock)
-        _register()
+        register()
 
     def __repr__(self) -> str:
         if self._core is None:
@@ -125,14 +121,9 @@ class IndexHNSW(HNSWContents):
         return self._d
 
     @property
-    def metric(self) -> Metric:
-        """The metric: ``ip``, ``l2`` or ``cosine``."""
-        return self._metric
-
-    @property
-    def metric_type(self) -> int:
-        """FAISS's number of the metric: 0 for inner product and ``cosine``, 1 for L2."""
-        return METRIC_TYPES[self._metric]
+    def bytes_per_vector(self) -> int:
+        """Bytes of a row and its links; explicit ids are 8 more."""
+        return self._trained().bytes_per_vector
 
     # Filling it.
 
@@ -202,22 +193,17 @@ class IndexHNSW(HNSWContents):
         MissingIdError
             If the index was created with IDMap or IDMap2, which needs ids; as in FAISS.
         """
-        if self._keeps_ids:
-            raise MissingIdError(
-                "add: expected ids, because the index was created with IDMap; call "
-                "add_with_ids(x, ids)"
-            )
-        self._append(x, None, "add", policy)
+        super().add(x, numeric_type, policy=policy)
 
     def add_with_ids(
         self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
     ) -> None:
         """Append vectors with explicit ids, any but -1; otherwise like `add`."""
-        self._append(x, _as_new_ids(ids), "add_with_ids", policy)
+        super().add_with_ids(x, ids, numeric_type, policy=policy)
 
     def _append(self, x: Any, ids: Labels | None, call: str, policy: Policy) -> None:
         core, given = self._trained(), Rows(x, "x", self.d)
-        _require_as_many(ids, given.n)
+        require_as_many(ids, given.n)
         came = admit(given, as_policy(policy))
         vectors = came.rows.joined(self._prepare)
         own = None if ids is None else np.ascontiguousarray(came.left(ids))
@@ -244,31 +230,36 @@ class IndexHNSW(HNSWContents):
         `params` may be SearchParametersHNSW, waterfill's or FAISS's, or SearchParameters with
         ``sel`` only. Where a selector leaves few vectors, all of them are scored.
         """
-        plain = plain_rows(x, self.d) if D is None and I is None and policy == "raise" else None
-        if plain is not None:
-            distances, labels = self._found(plain, k, params)
-            return returned(distances, None, x), returned(labels, None, x)
-        self._trained()
-        given = Rows(x, "x", self.d)
-        k = as_positive_int("k", k)
-        distances = output("D", D, (given.n, k), np.float32)
-        labels = output("I", I, (given.n, k), np.int64)
-        admitted = admit(given, as_policy(policy))
-        queries = admitted.rows.joined(lambda block: block)
-        numbers = admitted.numbers(0, len(queries))
-        distances[numbers], labels[numbers] = self._found(queries, k, params)
-        distances[admitted.refused] = _LARGEST if self._metric == "l2" else -_LARGEST
-        labels[admitted.refused] = -1
-        self._quarantine._take("search", admitted)
-        return returned(distances, D, x), returned(labels, I, x)
+        return self._search(x, k, params, D, I, policy=policy)[:2]
 
-    def _found(self, queries: FloatRows, k: int, params: Any) -> tuple[FloatRows, Labels]:
+    def _found(
+        self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
+    ) -> tuple[FloatRows, Labels, FloatRows | None]:
         core = self._trained()
         k, chosen = as_positive_int("k", k), read_hnsw_parameters(params)
         effort = self._hnsw.efSearch if chosen.efSearch is None else chosen.efSearch
         if self._metric == "cosine":
             _core.require_finite(queries, "x", 0)
-        return core.search(self._prepare(queries), k, effort, self._program(chosen))
+        queries, selector = self._prepare(queries), self._program(chosen.sel)
+        if not contents:
+            return *core.search(queries, k, effort, selector), None
+        with self._writing:  # no vector is removed between the search and the reconstruction
+            distances, ids = core.search(queries, k, effort, selector)
+            return distances, ids, self._by_id(ids[ids != -1])
+
+    @positional_outputs("D", "I", "R")
+    def search_and_reconstruct(
+        self,
+        x: Any,
+        k: int,
+        *,
+        params: Any = None,
+        D: Any = None,  # noqa: N803
+        I: Any = None,  # noqa: N803, E741
+        R: Any = None,  # noqa: N803
+    ) -> tuple[FloatRows, Labels, FloatRows]:
+        """Search, and return the vectors that were found, NaN where there are fewer than k."""
+        return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
 
     def range_search(
         self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
@@ -277,35 +268,70 @@ class IndexHNSW(HNSWContents):
 
         All vectors are scored, which takes as long as in a flat index of such rows.
         """
-        core, given = self._trained(), Rows(x, "x", self.d)
-        radius = as_number("thresh", thresh, -np.inf)
-        chosen = read_hnsw_parameters(params)
-        admitted = admit(given, as_policy(policy))
-        queries = admitted.rows.joined(self._prepare)
-        numbers = admitted.numbers(0, len(queries))
-        ends, distances, ids = core.range_search(queries, radius, self._program(chosen))
-        limits = np.zeros(given.n + 1, np.uint64)
-        limits[1:][numbers] = np.diff(ends)
-        self._quarantine._take("range_search", admitted)
-        return (
-            returned(np.cumsum(limits, dtype=np.uint64), None, x),
-            returned(distances, None, x),
-            returned(ids, None, x),
-        )
+        return super().range_search(x, thresh, params=params, policy=policy)
 
-    def _program(self, chosen: SearchParametersHNSW) -> list[Step] | None:
-        if chosen.sel is None:
-            return None
+    def _read_parameters(self, params: Any) -> SearchParametersHNSW:
+        return read_hnsw_parameters(params)
+
+    def _found_within(
+        self, queries: FloatRows, radius: float, chosen: Any, lists: Labels | None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        return self._trained().range_search(queries, radius, self._program(chosen.sel))
+
+    # Vectors.
+
+    def neighbors(self, position: int) -> Labels:
+        """Return the positions that the vector at a position links to, int64 (m,), m at most M.
+
+        Raises MissingIdError if there is no such position.
+        """
         with self._writing:
-            return program(chosen.sel, self._universe())
+            return self._trained().links_of(self._span(position, 1)[0])
 
-    def _prepare(self, block: FloatRows) -> FloatRows:
-        return _core.normalize_rows(block) if self._metric == "cosine" else block
+    def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
+        """Return the vector with an id as its row holds it, float32 (d,), in `x` if given.
 
-    def _trained(self) -> _core.GraphIndex:
-        if self._core is None:
-            raise NotTrainedError("IndexHNSW is not trained: call train(x) first")
-        return self._core
+        Raises MissingIdError if there is no vector with this id, TypeError if `key` is not an int.
+        """
+        return super().reconstruct(key, x)
+
+    def reconstruct_batch(self, key: Any, x: Any = None) -> FloatRows:
+        """Return the vectors with given ids, float32 (n, d); errors as of `reconstruct`."""
+        return super().reconstruct_batch(key, x)
+
+    def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
+        """Return `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
+
+        Raises MissingIdError if the range exceeds the index.
+        """
+        return super().reconstruct_n(n0, ni, x)
+
+    def _by_id(self, keys: Labels) -> FloatRows:
+        labels, vectors = self._trained().find(keys)
+        self._require_found(keys, labels)
+        return vectors
+
+    def _vectors(self, first: int, n: int) -> FloatRows:
+        return self._trained().vectors(first, n)
+
+    def remove_ids(self, x: Any) -> int:
+        """Remove vectors by id, and return their number; the others keep their order.
+
+        Vectors with links to removed ones get links to what these were linked to. The whole graph
+        is gone through, so remove many ids at once. Explicit ids stay; otherwise ids are
+        positions, and the remaining vectors are renumbered.
+
+        Parameters
+        ----------
+        x : array_like of int, shape (m,), or IDSelector
+            Ids that are not in the index are ignored, and duplicates count once.
+
+        Raises
+        ------
+        TypeError
+            If `x` is neither an array of integers nor a selector.
+        """
+        return super().remove_ids(x)
 
     # Copies and files.
 
@@ -333,11 +359,7 @@ class IndexHNSW(HNSWContents):
         }
         if self._core is None:
             return _remake, (type(self), (self._d, self._links, self._metric), own)
-        data: Any = self._core.to_bytes(**self._settings())
-        data = pickle.PickleBuffer(data) if protocol >= 5 else data.tobytes()
-        return _restore, (type(self), data, own)
-
-    this = Index.this  # an error that names the way: FAISS's C++ has no object here
+        return _restore, (type(self), self._pickled(protocol), own)
 
 
 def _remake(kind: type[IndexHNSW], given: tuple[Any, ...], state: dict[str, Any]) -> IndexHNSW:

@@ -15,9 +15,9 @@ from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.base import Index
-from waterfill.index.collection import Labels
 from waterfill.index.selector_members import sorted_unique
 from waterfill.index.selectors import as_ids
+from waterfill.index.vector_index import Labels
 from waterfill.index.views import from_pointer
 
 if TYPE_CHECKING:

@@ -1,93 +1,57 @@
-"""Base of all indexes: training, the codec, and the properties of a ``faiss.Index``."""
+"""Indexes of codes: training, the codec, and the rows for re-ranking."""
 
 from __future__ import annotations
 
-import difflib
-import threading
-from itertools import count
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill._util.fork_safe_lock import fork_safe_lock
-from waterfill._util.validation import METRIC_TYPES, METRICS, Metric, metric_name, refuse_masked
+from waterfill._util.validation import METRICS, Metric, refuse_masked
 from waterfill.codec import Codec
-from waterfill.data.row_policy import Policy, Quarantine, admit, as_policy
+from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import Rows
-from waterfill.errors import ArgumentError, NotTrainedError
+from waterfill.errors import ArgumentError
+from waterfill.index.vector_search import VectorSearch
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
 
-_ROW_KINDS: dict[str, _core.RowKind] = {
+ROW_KINDS: dict[str, _core.RowKind] = {
     "float32": _core.RowKind.float32,
     "float16": _core.RowKind.float16,
     "int8": _core.RowKind.int8,
 }
-_next_serial = count()
-_serials: WeakKeyDictionary[_core.Index, int] = WeakKeyDictionary()
 _ROW_NAMES = {"fp16": "float16", "flat": "float32"}
 
 
-def write_lock(index: Trainable) -> threading.RLock:
-    """Return the lock for changes; reentrant, because an export holds it while it reads codes."""
-    return fork_safe_lock(index, "_writing", threading.RLock)
-
-
-class Trainable:
+class Trainable(VectorSearch[_core.Index]):
     """A codec, or the plan or recipe that `train` makes one from, and its properties."""
-
-    verbose = False
-    metric_arg = 0.0
-    _frozen = ""  # why vectors can be neither added nor removed, and what to do instead
 
     def __init__(self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any) -> None:
         if not isinstance(source, Codec | Plan | Recipe):
             raise TypeError(
                 "codec must be a waterfill.Codec, Plan or Recipe, got " + type(source).__name__
             )
-        self._metric = metric_name(metric)
+        super().__init__(metric)
         self._refine = check_refine(refine)
-        self._core: _core.Index | None = None
         self._codec: Codec | None = None
         self._source: Plan | Recipe | None = None
-        self._writing = write_lock(self)
-        self._keeps_ids = False
-        self._quarantine = Quarantine()
         if isinstance(source, Codec):
             self._attach(_core.Index(source._core, METRICS[self._metric]), source)
         else:
             self._source = source
 
-    def _keep_ids(self) -> None:
-        """Store explicit ids from the first vector on, like FAISS's IndexIDMap2."""
-        self._keeps_ids = True
-        if self._core:
-            self._core.keep_ids()
-
     def _attach(self, core: _core.Index, codec: Codec) -> None:
         if isinstance(self._refine, str):
             if core.refine_row_kind is None:
-                core.keep_refine_rows(_ROW_KINDS[self._refine])
+                core.keep_refine_rows(ROW_KINDS[self._refine])
         elif self._refine is not None:
             core.borrow_refine_rows(self._refine)
         if self._keeps_ids:
             core.keep_ids()
         self._core, self._codec = core, codec
-
-    @property
-    def _version(self) -> tuple[int, int]:
-        """What its vectors and ids are: equal only for the same core without changes between."""
-        core = self._trained()  # of a folder it is replaced by one that counts from 0 again
-        return _serials.setdefault(core, next(_next_serial)), core.version
-
-    @property
-    def _changes(self) -> threading.RLock:
-        """The lock that a change holds from its first look at the index to its end."""
-        return self._writing
 
     @property
     def codec(self) -> Codec | None:
@@ -100,31 +64,8 @@ class Trainable:
         return self._codec.manifest if self._codec else None
 
     @property
-    def metric(self) -> Metric:
-        """The metric: ``ip``, ``l2`` or ``cosine``."""
-        return self._metric
-
-    @property
-    def metric_type(self) -> int:
-        """FAISS's number of the metric: 0 for inner product and ``cosine``, 1 for L2."""
-        return METRIC_TYPES[self._metric]
-
-    @metric_type.setter
-    def metric_type(self, value: int) -> None:
-        metric = metric_name(value)
-        if METRIC_TYPES[metric] == self.metric_type:
-            return
-        if self._codec is not None:
-            raise ValueError(
-                f"metric_type={value}: the metric of a trained index is {self.metric!r}; create "
-                "the index with another one"
-            )
-        self._metric = metric
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether the index has a codec, so that vectors can be added."""
-        return self._core is not None
+    def _has_metric(self) -> bool:
+        return self._codec is not None
 
     @property
     def d(self) -> int:
@@ -132,16 +73,6 @@ class Trainable:
         source = self._codec or self._source
         assert source is not None
         return source.d
-
-    @property
-    def ntotal(self) -> int:
-        """Number of vectors."""
-        return self._core.size if self._core else 0
-
-    @property
-    def has_ids(self) -> bool:
-        """Whether vectors have explicit ids; otherwise ids are positions."""
-        return self._core.has_ids if self._core else False
 
     @property
     def bytes_per_vector(self) -> int:
@@ -154,34 +85,9 @@ class Trainable:
         return core.codec.groups + 1 + int(core.keeps_extra)
 
     @property
-    def nbytes(self) -> int:
-        """Memory of the stored codes, ids and refinement rows in bytes, without the codec."""
-        return self._core.nbytes if self._core else 0
-
-    @property
-    def quarantine(self) -> Quarantine:
-        """Rows that calls with ``policy="quarantine"`` left out."""
-        return self._quarantine
-
-    @property
     def refine(self) -> Any:
         """The rows for re-ranking: 'float16', 'int8', 'float32', an array, or None."""
         return self._refine
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse attributes that the index does not have: their value would have no effect."""
-        if not name.startswith("_") and not hasattr(type(self), name):
-            raise AttributeError(missing_attribute(self, name))
-        object.__setattr__(self, name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(missing_attribute(self, name))
-
-    def __len__(self) -> int:
-        return self.ntotal
-
-    def __bool__(self) -> bool:
-        return True  # also if empty, as any FAISS index
 
     def train(
         self,
@@ -235,36 +141,6 @@ class Trainable:
     def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
         return train_codec(source, x, self._metric, queries=queries)
 
-    def _trained(self) -> _core.Index:
-        if self._core is None:
-            raise NotTrainedError(f"{type(self).__name__} is not trained: call train(x) first")
-        return self._core
-
-
-_INSTEAD = {  # of attributes of FAISS's indexes
-    "codes": "codes() returns them",
-    "cp": "Recipe(d, code_bytes, effort=..., seed=...) holds the parameters of training",
-    "do_polysemous_training": "there are no polysemous codes",
-    "direct_map": "ids are found without a map",
-    "id_map": "its ids are positions; ids() returns them",
-    "index": "a waterfill index keeps ids itself, and its methods take ids",
-    "invlists": "list_sizes(), codes() and ids() return the contents of the lists",
-    "nlist": "it searches all vectors; waterfill.IndexIVF has lists",
-    "nprobe": "it searches all vectors; waterfill.IndexIVF has lists",
-    "pq": "codec holds the codebooks",
-    "quantizer_trains_alone": "training fills an empty quantizer with the centroids",
-    "quantizer": "it searches all vectors; waterfill.IndexIVF has lists",
-    "rev_map": "ids() returns the ids",
-}
-
-
-def missing_attribute(index: object, name: str) -> str:
-    """Return the message for an attribute that an index does not have."""
-    public = [known for known in dir(type(index)) if not known.startswith("_")]
-    near = difflib.get_close_matches(name, public, n=1)
-    instead = _INSTEAD.get(name) or (f"did you mean {near[0]!r}?" if near else "")
-    return f"{type(index).__name__} has no attribute {name!r}" + (f"; {instead}" if instead else "")
-
 
 def check_refine(refine: Any) -> Any:
     """Return `refine` with FAISS's names replaced by ours."""
@@ -278,7 +154,7 @@ def check_refine(refine: Any) -> Any:
             f"refine is a {type(refine).__name__}, expected a NumPy array, which is read where it "
             "lies; convert it first: np.asarray(refine, np.float32)"
         )
-    if not isinstance(refine, str) or refine not in _ROW_KINDS:
+    if not isinstance(refine, str) or refine not in ROW_KINDS:
         raise ValueError(
             f"refine={refine!r} must be 'float16', 'int8', 'float32', an array of float32 or "
             "float16, or None"

@@ -14,7 +14,7 @@ from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.evaluation.ground_truth import Nearest
 from waterfill.index.base import Index
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 from waterfill.lifecycle.index_vectors import StoredRows, check_order
 
 _INT8 = "int8"  # too coarse for ground truth: one or two of 1,000 neighbours are wrong

@@ -13,7 +13,7 @@ from waterfill._util.validation import Metric
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, Quarantine
 from waterfill.data.rows import FloatRows
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 from waterfill.training.manifest import Manifest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from waterfill import _core
 from waterfill._util.validation import Metric, as_positive_int
 from waterfill.building.build import build as build_folder
+from waterfill.building.encoding import EncodingJob
 from waterfill.building.progress import Callback, Meter
-from waterfill.building.record import Done
-from waterfill.building.result import Built
+from waterfill.building.record import FinishedShard
+from waterfill.building.result import BuildResult
 from waterfill.building.sample import drawn_numbers, usable_rows
-from waterfill.building.segments import Form, Segment
+from waterfill.building.segments import Segment, SegmentFormat
 from waterfill.building.streams import RemoteStream
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
@@ -47,7 +48,7 @@ def build(
     memory: int | str = "1GB",
     shard_rows: int | None = None,
     progress: Callback | None = None,
-) -> Built:
+) -> BuildResult:
     """Build an index in a folder from a Ray dataset.
 
     Workers read, encode and write shards, each to a segment of the folder. This process commits
@@ -80,7 +81,7 @@ def build(
 
     Returns
     -------
-    waterfill.building.Built
+    waterfill.building.BuildResult
 
     Raises
     ------
@@ -133,29 +134,23 @@ class DatasetStream(RemoteStream):
         return usable_rows(sample, self.name, policy)
 
     def encoded(
-        self,
-        ids: str | None,
-        form: Form,
-        shard_rows: int,
-        path: str,
-        known: set[int],
-        workers: int,
-        meter: Meter,
-    ) -> Generator[Done, None, None]:
+        self, ids: str | None, job: EncodingJob, known: Collection[int]
+    ) -> Generator[FinishedShard, None, None]:
         """Yield the shards in order, each when a worker has written its segment."""
-        shared = (form.codec, form.manifest.to_bytes(), form.cosine, form.policy)
-        arguments = (self._vectors.column, ids, shared, path, known)
-        for chunk, done in each_chunk(
-            self._vectors.dataset, shard_rows, _encode_shard, *arguments,
+        format, meter = job.format, job.meter
+        shared = (format.codec, format.manifest.to_bytes(), format.cosine, format.policy)
+        arguments = (self._vectors.column, ids, shared, job.path, known)
+        for chunk, shard in each_chunk(
+            self._vectors.dataset, job.shard_rows, _encode_shard, *arguments,
             workers=self._workers, tell=meter.tell,
         ):  # fmt: skip
             meter.add(len(chunk))
-            yield done
+            yield shard
 
 
 def _encode_shard(
-    chunk: Chunk, column: str, ids: str | None, shared: Any, path: str, known: set[int]
-) -> Done:
+    chunk: Chunk, column: str, ids: str | None, shared: Any, path: str, known: Collection[int]
+) -> FinishedShard:
     """Encode a chunk and write it to its segment, in a worker."""
     if not os.path.isdir(path):
         raise FileNotFoundError(
@@ -163,7 +158,7 @@ def _encode_shard(
         )
     codec, manifest, cosine, policy = shared
     segment = Segment(
-        chunk.number, Form(codec, _core.Manifest.from_bytes(manifest), cosine, policy)
+        chunk.number, SegmentFormat(codec, _core.Manifest.from_bytes(manifest), cosine, policy)
     )
     strict = policy == "raise"
     for first, part in chunk.parts(column):

@@ -20,7 +20,7 @@ from waterfill.folder.directory import log_name
 from waterfill.folder.mixed_index import MixedIndex
 from waterfill.folder.opening import open_index
 from waterfill.folder.snapshot import read_manifest
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 from waterfill.io import Path
 from waterfill.scale.building import require_local
 from waterfill.scale.cluster import cpus, require_ray

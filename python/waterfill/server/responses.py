@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Response
 
 from waterfill.data.rows import FloatRows
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 
 _MAX_ERROR = 300  # characters; an error may quote long input
 

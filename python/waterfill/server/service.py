@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from waterfill.data.rows import FloatRows
 from waterfill.errors import ArgumentError
 from waterfill.folder import FolderIndex
-from waterfill.index.collection import Labels
+from waterfill.index.vector_index import Labels
 from waterfill.io import read_index
 from waterfill.lifecycle.generation import Generation
 from waterfill.lifecycle.swap import GateError, SwapIndex, SwapReport

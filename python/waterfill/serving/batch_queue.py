@@ -16,8 +16,8 @@ import numpy as np
 
 from waterfill.data.rows import FloatRows
 from waterfill.errors import AtCapacity
-from waterfill.index.collection import Labels
 from waterfill.index.search_parameters import SearchParameters
+from waterfill.index.vector_index import Labels
 
 if TYPE_CHECKING:
     import asyncio

@@ -69,12 +69,6 @@ class OffsetScale {
   double centroid_range() const { return centroid_range_; }
 
   static float number(std::uint8_t byte) { return (static_cast<float>(byte) - 128) / 127; }
-  // The offset times w, which keeps the squares within float32.
-  float decode(std::uint8_t byte, float z, float length, float w) const {
-    const float step =
-        z * static_cast<float>(norm_range_) + length * static_cast<float>(centroid_range_);
-    return w * z * (z * static_cast<float>(middle_) + number(byte) * step);
-  }
   std::uint8_t encode(double offset, double z, double length) const;
 
  private:

@@ -18,6 +18,7 @@ class LogScale {
   // The decoded value, or the value itself if it is outside the range.
   float rounded(float value) const;
   float operator[](std::uint8_t code) const { return values_[code]; }
+  const float* values() const { return values_.data(); }  // of all codes
   double low() const { return low_; }
   double step() const { return step_; }
 

@@ -129,9 +129,8 @@ class CodeStore {
   // Undoes all appends since the checkpoint, complete or not. Allocates no memory.
   void restore(const Checkpoint& checkpoint) noexcept;
 
+  std::size_t list_of(std::size_t slot) const;
   Location locate(std::size_t slot) const;
-  // The same for ascending slots, from the list of the previous slot on (0 at first).
-  Location locate_from(std::size_t list, std::size_t slot) const;
   std::uint32_t label(std::size_t list, std::size_t i) const;  // of the i-th vector of a list
   void prefetch_label(std::size_t list, std::size_t i) const;
   // Calls visit(i, label) for the vectors of a list, removed ones too.

@@ -1,4 +1,4 @@
-"""The folder that a build fills."""
+"""The folder that a build fills: whether it is free, and a lock on it."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from waterfill.index.selectors import as_ids
 _BATCH_ROWS = 1 << 16
 
 
-class Numbering:
-    """How vectors get their ids.
+class VectorIds:
+    """The ids of all vectors of a source.
 
     Parameters
     ----------
