@@ -12,7 +12,7 @@ Every eigen-dimension of the data gets just enough bits::
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
-`waterfill.serving`, `waterfill.metrics`, `waterfill.server`.
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from waterfill import plan as plan
     from waterfill import quality as quality
     from waterfill import reproduction as reproduction
+    from waterfill import scale as scale
     from waterfill import server as server
     from waterfill import serving as serving
     from waterfill import training as training
@@ -123,6 +124,7 @@ _LAZY_MODULES = {
     "metrics",
     "optimizer",
     "reproduction",
+    "scale",
     "server",
     "serving",
 }

@@ -16,6 +16,7 @@ void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::si
   const std::vector<Segment>& segments = store_.lists()[list].segments;
   ScanState* const states[] = {&state};
   for (std::size_t s = 0; s < segments.size(); ++s) {
+    if (!owns(list, s)) continue;
     const std::size_t blocks = blocks_for(segments[s].size);
     for (std::size_t b = 0; b < blocks; b += kTileBlocks) {
       scan(batch, &query, 1, {list, s, b, std::min(b + kTileBlocks, blocks)}, states);

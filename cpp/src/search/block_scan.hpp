@@ -35,8 +35,13 @@ struct ScanState {
 class BlockScanner {
  public:
   BlockScanner(const CodeStore& store, const Scoring& scoring, const CoarsePlan& plan,
-               const IdFilter& filter)
-      : store_(store), scoring_(scoring), plan_(plan), filter_(filter) {}
+               const IdFilter& filter, const PartRange& share = {})
+      : store_(store), scoring_(scoring), plan_(plan), filter_(filter), share_(share) {}
+
+  // Whether a segment of a list is to be scanned.
+  bool owns(std::size_t list, std::size_t segment) const {
+    return store_.lies_in(share_, list, segment);
+  }
 
   // Scans at most kTileBlocks blocks for at most kScanQueries queries of a batch.
   void scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
@@ -61,6 +66,7 @@ class BlockScanner {
   const Scoring& scoring_;
   const CoarsePlan& plan_;
   const IdFilter& filter_;
+  PartRange share_;
 };
 
 }  // namespace waterfill
