@@ -2,8 +2,6 @@
 // operations of coarse_scores_scalar.cpp.
 #include <immintrin.h>
 
-#include <limits>
-
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -26,8 +24,7 @@ struct Table {
   __m256 operator[](__m256i bytes) const {
     const __m256 product =
         _mm256_mul_ps(entry(high, _mm256_srli_epi32(bytes, 4)), entry(low, bytes));
-    const __m256 clipped =
-        _mm256_min_ps(product, _mm256_set1_ps(std::numeric_limits<float>::max()));
+    const __m256 clipped = _mm256_min_ps(product, _mm256_set1_ps(kLargestFloat));
     const __m256i empty = _mm256_cmpeq_epi32(bytes, _mm256_setzero_si256());
     return _mm256_blendv_ps(clipped, zero, _mm256_castsi256_ps(empty));
   }

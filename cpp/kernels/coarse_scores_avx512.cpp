@@ -2,8 +2,6 @@
 // operations of coarse_scores_scalar.cpp.
 #include <immintrin.h>
 
-#include <limits>
-
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -27,7 +25,7 @@ struct Table {
     const __m512 product = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), high),
                                          _mm512_permutexvar_ps(bytes, low));
     return _mm512_mask_min_ps(zero, _mm512_test_epi32_mask(bytes, bytes), product,
-                              _mm512_set1_ps(std::numeric_limits<float>::max()));
+                              _mm512_set1_ps(kLargestFloat));
   }
 };
 

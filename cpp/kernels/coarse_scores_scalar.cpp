@@ -1,6 +1,5 @@
 // Coarse scores of L2 indexes: the reference for the other instruction sets.
 #include <algorithm>
-#include <limits>
 
 #include "kernels.hpp"
 
@@ -10,7 +9,7 @@ namespace {
 float value(const SideTable& table, std::uint8_t byte) {
   if (byte == 0) return table.zero;
   const float product = table.high[byte / 16] * table.low[byte % 16];
-  return std::min(product, std::numeric_limits<float>::max());
+  return std::min(product, kLargestFloat);
 }
 
 template <bool kCells>

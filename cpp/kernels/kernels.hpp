@@ -25,6 +25,7 @@ inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step 
 inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 inline constexpr float kOffsetMiddle = 128, kOffsetRange = 127;  // of the second byte of L2
+inline constexpr float kLargestFloat = 3.402823466e+38F;         // of finite ones
 inline constexpr std::size_t kRowLanes = 32;                     // partial sums of a row score
 inline constexpr std::size_t kRowHead = 8;     // bytes before the values of an int8 row
 inline constexpr std::size_t kGraphLine = 64;  // bytes of the front line of a graph's row
