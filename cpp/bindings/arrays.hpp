@@ -110,11 +110,14 @@ inline Array<std::uint8_t> to_array(std::string&& bytes) {
   return Array<std::uint8_t>(size, reinterpret_cast<std::uint8_t*>(held->data()), owner);
 }
 
+class Index;
+
 void bind_runtime(py::module_& m);
 void bind_analysis(py::module_& m);
 void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
 void bind_index(py::module_& m);
+void bind_search(py::class_<Index>& index);
 void bind_graph(py::module_& m);
 void bind_folder(py::module_& m);
 void bind_drift(py::module_& m);

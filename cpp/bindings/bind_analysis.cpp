@@ -22,6 +22,12 @@ void bind_analysis(py::module_& m) {
           },
           py::arg("x"), "Add rows; those that are not finite are only counted.")
       .def("merge", &Moments::merge, py::arg("other"), "Add the statistics of another pass.")
+      .def(py::pickle([](const Moments& self) { return to_array(self.to_bytes()); },
+                      [](const py::buffer& state) {
+                        const BytesArgument bytes(state);
+                        return Moments::restored(static_cast<const std::uint8_t*>(bytes.data()),
+                                                 bytes.size());
+                      }))
       .def_property_readonly("dim", &Moments::dim, "Number of dimensions.")
       .def_property_readonly("rows_seen", &Moments::rows_seen, "Number of rows passed.")
       .def_property_readonly("count", &Moments::count, "Number of finite rows.")

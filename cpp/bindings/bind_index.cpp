@@ -1,9 +1,11 @@
-// Bindings of the index: search, changes, and files.
+// Bindings of the index: its contents, changes, and files.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "arrays.hpp"
+#include "contents.hpp"
 #include "selector_argument.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/file/mapped_index.hpp"
@@ -11,97 +13,6 @@
 
 namespace waterfill {
 namespace {
-
-// The parameters of a search, with the Python objects that they refer to.
-class SearchArguments {
- public:
-  // probes: int64 (n, nprobe), a number of lists, or None. program: see `selector_argument`.
-  SearchArguments(const Rows& queries, std::size_t k, std::size_t candidates,
-                  std::size_t coarse_groups, float prune_sigma, const py::object& probes,
-                  const py::object& program, std::size_t refine_candidates) {
-    params_.k = k;
-    params_.candidates = candidates;
-    params_.coarse_groups = coarse_groups;
-    params_.prune_sigma = prune_sigma;
-    params_.refine_candidates = refine_candidates;
-    if (py::isinstance<py::int_>(probes)) {
-      params_.nprobe = probes.cast<std::size_t>();
-    } else if (!probes.is_none()) {
-      const auto lists = checked<std::int64_t>(probes, "probes", 2, "int64 (n, nprobe)");
-      require(static_cast<std::size_t>(lists.shape(0)) == queries.n && lists.shape(1) > 0,
-              "probes must have one row per query");
-      params_.nprobe = static_cast<std::size_t>(lists.shape(1));
-      params_.probes = lists.data();
-      probes_ = lists;
-    }
-    if (program.is_none()) return;
-    selector_ = selector_argument(program);
-    params_.selector = &*selector_;
-  }
-  SearchArguments(const SearchArguments&) = delete;
-  SearchArguments& operator=(const SearchArguments&) = delete;
-
-  const SearchParams& params() const { return params_; }
-
- private:
-  SearchParams params_;
-  py::object probes_;
-  std::optional<Selector> selector_;
-};
-
-// What is stored of vectors, for a call that finds them: codes, refine rows, or nothing.
-class Contents {
- public:
-  // kind: 'codes', 'rows' or ''. n: number of vectors. Where a call finds none, it leaves zeros.
-  Contents(const Index& index, const std::string& kind, std::size_t n) {
-    if (kind == "codes") {
-      auto codes = new_matrix<std::uint8_t>(n, index.codec()->code_size());
-      arrays_.codes = codes.mutable_data();
-      std::fill_n(arrays_.codes, codes.size(), std::uint8_t{0});
-      result_ = std::move(codes);
-    } else if (kind == "rows") {
-      auto rows = new_matrix<float>(n, index.codec()->d());
-      arrays_.rows = rows.mutable_data();
-      std::fill_n(arrays_.rows, rows.size(), 0.0f);
-      result_ = std::move(rows);
-    } else {
-      require(kind.empty(), "contents must be 'codes', 'rows' or ''");
-    }
-  }
-  const ContentArrays& arrays() const { return arrays_; }
-  const py::object& result() const { return result_; }  // or None
-
- private:
-  ContentArrays arrays_;
-  py::object result_ = py::none();
-};
-
-py::tuple search(const Index& index, const py::object& x, std::size_t k, std::size_t candidates,
-                 std::size_t coarse_groups, float prune_sigma, const py::object& probes,
-                 const py::object& selector, std::size_t refine_candidates,
-                 const std::string& kind) {
-  const RowsArgument argument(x, "x");
-  const Rows queries = argument.rows();
-  const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
-                                  selector, refine_candidates);
-  auto distances = new_matrix<float>(queries.n, k);
-  auto ids = new_matrix<std::int64_t>(queries.n, k);
-  float* d = distances.mutable_data();
-  std::int64_t* i = ids.mutable_data();
-  const Contents contents(index, kind, queries.n * k);
-  unlocked([&] { index.search(queries, arguments.params(), d, i, contents.arrays()); });
-  return py::make_tuple(distances, ids, contents.result());
-}
-
-py::tuple range_search(const Index& index, const py::object& x, float radius,
-                       const py::object& probes, const py::object& selector) {
-  const RowsArgument argument(x, "x");
-  const Rows queries = argument.rows();
-  const SearchArguments arguments(queries, 1, 1, 0, 0, probes, selector, 0);
-  const RangeResult found =
-      unlocked([&] { return index.range_search(queries, radius, arguments.params()); });
-  return py::make_tuple(to_array(found.limits), to_array(found.distances), to_array(found.ids));
-}
 
 Array<std::uint8_t> codes(const Index& index, std::size_t first, std::size_t n) {
   auto result = new_matrix<std::uint8_t>(n, index.codec()->code_size());
@@ -281,8 +192,9 @@ void bind_index(py::module_& m) {
       .def_static("from_array", &rows_from_array, py::arg("kind"), py::arg("d"), py::arg("array"),
                   "Make rows from those of `to_array`.");
 
-  py::class_<Index>(m, "Index", "Codes, ids and refine rows, with search.")
-      .def(py::init<std::shared_ptr<const Codec>, Metric>(), py::arg("codec"), py::arg("metric"))
+  py::class_<Index> index(m, "Index", "Codes, ids and refine rows, with search.");
+  bind_search(index);
+  index.def(py::init<std::shared_ptr<const Codec>, Metric>(), py::arg("codec"), py::arg("metric"))
       .def_property_readonly("size", &Index::size, "Number of vectors.")
       .def_property_readonly("version", &Index::version, "Increases with every change.")
       .def_property_readonly("metric", &Index::metric, "The metric.")
@@ -333,15 +245,8 @@ void bind_index(py::module_& m) {
       .def("remove", &remove, py::arg("program"), "Remove the selected ids; return their number.")
       .def(
           "reset", [](Index& self) { unlocked([&] { self.reset(); }); }, "Remove all vectors.")
-      .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
-           py::arg("coarse_groups"), py::arg("prune_sigma"), py::arg("probes") = py::none(),
-           py::arg("selector") = py::none(), py::arg("refine_candidates") = 0,
-           py::arg("contents") = "",
-           "Return distances and ids of the k nearest vectors of each query, and their 'codes' or "
-           "'rows', or None.")
-      .def("range_search", &range_search, py::arg("x"), py::arg("radius"),
-           py::arg("probes") = py::none(), py::arg("selector") = py::none(),
-           "Return limits, distances and ids of all vectors within a radius.")
+      .def_property_readonly("parts", &Index::parts,
+                             "Number of parts: mapped segments, and vectors appended since.")
       .def(
           "write",
           [](const Index& self, int fd, const std::string& path, bool inverted,

@@ -399,7 +399,7 @@ const Kernels& avx2_kernels() {
                                .crc32c = sse42_crc32c,
                                .rows = avx2_row_kernels(),
                                .graph = avx2_graph_kernels(),
-                               .offset_scores = avx2_offset_scores()};
+                               .coarse = avx2_coarse_kernels()};
   return kernels;
 }
 

@@ -335,7 +335,7 @@ const Kernels& avx512_kernels() {
     table.select = select;
     table.rows = avx512_row_kernels();
     table.graph = avx512_graph_kernels();
-    table.offset_scores = avx512_offset_scores();
+    table.coarse = avx512_coarse_kernels();
     return table;
   }();
   return table_;

@@ -25,6 +25,7 @@ inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step 
 inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 inline constexpr float kOffsetMiddle = 128, kOffsetRange = 127;  // of the second byte of L2
+inline constexpr float kLargestFloat = 3.402823466e+38F;         // of finite ones
 inline constexpr std::size_t kRowLanes = 32;                     // partial sums of a row score
 inline constexpr std::size_t kRowHead = 8;     // bytes before the values of an int8 row
 inline constexpr std::size_t kGraphLine = 64;  // bytes of the front line of a graph's row
@@ -48,13 +49,27 @@ struct RowKernels {
   Kinds product, distance;
 };
 
-// What the coarse L2 scores of a list's vectors depend on besides their bytes, in an index with
-// cells (OffsetScale has the meaning of middle, norm_range and line).
-struct OffsetTerms {
-  const float* scales;  // z of the 256 scale bytes
-  float bias, step;     // of a sum of table entries
-  float list_term, gain;
-  float w, middle, norm_range, line;
+// A function of a side byte that is exponential in it, but for byte 0: `zero` for 0, else
+// high[byte / 16] * low[byte % 16], at most the largest float. Each half fits a register.
+struct SideTable {
+  float high[16], low[16], zero;
+};
+
+// Coarse scores of L2 indexes from the sums and side bytes of vectors, with z = z(scale byte) and
+// t = bias + step * sum. masks: bit v of block b for scores of at least `threshold`.
+struct CoarseTerms {
+  const SideTable *z, *rho, *factor;  // without cells: rho / z and s / z of the second byte
+  float bias, step, w;
+  float list_term, gain, middle, norm_range, line;  // with cells
+};
+struct CoarseKernels {
+  using Score = void (*)(const std::uint16_t* sums, const std::uint8_t* scale,
+                         const std::uint8_t* extra, std::size_t blocks, const CoarseTerms& terms,
+                         float threshold, float* scores, std::uint32_t* masks);
+  // 2 z factor(extra) t - w (z rho(extra))^2
+  Score without_cells;
+  // list_term + z gain t - w z (z middle + e (z norm_range + line)), e = (extra - 128) / 127
+  Score with_cells;
 };
 
 // Integer products of a graph's rows with a query. Dimension j of a row is a byte. Of the first
@@ -74,14 +89,6 @@ struct GraphKernels {
   std::int32_t (*full)(const std::uint8_t* line, const std::uint8_t* rest, std::size_t tail,
                        const std::int8_t* high, const std::int8_t* low);
 };
-
-// Scores of the kBlock vectors of a block, from their sums and side bytes:
-//   scores[v] = list_term + z gain (bias + step sum) - w z (z middle + e (z norm_range + line))
-// with z = scales[scale[v]] and e = (extra[v] - 128) / 127. Returns the vectors whose scores are at
-// least `threshold`, as bits.
-using OffsetKernel = std::uint32_t (*)(const std::uint16_t* sums, const std::uint8_t* scale,
-                                       const std::uint8_t* extra, const OffsetTerms& terms,
-                                       float threshold, float* scores);
 
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
 // before.
@@ -155,24 +162,24 @@ struct Kernels {
 
   GraphKernels graph;
 
-  OffsetKernel offset_scores;
+  CoarseKernels coarse;
 };
 
 const Kernels& scalar_kernels();
 RowKernels scalar_row_kernels();
 GraphKernels scalar_graph_kernels();
-OffsetKernel scalar_offset_scores();
+CoarseKernels scalar_coarse_kernels();
 std::uint32_t scalar_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
 GraphKernels avx2_graph_kernels();
-OffsetKernel avx2_offset_scores();
+CoarseKernels avx2_coarse_kernels();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
 GraphKernels avx512_graph_kernels();
-OffsetKernel avx512_offset_scores();
+CoarseKernels avx512_coarse_kernels();
 const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)

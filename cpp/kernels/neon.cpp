@@ -412,7 +412,7 @@ const Kernels& neon_kernels() {
                                .crc32c = arm_crc32c(),
                                .rows = neon_row_kernels(),
                                .graph = scalar_graph_kernels(),
-                               .offset_scores = scalar_offset_scores()};
+                               .coarse = scalar_coarse_kernels()};
   return kernels;
 }
 

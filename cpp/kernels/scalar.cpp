@@ -152,7 +152,7 @@ const Kernels& scalar_kernels() {
                                .crc32c = scalar_crc32c,
                                .rows = scalar_row_kernels(),
                                .graph = scalar_graph_kernels(),
-                               .offset_scores = scalar_offset_scores()};
+                               .coarse = scalar_coarse_kernels()};
   return kernels;
 }
 

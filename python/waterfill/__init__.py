@@ -12,8 +12,8 @@ Every eigen-dimension of the data gets just enough bits::
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
-`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.columns`,
-`waterfill.sizing`.
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`,
+`waterfill.columns`, `waterfill.sizing`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from waterfill import plan as plan
     from waterfill import quality as quality
     from waterfill import reproduction as reproduction
+    from waterfill import scale as scale
     from waterfill import server as server
     from waterfill import serving as serving
     from waterfill import sizing as sizing
@@ -127,6 +128,7 @@ _LAZY_MODULES = {
     "metrics",
     "optimizer",
     "reproduction",
+    "scale",
     "server",
     "serving",
     "sizing",

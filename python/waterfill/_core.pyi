@@ -298,6 +298,31 @@ class Index:
         refine_candidates: int = 0,
         contents: str = "",
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[Any] | None]: ...
+    def search_share(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        prune_sigma: float,
+        probes: NDArray[np.int64] | int | None,
+        selector: list[tuple[Any, ...]] | None,
+        refine_candidates: int,
+        parts: tuple[int, int],
+        thresholds: NDArray[np.float32] | None,
+    ) -> tuple[NDArray[Any], ...]: ...
+    def merge_shares(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        probes: NDArray[np.int64] | int | None,
+        refine_candidates: int,
+        found: tuple[NDArray[Any], ...],
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    @property
+    def parts(self) -> int: ...
     def range_search(
         self,
         x: NDArray[np.float32],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from waterfill.data.rows import Rows
 __all__ = ["Analysis", "Finding", "Norms"]
 
 _CENTRE_ROWS = 1024
+_CHUNK_BLOCKS = 8  # 64 MiB of float32
 _FLOOR = 0.01  # of the mean squared distance: caps the weight of rows near the mean
 
 
@@ -165,13 +167,49 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
         raise ValueError("x has no rows; at least 1 is needed")
     centre, floor = _provisional_centre(rows, normalize)
     moments = _core.Moments(centre, floor)
-    for _, block in rows.blocks(finite=False):
-        moments.update(_core.normalize_rows(block) if normalize else block)
+    for chunk in _chunk_moments(rows, centre, floor, normalize):
+        moments.merge(chunk)
     if moments.count == 0:
         raise ValueError(
             f"x: all {rows.n} rows have a NaN or an infinity; at least 1 finite is needed"
         )
     return from_moments(moments, normalized=normalize)
+
+
+def chunk_rows(rows: Rows) -> int:
+    """Return how many rows have sums of their own.
+
+    Sums of floats depend on their order. So those of a chunk are made alone, and the chunks are
+    added in order, whoever made them.
+    """
+    return _CHUNK_BLOCKS * rows.block_rows
+
+
+def moments_of(
+    rows: Rows, first: int, centre: NDArray[np.float64], floor: float, normalize: bool
+) -> _core.Moments:
+    """Return the moments of the chunk of rows that begins at row `first`."""
+    moments = _core.Moments(centre, floor)
+    stop = min(rows.n, first + chunk_rows(rows))
+    for _, block in rows.blocks(finite=False, start=first, stop=stop):
+        moments.update(_core.normalize_rows(block) if normalize else block)
+    return moments
+
+
+def _chunk_moments(
+    rows: Rows, centre: NDArray[np.float64], floor: float, normalize: bool
+) -> Iterator[_core.Moments]:
+    remote = getattr(rows.source, "chunk_moments", None)  # rows that lie in other processes
+    if remote is not None:
+        yield from remote(centre, floor, normalize)
+        return
+    for first in range(0, rows.n, chunk_rows(rows)):
+        yield moments_of(rows, first, centre, floor, normalize)
+
+
+def centre_rows(n: int) -> NDArray[np.int64]:
+    """Return the numbers of the evenly spaced rows whose mean is the provisional centre."""
+    return np.unique(np.linspace(0, n - 1, min(n, _CENTRE_ROWS)).astype(np.int64))
 
 
 def from_moments(moments: _core.Moments, *, normalized: bool = False) -> Analysis:
@@ -199,8 +237,7 @@ def from_moments(moments: _core.Moments, *, normalized: bool = False) -> Analysi
 
 def _provisional_centre(rows: Rows, normalize: bool) -> tuple[NDArray[np.float64], float]:
     """Return the mean of evenly spaced rows, and the squared distance that caps weights."""
-    numbers = np.unique(np.linspace(0, rows.n - 1, min(rows.n, _CENTRE_ROWS)).astype(np.int64))
-    sample = rows.take(numbers, finite=False)
+    sample = rows.take(centre_rows(rows.n), finite=False)
     sample = sample[np.isfinite(sample).all(axis=1)]
     if len(sample) == 0:
         return np.zeros(rows.d), 0.0

@@ -2,12 +2,81 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels.hpp"
 #include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
+
+namespace {
+
+// Both pass over the same members: one writes them to bytes, the other one reads them.
+class ByteWriter {
+ public:
+  template <class T>
+  void value(const T& value) {
+    const auto* data = reinterpret_cast<const std::uint8_t*>(&value);
+    bytes_.insert(bytes_.end(), data, data + sizeof(T));
+  }
+  template <class T>
+  void values(const std::vector<T>& values) {
+    value(values.size());
+    const auto* data = reinterpret_cast<const std::uint8_t*>(values.data());
+    bytes_.insert(bytes_.end(), data, data + values.size() * sizeof(T));
+  }
+  std::vector<std::uint8_t> take() { return std::move(bytes_); }
+
+ private:
+  std::vector<std::uint8_t> bytes_;
+};
+
+class ByteReader {
+ public:
+  ByteReader(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
+
+  template <class T>
+  void value(T& value) {
+    copy(&value, sizeof(T));
+  }
+  template <class T>
+  void values(std::vector<T>& values) {
+    std::size_t size = 0;
+    value(size);
+    require(size <= left_ / sizeof(T), "moments: too few bytes");
+    values.resize(size);
+    copy(values.data(), size * sizeof(T));
+  }
+  bool at_end() const { return left_ == 0; }
+
+ private:
+  void copy(void* to, std::size_t size) {
+    require(size <= left_, "moments: too few bytes");
+    if (size > 0) std::memcpy(to, data_, size);
+    data_ += size;
+    left_ -= size;
+  }
+
+  const std::uint8_t* data_;
+  std::size_t left_;
+};
+
+}  // namespace
+
+template <class Stream>
+void DuplicateCounter::visit(Stream& stream) {
+  std::vector<std::uint64_t> hashes, counts;
+  for (const auto& [hash, count] : counts_) {
+    hashes.push_back(hash);
+    counts.push_back(count);
+  }
+  stream.value(level_);
+  stream.values(hashes);
+  stream.values(counts);
+  require(hashes.size() == counts.size(), "moments: damaged");
+  for (std::size_t i = 0; i < hashes.size(); ++i) counts_[hashes[i]] = counts[i];
+}
 
 void DuplicateCounter::add(const float* row, std::size_t d) {
   insert(hash_row(row, d), 1);
@@ -46,6 +115,41 @@ Moments::Moments(std::vector<double> center, double floor)
       wz_sum_(d_, 0.0),
       wzz_sum_(d_ * stride_, 0.0) {
   require(d_ >= 1, "center must have at least one value");
+}
+
+template <class Stream>
+void Moments::visit(Stream& stream) {
+  stream.values(center_);
+  stream.value(floor_);
+  for (std::uint64_t* count : {&seen_, &count_, &zero_rows_, &nonfinite_}) stream.value(*count);
+  stream.values(first_nonfinite_);
+  duplicates_.visit(stream);
+  stream.values(minima_);
+  stream.values(maxima_);
+  stream.value(norms_);
+  stream.value(z_squares_);
+  stream.value(w_sum_);
+  for (std::vector<double>* sums : {&z_sum_, &wz_sum_, &wzz_sum_}) stream.values(*sums);
+}
+
+std::vector<std::uint8_t> Moments::to_bytes() const {
+  ByteWriter writer;
+  Moments(*this).visit(writer);
+  return writer.take();
+}
+
+Moments Moments::restored(const std::uint8_t* data, std::size_t size) {
+  std::vector<double> center;
+  ByteReader(data, size).values(center);
+  Moments moments(std::move(center), 0);
+  ByteReader reader(data, size);
+  moments.visit(reader);
+  const std::size_t d = moments.d_;
+  require(reader.at_end() && moments.minima_.size() == d && moments.maxima_.size() == d &&
+              moments.z_sum_.size() == d && moments.wz_sum_.size() == d &&
+              moments.wzz_sum_.size() == d * moments.stride_,
+          "moments: damaged");
+  return moments;
 }
 
 void Moments::record_norm(double squares) {

@@ -8,8 +8,6 @@ namespace {
 
 // Up to this many selected vectors of a list are scored without computing limits.
 constexpr std::size_t kFew = 32;
-// The same for the blocks of a tile of an L2 index with cells.
-constexpr std::size_t kFewBlocks = 8;
 
 }  // namespace
 
@@ -18,6 +16,7 @@ void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::si
   const std::vector<Segment>& segments = store_.lists()[list].segments;
   ScanState* const states[] = {&state};
   for (std::size_t s = 0; s < segments.size(); ++s) {
+    if (!owns(list, s)) continue;
     const std::size_t blocks = blocks_for(segments[s].size);
     for (std::size_t b = 0; b < blocks; b += kTileBlocks) {
       scan(batch, &query, 1, {list, s, b, std::min(b + kTileBlocks, blocks)}, states);
@@ -77,90 +76,62 @@ void BlockScanner::scan_run(const QueryBatch& batch, const std::size_t* queries,
 void BlockScanner::offer(const Query& query, float list_term, const BlockRange& tile,
                          const std::uint16_t* sums, ScanState& state) const {
   const Segment& segment = store_.lists()[tile.list].segments[tile.segment];
-  const std::size_t blocks = tile.last - tile.first;
+  const std::size_t blocks = tile.last - tile.first, first = tile.first * kBlock;
   const std::uint32_t* selected = filter_.blocks(tile.list);
   if (selected != nullptr) selected += segment.first_block + tile.first;
-  const bool with_offsets = scoring_.euclidean() && scoring_.with_cells();
+  std::array<float, kTileBlocks * kBlock> scores;
   std::array<std::uint32_t, kTileBlocks> masks;
-  const bool all = (selected != nullptr && filter_.count(tile.list) <= kFew) ||
-                   (with_offsets && blocks <= kFewBlocks);
-  if (all) {  // cheaper than limits
+  if (scoring_.euclidean()) {
+    const CoarseKernels& coarse = kernels().coarse;
+    const auto score = scoring_.with_cells() ? coarse.with_cells : coarse.without_cells;
+    score(sums, segment.scale.data() + first, segment.extra.data() + first, blocks,
+          scoring_.coarse_terms(tile.list, list_term, query.unit, query.w), state.best.threshold(),
+          scores.data(), masks.data());
+  } else if (selected != nullptr && filter_.count(tile.list) <= kFew) {  // cheaper than limits
     std::fill_n(masks.data(), blocks, ~std::uint32_t{0});
   } else {
     if (state.list != tile.list) set_limits(query, list_term, tile.list, state);
-    kernels().select(sums, segment.scale.data() + tile.first * kBlock, blocks, state.limits.data(),
-                     masks.data());
+    kernels().select(sums, segment.scale.data() + first, blocks, state.limits.data(), masks.data());
   }
   if (const std::size_t rest = segment.size % kBlock; tile.last * kBlock > segment.size) {
     masks[blocks - 1] &= (1u << rest) - 1;  // the last block of a segment may be partly filled
   }
-  for (std::size_t b = 0; selected != nullptr && b < blocks; ++b) masks[b] &= selected[b];
-  const Offer offer{query, list_term, tile, masks.data(), sums};
-  const bool risen = with_offsets           ? push_offset_scores(offer, state)
-                     : scoring_.euclidean() ? push<true>(offer, state)
-                                            : push<false>(offer, state);
-  if (risen && !all) set_limits(query, list_term, tile.list, state);
-}
-
-// Scores the vectors that passed. Returns whether the threshold rose.
-template <bool kEuclidean>
-bool BlockScanner::push(const Offer& offer, ScanState& state) const {
-  const Segment& segment = store_.lists()[offer.tile.list].segments[offer.tile.segment];
-  const Query& query = offer.query;
-  return push_blocks(offer, state, [&](std::size_t b, std::size_t first, float* scores) {
-    const std::uint8_t* scale = segment.scale.data() + first;
-    for (std::uint32_t left = offer.masks[b]; left != 0; left &= left - 1) {
-      const auto lane = static_cast<std::size_t>(std::countr_zero(left));
-      const float t =
-          query.unit.bias + query.unit.step * static_cast<float>(offer.sums[b * kBlock + lane]);
-      const std::uint8_t extra = kEuclidean ? segment.extra[first + lane] : std::uint8_t{0};
-      scores[lane] = scoring_.coarse<kEuclidean>(offer.list_term, t, scale[lane], extra, query.w);
-    }
-    return offer.masks[b];
-  });
-}
-
-// The same for an L2 index with cells. Its second byte loosens the limits: only a quarter of the
-// vectors that they let pass reach the threshold, so a block is scored as a whole.
-bool BlockScanner::push_offset_scores(const Offer& offer, ScanState& state) const {
-  const Segment& segment = store_.lists()[offer.tile.list].segments[offer.tile.segment];
-  const OffsetTerms terms =
-      scoring_.offset_terms(offer.tile.list, offer.list_term, offer.query.unit, offer.query.w);
-  const OffsetKernel kernel = kernels().offset_scores;
-  return push_blocks(offer, state, [&](std::size_t b, std::size_t first, float* scores) {
-    return offer.masks[b] & kernel(offer.sums + b * kBlock, segment.scale.data() + first,
-                                   segment.extra.data() + first, terms, state.best.threshold(),
-                                   scores);
-  });
-}
-
-// score(block of the tile, its first vector in the segment, scores) returns the vectors to push.
-template <class Score>
-bool BlockScanner::push_blocks(const Offer& offer, ScanState& state, Score score) const {
   static_assert(kTileBlocks <= 32 && kBlock <= Reservoir::kBurst);
-  const Segment& segment = store_.lists()[offer.tile.list].segments[offer.tile.segment];
-  const std::size_t start = store_.start(offer.tile.list) + segment.first;
-  std::uint32_t nonempty = 0;  // blocks with a vector that passed; most have none
-  for (std::size_t b = 0; b < offer.tile.last - offer.tile.first; ++b) {
-    nonempty |= (offer.masks[b] != 0 ? 1u : 0u) << b;
+  std::uint32_t nonempty = 0;  // blocks with a vector that may enter; most have none
+  for (std::size_t b = 0; b < blocks; ++b) {
+    if (selected != nullptr) masks[b] &= selected[b];
+    nonempty |= (masks[b] != 0 ? 1u : 0u) << b;
   }
-  std::array<float, kBlock> scores;
+  const std::size_t start = store_.start(tile.list) + segment.first + first;
   bool risen = false;
   for (; nonempty != 0; nonempty &= nonempty - 1) {
     const auto b = static_cast<std::size_t>(std::countr_zero(nonempty));
-    const std::size_t first = (offer.tile.first + b) * kBlock;
-    const std::uint32_t mask = score(b, first, scores.data());
-    state.best.push(scores.data(), mask, static_cast<std::uint32_t>(start + first));
+    float* own = scores.data() + b * kBlock;
+    if (!scoring_.euclidean()) {
+      score_products(query, list_term, segment.scale.data() + first + b * kBlock, masks[b],
+                     sums + b * kBlock, own);
+    }
+    state.best.push(own, masks[b], static_cast<std::uint32_t>(start + b * kBlock));
     risen |= state.best.trim();
   }
-  return risen;
+  if (risen && !scoring_.euclidean()) set_limits(query, list_term, tile.list, state);
+}
+
+// Scores the vectors of a block that are in a mask.
+void BlockScanner::score_products(const Query& query, float list_term, const std::uint8_t* scale,
+                                  std::uint32_t mask, const std::uint16_t* sums,
+                                  float* scores) const {
+  for (; mask != 0; mask &= mask - 1) {
+    const auto lane = static_cast<std::size_t>(std::countr_zero(mask));
+    const float t = query.unit.bias + query.unit.step * static_cast<float>(sums[lane]);
+    scores[lane] = scoring_.product(list_term, t, scale[lane]);
+  }
 }
 
 void BlockScanner::set_limits(const Query& query, float list_term, std::size_t list,
                               ScanState& state) const {
   state.list = list;
-  scoring_.limits(list, list_term, state.best.threshold(), query.unit, query.w,
-                  state.limits.data());
+  scoring_.limits(list, list_term, state.best.threshold(), query.unit, state.limits.data());
 }
 
 }  // namespace waterfill

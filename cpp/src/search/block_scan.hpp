@@ -35,8 +35,13 @@ struct ScanState {
 class BlockScanner {
  public:
   BlockScanner(const CodeStore& store, const Scoring& scoring, const CoarsePlan& plan,
-               const IdFilter& filter)
-      : store_(store), scoring_(scoring), plan_(plan), filter_(filter) {}
+               const IdFilter& filter, const PartRange& share = {})
+      : store_(store), scoring_(scoring), plan_(plan), filter_(filter), share_(share) {}
+
+  // Whether a segment of a list is to be scanned.
+  bool owns(std::size_t list, std::size_t segment) const {
+    return store_.lies_in(share_, list, segment);
+  }
 
   // Scans at most kTileBlocks blocks for at most kScanQueries queries of a batch.
   void scan(const QueryBatch& batch, const std::size_t* queries, std::size_t n,
@@ -53,26 +58,15 @@ class BlockScanner {
                 const BlockRange& run, ScanState* const* states) const;
   void offer(const Query& query, float list_term, const BlockRange& tile, const std::uint16_t* sums,
              ScanState& state) const;
-  // The blocks of a tile with a vector that may enter the reservoir of a query; its term for the
-  // list.
-  struct Offer {
-    const Query& query;
-    float list_term;
-    const BlockRange& tile;
-    const std::uint32_t* masks;  // per block
-    const std::uint16_t* sums;
-  };
-  template <bool kEuclidean>
-  bool push(const Offer& offer, ScanState& state) const;
-  bool push_offset_scores(const Offer& offer, ScanState& state) const;
-  template <class Score>
-  bool push_blocks(const Offer& offer, ScanState& state, Score score) const;
+  void score_products(const Query& query, float list_term, const std::uint8_t* scale,
+                      std::uint32_t mask, const std::uint16_t* sums, float* scores) const;
   void set_limits(const Query& query, float list_term, std::size_t list, ScanState& state) const;
 
   const CodeStore& store_;
   const Scoring& scoring_;
   const CoarsePlan& plan_;
   const IdFilter& filter_;
+  PartRange share_;
 };
 
 }  // namespace waterfill

@@ -48,11 +48,15 @@ class IdFilter {
   std::unique_ptr<std::uint32_t[]> masks_;
 };
 
-// Calls visit(std::uint32_t slot) for the vectors of a list that a filter lets pass.
+// Calls visit(std::uint32_t slot) for the vectors of a list that a filter lets pass, of some parts.
 template <class Visit>
-void each_selected(const CodeStore& store, const IdFilter& filter, std::size_t list, Visit visit) {
+void each_selected(const CodeStore& store, const IdFilter& filter, std::size_t list,
+                   const PartRange& share, Visit visit) {
   const std::uint32_t* masks = filter.blocks(list);
-  for (const Segment& segment : store.lists()[list].segments) {
+  const std::vector<Segment>& segments = store.lists()[list].segments;
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    if (!store.lies_in(share, list, s)) continue;
+    const Segment& segment = segments[s];
     const std::size_t start = store.start(list) + segment.first;
     for (std::size_t i = 0; i < segment.size; ++i) {
       const bool passes =

@@ -104,8 +104,10 @@ std::size_t ListPruner::min_filtered_vectors() const {
   return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(scanned / kTenth));
 }
 
-Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const {
+Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number,
+                                const float* known) const {
   Probe probe(num_candidates_);
+  if (known != nullptr) probe.state = ScanState(num_candidates_, *known);
   if (store_.lists().size() == 1) {
     batch.estimate_list_term(q, 0);
     probe.lists = {0};
@@ -139,9 +141,10 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
   };
   for (std::optional<std::size_t> list = next(), following; list; list = following) {
     following = wants_more() ? next() : std::nullopt;
+    initial.push_back(*list);
+    if (known != nullptr) continue;
     if (following) scanner_.prefetch(*following);
     scanner_.scan_list(batch, q, *list, probe.state);
-    initial.push_back(*list);
   }
   probe.state.best.raise_threshold();
   const float threshold = probe.state.best.threshold();

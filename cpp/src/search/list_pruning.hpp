@@ -51,7 +51,9 @@ class ListPruner {
 
   // Scans the nearest lists of query q of the batch, which has the number `number` in the call.
   // Each query is probed alone, so the result depends neither on threads nor on other queries.
-  Probe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number) const;
+  // known: the threshold that such a scan has found, which is then not done again; or null.
+  Probe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number,
+                      const float* known = nullptr) const;
   // The lists that a query scans, without pruning and without scanning any.
   std::vector<std::uint32_t> probed_lists(QueryBatch& batch, std::size_t q,
                                           std::size_t number) const;

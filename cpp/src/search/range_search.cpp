@@ -82,7 +82,7 @@ class RangeSearcher {
   std::vector<Task> split_into_tasks(QueryBatch& batch, std::size_t q, std::size_t number) const {
     std::vector<Task> tasks;
     for (const std::uint32_t list : pruner_.probed_lists(batch, q, number)) {
-      each_selected(view_.store, filter_, list, [&](std::uint32_t slot) {
+      each_selected(view_.store, filter_, list, PartRange{}, [&](std::uint32_t slot) {
         if (tasks.empty() || tasks.back().slots.size() == kTaskVectors) {
           tasks.push_back({q, {}, {}});
         }

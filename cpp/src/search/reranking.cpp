@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
 namespace {
@@ -102,50 +103,144 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
   candidates.insert(candidates.end(), rest.begin(), rest.end());
 }
 
+// Replaces slots by labels and keeps the best n. Ties with the last one are resolved by label.
+template <class Labels>
+Candidates Reranker::best_by_label(Candidates& all, std::size_t n, Labels with_labels) const {
+  if (n == 0) return {};
+  part_best(all.data(), all.size(), n);
+  const float last = all[n - 1].score();
+  std::erase_if(all, [&](Candidate one) { return one.score() < last; });
+  sort_by_slot(all);
+  Candidates best = with_labels(all);
+  keep_best(best, n);
+  return best;
+}
+
+// Full scores are not needed if all candidates get exact scores. Of few candidates, reading all
+// rows takes less time than the tables of the full score, unless the rows are on a disk.
+std::size_t Reranker::direct() const {
+  if (refine_candidates_ == 0) return 0;
+  return view_.refine_rows->borrowed() ? refine_candidates_
+                                       : std::max(2 * refine_candidates_, kFewRows);
+}
+
+// Replaces candidates by the k best, with labels, best first.
+//
+// full(some): replaces scores of slots by full scores. with_labels(some): returns them with labels
+// in place of slots. exact(some): replaces scores of labels by exact scores.
+template <class Full, class Labels, class Exact>
+void Reranker::rank(Candidates& found, const Query& query, double offset, Full full,
+                    Labels with_labels, Exact exact) const {
+  if (found.size() > direct()) {
+    const std::size_t best = std::max(k_, refine_candidates_);
+    score_promising(found, best, full, [](float score) { return double{score}; });
+    found = best_by_label(found, std::min(best, found.size()), with_labels);
+    if (refine_candidates_ > 0) exact(found);
+  } else if (!found.empty()) {
+    const auto label_and_score = [&](Candidates& some) {
+      some = with_labels(some);
+      exact(some);
+    };
+    const double scale = std::ldexp(1.0, -query.exponent);
+    const auto unit = [&](float score) {
+      return (view_.scoring.euclidean() ? offset + score : score - offset) * scale;
+    };
+    score_promising(found, k_, label_and_score, unit);
+  }
+  keep_best(found, std::min(k_, found.size()));
+  std::sort(found.begin(), found.end(), std::greater<>());
+}
+
 void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
                      Candidates* found, float* distances, std::int64_t* labels) const {
-  // Full scores are not needed if all candidates get exact scores. Of few candidates, reading all
-  // rows takes less time than the tables of the full score, unless the rows are on a disk.
-  const std::size_t direct = refine_candidates_ == 0 ? 0
-                             : view_.refine_rows->borrowed()
-                                 ? refine_candidates_
-                                 : std::max(2 * refine_candidates_, kFewRows);
-  const auto with_full = [&](std::size_t q) { return direct == 0 || found[q].size() > direct; };
   const float* tables = nullptr;
   for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
-    if (with_full(q)) tables = this->tables(batch, first, n);
+    if (found[q].size() > direct()) tables = this->tables(batch, first, n);
   }
   const std::size_t size = view_.codec.groups() * kCentroids;
   for (std::size_t q = first; q < first + n; ++q) {
     const float* row = rows.row(q);
-    const Query& query = batch[q];
     const double offset = score_offset(row);
-    if (with_full(q)) {
-      const float* own = tables + (q - first) * size;
-      const auto full = [&](Candidates& some) {
-        compute_list_terms(batch, q, some);
-        score(batch, q, own, some);
-      };
-      score_promising(found[q], std::max(k_, refine_candidates_), full,
-                      [](float score) { return double{score}; });
-      found[q] =
-          best_by_label(found[q], std::min(std::max(k_, refine_candidates_), found[q].size()));
-      if (refine_candidates_ > 0) score_exactly(row, found[q]);
-    } else {
-      const auto exact = [&](Candidates& some) {
-        some = with_labels(some);
-        score_exactly(row, some);
-      };
-      const double scale = std::ldexp(1.0, -query.exponent);
-      const auto unit = [&](float score) {
-        return (view_.scoring.euclidean() ? offset + score : score - offset) * scale;
-      };
-      score_promising(found[q], k_, exact, unit);
-    }
-    keep_best(found[q], std::min(k_, found[q].size()));
-    std::sort(found[q].begin(), found[q].end(), std::greater<>());
-    write_results(found[q], query.exponent, offset, distances + q * k_, labels + q * k_);
+    const auto full = [&](Candidates& some) {
+      compute_list_terms(batch, q, some);
+      score(batch, q, tables + (q - first) * size, some);
+    };
+    rank(
+        found[q], batch[q], offset, full, [&](const Candidates& some) { return with_labels(some); },
+        [&](Candidates& some) { score_exactly(row, some); });
+    write_results(found[q], batch[q].exponent, offset, distances + q * k_, labels + q * k_);
   }
+}
+
+void Reranker::score_all(const Rows& rows, QueryBatch& batch, std::vector<Candidates>& found,
+                         ShareCandidates& out) const {
+  // What other shares find is not known, so any of the candidates may get any of the scores.
+  const bool with_full = num_candidates_ > direct(), with_exact = refine_candidates_ > 0;
+  for (Candidates& own : found) {
+    sort_by_slot(own);
+    out.limits.push_back(out.limits.back() + own.size());
+    for (const Candidate& one : own) {
+      out.coarse.push_back(one.score());
+      out.slots.push_back(one.position());
+    }
+  }
+  const std::size_t size = out.slots.size(), first_query = out.limits.size() - 1 - found.size();
+  out.labels.resize(size);
+  if (with_full) out.full.resize(size);
+  if (with_exact) out.exact.resize(size);
+  parallel_for(found.size(), [&](std::size_t q) {
+    const std::size_t at = out.limits[first_query + q];
+    Candidates labelled = with_labels(found[q]);
+    for (std::size_t i = 0; i < labelled.size(); ++i) out.labels[at + i] = labelled[i].position();
+    if (with_full && !found[q].empty()) {
+      compute_list_terms(batch, q, found[q]);
+      score(batch, q, tables(batch, q, 1), found[q]);
+      for (std::size_t i = 0; i < labelled.size(); ++i) out.full[at + i] = found[q][i].score();
+    }
+    if (with_exact) {
+      score_exactly(rows.row(q), labelled);
+      for (std::size_t i = 0; i < labelled.size(); ++i) out.exact[at + i] = labelled[i].score();
+    }
+  });
+}
+
+void Reranker::merge(const float* row, const Query& query, const ShareCandidates& all,
+                     std::size_t q, std::size_t kept, float* distances,
+                     std::int64_t* labels) const {
+  struct Place {
+    std::uint32_t number;  // slot or label
+    std::size_t at;
+    bool operator<(const Place& other) const { return number < other.number; }
+  };
+  Candidates found;
+  std::vector<Place> by_slot, by_label;
+  for (std::size_t at = all.limits[q]; at < all.limits[q + 1]; ++at) {
+    found.emplace_back(all.coarse[at], all.slots[at]);
+    by_slot.push_back({all.slots[at], at});
+    by_label.push_back({all.labels[at], at});
+  }
+  std::sort(by_slot.begin(), by_slot.end());
+  std::sort(by_label.begin(), by_label.end());
+  const auto place = [](const std::vector<Place>& places, Candidate one) {
+    return std::lower_bound(places.begin(), places.end(), Place{one.position(), 0})->at;
+  };
+  const auto full = [&](Candidates& some) {
+    for (Candidate& one : some) one = Candidate(all.full[place(by_slot, one)], one.position());
+  };
+  const auto with_labels = [&](const Candidates& some) {
+    Candidates result;
+    for (const Candidate& one : some) {
+      result.emplace_back(one.score(), all.labels[place(by_slot, one)]);
+    }
+    return result;
+  };
+  const auto exact = [&](Candidates& some) {
+    for (Candidate& one : some) one = Candidate(all.exact[place(by_label, one)], one.position());
+  };
+  keep_best(found, kept);
+  const double offset = score_offset(row);
+  rank(found, query, offset, full, with_labels, exact);
+  write_results(found, query.exponent, offset, distances, labels);
 }
 
 void Reranker::write_results(const Candidates& best, int exponent, double offset, float* distances,
@@ -182,18 +277,6 @@ Candidates Reranker::with_labels(const Candidates& some) const {
     result.emplace_back(some[i].score(), view_.store.label(places[i].list, places[i].at));
   }
   return result;
-}
-
-// Replaces slots by labels and keeps the best n. Ties with the last one are resolved by label.
-Candidates Reranker::best_by_label(Candidates& all, std::size_t n) const {
-  if (n == 0) return {};
-  part_best(all.data(), all.size(), n);
-  const float last = all[n - 1].score();
-  std::erase_if(all, [&](Candidate one) { return one.score() < last; });
-  sort_by_slot(all);
-  Candidates best = with_labels(all);
-  keep_best(best, n);
-  return best;
 }
 
 void Reranker::score_exactly(const float* row, Candidates& some) const {

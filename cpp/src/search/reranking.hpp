@@ -25,6 +25,14 @@ class Reranker {
   // and labels are those of the whole batch.
   void write(const Rows& rows, QueryBatch& batch, std::size_t first, std::size_t n,
              Candidates* found, float* distances, std::int64_t* labels) const;
+  // Appends the candidates of all queries of a batch, which are in no order, with the scores that
+  // `merge` may need.
+  void score_all(const Rows& rows, QueryBatch& batch, std::vector<Candidates>& found,
+                 ShareCandidates& out) const;
+  // Writes the k best of the candidates of all shares for query q of the call, as `write`.
+  // kept: candidates that the coarse stage keeps.
+  void merge(const float* row, const Query& query, const ShareCandidates& all, std::size_t q,
+             std::size_t kept, float* distances, std::int64_t* labels) const;
   // Full-score tables, query after query, until this thread asks for others.
   const float* tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
   // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
@@ -41,11 +49,17 @@ class Reranker {
 
  private:
   void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
+  // Up to this many candidates get exact scores at once, and no full scores.
+  std::size_t direct() const;
   template <class Score, class Unit>
   void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
+  template <class Full, class Labels, class Exact>
+  void rank(Candidates& found, const Query& query, double offset, Full full, Labels with_labels,
+            Exact exact) const;
   void write_results(const Candidates& best, int exponent, double offset, float* distances,
                      std::int64_t* labels) const;
-  Candidates best_by_label(Candidates& all, std::size_t n) const;
+  template <class Labels>
+  Candidates best_by_label(Candidates& all, std::size_t n, Labels with_labels) const;
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;

@@ -45,6 +45,20 @@ double mean_squared_cell(const Codec& codec) {
   return sum / kCells;
 }
 
+// A power of the values of a scale, for byte 0 another value.
+SideTable side_table(const LogScale& scale, double power, float zero) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  const auto entry = [&](double exponent) {
+    return static_cast<float>(std::min(std::exp(power * exponent), kLargest));
+  };
+  SideTable table{.high = {}, .low = {}, .zero = zero};
+  for (int i = 0; i < 16; ++i) {  // byte 1 has the lowest value
+    table.high[i] = entry(scale.low() + (16 * i - 1) * scale.step());
+    table.low[i] = entry(i * scale.step());
+  }
+  return table;
+}
+
 std::vector<float> variances_of(const Codec& codec) {
   std::vector<float> variances;
   const Aligned<float>& books = codec.params().codebooks.books;
@@ -65,14 +79,19 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean,
     : codec_(codec), scales_(&codec.params().scale), alpha_(alpha), euclidean_(euclidean) {
   const CodecParams& p = codec.params();
   for (std::size_t code = 0; code < 256; ++code) {
-    const auto byte = static_cast<std::uint8_t>(code);
-    const float squares = p.cell_length[byte];
-    rho_factor_[code] = length_power(squares, p.alpha_ip);
-    scale_factor_[code] = rho_factor_[code] / length_power(squares, alpha);
-    inverse_z_[code] = 1 / (*scales_)[byte];
+    inverse_z_[code] = 1 / (*scales_)[static_cast<std::uint8_t>(code)];
   }
-  const float factor = *std::max_element(rho_factor_.begin(), rho_factor_.end());
-  largest_rho_ = std::min((*scales_)[255] * factor, std::numeric_limits<float>::max());
+  const auto power = [&](Alpha of, std::uint8_t code) {
+    return length_power(p.cell_length[code], of);
+  };
+  const double own = p.alpha_ip.quarters, other = alpha.quarters;
+  constexpr double kEighths = 8;  // quarters of a power of the length, which is a square root
+  z_ = side_table(p.scale, 1, 0);
+  rho_ = side_table(p.cell_length, own / kEighths, power(p.alpha_ip, 0));
+  factor_ =
+      side_table(p.cell_length, (own - other) / kEighths, power(p.alpha_ip, 0) / power(alpha, 0));
+  const float largest = std::max(power(p.alpha_ip, 0), power(p.alpha_ip, 255));
+  largest_rho_ = std::min((*scales_)[255] * largest, std::numeric_limits<float>::max());
   if (with_cells()) {
     variances_ = variances_of(codec);
     const auto squares = static_cast<float>(mean_squared_cell(codec));
@@ -83,45 +102,24 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean,
     }
   }
   for (std::size_t l = 0; l < lists.size(); ++l) {
-    bounds_.push_back(bounds_of(lists[l], l));
-    const Bounds& own = bounds_.back();
-    const float z = (*scales_)[static_cast<std::uint8_t>(std::max(own.last, 0))];
-    gains_.push_back(euclidean ? 2 * z * own.largest_factor : z);
-    least_offsets_.push_back(least_offset(own));
+    const ByteRange scales = lists[l].size > 0 ? lists[l].scales : ByteRange{0, 0};
+    scale_ranges_.push_back(scales);
+    const float z = (*scales_)[scales.largest];
+    gains_.push_back(euclidean ? 2 * z * mean_factor_ : z);
+    least_offsets_.push_back(euclidean && with_cells() ? least_offset(lists[l], l) : 0);
   }
 }
 
-Scoring::Bounds Scoring::bounds_of(const ListRange& list, std::size_t number) const {
-  Bounds bounds;
-  if (list.size == 0) return bounds;
-  const ByteRange &scales = list.scales, &extras = list.extras;
-  bounds.first = scales.least;
-  bounds.last = scales.largest;
-  if (!euclidean_) return bounds;
-  if (with_cells()) {
-    const OffsetScale& offset = codec_.params().offset;
-    const float e = OffsetScale::number(extras.least);
-    bounds.square = static_cast<float>(offset.middle() + e * offset.norm_range());
-    bounds.line = static_cast<float>(e * offset.centroid_range()) * lengths_[number];
-    bounds.set_factors(mean_factor_, mean_factor_);
-    return bounds;
-  }
-  const auto range = [&](const std::array<float, 256>& values) {
-    return std::minmax_element(values.begin() + extras.least, values.begin() + extras.largest + 1);
-  };
-  const float least_rho = *range(rho_factor_).first;
-  bounds.square = least_rho * least_rho;
-  const auto [least, largest] = range(scale_factor_);
-  bounds.set_factors(*least, *largest);
-  return bounds;
-}
-
-double Scoring::least_offset(const Bounds& bounds) const {
-  if (!euclidean_ || bounds.first > bounds.last) return 0;
-  const auto at = [&](double z) { return z * (bounds.square * z + bounds.line); };
-  const double low = (*scales_)[static_cast<std::uint8_t>(bounds.first)];
-  const double high = (*scales_)[static_cast<std::uint8_t>(bounds.last)];
-  const double turn = bounds.square > 0 ? -bounds.line / (2.0 * bounds.square) : low;
+// A lower bound of the offsets of a list's vectors: of z (square z + line) over its range of z.
+double Scoring::least_offset(const ListRange& list, std::size_t number) const {
+  if (list.size == 0) return 0;
+  const OffsetScale& offset = codec_.params().offset;
+  const double e = OffsetScale::number(list.extras.least);
+  const double square = offset.middle() + e * offset.norm_range();
+  const double line = e * offset.centroid_range() * lengths_[number];
+  const auto at = [&](double z) { return z * (square * z + line); };
+  const double low = (*scales_)[list.scales.least], high = (*scales_)[list.scales.largest];
+  const double turn = square > 0 ? -line / (2 * square) : low;
   return std::min({at(low), at(high), at(std::clamp(turn, low, high))});
 }
 
@@ -166,42 +164,38 @@ void Scoring::rank_scores(const Partition::Estimate& query, std::size_t first, s
   }
 }
 
-OffsetTerms Scoring::offset_terms(std::size_t list, float list_term, const CoarseUnit& unit,
+CoarseTerms Scoring::coarse_terms(std::size_t list, float list_term, const CoarseUnit& unit,
                                   float w) const {
   const OffsetScale& offset = codec_.params().offset;
-  return {.scales = scales_->values(),
+  return {.z = &z_,
+          .rho = &rho_,
+          .factor = &factor_,
           .bias = unit.bias,
           .step = unit.step,
+          .w = w,
           .list_term = list_term,
           .gain = 2 * mean_factor_,
-          .w = w,
           .middle = static_cast<float>(offset.middle()),
           .norm_range = static_cast<float>(offset.norm_range()),
-          .line = lengths_[list] * static_cast<float>(offset.centroid_range())};
+          .line = with_cells() ? lengths_[list] * static_cast<float>(offset.centroid_range()) : 0};
 }
 
 void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
-                     float w, std::uint16_t* limits) const {
+                     std::uint16_t* limits) const {
   constexpr float kLargest = 65535, infinity = std::numeric_limits<float>::infinity();
-  const Bounds& bounds = bounds_[list];
+  const ByteRange& scales = scale_ranges_[list];
   const float above = threshold - list_term;
-  // The least sum t that a vector with this scale byte needs.
+  // The least sum t that a vector with this scale byte needs, which is monotonic in the byte.
   const auto least = [&](int code) {
     if (code == 0) return above < 0 ? -infinity : infinity;
-    const auto byte = static_cast<std::uint8_t>(code);
-    if (!euclidean_) return above * inverse_z_[byte];
-    const float z = (*scales_)[byte];
-    const float product = above * inverse_z_[byte] + w * (bounds.square * z + bounds.line);
-    return product * (product > 0 ? bounds.by_largest_factor : bounds.by_least_factor);
+    return above * inverse_z_[static_cast<std::uint8_t>(code)];
   };
   std::fill_n(limits, kLimits, std::uint16_t{65535});
-  for (int kind = bounds.first / 16; kind <= bounds.last / 16; ++kind) {
-    const int first = std::max(16 * kind, bounds.first),
-              last = std::min(16 * kind + 15, bounds.last);
-    float t = std::min(least(first), least(last));
-    // Without an offset the least product is monotonic in z: the ends suffice.
-    for (int code = first + 1; euclidean_ && code < last; ++code) t = std::min(t, least(code));
-    // Two steps less, for rounding errors here and in `coarse`. A NaN lets all vectors pass.
+  for (int kind = scales.least / 16; kind <= scales.largest / 16; ++kind) {
+    const int first = std::max<int>(16 * kind, scales.least),
+              last = std::min<int>(16 * kind + 15, scales.largest);
+    const float t = std::min(least(first), least(last));
+    // Two steps less, for rounding errors here and in `product`. A NaN lets all vectors pass.
     const float sum = unit.step > 0 ? std::floor((t - unit.bias) * unit.inverse_step) - 2 : 0;
     limits[kind] = static_cast<std::uint16_t>(std::min(std::max(0.0f, sum), kLargest));
   }

@@ -56,23 +56,18 @@ class Scoring {
   void rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n, float t,
                    float w, float* scores) const;
 
-  // The coarse score from the sum t of a vector's coarse table entries and its side bytes. Those of
-  // an L2 index with cells are computed by `offset_scores` of the kernels.
-  template <bool kEuclidean>
-  float coarse(float list_term, float t, std::uint8_t scale, std::uint8_t extra, float w) const {
-    const float z = (*scales_)[scale];
-    if (!kEuclidean) return list_term + z * t;
-    const float rho = z * rho_factor_[extra];
-    return 2 * z * scale_factor_[extra] * t - w * rho * rho;
+  // The coarse inner product from the sum t of a vector's coarse table entries and its scale byte.
+  float product(float list_term, float t, std::uint8_t scale) const {
+    return list_term + (*scales_)[scale] * t;
   }
-
-  OffsetTerms offset_terms(std::size_t list, float list_term, const CoarseUnit& unit,
-                           float w) const;
-
-  // Fills limits[16]: a vector that scores above the threshold has an integer sum of at least
-  // limits[scale / 16].
-  void limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit, float w,
+  // Fills limits[16]: a vector whose inner product reaches the threshold has an integer sum of at
+  // least limits[scale / 16].
+  void limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
               std::uint16_t* limits) const;
+  // What the kernels compute the coarse scores of L2 from. There are no limits for L2: the second
+  // byte would widen them so far that most vectors pass.
+  CoarseTerms coarse_terms(std::size_t list, float list_term, const CoarseUnit& unit,
+                           float w) const;
 
   // Replaces scores by full scores. Candidates ascend by slot; list_terms: of the query;
   // tables: codec.groups() * 256 values.
@@ -80,35 +75,19 @@ class Scoring {
             Candidates& candidates) const;
 
  private:
-  // Bounds for the vectors of a list: w offset is at least w (square z^2 + line z), and s is z
-  // times a factor from the least to the largest.
-  struct Bounds {
-    int first = 0, last = -1;  // range of the scale bytes
-    float square = 0, line = 0;
-    float largest_factor = 1;
-    float by_least_factor = 1, by_largest_factor = 1;  // 1 / (2 factor)
-
-    void set_factors(float least, float largest) {
-      largest_factor = largest;
-      by_least_factor = 1 / (2 * least);
-      by_largest_factor = 1 / (2 * largest);
-    }
-  };
-  Bounds bounds_of(const ListRange& list, std::size_t number) const;
-  double least_offset(const Bounds& bounds) const;
+  double least_offset(const ListRange& list, std::size_t number) const;
 
   const Codec& codec_;
   const LogScale* scales_;
   Alpha alpha_;
   bool euclidean_;
-  // By the byte of |u_cell|^2: rho = z * rho_factor, s = z * scale_factor.
-  std::array<float, 256> rho_factor_, scale_factor_;
+  SideTable z_, rho_, factor_;  // of the scale byte; rho / z and s / z of that of |u_cell|^2
   std::array<float, 256> inverse_z_;
   float mean_factor_ = 1;  // s / z, with cells
   float largest_rho_ = 0;
-  std::vector<float> variances_;  // of decoded coordinates
-  std::vector<Bounds> bounds_;
-  std::vector<float> lengths_;  // |centroid - mean|
+  std::vector<float> variances_;         // of decoded coordinates
+  std::vector<ByteRange> scale_ranges_;  // of lists
+  std::vector<float> lengths_;           // |centroid - mean|
   // Per list: the best score is at most list_term + gain t - w least_offset.
   std::vector<float> gains_;
   std::vector<double> least_offsets_;

@@ -23,6 +23,14 @@
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
+
+// What a search reads of an index, while it is locked.
+struct SearchState {
+  const IndexView& view;
+  const CoarsePlan& plan;
+  const IdFilter& filter;
+};
+
 namespace {
 
 constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at the same time
@@ -35,24 +43,59 @@ constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so m
 // The state that the threads of one search share.
 class Searcher {
  public:
-  Searcher(const IndexView& view, const CoarsePlan& plan, const IdFilter& filter,
-           const Rows& queries, const SearchParams& params)
-      : view_(view),
-        filter_(filter),
+  Searcher(const SearchState& state, const Rows& queries, const SearchParams& params,
+           const PartRange& share = {})
+      : view_(state.view),
+        filter_(state.filter),
         queries_(queries),
         params_(params),
-        num_candidates_(std::min(params.coarse_candidates(), view.store.live())),
-        plan_(plan),
-        scanner_(view.store, view.scoring, plan_, filter),
-        pruner_(view.store, view.scoring, scanner_, filter, params, num_candidates_),
-        reranker_(view, params) {}
+        num_candidates_(std::min(params.coarse_candidates(), view_.store.live())),
+        plan_(state.plan),
+        share_(share),
+        scanner_(view_.store, view_.scoring, plan_, filter_, share),
+        pruner_(view_.store, view_.scoring, scanner_, filter_, params, num_candidates_),
+        reranker_(view_, params) {}
 
   // Writes labels, -1 for none.
   void run(float* distances, std::int64_t* labels) {
-    for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
-      const std::size_t n = std::min(kQueryBatch, queries_.n - first);
-      run_batch(first, n, distances + first * params_.k, labels + first * params_.k);
-    }
+    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+      std::vector<Candidates> found = candidates(batch, begin, nullptr);
+      const std::size_t n = rows.n, at = begin * params_.k;
+      const std::size_t task_queries = std::clamp<std::size_t>(n / num_threads(), 1, kTables);
+      parallel_for((n + task_queries - 1) / task_queries, [&](std::size_t i) {
+        const std::size_t first = i * task_queries;
+        reranker_.write(rows, batch, first, std::min(task_queries, n - first), found.data(),
+                        distances + at, labels + at);
+      });
+    });
+  }
+
+  // Returns the candidates of the share; see `Index::search_share`.
+  ShareCandidates run_share(const float* thresholds) {
+    const bool nearest = thresholds == nullptr && view_.store.lists().size() > 1;
+    ShareCandidates all;
+    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+      std::vector<Candidates> found(rows.n);
+      if (!nearest) {
+        found = candidates(batch, begin, thresholds);
+      } else if (!takes_all()) {
+        parallel_for(rows.n, [&](std::size_t i) {
+          found[i] = pruner_.initial_probe(batch, i, begin + i).state.best.take();
+        });
+      }
+      reranker_.score_all(rows, batch, found, all);
+    });
+    return all;
+  }
+
+  void merge(const ShareCandidates& found, float* distances, std::int64_t* labels) {
+    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+      parallel_for(rows.n, [&](std::size_t i) {
+        const std::size_t q = begin + i;
+        reranker_.merge(rows.row(i), batch[i], found, q, num_candidates_, distances + q * params_.k,
+                        labels + q * params_.k);
+      });
+    });
   }
 
  private:
@@ -64,44 +107,56 @@ class Searcher {
     const std::vector<ScanState*>& states;
   };
 
-  // Many queries are divided among the threads; for few queries the lists are.
-  void run_batch(std::size_t begin, std::size_t n, float* distances, std::int64_t* labels) {
-    const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
-    const Rows rows{copy.data(), n, queries_.d};
-    const std::int64_t* probes =
-        params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
-    QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                     {probes, params_.nprobe});
-    const std::size_t passes = (n + kScanQueries - 1) / kScanQueries;
+  // Calls visit(rows, batch, number of the first query) for all queries.
+  template <class Visit>
+  void each_batch(Visit visit) const {
+    for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
+      const std::size_t n = std::min(kQueryBatch, queries_.n - first);
+      const std::vector<float> copy = finite_copy({queries_.row(first), n, queries_.d}, "x", first);
+      const Rows rows{copy.data(), n, queries_.d};
+      const std::int64_t* probes =
+          params_.probes != nullptr ? params_.probes + first * params_.nprobe : nullptr;
+      QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
+                       {probes, params_.nprobe});
+      visit(rows, batch, first);
+    }
+  }
+
+  // Whether all vectors are candidates.
+  bool takes_all() const {
+    return view_.store.live() == 0 ||
+           (num_candidates_ == view_.store.live() && params_.nprobe == 0 && filter_.everything());
+  }
+
+  // The candidates of the share by coarse score. Many queries are divided among the threads; for
+  // few queries the lists are. thresholds: of a scan of the nearest lists, or null before it.
+  std::vector<Candidates> candidates(QueryBatch& batch, std::size_t begin,
+                                     const float* thresholds) const {
+    const std::size_t n = batch.size(), passes = (n + kScanQueries - 1) / kScanQueries;
     std::vector<Candidates> found(n);
-    const bool empty = view_.store.live() == 0;
-    if (empty ||
-        (num_candidates_ == view_.store.live() && params_.nprobe == 0 && filter_.everything())) {
-      for (Candidates& all : found) {  // all vectors are candidates
+    if (takes_all()) {
+      for (Candidates& all : found) {
         all.reserve(num_candidates_);
         for (std::size_t l = 0; l < view_.store.lists().size(); ++l) {
-          each_selected(view_.store, filter_, l,
+          each_selected(view_.store, filter_, l, share_,
                         [&](std::uint32_t slot) { all.emplace_back(0.0f, slot); });
         }
       }
-    } else {
-      std::vector<Probe> probes(n);
-      parallel_for(n,
-                   [&](std::size_t i) { probes[i] = pruner_.initial_probe(batch, i, begin + i); });
-      const std::vector<BlockRange> ranges = ranges_of(probes);
-      if (passes < num_threads()) {
-        scan_by_lists(batch, ranges, (num_threads() + passes - 1) / passes, probes);
-      } else {
-        scan_by_queries(batch, ranges, probes);
-      }
-      for (std::size_t i = 0; i < n; ++i) found[i] = probes[i].state.best.take();
+      return found;
     }
-    const std::size_t task_queries = std::clamp<std::size_t>(n / num_threads(), 1, kTables);
-    parallel_for((n + task_queries - 1) / task_queries, [&](std::size_t i) {
-      const std::size_t first = i * task_queries;
-      reranker_.write(rows, batch, first, std::min(task_queries, n - first), found.data(),
-                      distances, labels);
+    std::vector<Probe> probes(n);
+    parallel_for(n, [&](std::size_t i) {
+      const float* known = thresholds == nullptr ? nullptr : thresholds + begin + i;
+      probes[i] = pruner_.initial_probe(batch, i, begin + i, known);
     });
+    const std::vector<BlockRange> ranges = ranges_of(probes);
+    if (passes < num_threads()) {
+      scan_by_lists(batch, ranges, (num_threads() + passes - 1) / passes, probes);
+    } else {
+      scan_by_queries(batch, ranges, probes);
+    }
+    for (std::size_t i = 0; i < n; ++i) found[i] = probes[i].state.best.take();
+    return found;
   }
 
   // The blocks of all lists that at least one query scans.
@@ -124,6 +179,7 @@ class Searcher {
   void add_ranges(std::size_t list, std::vector<BlockRange>& ranges) const {
     const std::vector<Segment>& segments = view_.store.lists()[list].segments;
     for (std::size_t s = 0; s < segments.size(); ++s) {
+      if (!scanner_.owns(list, s)) continue;
       const std::size_t blocks = blocks_for(segments[s].size);
       for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
         ranges.push_back({list, s, b, std::min(b + kTaskBlocks, blocks)});
@@ -261,6 +317,7 @@ class Searcher {
   const SearchParams& params_;
   std::size_t num_candidates_;
   const CoarsePlan& plan_;
+  PartRange share_;
   BlockScanner scanner_;
   ListPruner pruner_;
   Reranker reranker_;
@@ -281,8 +338,8 @@ void Index::check(const Rows& queries, const SearchParams& params) const {
   }
 }
 
-void Index::search(const Rows& queries, const SearchParams& params, float* distances,
-                   std::int64_t* ids, const ContentArrays& contents) const {
+template <class Use>
+void Index::locked_search(const Rows& queries, const SearchParams& params, Use use) const {
   check(queries, params);
   require(params.k >= 1, "k must be at least 1");
   const std::shared_lock lock(locks_.state);
@@ -291,13 +348,50 @@ void Index::search(const Rows& queries, const SearchParams& params, float* dista
   const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(params.coarse_groups);
-  Searcher(view, *plan, *filter, queries, params).run(distances, ids);  // labels, for now
-  const std::size_t n = queries.n * params.k;
-  read_contents(ids, n, contents);
+  use(SearchState{view, *plan, *filter});
+}
+
+void Index::replace_labels(std::int64_t* labels, std::size_t n) const {
   if (!ids_.is_explicit()) return;
   for (std::size_t i = 0; i < n; ++i) {
-    if (ids[i] >= 0) ids[i] = ids_[static_cast<std::size_t>(ids[i])];
+    if (labels[i] >= 0) labels[i] = ids_[static_cast<std::size_t>(labels[i])];
   }
+}
+
+void Index::search(const Rows& queries, const SearchParams& params, float* distances,
+                   std::int64_t* ids, const ContentArrays& contents) const {
+  locked_search(queries, params, [&](const SearchState& state) {
+    Searcher(state, queries, params).run(distances, ids);  // labels, for now
+    read_contents(ids, queries.n * params.k, contents);
+    replace_labels(ids, queries.n * params.k);
+  });
+}
+
+ShareCandidates Index::search_share(const Rows& queries, const SearchParams& params,
+                                    const PartRange& share, const float* thresholds) const {
+  ShareCandidates found;
+  locked_search(queries, params, [&](const SearchState& state) {
+    found = Searcher(state, queries, params, share).run_share(thresholds);
+  });
+  return found;
+}
+
+void Index::merge_shares(const Rows& queries, const SearchParams& params,
+                         const ShareCandidates& found, float* distances, std::int64_t* ids) const {
+  locked_search(queries, params, [&](const SearchState& state) {
+    require(found.limits.size() == queries.n + 1, "found: expected candidates of each query");
+    for (std::size_t i = 0; i < found.slots.size(); ++i) {
+      require(std::max(found.slots[i], found.labels[i]) < store_.size(),
+              "found: candidates of another state of the index");
+    }
+    Searcher(state, queries, params).merge(found, distances, ids);
+    replace_labels(ids, queries.n * params.k);
+  });
+}
+
+std::size_t Index::parts() const {
+  const std::shared_lock lock(locks_.state);
+  return store_.parts();
 }
 
 }  // namespace waterfill

@@ -122,7 +122,7 @@ void check_float16();
 // Integer products of a graph's rows: check_graph_scores.cpp.
 void check_graph_scores(const Kernels& scalar, const Kernels& own);
 
-// Coarse scores of L2 indexes with cells: check_offset_scores.cpp.
-void check_offset_scores(const Kernels& scalar, const Kernels& own);
+// Coarse scores of L2 indexes: check_coarse_scores.cpp.
+void check_coarse_scores(const Kernels& scalar, const Kernels& own);
 
 }  // namespace waterfill

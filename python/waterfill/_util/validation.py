@@ -44,6 +44,8 @@ def metric_of(metric: _core.Metric) -> Metric:
 
 def as_int(name: str, value: Any) -> int:
     """Return `value` as an int; TypeError unless it is an integer."""
+    if type(value) is int:  # nearly always, and each search asks for it
+        return value
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an int, got {value!r}")
     return int(value)

@@ -174,7 +174,7 @@ def build(
         )
     budget = Budget(limit, number, shard_row_bytes(choice, opened.d, rows), lists or 0)
     record = Record(
-        source=[["iterator", opened.d]] if isinstance(opened, Stream) else opened.identity,
+        source=opened.identity,
         ids=vector_ids.identity,
         codec=choice.identity,
         settings={"metric": choice.metric, **settings},

@@ -15,7 +15,7 @@ from waterfill.building.progress import Meter
 from waterfill.building.record import Journal
 from waterfill.building.sample import draw
 from waterfill.building.source import Source
-from waterfill.building.streams import Stream
+from waterfill.building.streams import RemoteStream, Stream
 from waterfill.building.workers import own_threads
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
@@ -97,7 +97,8 @@ class CodecChoice:
         else:
             sample = draw(source, rows, self.seed, policy, workers, meter)
             meter.begin("training", None)
-            with own_threads(workers):
+            # Workers elsewhere have the cores that they asked for; here all threads are free.
+            with own_threads(0 if isinstance(source, RemoteStream) else workers):
                 codec = self._trained(sample)
         write_codec(codec, name)
         journal.shards.clear()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from waterfill.building.id_columns import Ids
 from waterfill.building.progress import Meter
 from waterfill.building.record import FinishedShard, Journal
 from waterfill.building.segments import Segment, SegmentFormat
 from waterfill.building.shards import Shard, in_one_go, split
 from waterfill.building.source import Source
-from waterfill.building.streams import Stream, blocks_of
+from waterfill.building.streams import RemoteStream, Stream, blocks_of
 from waterfill.building.vector_ids import VectorIds
 from waterfill.building.workers import Stop, own_threads, run
-from waterfill.data.rows import FloatRows, Rows
+from waterfill.data.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,11 @@ class EncodingJob:
 
     def finish(self, segment: Segment) -> None:
         """Write a segment, and then its line in the journal."""
-        self.journal.write(segment.write(self.path))
+        self.record(segment.write(self.path))
+
+    def record(self, shard: FinishedShard) -> None:
+        """Write the line of a shard whose segment is written."""
+        self.journal.write(shard)
         self.meter.add(0, shards=1)
 
 
@@ -124,69 +128,55 @@ def encode_stream(stream: Stream, ids: str | None, job: EncodingJob) -> None:
 
     `ids` names the column of ids.
     """
-    done, shard_rows, meter = dict(job.journal.shards), job.shard_rows, job.meter
-    meter.begin("encoding", None, 0, len(done))
-
-    def finish(segment: Segment) -> None:
-        known = done.get(segment.shard)
-        if known is None:
-            job.finish(segment)
-        elif (known.rows, known.checksum) != (segment.rows, segment.checksum):
-            raise ValueError(
-                f"source: {stream.name} gives other vectors than in the run before, in rows "
-                f"{segment.shard * shard_rows:,} and after; delete {job.path} and build again"
-            )
-
-    segment = Segment(0, job.format)
-    with own_threads(job.workers):
-        blocks = blocks_of(stream.batches(ids), finite=job.strict, missing=not job.strict)
-        for batch, first, block in blocks:
-            numbers = None if batch.ids is None else batch.ids[first : first + len(block)]
-            while len(block):
-                n = min(len(block), shard_rows - segment.rows)
-                position = segment.shard * shard_rows + segment.rows
-                own = (
-                    np.arange(position, position + n, dtype=np.int64)
-                    if numbers is None
-                    else numbers[:n]
+    left = dict(job.journal.shards)
+    job.meter.begin("encoding", None, 0, len(left))
+    encoded = stream.encoded if isinstance(stream, RemoteStream) else partial(_encoded, stream)
+    rows = 0
+    with closing(encoded(ids, job, set(left))) as shards:
+        for shard in shards:
+            known = left.pop(shard.shard, None)
+            if known is None:
+                job.record(shard)
+            elif (known.rows, known.checksum) != (shard.rows, shard.checksum):
+                raise ValueError(
+                    f"source: {stream.name} gives other vectors than in the run before, in rows "
+                    f"{rows:,} and after; delete {job.path} and build again"
                 )
-                segment.checksum = zlib.crc32(block[:n].data, segment.checksum)
-                segment.checksum = zlib.crc32(own.data, segment.checksum)
-                _add(segment, block[:n], own, batch.rows.name, first, done)
-                meter.add(n)
-                meter.tell()
-                if segment.rows == shard_rows:
-                    finish(segment)
-                    segment = Segment(segment.shard + 1, job.format)
-                block, first = block[n:], first + n
-                numbers = None if numbers is None else numbers[n:]
-        if segment.rows:
-            finish(segment)
-    if _end(segment, shard_rows) == 0:
+            rows += shard.rows
+    if rows == 0:
         raise ValueError(f"{stream.name}: expected at least 1 row, got 0")
-    meter.tell(at_once=True)
-    missing = [number for number in done if number * shard_rows >= _end(segment, shard_rows)]
-    if missing:
+    job.meter.tell(at_once=True)
+    if left:
         raise ValueError(
             f"source: {stream.name} gives fewer vectors than in the run before; delete "
             f"{job.path} and build again"
         )
 
 
-def _end(segment: Segment, shard_rows: int) -> int:
-    return segment.shard * shard_rows + segment.rows
-
-
-def _add(
-    segment: Segment,
-    block: FloatRows,
-    ids: Ids,
-    name: str,
-    first: int,
-    done: dict[int, FinishedShard],
-) -> None:
-    """Add a block to a segment; only count it if the segment has been written."""
-    if segment.shard in done:
-        segment.rows += len(block)
-    else:
-        segment.add(block, ids, name, first)
+def _encoded(
+    stream: Stream, ids: str | None, job: EncodingJob, known: Collection[int]
+) -> Generator[FinishedShard, None, None]:
+    """Yield the shards of a stream in order, each when it is written; count those known."""
+    segment, meter = Segment(0, job.format), job.meter
+    with own_threads(job.workers):
+        blocks = blocks_of(stream.batches(ids), finite=job.strict, missing=not job.strict)
+        for batch, first, block in blocks:
+            numbers = None if batch.ids is None else batch.ids[first : first + len(block)]
+            while len(block):
+                n = min(len(block), job.shard_rows - segment.rows)
+                position = segment.shard * job.shard_rows + segment.rows
+                own = (
+                    np.arange(position, position + n, dtype=np.int64)
+                    if numbers is None
+                    else numbers[:n]
+                )
+                segment.add_or_count(block[:n], own, batch.rows.name, first, known)
+                meter.add(n)
+                meter.tell()
+                if segment.rows == job.shard_rows:
+                    yield segment.write_or_count(job.path, known)
+                    segment = Segment(segment.shard + 1, job.format)
+                block, first = block[n:], first + n
+                numbers = None if numbers is None else numbers[n:]
+        if segment.rows:
+            yield segment.write_or_count(job.path, known)

@@ -12,7 +12,7 @@ from waterfill import _core
 from waterfill.building.parts import Part
 from waterfill.building.progress import Meter
 from waterfill.building.source import Source
-from waterfill.building.streams import Stream, blocks_of
+from waterfill.building.streams import RemoteStream, Stream, blocks_of
 from waterfill.building.workers import Stop, run
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
@@ -34,9 +34,11 @@ def draw(
     They depend on the number of vectors and on the seed alone. Rows that cannot be used are left
     out, unless the policy is to raise.
     """
+    if isinstance(source, RemoteStream):
+        return source.draw(rows, seed, policy, meter)
     if isinstance(source, Stream):
         return _of_stream(source, rows, seed, policy, meter)
-    numbers = _numbers(source.n, rows, seed)
+    numbers = drawn_numbers(source.n, rows, seed)
     sample = np.empty((len(numbers), source.d), np.float32)
     bounds = np.searchsorted(numbers, source.firsts)
     meter.begin("sample", source.n)
@@ -51,10 +53,11 @@ def draw(
         task.take(policy, stop, meter)
 
     run(tasks, workers, lambda: take, lambda _: None, meter.tell)
-    return _usable(sample, source.name, policy)
+    return usable_rows(sample, source.name, policy)
 
 
-def _numbers(n: int, rows: int, seed: int) -> NDArray[np.int64]:
+def drawn_numbers(n: int, rows: int, seed: int) -> NDArray[np.int64]:
+    """Return the ascending numbers of the rows that are drawn of `n`."""
     rng = np.random.default_rng(seed)
     chosen: NDArray[np.int64] = np.sort(rng.choice(n, min(n, rows), replace=False))
     return chosen
@@ -83,7 +86,7 @@ class _Task:
         meter.add(self.part.n - before)
 
 
-def _usable(sample: FloatRows, name: str, policy: Policy) -> FloatRows:
+def usable_rows(sample: FloatRows, name: str, policy: Policy) -> FloatRows:
     """Leave out rows with a NaN or an infinity."""
     if policy == "raise" or _core.first_nonfinite(sample) == len(sample):
         return sample
@@ -98,13 +101,13 @@ def _usable(sample: FloatRows, name: str, policy: Policy) -> FloatRows:
 def _of_stream(stream: Stream, rows: int, seed: int, policy: Policy, meter: Meter) -> FloatRows:
     """Draw rows in two passes: the first one counts."""
     n = sum(batch.rows.n for batch in stream.batches(None))
-    numbers = _numbers(n, rows, seed)
+    numbers = drawn_numbers(n, rows, seed)
     meter.begin("sample", n)
     parts = [np.empty((0, stream.d), np.float32)]
     for position, block in _positions(stream, policy, meter):
         a, b = np.searchsorted(numbers, [position, position + len(block)])
         parts.append(block[numbers[a:b] - position])
-    return _usable(np.concatenate(parts), stream.name, policy)
+    return usable_rows(np.concatenate(parts), stream.name, policy)
 
 
 def _positions(stream: Stream, policy: Policy, meter: Meter) -> Iterator[tuple[int, FloatRows]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from waterfill.building.record import FinishedShard
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, reasons_of, unusable
 from waterfill.data.rows import FloatRows
-from waterfill.folder.publication import describe_segment, write_segment_file
+from waterfill.folder.publication import (
+    describe_segment,
+    replace_segment_file,
+    write_segment_file,
+)
 from waterfill.folder.snapshot import empty_core, next_after, open_core
 
 FIRST_SEGMENT = 3
@@ -92,6 +98,18 @@ class Segment:
         self._keep(block, name, first)
         self._filled = place.stop
 
+    def add_or_count(
+        self, block: FloatRows, ids: Ids, name: str, first: int, known: Collection[int]
+    ) -> None:
+        """Add a block that comes once, with its checksum; encode it unless the shard is known."""
+        vectors, numbers = divmod(self.checksum, 1 << 32)
+        vectors, numbers = zlib.crc32(block.data, vectors), zlib.crc32(ids.data, numbers)
+        self.checksum = vectors << 32 | numbers
+        if self.shard in known:
+            self.rows += len(block)
+        else:
+            self.add(block, ids, name, first)
+
     def flush(self) -> None:
         """Append what is encoded: an append of many rows costs less than many of few."""
         if self._filled == 0:
@@ -129,8 +147,19 @@ class Segment:
         except ValueError as error:
             raise type(error)(str(error).replace("x:", f"{name}:", 1)) from None
 
-    def write(self, path: str) -> FinishedShard:
-        """Write it to a file of the folder and sync that."""
+    def write_or_count(
+        self, path: str, known: Collection[int], *, alone: bool = True
+    ) -> FinishedShard:
+        """Write it, as `write`, or only describe a known shard."""
+        if self.shard not in known:
+            return self.write(path, alone=alone)
+        return FinishedShard(self.shard, 0, 0, 0, 0, 0, rows=self.rows, checksum=self.checksum)
+
+    def write(self, path: str, *, alone: bool = True) -> FinishedShard:
+        """Write it to a file of the folder and sync that.
+
+        alone: False if another process may write the same shard.
+        """
         self.flush()
         self._codes = self._codes[:0]
         done = FinishedShard(
@@ -147,7 +176,8 @@ class Segment:
             checksum=self.checksum,
         )
         if done.vectors:
-            name, _ = write_segment_file(path, done.segment, self.core, self.format.codec, own=True)
+            write = partial(write_segment_file, own=True) if alone else replace_segment_file
+            name, _ = write(path, done.segment, self.core, self.format.codec)
             entry = describe_segment(name, done.segment, done.vectors, 1)
             done.bytes, done.crc = entry.bytes, entry.crc
         return done

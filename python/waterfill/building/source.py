@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from waterfill.building.arrow_datasets import dataset_parts, is_dataset, is_hub_dataset, table_part
 from waterfill.building.id_columns import array_ids
 from waterfill.building.parts import Part, array_part, file_part
-from waterfill.building.streams import Stream, as_stream
+from waterfill.building.streams import RemoteStream, Stream, as_stream
 from waterfill.data.vector_files import FORMATS
 
 _MAGIC = "*?["
@@ -84,7 +84,7 @@ def open_source(x: Any, key: str | None, format: str | None) -> Source | Stream:
     key, format
         As for `waterfill.open_vectors`.
     """
-    if isinstance(x, Source):
+    if isinstance(x, Source | RemoteStream):
         return x
     if isinstance(x, str | os.PathLike):
         return _of_paths([x], key, format)

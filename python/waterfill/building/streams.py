@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterfill.building.id_columns import Ids, mapping_column, plain_ids
+from waterfill.building.progress import Meter
+from waterfill.building.record import FinishedShard
+from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
+
+if TYPE_CHECKING:
+    from waterfill.building.encoding import EncodingJob
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,11 @@ class Stream:
             return d
         raise ValueError(f"{self.name}: expected at least 1 batch of vectors, got none")
 
+    @property
+    def identity(self) -> list[Any]:
+        """What changes if the vectors may, for JSON."""
+        return [[self.name.removeprefix("the "), self.d]]
+
     def batches(self, ids: str | None) -> Iterator[Batch]:
         """Yield the batches from the first one on; `ids` names the column of ids."""
         d = self.d
@@ -85,6 +97,22 @@ class Stream:
             column.require(rows.n)
             found = column.read(0, rows.n)
         return Batch(rows, found)
+
+
+class RemoteStream(Stream, ABC):
+    """Batches that lie in other processes, which read and encode them."""
+
+    again = True
+
+    @abstractmethod
+    def draw(self, rows: int, seed: int, policy: Policy, meter: Meter) -> FloatRows:
+        """Draw rows to train on, as `waterfill.building.sample.draw`."""
+
+    @abstractmethod
+    def encoded(
+        self, ids: str | None, job: EncodingJob, known: Collection[int]
+    ) -> Generator[FinishedShard, None, None]:
+        """Yield the shards in order, each when its segment is written; count those known."""
 
 
 def as_stream(x: Any, key: str | None) -> Stream | None:

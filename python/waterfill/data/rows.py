@@ -166,6 +166,9 @@ class Rows:
     ) -> FloatRows:
         """Gather the rows with these ascending numbers; options as for `blocks`."""
         source = missing_as_nan(self._source) if missing else self._source
+        fetch = getattr(source, "fetch", None)
+        if fetch is not None:  # rows that lie elsewhere come at once
+            fetch(rows)
         out = np.empty((len(rows), self.d), dtype=np.float32)
         # Reading one row of a map may make megabytes around it resident, so rows are gathered
         # block by block.

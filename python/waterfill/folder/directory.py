@@ -19,7 +19,7 @@ BUILD_RECORD = "BUILD"
 BUILD_JOURNAL = "BUILD.journal"
 """What an unfinished build has done."""
 _OURS = re.compile(
-    r"(codec|segment|log)-\d{6,}(\.\d{6,})?\.(wf|wfl|dead)|\.MANIFEST\.[0-9a-f]+\.tmp"
+    r"(codec|segment|log)-\d{6,}(\.\d{6,})?\.(wf|wfl|dead)|\.(MANIFEST|segment-\d{6,}\.wf)\.[0-9a-f]+\.tmp"
 )
 HEADER_BYTES = 64  # of any file
 

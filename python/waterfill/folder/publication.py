@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.atomic_file import atomic_write
 from waterfill.codec import Codec
 from waterfill.folder.directory import (
     header_checksum,
@@ -139,6 +140,16 @@ def write_segment_file(
         raise
     finally:
         os.close(handle)
+    return name, vectors
+
+
+def replace_segment_file(
+    path: str, number: int, core: _core.Index, codec: Codec
+) -> tuple[str, int]:
+    """Write and sync a segment that another process may be writing, too, with the same bytes."""
+    name = os.path.join(path, segment_name(number))
+    with atomic_write(name) as file:
+        vectors = core.write_segment(file.fileno(), os.fsencode(name), mark_of(codec), True)
     return name, vectors
 
 

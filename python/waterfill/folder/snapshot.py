@@ -114,6 +114,20 @@ def open_snapshot(path: str, *, verify: bool, known: Snapshot | None = None) -> 
     raise AssertionError
 
 
+def open_state(path: str, manifest: _core.Manifest, log: bytes) -> _core.Index:
+    """Open the index that a folder held at some time: of a manifest, and of a log up to then.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a writer has removed files of that time.
+    """
+    codecs = {entry.number: _read_codec(path, manifest, entry, None) for entry in manifest.codecs}
+    core = _open_all(path, manifest, codecs, False)
+    replay(core, _core.read_log(log, 0, 1)[0])
+    return core
+
+
 def _open(path: str, manifest: _core.Manifest, known: Snapshot | None, verify: bool) -> Snapshot:
     codecs = {entry.number: _read_codec(path, manifest, entry, known) for entry in manifest.codecs}
     core = _open_all(path, manifest, codecs, verify)

@@ -26,6 +26,8 @@ class DuplicateCounter {
   void merge(const DuplicateCounter& other);
   double duplicates() const;
   bool exact() const { return level_ == 0; }
+  template <class Stream>
+  void visit(Stream& stream);
 
  private:
   static constexpr std::size_t kCapacity = 65536;
@@ -48,6 +50,11 @@ class Moments {
   void update(const Rows& rows);
   // Adds the statistics of another pass. Its row numbers continue after those of this pass.
   void merge(const Moments& other);
+
+  // The statistics as bytes for another process of the same program; `restored` checks lengths
+  // only.
+  std::vector<std::uint8_t> to_bytes() const;
+  static Moments restored(const std::uint8_t* data, std::size_t size);
 
   std::size_t dim() const { return d_; }
   std::uint64_t rows_seen() const { return seen_; }
@@ -72,6 +79,8 @@ class Moments {
 
  private:
   static constexpr std::size_t kRememberedRows = 10;
+  template <class Stream>
+  void visit(Stream& stream);
   void record_norm(double squares);
   void record_nonfinite(std::uint64_t row);
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "waterfill/index/block_layout.hpp"
@@ -57,6 +58,11 @@ struct List {
   static constexpr std::size_t kCapacity = 262144;  // vectors of an own segment
 };
 
+// Some of the parts of a store. Its own vectors count as one more part, behind the mapped ones.
+struct PartRange {
+  std::size_t first = 0, last = std::numeric_limits<std::size_t>::max();
+};
+
 // What bounds the scores of a list: its size, and the bytes of all its vectors.
 struct ListRange {
   std::size_t size = 0;
@@ -86,6 +92,12 @@ class CodeStore {
     return removed_size_ > 0 && label / kBitsPerWord < removed_.size() && test_bit(removed_, label);
   }
   const std::vector<List>& lists() const { return lists_; }
+  std::size_t parts() const { return parts_.size() + 1; }
+  bool lies_in(const PartRange& range, std::size_t list, std::size_t segment) const {
+    const std::vector<PartLabels>& mapped = lists_[list].parts;
+    const std::size_t part = segment < mapped.size() ? mapped[segment].part : parts_.size();
+    return range.first <= part && part < range.last;
+  }
   std::size_t start(std::size_t list) const { return starts_[list]; }  // the first slot
   // Vectors of a list that are not removed.
   std::size_t count(std::size_t list) const { return counts_[list]; }

@@ -63,6 +63,15 @@ struct IndexPart {
   const std::uint8_t* rows = nullptr;  // refine rows by label, if the index keeps any
 };
 
+// Candidates of some parts of an index, query by query, with the scores that rank them among those
+// of other parts.
+struct ShareCandidates {
+  std::vector<std::size_t> limits{0};  // those of query q are [limits[q], limits[q + 1])
+  std::vector<float> coarse;
+  std::vector<std::uint32_t> slots, labels;
+  std::vector<float> full, exact;  // empty if no search needs them
+};
+
 struct RangeResult {
   std::vector<std::size_t> limits;  // the results of query q are [limits[q], limits[q + 1])
   std::vector<float> distances;
@@ -150,6 +159,18 @@ class Index {
   // contents: of the results, as the search saw them; unchanged where there is none.
   void search(const Rows& queries, const SearchParams& params, float* distances, std::int64_t* ids,
               const ContentArrays& contents = {}) const;
+  // A search by several processes, each of which has this index and scans some of its parts. Their
+  // candidates together give what `search` returns, bit by bit.
+  //
+  // If there are several lists, there are two rounds. The first one, without thresholds, scans the
+  // lists nearest to each query. The second one scans what else may be among the best, given the
+  // score of the last of the coarse candidates so far, or the lowest float if there are fewer.
+  ShareCandidates search_share(const Rows& queries, const SearchParams& params,
+                               const PartRange& share, const float* thresholds) const;
+  // found: of all rounds and shares, query by query in any order.
+  void merge_shares(const Rows& queries, const SearchParams& params, const ShareCandidates& found,
+                    float* distances, std::int64_t* ids) const;
+  std::size_t parts() const;  // the vectors of `append` count as one
   // The rank of each list for each query, from 0 for the first that a search probes; the number of
   // lists for one without vectors. ranks: queries.n * codec()->lists() values.
   void rank_lists(const Rows& queries, std::uint32_t* ranks) const;
@@ -194,6 +215,9 @@ class Index {
   void empty(CodeStore&& store, ScoringPointer scoring) noexcept;
   bool owns_refine_rows() const { return refine_rows_ != nullptr && !refine_rows_->borrowed(); }
   void check(const Rows& queries, const SearchParams& params) const;
+  template <class Use>
+  void locked_search(const Rows& queries, const SearchParams& params, Use use) const;
+  void replace_labels(std::int64_t* labels, std::size_t n) const;  // by ids
   IndexView view() const;
   std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;
   std::shared_ptr<const IdFilter> filter(const Selector* selector) const;
