@@ -7,6 +7,7 @@ with noise, once: as Parquet files with a column of ids, and all of them as one 
 
 - the rate of the encoder, and of `IndexFlat.add`, on vectors in memory;
 - the rate at which the disk and pyarrow deliver the vectors;
+- what `waterfill.sizing.estimate` expects of each build, measured just before it;
 - rate, CPU time and peak resident memory of builds, each in a process of its own, by source and
   number of workers, from a cold cache;
 - the time of a search over the shards, relative to that over one segment.
@@ -18,6 +19,7 @@ CPU times.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -26,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -137,15 +140,16 @@ def peak_bytes() -> int:
 def build(source: str, out: str, codec: str, workers: int, memory: str) -> None:
     """Build in this process, and print what it took as JSON."""
     trained = wf.read_codec(codec) if codec else None
+    make = wf.build  # imports, like those of pyarrow, take as long however many rows there are
+    if source.endswith(".parquet"):
+        importlib.import_module("pyarrow.parquet")
     wall, cpu = time.perf_counter(), time.process_time()
     phases: dict[str, float] = {}
 
     def seen(progress: wf.building.Progress) -> None:
         phases.setdefault(progress.phase, time.perf_counter() - wall)
 
-    built = wf.build(
-        source, out, trained, metric="l2", workers=workers, memory=memory, progress=seen
-    )
+    built = make(source, out, trained, metric="l2", workers=workers, memory=memory, progress=seen)
     took = {
         "rows": built.vectors,
         "segments": built.segments,
@@ -157,9 +161,29 @@ def build(source: str, out: str, codec: str, workers: int, memory: str) -> None:
     print(json.dumps(took))
 
 
-def builds(folder: Path, codec: Path, out: Path, memory: str, cases: list[str]) -> None:
+def expect(folder: Path, rows: int, codec: wf.Codec, case: str) -> None:
+    """Print the estimate of a build."""
+    kind, workers, *rest = case.split(":")
+    setting = {"metric": "l2", "source": "npy" if kind == "fbin" else kind}
+    sizes = codec.d, len(codec.plan.groups)
+    rates = wf.sizing.measure_rates(*sizes, **setting, folder=str(folder))
+    found = wf.sizing.estimate(rows, *sizes, **setting, cores=int(workers), rates=rates)
+    seconds = 3600 * (found.build_hours if rest else found.build_hours - found.train_hours)
+    more = f"{found.storage.file_bytes / 1e6:,.1f} MB in files"
+    line(f"estimate of {kind}, {workers} workers", rows, seconds, int(workers) * seconds, more)
+
+
+def builds(
+    folder: Path,
+    codec: Path,
+    out: Path,
+    memory: str,
+    cases: list[str],
+    before: Callable[[str], None],
+) -> None:
     """Print rate and memory of builds: ``fbin:2`` is one from the .fbin, with two workers."""
     for case in cases:
+        before(case)
         kind, workers, *rest = case.split(":")
         files = sorted(folder.glob("all.fbin" if kind == "fbin" else "part-*.parquet"))
         source = str(files[0]) if kind == "fbin" else str(folder / "part-*.parquet")
@@ -173,7 +197,9 @@ def builds(folder: Path, codec: Path, out: Path, memory: str, cases: list[str]) 
             text=True,
         )
         took = json.loads(done.stdout.splitlines()[-1])
+        written = sum(each.stat().st_size for each in out.iterdir())
         more = f"{took['peak'] / 1e6:,.0f} MB, {took['segments']} segments"
+        more += f", {written / 1e6:,.1f} MB in files"
         if rest:
             more += f", sample and training {took['phases']['encoding']:.0f} s"
         line(f"build of {kind}, {workers} workers", took["rows"], took["wall"], took["cpu"], more)
@@ -224,7 +250,9 @@ def main() -> None:
     parser.add_argument("--code-bytes", type=int, default=48)
     parser.add_argument("--memory", default="1GB")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=["memory", "readers", "builds", "searches"])
+    parser.add_argument(
+        "--only", nargs="*", default=["memory", "readers", "estimates", "builds", "searches"]
+    )
     parser.add_argument(
         "--builds",
         nargs="*",
@@ -249,7 +277,9 @@ def main() -> None:
     if "readers" in chosen.only:
         readers(chosen.folder, rows, 2)
     if "builds" in chosen.only:
-        builds(chosen.folder, codec_file, out, chosen.memory, chosen.builds)
+        expected = partial(expect, chosen.folder, rows, codec)
+        before = expected if "estimates" in chosen.only else lambda case: None
+        builds(chosen.folder, codec_file, out, chosen.memory, chosen.builds, before)
     if "searches" in chosen.only:
         searches(chosen.folder, out, chosen.rounds)
     shutil.rmtree(out, ignore_errors=True)

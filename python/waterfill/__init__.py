@@ -12,7 +12,8 @@ Every eigen-dimension of the data gets just enough bits::
 Sub-packages hold what these names return and what operating an index takes: `waterfill.data`,
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
-`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`.
+`waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`,
+`waterfill.columns`, `waterfill.sizing`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from waterfill import analysis as analysis
     from waterfill import building as building
     from waterfill import codec as codec
+    from waterfill import columns as columns
     from waterfill import data as data
     from waterfill import drift as drift
     from waterfill import evaluation as evaluation
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from waterfill import scale as scale
     from waterfill import server as server
     from waterfill import serving as serving
+    from waterfill import sizing as sizing
     from waterfill import training as training
     from waterfill.building.build import build
     from waterfill.drift.monitor import DriftMonitor
@@ -116,6 +119,7 @@ _LAZY_NAMES = {
 }
 _LAZY_MODULES = {
     "building",
+    "columns",
     "drift",
     "evaluation",
     "folder",
@@ -127,6 +131,7 @@ _LAZY_MODULES = {
     "scale",
     "server",
     "serving",
+    "sizing",
 }
 
 __all__ = [

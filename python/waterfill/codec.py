@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.validation import Metric
-from waterfill.data.arrays import read_numbers
+from waterfill.data.arrow_codes import read_codes
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
@@ -392,6 +392,7 @@ class Codec:
         Parameters
         ----------
         codes : uint8 (n, code_size)
+            Or a column of `waterfill.columns`.
         alpha : {0, 0.25, 0.5, 0.75, 1}
             Exponent of the scale. 0 minimises the expected squared error; 1 restores the distance
             from the mean, which ranks better on most data. An index uses its own exponent:
@@ -404,11 +405,9 @@ class Codec:
         Raises
         ------
         ValueError, TypeError
-            For another shape or dtype of `codes`, or another `alpha`.
+            For another shape or dtype of `codes`, a column of another codec, or another `alpha`.
         """
-        return self._core.decode(
-            np.ascontiguousarray(read_numbers(codes, "codes")), to_quarters(alpha)
-        )
+        return self._core.decode(np.ascontiguousarray(read_codes(codes, self)), to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
         """Serialise the codec in the file format (``cpp/FORMAT.md``)."""

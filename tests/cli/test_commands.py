@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from pathlib import Path
 
 import faiss
 import h5py
@@ -19,6 +20,7 @@ from waterfill.reporting.formatting import smaller
 COMMANDS = (
     *("analyze", "optimize", "report", "bench", "reproduce", "train", "encode", "build"),
     *("search", "info", "export-faiss", "add", "remove", "compact", "drift", "ramp", "serve"),
+    "estimate",
 )
 
 
@@ -267,3 +269,40 @@ def test_far_vectors_are_warned_of_once(run, made, base_64):
     lines = said.err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("waterfill: warning: far.npy: 4800 of 9600 vectors are")
+
+
+RATES = Path(__file__).parents[1] / "sizing" / "rates-768.json"
+
+
+def test_estimate(run):
+    given = ("estimate", "--vectors", "1e9", "--dim", 768, "--code-bytes", 96, "--rates", RATES)
+    more = ("--cores", 32, "--lists", 65_536, "--price-per-hour", 2.5, "--currency", "EUR")
+    found = run(*given, *more, "--json").document
+    expected = wf.sizing.estimate(
+        1e9, 768, 96, cores=32, lists=65_536, price_per_hour=2.5, rates=wf.sizing.Rates.load(RATES)
+    )
+    assert found["build_hours"] == expected.build_hours
+    assert found["latency"]["hedged_p99"] == expected.latency.hedged_p99
+    assert found["storage"]["codes"] == expected.storage.codes
+    page = run(*given, *more).out
+    assert f"{expected.build_cost:,.2f} EUR" in page
+    assert "151.1 GB in 954 segments" in page
+    assert all(f"- {each}" in page for each in expected.assumptions)
+
+
+def test_estimate_reads_latencies(run):
+    (run.directory / "seconds.txt").write_text("0.01\n" * 99 + "0.5\n")
+    given = ("estimate", "--vectors", "1e9", "--dim", 768, "--code-bytes", 96, "--rates", RATES)
+    found = run(*given, "--latencies", "seconds.txt", "--memory-gb", 2, "--json").document
+    assert found["latency"]["p99"] == 0.5
+    assert found["latency"]["hedged_p99"] == pytest.approx(0.02)
+    (run.directory / "words.txt").write_text("soon\n")
+    said = run(*given, "--latencies", "words.txt", code=2).err
+    assert "--latencies words.txt: expected numbers" in said
+
+
+@pytest.mark.slow
+def test_estimate_measures_this_machine(run):
+    given = ("estimate", "--vectors", "1e6", "--dim", 16, "--code-bytes", 8, "--json")
+    first = run(*given, "--save-rates", "rates.json").document
+    assert run(*given, "--rates", "rates.json").document == first

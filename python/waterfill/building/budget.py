@@ -8,12 +8,14 @@ from typing import Any
 
 from waterfill._util.validation import as_positive_int
 
+MOST_ROWS = 1 << 20
+"""Of a shard: more make builds coarser, fewer make searches slower."""
+
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _FIXED = 160 << 20  # Python, NumPy, Arrow and the codec
 _PER_WORKER = 48 << 20  # blocks of vectors, and buffers of readers
 _GROWTH = 1.6  # of the vectors in memory, while they grow and are written
 _AT_ONCE = 2  # shards of a worker: one is encoded, one written
-_MOST_ROWS = 1 << 20  # of a shard: more make builds coarser, fewer make searches slower
 _FEWEST_ROWS = 1024
 _LIST_ROWS = 32  # unused places of a list
 _SAMPLE_SHARE = 8  # of the memory: training works on several copies of the sample
@@ -57,26 +59,27 @@ class Budget:
         rows = int(room / (_AT_ONCE * _GROWTH * self.row_bytes)) - self.lists * _LIST_ROWS
         if rows < _FEWEST_ROWS:
             raise ValueError(
-                f"memory={self.memory}: expected at least {self._needed(_FEWEST_ROWS):,} bytes for "
+                f"memory={self.memory}: expected at least {self.needed(_FEWEST_ROWS):,} bytes for "
                 f"{self.workers} workers; give more, or fewer workers"
             )
-        return min(rows, _MOST_ROWS)
+        return min(rows, MOST_ROWS)
 
     def workers_for(self, shard_rows: int) -> int:
         """Return how many workers have room for shards of this size."""
         for workers in range(self.workers, 0, -1):
-            if self.with_workers(workers)._needed(shard_rows) <= self.memory:
+            if self.with_workers(workers).needed(shard_rows) <= self.memory:
                 return workers
         raise ValueError(
             f"memory={self.memory}: shards of {shard_rows:,} rows need "
-            f"{self.with_workers(1)._needed(shard_rows):,} bytes; give as much, or smaller shards"
+            f"{self.with_workers(1).needed(shard_rows):,} bytes; give as much, or smaller shards"
         )
 
     def with_workers(self, workers: int) -> Budget:
         """Return the same with another number of workers."""
         return Budget(self.memory, workers, self.row_bytes, self.lists)
 
-    def _needed(self, shard_rows: int) -> int:
+    def needed(self, shard_rows: int) -> int:
+        """Return the bytes for shards of this size, one at each worker and one written."""
         rows = shard_rows + self.lists * _LIST_ROWS
         each = _PER_WORKER + int(_AT_ONCE * _GROWTH * self.row_bytes * rows)
         return _FIXED + self.workers * each

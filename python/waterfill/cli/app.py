@@ -18,6 +18,7 @@ from waterfill.cli.commands.build import build
 from waterfill.cli.commands.compact import compact
 from waterfill.cli.commands.drift import drift
 from waterfill.cli.commands.encode import encode
+from waterfill.cli.commands.estimate import estimate
 from waterfill.cli.commands.export_faiss import export_faiss
 from waterfill.cli.commands.info import info
 from waterfill.cli.commands.optimize import optimize
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for function in (
     *(analyze, optimize, train, encode, build, search, info, export_faiss),
-    *(add, remove, compact),
+    *(add, remove, compact, estimate),
     *(bench, report, reproduce, drift, ramp, serve),
 ):
     command(app, function)

@@ -14,7 +14,7 @@ from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError
 from waterfill.index.selector_members import sorted_unique
-from waterfill.index.standalone_codec import StandaloneCodec, as_codes
+from waterfill.index.standalone_codec import StandaloneCodec
 from waterfill.index.stored_vectors import as_new_ids, require_as_many
 from waterfill.index.vector_index import Labels
 from waterfill.index.views import IdMap
@@ -202,18 +202,18 @@ class Collection(StandaloneCodec):
         return self._vectors_of(read(first, n))
 
     def add_sa_codes(self, codes: Any, ids: Any = None) -> None:
-        """Append codes of `sa_encode`, with explicit ids if given.
+        """Append codes of `sa_encode`, or a column of `waterfill.columns`, with ids if given.
 
         Raises
         ------
         ValueError
-            If codes have another size, ids are invalid for `add_with_ids`, or `refine` keeps rows,
-            which need the vectors.
+            If codes have another size or are a column of another codec, ids are invalid for
+            `add_with_ids`, or `refine` keeps rows, which need the vectors.
         TypeError
             If codes are not uint8, or ids not integers.
         """
         self._trained()
-        given = as_codes(codes, self.sa_code_size())
+        given = self._as_codes(codes)
         if isinstance(self._refine, str):
             raise ValueError(
                 f"codes: an index with refine={self._refine!r} needs the vectors; call add(x)"

@@ -11,7 +11,7 @@ from waterfill import _core
 from waterfill._util.tensors import returned
 from waterfill._util.validation import output
 from waterfill.codec import Codes
-from waterfill.data.arrays import read_numbers
+from waterfill.data.arrow_codes import read_codes
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.index.trainable import Trainable
@@ -75,7 +75,7 @@ class StandaloneCodec(Trainable):
             Before training.
         """
         self._trained()
-        decoded = self._decode(as_codes(codes, self.sa_code_size()))
+        decoded = self._decode(self._as_codes(codes))
         out = output("x", x, decoded.shape, np.float32)
         out[:] = decoded
         return returned(out, x, codes)
@@ -87,6 +87,16 @@ class StandaloneCodec(Trainable):
     def _decode(self, codes: Codes) -> FloatRows:
         assert self._codec is not None
         return self._codec.decode(codes, alpha=self._trained().alpha / QUARTERS)
+
+    def _as_codes(self, codes: Any) -> NDArray[np.uint8]:
+        """Return codes after checking shape, dtype, and in a column whose they are."""
+        assert self._codec is not None
+        array, size = read_codes(codes, self._codec), self._codec.code_size
+        if array.dtype != np.uint8:
+            raise TypeError(f"codes must be uint8, got dtype {array.dtype}")
+        if array.ndim != 2 or array.shape[1] != size:
+            raise ArgumentError(f"codes must have shape (n, {size}), got {array.shape}")
+        return np.ascontiguousarray(array)
 
     @property
     def _cell_start(self) -> int:
@@ -112,13 +122,3 @@ def _groups(source: Plan | Recipe | None) -> int:
 def _tail_bytes(cells: int) -> int:
     """Return the bytes of a cell's number in a code."""
     return -(-(cells - 1).bit_length() // 8)
-
-
-def as_codes(codes: Any, size: int) -> NDArray[np.uint8]:
-    """Return codes after checking their shape and dtype."""
-    array = read_numbers(codes, "codes")
-    if array.dtype != np.uint8:
-        raise TypeError(f"codes must be uint8, got dtype {array.dtype}")
-    if array.ndim != 2 or array.shape[1] != size:
-        raise ArgumentError(f"codes must have shape (n, {size}), got {array.shape}")
-    return np.ascontiguousarray(array)

@@ -21,8 +21,10 @@ Cells = int | Literal["auto"] | FloatRows
 Trial = Callable[[Plan, FloatRows, FloatRows], tuple[float, float]]
 
 MAX_CELLS = 65_536
+AUTO_CELLS = 1024
+"""At most, for `auto`."""
+
 MIN_QUERIES = 32  # fewer make calibration meaningless
-_AUTO_MAX_CELLS = 1024
 _AUTO_MIN_CELLS = 16
 _AUTO_ROWS_PER_CELL = 48  # with fewer rows, centroids would overfit the sample
 _MAX_ERROR_RATIO = 0.95  # expected error with cells to that without, for `auto` to use them
@@ -122,7 +124,7 @@ def _cells_help(
 
 def _auto_cells(n: int) -> int:
     """Return the number of cells that n rows suffice for; 0 if it is too small."""
-    count = _AUTO_MAX_CELLS
+    count = AUTO_CELLS
     while count * _AUTO_ROWS_PER_CELL > n:
         count //= 2
     return count if count >= _AUTO_MIN_CELLS else 0
