@@ -50,7 +50,7 @@ def test_a_service_is_ramped(run, server):
     (run.directory / "body.json").write_text('{"k": 3}')
     url = f"http://localhost:{server.server_port}/"
     done = run("ramp", "--url", url, "--body", "body.json", "--header", "X-Key: a", *SHORT,
-               "--json")  # fmt: skip
+               "--max-seconds", 15, "--json")  # fmt: skip
     assert done.document["rate"] == 20
     assert set(server.received) == {(b'{"k": 3}', "a")}
 
