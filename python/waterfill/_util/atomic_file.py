@@ -22,9 +22,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that appears at `path` only if the block ends without an error.
 
     The data go to a file without a name, where the file system has such, so that a process that is
-    killed while it writes leaves nothing behind; otherwise to a temporary one. It is synced, gets the mode and
-    owner of the file at `path`, and takes its place. Where `path` is a symbolic link, the target is
-    replaced. A device, a pipe or another special file is written to once the block has ended.
+    killed while it writes leaves nothing behind; otherwise to a temporary one. It is synced, gets
+    the mode and owner of the file at `path`, and takes its place. Where `path` is a symbolic link,
+    the target is replaced. A device, a pipe or another special file is written to once the block
+    has ended.
     """
     name = os.fsdecode(as_file_name(path))
     try:
