@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import threading
@@ -245,3 +246,21 @@ def test_invalid_arguments_raise(error, message, arguments):
 def test_invalid_objectives_raise(error, message, arguments):
     with pytest.raises(error, match=message):
         wf.loadtest.Slo(**arguments)
+
+
+def test_a_task_that_does_not_end_does_not_keep_the_loop_open():
+    release, calls = asyncio.Event(), []
+
+    async def stubborn():
+        calls.append(None)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        for _ in range(2):  # the first cancellation has no effect
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    driver = TaskDriver(stubborn)
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(ClosedLoop(2, 1, 9, 30))
+    driver.close()
+    assert len(calls) == 2

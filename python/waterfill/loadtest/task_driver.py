@@ -19,6 +19,8 @@ from waterfill.loadtest.steps import (
 )
 from waterfill.loadtest.thread_driver import REFUSED_PAUSE, Recorder
 
+_FINISH_SECONDS = 2.0  # for tasks that were cancelled to end
+
 
 class TaskDriver:
     """Awaits an async function in an event loop of its own, in the caller's thread.
@@ -128,7 +130,11 @@ class TaskDriver:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            # Not forever: Ctrl-C may come when the loop has taken the next step of a task from its
+            # queue and not run it, and that task never ends.
+            for task in (await asyncio.wait(others, timeout=_FINISH_SECONDS))[0]:
+                _retrieve(task)
         if self._entered and hasattr(self._target, "__aexit__"):
             await self._target.__aexit__(None, None, None)
 
