@@ -229,3 +229,10 @@ def test_errors(index, ray, folder, base_64, codec_64, queries_64, tmp_path):
         writer.add(base_64[:100])
         with pytest.raises(ValueError, match="codes of an older codec; call recode"):
             wf.scale.ShardedIndex.open(tmp_path / "b.wfx", **SMALL)
+
+
+def test_what_it_does_not_have_is_said(index):
+    with pytest.raises(AttributeError, match=r"waterfill\.open_index\(folder\)"):
+        index.range_search(np.zeros((1, 64), np.float32), 1.0)
+    with pytest.raises(AttributeError, match=r"nprobe= to ShardedIndex\.open"):
+        index.nprobe = 8

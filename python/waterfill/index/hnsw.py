@@ -247,20 +247,6 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
             distances, ids = core.search(queries, k, effort, selector)
             return distances, ids, self._by_id(ids[ids != -1])
 
-    @positional_outputs("D", "I", "R")
-    def search_and_reconstruct(
-        self,
-        x: Any,
-        k: int,
-        *,
-        params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
-        R: Any = None,  # noqa: N803
-    ) -> tuple[FloatRows, Labels, FloatRows]:
-        """Search, and return the vectors that were found, NaN where there are fewer than k."""
-        return super().search_and_reconstruct(x, k, params=params, D=D, I=I, R=R)
-
     def range_search(
         self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:

@@ -1,4 +1,4 @@
-"""The vectors of a Ray dataset as a source of rows: what is asked for is fetched from workers."""
+"""The vectors of a Ray dataset as a source of rows, which workers read on request."""
 
 from __future__ import annotations
 

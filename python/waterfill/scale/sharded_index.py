@@ -68,6 +68,15 @@ class ShardedIndex:
         self._state, self._replicas, self._options = state, replicas, options
         self._refreshing = threading.Lock()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse attributes that the index does not have: their value would have no effect."""
+        if not name.startswith("_"):
+            raise AttributeError(_missing(name))
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(_missing(name))
+
     @classmethod
     def open(
         cls,
@@ -106,7 +115,7 @@ class ShardedIndex:
         require_local(folder, "folder")
         replicas = as_positive_int("replicas", replicas)
         num_cpus = as_number("num_cpus", num_cpus, 0, finite=True)
-        wanted = None if shards is None else as_positive_int("shards", shards)
+        shares = None if shards is None else as_positive_int("shards", shards)
         path = os.path.abspath(os.fsdecode(os.fspath(folder)))
         options: dict[str, Any] = {
             "nprobe": nprobe,
@@ -115,10 +124,10 @@ class ShardedIndex:
         }
         with open_index(path, **options) as index:  # or an error, before anything is started
             segments = len(index.segments)
-        if wanted is None:
-            wanted = max(1, int(cpus() / (replicas * max(num_cpus, 1))))
-        wanted = min(wanted, segments + 1)  # the log is one more
-        actors = Replicas(wanted, replicas, num_cpus)
+        if shares is None:
+            shares = max(1, int(cpus() / (replicas * max(num_cpus, 1))))
+        shares = min(shares, segments + 1)  # the log is one more
+        actors = Replicas(shares, replicas, num_cpus)
         try:
             return cls(_prepared(path, options, actors), actors, options)
         except BaseException:
@@ -223,6 +232,15 @@ class ShardedIndex:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _missing(name: str) -> str:
+    """Return the message for an attribute that the index does not have."""
+    if name in ("nprobe", "target_recall", "k_factor"):
+        instead = f"give {name}= to ShardedIndex.open, or in params= to search"
+    else:
+        instead = "waterfill.open_index(folder) has what IndexFlat and IndexIVF have"
+    return f"ShardedIndex has no attribute {name!r}; {instead}"
 
 
 class _State:
