@@ -112,11 +112,15 @@ float Int8Matrix::quantize(const float* row, float norm, float largest, std::uin
 }
 
 void Int8Matrix::multiply(const std::uint8_t* u, const float* units, std::size_t n,
-                          const float* scales, std::int16_t* y) const {
-  std::vector<float> column_units(stride());
-  for (std::size_t j = 0; j < stride(); ++j) column_units[j] = scales[j] * units_[j];
-  kernels().rotate_int8(u, n, d_, values_.data(), offsets_.data(), column_units.data(), units,
-                        panels_, y);
+                          const float* scales, std::size_t first_panel, std::size_t panels,
+                          std::int16_t* y) const {
+  const std::size_t first = first_panel * kPanel;
+  std::vector<float> column_units(panels * kPanel);
+  for (std::size_t j = 0; j < column_units.size(); ++j) {
+    column_units[j] = scales[first + j] * units_[first + j];
+  }
+  kernels().rotate_int8(u, n, d_, values_.data() + first * d_, offsets_.data() + first,
+                        column_units.data(), units, panels, y);
 }
 
 Int16Codebook::Int16Codebook(const float* book, std::size_t width)

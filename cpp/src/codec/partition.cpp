@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "codec/residual.hpp"
 #include "kernels.hpp"
@@ -13,6 +14,7 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kTaskRows = 64;
+constexpr std::size_t kTilePanels = 32;  // whose products with these rows stay in the cache
 constexpr float kInt16 = 32767;
 
 double dot(const float* a, const float* b, std::size_t n) {
@@ -21,26 +23,28 @@ double dot(const float* a, const float* b, std::size_t n) {
   return sum;
 }
 
-// The first c for which unit * products[c] - biases[c] is largest.
-std::size_t best_of(const std::int16_t* products, float unit, const std::vector<float>& biases,
-                    std::vector<float>& scores) {
-  const std::size_t n = biases.size();
-  constexpr std::size_t kWays = 16;  // independent maxima
-  std::array<float, kWays> best;
-  best.fill(-std::numeric_limits<float>::infinity());
-  for (std::size_t c = 0; c < n; ++c) {
+// scores[c] = unit * products[c] - biases[c]
+void score(const std::int16_t* products, float unit, const float* biases, std::span<float> scores) {
+  for (std::size_t c = 0; c < scores.size(); ++c) {
     scores[c] = static_cast<float>(products[c]) * unit - biases[c];
   }
+}
+
+// The first of the largest values; their number if all are NaN.
+std::size_t largest_of(std::span<const float> values) {
+  constexpr std::size_t kWays = 16;  // independent maxima
+  std::array<float, kWays> most;
+  most.fill(-std::numeric_limits<float>::infinity());
   std::size_t c = 0;
-  for (; c + kWays <= n; c += kWays) {
+  for (; c + kWays <= values.size(); c += kWays) {
     for (std::size_t i = 0; i < kWays; ++i) {
-      best[i] = scores[c + i] > best[i] ? scores[c + i] : best[i];
+      most[i] = values[c + i] > most[i] ? values[c + i] : most[i];
     }
   }
-  float largest = *std::max_element(best.begin(), best.end());
-  for (; c < n; ++c) largest = std::max(largest, scores[c]);
-  return static_cast<std::size_t>(std::find(scores.begin(), scores.end(), largest) -
-                                  scores.begin());
+  float largest = *std::max_element(most.begin(), most.end());
+  for (; c < values.size(); ++c) largest = std::max(largest, values[c]);
+  return static_cast<std::size_t>(std::find(values.begin(), values.end(), largest) -
+                                  values.begin());
 }
 
 }  // namespace
@@ -157,11 +161,27 @@ void Partition::assign(const Rows& x, std::uint16_t* cells) const {
   });
 }
 
-void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
-  const std::size_t width = products_.width(), stride = products_.stride();
-  std::vector<float> row(x.d), units(x.n), relative(x.n, 0.0f), scores(size());
-  std::vector<std::uint8_t> int8_rows(x.n * width);
-  std::vector<std::int16_t> products(x.n * stride);
+void Partition::assign_among(const Rows& x, std::span<const std::size_t> runs, std::size_t number,
+                             const std::uint16_t* chosen, std::uint16_t* cells) const {
+  constexpr std::size_t kRows = 16384;  // many of them have a run in common
+  parallel_for((x.n + kRows - 1) / kRows, [&](std::size_t task) {
+    const std::size_t first = task * kRows, n = std::min(kRows, x.n - first);
+    assign_block_among({x.row(first), n, x.d}, runs, number, chosen + first * number,
+                       cells + first);
+  });
+}
+
+void Partition::nearest(const Rows& x, std::size_t number, std::uint16_t* cells) const {
+  parallel_for((x.n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t first = task * kTaskRows, n = std::min(kTaskRows, x.n - first);
+    nearest_in_block({x.row(first), n, x.d}, number, cells + first * number);
+  });
+}
+
+Partition::Quantized Partition::quantize(const Rows& x) const {
+  const std::size_t width = products_.width();
+  Quantized rows(x.n, width);
+  std::vector<float> row(x.d);
   for (std::size_t i = 0; i < x.n; ++i) {
     float factor;
     const Residual difference = scaled_residual(x.row(i), mean_.data(), factor, row);
@@ -170,20 +190,89 @@ void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
       std::fill(row.begin(), row.end(), 0.0f);
       norm = 0;
     }
-    units[i] =
-        products_.quantize(row.data(), norm, difference.largest, int8_rows.data() + i * width);
+    rows.units[i] =
+        products_.quantize(row.data(), norm, difference.largest, rows.values.data() + i * width);
     constexpr double kLargest = 1e30;
     if (unit_ > 0) {
-      relative[i] =
+      rows.relative[i] =
           static_cast<float>(std::min(static_cast<double>(norm) / factor / unit_, kLargest));
     }
   }
-  products_.multiply(int8_rows.data(), units.data(), x.n, scales_.data(), products.data());
+  return rows;
+}
+
+void Partition::nearest_in_block(const Rows& x, std::size_t number, std::uint16_t* cells) const {
+  const Quantized rows = quantize(x);
+  std::vector<std::int16_t> products(x.n * products_.stride());
+  products_.multiply(rows.values.data(), rows.units.data(), x.n, scales_.data(), products.data());
+  std::vector<float> scores(size());
   for (std::size_t i = 0; i < x.n; ++i) {
-    const float unit = relative[i] / kInt16;
-    cells[i] =
-        static_cast<std::uint16_t>(best_of(products.data() + i * stride, unit, biases_, scores));
+    score(products.data() + i * products_.stride(), rows.relative[i] / kInt16, biases_.data(),
+          scores);
+    for (std::size_t p = 0; p < number; ++p) {
+      const std::size_t best = std::min(largest_of(scores), size() - 1);
+      scores[best] = -std::numeric_limits<float>::infinity();
+      cells[i * number + p] = static_cast<std::uint16_t>(best);
+    }
   }
+}
+
+// Compares rows with the cells of some panels. products: room, kept from call to call.
+void Partition::compare(const Quantized& rows, std::size_t n, std::size_t first_panel,
+                        std::size_t last_panel, std::vector<std::int16_t>& products,
+                        Best* best) const {
+  std::array<float, kTilePanels * kPanel> scores;
+  products.resize(std::max(products.size(), n * scores.size()));
+  for (std::size_t panel = first_panel; panel < last_panel; panel += kTilePanels) {
+    const std::size_t panels = std::min(kTilePanels, last_panel - panel), first = panel * kPanel;
+    const std::span some(scores.data(), std::min(panels * kPanel, size() - first));
+    products_.multiply(rows.values.data(), rows.units.data(), n, scales_.data(), panel, panels,
+                       products.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      score(products.data() + i * panels * kPanel, rows.relative[i] / kInt16,
+            biases_.data() + first, some);
+      const std::size_t c = largest_of(some);
+      if (c < some.size() && some[c] > best[i].score) best[i] = {some[c], first + c};
+    }
+  }
+}
+
+void Partition::assign_block(const Rows& x, std::uint16_t* cells) const {
+  std::vector<Best> best(x.n);
+  std::vector<std::int16_t> products;
+  compare(quantize(x), x.n, 0, products_.stride() / kPanel, products, best.data());
+  for (std::size_t i = 0; i < x.n; ++i) cells[i] = static_cast<std::uint16_t>(best[i].cell);
+}
+
+void Partition::assign_block_among(const Rows& x, std::span<const std::size_t> runs,
+                                   std::size_t number, const std::uint16_t* chosen,
+                                   std::uint16_t* cells) const {
+  const Quantized all = quantize(x);
+  std::vector<std::vector<std::uint32_t>> rows_of(runs.size() - 1);
+  for (std::size_t i = 0; i < x.n * number; ++i) {
+    rows_of[chosen[i]].push_back(static_cast<std::uint32_t>(i / number));
+  }
+  const std::size_t width = products_.width();
+  Quantized rows(kTaskRows, width);
+  std::array<Best, kTaskRows> own;
+  std::vector<Best> best(x.n);
+  std::vector<std::int16_t> products;
+  for (std::size_t run = 0; run < rows_of.size(); ++run) {
+    const std::span<const std::uint32_t> numbers = rows_of[run];
+    for (std::size_t first = 0; first < numbers.size(); first += kTaskRows) {
+      const auto some = numbers.subspan(first, std::min(kTaskRows, numbers.size() - first));
+      for (std::size_t i = 0; i < some.size(); ++i) {
+        std::copy_n(all.values.data() + some[i] * width, width, rows.values.data() + i * width);
+        rows.units[i] = all.units[some[i]];
+        rows.relative[i] = all.relative[some[i]];
+        own[i] = best[some[i]];
+      }
+      compare(rows, some.size(), runs[run] / kPanel, (runs[run + 1] + kPanel - 1) / kPanel,
+              products, own.data());
+      for (std::size_t i = 0; i < some.size(); ++i) best[some[i]] = own[i];
+    }
+  }
+  for (std::size_t i = 0; i < x.n; ++i) cells[i] = static_cast<std::uint16_t>(best[i].cell);
 }
 
 void Partition::estimate(const Rows& rows, std::int16_t* products, Estimate* estimates) const {

@@ -1,30 +1,39 @@
 #include "waterfill/training/partition_training.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
+#include <queue>
+#include <span>
 
 #include "core/random.hpp"
 
 namespace waterfill {
 namespace {
 
+using Labels = std::vector<std::uint16_t>;
+
+// Rows with these numbers.
+std::vector<float> rows_at(const Rows& rows, std::span<const std::uint32_t> numbers) {
+  std::vector<float> some(numbers.size() * rows.d);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    std::copy_n(rows.row(numbers[i]), rows.d, some.data() + i * rows.d);
+  }
+  return some;
+}
+
 // Centroids under Lloyd's iterations.
 class LloydCentroids {
  public:
-  LloydCentroids(const Rows& rows, const std::vector<float>& mean, std::size_t cells,
-                 AssignmentRule rule, Random& random)
-      : d_(rows.d), rule_(rule), mean_(mean), centroids_(cells * rows.d) {
-    std::vector<std::size_t> order(rows.n);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    for (std::size_t c = 0; c < cells; ++c) {  // distinct random rows
-      std::swap(order[c], order[c + static_cast<std::size_t>(random.next() % (rows.n - c))]);
-      std::copy_n(rows.row(order[c]), d_, at(c));
-    }
-  }
+  LloydCentroids(std::vector<float> centroids, const std::vector<float>& mean, AssignmentRule rule)
+      : d_(mean.size()), rule_(rule), mean_(mean), centroids_(std::move(centroids)) {}
 
-  void step(const Rows& rows) {
-    std::vector<std::uint16_t> cells(rows.n);
-    Partition(centroids_, mean_, rule_).assign(rows, cells.data());
+  Rows rows() const { return {centroids_.data(), centroids_.size() / d_, d_}; }
+  Partition partition() const { return Partition(centroids_, mean_, rule_); }
+  void reorder(std::span<const std::uint32_t> order) { centroids_ = rows_at(rows(), order); }
+
+  // Moves centroids to the means of their rows.
+  void move(const Rows& rows, const Labels& cells) {
     std::vector<double> sums(centroids_.size(), 0.0);
     std::vector<std::size_t> counts(centroids_.size() / d_, 0), first(counts.size());
     for (std::size_t i = 0; i < rows.n; ++i) {
@@ -37,19 +46,33 @@ class LloydCentroids {
         at(c)[k] = static_cast<float>(sums[c * d_ + k] / static_cast<double>(counts[c]));
       }
     }
-    for (std::size_t c = 0; c < counts.size(); ++c) {  // an empty cell splits the fullest one
-      if (counts[c] > 0) continue;
-      const auto fullest =
-          static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
-      std::copy_n(rows.row(first[fullest]), d_, at(c));
-      counts[fullest] /= 2;
-    }
+    split_for_empty(rows, counts, first);
   }
-
-  Partition take() { return Partition(std::move(centroids_), mean_, rule_); }
 
  private:
   float* at(std::size_t c) { return centroids_.data() + c * d_; }
+
+  // An empty cell splits the fullest one: it gets the first row of that.
+  void split_for_empty(const Rows& rows, std::vector<std::size_t>& counts,
+                       const std::vector<std::size_t>& first) {
+    if (std::find(counts.begin(), counts.end(), 0) == counts.end()) return;
+    struct Cell {
+      std::size_t count, number;
+      bool operator<(const Cell& other) const {  // of equally full ones the first is on top
+        return count != other.count ? count < other.count : number > other.number;
+      }
+    };
+    std::priority_queue<Cell> fullest;
+    for (std::size_t c = 0; c < counts.size(); ++c) fullest.push({counts[c], c});
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      if (counts[c] > 0) continue;
+      const std::size_t split = fullest.top().number;
+      std::copy_n(rows.row(first[split]), d_, at(c));
+      counts[split] /= 2;
+      fullest.pop();
+      fullest.push({counts[split], split});
+    }
+  }
 
   std::size_t d_;
   AssignmentRule rule_;
@@ -65,24 +88,109 @@ std::vector<float> every(const Rows& rows, std::size_t step) {
   return part;
 }
 
+// Distinct random rows.
+std::vector<float> random_rows(const Rows& rows, std::size_t number, Random& random) {
+  std::vector<std::uint32_t> order(rows.n);
+  std::iota(order.begin(), order.end(), std::uint32_t{0});
+  for (std::size_t c = 0; c < number; ++c) {
+    std::swap(order[c], order[c + static_cast<std::size_t>(random.next() % (rows.n - c))]);
+  }
+  order.resize(number);
+  return rows_at(rows, order);
+}
+
+// Calls iterate(rows, steps): the first iterations need only a part of the rows.
+template <class Iterate>
+void each_phase(const Rows& sample, std::size_t cells, Iterate iterate) {
+  constexpr std::size_t kPartRows = 16;  // rows per cell
+  constexpr int kPartSteps = 8, kSteps = 8;
+  const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
+  const std::vector<float> part = every(sample, step);
+  iterate(Rows{part.data(), part.size() / sample.d, sample.d}, kPartSteps);
+  iterate(sample, kSteps);
+}
+
+// k-means that compares rows with all centroids.
+Partition train_by_all(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
+                       AssignmentRule rule, Random& random) {
+  LloydCentroids centroids(random_rows(sample, std::min(cells, sample.n), random), mean, rule);
+  each_phase(sample, cells, [&](const Rows& rows, int steps) {
+    for (int i = 0; i < steps; ++i) {
+      Labels labels(rows.n);
+      centroids.partition().assign(rows, labels.data());
+      centroids.move(rows, labels);
+    }
+  });
+  return centroids.partition();
+}
+
+// The numbers of cells by group.
+class Grouping {
+ public:
+  Grouping(const Labels& groups, std::size_t count) : starts_(count + 1, 0), order_(groups.size()) {
+    for (const std::uint16_t group : groups) ++starts_[group + 1];
+    std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
+    std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      order_[next[groups[i]]++] = static_cast<std::uint32_t>(i);
+    }
+  }
+
+  const std::vector<std::uint32_t>& order() const { return order_; }
+  const std::vector<std::size_t>& starts() const { return starts_; }  // of groups, and the end
+
+ private:
+  std::vector<std::size_t> starts_;
+  std::vector<std::uint32_t> order_;
+};
+
+// One of Lloyd's iterations of many centroids. They are divided into groups by k-means, and a row
+// is compared with the centroids of the groups nearest to it and of the group of its present one.
+// The groups differ from iteration to iteration, so that a row meets in one what it misses in
+// another. labels: the centroids of the rows; empty before the first iteration.
+void move_by_groups(const Rows& rows, const std::vector<float>& mean, AssignmentRule rule,
+                    Random& random, LloydCentroids& centroids, Labels& labels) {
+  constexpr std::size_t kNearest = 4;  // groups
+  const Rows all = centroids.rows();
+  const auto count = static_cast<std::size_t>(std::sqrt(static_cast<double>(all.n)));
+  const Partition groups = train_by_all(all, mean, count, rule, random);
+  Labels group_of(all.n), chosen(rows.n * kNearest);
+  groups.assign(all, group_of.data());
+  groups.nearest(rows, kNearest, chosen.data());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const std::span nearest(chosen.data() + i * kNearest, kNearest);
+    const std::uint16_t own = group_of[labels[i]];
+    if (std::find(nearest.begin(), nearest.end(), own) == nearest.end()) nearest.back() = own;
+  }
+  const Grouping grouping(group_of, count);
+  centroids.reorder(grouping.order());
+  labels.resize(rows.n);
+  centroids.partition().assign_among(rows, grouping.starts(), kNearest, chosen.data(),
+                                     labels.data());
+  centroids.move(rows, labels);
+}
+
+Partition train_by_groups(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
+                          AssignmentRule rule, Random& random) {
+  LloydCentroids centroids(random_rows(sample, cells, random), mean, rule);
+  each_phase(sample, cells, [&](const Rows& rows, int steps) {
+    Labels labels;
+    for (int i = 0; i < steps; ++i) move_by_groups(rows, mean, rule, random, centroids, labels);
+  });
+  return centroids.partition();
+}
+
 }  // namespace
 
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                           AssignmentRule rule, std::uint64_t seed) {
   require(sample.n >= 1 && cells >= 1,
           "sample must have at least one row, and cells must be at least 1");
+  constexpr std::size_t kFewCells = 4096;  // with more, comparing rows with all takes minutes
+  cells = std::min(cells, sample.n);
   Random random(seed);
-  LloydCentroids centroids(sample, mean, std::min(cells, sample.n), rule, random);
-  // The first iterations need only a part of the rows.
-  constexpr std::size_t kPartRows = 16;  // rows per cell
-  constexpr int kPartSteps = 8, kSteps = 8;
-  const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
-  const std::vector<float> part = every(sample, step);
-  for (int i = 0; i < kPartSteps; ++i) {
-    centroids.step({part.data(), part.size() / sample.d, sample.d});
-  }
-  for (int i = 0; i < kSteps; ++i) centroids.step(sample);
-  return centroids.take();
+  const auto train = cells <= kFewCells ? train_by_all : train_by_groups;
+  return train(sample, mean, cells, rule, random);
 }
 
 }  // namespace waterfill

@@ -66,7 +66,12 @@ class Int8Matrix {
   float quantize(const float* row, float norm, float largest, std::uint8_t* u) const;
   // units: the return values of `quantize` for each row.
   void multiply(const std::uint8_t* u, const float* units, std::size_t n, const float* scales,
-                std::int16_t* y) const;
+                std::int16_t* y) const {
+    multiply(u, units, n, scales, 0, panels_, y);
+  }
+  // The same for some panels of rows of the matrix: y has panels * kPanel values a row.
+  void multiply(const std::uint8_t* u, const float* units, std::size_t n, const float* scales,
+                std::size_t first_panel, std::size_t panels, std::int16_t* y) const;
 
  private:
   std::size_t size_ = 0, d_ = 0, panels_ = 0;

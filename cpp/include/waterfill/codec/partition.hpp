@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <span>
 #include <vector>
 
 #include "waterfill/codec/fixed_point.hpp"
@@ -50,6 +52,12 @@ class Partition {
   // The cell of each row by the rule. Products are computed in int8, so cells are the same on every
   // machine; a row between two centroids may get the second best.
   void assign(const Rows& x, std::uint16_t* cells) const;
+  // The `number` best cells of each row by the rule, best first.
+  void nearest(const Rows& x, std::size_t number, std::uint16_t* cells) const;
+  // The best cell of each row among those of `number` runs, and of a few others beside them.
+  // runs: the first cell of each run, ascending, and the end; chosen: the runs of each row.
+  void assign_among(const Rows& x, std::span<const std::size_t> runs, std::size_t number,
+                    const std::uint16_t* chosen, std::uint16_t* cells) const;
   // Approximate products of a row with the matrix (about seven bits), for a ranking of the cells.
   struct Estimate {
     const std::int16_t* products = nullptr;  // size() values, in multiples of `unit`
@@ -71,7 +79,24 @@ class Partition {
  private:
   void compare_directions();
   void set_products(std::vector<double> rows, double largest);
+  // n rows as `products_` takes them, and |x - mean| / unit_.
+  struct Quantized {
+    Quantized(std::size_t n, std::size_t width) : values(n * width), units(n), relative(n) {}
+    std::vector<std::uint8_t> values;
+    std::vector<float> units, relative;
+  };
+  // The best cell so far of a row.
+  struct Best {
+    float score = -std::numeric_limits<float>::infinity();
+    std::size_t cell = 0;
+  };
+  Quantized quantize(const Rows& x) const;
+  void compare(const Quantized& rows, std::size_t n, std::size_t first_panel,
+               std::size_t last_panel, std::vector<std::int16_t>& products, Best* best) const;
+  void nearest_in_block(const Rows& x, std::size_t number, std::uint16_t* cells) const;
   void assign_block(const Rows& x, std::uint16_t* cells) const;
+  void assign_block_among(const Rows& x, std::span<const std::size_t> runs, std::size_t number,
+                          const std::uint16_t* chosen, std::uint16_t* cells) const;
 
   std::vector<float> centroids_, mean_;
   AssignmentRule rule_ = AssignmentRule::nearest;
