@@ -124,6 +124,11 @@ void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const s
                  std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   std::size_t p = 0;
+  constexpr int kMany = 8;  // sums of a single row, so that none waits for the one before
+  for (; rows == 1 && p + kMany <= panels; p += kMany) {
+    rotate_int8_tile<1, kMany>(x, d, w + p * d * kPanel, offsets + p * kPanel, scales + p * kPanel,
+                               row_scales, y + p * kPanel, stride);
+  }
   for (; p + 2 <= panels; p += 2) {
     rotate_int8_panels<2>(x, rows, d, w + p * d * kPanel, offsets + p * kPanel, scales + p * kPanel,
                           row_scales, y + p * kPanel, stride);

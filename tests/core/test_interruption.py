@@ -45,6 +45,7 @@ calls = {
     "add": lambda: index.add(Big()),
     "analyze": lambda: wf.analyze(Big()),
     "train": lambda: wf.Codec.train(np.tile(x, (8, 1)), plan, effort="best", cells=4000),
+    "train_many_cells": lambda: wf.Codec.train(np.tile(x, (8, 1)), plan, cells=60_000),
 }
 before, ended = state(), False
 print("go", flush=True)
@@ -79,7 +80,15 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize(
     ("call", "threads"),
-    [("search", 1), ("search", 2), ("range_search", 1), ("add", 2), ("analyze", 1), ("train", 2)],
+    [
+        ("search", 1),
+        ("search", 2),
+        ("range_search", 1),
+        ("add", 2),
+        ("analyze", 1),
+        ("train", 2),
+        ("train_many_cells", 2),
+    ],
 )
 def test_ctrl_c_stops_a_call_that_would_take_minutes(call, threads):
     process = child(CALLS, call, threads)

@@ -64,6 +64,11 @@ def test_lists_make_queries_shorter_and_tails_follow_nodes(rates):
     assert many.latency.hedged_p99 < many.latency.p99
 
 
+def test_training_of_many_lists_does_not_compare_rows_with_all(rates):
+    few, many = (estimate(1e9, 768, 96, lists=n, rates=rates).train_hours for n in (4096, 65_536))
+    assert few < many < 2 * few
+
+
 def test_replicas_answer_more(rates):
     one, three = (estimate(1e8, 768, 96, rates=rates, replicas=n) for n in (1, 3))
     assert three.queries_per_second == pytest.approx(3 * one.queries_per_second)

@@ -105,8 +105,9 @@ void each_phase(const Rows& sample, std::size_t cells, Iterate iterate) {
   constexpr std::size_t kPartRows = 16;  // rows per cell
   constexpr int kPartSteps = 8, kSteps = 8;
   const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
-  const std::vector<float> part = every(sample, step);
-  iterate(Rows{part.data(), part.size() / sample.d, sample.d}, kPartSteps);
+  const std::vector<float> part = step > 1 ? every(sample, step) : std::vector<float>();
+  const Rows some{part.data(), part.size() / sample.d, sample.d};
+  iterate(step > 1 ? some : sample, kPartSteps);
   iterate(sample, kSteps);
 }
 

@@ -21,6 +21,7 @@ from waterfill.training.cells import AUTO_CELLS
 _MOST_VECTORS = 2**32 - 1  # of an index
 _HOURS_PER_MONTH = 730
 _MB, _GB = 10**6, 10**9
+_FEW_CELLS = 4096  # k-means compares a row with all of them
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def _build(
     """Return the part of an estimate that is about building."""
     cells = lists or AUTO_CELLS  # which training then tries
     drawn = budget.sample_rows(d, wanted_rows(d, lists))
-    training = rates.train_seconds + drawn * cells * rates.kmeans_seconds
+    training = rates.train_seconds + drawn * _compared_cells(cells) * rates.kmeans_seconds
     if rates.source == "parquet":  # to draw a sample, pages are decoded whole
         training += n * rates.read_seconds
     by_cores = (rates.build_seconds + lists * rates.assign_seconds) / cores
@@ -246,6 +247,11 @@ def _build(
         "read_mb_s": read / each / _MB,
         "build_bytes": budget.memory,
     }
+
+
+def _compared_cells(cells: int) -> float:
+    """Return how many cells k-means takes the time to compare a row with (decision 0033)."""
+    return cells if cells <= _FEW_CELLS else 25 * math.sqrt(cells)
 
 
 def _nodes(n: int, d: int, code_bytes: int, memory: int, layout: dict[str, Any]) -> int:

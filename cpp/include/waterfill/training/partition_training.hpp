@@ -9,8 +9,9 @@
 namespace waterfill {
 
 // Lloyd's k-means (Lloyd 1982) on a sample, with min(cells, sample.n) centroids; by direction it is
-// spherical k-means (Dhillon and Modha 2001), with means that keep their length. The result depends
-// only on the rows, the rule and the seed.
+// spherical k-means (Dhillon and Modha 2001), with means that keep their length. Rows are compared
+// with all of up to 4,096 centroids, or with some hundreds of more (decision 0033). The result
+// depends only on the rows, the rule and the seed.
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                           AssignmentRule rule, std::uint64_t seed);
 
