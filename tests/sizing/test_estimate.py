@@ -66,7 +66,7 @@ def test_lists_make_queries_shorter_and_tails_follow_nodes(rates):
 
 def test_training_of_many_lists_does_not_compare_rows_with_all(rates):
     few, many = (estimate(1e9, 768, 96, lists=n, rates=rates).train_hours for n in (4096, 65_536))
-    assert few < many < 2 * few
+    assert few < many < 4 * few
 
 
 def test_replicas_answer_more(rates):

@@ -156,7 +156,7 @@ void check_rotate_int8(const Kernels& scalar, const Kernels& own) {
   Inputs inputs(8);
   for (std::size_t rows : kRowCounts) {
     for (std::size_t d : {4u, 8u, 12u, 36u, 128u, 384u}) {
-      for (std::size_t panels : {1u, 2u, 3u}) {
+      for (std::size_t panels : {1u, 2u, 3u, 19u}) {
         for (std::size_t kind = 0; kind < kKinds; ++kind) {
           Int8Rotation made = kind == kTies ? tied_int8_rotation(inputs, rows, d, panels)
                                             : random_int8_rotation(inputs, rows, d, panels);
