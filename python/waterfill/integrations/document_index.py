@@ -1,0 +1,625 @@
+"""Documents with vectors in a folder: what the stores of LangChain, LlamaIndex and Haystack share.
+
+The folder has two parts: a file of SQLite with the documents (`document_table`), and an index in a
+folder of its own with their vectors (`waterfill.open_index`). A document's number in the table is
+the id of its vector, and a document that is written again gets another number. So a change is
+
+1. vectors are added to the index under new numbers, and are on the disk,
+2. one transaction puts the documents with these numbers in place of the old ones,
+3. the vectors of old numbers are removed from the index.
+
+The second step is the change: vectors without a document are never found, and whoever opens the
+folder for changes next removes what a crash has left of them.
+
+Until there are vectors enough to train a codec, they lie in the table, and searches are exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from waterfill import _core
+from waterfill._util.fork_safe_lock import fork_safe_lock
+from waterfill._util.validation import Metric, as_positive_int, metric_name
+from waterfill.codec import Codec
+from waterfill.data.row_policy import describe_rows, unusable
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.errors import ArgumentError
+from waterfill.folder.directory import WriterLock, sync_directory
+from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
+from waterfill.folder.opening import open_index
+from waterfill.index.search_parameters import SearchParameters
+from waterfill.index.selectors import IDSelectorArray
+from waterfill.index.trainable import check_refine
+from waterfill.integrations.document_table import DocumentTable, Numbers, StoredDocument
+from waterfill.recipe import Recipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+VECTORS = "vectors.wfx"
+TRAIN_SIZE = 10_000
+
+_FEWEST_BYTES = 8  # of a code, unless there are fewer dimensions
+_KEPT_SELECTIONS = 16
+
+
+class Found(NamedTuple):
+    """A document that a search has found, and its score in the metric's own terms."""
+
+    document: StoredDocument
+    score: float
+
+
+class DocumentIndex:
+    """Documents, and the nearest of them to a vector.
+
+    Parameters
+    ----------
+    path : str or path-like, optional
+        The folder. Without one it is a temporary folder, which goes when the object does.
+    mode : {'a', 'r'}
+        Change, and make the folder if there is none; or read.
+    metric : {'ip', 'l2', 'cosine'}, optional
+        As for `waterfill.IndexFlat`; of a new folder `new_metric` by default.
+    new_metric : {'ip', 'l2', 'cosine'}
+    codec : Codec, optional
+        Encodes vectors from the first one on. Otherwise a codec is trained once there are
+        `train_size` vectors.
+    code_bytes : int, optional
+        Bytes of a code of the codec that is trained: by default a bit per dimension, at least 8
+        bytes.
+    train_size : int, optional
+        By default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, so that scores are exact, and that
+        vectors are given back from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder to read.
+    BlockingIOError
+        If another process has the folder open for changes.
+    FormatError
+        If a file is damaged.
+    ValueError, TypeError
+        If an argument is invalid, or contradicts the folder.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        mode: Literal["a", "r"] = "a",
+        *,
+        metric: Metric | int | None = None,
+        new_metric: Metric = "cosine",
+        codec: Codec | None = None,
+        code_bytes: int | None = None,
+        train_size: int | None = None,
+        refine: str | None = "float16",
+    ) -> None:
+        if mode not in ("a", "r"):
+            raise ValueError(f"mode={mode!r} must be 'a' or 'r'")
+        if path is None and mode == "r":
+            raise ValueError("path: expected a folder to read, got None")
+        if codec is not None and not isinstance(codec, Codec):
+            raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
+        given = {
+            "metric": None if metric is None else metric_name(metric),
+            "code_bytes": None if code_bytes is None else as_positive_int("code_bytes", code_bytes),
+            "train_size": None if train_size is None else as_positive_int("train_size", train_size),
+        }
+        if not isinstance(refine, str | None):
+            raise TypeError(f"refine must be a str or None, got {type(refine).__name__}")
+        check_refine(refine)
+        self._pid = os.getpid()
+        self._mode = mode
+        self._changing: threading.RLock = fork_safe_lock(self, "_changing", threading.RLock)
+        self._index: FolderIndexFlat | FolderIndexIVF | None = None
+        self._kept: tuple[Any, Numbers, FloatRows] | None = None  # the table's vectors, by version
+        self._selections: dict[Hashable, tuple[Any, Numbers]] = {}
+        resources = contextlib.ExitStack()
+        self._resources = resources
+        # Not at the end of a forked child: all of it belongs to the parent.
+        pid = self._pid
+        self._finalizer = weakref.finalize(
+            self, lambda: resources.close() if os.getpid() == pid else None
+        )
+        try:
+            self._open(path, given, new_metric, codec, refine)
+        except BaseException:
+            self._finalizer()
+            raise
+
+    def _open(
+        self, path: Any, given: dict[str, Any], new_metric: str, codec: Codec | None, refine: Any
+    ) -> None:
+        if path is None:
+            path = tempfile.mkdtemp(prefix="waterfill-")
+            self._resources.callback(shutil.rmtree, path, ignore_errors=True)
+        self._path = os.path.abspath(os.fsdecode(os.fspath(path)))
+        if os.path.exists(os.path.join(self._path, "MANIFEST")):
+            raise ValueError(
+                f"path: expected a folder of documents or a new one, got an index in a folder, "
+                f"{self._path!r}; open_index opens it"
+            )
+        if self._mode == "a":
+            os.makedirs(self._path, exist_ok=True)
+            lock = WriterLock(self._path)
+            self._resources.callback(lock.release)
+        self._table = DocumentTable(self._path, self._mode == "a")
+        self._resources.callback(self._table.close)
+        settings = self._table.settings()
+        if not settings:
+            settings = self._new_settings(
+                {**given, "metric": given["metric"] or new_metric, "refine": refine}
+            )
+        for name, value in given.items():
+            if value is not None and value != settings[name]:
+                raise ValueError(
+                    f"{name}: expected {settings[name]!r}, as the folder has, got {value!r}; leave "
+                    "it out, or make another folder"
+                )
+        self._settings = settings
+        if settings["trained"]:
+            self._open_index(codec)
+        elif codec is not None:
+            self.train(codec)
+        if self._mode == "a":
+            self._remove_orphans()
+            self._next = self._table.next_number()
+
+    def _new_settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        if self._mode == "r":
+            raise FileNotFoundError(2, "no documents in this folder yet", self._path)
+        settings = {**given, "train_size": given["train_size"] or TRAIN_SIZE}
+        settings |= {"d": None, "trained": False}
+        self._table.change_settings(settings)
+        return settings
+
+    def _open_index(self, codec: Codec | None = None) -> None:
+        index = open_index(os.path.join(self._path, VECTORS), self._mode, codec=codec)
+        self._resources.callback(index.close)
+        self._index = index
+
+    def _remove_orphans(self) -> None:
+        """Remove the vectors that a crash has left without documents."""
+        index = self._index
+        if index is None or index.ntotal == self._table.count_embedded():
+            return
+        numbers, ids = self._table.embedded_numbers(), index.ids()
+        if len(np.setdiff1d(numbers, ids)):
+            raise _core.FormatError(f"{self._path}: damaged: documents without their vectors")
+        index.remove_ids(np.setdiff1d(ids, numbers))
+
+    def close(self) -> None:
+        """Close the folder, and give it to other writers."""
+        with self._changing:
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.table.count()
+
+    # What it is.
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return self._path
+
+    @property
+    def metric(self) -> Metric:
+        """The metric: ``ip``, ``l2`` or ``cosine``."""
+        return metric_name(self._settings["metric"])
+
+    @property
+    def d(self) -> int | None:
+        """Dimensions of the vectors; None before the first one."""
+        if self._settings["d"] is None and self._mode == "r":
+            self._settings = self.table.settings()
+        d = self._settings["d"]
+        return None if d is None else int(d)
+
+    @property
+    def table(self) -> DocumentTable:
+        """The documents."""
+        if not self._finalizer.alive:
+            raise ValueError(f"the documents in {self._path!r} are closed; open them again")
+        if os.getpid() != self._pid:
+            raise ValueError(
+                f"the documents in {self._path!r} were opened before a fork; open them in the child"
+            )
+        return self._table
+
+    @property
+    def index(self) -> FolderIndexFlat | FolderIndexIVF | None:
+        """The index with the vectors; None before it is trained.
+
+        Its settings, `compact`, `change_codec` and `recode` are for use; vectors are changed by the
+        documents' own methods only.
+        """
+        table = self.table
+        if self._index is None and self._mode == "r" and table.settings()["trained"]:
+            with self._changing:
+                if self._index is None:
+                    self._open_index()
+        return self._index
+
+    def _require_changeable(self) -> None:
+        if self._mode == "r":
+            raise ValueError("the documents are open with mode='r'; open them with mode='a'")
+
+    # Changes.
+
+    def put(self, documents: Sequence[StoredDocument], vectors: Sequence[Any]) -> None:
+        """Store documents in place of those with their ids, all of them or none.
+
+        Parameters
+        ----------
+        documents : sequence of StoredDocument
+            The last one counts if an id occurs twice.
+        vectors : sequence of array_like, shape (d,), or None
+            One for each document. A document without a vector is not found by searches.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If vectors have another number of dimensions, or a NaN or an infinity; if metadata are
+            not what JSON holds.
+        OSError
+            If the change cannot be written.
+        """
+        if len(documents) != len(vectors):
+            raise ArgumentError(
+                f"vectors: expected {len(documents)}, one per document, got {len(vectors)}"
+            )
+        last = {document.id: i for i, document in enumerate(documents)}
+        chosen = sorted(last.values())
+        rows, having = self._as_rows([vectors[i] for i in chosen])
+        with self._changing:
+            table = self.table
+            self._require_changeable()
+            first, self._next = self._next, self._next + len(chosen)
+            numbered = [
+                replace(documents[i], number=first + n, embedded=n in having)
+                for n, i in enumerate(chosen)
+            ]
+            numbers = first + np.array(sorted(having), np.int64)
+            settings = {"d": rows.shape[1]} if len(having) and self.d is None else {}
+            if self._index is None:
+                kept = dict(zip(numbers.tolist(), (row.tobytes() for row in rows), strict=True))
+                table.put(numbered, kept, settings)
+            else:
+                self._replace(numbered, rows, numbers)
+            self._settings |= settings
+            self._train_if_due()
+
+    def _as_rows(self, vectors: Sequence[Any]) -> tuple[FloatRows, set[int]]:
+        """Return the vectors that there are as rows, and their positions."""
+        having = [i for i, vector in enumerate(vectors) if vector is not None]
+        d = self.d
+        if not having:
+            return np.empty((0, d or 0), np.float32), set()
+        try:
+            stacked = np.asarray([vectors[i] for i in having])
+        except ValueError:
+            sizes = sorted({len(vectors[i]) for i in having})
+            raise ArgumentError(
+                f"vectors: expected all of {d or sizes[0]} dimensions, got {sizes}"
+            ) from None
+        if stacked.ndim == 2 and d is not None and stacked.shape[1] != d:
+            raise ArgumentError(
+                f"vectors: expected {d} dimensions, as the folder has, got {stacked.shape[1]}; "
+                "embed with the model that the folder was made with, or make another folder"
+            )
+        rows = Rows(stacked, "vectors", d or None).joined(lambda block: block)
+        halves = self._settings["refine"] == "float16" and self.metric != "cosine"
+        flaws = unusable(rows, halves)
+        if flaws.any():
+            bad = np.flatnonzero(flaws)
+            raise ArgumentError(f"vectors: {describe_rows(bad, flaws[bad])} cannot be stored")
+        return rows, set(having)
+
+    def _replace(
+        self, documents: Sequence[StoredDocument], rows: FloatRows, numbers: Numbers
+    ) -> None:
+        """Put documents, whose vectors the index takes."""
+        assert self._index is not None
+        if len(rows):
+            self._index.add_with_ids(rows, numbers)
+        try:
+            replaced = self._table.put(documents, {}, {})
+        except BaseException:
+            self._forget(numbers)
+            raise
+        self._forget(replaced)
+
+    def _forget(self, numbers: Numbers) -> None:
+        """Remove vectors that belong to no document; if they stay, searches pass over them."""
+        if self._index is None or not len(numbers):
+            return
+        try:
+            self._index.remove_ids(numbers)
+        except OSError as error:
+            warnings.warn(
+                f"{self._path}: the space of removed vectors is not free yet: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def rewrite(self, documents: Sequence[StoredDocument]) -> None:
+        """Replace content and metadata of documents as they were found; vectors stay."""
+        with self._changing:
+            table = self.table
+            self._require_changeable()
+            table.rewrite(documents)
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove documents, and return how many there were."""
+        with self._changing:
+            table = self.table
+            self._require_changeable()
+            removed, numbers = table.remove(list(dict.fromkeys(ids)))
+            self._forget(numbers)
+            return removed
+
+    def clear(self) -> None:
+        """Remove all documents; a trained codec stays."""
+        with self._changing:
+            table = self.table
+            self._require_changeable()
+            table.clear()
+            if self._index is not None:
+                self._index.reset()
+
+    # Training.
+
+    def train(self, codec: Codec | None = None) -> None:
+        """Move the vectors to an index, and train its codec on them unless it is given.
+
+        Happens by itself once there are `train_size` vectors. Searches go on meanwhile.
+
+        Raises
+        ------
+        ValueError
+            If there are no vectors to train on, or there is an index already.
+        """
+        with self._changing:
+            table = self.table
+            self._require_changeable()
+            if self._index is not None:
+                raise ValueError("train: there is an index already; index.change_codec changes it")
+            numbers, rows = table.kept_vectors()
+            settings = self._settings
+            if codec is None:
+                if not len(rows):
+                    raise ValueError("train: expected vectors to train on, got none; add documents")
+                d = rows.shape[1]
+                code_bytes = settings["code_bytes"] or min(d, max(_FEWEST_BYTES, d // 8))
+                codec = Recipe(d, min(d, code_bytes)).train(rows, self.metric)
+            elif len(rows) and codec.d != rows.shape[1]:
+                raise ValueError(f"codec: expected {rows.shape[1]} dimensions, got {codec.d}")
+            path = os.path.join(self._path, VECTORS)
+            with contextlib.ExitStack() as undo:
+                index = open_index(
+                    path, "w", codec=codec, metric=self.metric, refine=settings["refine"]
+                )
+                undo.callback(index.close)
+                if len(rows):
+                    index.add_with_ids(rows, numbers)
+                    index.flush()
+                done = {"trained": True, "d": codec.d}
+                table.change_settings(done, drop_vectors=True)
+                undo.pop_all()
+            self._settings = settings | done
+            self._resources.callback(index.close)
+            self._index = index
+
+    def _train_if_due(self) -> None:
+        """Train once there are vectors enough. An error is a warning: the documents are kept."""
+        if self._index is not None:
+            return
+        size = self._settings["train_size"]
+        if self._table.count_embedded() < size:
+            return
+        try:
+            self.train()
+        except (ValueError, OSError, MemoryError) as error:
+            warnings.warn(
+                f"{self._path}: no codec is trained, and searches stay exact: {error}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    # Searches.
+
+    def select(
+        self,
+        test: Callable[[StoredDocument], bool],
+        key: Hashable = None,
+        *,
+        contents: bool = False,
+    ) -> Numbers:
+        """Return the numbers of the documents that pass a test.
+
+        Parameters
+        ----------
+        test : callable
+        key : hashable, optional
+            Stands for the test: the answer is kept until documents change.
+        contents : bool
+            Whether the test looks at contents; otherwise they are empty.
+
+        Returns
+        -------
+        int64 (n,)
+        """
+        table = self.table
+        version = table.version
+        kept = None if key is None else self._selections.get(key)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        passing = [one.number for one in table.scan(contents) if test(one)]
+        numbers = np.array(passing, np.int64)
+        if key is not None:
+            if len(self._selections) >= _KEPT_SELECTIONS:
+                self._selections.clear()
+            self._selections[key] = (version, numbers)
+        return numbers
+
+    def search(self, query: Any, k: int, numbers: Numbers | None = None) -> list[Found]:
+        """Return the k documents nearest to a vector, the best first.
+
+        Parameters
+        ----------
+        query : array_like, shape (d,)
+        k : int
+        numbers : int64 (n,), optional
+            Only these documents.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the query has another number of dimensions, or a NaN or an infinity; if k is below 1.
+        """
+        k = as_positive_int("k", k)
+        if self.d is None:
+            return []
+        row = self._as_query(query)
+        wanted, last = k, False
+        while True:
+            if self._mode == "r" and self._index is not None:
+                self._index.refresh()
+            near, scores = self._nearest(row, wanted, numbers)
+            documents = self.table.by_number(near)
+            found = [
+                Found(documents[number], score)
+                for number, score in zip(near, scores, strict=True)
+                if number in documents
+            ]
+            if len(found) >= k or len(found) == len(near) or last:
+                return found[:k]
+            # There are vectors whose documents are gone, or have been written again meanwhile.
+            last = len(near) < wanted
+            wanted *= 2
+
+    def _as_query(self, query: Any) -> FloatRows:
+        array = np.asarray(query)
+        if array.ndim != 1 or len(array) != self.d:
+            got = f"{len(array)} dimensions" if array.ndim == 1 else f"shape {array.shape}"
+            raise ArgumentError(
+                f"query: expected {self.d} dimensions, got {got}; embed with the model that the "
+                "folder was made with"
+            )
+        rows = Rows(array[None], "query", self.d).joined(lambda block: block)
+        return _core.normalize_rows(rows) if self.metric == "cosine" else rows
+
+    def _nearest(
+        self, query: FloatRows, k: int, numbers: Numbers | None
+    ) -> tuple[list[int], list[float]]:
+        """Return numbers and scores of the nearest vectors, at most k."""
+        index = self.index
+        if index is None:
+            known, rows = self._kept_vectors()
+            index = self.index if not len(known) else None  # trained by another process meanwhile
+        if index is None:
+            return self._nearest_exactly(query, k, known, rows, numbers)
+        if index.ntotal == 0 or (numbers is not None and not len(numbers)):
+            return [], []
+        selected = None if numbers is None else IDSelectorArray(numbers)
+        k = min(k, index.ntotal)
+        scores, found = index.search(query, k, params=SearchParameters(sel=selected))
+        there = found[0] >= 0
+        return found[0][there].tolist(), scores[0][there].tolist()
+
+    def _kept_vectors(self) -> tuple[Numbers, FloatRows]:
+        """Return the vectors of the table, which stay in memory until they change."""
+        version = self.table.version
+        kept = self._kept
+        if kept is None or kept[0] != version:
+            numbers, rows = self.table.kept_vectors()
+            if self.metric == "cosine" and len(rows):
+                rows = _core.normalize_rows(rows)
+            kept = self._kept = (version, numbers, rows)
+        return kept[1], kept[2]
+
+    def _nearest_exactly(
+        self, query: FloatRows, k: int, known: Numbers, rows: FloatRows, numbers: Numbers | None
+    ) -> tuple[list[int], list[float]]:
+        if numbers is not None:
+            chosen = np.isin(known, numbers)
+            known, rows = known[chosen], rows[chosen]
+        if not len(known):
+            return [], []
+        if self.metric == "l2":
+            scores = ((rows - query) ** 2).sum(axis=1)
+            order = np.argsort(scores, kind="stable")[:k]
+        else:
+            scores = rows @ query[0]
+            order = np.argsort(-scores, kind="stable")[:k]
+        return known[order].tolist(), scores[order].tolist()
+
+    def vectors(self, documents: Sequence[StoredDocument]) -> dict[int, FloatRows]:
+        """Return the vectors of documents, float32 (d,), by number.
+
+        Once there is an index they are its rows (of norm 1 with ``cosine``), or decoded without
+        `refine`.
+        """
+        numbers = [one.number for one in documents if one.embedded]
+        index = self.index
+        if index is None:
+            known, rows = self.table.kept_vectors(numbers)
+            return dict(zip(known.tolist(), rows, strict=True))
+        there = np.array(numbers, np.int64)
+        there = there[np.isin(there, index.ids())] if self._mode == "r" else there
+        return dict(zip(there.tolist(), index.reconstruct_batch(there), strict=True))
+
+    # Copies.
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Make another folder with the present state.
+
+        Raises
+        ------
+        FileExistsError
+            If `path` exists.
+        OSError
+            If it cannot be written.
+        """
+        target = os.path.abspath(os.fsdecode(os.fspath(path)))
+        if os.path.lexists(target):
+            raise FileExistsError(17, "expected a path that does not exist", target)
+        parent, base = os.path.split(target)
+        os.makedirs(parent, exist_ok=True)
+        with self._changing:
+            table = self.table
+            temporary = tempfile.mkdtemp(prefix=f".{base}.", suffix=".tmp", dir=parent)
+            try:
+                table.copy_to(temporary)
+                if self.index is not None:
+                    self.index.snapshot(os.path.join(temporary, VECTORS))
+                os.chmod(temporary, os.stat(self._path).st_mode & 0o777)
+                sync_directory(temporary)
+                os.rename(temporary, target)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            sync_directory(parent)

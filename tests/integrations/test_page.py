@@ -1,0 +1,48 @@
+"""The snippets of docs/integrations.md run as they are written, section by section."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.doc_examples import DOCS, needs_docs
+from support.store_checks import load
+
+pytestmark = needs_docs
+
+
+def run(section: str, names: dict[str, Any], monkeypatch: Any, folder: Path) -> dict[str, Any]:
+    page = DOCS / "integrations.md"
+    sections = re.split(r"^## (.+)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = dict(zip(sections[1::2], sections[2::2], strict=True))[section]
+    snippets = re.findall(r"```python\n(.+?)```", text, re.DOTALL)
+    assert snippets
+    monkeypatch.chdir(folder)
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), names)
+    return names
+
+
+def vector_of(text: str, base: NDArray[np.float32]) -> list[float]:
+    """A real vector for any text."""
+    return base[sum(text.encode()) % len(base)].tolist()
+
+
+def test_langchain(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (core,) = load("langchain_core.embeddings")
+
+    class Model(core.Embeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [vector_of(text, base) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return vector_of(text, base)
+
+    names = {"texts": [f"text {n}" for n in range(20)], "embeddings": Model()}
+    store = run("LangChain", names, monkeypatch, tmp_path)["store"]
+    assert len(store) == 21
+    store.close()
