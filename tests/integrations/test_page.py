@@ -46,3 +46,22 @@ def test_langchain(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     store = run("LangChain", names, monkeypatch, tmp_path)["store"]
     assert len(store) == 21
     store.close()
+
+
+def test_llama_index(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    core, embeddings = load("llama_index.core", "llama_index.core.embeddings")
+
+    class Model(embeddings.BaseEmbedding):
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return vector_of(text, base)
+
+        _get_query_embedding = _get_text_embedding
+
+        async def _aget_query_embedding(self, query: str) -> list[float]:
+            return vector_of(query, base)
+
+    documents = [core.Document(text=f"text {n}") for n in range(20)]
+    names = {"documents": documents, "model": Model()}
+    store = run("LlamaIndex", names, monkeypatch, tmp_path)["store"]
+    assert len(store.get_nodes()) == 19
+    store.close()
