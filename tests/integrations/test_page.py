@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,4 +65,17 @@ def test_llama_index(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     names = {"documents": documents, "model": Model()}
     store = run("LlamaIndex", names, monkeypatch, tmp_path)["store"]
     assert len(store.get_nodes()) == 19
+    store.close()
+
+
+def test_haystack(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("Haystack needs Python 3.11")
+    (host,) = load("haystack")
+    names = {
+        "documents": [host.Document(content=f"{n}", embedding=base[n].tolist()) for n in range(9)],
+        "embedding": base[3].tolist(),
+    }
+    store = run("Haystack", names, monkeypatch, tmp_path)["store"]
+    assert store.count_documents() == 9
     store.close()

@@ -55,6 +55,12 @@ _FEWEST_BYTES = 8  # of a code, unless there are fewer dimensions
 _KEPT_SELECTIONS = 16
 
 
+_opening = threading.Lock()
+_opened: weakref.WeakValueDictionary[tuple[int, str, str], DocumentIndex] = (
+    weakref.WeakValueDictionary()
+)
+
+
 class Found(NamedTuple):
     """A document that a search has found, and its score in the metric's own terms."""
 
@@ -116,11 +122,7 @@ class DocumentIndex:
             raise ValueError("path: expected a folder to read, got None")
         if codec is not None and not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
-        given = {
-            "metric": None if metric is None else metric_name(metric),
-            "code_bytes": None if code_bytes is None else as_positive_int("code_bytes", code_bytes),
-            "train_size": None if train_size is None else as_positive_int("train_size", train_size),
-        }
+        given = _as_settings(metric, code_bytes, train_size)
         if not isinstance(refine, str | None):
             raise TypeError(f"refine must be a str or None, got {type(refine).__name__}")
         check_refine(refine)
@@ -166,13 +168,8 @@ class DocumentIndex:
             settings = self._new_settings(
                 {**given, "metric": given["metric"] or new_metric, "refine": refine}
             )
-        for name, value in given.items():
-            if value is not None and value != settings[name]:
-                raise ValueError(
-                    f"{name}: expected {settings[name]!r}, as the folder has, got {value!r}; leave "
-                    "it out, or make another folder"
-                )
         self._settings = settings
+        self._require_same(given)
         if settings["trained"]:
             self._open_index(codec)
         elif codec is not None:
@@ -181,11 +178,48 @@ class DocumentIndex:
             self._remove_orphans()
             self._next = self._table.next_number()
 
+    @classmethod
+    def shared(
+        cls,
+        path: str | os.PathLike[str] | None,
+        mode: Literal["a", "r"] = "a",
+        *,
+        metric: Metric | int | None = None,
+        code_bytes: int | None = None,
+        train_size: int | None = None,
+        **options: Any,
+    ) -> DocumentIndex:
+        """Return the object of this process that has the folder open, or open it.
+
+        For hosts that make several objects from one description. Arguments are those of the class.
+        """
+        given = {"metric": metric, "code_bytes": code_bytes, "train_size": train_size}
+        if path is None:
+            return cls(path, mode, **given, **options)  # type: ignore[arg-type]
+        key = (os.getpid(), os.path.realpath(path), mode)
+        with _opening:
+            known = _opened.get(key)
+            if known is None or not known._finalizer.alive:
+                known = cls(path, mode, **given, **options)  # type: ignore[arg-type]
+                _opened[key] = known
+            else:
+                known._require_same(_as_settings(metric, code_bytes, train_size))
+        return known
+
+    def _require_same(self, given: dict[str, Any]) -> None:
+        """Raise ValueError if arguments contradict the folder."""
+        for name, value in given.items():
+            if value is not None and value != self._settings[name]:
+                raise ValueError(
+                    f"{name}: expected {self._settings[name]!r}, as the folder has, got {value!r}; "
+                    "leave it out, or make another folder"
+                )
+
     def _new_settings(self, given: dict[str, Any]) -> dict[str, Any]:
         if self._mode == "r":
             raise FileNotFoundError(2, "no documents in this folder yet", self._path)
         settings = {**given, "train_size": given["train_size"] or TRAIN_SIZE}
-        settings |= {"d": None, "trained": False}
+        settings |= {"d": None, "trained": False, "generation": 0}
         self._table.change_settings(settings)
         return settings
 
@@ -233,8 +267,7 @@ class DocumentIndex:
     @property
     def d(self) -> int | None:
         """Dimensions of the vectors; None before the first one."""
-        if self._settings["d"] is None and self._mode == "r":
-            self._settings = self.table.settings()
+        self._follow()
         d = self._settings["d"]
         return None if d is None else int(d)
 
@@ -253,15 +286,37 @@ class DocumentIndex:
     def index(self) -> FolderIndexFlat | FolderIndexIVF | None:
         """The index with the vectors; None before it is trained.
 
-        Its settings, `compact`, `change_codec` and `recode` are for use; vectors are changed by the
-        documents' own methods only.
+        That of a reader is up to date each time it is asked for. Its settings, `compact`,
+        `change_codec` and `recode` are for use; vectors are changed by the documents' own methods
+        only.
         """
-        table = self.table
-        if self._index is None and self._mode == "r" and table.settings()["trained"]:
-            with self._changing:
-                if self._index is None:
-                    self._open_index()
+        self._follow()
         return self._index
+
+    def _follow(self) -> None:
+        """Of a reader: take in what the writer has done."""
+        table = self.table
+        if self._mode != "r":
+            return
+        with self._changing:
+            for last in (False, True):
+                self._settings, before = table.settings(), self._settings
+                same = self._settings["generation"] == before["generation"]
+                if not same or not self._settings["trained"]:
+                    self._index = None  # closed with the others: a search may be running
+                try:
+                    if self._index is not None:
+                        self._index.refresh()
+                    elif self._settings["trained"]:
+                        self._open_index()
+                    return
+                except FileNotFoundError:  # the writer has begun anew in between
+                    if last:
+                        raise
+
+    def held(self) -> threading.RLock:
+        """Return the lock of changes: while it is held, no other thread makes any."""
+        return self._changing
 
     def _require_changeable(self) -> None:
         if self._mode == "r":
@@ -381,14 +436,28 @@ class DocumentIndex:
             self._forget(numbers)
             return removed
 
-    def clear(self) -> None:
-        """Remove all documents; a trained codec stays."""
+    def clear(self, *, forget_codec: bool = False) -> None:
+        """Remove all documents.
+
+        forget_codec: start anew, so that vectors may also have another number of dimensions.
+        """
         with self._changing:
             table = self.table
             self._require_changeable()
-            table.clear()
-            if self._index is not None:
-                self._index.reset()
+            index = self._index
+            settings = self._settings
+            if forget_codec:
+                settings = settings | {"d": None, "trained": False}
+            table.clear(settings)
+            self._settings = settings
+            if index is None:
+                return
+            if forget_codec:
+                self._index = None
+                index.close()
+                shutil.rmtree(os.path.join(self._path, VECTORS), ignore_errors=True)
+            else:
+                index.reset()
 
     # Training.
 
@@ -426,7 +495,11 @@ class DocumentIndex:
                 if len(rows):
                     index.add_with_ids(rows, numbers)
                     index.flush()
-                done = {"trained": True, "d": codec.d}
+                done = {
+                    "trained": True,
+                    "d": codec.d,
+                    "generation": settings["generation"] + 1,
+                }
                 table.change_settings(done, drop_vectors=True)
                 undo.pop_all()
             self._settings = settings | done
@@ -506,8 +579,6 @@ class DocumentIndex:
         row = self._as_query(query)
         wanted, last = k, False
         while True:
-            if self._mode == "r" and self._index is not None:
-                self._index.refresh()
             near, scores = self._nearest(row, wanted, numbers)
             documents = self.table.by_number(near)
             found = [
@@ -623,3 +694,11 @@ class DocumentIndex:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
             sync_directory(parent)
+
+
+def _as_settings(metric: Any, code_bytes: Any, train_size: Any) -> dict[str, Any]:
+    return {
+        "metric": None if metric is None else metric_name(metric),
+        "code_bytes": None if code_bytes is None else as_positive_int("code_bytes", code_bytes),
+        "train_size": None if train_size is None else as_positive_int("train_size", train_size),
+    }

@@ -256,10 +256,7 @@ class DocumentTable:
     def change_settings(self, settings: dict[str, Any], *, drop_vectors: bool = False) -> None:
         """Set settings; `drop_vectors`: an index has them from now on."""
         with self._transaction() as rows:
-            rows.executemany(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
-                [(name, json.dumps(value)) for name, value in settings.items()],
-            )
+            _set(rows, settings)
             if drop_vectors:
                 rows.execute("DELETE FROM vectors")
 
@@ -287,10 +284,7 @@ class DocumentTable:
                 records,
             )
             rows.executemany("INSERT INTO vectors VALUES (?, ?)", vectors.items())
-            rows.executemany(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
-                [(name, json.dumps(value)) for name, value in settings.items()],
-            )
+            _set(rows, settings)
         return replaced
 
     def rewrite(self, documents: Sequence[StoredDocument]) -> None:
@@ -315,16 +309,24 @@ class DocumentTable:
             _drop_vectors(rows, numbers)
         return removed, numbers
 
-    def clear(self) -> None:
-        """Remove all documents."""
+    def clear(self, settings: dict[str, Any]) -> None:
+        """Remove all documents, and set settings."""
         with self._transaction() as rows:
             rows.execute("DELETE FROM documents")
             rows.execute("DELETE FROM vectors")
+            _set(rows, settings)
 
     def copy_to(self, folder: str) -> None:
         """Write the present state to another folder."""
         with self._lock, contextlib.closing(sqlite3.connect(os.path.join(folder, FILE))) as copy:
             self._rows.backup(copy)
+
+
+def _set(rows: sqlite3.Connection, settings: dict[str, Any]) -> None:
+    rows.executemany(
+        "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+        [(name, json.dumps(value)) for name, value in settings.items()],
+    )
 
 
 def _take_out(rows: sqlite3.Connection, ids: Sequence[str], *, vectors: bool = True) -> Numbers:
