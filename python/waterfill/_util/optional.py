@@ -14,6 +14,7 @@ _DISPLAY_NAMES = {  # where they differ from the name of the module
     "langchain_core": "LangChain",
     "llama_index": "LlamaIndex",
     "matplotlib": "Matplotlib",
+    "sklearn": "scikit-learn",
 }
 
 

@@ -42,6 +42,7 @@ from waterfill.folder.opening import open_index
 from waterfill.index.search_parameters import SearchParameters
 from waterfill.index.selectors import IDSelectorArray
 from waterfill.index.trainable import check_refine
+from waterfill.integrations.code_bytes import code_bytes_for
 from waterfill.integrations.document_table import DocumentTable, Numbers, StoredDocument
 from waterfill.recipe import Recipe
 
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 VECTORS = "vectors.wfx"
 TRAIN_SIZE = 10_000
 
-_FEWEST_BYTES = 8  # of a code, unless there are fewer dimensions
 _KEPT_SELECTIONS = 16
 
 
@@ -482,8 +482,8 @@ class DocumentIndex:
                 if not len(rows):
                     raise ValueError("train: expected vectors to train on, got none; add documents")
                 d = rows.shape[1]
-                code_bytes = settings["code_bytes"] or min(d, max(_FEWEST_BYTES, d // 8))
-                codec = Recipe(d, min(d, code_bytes)).train(rows, self.metric)
+                code_bytes = code_bytes_for(d, settings["code_bytes"])
+                codec = Recipe(d, code_bytes).train(rows, self.metric)
             elif len(rows) and codec.d != rows.shape[1]:
                 raise ValueError(f"codec: expected {rows.shape[1]} dimensions, got {codec.d}")
             path = os.path.join(self._path, VECTORS)
