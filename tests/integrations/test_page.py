@@ -89,3 +89,15 @@ def test_sklearn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = run("scikit-learn", {"X": X, "y": y}, monkeypatch, tmp_path)
     assert names["codes"].shape == (len(X), 17)
     assert (names["model"].predict(X) == y).mean() > 0.98
+
+
+def test_zarr(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("the pinned Zarr needs Python 3.11")
+    _, registry = load("zarr", "zarr.registry")
+    from waterfill.integrations.zarr import WaterfillSerializer
+
+    registry.register_codec("waterfill", WaterfillSerializer)  # if the package is not installed
+    names = run("numcodecs and Zarr", {"vectors": base}, monkeypatch, tmp_path)
+    assert 0 < np.square(names["array"][:] - base).sum(1).mean() < 0.2
+    assert (tmp_path / "vectors.zarr" / "zarr.json").stat().st_size < 2_000_000
