@@ -101,3 +101,14 @@ def test_zarr(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     names = run("numcodecs and Zarr", {"vectors": base}, monkeypatch, tmp_path)
     assert 0 < np.square(names["array"][:] - base).sum(1).mean() < 0.2
     assert (tmp_path / "vectors.zarr" / "zarr.json").stat().st_size < 2_000_000
+
+
+def test_txtai(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("txtai needs Python 3.11")
+    load("txtai")
+    names = {
+        "texts": [f"text {n}" for n in range(20)],
+        "transform": lambda texts: np.stack([np.float32(vector_of(t, base)) for t in texts]),
+    }
+    assert len(run("txtai", names, monkeypatch, tmp_path)["found"]) == 3
