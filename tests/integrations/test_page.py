@@ -112,3 +112,13 @@ def test_txtai(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         "transform": lambda texts: np.stack([np.float32(vector_of(t, base)) for t in texts]),
     }
     assert len(run("txtai", names, monkeypatch, tmp_path)["found"]) == 3
+
+
+def test_datasets(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (host,) = load("datasets")
+    host.disable_progress_bars()
+    dataset = host.Dataset.from_dict({"id": [*range(3000)], "embedding": base[:3000]})
+    names = {"dataset": dataset, "query": base[5]}
+    rows = run("Hugging Face datasets", names, monkeypatch, tmp_path)["rows"]
+    assert rows["id"][0] == 5
+    assert (tmp_path / "dataset.wfx" / "MANIFEST").is_file()
