@@ -122,3 +122,11 @@ def test_datasets(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     rows = run("Hugging Face datasets", names, monkeypatch, tmp_path)["rows"]
     assert rows["id"][0] == 5
     assert (tmp_path / "dataset.wfx" / "MANIFEST").is_file()
+
+
+def test_sentence_transformers(
+    base: Any, queries: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = {"corpus_embeddings": base[:2000], "query_embeddings": queries}
+    hits = run("sentence-transformers", names, monkeypatch, tmp_path)["hits"]
+    assert [len(own) for own in hits] == [10] * len(queries)
