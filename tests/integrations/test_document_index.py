@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from numpy.typing import NDArray
 
 import waterfill as wf
-from waterfill.integrations import document_index
-from waterfill.integrations.document_index import VECTORS, DocumentIndex
+from waterfill.integrations import document_folder
+from waterfill.integrations.document_folder import VECTORS
+from waterfill.integrations.document_index import DocumentIndex, Found
 from waterfill.integrations.document_table import FILE, StoredDocument
 
 D = 16
@@ -38,7 +40,7 @@ def named(numbers: Any, **metadata: Any) -> list[StoredDocument]:
     return [StoredDocument(f"id {n}", f"text {n}", {"n": n, **metadata}) for n in numbers]
 
 
-def ids(found: list[document_index.Found]) -> list[str]:
+def ids(found: list[Found]) -> list[str]:
     return [one.document.id for one in found]
 
 
@@ -350,6 +352,30 @@ def test_a_copy_has_all_of_it_and_goes_its_own_way(
         assert len(old) == 30
 
 
+@pytest.mark.parametrize("train_size", [10, 1000])
+def test_searches_find_all_while_documents_are_written_again(rows: Any, train_size: int) -> None:
+    with DocumentIndex(train_size=train_size) as documents:
+        documents.put(named(range(30)), list(rows[:30]))
+        done = threading.Event()
+        found: list[list[str]] = []
+
+        def search() -> None:
+            while not done.is_set():
+                found.append(ids(documents.search(rows[0], 30)))
+
+        threads = [threading.Thread(target=search) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for n in range(120):
+            documents.put(named(range(n % 20, n % 20 + 10)), list(rows[n : n + 10]))
+        done.set()
+        for thread in threads:
+            thread.join()
+        everything = sorted(f"id {n}" for n in range(30))
+        assert found
+        assert all(sorted(one) == everything for one in found)
+
+
 # Bad input.
 
 
@@ -446,7 +472,7 @@ def test_a_failed_training_is_a_warning(rows: Any, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     with DocumentIndex(train_size=10) as documents:
-        monkeypatch.setattr(document_index, "open_index", fail)
+        monkeypatch.setattr(document_folder, "open_index", fail)
         with pytest.warns(RuntimeWarning, match="searches stay exact"):
             documents.put(named(range(12)), list(rows[:12]))
         assert ids(documents.search(rows[3], 1)) == ["id 3"]

@@ -51,7 +51,7 @@ class WaterfillStore(VectorStore):
     metric : {'ip', 'l2', 'cosine'}, optional
         Of a new folder ``l2`` by default, as in LangChain's FAISS store.
     codec, code_bytes, train_size, refine
-        See `waterfill.integrations.document_index.DocumentIndex`.
+        See `waterfill.integrations.document_folder.DocumentFolder`.
     relevance_score_fn : callable, optional
         Makes a relevance from 0 to 1 of a score. By default it is the cosine if vectors have norm
         1, but no less than 0; with ``l2``, 1 less the distance by the square root of 2.

@@ -63,7 +63,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
     codec, code_bytes, train_size, refine
-        See `waterfill.integrations.document_index.DocumentIndex`.
+        See `waterfill.integrations.document_folder.DocumentFolder`.
 
     Raises
     ------

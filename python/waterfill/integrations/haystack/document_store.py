@@ -65,7 +65,7 @@ class WaterfillDocumentStore:
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
     code_bytes, train_size, refine
-        See `waterfill.integrations.document_index.DocumentIndex`.
+        See `waterfill.integrations.document_folder.DocumentFolder`.
     return_embedding : bool
         Whether `filter_documents` gives embeddings back.
 
