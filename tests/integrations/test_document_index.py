@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from numpy.typing import NDArray
 
 import waterfill as wf
-from waterfill.integrations import document_folder
+from waterfill.integrations import document_folder, document_table
 from waterfill.integrations.document_folder import VECTORS
 from waterfill.integrations.document_index import DocumentIndex, Found
 from waterfill.integrations.document_table import FILE, StoredDocument
@@ -306,6 +306,23 @@ def test_a_reader_follows_the_writer(rows: Any, tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError, match=f"process {os.getpid()} has the folder open"):
             DocumentIndex(tmp_path)
     DocumentIndex(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_written_is_read(
+    rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocumentIndex(tmp_path, train_size=10) as documents:
+        documents.put(named(range(20)), list(rows[:20]))
+    assert not (tmp_path / f"{FILE}-wal").exists()
+    # Modes of files do not bind root, which may run this.
+    monkeypatch.setattr(document_table.os, "access", lambda *_: False)
+    before = sorted(os.listdir(tmp_path))
+    with DocumentIndex(tmp_path, "r") as reader:
+        assert ids(reader.search(rows[3], 1)) == ["id 3"]
+        assert sorted(os.listdir(tmp_path)) == before
+    (tmp_path / f"{FILE}-wal").write_bytes(b"changes")
+    with pytest.raises(PermissionError, match="a crash has left changes"):
+        DocumentIndex(tmp_path, "r")
 
 
 def test_a_forked_child_must_open_the_folder_itself(rows: Any, tmp_path: Path) -> None:

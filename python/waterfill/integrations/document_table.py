@@ -112,6 +112,11 @@ class DocumentTable:
     def _connect(self, writes: bool) -> sqlite3.Connection:
         mode = "rwc" if writes else "ro"
         if not writes and not os.access(os.path.dirname(self._name), os.W_OK):
+            log = f"{self._name}-wal"
+            if os.path.exists(log) and os.path.getsize(log):
+                raise PermissionError(
+                    13, "a crash has left changes; open it once where it can be written", log
+                )
             mode += "&immutable=1"  # SQLite cannot make the files that it shares with a writer
         return sqlite3.connect(
             f"file:{urllib.parse.quote(self._name)}?mode={mode}",
