@@ -78,37 +78,6 @@ def test_a_dataset_of_arrow(files, tmp_path, check, codec_64):
         wf.build(filtered, tmp_path / "f.wfx", codec_64, key="vector")
 
 
-class HubDataset:
-    """What is used of a ``datasets.Dataset``."""
-
-    features = None
-
-    def __init__(self, table, files=(), indices=None):
-        self.data, self._indices = table, indices
-        self.cache_files = [{"filename": str(name)} for name in files]
-
-    def __len__(self):
-        return self.data.num_rows
-
-
-def test_a_dataset_of_the_hub(files, tmp_path, check, codec_64, vectors):
-    arrow = pytest.importorskip("pyarrow")
-    names = [tmp_path / f"{i}.arrow" for i in range(2)]
-    table = table_of(arrow, vectors, 0)
-    for i, name in enumerate(names):
-        with arrow.ipc.new_stream(name, table.schema) as writer:
-            writer.write_table(table.slice(1500 * i, 1500), max_chunksize=100)
-    more = arrow.concat_tables([table, table])
-    for number, source in enumerate(
-        [HubDataset(table, names), HubDataset(table), HubDataset(more.slice(0, 3000), names)]
-    ):
-        out = tmp_path / f"{number}.wfx"
-        wf.build(source, out, codec_64, key="vector", ids="id", shard_rows=1300)
-        check(out, ids=ids_of(0, 3000))
-    with pytest.raises(ValueError, match="flatten_indices"):
-        wf.build(HubDataset(table, names, indices=[1]), tmp_path / "i.wfx", codec_64)
-
-
 def test_vectors_in_memory(files, tmp_path, check, codec_64, vectors):
     arrow = pytest.importorskip("pyarrow")
     pandas = pytest.importorskip("pandas")

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _DISPLAY_NAMES = {  # where they differ from the name of the module
     "faiss": "FAISS",
+    "haystack": "Haystack",
+    "langchain_core": "LangChain",
+    "llama_index": "LlamaIndex",
     "matplotlib": "Matplotlib",
+    "sklearn": "scikit-learn",
 }
 
 
 def require(module: str, what: str, extra: str) -> Any:
     """Import a module; the ImportError says what needs it and which extra installs it."""
-    try:
+    with required(module.partition(".")[0], what, extra):
         return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def required(package: str, what: str, extra: str) -> Iterator[None]:
+    """Import a package within the block; the ImportError says the same as that of `require`."""
+    try:
+        yield
     except ImportError as error:
-        package = module.partition(".")[0]
         name = _DISPLAY_NAMES.get(package, package)
         raise ImportError(f'{what} needs {name}: pip install "waterfill[{extra}]"') from error
 

@@ -178,11 +178,23 @@ def _of_hub_dataset(x: Any, key: str | None) -> Source:
             "source: the dataset is a selection of rows; call flatten_indices() first, which "
             "writes it to files"
         )
-    files = [each["filename"] for each in x.cache_files]
+    files = _whole_files(x.data)
     if files:
-        source = _of_paths(files, key, "arrow")
-        if source.n == len(x):
-            return source
+        return _of_paths(files, key, "arrow")
     return _of_parts(
         "the dataset", [table_part(getattr(x.data, "table", x.data), key, "the dataset")]
     )
+
+
+def _whole_files(data: Any) -> list[str]:
+    """Return the files that a table of ``datasets`` consists of, or none if it is anything else.
+
+    Mapped files may have been sliced, joined side by side, or had their columns renamed since:
+    `cache_files` names them all the same.
+    """
+    rows = getattr(data, "blocks", [[data]])
+    blocks = [block for row in rows for block in row]
+    whole = all(len(row) == 1 for row in rows) and all(
+        getattr(block, "path", None) is not None and not block.replays for block in blocks
+    )
+    return [block.path for block in blocks] if whole else []

@@ -1,0 +1,501 @@
+"""Documents with vectors in a folder, without any host: what is promised of each change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from numpy.typing import NDArray
+
+import waterfill as wf
+from waterfill.integrations import document_folder, document_table
+from waterfill.integrations.document_folder import VECTORS
+from waterfill.integrations.document_index import DocumentIndex, Found
+from waterfill.integrations.document_table import FILE, StoredDocument
+
+D = 16
+METRICS = ("l2", "ip", "cosine")
+
+
+@pytest.fixture(scope="module")
+def rows(base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Real vectors, cut to a few dimensions."""
+    return np.ascontiguousarray(base[:600, :D])
+
+
+def named(numbers: Any, **metadata: Any) -> list[StoredDocument]:
+    return [StoredDocument(f"id {n}", f"text {n}", {"n": n, **metadata}) for n in numbers]
+
+
+def ids(found: list[Found]) -> list[str]:
+    return [one.document.id for one in found]
+
+
+def exact_order(rows: NDArray[Any], query: NDArray[Any], metric: str) -> list[int]:
+    rows, query = rows.astype(np.float64), query.astype(np.float64)
+    if metric == "l2":
+        return np.argsort(((rows - query) ** 2).sum(axis=1)).tolist()
+    norms = np.linalg.norm(rows, axis=1) if metric == "cosine" else 1
+    return np.argsort(-(rows @ query) / norms).tolist()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_answers_stay_when_a_codec_is_trained(rows: Any, metric: Any) -> None:
+    with DocumentIndex(metric=metric, train_size=400, refine="float32") as documents:
+        documents.put(named(range(399)), list(rows[:399]))
+        assert documents.index is None
+        before = [documents.search(query, 5) for query in rows[500:520]]
+        documents.put(named(range(399, 400)), [rows[399]])
+        assert documents.index is not None
+        assert documents.index.ntotal == 400
+        assert len(documents.table.kept_vectors()[0]) == 0
+        documents.remove(["id 399"])
+        after = [documents.search(query, 5) for query in rows[500:520]]
+    for query, old, new in zip(rows[500:520], before, after, strict=True):
+        order = exact_order(rows[:399], query, metric)[:5]
+        assert ids(old) == [f"id {n}" for n in order]
+        assert ids(new) == ids(old)
+        np.testing.assert_allclose([b.score for b in new], [a.score for a in old], rtol=1e-4)
+        falling = [one.score if metric == "l2" else -one.score for one in old]
+        assert falling == sorted(falling)
+
+
+@pytest.mark.parametrize("train_size", [10, 10_000])
+def test_a_selection_is_searched_whole(rows: Any, train_size: int) -> None:
+    with DocumentIndex(train_size=train_size) as documents:
+        documents.put(named(range(200)), list(rows[:200]))
+        chosen = documents.select(lambda one: one.metadata["n"] % 50 == 7, "7")
+        assert {*ids(documents.search(rows[0], 10, chosen))} == {
+            "id 7",
+            "id 57",
+            "id 107",
+            "id 157",
+        }
+        documents.remove(["id 57"])
+        assert len(documents.select(lambda one: one.metadata["n"] % 50 == 7, "7")) == 3
+        nothing = documents.select(lambda one: False)
+        assert documents.search(rows[0], 10, nothing) == []
+        with_content = documents.select(lambda one: one.content == "text 3", contents=True)
+        assert ids(documents.search(rows[0], 10, with_content)) == ["id 3"]
+
+
+class Changes(RuleBasedStateMachine):
+    """Changes in any order, against a dict; codecs are trained on the way."""
+
+    numbers = st.lists(st.integers(0, 25), max_size=12)
+
+    @initialize(size=st.sampled_from([1, 9, 1000]), metric=st.sampled_from(METRICS))
+    def start(self, size: int, metric: Any) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.documents = DocumentIndex(self.folder.name, metric=metric, train_size=size)
+        self.model: dict[str, tuple[str, Any]] = {}
+        self.random = np.random.default_rng(0)
+
+    @rule(numbers=numbers, text=st.text("ab\0é\n", max_size=3), bare=st.booleans())
+    def put(self, numbers: list[int], text: str, bare: bool) -> None:
+        vectors = [
+            None if bare and n % 3 == 0 else self.random.standard_normal(4).astype("f4")
+            for n in numbers
+        ]
+        new = [StoredDocument(f"{n}", text, {"n": n}) for n in numbers]
+        with warnings.catch_warnings():
+            # A codec trained on so few vectors; rows re-rank, so all are found.
+            warnings.filterwarnings("ignore", message=".*their distance is clipped")
+            self.documents.put(new, vectors)
+        self.model |= {one.id: (text, v) for one, v in zip(new, vectors, strict=True)}
+
+    @rule(numbers=numbers)
+    def remove(self, numbers: list[int]) -> None:
+        gone = {f"{n}" for n in numbers} & {*self.model}
+        assert self.documents.remove([f"{n}" for n in numbers]) == len(gone)
+        for id in gone:
+            del self.model[id]
+
+    @rule()
+    def clear(self) -> None:
+        self.documents.clear()
+        self.model.clear()
+
+    @rule()
+    def open_again(self) -> None:
+        self.documents.close()
+        self.documents = DocumentIndex(self.folder.name)
+
+    @invariant()
+    def all_is_found(self) -> None:
+        if not hasattr(self, "documents"):
+            return
+        stored = {one.id: one for one in self.documents.table.scan()}
+        assert {id: one.content for id, one in stored.items()} == {
+            id: text for id, (text, _) in self.model.items()
+        }
+        having = {id for id, (_, vector) in self.model.items() if vector is not None}
+        assert {id for id, one in stored.items() if one.embedded} == having
+        found = self.documents.search(np.ones(4), 100) if having else []
+        assert sorted(ids(found)) == sorted(having)
+        vectors = self.documents.vectors(list(stored.values()))
+        for id in having:
+            kept, given = vectors[stored[id].number], self.model[id][1]
+            if self.documents.metric == "cosine":
+                kept, given = kept / np.linalg.norm(kept), given / np.linalg.norm(given)
+            np.testing.assert_allclose(kept, given, rtol=2e-3, atol=2e-3)
+
+    def teardown(self) -> None:
+        if hasattr(self, "documents"):
+            self.documents.close()
+            self.folder.cleanup()
+
+
+TestChanges = Changes.TestCase
+TestChanges.settings = settings(stateful_step_count=12)
+
+
+# Crashes.
+
+PROGRAM = """
+import os, sys
+import numpy as np
+from waterfill.integrations.document_index import DocumentIndex
+from waterfill.integrations.document_table import DocumentTable, StoredDocument
+
+folder, step = sys.argv[1:]
+documents = DocumentIndex(folder, train_size=20)
+rows = np.random.default_rng(0).standard_normal((1000, 8)).astype("f4")
+
+def put(n):
+    documents.put([StoredDocument(f"{n % 50}", f"text {n}")], [rows[n]])
+    print(n, flush=True)
+
+for n in range(30):
+    put(n)
+if step == "any":
+    for n in range(30, 1000):
+        put(n)
+        if n % 7 == 0:
+            documents.remove([f"{n % 50}"])
+            print(-n, flush=True)
+if step == "before the documents":
+    DocumentTable.put = lambda *_: os._exit(9)
+if step == "after the documents":
+    documents._forget = lambda *_: os._exit(9)
+for n in range(5):
+    documents.put([StoredDocument(f"{n}", "new")], [rows[100 + n]])
+"""
+
+
+def run_until_it_dies(folder: Path, step: str, lines: int = 10**6) -> list[int]:
+    command = [sys.executable, "-c", PROGRAM, str(folder), step]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(int(line))
+            if len(said) == lines:
+                process.send_signal(signal.SIGKILL)
+                break
+        said += [int(line) for line in process.stdout if line.endswith("\n")]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("step", "first"), [("before the documents", "text 0"), ("after the documents", "new")]
+)
+def test_a_crash_between_the_steps_leaves_all_or_nothing(
+    tmp_path: Path, step: str, first: str
+) -> None:
+    assert run_until_it_dies(tmp_path, step) == list(range(30))
+    vectors = np.random.default_rng(0).standard_normal((1000, 8)).astype("f4")
+    with DocumentIndex(tmp_path, "r") as reader:  # which removes nothing
+        assert reader.index is not None
+        assert reader.index.ntotal == 31
+        assert len(reader.search(np.ones(8), 100)) == 30
+    with DocumentIndex(tmp_path) as documents:
+        assert documents.index is not None
+        assert documents.index.ntotal == len(documents) == 30
+        (found,) = documents.search(vectors[100 if first == "new" else 0], 1)
+        assert (found.document.id, found.document.content) == ("0", first)
+        documents.put([StoredDocument("later", "")], [vectors[500]])
+        assert ids(documents.search(vectors[500], 1)) == ["later"]
+
+
+@pytest.mark.parametrize("lines", [3, 19, 20, 21, 45, 160])
+def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path, lines: int) -> None:
+    said = run_until_it_dies(tmp_path, "any", lines)
+    assert len(said) >= lines
+    vectors = np.random.default_rng(0).standard_normal((1000, 8)).astype("f4")
+    model: dict[str, int] = {}
+    for n in said:
+        if n < 0:
+            del model[f"{-n % 50}"]
+        else:
+            model[f"{n % 50}"] = n
+    with DocumentIndex(tmp_path) as documents:
+        stored = {one.id: int(one.content.split()[1]) for one in documents.table.scan()}
+        # The change after the last one that was acknowledged may have happened, too.
+        after = said[-1] + 1 if said[-1] >= 0 else -said[-1] + 1
+        may = {f"{n % 50}" for n in (after, after - 1)}
+        assert {k: v for k, v in stored.items() if k not in may} == {
+            k: v for k, v in model.items() if k not in may
+        }
+        found = documents.search(np.ones(8), 1000)
+        assert sorted(ids(found)) == sorted(stored)
+        for id, n in stored.items():
+            assert ids(documents.search(vectors[n], 1)) == [id]
+
+
+def test_a_change_that_fails_has_not_happened(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DocumentIndex(train_size=10) as documents:
+        documents.put(named(range(20)), list(rows[:20]))
+
+        def fail(*_: Any) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(documents.table, "put", fail)
+            with pytest.raises(sqlite3.OperationalError, match="full"):
+                documents.put(named([0, 99]), [rows[50], rows[51]])
+        assert documents.index is not None
+        assert documents.index.ntotal == len(documents) == 20
+        assert ids(documents.search(rows[0], 1)) == ["id 0"]
+        documents.put(named([99]), [rows[51]])
+        assert ids(documents.search(rows[51], 1)) == ["id 99"]
+
+
+def test_documents_without_their_vectors_are_damage(rows: Any, tmp_path: Path) -> None:
+    with DocumentIndex(tmp_path, train_size=10) as documents:
+        documents.put(named(range(20)), list(rows[:20]))
+    with wf.open_index(tmp_path / VECTORS, "a") as index:
+        index.remove_ids(np.array([3]))
+    with pytest.raises(wf.FormatError, match="without their vectors"):
+        DocumentIndex(tmp_path)
+
+
+# Several processes.
+
+
+def test_a_reader_follows_the_writer(rows: Any, tmp_path: Path) -> None:
+    with DocumentIndex(tmp_path, train_size=50) as writer:
+        with DocumentIndex(tmp_path, "r") as reader:
+            assert reader.search(rows[0], 3) == []
+            writer.put(named(range(40)), list(rows[:40]))
+            assert ids(reader.search(rows[7], 1)) == ["id 7"]
+            writer.put(named(range(40, 60)), list(rows[40:60]))
+            assert reader.index is not None
+            writer.put(named([7]), [rows[100]])
+            assert ids(reader.search(rows[100], 1)) == ["id 7"]
+            assert len(reader.search(rows[0], 100)) == 60
+            (one,) = reader.table.by_id(["id 7"]).values()
+            np.testing.assert_allclose(
+                reader.vectors([one])[one.number], rows[100] / np.linalg.norm(rows[100]), atol=1e-3
+            )
+            with pytest.raises(ValueError, match="mode='a'"):
+                reader.put(named([1]), [rows[1]])
+        with pytest.raises(BlockingIOError, match=f"process {os.getpid()} has the folder open"):
+            DocumentIndex(tmp_path)
+    DocumentIndex(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_written_is_read(
+    rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocumentIndex(tmp_path, train_size=10) as documents:
+        documents.put(named(range(20)), list(rows[:20]))
+    assert not (tmp_path / f"{FILE}-wal").exists()
+    # Modes of files do not bind root, which may run this.
+    monkeypatch.setattr(document_table.os, "access", lambda *_: False)
+    before = sorted(os.listdir(tmp_path))
+    with DocumentIndex(tmp_path, "r") as reader:
+        assert ids(reader.search(rows[3], 1)) == ["id 3"]
+        assert sorted(os.listdir(tmp_path)) == before
+    (tmp_path / f"{FILE}-wal").write_bytes(b"changes")
+    with pytest.raises(PermissionError, match="a crash has left changes"):
+        DocumentIndex(tmp_path, "r")
+
+
+def test_a_forked_child_must_open_the_folder_itself(rows: Any, tmp_path: Path) -> None:
+    with DocumentIndex(tmp_path) as documents:
+        documents.put(named(range(3)), list(rows[:3]))
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                documents.search(rows[0], 1)
+            except ValueError as error:
+                status = 0 if "before a fork" in str(error) else 2
+            del documents
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert ids(documents.search(rows[1], 1)) == ["id 1"]
+
+
+def test_a_temporary_folder_goes_with_the_object(rows: Any) -> None:
+    documents = DocumentIndex()
+    documents.put(named(range(3)), list(rows[:3]))
+    path = documents.path
+    assert os.path.isdir(path)
+    del documents
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("train_size", [10, 1000])
+def test_a_copy_has_all_of_it_and_goes_its_own_way(
+    rows: Any, tmp_path: Path, train_size: int
+) -> None:
+    with DocumentIndex(tmp_path / "old", train_size=train_size) as documents:
+        documents.put(named(range(30)), list(rows[:30]))
+        documents.copy_to(tmp_path / "deep" / "new")
+        documents.put(named([5]), [rows[77]])
+        with pytest.raises(FileExistsError):
+            documents.copy_to(tmp_path / "deep" / "new")
+    with DocumentIndex(tmp_path / "deep" / "new") as copy:
+        assert len(copy) == 30
+        assert ids(copy.search(rows[5], 1)) == ["id 5"]
+        copy.remove(["id 6"])
+    assert os.listdir(tmp_path / "deep") == ["new"]
+    with DocumentIndex(tmp_path / "old", "r") as old:
+        assert len(old) == 30
+
+
+@pytest.mark.parametrize("train_size", [10, 1000])
+def test_searches_find_all_while_documents_are_written_again(rows: Any, train_size: int) -> None:
+    with DocumentIndex(train_size=train_size) as documents:
+        documents.put(named(range(30)), list(rows[:30]))
+        done = threading.Event()
+        found: list[list[str]] = []
+
+        def search() -> None:
+            while not done.is_set():
+                found.append(ids(documents.search(rows[0], 30)))
+
+        threads = [threading.Thread(target=search) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for n in range(120):
+            documents.put(named(range(n % 20, n % 20 + 10)), list(rows[n : n + 10]))
+        done.set()
+        for thread in threads:
+            thread.join()
+        everything = sorted(f"id {n}" for n in range(30))
+        assert found
+        assert all(sorted(one) == everything for one in found)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_bad_vectors_change_nothing(rows: Any, trained: bool) -> None:
+    with DocumentIndex(metric="l2", train_size=5 if trained else 1000) as documents:
+        documents.put(named(range(10)), list(rows[:10]))
+        far = rows[0] * np.float32(1e9)
+        for vector, message in [
+            (rows[0, :5], r"vectors: expected 16 dimensions.*got 5; embed with the model"),
+            (rows[0] * np.nan, r"vectors: row 0 has a NaN"),
+            (far, r"vectors: row 0 \(beyond float16\)"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                documents.put(named([1]), [vector])
+        with pytest.raises(ValueError, match=r"vectors: expected all of 16 dimensions, got"):
+            documents.put(named([1, 2]), [rows[0], rows[0, :5]])
+        with pytest.raises(ValueError, match="vectors: expected 2, one per document, got 1"):
+            documents.put(named([1, 2]), [rows[0]])
+        with pytest.raises(ValueError, match="query: expected 16 dimensions, got 3"):
+            documents.search([1, 2, 3], 1)
+        with pytest.raises(ValueError, match="k=0 must be at least 1"):
+            documents.search(rows[0], 0)
+        assert len(documents) == 10
+        assert ids(documents.search(rows[1], 1)) == ["id 1"]
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, (1, 2), {"a": {1: 2}}, float("nan"), object(), b"x", np.float32(1)]
+)
+def test_metadata_that_json_does_not_hold_are_refused(rows: Any, value: Any) -> None:
+    with DocumentIndex() as documents:
+        with pytest.raises(ValueError, match=r"metadata: expected values that JSON holds, got 'x'"):
+            documents.put([StoredDocument("1", "", {"x": value})], [rows[0]])
+        assert len(documents) == 0
+        with pytest.raises(ValueError, match="JSON holds, got 3"):
+            documents.put([StoredDocument("1", "", {3: 1})], [rows[0]])  # type: ignore[dict-item]
+        fine = {"x": [1, 2.5, None, True, {"y": "é\ud800"}]}
+        documents.put([StoredDocument("1", "", fine)], [rows[0]])
+        assert documents.table.by_id(["1"])["1"].metadata == fine
+
+
+def test_text_must_be_text(rows: Any) -> None:
+    with DocumentIndex() as documents:
+        with pytest.raises(TypeError, match="ids: expected str, got int"):
+            documents.put([StoredDocument(1, "")], [rows[0]])  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="texts: expected str, got NoneType"):
+            documents.put([StoredDocument("1", None)], [rows[0]])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="texts: expected text of Unicode, got half"):
+            documents.put([StoredDocument("1", "\ud800")], [rows[0]])
+
+
+def test_arguments_must_go_with_the_folder(rows: Any, tmp_path: Path, codec: wf.Codec) -> None:
+    path = tmp_path / "documents"
+    with pytest.raises(FileNotFoundError):
+        DocumentIndex(path, "r")
+    with DocumentIndex(path, metric="ip") as documents:
+        documents.put(named(range(3)), list(rows[:3]))
+    with pytest.raises(ValueError, match="metric: expected 'ip', as the folder has, got 'l2'"):
+        DocumentIndex(path, metric="l2")
+    with pytest.raises(ValueError, match="codec: expected 16 dimensions, got 384"):
+        DocumentIndex(path, codec=codec)
+    for arguments, message in [
+        ({"mode": "w"}, "mode='w'"),
+        ({"metric": "l3"}, "metric='l3'"),
+        ({"train_size": 0}, "train_size=0"),
+        ({"refine": "float64"}, "refine="),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            DocumentIndex(path, **arguments)  # type: ignore[arg-type]
+    wf.open_index(tmp_path / "plain", "a", codec=codec).close()
+    with pytest.raises(ValueError, match="got an index in a folder"):
+        DocumentIndex(tmp_path / "plain")
+    documents = DocumentIndex(path)
+    documents.close()
+    with pytest.raises(ValueError, match="are closed; open them again"):
+        documents.search(rows[0], 1)
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"not a database" * 100)
+    with pytest.raises(wf.FormatError, match="damaged"):
+        DocumentIndex(tmp_path)
+    (tmp_path / FILE).unlink()
+    other = sqlite3.connect(tmp_path / FILE)
+    other.execute("CREATE TABLE x (y)")
+    other.close()
+    with pytest.raises(wf.FormatError, match="expected documents of waterfill"):
+        DocumentIndex(tmp_path)
+
+
+def test_a_failed_training_is_a_warning(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with DocumentIndex(train_size=10) as documents:
+        monkeypatch.setattr(document_folder, "open_index", fail)
+        with pytest.warns(RuntimeWarning, match="searches stay exact"):
+            documents.put(named(range(12)), list(rows[:12]))
+        assert ids(documents.search(rows[3], 1)) == ["id 3"]
+        monkeypatch.undo()
+        documents.train()
+        assert documents.index is not None
+        assert ids(documents.search(rows[3], 1)) == ["id 3"]
+        with pytest.raises(ValueError, match="there is an index already"):
+            documents.train()
