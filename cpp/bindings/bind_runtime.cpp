@@ -6,6 +6,7 @@
 #include "arrays.hpp"
 #include "dispatch.hpp"
 #include "kernels.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/file/byte_io.hpp"
@@ -50,6 +51,11 @@ void update_constant(ConstantDimensions& self, const py::object& x, const py::ob
   unlocked([&] { self.update(rows, flaws.data()); });
 }
 
+bool unlocked_pause(BackgroundWork& self) {
+  const py::gil_scoped_release released;
+  return self.pause();
+}
+
 }  // namespace
 
 void bind_runtime(py::module_& m) {
@@ -69,6 +75,18 @@ void bind_runtime(py::module_& m) {
   m.def("get_num_threads", &num_threads, "Return how many threads a call may use.");
   m.def("set_own_threads", &set_own_threads, py::arg("n"),
         "Let calls of this thread use at most n threads; 0: as many as those of other threads.");
+  py::class_<BackgroundWork>(
+      m, "BackgroundWork",
+      "What a thread does in the background, with a share of its time, until it is stopped.")
+      .def(py::init<double>(), py::arg("share"))
+      .def("begin", &BackgroundWork::begin,
+           "Pause calls of this thread from now on, until `end`; those after `stop` raise "
+           "KeyboardInterrupt.")
+      .def(
+          "end", [](BackgroundWork&) { BackgroundWork::end(); }, "Let calls of this thread run.")
+      .def("stop", &BackgroundWork::stop, "Stop the calls, from any thread.")
+      .def("pause", &unlocked_pause, "Pause as long as the share asks for; return whether to stop.")
+      .def_property_readonly("stopped", &BackgroundWork::stopped, "Whether it has been stopped.");
   m.def("isa", [] { return std::string(kernels().isa); }, "Return the instruction set in use.");
   m.def("available_isas", &available_isas,
         "Return the instruction sets that this machine supports, the best last.");

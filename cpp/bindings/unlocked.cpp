@@ -43,6 +43,16 @@ bool take_interrupt() {
   return taken;
 }
 
+bool pause_background() {
+  return BackgroundWork::of_this_thread()->pause();
+}
+
+// How a call of this thread learns that it is to stop; null if nothing stops it.
+bool (*poll_of_this_thread())() {
+  if (is_main_thread()) return &take_interrupt;
+  return BackgroundWork::of_this_thread() != nullptr ? &pause_background : nullptr;
+}
+
 // When the interpreter ends, Python up to 3.13 ends its other threads where they take the GIL, by
 // unwinding their stacks; destructors would then run without it. Such a thread sleeps until the
 // process ends, as in Python 3.14.
@@ -71,7 +81,7 @@ void run_unlocked(const std::function<void()>& work) {
   PyThreadState* const state = PyEval_SaveThread();
   std::exception_ptr error;
   bool interrupted = false;
-  const InterruptionScope scope(is_main_thread() ? &take_interrupt : nullptr);
+  const InterruptionScope scope(poll_of_this_thread());
   try {
     work();
   } catch (const Interrupted&) {
@@ -81,7 +91,7 @@ void run_unlocked(const std::function<void()>& work) {
   }
   take_gil(state);
   // One that came too late to stop the call is not lost: Python raises it when the call is over.
-  if (scope.requested() && !interrupted) PyErr_SetInterrupt();
+  if (scope.requested() && !interrupted && is_main_thread()) PyErr_SetInterrupt();
   if (interrupted) {
     PyErr_SetNone(PyExc_KeyboardInterrupt);
     throw py::error_already_set();

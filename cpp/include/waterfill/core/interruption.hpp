@@ -1,4 +1,4 @@
-// Stopping a long call: the user of a program presses Ctrl-C.
+// Stopping a long call: the user of a program presses Ctrl-C, or closes what a thread works for.
 //
 // The thread that makes a call opens a scope. Everything that works for the call, on this thread
 // and on pool threads, asks `throw_if_interrupted` every few milliseconds, before it changes
@@ -32,6 +32,27 @@ class InterruptionScope {
   std::chrono::steady_clock::time_point next_poll_;
   std::atomic<bool> requested_{false};
   InterruptionScope* outer_;
+};
+
+// What a thread does in the background: calls of the thread pause, so that they take at most a share
+// of its time, and any thread may stop them.
+class BackgroundWork {
+ public:
+  // share: above 0, at most 1.
+  explicit BackgroundWork(double share);
+  // Calls of this thread belong to the work from now on, until `end`.
+  void begin();
+  static void end();
+  static BackgroundWork* of_this_thread();
+  void stop() { stopped_.store(true); }
+  bool stopped() const { return stopped_.load(); }
+  // Pauses as long as the share asks for; returns whether to stop. For the thread that began.
+  bool pause();
+
+ private:
+  double share_;
+  std::atomic<bool> stopped_{false};
+  std::chrono::steady_clock::time_point resumed_;
 };
 
 // The innermost scope of the call that this thread works for, or null.
