@@ -25,7 +25,7 @@ std::shared_ptr<Codec> train(
     const py::object& centroids, bool by_direction, const py::object& sample,
     const py::object& held_out, std::uint64_t seed, int iterations,
     std::optional<std::uint32_t> alpha, float joint, double constant_norm, double pq_multiplier,
-    bool normalize, const std::string& plan) {
+    bool normalize, const std::string& plan, bool shared) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -46,7 +46,7 @@ std::shared_ptr<Codec> train(
   params.plan = plan;
   const RowsArgument rows(sample, "sample"), queries(held_out, "held_out");
   return unlocked([&] {
-    TrainParams train{seed, iterations, {}};
+    TrainParams train{seed, iterations, {}, shared};
     if (alpha.has_value()) train.alpha = Alpha{*alpha};
     return train_codec(std::move(params), rows.rows(), queries.rows(), train);
   });
@@ -214,8 +214,9 @@ void bind_codec(py::module_& m) {
                   py::arg("by_direction"), py::arg("sample"), py::arg("held_out"), py::arg("seed"),
                   py::arg("iterations"), py::arg("alpha"), py::arg("joint"),
                   py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
-                  py::arg("plan"),
-                  "Train codebooks and calibrate alphas, scales and search depths.")
+                  py::arg("plan"), py::arg("shared") = false,
+                  "Train codebooks and calibrate alphas, scales and search depths. shared: groups "
+                  "of one width have the same codebook.")
       .def_property_readonly("d", &Codec::d, "Number of dimensions.")
       .def_property_readonly("code_size", &Codec::code_size, "Bytes per code.")
       .def_property_readonly("groups", &Codec::groups, "Number of groups.")

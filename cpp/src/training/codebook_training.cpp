@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "core/random.hpp"
@@ -296,6 +297,41 @@ Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shape
                         result.books.data() + second_bytes[i].first_column * kCentroids);
   });
   parallel_for(rest.size(), [&](std::size_t i) { train(rest[i]); });
+  return result;
+}
+
+Codebooks train_shared_codebooks(const std::vector<float>& y, const std::vector<Shape>& shapes,
+                                 std::uint64_t seed, int iterations) {
+  constexpr std::size_t kMostRows = 65536;  // of a codebook, from one group after the other
+  std::size_t total = 0;
+  for (const Shape& shape : shapes) total += shape.width;
+  const Rows rows{y.data(), y.size() / total, total};
+  Codebooks result{Aligned<float>(total * kCentroids), Aligned<float>(total * kCells)};
+  std::map<std::uint32_t, std::size_t> trained;  // by width: the column of the first group
+  std::size_t offset = 0;
+  for (std::size_t g = 0; g < shapes.size(); offset += shapes[g++].width) {
+    const std::size_t width = shapes[g].width;
+    float* book = result.books.data() + offset * kCentroids;
+    float* cells = result.cells.data() + offset * kCells;
+    const auto [known, is_new] = trained.try_emplace(shapes[g].width, offset);
+    if (!is_new) {
+      std::copy_n(result.books.data() + known->second * kCentroids, width * kCentroids, book);
+      std::copy_n(result.cells.data() + known->second * kCells, width * kCells, cells);
+      continue;
+    }
+    std::vector<float> pool, own;
+    std::size_t column = offset;
+    for (std::size_t other = g; other < shapes.size(); column += shapes[other++].width) {
+      if (shapes[other].width != width || pool.size() >= kMostRows * width) continue;
+      gather(rows, column, width, own);
+      pool.insert(pool.end(), own.begin(), own.end());
+    }
+    std::vector<std::uint64_t> counts(kCentroids, 1);
+    const Rows part{pool.data(), std::min(pool.size() / width, kMostRows), width};
+    const std::vector<float> values = vector_book(part, seed, iterations, counts);
+    std::copy(values.begin(), values.end(), book);
+    cell_means(values, width, counts, cells);
+  }
   return result;
 }
 

@@ -15,6 +15,10 @@ Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shape
                           const std::vector<SecondByte>& second_bytes, std::uint64_t seed,
                           int iterations);
 
+// The same for coordinates that are all distributed alike: groups of one shape share a codebook.
+Codebooks train_shared_codebooks(const std::vector<float>& y, const std::vector<Shape>& shapes,
+                                 std::uint64_t seed, int iterations);
+
 // Sorts 256 centroids (dimension-major, `width` rows of 256) into 16 cells of 16 neighbors:
 // order[16 * cell + i] is the old number. `counts` are the training rows of each centroid.
 std::vector<std::uint32_t> coarse_order(const std::vector<float>& book, std::size_t width,

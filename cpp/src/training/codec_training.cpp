@@ -153,11 +153,15 @@ void fit_scales(CodecParams& params, const Rows& sample, const Rows& held_out) {
 std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const Rows& held_out,
                                    const TrainParams& train) {
   require(sample.n >= 1, "sample must have at least one row");
+  require(!train.shared || params.second_bytes.empty(), "shared codebooks have no second bytes");
   {
     const Transform transform(params.mean, params.basis, params.weights);
     std::vector<float> directions = project(transform, params.partition, sample);
-    params.codebooks = train_codebooks(directions, params.shapes, params.second_bytes, train.seed,
-                                       train.iterations);
+    params.codebooks =
+        train.shared
+            ? train_shared_codebooks(directions, params.shapes, train.seed, train.iterations)
+            : train_codebooks(directions, params.shapes, params.second_bytes, train.seed,
+                              train.iterations);
   }
   // Joint encoding gains nothing if a dimension has two bytes, and the second byte depends on the
   // first.

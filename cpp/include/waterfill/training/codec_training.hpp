@@ -13,6 +13,7 @@ struct TrainParams {
   std::uint64_t seed = 0;
   int iterations = 25;
   std::optional<Alpha> alpha;  // of the scale, for both metrics; calibrated if not set
+  bool shared = false;         // groups of one width share a codebook, without second bytes
 };
 
 // Fewer held-out rows than this leave alphas and search depths at their defaults.
