@@ -219,6 +219,6 @@ class FolderBuilder:
 
     def _publish(self, codec: Codec, manifest: _core.Manifest) -> None:
         """Write the manifest: from then on the folder is an index."""
-        create_log(self._path, _NUMBER_OF_LOG, log_format(codec, manifest))
+        create_log(self._path, _NUMBER_OF_LOG, log_format(codec, manifest.row_kind))
         sync_directory(self._path)
         write_manifest(self._path, manifest)

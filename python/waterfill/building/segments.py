@@ -71,7 +71,9 @@ class Segment:
     checksum: int = 0
 
     def __post_init__(self) -> None:
-        self.core = empty_core(self.format.codec, self.format.manifest)
+        self.core = empty_core(
+            self.format.codec, self.format.manifest.metric, self.format.manifest.row_kind
+        )
         self._codes = np.empty((_APPENDED_ROWS, self.format.codec.code_size), np.uint8)
         self._filled = 0
         self._ids: list[Ids] = []

@@ -14,7 +14,7 @@ from waterfill.codec import Codec
 from waterfill.folder.compaction import (
     choose_segments,
     merge_segments,
-    recode_segment,
+    recode_segments,
     same_codec,
 )
 from waterfill.folder.directory import WriterLock, codec_name, segment_name
@@ -225,7 +225,46 @@ class CompactedIndex(SegmentedIndex):
     def _recode(self, segment: int, vectors: Vectors | None) -> None:
         self._replace_segments(
             segment + 1,
-            lambda old: recode_segment(
-                self._path, old, segment, self._new_segment, self._prepare, vectors
+            lambda old: recode_segments(
+                self._path,
+                old,
+                (segment, segment + 1),
+                (old.manifest.codecs[-1].number, old.codec),
+                self._new_segment,
+                self._prepare,
+                vectors,
+                warns=self._warns_of_clipped,
             ),
         )
+
+    def _exchange_codec(self, codec: Codec, *, keep_rows: bool) -> None:
+        """Encode all vectors with another codec, from their rows, in one step.
+
+        Searches see the state of before or after it; changes wait meanwhile. There must be vectors
+        of one codec only. `keep_rows`: whether their rows stay.
+        """
+        with self._merging, self._changing:
+            self._require_changeable()
+            self._publish()  # the vectors of the log become a segment
+            old = self._snapshot
+            number = next(self._numbers)
+            name = codec_name(number)
+            self._unpublished.add(name)
+            try:
+                write_codec(codec, os.path.join(self._path, name))
+                merger = None
+                if old.manifest.segments:
+                    merger = recode_segments(
+                        self._path,
+                        old,
+                        (0, len(old.manifest.segments)),
+                        (number, codec),
+                        self._new_segment,
+                        self._prepare,
+                        None,
+                        keep_rows=keep_rows,
+                        warns=self._warns_of_clipped,
+                    )
+                self._publish(merger, codec=(number, codec), keep_rows=keep_rows)
+            finally:
+                self._unpublished.clear()

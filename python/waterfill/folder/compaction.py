@@ -87,41 +87,54 @@ def _without_removed(
     return core, Merger(first, last, number, core.size, codec, removed)
 
 
-def recode_segment(
+def recode_segments(
     path: str,
     old: Snapshot,
-    chosen: int,
+    chosen: tuple[int, int],
+    target: tuple[int, Codec],
     numbers: Callable[[], int],
     prepare: Callable[[FloatRows], FloatRows],
     vectors: Callable[[Labels], Any] | None,
+    *,
+    keep_rows: bool = True,
+    warns: bool = True,
 ) -> Merger:
-    """Write a segment anew with the newest codec, without the vectors that are removed by now.
+    """Write segments of one codec as one with another codec, without the vectors removed by now.
 
     Codes are made from the refine rows, which stay as they are, or from `vectors` of ids. Memory: a
     part of at most 64 MB; parts are files that one merger joins.
 
     Parameters
     ----------
+    chosen : (int, int)
+        The first of the segments, and the one behind the last.
+    target : (int, Codec)
+        The codec, with its number.
     numbers : callable
         Gives the number of a new file, which nothing removes meanwhile.
     prepare : callable
         What is done with rows before they are encoded.
+    keep_rows : bool
+        Whether refine rows stay, if there are any.
+    warns : bool
+        Whether vectors whose distance is clipped lead to a warning, as from `Codec.encode`.
     """
-    core, merger = _without_removed(path, old, (chosen, chosen + 1), numbers())
-    codec, newest = old.codec, old.manifest.codecs[-1].number
+    core, merger = _without_removed(path, old, chosen, numbers())
+    metric, row_kind = old.manifest.metric, old.manifest.row_kind if keep_rows else None
+    newest, codec = target
     bytes_each = codec.code_size + (2 if core.refine_row_kind is None else 4 * codec.d)
     step = max(_BLOCK, _PART_BYTES // bytes_each)
     names = []
     try:
         for first in range(0, core.size, step):
-            part = empty_core(codec, old.manifest)
+            part = empty_core(codec, metric, row_kind)
             for at in range(first, min(first + step, core.size), _BLOCK):
                 n = min(_BLOCK, first + step - at, core.size - at)
-                _append_anew(part, codec, core, at, n, prepare, vectors)
+                _append_anew(part, codec, core, at, n, prepare, vectors, warns)
             number = merger.number if step >= core.size else numbers()
             names.append(write_segment_file(path, number, part, codec, own=True)[0])
         if len(names) > 1:
-            joined = empty_core(codec, old.manifest)
+            joined = empty_core(codec, metric, row_kind)
             files = [os.fsencode(name) for name in names]
             joined.attach_segments(
                 files, mark_of(codec), [np.empty(0, np.uint32)] * len(files), False
@@ -132,7 +145,7 @@ def recode_segment(
             if name != os.path.join(path, segment_name(merger.number)):
                 with contextlib.suppress(OSError):
                     os.unlink(name)
-    return Merger(chosen, chosen + 1, merger.number, merger.vectors, newest, merger.removed)
+    return Merger(*chosen, merger.number, merger.vectors, newest, merger.removed)
 
 
 def _append_anew(
@@ -143,17 +156,19 @@ def _append_anew(
     n: int,
     prepare: Callable[[FloatRows], FloatRows],
     vectors: Callable[[Labels], Any] | None,
+    warns: bool,
 ) -> None:
     """Encode vectors of an index, and append them to another one."""
     ids, kept, kind = core.ids(first, n), None, core.refine_row_kind
     if kind is not None:
         stored = core.refine_rows(first, n)
-        kept = _core.RefineRows(kind, codec.d)
-        kept.append(stored, 0)
+        if part.refine_row_kind is not None:
+            kept = _core.RefineRows(kind, codec.d)
+            kept.append(stored, 0)
         rows = Rows(stored)
     else:
         assert vectors is not None
         rows = Rows(vectors(ids), "vectors", codec.d)
         if rows.n != n:
             raise ArgumentError(f"vectors: expected {n} vectors, one per id, got {rows.n}")
-    part.append(codec._encode(rows, prepare), ids, kept)
+    part.append(codec._encode(rows, prepare, warns=warns), ids, kept)

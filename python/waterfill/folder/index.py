@@ -85,7 +85,7 @@ class FolderIndex(CompactedIndex):
         TypeError, OSError
             As `add_with_ids`.
         """
-        self._append(x, _as_distinct(ids), "upsert", policy, replaces=True)
+        self._append(x, as_distinct(ids), "upsert", policy, replaces=True)
 
     def _require_changeable(self) -> None:
         self._trained()
@@ -240,12 +240,19 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
         super()._take_settings(codec)
         self._nlist = codec.cells
 
+    def _take_stored_settings(self, old: _core.Manifest, new: _core.Manifest) -> None:
+        super()._take_stored_settings(old, new)
+        follows = new.target_recall is not None and new.target_recall == old.target_recall
+        if not follows and (new.nprobe, new.target_recall) != (old.nprobe, old.target_recall):
+            self._set_lists(new.nprobe, new.target_recall)
+
     def _manifest_settings(self) -> dict[str, Any]:
         lists = {"nprobe": self.nprobe, "target_recall": self._target_recall}
         return super()._manifest_settings() | lists
 
 
-def _as_distinct(ids: Any) -> Labels:
+def as_distinct(ids: Any) -> Labels:
+    """Validate ids of which each occurs once."""
     from waterfill.index.stored_vectors import as_new_ids
 
     numbers = as_new_ids(ids)

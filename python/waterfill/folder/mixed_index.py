@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.fork_safe_lock import fork_safe_lock
+from waterfill._util.validation import Metric
 from waterfill.codec import Codec
-from waterfill.index.search_depth import sigma_for
+from waterfill.index.list_recall import ListRecall
+from waterfill.index.search_depth import MOST_CANDIDATES, sigma_for
 from waterfill.index.selector_graph import Step
 from waterfill.training.train import QUARTERS
 
@@ -129,12 +131,11 @@ class MixedIndex:
             raise ValueError(self._message("codes"))
 
         def search(index: _core.Index) -> Any:
-            newest = index is self._newest
-            depth = (coarse_groups, prune_sigma) if newest else self._depth(index)
+            depth, lists = (candidates, coarse_groups, prune_sigma), probes
+            if index is not self._newest:
+                depth, lists = self._depth(index, k, candidates), self._lists(index, probes)
             stored = contents and self._contents(index)
-            return index.search(
-                x, k, candidates, *depth, probes, selector, refine_candidates, stored
-            )
+            return index.search(x, k, *depth, lists, selector, refine_candidates, stored)
 
         found = self._read(search)
         distances = np.concatenate([part[0] for part in found], axis=1)
@@ -169,11 +170,25 @@ class MixedIndex:
         distances = np.concatenate([part[1] for part in found])[order]
         return limits, distances, np.concatenate([part[2] for part in found])[order]
 
-    def _depth(self, index: _core.Index) -> tuple[int, float]:
+    def _depth(self, index: _core.Index, k: int, candidates: int) -> tuple[int, int, float]:
         """Return the settings of a search in an older index: what its training chose."""
-        codec, metric = Codec(index.codec), "l2" if self.metric == _core.Metric.l2 else "ip"
+        codec, metric = Codec(index.codec), self._metric_name
         sigma = sigma_for(codec.prune_sigma[metric], index.codec.calibration_rows, index.size)
-        return codec.coarse_groups[metric], sigma
+        deep = min(codec.refine_factor[metric] * k, MOST_CANDIDATES)
+        return max(candidates, deep), codec.coarse_groups[metric], sigma
+
+    def _lists(self, index: _core.Index, probes: Any) -> int | None:
+        """Return how many lists of an older index hold the share that those of the newest do."""
+        if probes is None or not index.codec.cells:
+            return None
+        newest = ListRecall.of(self._newest.codec, self._metric_name)
+        share = newest.share(probes, self._newest.size)
+        older = ListRecall.of(index.codec, self._metric_name)
+        return older.nlist if share is None else older.nprobe(share, index.size)
+
+    @property
+    def _metric_name(self) -> Metric:
+        return "l2" if self.metric == _core.Metric.l2 else "ip"
 
     def _require_probes(self, probes: Any) -> None:
         if isinstance(probes, np.ndarray):

@@ -56,67 +56,11 @@ def open_index(
     verify: Literal["header", "full"] = "header",
     flush_bytes: int = _FLUSH_BYTES,
     compaction: Literal["background", "off"] = "background",
+    kind: type[FolderIndexIVF] = FolderIndexIVF,
 ) -> FolderIndexFlat | FolderIndexIVF:
-    """Open an index that lives in a folder: durable, shared by processes, changed in place.
+    """Open an index that lives in a folder, made with a codec; see `waterfill.open_index`.
 
-    It has the methods of an `IndexFlat`, or with `nprobe` or `target_recall` of an `IndexIVF`, and
-    `upsert`, `flush`, `compact`, `snapshot`, `refresh` and `close`; use it in a ``with`` statement.
-    Vectors always have ids: those of `add` are numbered on. Opening maps the files, so it takes
-    milliseconds.
-
-    One process may have the folder open for changes; any number may read it, also meanwhile. A
-    reader sees the state at the time when it opened the folder, or of its last `refresh`.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The folder, by convention with the suffix ``.wfx``. Not on a network file system whose
-        locks do not hold between machines, if several of them write.
-    mode : {'r', 'a', 'w'}
-        Read; change, and make the folder if there is none; make it anew, without vectors.
-    codec : Codec, optional
-        Needed to make a folder. For an existing one, it must be its codec.
-    metric : {'ip', 'l2', 'cosine'} or int, optional
-        As for `IndexFlat`; of a new folder ``ip`` by default. For an existing one, it must be its
-        metric.
-    nprobe : int, optional
-        Lists to search per query: makes an inverted file of a new folder, whose codec must have
-        cells. Of an existing one, it replaces the stored value, which `flush` writes.
-    target_recall : float, optional
-        Instead of `nprobe`: the share of the neighbours in all lists to find, as for `IndexIVF`.
-        `nprobe` then follows the folder's growth. Of an existing one, it replaces what is stored.
-    refine : {'float16', 'int8', 'float32'}, optional
-        Rows to keep in a new folder for re-ranking.
-    k_factor : float, optional
-        As for `IndexFlat`; of a new folder 4 by default.
-    sync : {'commit', 'interval', 'none'}
-        When a change is on the disk, so that it survives a crash of the machine: when the call
-        returns, within a second, or when the system writes it. A crash of the process alone loses
-        nothing that was acknowledged.
-    verify : {'header', 'full'}
-        ``full`` reads and verifies all files; ``header`` the headers and small sections.
-    flush_bytes : int
-        Size of the write-ahead log from which it is flushed to a segment.
-    compaction : {'background', 'off'}
-        Whether a thread merges small segments, and those with many removed vectors, after a flush.
-
-    Returns
-    -------
-    FolderIndexFlat or FolderIndexIVF
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, and it cannot be made because `codec` is missing or `mode` is
-        ``r``.
-    BlockingIOError
-        If another process, or another index of this one, has the folder open for changes.
-    FormatError
-        If a file of the folder is damaged, or has a later format version.
-    ValueError, TypeError
-        If an argument is invalid, or contradicts the folder.
-    OSError
-        If a file cannot be read or written.
+    kind: of an index with lists.
     """
     name = os.path.abspath(os.fsdecode(os.fspath(path)))
     _check_options(mode, sync, verify, compaction)
@@ -155,8 +99,8 @@ def open_index(
         if exists and mode != "w":
             inverted = nprobe is not None or target_recall is not None
             _require_same(snapshot.manifest, snapshot.codec, codec, metric, inverted, refine)
-        kind: type[FolderIndex] = FolderIndexIVF if snapshot.manifest.nprobe else FolderIndexFlat
-        index = kind._open(
+        made: type[FolderIndex] = kind if snapshot.manifest.nprobe else FolderIndexFlat
+        index = made._open(
             name, snapshot, lock, sync=sync, flush_bytes=flush_bytes, compaction=compaction
         )
     except BaseException:
@@ -234,7 +178,7 @@ def _create(
         k_factor=4.0 if k_factor is None else as_number("k_factor", k_factor, 1, finite=True),
         codecs=[_core.ManifestCodec(numbers[0], mark)],
     )
-    create_log(path, numbers[1], log_format(codec, manifest))
+    create_log(path, numbers[1], log_format(codec, manifest.row_kind))
     sync_directory(path)
     for build in (BUILD_RECORD, BUILD_JOURNAL):  # the folder is no longer what was built
         with contextlib.suppress(FileNotFoundError):

@@ -54,6 +54,7 @@ def publish(
     codec: tuple[int, Codec] | None = None,
     merger: Merger | None = None,
     keep_vectors: bool = True,
+    keep_rows: bool = True,
 ) -> _core.Manifest:
     """Write what a snapshot holds beyond its manifest, as a new manifest, with an empty log.
 
@@ -72,8 +73,11 @@ def publish(
         A segment to take the place of others.
     keep_vectors : bool
         False for a state without vectors.
+    keep_rows : bool
+        False for a state without refine rows; `merger` then has all vectors.
     """
     manifest = old.manifest
+    row_kind = manifest.row_kind if keep_rows else None
     segments: list[_core.ManifestSegment] = []
     if keep_vectors:
         removed = removed_by_segment(old.core, manifest.segments)
@@ -86,7 +90,7 @@ def publish(
         segments += _own_segment(path, old, numbers)
     number, newest = codec or (manifest.codecs[-1].number, old.codec)
     log = next(numbers)
-    create_log(path, log, log_format(newest, manifest))
+    create_log(path, log, log_format(newest, row_kind))
     sync_directory(path)
     new = _core.Manifest(
         metric=manifest.metric,
@@ -95,7 +99,7 @@ def publish(
         log=log,
         next_file=next(numbers),
         next_id=min(old.next_id, 2**63 - 1),
-        row_kind=manifest.row_kind,
+        row_kind=row_kind,
         codecs=_codecs_of(segments, manifest, _core.ManifestCodec(number, mark_of(newest))),
         segments=segments,
         **settings,

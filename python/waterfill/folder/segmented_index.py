@@ -64,8 +64,7 @@ class SegmentedIndex(Index):
     ) -> Self:
         manifest = snapshot.manifest
         index = cls._of_codec(snapshot.codec, snapshot)
-        kind = manifest.row_kind
-        index._refine = None if kind is None else kind.name
+        index._refine = _name_of(manifest.row_kind)
         index._attach(snapshot.core, snapshot.codec)
         index._keeps_ids = False
         index._path, index._snapshot, index._lock = path, snapshot, lock
@@ -143,6 +142,7 @@ class SegmentedIndex(Index):
         *,
         keep_vectors: bool = True,
         codec: tuple[int, Codec] | None = None,
+        keep_rows: bool = True,
     ) -> None:
         """Make a new manifest, and an index of the core from what it names."""
         self._trained()
@@ -158,6 +158,7 @@ class SegmentedIndex(Index):
                 codec=codec,
                 merger=merger,
                 keep_vectors=keep_vectors,
+                keep_rows=keep_rows,
             )
         except BaseException:
             if read_manifest(self._path) == old.manifest:
@@ -181,15 +182,24 @@ class SegmentedIndex(Index):
     def _adopt(self, new: Snapshot) -> None:
         """Answer calls from a snapshot from now on."""
         with self._writing:
+            old = self._snapshot.manifest
             if new.codec is self._codec:
                 self._snapshot, self._core = new, new.core
+                self._take_stored_settings(old, new.manifest)
                 return
             self._codec_changes += 1
             try:
                 self._snapshot, self._core, self._codec = new, new.core, new.codec
                 self._take_settings(new.codec)
+                self._take_stored_settings(old, new.manifest)
             finally:
                 self._codec_changes += 1
+
+    def _take_stored_settings(self, old: _core.Manifest, new: _core.Manifest) -> None:
+        """Take the settings that the writer of the folder has changed."""
+        self._refine = _name_of(new.row_kind)
+        if new.k_factor != old.k_factor:
+            self.k_factor = new.k_factor
 
     def _take_settings(self, codec: Codec) -> None:
         """Take the settings of searches from another codec, except those that were set."""
@@ -277,3 +287,7 @@ class SegmentedIndex(Index):
                     return old.read_log()
             self._adopt(open_snapshot(self._path, verify=False, known=old))
             return True
+
+
+def _name_of(kind: _core.RowKind | None) -> str | None:
+    return None if kind is None else kind.name

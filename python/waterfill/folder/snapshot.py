@@ -132,7 +132,7 @@ def _open(path: str, manifest: _core.Manifest, known: Snapshot | None, verify: b
     codecs = {entry.number: _read_codec(path, manifest, entry, known) for entry in manifest.codecs}
     core = _open_all(path, manifest, codecs, verify)
     newest = manifest.codecs[-1]
-    form = log_format(codecs[newest.number], manifest)
+    form = log_format(codecs[newest.number], manifest.row_kind)
     log = LogReader(path, manifest.log, form)
     snapshot = Snapshot(manifest, codecs, core, log, manifest.next_id)
     snapshot.read_log()
@@ -172,11 +172,11 @@ def mark_of(codec: Codec) -> bytes:
     return bytes.fromhex(codec.fingerprint)[:16]
 
 
-def log_format(codec: Codec, manifest: _core.Manifest) -> LogFormat:
-    """Return the form of the records of a log for a codec."""
+def log_format(codec: Codec, row_kind: _core.RowKind | None) -> LogFormat:
+    """Return the form of the records of a log for a codec and a kind of refine rows."""
     row_bytes = 0
-    if manifest.row_kind is not None:
-        row_bytes = _core.RefineRows(manifest.row_kind, codec.d).to_array().shape[1]
+    if row_kind is not None:
+        row_bytes = _core.RefineRows(row_kind, codec.d).to_array().shape[1]
     return LogFormat(codec.code_size, row_bytes, mark_of(codec))
 
 
@@ -193,7 +193,7 @@ def open_core(
 
     removed: their removed vectors, if not those that the manifest names.
     """
-    core = empty_core(codec, manifest)
+    core = empty_core(codec, manifest.metric, manifest.row_kind)
     chosen = manifest.segments[segments]
     names = []
     for segment in chosen:
@@ -212,11 +212,11 @@ def open_core(
     return core
 
 
-def empty_core(codec: Codec, manifest: _core.Manifest) -> _core.Index:
+def empty_core(codec: Codec, metric: _core.Metric, row_kind: _core.RowKind | None) -> _core.Index:
     """Make an index of the core for vectors of a folder."""
-    core = _core.Index(codec._core, manifest.metric)
-    if manifest.row_kind is not None:
-        core.keep_refine_rows(manifest.row_kind)
+    core = _core.Index(codec._core, metric)
+    if row_kind is not None:
+        core.keep_refine_rows(row_kind)
     core.keep_ids()
     return core
 

@@ -220,7 +220,7 @@ class IndexIVF(InvertedLists):
         assert self._codec is not None
         if self._faiss_quantizer() is None:
             return super()._encode(rows)
-        return self._codec._encode(rows, self._prepare, self._assign)
+        return self._codec._encode(rows, self._prepare, self._assign, warns=self._warns_of_clipped)
 
     def _assign(self, block: FloatRows) -> NDArray[np.uint16]:
         lists = self.quantizer.search(block, 1)[1][:, 0]

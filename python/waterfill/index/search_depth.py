@@ -12,7 +12,8 @@ from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
 _SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
-_MOST_CANDIDATES = 1 << 32  # an index holds no more vectors
+MOST_CANDIDATES = 1 << 32
+"""An index holds no more vectors."""
 
 
 class SearchDepth(Collection):
@@ -99,8 +100,8 @@ class SearchDepth(Collection):
             candidates = max(candidates, self._least_candidates)
         if self._refine is not None:
             factor = self._k_factor if k_factor is None else k_factor
-            exact = min(math.ceil(factor * k), _MOST_CANDIDATES)
-        return min(candidates, _MOST_CANDIDATES), exact
+            exact = min(math.ceil(factor * k), MOST_CANDIDATES)
+        return min(candidates, MOST_CANDIDATES), exact
 
 
 def sigma_for(sigma: float, rows: int, size: int) -> float:

@@ -23,6 +23,8 @@ from waterfill.training.train import QUARTERS
 class StandaloneCodec(Trainable):
     """Encodes and decodes vectors as an index does."""
 
+    _warns_of_clipped: bool = True  # of vectors that are unlike those of training
+
     @property
     def code_size(self) -> int:
         """Bytes of one stored code: see `bytes_per_vector`. Known before training, as in FAISS."""
@@ -82,7 +84,7 @@ class StandaloneCodec(Trainable):
 
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None
-        return self._codec._encode(rows, self._prepare)
+        return self._codec._encode(rows, self._prepare, warns=self._warns_of_clipped)
 
     def _decode(self, codes: Codes) -> FloatRows:
         assert self._codec is not None
