@@ -13,7 +13,7 @@ Sub-packages hold what these names return and what operating an index takes: `wa
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
 `waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`,
-`waterfill.columns`, `waterfill.sizing`.
+`waterfill.columns`, `waterfill.sizing`, `waterfill.managed`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from waterfill import folder as folder
     from waterfill import lifecycle as lifecycle
     from waterfill import loadtest as loadtest
+    from waterfill import managed as managed
     from waterfill import metrics as metrics
     from waterfill import optimizer as optimizer
     from waterfill import plan as plan
@@ -80,10 +81,10 @@ if TYPE_CHECKING:
     from waterfill.faiss.export import export_faiss, to_faiss
     from waterfill.faiss.factory import index_factory
     from waterfill.faiss.registration import register_faiss
-    from waterfill.folder.opening import open_index
     from waterfill.lifecycle.retrain import retrain
     from waterfill.lifecycle.swap import SwapIndex
     from waterfill.loadtest.capacity import capacity_test
+    from waterfill.managed.opening import open_index
     from waterfill.metrics.registry import Metrics
     from waterfill.optimizer.optimize import optimize
     from waterfill.reporting.page import report
@@ -109,7 +110,7 @@ _LAZY_NAMES = {
     "compress": "faiss.compress",
     "export_faiss": "faiss.export",
     "index_factory": "faiss.factory",
-    "open_index": "folder.opening",
+    "open_index": "managed.opening",
     "optimize": "optimizer.optimize",
     "register_faiss": "faiss.registration",
     "report": "reporting.page",
@@ -125,6 +126,7 @@ _LAZY_MODULES = {
     "folder",
     "lifecycle",
     "loadtest",
+    "managed",
     "metrics",
     "optimizer",
     "reproduction",

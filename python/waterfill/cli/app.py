@@ -21,6 +21,7 @@ from waterfill.cli.commands.encode import encode
 from waterfill.cli.commands.estimate import estimate
 from waterfill.cli.commands.export_faiss import export_faiss
 from waterfill.cli.commands.info import info
+from waterfill.cli.commands.managed import health, maintain, open_
 from waterfill.cli.commands.optimize import optimize
 from waterfill.cli.commands.ramp import ramp
 from waterfill.cli.commands.remove import remove
@@ -41,6 +42,7 @@ app = typer.Typer(
 for function in (
     *(analyze, optimize, train, encode, build, search, info, export_faiss),
     *(add, remove, compact, estimate),
+    *(open_, health, maintain),
     *(bench, report, reproduce, drift, ramp, serve),
 ):
     command(app, function)

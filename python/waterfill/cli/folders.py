@@ -53,7 +53,7 @@ def changed_folder(path: Path) -> Iterator[Any]:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(20, f"expected a folder, got a file; {_HOW}", str(path))
     with explained(path):
-        index = wf.open_index(path, "a")
+        index = wf.open_index(path, "a", background="off")
     with index:
         yield index
 

@@ -200,4 +200,4 @@ def command(app: typer.Typer, function: Callable[..., Any]) -> None:
             for option, annotation in annotations.items()
         ]
     )
-    app.command(function.__name__.replace("_", "-"))(run)
+    app.command(function.__name__.rstrip("_").replace("_", "-"))(run)

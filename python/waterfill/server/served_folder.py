@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from waterfill.folder import FolderIndex
-from waterfill.folder.opening import open_index
 from waterfill.lifecycle.index_proxy import IndexProxy
+from waterfill.managed.opening import open_index
 from waterfill.server.settings import ServerSettings
 
 LOG = logging.getLogger("waterfill.server")

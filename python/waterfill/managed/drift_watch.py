@@ -1,0 +1,120 @@
+"""Watching what is added and asked: drift from the vectors of training, and another model."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+
+import numpy as np
+
+from waterfill._util.fork_safe_lock import fork_safe_lock
+from waterfill._util.validation import Metric
+from waterfill.codec import Codec
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.drift.model_change import Model, model_of
+from waterfill.drift.monitor import DriftMonitor
+from waterfill.errors import ArgumentError
+
+MONITOR = "MANAGED.drift"
+"""The file of the monitor in a folder."""
+
+_ASKED = 1000  # queries that are remembered
+_PER_CALL = 32  # of them from one call
+_FEWEST_ROWS = 32  # of a call whose embedding model can be judged
+_MOST_ROWS = 256
+_BASELINE_ROWS = 3000
+_PERMUTATIONS = 199
+
+
+class DriftWatch:
+    """What maintenance knows of recent vectors and queries. Thread-safe.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    codec : Codec
+        The one in use; the baseline of another one is not used.
+    """
+
+    def __init__(self, path: str, codec: Codec) -> None:
+        self._path = os.path.join(path, MONITOR)
+        self._lock = fork_safe_lock(self, "_lock", threading.Lock)
+        self._asked: list[FloatRows] = []
+        self._place = 0
+        self._monitor: DriftMonitor | None = None
+        with suppress(FileNotFoundError, ValueError):  # without a baseline nothing is watched
+            monitor = DriftMonitor.load(self._path)
+            if monitor.codec.fingerprint == codec.fingerprint:
+                self._monitor = monitor
+
+    # Queries.
+
+    def note(self, queries: FloatRows) -> None:
+        """Remember some queries of a call."""
+        with self._lock:
+            for query in queries[:_PER_CALL]:
+                if len(self._asked) < _ASKED:
+                    self._asked.append(query.copy())
+                else:
+                    self._asked[self._place] = query.copy()
+                    self._place = (self._place + 1) % _ASKED
+
+    def asked(self, d: int) -> FloatRows:
+        """Return the queries that are remembered, float32 (m, d)."""
+        with self._lock:
+            return np.array(self._asked, np.float32).reshape(-1, d)
+
+    # Vectors.
+
+    def learn(self, codec: Codec, metric: Metric, rows: FloatRows) -> None:
+        """Make some rows the baseline of a codec, and forget the queries of before."""
+        monitor = DriftMonitor.from_codec(
+            codec,
+            rows[:_BASELINE_ROWS],
+            metric=metric,
+            errors=False,
+            permutations=_PERMUTATIONS,
+        )
+        monitor.save(self._path)
+        with self._lock:
+            self._monitor = monitor
+
+    def compare(self, rows: FloatRows) -> str:
+        """Compare recent rows with the baseline; return the result in words."""
+        with self._lock:
+            monitor = self._monitor
+            if monitor is None:
+                return "not watched yet"
+            monitor.reset()
+            monitor.update(rows)
+            report = monitor.report()
+            monitor.save(self._path)  # it counts the looks
+        if not report.model.same:
+            return str(report.model)
+        if report.data.alarms:
+            return f"new vectors differ in {', '.join(report.data.alarms)}"
+        return f"{len(rows):,} new vectors are like those of training"
+
+    def require_same_model(self, rows: Rows) -> None:
+        """Raise ValueError for vectors that another embedding model seems to have made."""
+        if rows.n < _FEWEST_ROWS or self._monitor is None:
+            return
+        model = self._judge(rows.take(np.arange(0, rows.n, max(1, rows.n // _MOST_ROWS))))
+        if model.verdict == "another":
+            raise ArgumentError(
+                f"x: expected vectors of the embedding model of the stored ones, got {model}; "
+                "call upsert(ids, x, new_model=True) if the index is to have them"
+            )
+
+    def _judge(self, rows: FloatRows) -> Model:
+        with self._lock:
+            monitor = self._monitor
+            assert monitor is not None
+            monitor.reset()
+            monitor.update(rows)
+            data = monitor._data
+            model = model_of(data.features, data.reference, data.window, None)
+            monitor.reset()
+            return model

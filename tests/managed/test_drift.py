@@ -1,0 +1,100 @@
+"""Topics that come one after the other, another domain, and another embedding model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.managed import ENOUGH, open_managed, recall, some_vectors, true_ids
+
+import waterfill as wf
+from waterfill.managed.settings import Settings
+from waterfill.managed.training import compare_codecs, refusal
+
+HIGH = 64
+
+
+def domain(n: int, first: bool) -> NDArray[np.float32]:
+    """Return vectors of 64 dimensions with their energy in the first ones, or in the last."""
+    random = np.random.default_rng(3 if first else 4)
+    strength = np.maximum(0.85 ** np.arange(HIGH), 0.02)
+    strength = strength if first else strength[::-1]
+    return (random.standard_normal((n, HIGH)) * strength).astype(np.float32)
+
+
+def test_topics_that_come_one_after_the_other_are_found(tmp_path: Path) -> None:
+    x = some_vectors(3 * ENOUGH)
+    x = x[np.argsort(x[:, 0])]  # what comes first is unlike what comes later
+    with open_managed(tmp_path / "a", metric="l2", target_recall=0.9) as index:
+        for first in range(0, len(x), ENOUGH // 2):
+            rows = slice(first, first + ENOUGH // 2)
+            index.upsert(np.arange(len(x))[rows], x[rows])
+            index.maintain()
+            queries = x[rows][::40]
+            found = index.search(queries, 10)[1]
+            assert recall(found, true_ids(x[: rows.stop], queries, "l2")) > 0.88
+
+
+def test_a_loss_of_recall_leads_to_another_codec(tmp_path: Path) -> None:
+    old, new = domain(ENOUGH, True), domain(ENOUGH // 2, False)
+    with open_managed(tmp_path / "a", d=HIGH, target_recall=0.95, metric="l2") as index:
+        index.upsert(np.arange(ENOUGH), old)
+        index.maintain()
+        codec = index.codec.fingerprint
+        index.upsert(ENOUGH + np.arange(len(new)), new, new_model=True)
+        for _ in range(4):  # users ask about the new domain
+            index.search(new[:100] + 0.1, 10)
+        done = [event.what for event in index.maintain()]
+        assert done[:3] == ["measured", "drift", "trained"]
+        assert index.codec.fingerprint != codec
+        assert index.health().recall is not None
+        assert index.health().recall.high >= 0.95
+
+
+def test_a_loss_is_only_told_if_that_is_asked_for(tmp_path: Path) -> None:
+    old, new = domain(ENOUGH, True), domain(ENOUGH // 2, False)
+    with open_managed(
+        tmp_path / "a", d=HIGH, target_recall=0.95, metric="l2", on_drift="warn"
+    ) as index:
+        index.upsert(np.arange(ENOUGH), old)
+        index.maintain()
+        codec = index.codec.fingerprint
+        index.upsert(ENOUGH + np.arange(len(new)), new, new_model=True)
+        index.search(new[:100] + 0.1, 10)
+        assert [event.what for event in index.maintain()] == ["measured", "drift"]
+        assert "retraining is advised" in index.history[-1].words
+        assert index.codec.fingerprint == codec
+
+
+def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:
+    known, foreign = domain(ENOUGH + 500, True), domain(500, False)
+    with open_managed(tmp_path / "a", d=HIGH) as index:
+        index.upsert(np.arange(100), foreign[:100])  # nothing is known yet
+        index.remove_ids(np.arange(100))
+        index.upsert(np.arange(ENOUGH), known[:ENOUGH])
+        index.maintain()
+        index.upsert(np.arange(500), known[ENOUGH:])
+        before = index.ntotal
+        for call in (index.add, lambda x: index.upsert(np.arange(500), x)):
+            with pytest.raises(ValueError, match=r"another embedding model.*new_model=True"):
+                call(foreign)
+        assert index.ntotal == before
+        index.upsert(10**6 + np.arange(500), foreign, new_model=True)
+        assert index.ntotal == before + 500
+    with open_managed(tmp_path / "a", d=HIGH) as again, pytest.raises(ValueError, match="another"):
+        again.upsert(np.arange(500), foreign)
+
+
+def test_a_worse_codec_is_refused() -> None:
+    x = some_vectors(3000)
+    analysis = wf.analyze(x)
+    good, poor = (
+        wf.Codec.train(x, wf.Plan.waterfill(analysis, code_bytes), cells=0) for code_bytes in (8, 4)
+    )
+    comparison = compare_codecs(good, poor, "ip", x)
+    assert "the new codec finds" in refusal(Settings(None, 4), comparison)
+    assert refusal(Settings(0.95), comparison)
+    assert not refusal(Settings(0.2), comparison)  # it still reaches what is asked for
+    assert not refusal(Settings(None, 8), compare_codecs(poor, good, "ip", x))
