@@ -34,8 +34,8 @@ class InterruptionScope {
   InterruptionScope* outer_;
 };
 
-// What a thread does in the background: calls of the thread pause, so that they take at most a share
-// of its time, and any thread may stop them.
+// What a thread does in the background: its calls pause, so that they take at most a share of its
+// time, and any thread may stop them.
 class BackgroundWork {
  public:
   // share: above 0, at most 1.
