@@ -103,8 +103,9 @@ def test_the_package_is_typed():
     assert (Path(wf.__file__).parent / "py.typed").is_file()
 
 
-def test_the_readmes_optimizer_runs(tmp_path, monkeypatch, base_64):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_example_of_the_optimizer_runs(tmp_path, monkeypatch, base_64):
+    page = (ROOT / "docs" / "optimize.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (block,) = (block for block in blocks if "wf.optimize(" in block)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"wf": wf, "vectors": base_64[:800]}

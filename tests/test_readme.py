@@ -1,4 +1,4 @@
-"""The Python blocks of README.md, and those of pages that continue it, run as a reader runs them."""
+"""The Python blocks of README.md and of pages that continue it run as a reader runs them."""
 
 from __future__ import annotations
 
