@@ -102,16 +102,13 @@ def compare_codecs(old: Codec, new: Codec, metric: Metric, rows: FloatRows) -> C
 def refusal(settings: Settings, comparison: Comparison) -> str:
     """Return why a new codec must not replace the old one; empty if it may.
 
-    With a target it may find less than the old one, as long as it finds the target.
+    With a target it may find less than the old one, unless it misses the target for certain.
     """
-    old, new, change = comparison.old.recall, comparison.new.recall, comparison.recall_change
+    old, new, target = comparison.old.recall, comparison.new.recall, settings.target_recall
     assert old is not None
     assert new is not None
-    assert change is not None
-    least = old.value - _TOLERATED_DROP
-    if settings.target_recall is not None:
-        least = min(least, settings.target_recall - _TOLERATED_DROP)
-    if new.value >= least:
+    found = target is not None and new.high >= target
+    if found or new.value >= old.value - _TOLERATED_DROP:
         return ""
     return (
         f"by codes alone the new codec finds {new.value:.4f} of the neighbours in a sample of "
