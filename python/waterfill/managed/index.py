@@ -50,7 +50,6 @@ class ManagedIndex(FolderIndexIVF):
     _maintenance: Maintenance
     _worker: Worker | None
     _reservoir: Reservoir | None  # where no rows are kept
-    _drift: str
     _warns_of_clipped = False  # the user cannot train; drift is watched, and recall measured
     _coming: dict[str, Any] | None  # settings of lists that come with the next codec
 
@@ -65,7 +64,6 @@ class ManagedIndex(FolderIndexIVF):
         coded = snapshot.codec.fingerprint != index._state.first_codec
         drops = index._state.settings.keep_rows == "none"
         index._reservoir = Reservoir(path, index.d) if drops and coded else None
-        index._drift = "not watched yet"
         index._coming = None
         return index
 
@@ -124,7 +122,7 @@ class ManagedIndex(FolderIndexIVF):
             nlist=self.nlist,
             nprobe=min(self.nprobe, self.nlist),
             older_codes=older,
-            drift=self._drift,
+            drift=self._state.drift,
             done=tuple(self.history[-_EVENTS:]),
             next=self._maintenance.plan(),
         )

@@ -181,7 +181,7 @@ class Maintenance:
             words += f"{asked.queries} that were asked"
         figures = {"stored": asdict(measured), "asked": asked and asdict(asked)}
         events = [Event("measured", f"{words}; {drift}", n, figures=figures)]
-        new_state = replace(state, measured=measured, asked=asked)
+        new_state = replace(state, measured=measured, asked=asked, drift=drift)
         lost = _lost(new_state)
         if lost and n > state.trained_among:
             retrains = state.settings.on_drift == "retrain"
@@ -189,7 +189,6 @@ class Maintenance:
                 new_state = replace(new_state, meant_for=n)  # which is reached: a training is due
             follows = "a new codec follows" if retrains else "retraining is advised"
             events.append(Event("drift", f"{lost}; {drift}; {follows}", n))
-        index._drift = drift
         index._note(new_state, *events)
         if index._reservoir is not None:
             index._reservoir.save()

@@ -139,6 +139,8 @@ class State:
         With stored vectors as queries, half of them recent ones.
     asked : Measured or None
         With queries that were asked; None if they were too few.
+    drift : str
+        How vectors that came lately compare with those of training, in words.
     """
 
     settings: Settings
@@ -149,6 +151,7 @@ class State:
     expected: float | None = None
     measured: Measured | None = None
     asked: Measured | None = None
+    drift: str = "not watched yet"
 
     def write(self, path: str) -> None:
         """Write the file of a folder, atomically."""
