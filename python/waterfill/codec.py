@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_poli
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
+from waterfill.training.distortion import DistortionReport, encode_block, measure_distortion
 from waterfill.training.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.training.train import QUARTERS, Effort, to_quarters, train
 from waterfill.training.universal import UniversalSettings, train_universal
@@ -30,44 +30,6 @@ Parsed = TypeVar("Parsed")
 
 _SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
 _WIDE_LOG = math.log(127)  # of the ratio of the scale's ends, from which small distances are as 0
-
-
-@dataclass(frozen=True)
-class DistortionReport:
-    """Distortion of a codec, beside the prediction of its plan and the Shannon bound.
-
-    Attributes
-    ----------
-    bits : float
-        Bits per dimension, without the scale and the number of the cell.
-    cells : int
-        Number of cells. With cells, distortion is relative to the energy of the residuals.
-    distortion : float
-        Mean squared error of decoded directions (alpha 0) relative to their energy, on rows that
-        were held out of training.
-    expected : float
-        Distortion that the plan predicts.
-    bound : float
-        Shannon bound for Gaussian dimensions with the plan's variances, by reverse water-filling
-        (Cover & Thomas, Elements of Information Theory, 2006, 10.3.3).
-    """
-
-    bits: float
-    cells: int
-    distortion: float
-    expected: float
-    bound: float
-
-    @property
-    def gap_db(self) -> float:
-        """Distortion above the bound in decibels; 6.02 dB are one bit per dimension."""
-        return 10 * math.log10(self.distortion / self.bound) if self.distortion > 0 else -math.inf
-
-    def __str__(self) -> str:
-        return (
-            f"{self.bits:.2f} bits per dimension: distortion {self.distortion:.3%} (expected "
-            f"{self.expected:.3%}), Shannon bound {self.bound:.3%}, gap {self.gap_db:.2f} dB"
-        )
 
 
 class Codec:
@@ -166,7 +128,7 @@ class Codec:
         )
         codec = cls(result.core)
         if len(result.held_out):
-            result.core.distortion = codec._distortion(result.held_out)
+            result.core.distortion = measure_distortion(result.core, codec.plan, result.held_out)
         codec.manifest = new_manifest(
             shape=(result.rows.n, result.rows.d),
             dtype=str(result.rows.dtype),
@@ -325,7 +287,10 @@ class Codec:
         """
         if x is not None:
             rows = Rows(x, "x", self.d)
-            parts = [(len(block), self._distortion(block)) for _, block in rows.blocks()]
+            parts = [
+                (len(block), measure_distortion(self._core, self.plan, block))
+                for _, block in rows.blocks()
+            ]
             if not parts:
                 raise ValueError("x has no rows; at least 1 is needed")
             distortion = float(np.average([d for _, d in parts], weights=[n for n, _ in parts]))
@@ -341,23 +306,8 @@ class Codec:
             bound=self.plan.shannon_bound,
         )
 
-    def _distortion(self, x: FloatRows) -> float:
-        if self.plan.normalize:
-            x = _core.normalize_rows(x)
-        centroids = self._core.arrays["centroids"] if self.cells else self.plan.mean[None]
-        by_direction = self._core.settings["by_direction"]
-        residuals = _core.residuals(x, self.plan.mean, centroids, by_direction).astype(np.float64)
-        errors = self._core.decode(self._encode_block(x), 0).astype(np.float64) - x
-        energy = np.square(residuals).sum(axis=1)
-        nonzero = energy > 0
-        if not nonzero.any():
-            return 0.0
-        return float((np.square(errors).sum(axis=1)[nonzero] / energy[nonzero]).mean())
-
     def _encode_block(self, x: FloatRows) -> Codes:
-        codes = np.empty((len(x), self.code_size), dtype=np.uint8)
-        self._core.encode(x, codes)
-        return codes
+        return encode_block(self._core, x)
 
     def encode(self, x: Any, *, policy: Policy = "raise") -> Codes:
         """Encode vectors.
