@@ -20,7 +20,7 @@ from waterfill.columns import CodesType, encode_column
 READ = """
 import sys, pyarrow.parquet as pq
 {imports}
-column = pq.read_table(sys.argv[1])["code"]
+column = pq.read_table(sys.argv[1], use_threads=False)["code"]
 print(column.type)
 print(column.chunk(0)[3].as_py().hex())
 """
@@ -34,6 +34,8 @@ def file(tmp_path, codec_64, vectors):
     return path
 
 
+# Without threads: a thread of pyarrow that lets go of a type defined in Python while the
+# interpreter ends aborts the process, after its work is done (4 % of runs on busy cores).
 def read_in_a_new_process(file, imports):
     done = subprocess.run(
         [sys.executable, "-c", READ.format(imports=imports), str(file)],
