@@ -96,5 +96,5 @@ def test_a_worse_codec_is_refused() -> None:
     comparison = compare_codecs(good, poor, "ip", x)
     assert "the new codec finds" in refusal(Settings(None, 4), comparison)
     assert refusal(Settings(0.95), comparison)
-    assert not refusal(Settings(0.2), comparison)  # it still reaches what is asked for
+    assert not refusal(Settings(0.2), comparison)  # it still reaches the target
     assert not refusal(Settings(None, 8), compare_codecs(poor, good, "ip", x))

@@ -196,3 +196,24 @@ def test_it_is_the_index_of_a_swap(tmp_path: Path) -> None:
         index.upsert(np.arange(100), some_vectors(100))
         live = wf.SwapIndex(index)
         np.testing.assert_array_equal(live.search(QUERIES, 3)[1], index.search(QUERIES, 3)[1])
+
+
+def test_vectors_and_queries_with_nan_are_left_out_as_the_policy_says(tmp_path: Path) -> None:
+    x = some_vectors(ENOUGH)
+    bad = some_vectors(100, seed=8)
+    bad[::2, 3] = np.nan
+    with open_managed(tmp_path / "a") as index:
+        index.upsert(np.arange(ENOUGH), x)
+        index.maintain()
+        with pytest.warns(RuntimeWarning, match="50 of 100"):
+            index.upsert(ENOUGH + np.arange(100), bad, policy="drop")
+        assert index.ntotal == ENOUGH + 50
+        with pytest.raises(ValueError, match="NaN"):
+            index.upsert(ENOUGH + np.arange(100), bad)
+        with pytest.raises(ValueError, match="NaN"):
+            index.search(bad, 10)
+        index.search(QUERIES, 10)
+        assert np.isfinite(index._watch.asked(D)).all()
+        index.upsert(10**6 + np.arange(1500), some_vectors(1500, seed=9))
+        assert [event.what for event in index.maintain()] == ["measured"]
+        assert index.health().recall is not None

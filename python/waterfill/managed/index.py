@@ -222,8 +222,9 @@ class ManagedIndex(FolderIndexIVF):
     def _found(
         self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
     ) -> Any:
-        self._watch.note(queries)
-        return super()._found(queries, k, params, lists, contents)
+        found = super()._found(queries, k, params, lists, contents)
+        self._watch.note(queries)  # which are valid, as they were answered
+        return found
 
     def _search(self, x: Any, *arguments: Any, **options: Any) -> Any:
         return super()._search(self._first_dimensions(x), *arguments, **options)
