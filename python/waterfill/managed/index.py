@@ -223,7 +223,8 @@ class ManagedIndex(FolderIndexIVF):
         self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
     ) -> Any:
         found = super()._found(queries, k, params, lists, contents)
-        self._watch.note(queries)  # which are valid, as they were answered
+        if self._watch.note(queries):  # which are valid, as they were answered
+            self._wake()
         return found
 
     def _search(self, x: Any, *arguments: Any, **options: Any) -> Any:
