@@ -197,7 +197,7 @@ class Codec:
         estimation", 2022; Gao and Long, "RaBitQ", 2024). Groups of several dimensions have a
         codebook of normal vectors instead of a grid.
         """
-        return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, center, seed)))
+        return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, seed, center)))
 
     @property
     def d(self) -> int:

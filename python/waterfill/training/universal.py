@@ -36,8 +36,8 @@ class UniversalSettings:
     bits: int
     normalize: bool
     norms: tuple[float, float]
-    center: FloatRows
     seed: int
+    center: FloatRows
 
     @classmethod
     def of(
@@ -46,8 +46,8 @@ class UniversalSettings:
         bits: int,
         metric: Metric | int,
         norms: tuple[float, float],
-        center: Any,
         seed: int,
+        center: Any = None,
     ) -> UniversalSettings:
         """Validate the parameters."""
         d = as_positive_int("d", d)
@@ -64,7 +64,7 @@ class UniversalSettings:
         if normalize and center is not None:
             raise ValueError("center: vectors of metric 'cosine' have none; leave it out")
         norms = (1.0, 1.0) if normalize else (low, high)
-        return cls(d, bits, normalize, norms, _center(center, d), as_seed(seed))
+        return cls(d, bits, normalize, norms, as_seed(seed), _center(center, d))
 
 
 def _center(center: Any, d: int) -> FloatRows:
