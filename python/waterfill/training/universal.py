@@ -74,7 +74,8 @@ def _center(center: Any, d: int) -> FloatRows:
     one = np.asarray(center, np.float32)
     if one.shape != (d,):
         raise ValueError(f"center: expected shape ({d},), got {one.shape}")
-    return Rows(one[None], "center").take(np.arange(1))[0]  # which refuses NaN and infinities
+    row: FloatRows = Rows(one[None], "center").take(np.arange(1))[0]  # no NaN and no infinity
+    return row
 
 
 def train_universal(settings: UniversalSettings, *, lists: bool = False) -> _core.Codec:
