@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from support.managed import ENOUGH, open_managed, recall, some_vectors, true_ids
 
 import waterfill as wf
-from waterfill.managed import maintenance
+from waterfill.managed import growth, maintenance
 from waterfill.managed.drift_watch import MANY_ASKED
 from waterfill.managed.settings import Settings
 from waterfill.managed.training import compare_codecs, refusal
@@ -107,6 +107,27 @@ def test_one_query_again_and_again_trains_no_codec(
             index.search(asked, 10)
         assert [event.what for event in index.maintain()] == ["measured"]
         assert index.health().recall.high < 0.95  # and this is what health says
+
+
+def test_searches_get_more_lists_where_they_find_too_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "_LISTS_FROM", ENOUGH)
+    x, queries = some_vectors(ENOUGH + 1000), some_vectors(100, seed=5)
+    true = true_ids(x, queries, "ip")
+    with open_managed(tmp_path / "a") as index:
+        index.upsert(np.arange(ENOUGH), x[:ENOUGH])
+        index.maintain()
+        assert index.nlist > 100
+        index.nprobe = 1  # as if lists of later vectors were worse than training expected
+        index.upsert(ENOUGH + np.arange(1000), x[ENOUGH:])
+        assert recall(index.search(queries, 10)[1], true) < 0.8
+        assert [event.what for event in index.maintain()] == ["measured"]
+        assert "nprobe was 1, is" in index.history[-1].words
+        assert 1 < index.nprobe < index.nlist
+        assert recall(index.search(queries, 10)[1], true) > 0.9
+    again = wf.open_index(tmp_path / "a")
+    assert again.nprobe == index.nprobe
 
 
 def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:

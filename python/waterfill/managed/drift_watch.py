@@ -81,9 +81,10 @@ class DriftWatch:
             self._since = 0
 
     def asked(self, d: int) -> FloatRows:
-        """Return the queries that are remembered, float32 (m, d)."""
+        """Return the queries that are remembered, the latest last, float32 (m, d)."""
         with self._asking:
-            return np.array(self._asked, np.float32).reshape(-1, d)
+            ordered = self._asked[self._place :] + self._asked[: self._place]
+            return np.array(ordered, np.float32).reshape(-1, d)
 
     def halves(self, d: int) -> tuple[FloatRows, FloatRows] | None:
         """Return distinct queries to train for, and as many to judge by; None if too few came."""

@@ -15,6 +15,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError
 from waterfill.folder.index import FolderIndexIVF, as_distinct
 from waterfill.folder.snapshot import Snapshot
+from waterfill.index.search_parameters import SearchParametersIVF
 from waterfill.index.vector_index import Labels
 from waterfill.io import read_codec, write_codec
 from waterfill.managed.drift_watch import MONITOR, DriftWatch
@@ -245,10 +246,17 @@ class ManagedIndex(FolderIndexIVF):
             )
         return x[:, : self.d]
 
-    def _search_quietly(self, queries: FloatRows, k: int) -> tuple[FloatRows, Labels]:
+    def _search_quietly(self, queries: FloatRows, k: int, nprobe: int) -> tuple[FloatRows, Labels]:
         """Search without remembering the queries."""
-        found = super()._found(queries, k, None, None, "")
+        found = super()._found(queries, k, SearchParametersIVF(nprobe=nprobe), None, "")
         return found[0], found[1]
+
+    def _search_more_lists(self, nprobe: int) -> None:
+        """Search so many lists from now on, until the next codec."""
+        with self._changing:
+            self._require_changeable()
+            self._set_lists(nprobe, None)
+            self._publish()
 
     def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
         if self._exact:

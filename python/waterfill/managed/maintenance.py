@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from waterfill._util.fork_safe_lock import fork_safe_lock
 from waterfill.managed.drift_watch import MANY_ASKED
 from waterfill.managed.growth import FIRST_TRAINING, size_for
-from waterfill.managed.recall import measure_asked, measure_stored
+from waterfill.managed.recall import measure
 from waterfill.managed.record import Event
-from waterfill.managed.settings import Measured, State
+from waterfill.managed.settings import DEFAULT_TARGET, Measured, State
 from waterfill.managed.stored_rows import recent, sample
 from waterfill.managed.training import compare_codecs, refusal, train
 
@@ -25,7 +25,7 @@ _SAMPLE_ROWS = 65_536
 _SAMPLE_BYTES = 256 << 20
 _ROWS_PER_LIST = 100
 _GATE_ROWS = 10_000
-_MEASURE_GROWTH = 1.25  # times the vectors of the last measurement
+_MEASURE_GROWTH = 1.1  # times the vectors of the last measurement
 _MEASURE_FEWEST = 1000  # vectors between two measurements
 _MEASURE_SHARE = 0.01  # of the time, where measurements follow queries
 _RECENT_ROWS = 3000
@@ -188,10 +188,10 @@ class Maintenance:
         n = index.ntotal
         before = 0 if state.measured is None else state.measured.vectors
         index._watch.measured()
-        measured = measure_stored(index, seed=n)
+        target, nprobe = state.settings.target_recall or DEFAULT_TARGET, index.nprobe
+        measured, asked = measure(index, index._watch.asked(index.d), n, target)
         if measured is None:
             return
-        asked = measure_asked(index, index._watch.asked(index.d), seed=n)
         latest = recent(index, min(_RECENT_ROWS, max(n - before, _MEASURE_FEWEST)))[1]
         drift = index._watch.compare(latest)
         words = f"recall {measured}: stored vectors"
@@ -199,6 +199,8 @@ class Maintenance:
             words += f"; {asked.recall:.3f} ({asked.low:.3f} to {asked.high:.3f}) by "
             words += f"{asked.queries} that were asked"
         figures = {"stored": asdict(measured), "asked": asked and asdict(asked)}
+        if index.nprobe > nprobe:
+            words += f"; nprobe was {nprobe}, is {index.nprobe}"
         events = [Event("measured", f"{words}; {drift}", n, figures=figures)]
         new_state = replace(state, measured=measured, asked=asked, drift=drift)
         lost = _lost(new_state)
