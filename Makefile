@@ -25,7 +25,7 @@ help:
 	@echo "make demo      compress the sample in tests/samples beside FAISS and print a table"
 	@echo "make test      the C++ checks and the Python tests, except those marked slow"
 	@echo "make test-slow the tests marked slow: millions of rows, slow training"
-	@echo "make lint      ruff, mypy, import-linter, codespell, clang-format and clang-tidy; changes nothing"
+	@echo "make lint      ruff, mypy, import-linter, codespell, hadolint, clang-format and clang-tidy; changes nothing"
 	@echo "make site      the documentation as a site in build/site, with the reference; fails on a broken link"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
@@ -57,6 +57,7 @@ lint: .venv-lint/ready
 	.venv-lint/bin/mypy
 	PYTHONPATH=python .venv-lint/bin/lint-imports
 	.venv-lint/bin/codespell
+	.venv-lint/bin/hadolint examples/container/Dockerfile
 	$(CMAKE) -S . -B build/lint -DSKBUILD=2 -DPYTHON_EXECUTABLE=$(CURDIR)/.venv-lint/bin/python \
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
 	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \

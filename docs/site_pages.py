@@ -27,6 +27,7 @@ OUTSIDE = {
     "bench/README.md": "bench.md",
     "bench/datasets.md": "datasets.md",
     "tests/samples/README.md": "samples.md",
+    "examples/container/README.md": "container.md",
     "examples/monitoring/README.md": "monitoring.md",
 }
 # By the title of a part: its pages.
@@ -37,7 +38,7 @@ PARTS = {
     "Where your vectors are": "integrations stores columns",
     "Large collections": "build scale distributed small-machines",
     "Tools": "cli report all-pages",
-    "Operate": "service serving batching capacity overload metrics monitoring drift "
+    "Operate": "service container serving batching capacity overload metrics monitoring drift "
     "drift-detectors lifecycle",
     "Reference": "reference/index format",
     "Project": "changelog contributing architecture kernels peers roofline bench datasets samples "
