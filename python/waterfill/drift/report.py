@@ -178,7 +178,18 @@ class DriftReport:
         return drift_html(self)
 
     def plot(self) -> Any:
-        """Return the report as a ``matplotlib.figure.Figure``; ImportError without Matplotlib."""
+        """Draw the report.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A new figure.
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+        """
         from waterfill.reporting.drift_plot import plot
 
         return plot(self)

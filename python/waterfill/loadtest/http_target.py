@@ -71,7 +71,13 @@ class Url:
             raise ValueError("timeout=0 must be above 0 seconds")
 
     def client(self) -> Client:
-        """Return a client, an async context manager; calling it sends one request."""
+        """Return a client, an async context manager; calling it sends one request.
+
+        Raises
+        ------
+        ImportError
+            If aiohttp is not installed: ``pip install "waterfill[ramp]"``.
+        """
         require("aiohttp", "Url", "ramp")
         return Client(self)
 
