@@ -44,14 +44,21 @@ class WaterfillStore(VectorStore):
     Parameters
     ----------
     embedding : Embeddings
+        Makes the vectors of texts.
     path : str or path-like, optional
         The folder. Without one it is a temporary folder, which goes when the store does.
     mode : {'a', 'r'}
         Change, and make the folder if there is none; or read, and follow its writer.
     metric : {'ip', 'l2', 'cosine'}, optional
         Of a new folder ``l2`` by default, as in LangChain's FAISS store.
-    codec, code_bytes, train_size, refine
-        See `waterfill.integrations.document_folder.DocumentFolder`.
+    codec : Codec, optional
+        Encodes vectors from the first one on; by default one is trained.
+    code_bytes : int, optional
+        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
+    train_size : int, optional
+        Texts from which on a codec is trained; by default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, and that vectors are given back from.
     relevance_score_fn : callable, optional
         Makes a relevance from 0 to 1 of a score. By default it is the cosine if vectors have norm
         1, but no less than 0; with ``l2``, 1 less the distance by the square root of 2.
@@ -102,7 +109,31 @@ class WaterfillStore(VectorStore):
         ids: list[str] | None = None,
         **options: Any,
     ) -> Self:
-        """Open a store and add texts; `options` are those of the class."""
+        """Open a store and add texts.
+
+        Parameters
+        ----------
+        texts : list of str
+            The texts.
+        embedding : Embeddings
+            As for the class.
+        metadatas : list of dict, optional
+            As for `add_texts`.
+        ids : list of str, optional
+            As for `add_texts`.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillStore
+            The open store.
+
+        Raises
+        ------
+        ValueError, TypeError, OSError
+            As the class and `add_texts`.
+        """
         store = cls(embedding, **options)
         store.add_texts(texts, metadatas, ids=ids)
         return store
@@ -117,7 +148,7 @@ class WaterfillStore(VectorStore):
         ids: list[str] | None = None,
         **options: Any,
     ) -> Self:
-        """Open a store and add texts; `options` are those of the class."""
+        """Open a store and add texts as `from_texts`, away from the event loop."""
         store = await run_in_executor(None, lambda: cls(embedding, **options))
         await store.aadd_texts(texts, metadatas, ids=ids)
         return store
@@ -132,7 +163,13 @@ class WaterfillStore(VectorStore):
         ids: list[str] | None = None,
         **options: Any,
     ) -> Self:
-        """Open a store and add texts whose vectors are known."""
+        """Open a store as `from_texts`, and add texts whose vectors are known.
+
+        Parameters
+        ----------
+        text_embeddings : iterable of (str, sequence of float)
+            Texts and their vectors.
+        """
         store = cls(embedding, **options)
         store.add_embeddings(text_embeddings, metadatas, ids=ids)
         return store
@@ -142,6 +179,20 @@ class WaterfillStore(VectorStore):
         cls, folder_path: str | os.PathLike[str], embeddings: Embeddings, **options: Any
     ) -> Self:
         """Open a store that exists, as the class does; called as in LangChain's FAISS store.
+
+        Parameters
+        ----------
+        folder_path : str or path-like
+            The folder.
+        embeddings : Embeddings
+            As for the class.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillStore
+            The open store.
 
         Raises
         ------
@@ -154,6 +205,11 @@ class WaterfillStore(VectorStore):
 
     def save_local(self, folder_path: str | os.PathLike[str]) -> None:
         """Make another folder with the present state. The store's own folder is always up to date.
+
+        Parameters
+        ----------
+        folder_path : str or path-like
+            Must not exist.
 
         Raises
         ------
@@ -189,7 +245,18 @@ class WaterfillStore(VectorStore):
         return self._documents.index
 
     def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on the texts that there are, or take one, instead of waiting for more."""
+        """Train the codec on the texts that there are, or take one, instead of waiting for more.
+
+        Parameters
+        ----------
+        codec : Codec, optional
+            Encodes vectors from now on; by default one is trained.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are no texts, or the codec has another number of dimensions.
+        """
         self._documents.train(codec)
 
     # Changes.
@@ -207,10 +274,13 @@ class WaterfillStore(VectorStore):
         Parameters
         ----------
         texts : iterable of str
+            The texts.
         metadatas : list of dict, optional
             What JSON holds.
         ids : list of str, optional
             Made up where there is none.
+        **kwargs : object
+            Ignored.
 
         Returns
         -------
@@ -248,7 +318,13 @@ class WaterfillStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Add texts whose vectors are known; otherwise as `add_texts`."""
+        """Add texts whose vectors are known; otherwise as `add_texts`.
+
+        Parameters
+        ----------
+        text_embeddings : iterable of (str, sequence of float)
+            Texts and their vectors.
+        """
         pairs = list(text_embeddings)
         return self._put([text for text, _ in pairs], [v for _, v in pairs], metadatas, ids)
 
@@ -271,7 +347,20 @@ class WaterfillStore(VectorStore):
         return own
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete texts by their ids, or all of them; ids that there are not are passed over."""
+        """Delete texts by their ids, or all of them.
+
+        Parameters
+        ----------
+        ids : list of str, optional
+            Those that there are not are passed over; by default all texts are deleted.
+        **kwargs : object
+            Ignored.
+
+        Returns
+        -------
+        bool
+            True.
+        """
         if ids is None:
             self._documents.clear()
         else:
@@ -281,33 +370,58 @@ class WaterfillStore(VectorStore):
     # Searches.
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents that have some ids, in their order."""
+        """Return the documents that have some ids.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Those that there are not are passed over.
+
+        Returns
+        -------
+        list of Document
+            In the order of the ids.
+        """
         found = self._documents.table.by_id(ids)
         return [_as_document(found[id]) for id in dict.fromkeys(ids) if id in found]
 
     def similarity_search(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents nearest to a text; see `similarity_search_with_score`."""
+        """Return documents as `similarity_search_with_score`, without the scores."""
         return _without_scores(self.similarity_search_with_score(query, k, filter, **kwargs))
 
     async def asimilarity_search(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents nearest to a text; see `similarity_search_with_score`."""
+        """Return documents as `similarity_search_with_score`, without scores, by `aembed_query`."""
         return _without_scores(await self.asimilarity_search_with_score(query, k, filter, **kwargs))
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents nearest to a vector; see `similarity_search_with_score`."""
+        """Return documents as `similarity_search_with_score`, for a vector, without the scores.
+
+        Parameters
+        ----------
+        embedding : list of float
+            The vector, of d values.
+        """
         scored = self.similarity_search_with_score_by_vector(embedding, k, filter, **kwargs)
         return _without_scores(scored)
 
     async def asimilarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents nearest to a vector; see `similarity_search_with_score`."""
+        """Return documents as `similarity_search_with_score`, for a vector, without the scores.
+
+        This is done in a thread.
+
+        Parameters
+        ----------
+        embedding : list of float
+            The vector, of d values.
+        """
         search = self.similarity_search_by_vector
         return await run_in_executor(None, search, embedding, k, filter, **kwargs)
 
@@ -319,14 +433,16 @@ class WaterfillStore(VectorStore):
         Parameters
         ----------
         query : str
+            The text.
         k : int
+            Most documents to return.
         filter : dict or callable, optional
             As in LangChain's FAISS store: metadata that are equal, or among those of a list;
             ``$eq``, ``$neq``, ``$gt``, ``$lt``, ``$gte``, ``$lte``, ``$in``, ``$nin``, ``$and``,
             ``$or``, ``$not``; or a function of the metadata. All documents that pass are searched,
             so `fetch_k` has no effect.
-        score_threshold : float, optional
-            Leave out what scores worse.
+        **kwargs : object
+            ``score_threshold``, a float: leave out what scores worse. Others are ignored.
 
         Returns
         -------
@@ -353,7 +469,13 @@ class WaterfillStore(VectorStore):
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> Scored:
-        """Return the documents nearest to a vector, and their scores, as for a text."""
+        """Search as `similarity_search_with_score`, for a vector.
+
+        Parameters
+        ----------
+        embedding : list of float
+            The vector, of d values.
+        """
         found = self._documents.search(embedding, k, self._selected(filter))
         limit = kwargs.get("score_threshold")
         if limit is not None:
@@ -370,9 +492,34 @@ class WaterfillStore(VectorStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return k of the `fetch_k` documents nearest to a text, that are unlike each other.
+        """Return documents that are near a text, and unlike each other.
 
-        lambda_mult: from 0, most unlike each other, to 1, nearest to the text.
+        They are chosen by maximal marginal relevance (Carbonell & Goldstein 1998).
+
+        Parameters
+        ----------
+        query : str
+            The text.
+        k : int
+            Most documents to return.
+        fetch_k : int
+            Nearest documents from which they are chosen.
+        lambda_mult : float
+            From 0, most unlike each other, to 1, nearest to the text.
+        filter : dict or callable, optional
+            As for `similarity_search_with_score`.
+        **kwargs : object
+            Ignored.
+
+        Returns
+        -------
+        list of Document
+            In the order in which they were chosen.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `similarity_search_with_score`.
         """
         vector = self._embedding.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
@@ -402,7 +549,13 @@ class WaterfillStore(VectorStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return documents as `max_marginal_relevance_search`, for a vector."""
+        """Return documents as `max_marginal_relevance_search`, for a vector.
+
+        Parameters
+        ----------
+        embedding : list of float
+            The vector, of d values.
+        """
         found = self._documents.search(embedding, max(k, fetch_k), self._selected(filter))
         stored = self._documents.vectors([one.document for one in found])
         found = [one for one in found if one.document.number in stored]

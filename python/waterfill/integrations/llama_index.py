@@ -62,8 +62,16 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         Change, and make the folder if there is none; or read, and follow its writer.
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
-    codec, code_bytes, train_size, refine
-        See `waterfill.integrations.document_folder.DocumentFolder`.
+    codec : Codec, optional
+        Encodes vectors from the first one on; by default one is trained.
+    code_bytes : int, optional
+        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
+    train_size : int, optional
+        Nodes from which on a codec is trained; by default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, and that vectors are given back from.
+    **fields : object
+        Fields of the base class.
 
     Raises
     ------
@@ -113,7 +121,18 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return self._documents.index
 
     def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on the nodes that there are, or take one, instead of waiting for more."""
+        """Train the codec on the nodes that there are, or take one, instead of waiting for more.
+
+        Parameters
+        ----------
+        codec : Codec, optional
+            Encodes vectors from now on; by default one is trained.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are no nodes, or the codec has another number of dimensions.
+        """
         self._documents.train(codec)
 
     def close(self) -> None:
@@ -130,9 +149,9 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         Parameters
         ----------
         persist_path : str
-            Must not exist.
-        fs : optional
-            Must be local.
+            The new folder, which must not exist.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
 
         Raises
         ------
@@ -154,10 +173,26 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     ) -> WaterfillVectorStore:
         """Open a store that exists.
 
+        Parameters
+        ----------
+        persist_path : str
+            The folder.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillVectorStore
+            The open store.
+
         Raises
         ------
         FileNotFoundError
             If there is none.
+        ValueError
+            If `fs` is not a local file system.
         """
         _require_local(fs)
         if not os.path.isdir(persist_path):
@@ -172,13 +207,47 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         fs: Any = None,
         **options: Any,
     ) -> WaterfillVectorStore:
-        """Open the store that ``StorageContext.persist(persist_dir)`` has given a place."""
+        """Open the store that ``StorageContext.persist(persist_dir)`` has given a place.
+
+        Parameters
+        ----------
+        persist_dir : str
+            The folder of the storage context.
+        namespace : str
+            Name of the store in it.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillVectorStore
+            The open store.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `from_persist_path`.
+        """
         return cls.from_persist_path(_default_path(persist_dir, namespace), fs, **options)
 
     # Changes.
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Add nodes in place of those with their ids, all of them or none; return the ids.
+        """Add nodes in place of those with their ids, all of them or none.
+
+        Parameters
+        ----------
+        nodes : sequence of BaseNode
+            With embeddings of one size.
+        **kwargs : object
+            Ignored.
+
+        Returns
+        -------
+        list of str
+            The ids.
 
         Raises
         ------
@@ -192,7 +261,15 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return [document.id for document in documents]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Remove the nodes of a document."""
+        """Remove the nodes of a document.
+
+        Parameters
+        ----------
+        ref_doc_id : str
+            Id of the document.
+        **delete_kwargs : object
+            Ignored.
+        """
         self._documents.remove(self._documents.table.ids_of_parent(ref_doc_id))
 
     def delete_nodes(
@@ -202,6 +279,15 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         **delete_kwargs: Any,
     ) -> None:
         """Remove nodes that have one of the ids, if given, and pass the filters, if given.
+
+        Parameters
+        ----------
+        node_ids : list of str, optional
+            The ids.
+        filters : MetadataFilters, optional
+            As for `query`.
+        **delete_kwargs : object
+            Ignored.
 
         Raises
         ------
@@ -223,7 +309,25 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return nodes that have one of the ids and pass the filters, with their embeddings."""
+        """Return nodes that have one of the ids and pass the filters, with their embeddings.
+
+        Parameters
+        ----------
+        node_ids : list of str, optional
+            The ids; by default all.
+        filters : MetadataFilters, optional
+            As for `query`.
+
+        Returns
+        -------
+        list of BaseNode
+            The nodes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a filter is invalid.
+        """
         chosen = self._chosen(node_ids, None, filters)
         vectors = self._documents.vectors(chosen)
         nodes = []
@@ -244,10 +348,15 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         ----------
         query : VectorStoreQuery
             Of mode ``default`` or ``mmr``; `node_ids`, `doc_ids` and `filters` restrict it.
-        mmr_threshold : float, optional
-            From 0, unlike each other, to 1, nearest to the vector; if the query has none.
-        mmr_prefetch_k : int, optional
-            Candidates of ``mmr``: by default four for each node.
+        **kwargs : object
+            For ``mmr``: ``mmr_threshold``, from 0, unlike each other, to 1, nearest to the vector,
+            if the query has none; and ``mmr_prefetch_k``, the number of candidates, by default four
+            for each node.
+
+        Returns
+        -------
+        VectorStoreQueryResult
+            Nodes, similarities and ids.
 
         Raises
         ------
@@ -327,7 +436,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Remove the nodes of a document, in a thread."""
+        """Remove the nodes of a document as `delete`, in a thread."""
         await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     async def adelete_nodes(

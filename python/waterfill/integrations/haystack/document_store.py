@@ -64,8 +64,12 @@ class WaterfillDocumentStore:
         Change, and make the folder if there is none; or read, and follow its writer.
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
-    code_bytes, train_size, refine
-        See `waterfill.integrations.document_folder.DocumentFolder`.
+    code_bytes : int, optional
+        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
+    train_size : int, optional
+        Embeddings from which on a codec is trained; by default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, and that embeddings are given back from.
     return_embedding : bool
         Whether `filter_documents` gives embeddings back.
 
@@ -100,12 +104,23 @@ class WaterfillDocumentStore:
         self._documents = DocumentIndex.shared(**self._described)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the store: where it is, not what is in it."""
+        """Return a description of the store: where it is, not what is in it."""
         return default_to_dict(self, **self._described, return_embedding=self.return_embedding)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> WaterfillDocumentStore:
-        """Open the store that a description is of."""
+        """Open the store that a description is of.
+
+        Parameters
+        ----------
+        data : dict
+            A description, of `to_dict`.
+
+        Returns
+        -------
+        WaterfillDocumentStore
+            The open store.
+        """
         return default_from_dict(cls, data)
 
     @property
@@ -114,7 +129,18 @@ class WaterfillDocumentStore:
         return self._documents.index
 
     def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on what there is, or take one, instead of waiting for more."""
+        """Train the codec on what there is, or take one, instead of waiting for more.
+
+        Parameters
+        ----------
+        codec : Codec, optional
+            Encodes embeddings from now on; by default one is trained.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are no embeddings, or the codec has another number of dimensions.
+        """
         self._documents.train(codec)
 
     def close(self) -> None:
@@ -126,7 +152,7 @@ class WaterfillDocumentStore:
     def write_documents(
         self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
-        """Write documents, all of them or none, and return how many.
+        """Write documents, all of them or none.
 
         Parameters
         ----------
@@ -135,6 +161,11 @@ class WaterfillDocumentStore:
         policy : DuplicatePolicy
             What to do with ids that there are already, also in `documents` itself. ``NONE`` is
             ``FAIL``.
+
+        Returns
+        -------
+        int
+            Number of documents written.
 
         Raises
         ------
@@ -171,23 +202,66 @@ class WaterfillDocumentStore:
         return chosen
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete documents; ids that there are not are passed over."""
+        """Delete documents; ids that there are not are passed over.
+
+        Parameters
+        ----------
+        document_ids : list of str
+            The ids.
+        """
         self._documents.remove(document_ids)
 
     def delete_all_documents(self, recreate_index: bool = False) -> None:
         """Delete all documents.
 
-        recreate_index: forget the codec, too, so that embeddings may have another size.
+        Parameters
+        ----------
+        recreate_index : bool
+            Whether to forget the codec, too, so that embeddings may have another size.
         """
         self._documents.clear(forget_codec=recreate_index)
 
     def delete_by_filter(self, filters: Filters) -> int:
-        """Delete the documents that pass filters, and return how many."""
+        """Delete the documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+
+        Returns
+        -------
+        int
+            Number of deleted documents.
+
+        Raises
+        ------
+        FilterError, ValueError, TypeError
+            If the filters are invalid.
+        """
         with self._documents.held():
             return self._documents.remove(one.id for one in self._passing(filters))
 
     def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
-        """Set metadata of the documents that pass filters, and return how many there are."""
+        """Set metadata of the documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+        meta : dict
+            Fields to set; others stay.
+
+        Returns
+        -------
+        int
+            Number of changed documents.
+
+        Raises
+        ------
+        FilterError, ValueError, TypeError
+            If the filters are invalid, or JSON does not hold `meta`.
+        """
         with self._documents.held():
             found = self._passing(filters, contents=True)
             for one in found:
@@ -204,6 +278,16 @@ class WaterfillDocumentStore:
     def filter_documents(self, filters: Filters | None = None) -> list[Document]:
         """Return the documents that pass filters, in the order in which they were written.
 
+        Parameters
+        ----------
+        filters : dict, optional
+            Haystack's filters; by default all documents pass.
+
+        Returns
+        -------
+        list of Document
+            With embeddings if the store returns them.
+
         Raises
         ------
         FilterError, ValueError
@@ -212,13 +296,37 @@ class WaterfillDocumentStore:
         return self._as_documents(self._passing(filters, contents=True), self.return_embedding)
 
     def count_documents_by_filter(self, filters: Filters) -> int:
-        """Return the number of documents that pass filters."""
+        """Return the number of documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+
+        Returns
+        -------
+        int
+            Number of documents.
+        """
         return len(self._passing(filters))
 
     def count_unique_metadata_by_filter(
         self, filters: Filters, metadata_fields: list[str]
     ) -> dict[str, int]:
-        """Return the number of values of each field in the documents that pass filters."""
+        """Return the number of values of each field in the documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+        metadata_fields : list of str
+            Names of fields, with or without ``meta.``.
+
+        Returns
+        -------
+        dict of str to int
+            Number of distinct values by field.
+        """
         metadata = [one.metadata for one in self._passing(filters)]
         return {field_name(n): len(unique_values(metadata, n)) for n in metadata_fields}
 
@@ -227,7 +335,18 @@ class WaterfillDocumentStore:
         return field_types(one.metadata for one in self._passing(None))
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """Return the smallest and the largest value of a field; None where there is none."""
+        """Return the smallest and the largest value of a field.
+
+        Parameters
+        ----------
+        metadata_field : str
+            Name of the field, with or without ``meta.``.
+
+        Returns
+        -------
+        dict
+            ``min`` and ``max``; None where there is none.
+        """
         return field_range((one.metadata for one in self._passing(None)), metadata_field)
 
     def get_metadata_field_unique_values(
@@ -238,7 +357,28 @@ class WaterfillDocumentStore:
         size: int = 10,
         filters: Filters | None = None,
     ) -> tuple[list[Any], int]:
-        """Return a page of the values of a field that have a term in them, and their number."""
+        """Return a page of the values of a field.
+
+        Parameters
+        ----------
+        metadata_field : str
+            Name of the field, with or without ``meta.``.
+        search_term : str, optional
+            Only values that have it in them.
+        from_ : int
+            Position of the first value.
+        size : int
+            Most values of the page.
+        filters : dict, optional
+            Only values of documents that pass them.
+
+        Returns
+        -------
+        values : list
+            The values of the page.
+        n : int
+            Number of values in all pages.
+        """
         metadata = (one.metadata for one in self._passing(filters))
         values = matching_values(metadata, metadata_field, search_term)
         return values[from_ : from_ + size], len(values)
@@ -254,8 +394,26 @@ class WaterfillDocumentStore:
         """Return the documents nearest to an embedding, the best first, with scores.
 
         Scores are cosines or inner products; with ``l2`` the distance below zero, so that more is
-        nearer. `scale_score` puts them between 0 and 1: as Haystack does for cosines and inner
-        products, and as 1 / (1 + distance).
+        nearer.
+
+        Parameters
+        ----------
+        query_embedding : list of float
+            The embedding, of d values.
+        filters : dict, optional
+            Haystack's filters. All documents that pass are searched.
+        top_k : int
+            Most documents to return.
+        scale_score : bool
+            Whether to put scores between 0 and 1: as Haystack does for cosines and inner products,
+            and as 1 / (1 + distance).
+        return_embedding : bool
+            Whether documents have their embeddings.
+
+        Returns
+        -------
+        list of Document
+            The best first.
 
         Raises
         ------
