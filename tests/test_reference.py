@@ -7,10 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.docstrings import RETURNED, entries, faults, public_modules, public_names
+from support.docstrings import (
+    RESULTS,
+    entries,
+    faults,
+    known_types,
+    public_modules,
+    public_names,
+    result_types,
+)
 
 NAMES = [(module, name) for module in public_modules() for name in public_names(module)]
-NAMES += [(module, name) for module, names in RETURNED.items() for name in names]
+NAMES += [(module, name) for module, names in RESULTS.items() for name in names]
 
 SOUND = '''
 from waterfill._util.validation import as_positive_int
@@ -50,6 +58,14 @@ def test_docstrings_are_reference_entries(module: str, name: str) -> None:
     found = {entry: faults(entry) for entry in entries(module, name)}
     lacking = [f"{entry}: {fault}" for entry, texts in found.items() for fault in texts]
     assert not lacking, "\n".join(lacking)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(case) for case in NAMES])
+def test_types_of_results_are_in_the_reference(module: str, name: str) -> None:
+    pytest.importorskip(module, exc_type=ImportError)
+    for kind in result_types(module, name):
+        assert kind in known_types(), f"{kind}: make it public, or list it in RESULTS"
 
 
 @pytest.mark.parametrize(

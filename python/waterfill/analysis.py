@@ -88,11 +88,11 @@ class Analysis:
     eigenvectors : float64 (d, d)
         Column i belongs to ``eigenvalues[i]``; its component of largest magnitude is positive.
     norms : Norms
-        Of the finite rows, before they were divided by them.
+        Of the finite rows; of normalised ones they are 1.
     normalized : bool
         Whether rows were divided by their norms first.
     findings : tuple of Finding
-        What is unusual about the rows: NaN, infinities, constant dimensions.
+        What is unusual about the rows.
     """
 
     n: int

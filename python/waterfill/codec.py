@@ -186,7 +186,7 @@ class Codec:
         Returns
         -------
         Codec
-            A codec without a sample's statistics.
+            The codec; it has no manifest.
 
         Raises
         ------

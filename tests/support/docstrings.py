@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import importlib
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +22,27 @@ import waterfill
 from waterfill import errors
 
 PACKAGE = Path(waterfill.__file__).parent
-# Types that public functions return, without a public name of their own.
-RETURNED = {
+# Types of results, without a public name of their own.
+RESULTS = {
     "waterfill.analysis": ["Analysis", "Finding", "Norms"],
+    "waterfill.drift.attribution": ["Moved", "Movement"],
+    "waterfill.drift.canary_recall": ["CanaryRecall"],
+    "waterfill.drift.model_change": ["Model"],
+    "waterfill.drift.report": ["LastReport", "Relevance", "StreamReport"],
+    "waterfill.drift.window_comparison": ["Occupancy", "Verdict"],
+    "waterfill.evaluation.recall_extrapolation": ["Expected", "Growth", "Optimism"],
+    "waterfill.evaluation.sample_split": ["Draw", "Split"],
+    "waterfill.index.hnsw_parameters": ["HNSW"],
+    "waterfill.index.inverted_lists": ["ClusteringParameters"],
+    "waterfill.index.views": ["DistanceComputer", "IdMap"],
+    "waterfill.lifecycle.comparison": ["Mean", "Side"],
+    "waterfill.lifecycle.generation": ["Contents", "Event"],
+    "waterfill.loadtest.http_target": ["Client"],
+    "waterfill.optimizer.resource_estimate": ["Estimate", "Rates"],
+    "waterfill.plan": ["Group"],
     "waterfill.quality": ["Check"],
     "waterfill.reproduction": ["Reproduction"],
+    "waterfill.training.distortion": ["DistortionReport"],
 }
 
 # numpydoc's codes. Left out: extended summaries, examples and "See Also" sections, which would
@@ -72,6 +90,40 @@ def public_names(module: str) -> list[str]:
             return list(ast.literal_eval(node.value))
     defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     return [name for name in defined if not name.startswith("_")]
+
+
+def result_types(module: str, name: str) -> Iterator[str]:
+    """Yield the full names of waterfill's types in annotations of results and attributes."""
+    value = getattr(importlib.import_module(module), name)
+    if not inspect.isclass(value):
+        yield from _types_in(getattr(value, "__annotations__", {}).get("return"), value)
+        return
+    for attribute, annotation in vars(value).get("__annotations__", {}).items():
+        if not attribute.startswith("_"):
+            yield from _types_in(annotation, value)
+    for entry in list(entries(module, name))[1:]:
+        function = _function(inspect.getattr_static(value, entry.rpartition(".")[2]))
+        yield from _types_in(getattr(function, "__annotations__", {}).get("return"), function)
+
+
+@functools.cache
+def known_types() -> set[str]:
+    """Return the full names of all types with a public name or in `RESULTS`, where defined."""
+    found = {f"{module}.{name}" for module, names in RESULTS.items() for name in names}
+    for module in public_modules():
+        with contextlib.suppress(ImportError):
+            loaded = importlib.import_module(module)
+            values = [getattr(loaded, name) for name in public_names(module)]
+            found |= {f"{v.__module__}.{v.__name__}" for v in values if inspect.isclass(v)}
+    return found
+
+
+def _types_in(annotation: Any, owner: Any) -> Iterator[str]:
+    names = vars(sys.modules[owner.__module__]) if annotation else {}
+    for word in re.findall(r"[A-Za-z]\w*", str(annotation)):
+        found = names.get(word)
+        if inspect.isclass(found) and found.__module__.startswith("waterfill."):
+            yield f"{found.__module__}.{found.__name__}"
 
 
 def _has_names(path: Path) -> bool:

@@ -159,7 +159,7 @@ class IDSelectorNot(_Operator):
 
     Parameters
     ----------
-    sel : IDSelector
+    sel : IDSelector or faiss.IDSelector
         The selector.
 
     Raises
@@ -182,7 +182,7 @@ class IDSelectorAnd(_Pair):
 
     Parameters
     ----------
-    lhs, rhs : IDSelector
+    lhs, rhs : IDSelector or faiss.IDSelector
         The selectors.
 
     Raises
@@ -197,7 +197,7 @@ class IDSelectorOr(_Pair):
 
     Parameters
     ----------
-    lhs, rhs : IDSelector
+    lhs, rhs : IDSelector or faiss.IDSelector
         The selectors.
 
     Raises
@@ -212,7 +212,7 @@ class IDSelectorXOr(_Pair):
 
     Parameters
     ----------
-    lhs, rhs : IDSelector
+    lhs, rhs : IDSelector or faiss.IDSelector
         The selectors.
 
     Raises

@@ -254,8 +254,8 @@ class WaterfillStore(VectorStore):
 
         Raises
         ------
-        ValueError, TypeError
-            If there are no texts, or the codec has another number of dimensions.
+        ValueError
+            If there are no texts, an index already, or the codec has another number of dimensions.
         """
         self._documents.train(codec)
 

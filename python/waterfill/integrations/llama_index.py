@@ -130,8 +130,8 @@ class WaterfillVectorStore(BasePydanticVectorStore):
 
         Raises
         ------
-        ValueError, TypeError
-            If there are no nodes, or the codec has another number of dimensions.
+        ValueError
+            If there are no nodes, an index already, or the codec has another number of dimensions.
         """
         self._documents.train(codec)
 

@@ -83,7 +83,13 @@ class Url:
 
 
 class Client:
-    """Connections to one URL, as an async context manager; a call sends a request."""
+    """Connections to one URL, as an async context manager; a call sends a request.
+
+    Parameters
+    ----------
+    url : Url
+        The URL, and what is sent to it.
+    """
 
     def __init__(self, url: Url) -> None:
         self._url, self._session = url, None

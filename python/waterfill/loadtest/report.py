@@ -210,7 +210,7 @@ class GeneratorLateError(CapacityError):
     Parameters
     ----------
     message : str
-        How late requests were.
+        How many requests were late, and what to do.
     report : CapacityReport, optional
         As of `CapacityError`.
     """

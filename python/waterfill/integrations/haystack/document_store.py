@@ -138,8 +138,8 @@ class WaterfillDocumentStore:
 
         Raises
         ------
-        ValueError, TypeError
-            If there are no embeddings, or the codec has another number of dimensions.
+        ValueError
+            If there are no embeddings, an index already, or the codec has other dimensions.
         """
         self._documents.train(codec)
 
