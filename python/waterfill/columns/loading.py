@@ -47,9 +47,9 @@ def index_codes(
     metric : {'ip', 'l2', 'cosine'} or int
         As for `IndexFlat`.
     nprobe : int, optional
-        As for `IndexIVF`, which the result is if it is given. The codec must have cells.
+        As for `IndexIVF`, which the result is with it or `target_recall`. The codec must have cells.
     target_recall : float, optional
-        Instead of `nprobe`; as for `IndexIVF`.
+        Instead of `nprobe`: as for `IndexIVF`.
 
     Returns
     -------

@@ -137,6 +137,10 @@ class Batcher:
     async def asearch(self, x: Any, k: int, params: Any = None) -> SearchResult:
         """Search as `search` does, for a coroutine; it does not block the event loop.
 
+        A task that is cancelled while it waits leaves the queue, and the others of its batch get
+        their results. A limiter other than `waterfill.Limiter` may wait, so it is called in a
+        thread of the loop's executor.
+
         Parameters
         ----------
         x : array_like, shape (n, d)
