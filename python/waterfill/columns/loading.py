@@ -47,7 +47,7 @@ def index_codes(
     metric : {'ip', 'l2', 'cosine'} or int
         As for `IndexFlat`.
     nprobe : int, optional
-        As for `IndexIVF`, which the result is with it or `target_recall`. The codec must have cells.
+        As for `IndexIVF`, which the result is if one of these two is given: the codec has cells.
     target_recall : float, optional
         Instead of `nprobe`: as for `IndexIVF`.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 from waterfill._util.optional import required
 from waterfill._util.validation import Metric
@@ -16,13 +14,7 @@ from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.integrations.document_index import DocumentIndex
 from waterfill.integrations.document_table import Numbers, StoredDocument
-from waterfill.integrations.haystack.metadata_fields import (
-    field_name,
-    field_range,
-    field_types,
-    matching_values,
-    unique_values,
-)
+from waterfill.integrations.haystack.metadata_fields import Filters, MetadataFields, in_thread
 
 with required("haystack", "waterfill.integrations.haystack", "haystack"):
     from haystack import Document, default_from_dict, default_to_dict
@@ -30,24 +22,10 @@ with required("haystack", "waterfill.integrations.haystack", "haystack"):
     from haystack.document_stores.types import DuplicatePolicy
     from haystack.utils.filters import document_matches_filter
 
-Filters = dict[str, Any]
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _APART = ("id", "meta", "embedding")  # what is not in the content
 
 
-def _in_thread(method: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Make a method that does the same away from the event loop."""
-
-    @functools.wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(method, *args, **kwargs)
-
-    return call
-
-
-class WaterfillDocumentStore:
+class WaterfillDocumentStore(MetadataFields):
     """Documents with embeddings in a folder, in place of Haystack's FAISS store.
 
     What a call has written or deleted is on the disk when it returns. Until there are `train_size`
@@ -295,94 +273,6 @@ class WaterfillDocumentStore:
         """
         return self._as_documents(self._passing(filters, contents=True), self.return_embedding)
 
-    def count_documents_by_filter(self, filters: Filters) -> int:
-        """Return the number of documents that pass filters.
-
-        Parameters
-        ----------
-        filters : dict
-            Haystack's filters.
-
-        Returns
-        -------
-        int
-            Number of documents.
-        """
-        return len(self._passing(filters))
-
-    def count_unique_metadata_by_filter(
-        self, filters: Filters, metadata_fields: list[str]
-    ) -> dict[str, int]:
-        """Return the number of values of each field in the documents that pass filters.
-
-        Parameters
-        ----------
-        filters : dict
-            Haystack's filters.
-        metadata_fields : list of str
-            Names of fields, with or without ``meta.``.
-
-        Returns
-        -------
-        dict of str to int
-            Number of distinct values by field.
-        """
-        metadata = [one.metadata for one in self._passing(filters)]
-        return {field_name(n): len(unique_values(metadata, n)) for n in metadata_fields}
-
-    def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
-        """Return the type of each field: keyword, int, float or boolean."""
-        return field_types(one.metadata for one in self._passing(None))
-
-    def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """Return the smallest and the largest value of a field.
-
-        Parameters
-        ----------
-        metadata_field : str
-            Name of the field, with or without ``meta.``.
-
-        Returns
-        -------
-        dict
-            ``min`` and ``max``; None where there is none.
-        """
-        return field_range((one.metadata for one in self._passing(None)), metadata_field)
-
-    def get_metadata_field_unique_values(
-        self,
-        metadata_field: str,
-        search_term: str | None = None,
-        from_: int = 0,
-        size: int = 10,
-        filters: Filters | None = None,
-    ) -> tuple[list[Any], int]:
-        """Return a page of the values of a field.
-
-        Parameters
-        ----------
-        metadata_field : str
-            Name of the field, with or without ``meta.``.
-        search_term : str, optional
-            Only values that have it in them.
-        from_ : int
-            Position of the first value.
-        size : int
-            Most values of the page.
-        filters : dict, optional
-            Only values of documents that pass them.
-
-        Returns
-        -------
-        values : list
-            The values of the page.
-        n : int
-            Number of values in all pages.
-        """
-        metadata = (one.metadata for one in self._passing(filters))
-        values = matching_values(metadata, metadata_field, search_term)
-        return values[from_ : from_ + size], len(values)
-
     def embedding_retrieval(
         self,
         query_embedding: list[float],
@@ -454,19 +344,14 @@ class WaterfillDocumentStore:
                 fields["embedding"] = vectors[one.number].tolist()
         return [_as_document(one, fields) for one, fields in zip(stored, more, strict=True)]
 
-    write_documents_async = _in_thread(write_documents)
-    delete_documents_async = _in_thread(delete_documents)
-    delete_all_documents_async = _in_thread(delete_all_documents)
-    delete_by_filter_async = _in_thread(delete_by_filter)
-    update_by_filter_async = _in_thread(update_by_filter)
-    count_documents_async = _in_thread(count_documents)
-    filter_documents_async = _in_thread(filter_documents)
-    count_documents_by_filter_async = _in_thread(count_documents_by_filter)
-    count_unique_metadata_by_filter_async = _in_thread(count_unique_metadata_by_filter)
-    get_metadata_fields_info_async = _in_thread(get_metadata_fields_info)
-    get_metadata_field_min_max_async = _in_thread(get_metadata_field_min_max)
-    get_metadata_field_unique_values_async = _in_thread(get_metadata_field_unique_values)
-    embedding_retrieval_async = _in_thread(embedding_retrieval)
+    write_documents_async = in_thread(write_documents)
+    delete_documents_async = in_thread(delete_documents)
+    delete_all_documents_async = in_thread(delete_all_documents)
+    delete_by_filter_async = in_thread(delete_by_filter)
+    update_by_filter_async = in_thread(update_by_filter)
+    count_documents_async = in_thread(count_documents)
+    filter_documents_async = in_thread(filter_documents)
+    embedding_retrieval_async = in_thread(embedding_retrieval)
 
 
 def _as_stored(document: Document) -> StoredDocument:
