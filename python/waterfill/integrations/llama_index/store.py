@@ -1,11 +1,10 @@
-"""LlamaIndex: a vector store in a folder."""
+"""The vector store for LlamaIndex."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.integrations.document_index import DocumentIndex, Found
 from waterfill.integrations.document_table import Numbers, StoredDocument
+from waterfill.integrations.llama_index.nodes import as_node, as_stored, as_test
 
 with required("llama_index", "waterfill.integrations.llama_index", "llama-index"):
     from llama_index.core.bridge.pydantic import PrivateAttr
@@ -26,25 +26,13 @@ with required("llama_index", "waterfill.integrations.llama_index", "llama-index"
         DEFAULT_PERSIST_DIR,
         DEFAULT_PERSIST_FNAME,
         BasePydanticVectorStore,
-        FilterCondition,
         MetadataFilters,
         VectorStoreQuery,
         VectorStoreQueryMode,
         VectorStoreQueryResult,
     )
-    from llama_index.core.vector_stores.utils import (
-        build_metadata_filter_fn,
-        metadata_dict_to_node,
-        node_to_metadata_dict,
-    )
-
-__all__ = ["WaterfillVectorStore"]
 
 _PREFETCH = 4  # candidates for each node that a search for diversity returns
-_NODE = ("_node_content", "_node_type")
-_PARENTS = ("document_id", "doc_id", "ref_doc_id")
-
-Test = Callable[[dict[str, Any]], bool]
 
 
 class WaterfillVectorStore(BasePydanticVectorStore):
@@ -256,7 +244,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         OSError
             If the change cannot be written; nothing is changed.
         """
-        documents = [_as_stored(node) for node in nodes]
+        documents = [as_stored(node) for node in nodes]
         self._documents.put(documents, [node.get_embedding() for node in nodes])
         return [document.id for document in documents]
 
@@ -332,7 +320,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         vectors = self._documents.vectors(chosen)
         nodes = []
         for one in chosen:
-            node = _as_node(one)
+            node = as_node(one)
             if one.number in vectors:
                 node.embedding = vectors[one.number].tolist()
             nodes.append(node)
@@ -404,7 +392,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         if node_ids is None and doc_ids is None:
             if query.filters is None or not query.filters.filters:
                 return None
-            test = _as_test(query.filters)
+            test = as_test(query.filters)
             key = query.filters.model_dump_json()
             return self._documents.select(lambda one: test(one.metadata), key)
         chosen = self._chosen(node_ids, doc_ids, query.filters)
@@ -418,7 +406,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     ) -> list[StoredDocument]:
         """Return the nodes that have one of the ids, are of one of the documents, and pass."""
         table = self._documents.table
-        test = _as_test(filters)
+        test = as_test(filters)
         ids = node_ids
         if doc_ids is not None:
             parts = [id for doc_id in doc_ids for id in table.ids_of_parent(doc_id)]
@@ -463,55 +451,12 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.query, query, **kwargs)
 
 
-def _as_stored(node: BaseNode) -> StoredDocument:
-    described = node_to_metadata_dict(node)
-    content = json.dumps({name: described[name] for name in _NODE})
-    metadata = {**node.metadata, **{name: described[name] for name in _PARENTS}}
-    return StoredDocument(node.node_id, content, metadata, node.ref_doc_id)
-
-
-def _as_node(stored: StoredDocument) -> BaseNode:
-    return metadata_dict_to_node(json.loads(stored.content))
-
-
 def _as_result(found: list[tuple[Found, float]]) -> VectorStoreQueryResult:
     return VectorStoreQueryResult(
-        nodes=[_as_node(one.document) for one, _ in found],
+        nodes=[as_node(one.document) for one, _ in found],
         similarities=[similarity for _, similarity in found],
         ids=[one.document.id for one, _ in found],
     )
-
-
-def _as_test(filters: MetadataFilters | None) -> Test:
-    """Return the test that filters stand for; nested ones too, which the host's function lacks."""
-    if filters is None or not filters.filters:
-        return lambda metadata: True
-    tests = [
-        _as_test(one) if isinstance(one, MetadataFilters) else _as_leaf(one)
-        for one in filters.filters
-    ]
-    condition = filters.condition or FilterCondition.AND
-    if condition == FilterCondition.AND:
-        return lambda metadata: all(test(metadata) for test in tests)
-    passes = condition == FilterCondition.OR
-    return lambda metadata: any(test(metadata) for test in tests) == passes
-
-
-def _as_leaf(one: Any) -> Test:
-    looked_at: dict[str, Any] = {}
-    host = build_metadata_filter_fn(lambda _: looked_at, MetadataFilters(filters=[one]))
-
-    def test(metadata: dict[str, Any]) -> bool:
-        looked_at[one.key] = metadata.get(one.key)
-        try:
-            return bool(host(""))
-        except TypeError as error:
-            raise TypeError(
-                f"filters: {one.operator.value!r} of {one.key!r}: expected what goes with "
-                f"{metadata.get(one.key)!r}, got {one.value!r}: {error}"
-            ) from None
-
-    return test
 
 
 def _default_path(folder: str, namespace: str) -> str:
