@@ -72,6 +72,7 @@ class Codec:
             Vectors from the distribution to be encoded. At most 65,536 rows are drawn without
             replacement; the others are not read.
         plan : Plan
+            The allocation of bits, such as that of `Plan.waterfill`.
         seed : int
             Seed of sampling and k-means, 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
@@ -101,6 +102,7 @@ class Codec:
         Returns
         -------
         Codec
+            The codec, with its manifest.
 
         Raises
         ------
@@ -184,6 +186,7 @@ class Codec:
         Returns
         -------
         Codec
+            The codec; it has no manifest.
 
         Raises
         ------
@@ -216,7 +219,10 @@ class Codec:
     def plan(self) -> Plan:
         """The plan of the codes; refitted to residuals and queries if there are any.
 
-        FormatError if the codec is of a file whose plan is damaged.
+        Raises
+        ------
+        FormatError
+            If the codec is of a file whose plan is damaged.
         """
         if self._plan is None:
             plan = _parsed("PLAN", Plan.from_json, self._core.plan)
@@ -256,7 +262,10 @@ class Codec:
     def manifest(self) -> Manifest | None:
         """The record of training; None for codecs of files before format 1.3.
 
-        FormatError if the codec is of a file whose manifest is damaged.
+        Raises
+        ------
+        FormatError
+            If the codec is of a file whose manifest is damaged.
         """
         text = self._core.manifest
         return _parsed("MANIFEST", Manifest.from_json, text) if text else None
@@ -283,6 +292,11 @@ class Codec:
         x : array_like, shape (n, d), optional
             Vectors that were not trained on. By default the result is that of training, on up to
             256 held-out rows.
+
+        Returns
+        -------
+        DistortionReport
+            The error, the bound, and their ratio.
 
         Raises
         ------
@@ -321,6 +335,7 @@ class Codec:
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Vectors.
         policy : {'raise', 'drop'}
             Handling of rows with a NaN or an infinity. ``drop`` leaves them out; ``kept`` of the
             result of `waterfill.check` has the numbers of the others.
@@ -408,6 +423,7 @@ class Codec:
         Returns
         -------
         float32 (n, d)
+            The vectors.
 
         Raises
         ------
@@ -417,12 +433,22 @@ class Codec:
         return self._core.decode(np.ascontiguousarray(read_codes(codes, self)), to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
-        """Serialise the codec in the file format (``cpp/FORMAT.md``)."""
+        """Return the codec in the file format of ``cpp/FORMAT.md``."""
         return self._core.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Codec:
         """Read the result of `to_bytes`.
+
+        Parameters
+        ----------
+        data : bytes
+            The serialised codec.
+
+        Returns
+        -------
+        Codec
+            An equal codec.
 
         Raises
         ------
