@@ -16,6 +16,7 @@ from waterfill.cli.commands.analyze import analyze
 from waterfill.cli.commands.bench import bench
 from waterfill.cli.commands.build import build
 from waterfill.cli.commands.compact import compact
+from waterfill.cli.commands.compress import compress
 from waterfill.cli.commands.drift import drift
 from waterfill.cli.commands.encode import encode
 from waterfill.cli.commands.estimate import estimate
@@ -40,7 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for function in (
-    *(analyze, optimize, train, encode, build, search, info, export_faiss),
+    *(analyze, optimize, train, encode, build, search, info, compress, export_faiss),
     *(add, remove, compact, estimate),
     *(open_, health, maintain),
     *(bench, report, reproduce, drift, ramp, serve),
