@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import waterfill as wf
-from waterfill.cli.commands import compress  # noqa: F401 - typer is needed
 
 IDS = np.arange(2000) * 3 + 7
 

@@ -25,6 +25,7 @@ from waterfill.cli.commands.info import info
 from waterfill.cli.commands.managed import health, maintain, open_
 from waterfill.cli.commands.optimize import optimize
 from waterfill.cli.commands.ramp import ramp
+from waterfill.cli.commands.recall import recall
 from waterfill.cli.commands.remove import remove
 from waterfill.cli.commands.report import report
 from waterfill.cli.commands.reproduce import reproduce
@@ -41,7 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for function in (
-    *(analyze, optimize, train, encode, build, search, info, compress, export_faiss),
+    *(analyze, optimize, train, encode, build, search, info),
+    *(recall, compress, export_faiss),
     *(add, remove, compact, estimate),
     *(open_, health, maintain),
     *(bench, report, reproduce, drift, ramp, serve),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import waterfill as wf
-from waterfill._util.optional import require_faiss
 from waterfill.cli.description import describe_index, file_line, index_lines
-from waterfill.cli.errors import UsageError
+from waterfill.cli.errors import UsageError, options_named
+from waterfill.cli.faiss_files import read_faiss
 from waterfill.cli.inputs import check_output, open_queries, open_stored, read_ids
 from waterfill.cli.options import (
     CodeBytes,
@@ -100,7 +97,7 @@ def compress(
         old = read_faiss(index)
     vectors = None if rows is None else open_stored(rows, key, format)
     ids = None if vectors is None or row_ids is None else read_ids(row_ids, vectors.n)
-    with out.progress("compressing"), _options_named():
+    with out.progress("compressing"), options_named():
         made = wf.compress(
             old,
             code_bytes,
@@ -124,43 +121,3 @@ def compress(
     }
     lines = {"file": f"{file_line(after, made)}; was {size(before)}", **index_lines(made)}
     out.show(document, pairs(str(output), lines))
-
-
-@contextmanager
-def _options_named() -> Iterator[None]:
-    """Name options where the library's warnings and errors name arguments."""
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(_with_options(str(error))) from None
-    for warning in caught:
-        warnings.warn(_with_options(str(warning.message)), warning.category, stacklevel=2)
-
-
-def _with_options(message: str) -> str:
-    return message.replace("row_ids=", "--row-ids").replace("rows=", "--rows")
-
-
-def read_faiss(path: Path) -> Any:
-    """Read a file of FAISS with float vectors.
-
-    Raises
-    ------
-    ValueError
-        If it is another file.
-    """
-    with open(path, "rb"):  # a missing file, as of any command
-        pass
-    kind = wf.io.file_kind(path)
-    if kind is not None:
-        raise ValueError(f"{path} is a file of waterfill already; expected one of FAISS")
-    faiss = require_faiss("reading an index of FAISS")
-    try:
-        return faiss.read_index(str(path))
-    except RuntimeError as error:
-        reason = str(error).rpartition(": ")[2].strip() or "unknown format"
-        raise ValueError(
-            f"{path}: expected an index of float vectors, as faiss.write_index writes it ({reason})"
-        ) from None
