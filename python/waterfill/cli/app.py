@@ -20,6 +20,7 @@ from waterfill.cli.commands.compress import compress
 from waterfill.cli.commands.drift import drift
 from waterfill.cli.commands.encode import encode
 from waterfill.cli.commands.estimate import estimate
+from waterfill.cli.commands.evaluate import evaluate
 from waterfill.cli.commands.export_faiss import export_faiss
 from waterfill.cli.commands.info import info
 from waterfill.cli.commands.managed import health, maintain, open_
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for function in (
     *(analyze, optimize, train, encode, build, search, info),
-    *(recall, compress, export_faiss),
+    *(recall, evaluate, compress, export_faiss),
     *(add, remove, compact, estimate),
     *(open_, health, maintain),
     *(bench, report, reproduce, drift, ramp, serve),
