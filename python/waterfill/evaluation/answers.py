@@ -21,7 +21,7 @@ _INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Estimate:
+class QueryMean:
     """A mean over queries and its 95 % bootstrap interval."""
 
     mean: float
@@ -58,21 +58,21 @@ class Answers:
     reciprocal_rank: Shares
 
     @property
-    def mean_ndcg(self) -> Estimate:
+    def mean_ndcg(self) -> QueryMean:
         """nDCG@k over queries."""
         return bootstrap(self.ndcg)
 
     @property
-    def mrr(self) -> Estimate:
+    def mrr(self) -> QueryMean:
         """MRR@k."""
         return bootstrap(self.reciprocal_rank)
 
-    def difference(self, exact: Answers) -> Estimate:
+    def difference(self, exact: Answers) -> QueryMean:
         """Return nDCG@k less that of `exact`, with the interval of paired differences."""
         return bootstrap(self.ndcg - exact.ndcg)
 
 
-def bootstrap(values: Shares, seed: int = 0) -> Estimate:
+def bootstrap(values: Shares, seed: int = 0) -> QueryMean:
     """Return the mean of values of queries, with a 95 % percentile bootstrap interval."""
     rng = np.random.default_rng(seed)
     n = len(values)
@@ -82,7 +82,7 @@ def bootstrap(values: Shares, seed: int = 0) -> Estimate:
     )
     low, high = np.percentile(means, _INTERVAL)
     mean = float(values.mean())
-    return Estimate(mean, min(float(low), mean), max(float(high), mean))
+    return QueryMean(mean, min(float(low), mean), max(float(high), mean))
 
 
 def score(found: NDArray[np.int64], judgements: Judgements, k: int) -> tuple[Shares, Shares]:

@@ -22,7 +22,7 @@ from waterfill.evaluation.answer_methods import (
     peer_methods,
     waterfill,
 )
-from waterfill.evaluation.answers import Answers, Estimate, evaluate_answers
+from waterfill.evaluation.answers import Answers, QueryMean, evaluate_answers
 from waterfill.evaluation.judgements import Judgements, read_qrels
 
 
@@ -180,5 +180,5 @@ def _row(answers: Answers, exact_answers: Answers) -> list[str]:
     ]
 
 
-def _signed(difference: Estimate) -> str:
+def _signed(difference: QueryMean) -> str:
     return f"{difference.mean:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
