@@ -250,6 +250,24 @@ def _unique_rows(spec: Spec, need: int, cache: Path, progress: bool) -> Array:
     )
 
 
+def text_vectors(spec: Spec, cache: Path, rows: Sequence[int]) -> Array:
+    """Return the vectors of the WordNet texts with these numbers; chunks are cached."""
+    total, embed = _source(spec, cache)
+    store = cache / "chunks" / f"{spec.name}-{_fingerprint(spec)}"
+    numbers = np.asarray(rows)
+    out: Array | None = None
+    for chunk in np.unique(numbers // CHUNK):
+        first, last = chunk * CHUNK, min((chunk + 1) * CHUNK, total)
+        path = store / f"{chunk:05d}.npy"
+        part = _chunk(path, last - first, partial(embed, first, last), lambda n: None)
+        out = np.empty((len(numbers), part.shape[1]), part.dtype) if out is None else out
+        here = numbers // CHUNK == chunk
+        out[here] = part[numbers[here] - first]
+    if out is None:
+        raise DatasetError("no rows were asked for")
+    return out
+
+
 def load(
     name: str,
     rows: int | None = None,

@@ -17,8 +17,10 @@ OWN = ["bad-input.md", "faiss-export.md", "faiss-functions.md", "tutorial.md"]
 SLOW = ["report.md"]
 # Pages with blocks for other programs or services, which these tests take apart.
 TAKEN_APART = {
+    "columns.md": "columns/test_page.py",
     "distributed.md": "scale/test_distributed_page.py",
     "integrations.md": "integrations/test_page.py",
+    "migration.md": "test_migration.py",
     "stores.md": "stores/test_page.py",
 }
 _BLOCK = re.compile(r"```python\n(.+?)```", re.DOTALL)

@@ -22,7 +22,7 @@ from waterfill.cli.inputs import Vectors
 BASE, QUERY = "base.npy", "query.npy"
 
 BAD_USAGE = {
-    "no such command": (["compress"], "No such command 'compress'"),
+    "no such command": (["shrink"], "No such command 'shrink'"),
     "no such option": (["analyze", BASE, "--fast"], "No such option"),
     "no file": (["analyze"], "Missing argument 'FILE'"),
     "no output": (["train", BASE], "Missing option"),

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from support.doc_examples import DOCS, needs_docs
 from support.store_checks import load
 
+import waterfill as wf
+
 pytestmark = needs_docs
 
 
@@ -130,3 +132,23 @@ def test_sentence_transformers(
     names = {"corpus_embeddings": base[:2000], "query_embeddings": queries}
     hits = run("sentence-transformers", names, monkeypatch, tmp_path)["hits"]
     assert [len(own) for own in hits] == [10] * len(queries)
+
+
+def test_torch(
+    base: Any, queries: Any, codec: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    index = wf.IndexFlat(codec)
+    index.add(base)
+    names = {
+        "torch": torch,
+        "vectors": torch.from_numpy(base),
+        "queries": torch.from_numpy(queries),
+        "codec": codec,
+        "index": index,
+        "embedding": torch.nn.Embedding.from_pretrained(torch.from_numpy(base[:2000])),
+    }
+    names = run("torch", names, monkeypatch, tmp_path)
+    assert names["ids"].shape == (len(queries), 10)
+    assert names["table"].codes.shape == (2000, 49)
+    assert torch.allclose(names["decoder"](names["codes"]), names["rows"], atol=1e-6)

@@ -16,14 +16,17 @@ from waterfill.cli.commands.analyze import analyze
 from waterfill.cli.commands.bench import bench
 from waterfill.cli.commands.build import build
 from waterfill.cli.commands.compact import compact
+from waterfill.cli.commands.compress import compress
 from waterfill.cli.commands.drift import drift
 from waterfill.cli.commands.encode import encode
 from waterfill.cli.commands.estimate import estimate
+from waterfill.cli.commands.evaluate import evaluate
 from waterfill.cli.commands.export_faiss import export_faiss
 from waterfill.cli.commands.info import info
 from waterfill.cli.commands.managed import health, maintain, open_
 from waterfill.cli.commands.optimize import optimize
 from waterfill.cli.commands.ramp import ramp
+from waterfill.cli.commands.recall import recall
 from waterfill.cli.commands.remove import remove
 from waterfill.cli.commands.report import report
 from waterfill.cli.commands.reproduce import reproduce
@@ -40,7 +43,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for function in (
-    *(analyze, optimize, train, encode, build, search, info, export_faiss),
+    *(analyze, optimize, train, encode, build, search, info),
+    *(recall, evaluate, compress, export_faiss),
     *(add, remove, compact, estimate),
     *(open_, health, maintain),
     *(bench, report, reproduce, drift, ramp, serve),

@@ -7,7 +7,8 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 BAD_DATA = 1
@@ -53,6 +54,28 @@ def show_warnings() -> None:
 
     warnings.simplefilter("default")
     warnings.showwarning = show
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Name options where the library's errors and warnings tell which arguments to pass."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(_with_options(str(error))) from None
+    for warning in caught:
+        warnings.warn(_with_options(str(warning.message)), warning.category, stacklevel=2)
+
+
+def _with_options(message: str) -> str:
+    return re.sub(r"\b(rows|row_ids|ids|query_ids|base_ids)=", _option, message)
+
+
+def _option(match: re.Match[str]) -> str:
+    named = {"query_ids": "query-names", "base_ids": "base-names"}
+    return "--" + named.get(match[1], match[1].replace("_", "-"))
 
 
 def _explain(error: BaseException, options: Collection[str]) -> tuple[int, str]:

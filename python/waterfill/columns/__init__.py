@@ -5,11 +5,12 @@ Importing it registers the extension type ``waterfill.codes``: ``pip install "wa
 
 from waterfill.columns.codec_files import find_codec, keep_codec
 from waterfill.columns.codes_type import CodesType
-from waterfill.columns.encoding import decode_column, encode_column
+from waterfill.columns.encoding import as_codes, decode_column, encode_column
 from waterfill.columns.loading import index_codes
 
 __all__ = [
     "CodesType",
+    "as_codes",
     "decode_column",
     "encode_column",
     "find_codec",

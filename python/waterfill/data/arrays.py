@@ -55,6 +55,8 @@ def read_numbers(x: Any, name: str) -> NDArray[Any]:
     if is_tensor(x):
         tensor = read_tensor(x, name)
         return _float32(x.detach()) if isinstance(tensor, TensorSource) else tensor
+    if hasattr(x, "__dlpack_device__") and not hasattr(x, "__array__"):
+        return read_dlpack(x, name)
     return as_array(x, name)
 
 

@@ -96,8 +96,9 @@ def choose_field(name: str, fields: Iterable[Any], key: str | None) -> VectorFie
     found = [each for field in fields for each in vector_fields(field.name, field.type)]
     if key is None:
         if len(found) != 1:
+            way_out = (found and "choose one by key") or _way_out(fields) or "choose one by key"
             raise ValueError(
-                f"{name}: expected one column of vectors, got {len(found)}; choose one by key; "
+                f"{name}: expected one column of vectors, got {len(found)}; {way_out}; "
                 f"available: {available}"
             )
         return found[0]
@@ -114,6 +115,19 @@ def choose_field(name: str, fields: Iterable[Any], key: str | None) -> VectorFie
     raise ValueError(
         f"{name}, column {key}: expected equal-length lists of numbers, got {named[0].type}"
     )
+
+
+def _way_out(fields: list[Any]) -> str:
+    """Return what to do with the only column, if its lists are of lists or decimals."""
+    if len(fields) != 1:
+        return ""
+    kind, flat = _storage_type(fields[0].type)
+    value = getattr(kind, "value_type", None)
+    if not flat or getattr(value, "value_type", None) is not None:
+        return "lists of lists are no vectors: flatten each row to one list"
+    if value is not None and _types().is_decimal(value):
+        return "cast decimals to float32 first"
+    return ""
 
 
 def common_length(batches: Iterable[Any]) -> tuple[int | None, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.optional import require
 from waterfill.data.arrays import read_numbers, require_real
 from waterfill.data.arrow_lists import (
     SAMPLE_ROWS,
@@ -26,6 +27,10 @@ from waterfill.data.arrow_lists import (
 from waterfill.data.missing_rows import RowNumbers, SourceWithMissing
 
 _REAL = "fiub"
+_UNREAD = {  # by package and type: objects that stand for rows that have not been computed
+    ("polars", "LazyFrame"): "x.collect()",
+    ("duckdb", "DuckDBPyConnection"): "the relation, x.sql(...)",
+}
 
 
 class ArrowColumn(SourceWithMissing):
@@ -153,15 +158,34 @@ def as_column(x: Any, name: str) -> Any:
     if hasattr(x, "iloc"):  # pandas and its kin
         return _frame(x, name) if hasattr(x, "columns") else _series(x, name)
     arrow = sys.modules.get("pyarrow")
-    if arrow is not None:
-        if isinstance(x, arrow.Table | arrow.RecordBatch):
-            return _table(x, name)
-        if isinstance(x, arrow.Array | arrow.ChunkedArray):
-            return _arrow(x, name)
-        if hasattr(x, "__arrow_c_stream__"):  # a column or table of another library
-            table = arrow.table(x) if hasattr(x, "columns") else arrow.chunked_array(x)
-            return as_column(table, name)
+    if arrow is not None and isinstance(x, arrow.Table | arrow.RecordBatch):
+        return _table(x, name, "x.column(...)")
+    if arrow is not None and isinstance(x, arrow.Array | arrow.ChunkedArray):
+        return _arrow(x, name)
+    if hasattr(x, "__arrow_c_stream__") or hasattr(x, "__arrow_c_array__"):
+        return _exported(x, name)
+    way_out = _UNREAD.get((type(x).__module__.partition(".")[0].strip("_"), type(x).__name__))
+    if way_out is not None:
+        raise TypeError(f"{name} is a {type(x).__name__}, which has no rows yet; pass {way_out}")
     return None
+
+
+def _exported(x: Any, name: str) -> Any:
+    """Return a column or table of another library, such as Polars or DuckDB, through Arrow."""
+    if str(getattr(x, "dtype", "")) == "Object":  # a series of Polars, of Python's objects
+        return ObjectColumn(x.to_numpy(), name)
+    arrow = require(
+        "pyarrow", f"{name}: a {type(x).__module__.partition('.')[0]} column", "parquet"
+    )
+    if hasattr(x, "columns"):
+        # A relation of DuckDB runs its query each time it is exported.
+        how = "x.select(...)" if hasattr(x, "project") else "x[...]"
+        return _table(arrow.table(x), name, how)
+    if not hasattr(x, "__arrow_c_stream__"):
+        return _arrow(arrow.array(x), name)
+    if hasattr(x, "read_next_batch"):
+        return _table(x.read_all(), name, "a reader of one column")
+    return _arrow(arrow.chunked_array(x), name)
 
 
 def _arrow(x: Any, name: str) -> Any:
@@ -174,21 +198,35 @@ def _arrow(x: Any, name: str) -> Any:
     if types.is_null(x.type):
         raise ValueError(f"{name}: expected lists of numbers, got only nulls")
     if not (types.is_floating(x.type) or types.is_integer(x.type) or types.is_boolean(x.type)):
-        raise TypeError(f"{name}: expected lists of numbers, got {x.type}")
+        raise TypeError(f"{name}: expected lists of numbers, got {x.type}{_hint(types, x.type)}")
     return np.asarray(x)
+
+
+def _hint(types: Any, kind: Any) -> str:
+    """Return what to do with a column of text or bytes."""
+    text = ("string", "large_string", "string_view")
+    if any(getattr(types, f"is_{name}", lambda kind: False)(kind) for name in text):
+        return "; parse the text first"
+    raw = ("binary", "large_binary", "fixed_size_binary", "binary_view")
+    if any(getattr(types, f"is_{name}", lambda kind: False)(kind) for name in raw):
+        return (
+            "; if they are codes of a codec, wf.columns.as_codes(column, codec) says so; if they "
+            "are raw numbers, pass np.frombuffer(...).reshape(n, d)"
+        )
+    return ""
 
 
 def _is_listed(kind: Any) -> bool:
     return hasattr(kind, "value_type") or hasattr(kind, "storage_type")
 
 
-def _table(x: Any, name: str) -> Any:
+def _table(x: Any, name: str, how: str) -> Any:
     arrow = sys.modules["pyarrow"]
     if x.num_columns == 1:
         return _arrow(x.column(0), name)
     types = arrow.types
     if not all(types.is_floating(field.type) or types.is_integer(field.type) for field in x.schema):
-        _refuse_columns(name, {field.name: field.type for field in x.schema}, "x.column(...)")
+        _refuse_columns(name, {field.name: field.type for field in x.schema}, how)
     columns = [x.column(i).to_numpy() for i in range(x.num_columns)]  # a null becomes NaN
     return _side_by_side(columns, x.num_rows)
 

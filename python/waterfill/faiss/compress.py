@@ -1,20 +1,20 @@
-"""`compress`: make a compressed index from a FAISS index with full vectors."""
+"""`compress`: make a compressed index from a FAISS index."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import Metric
 from waterfill.codec import Codec
-from waterfill.data.row_policy import Policy, admit, as_policy
+from waterfill.data.row_policy import Policy, admit, as_policy, caller_stacklevel
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.faiss.given_rows import with_rows
+from waterfill.faiss.stored_vectors import Stored, stored_vectors
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
 from waterfill.index.selector_graph import Ids
@@ -23,9 +23,7 @@ from waterfill.recipe import Recipe
 from waterfill.training.cells import Cells
 from waterfill.training.train import Effort
 
-_SAMPLE_ROWS = 65_536 + 256  # rows that training draws and holds out
 _BLOCK_BYTES = 16 << 20
-_ACCEPTED = "IndexFlat, IndexIVFFlat, IndexHNSWFlat, or IndexIDMap or IndexIDMap2 over one of them"
 
 
 def compress(
@@ -35,31 +33,48 @@ def compress(
     plan: Plan | None = None,
     nlist: int | None = None,
     refine: Any = None,
+    rows: Any = None,
+    row_ids: Any = None,
     queries: Any = None,
     seed: int = 0,
     effort: Effort = "balanced",
     policy: Policy = "raise",
 ) -> IndexFlat | IndexIVF:
-    """Compress a FAISS index that stores full vectors; ids and metric stay the same.
+    """Compress a FAISS index; ids and metric stay the same.
 
-    The vectors are read block by block, without a copy of all of them: beyond the new index,
-    memory is needed for a training sample and one block. `index` is not changed and may be deleted
+    Vectors are read block by block, without a copy of all of them: beyond the new index, memory is
+    needed for a training sample and one block. `index` is not changed and may be deleted
     afterwards.
+
+    An index that keeps codes (PQ, scalar quantizers, RaBitQ and so on), or fewer dimensions, has
+    lost what it does not keep. Its vectors are decoded, with a warning: the new index then finds
+    at best what `index` finds. Give the original vectors as `rows` if you still have them; ids,
+    metric and lists are taken from `index`.
 
     Parameters
     ----------
-    index : faiss.IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexIDMap or IndexIDMap2
-        An IndexIDMap or IndexIDMap2 wraps one of the others. Of another composite, pass the part
-        that stores full vectors, such as ``faiss.downcast_index(index.refine_index)``.
+    index : faiss.Index
+        Of float vectors, with METRIC_INNER_PRODUCT or METRIC_L2. Full vectors are read as they are
+        from IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexNSGFlat, from an IndexRefineFlat, whose
+        codes are passed by, and behind rotations (OPQ, RandomRotation); all others are decoded.
+        They may be within IndexIDMap, IndexIDMap2 or IndexPreTransform. An IndexPreTransform that
+        normalises and has inner products becomes an index with the metric ``cosine``.
     code_bytes : int
         Bytes per code, 1 to d, without the byte for the scale.
     plan : Plan, optional
         Used instead of `code_bytes`.
     nlist : int, optional
-        Make an IndexIVF with this number of lists. An IndexIVFFlat always becomes an IndexIVF with
-        the same lists, centroids and `nprobe`.
+        Make an IndexIVF with this number of lists. An index with inverted lists always becomes an
+        IndexIVF with the same lists, centroids and `nprobe`; behind a transformation that cannot be
+        undone, with as many new ones.
     refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
         As for `IndexFlat` and `IndexIVF`.
+    rows : array_like or BlockSource, shape (m, d), optional
+        The vectors that were added to `index`, instead of decoded ones. A sample is compared with
+        the codes.
+    row_ids : array_like of int64, shape (m,), optional
+        The id of each of `rows`, in any order; there may be more than `index` has. Without it,
+        `rows` are in the order in which they were added, or their numbers are the ids.
     queries : array_like, shape (m, d), optional
         See `Codec.train`.
     seed : int
@@ -73,61 +88,93 @@ def compress(
     Returns
     -------
     IndexFlat or IndexIVF
-        With explicit ids for IndexIDMap and IndexIDMap2, and for an IndexIVFFlat whose ids are not
+        With explicit ids for IndexIDMap and IndexIDMap2, and for inverted lists whose ids are not
         0 to n - 1.
 
     Raises
     ------
     TypeError
-        If `index` is of another kind.
+        If `index` is no FAISS index of float vectors, or cannot give its vectors back.
     ValueError
         If the metric is neither inner product nor L2, the index has no vectors or one with a NaN
-        or an infinity, or there are more bytes than dimensions or more lists than vectors.
+        or an infinity, there are more bytes than dimensions or more lists than vectors, or `rows`
+        are not those of the index.
 
     Warns
     -----
     RuntimeWarning
-        If vectors are left out.
+        If vectors are decoded, or left out.
     """
     policy = as_policy(policy)
-    source = _source(index)
-    metric = _metric(index)
-    faiss = loaded_faiss()  # loaded, as `index` is one of its objects
-    if source.n == 0:
+    stored = stored_vectors(index)
+    if stored.n == 0:
         raise ValueError("index has no vectors; add vectors to it before it is compressed")
-    if plan is not None and not isinstance(plan, Plan):
-        raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
-    if plan is not None and plan.d != source.d:
-        raise ValueError(f"plan has {plan.d} dimensions, expected {source.d} as in the index")
-    lists = source.lists
+    _check_plan(plan, stored.d)
+    lists = stored.lists
     if lists is not None and nlist is not None:
         raise ValueError(
-            f"nlist={nlist}: an IndexIVFFlat keeps its {lists.nlist} lists; leave nlist out"
+            f"nlist={nlist}: an index with lists keeps its {lists.nlist}; leave nlist out"
         )
-    if nlist is not None and as_nlist(nlist) > source.n:
-        raise ValueError(f"nlist={nlist} must be at most the {source.n} vectors of the index")
+    if nlist is not None and as_nlist(nlist) > stored.n:
+        raise ValueError(f"nlist={nlist} must be at most the {stored.n} vectors of the index")
+    if rows is not None or row_ids is not None:
+        stored = with_rows(stored, rows, row_ids)
+    stored.read()
     cells: Cells = "auto" if nlist is None else nlist
     quantizer: Any = None
     if lists is not None:
-        nlist, quantizer = int(lists.nlist), faiss.clone_index(lists.quantizer)
-        cells = np.asarray(quantizer.reconstruct_n(0, nlist))
-    sample = _usable(source.sample(seed), policy)
-    codec = _train(sample, code_bytes, plan, seed, cells, queries, metric, effort)
+        cells = nlist = lists.nlist
+        if lists.quantizer is not None:
+            quantizer = loaded_faiss().clone_index(lists.quantizer)
+            cells = np.asarray(quantizer.reconstruct_n(0, nlist))
+    sample = _usable(stored.sample(seed), policy)
+    codec = _train(sample, code_bytes, plan, seed, cells, queries, stored.metric, effort)
+    _warn_of_losses(stored, codec)
     made: IndexFlat | IndexIVF
     if nlist is None:
-        made = IndexFlat(codec, metric, refine=refine)
+        made = IndexFlat(codec, stored.metric, refine=refine)
     else:
-        made = IndexIVF(codec, nlist, quantizer, metric=metric, refine=refine)
+        made = IndexIVF(codec, nlist, quantizer, metric=stored.metric, refine=refine)
         if lists is not None:
-            made.nprobe = int(lists.nprobe)
-    for ids, block in source.blocks(with_ids=policy != "raise"):
+            made.nprobe = lists.nprobe
+    for ids, block in blocks(stored, with_ids=policy != "raise"):
         if ids is None:
             made.add(block)
         else:
             made.add_with_ids(block, ids, policy=policy)
+    faiss = loaded_faiss()  # loaded, as `index` is one of its objects
     if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
         made._keep_ids()
     return made
+
+
+def blocks(stored: Stored, *, with_ids: bool = False) -> Iterator[tuple[Ids | None, FloatRows]]:
+    """Yield vectors and their ids; None for ids that are positions, unless `with_ids`."""
+    vectors = stored.read()
+    count = max(1, _BLOCK_BYTES // (4 * stored.d))
+    all_ids = np.arange(stored.n) if with_ids and stored.ids is None else stored.ids
+    for first in range(0, stored.n, count):
+        n = min(count, stored.n - first)
+        yield None if all_ids is None else all_ids[first : first + n], vectors.read(first, n)
+
+
+def _check_plan(plan: Any, d: int) -> None:
+    if plan is not None and not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
+    if plan is not None and plan.d != d:
+        raise ValueError(f"plan has {plan.d} dimensions, expected {d} as in the index")
+
+
+def _warn_of_losses(stored: Stored, codec: Codec) -> None:
+    if stored.losses:
+        warnings.warn(
+            f"index: {'; '.join(stored.losses)}. Vectors are decoded, and what they have lost "
+            f"stays lost beside what codes of {codec.code_size} bytes lose: the new index finds at "
+            "best the neighbours that the old one finds. Pass the original vectors as rows= to "
+            "avoid it",
+            RuntimeWarning,
+            stacklevel=caller_stacklevel(),
+        )
 
 
 def _usable(sample: FloatRows, policy: Policy) -> Any:
@@ -153,150 +200,3 @@ def _train(
     return Codec.train(
         sample, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort
     )
-
-
-def _metric(index: Any) -> Metric:
-    faiss = loaded_faiss()
-    if index.metric_type == faiss.METRIC_INNER_PRODUCT:
-        return "ip"
-    if index.metric_type == faiss.METRIC_L2:
-        return "l2"
-    raise ValueError(
-        f"index must have METRIC_INNER_PRODUCT (0) or METRIC_L2 (1), got "
-        f"metric_type={index.metric_type}"
-    )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Vectors of a FAISS index, and their ids unless they are positions."""
-
-    n: int
-    d: int
-    rows: FloatRows | _Lists
-    ids: Ids | None = None
-
-    @property
-    def lists(self) -> Any:
-        return self.rows.index if isinstance(self.rows, _Lists) else None
-
-    def sample(self, seed: int) -> FloatRows:
-        """Return all rows if they are contiguous, otherwise a sample for training."""
-        return self.rows if isinstance(self.rows, np.ndarray) else self.rows.sample(seed)
-
-    def blocks(self, *, with_ids: bool = False) -> Iterator[tuple[Ids | None, FloatRows]]:
-        """Yield the vectors and their ids; None for positions unless `with_ids`."""
-        count = max(1, _BLOCK_BYTES // (4 * self.d))
-        all_ids = np.arange(self.n) if with_ids and self.ids is None else self.ids
-        for first in range(0, self.n, count):
-            ids = None if all_ids is None else all_ids[first : first + count]
-            yield ids, self.rows[first : first + count]
-
-
-class _Lists:
-    """Vectors of an IndexIVFFlat, in order of id if ids are 0 to n - 1, else list by list."""
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-        invlists = index.invlists
-        self._invlists = invlists
-        sizes = [int(invlists.list_size(number)) for number in range(index.nlist)]
-        self.n = sum(sizes)
-        ids = [self._read_ids(number, size) for number, size in enumerate(sizes) if size]
-        stored = np.concatenate([np.empty(0, dtype=np.int64), *ids])
-        # The location of each label's vector: its list, and its position there.
-        self._list = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        starts = np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
-        self._position = np.arange(self.n, dtype=np.int64) - starts
-        self.ids: Ids | None = stored
-        order = _inverse(stored)
-        if order is not None:
-            self.ids = None
-            self._list, self._position = self._list[order], self._position[order]
-
-    def __getitem__(self, part: slice) -> FloatRows:
-        return self._gather(np.arange(self.n)[part])
-
-    def sample(self, seed: int) -> FloatRows:
-        count = min(self.n, _SAMPLE_ROWS, max(1024, (256 << 20) // (4 * self.index.d)))
-        rng = np.random.default_rng(seed)
-        return self._gather(np.sort(rng.choice(self.n, count, replace=False)))
-
-    def _gather(self, labels: Ids) -> FloatRows:
-        out = np.empty((len(labels), self.index.d), dtype=np.float32)
-        lists = self._list[labels]
-        order = np.argsort(lists, kind="stable")
-        ends = np.flatnonzero(np.diff(lists[order], append=-1)) + 1
-        for start, end in zip([0, *ends], ends, strict=False):
-            chosen = order[start:end]
-            with _Codes(self._invlists, int(lists[chosen[0]]), self.index.d) as rows:
-                out[chosen] = rows[self._position[labels[chosen]]]
-        return out
-
-    def _read_ids(self, number: int, size: int) -> Ids:
-        faiss = loaded_faiss()
-        pointer = self._invlists.get_ids(number)
-        try:
-            return np.array(faiss.rev_swig_ptr(pointer, size), dtype=np.int64)
-        finally:
-            self._invlists.release_ids(number, pointer)
-
-
-class _Codes:
-    """Context manager for the rows of one inverted list."""
-
-    def __init__(self, invlists: Any, number: int, d: int) -> None:
-        self._invlists, self._number, self._d = invlists, number, d
-
-    def __enter__(self) -> FloatRows:
-        faiss = loaded_faiss()
-        self._pointer = self._invlists.get_codes(self._number)
-        size = int(self._invlists.list_size(self._number)) * self._d * 4
-        codes: NDArray[np.uint8] = faiss.rev_swig_ptr(self._pointer, size)
-        return codes.view(np.float32).reshape(-1, self._d)
-
-    def __exit__(self, *_: object) -> None:
-        self._invlists.release_codes(self._number, self._pointer)
-
-
-def _inverse(ids: Ids) -> Ids | None:
-    """Return the position of each of 0 to n - 1 in `ids`, or None if they hold other numbers."""
-    n = len(ids)
-    if n and (ids.min() != 0 or ids.max() != n - 1):
-        return None
-    positions = np.full(n, -1, dtype=np.int64)
-    positions[ids] = np.arange(n)
-    return positions if (positions >= 0).all() else None
-
-
-def _source(index: Any) -> _Source:
-    faiss = loaded_faiss()
-    if faiss is None or not issubclass(
-        type(index), faiss.Index
-    ):  # isinstance is also true of our own indexes with ids
-        raise TypeError(f"index must be a faiss {_ACCEPTED}, got {type(index).__name__}")
-    index = faiss.downcast_index(index)
-    # Exact classes only: a subclass may have another memory layout (Panorama).
-    kind = type(index)
-    if kind in (faiss.IndexIDMap, faiss.IndexIDMap2):
-        inner = _source(index.index)
-        ids = np.asarray(faiss.vector_to_array(index.id_map), dtype=np.int64)
-        return _Source(inner.n, inner.d, inner.rows, ids if inner.ids is None else ids[inner.ids])
-    if kind in (faiss.IndexFlat, faiss.IndexFlatIP, faiss.IndexFlatL2, faiss.IndexFlat1D):
-        return _Source(int(index.ntotal), index.d, _flat_rows(index))
-    if kind is faiss.IndexHNSWFlat:
-        return _source(index.storage)
-    if kind is faiss.IndexIVFFlat:
-        lists = _Lists(index)
-        return _Source(lists.n, index.d, lists, lists.ids)
-    raise TypeError(f"index must be a faiss {_ACCEPTED}, got {kind.__name__}")
-
-
-def _flat_rows(index: Any) -> FloatRows:
-    """Return the vectors of a flat index, without a copy."""
-    faiss = loaded_faiss()
-    n, d = int(index.ntotal), int(index.d)
-    if n == 0:
-        return np.empty((0, d), dtype=np.float32)
-    rows: FloatRows = faiss.rev_swig_ptr(index.get_xb(), n * d).reshape(n, d)
-    return rows
