@@ -1,0 +1,111 @@
+"""A device that is no device: kernels compiled as C++ over an emulation of the grid."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from waterfill.device.kernels import KERNEL_FILES, SOURCE
+
+SUPPORT = Path(__file__).parent
+KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+
+# No fused products and sums, as on a device. The jumps between fibers are no error.
+FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC", "-w", "-U_FORTIFY_SOURCE"]
+
+
+@functools.cache
+def emulated_kernels() -> ctypes.CDLL:
+    """Compile all kernels, and return the library."""
+    folder = Path(tempfile.mkdtemp(prefix="waterfill-emulation-"))
+    objects = []
+    compiler = os.environ.get("CXX", "g++")
+    include = [f"-I{SUPPORT}", f"-I{SOURCE / 'cuda'}", f"-I{SOURCE / 'include'}"]
+    files = [(SUPPORT / "cuda_emulation.cpp").read_text()]
+    for name in KERNEL_FILES:
+        path = SOURCE / "cuda" / name
+        entries = "".join(f"EMULATED_KERNEL({k})\n" for k in KERNEL.findall(path.read_text()))
+        files.append(f'#include "cuda_emulation.hpp"\n#include "{path}"\n{entries}')
+    for i, text in enumerate(files):
+        file, target = folder / f"{i}.cpp", folder / f"{i}.o"
+        file.write_text(text)
+        subprocess.run([compiler, *FLAGS, *include, "-c", str(file), "-o", str(target)], check=True)
+        objects.append(str(target))
+    library = folder / "kernels.so"
+    subprocess.run([compiler, "-shared", *objects, "-o", str(library)], check=True)
+    return ctypes.CDLL(str(library))
+
+
+class HostMemory:
+    """Memory of the emulated device."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.array = np.full(nbytes + 64, 0xCD, np.uint8)  # what a kernel does not write
+        self.nbytes = nbytes
+        self.ptr = self.array.ctypes.data
+
+    def view(self) -> np.ndarray:
+        return self.array[: self.nbytes]
+
+
+class EmulatedDevice:
+    """The device of `waterfill.device.backend.Device`, on the CPU.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that may be allocated.
+    """
+
+    name = "emulated"
+
+    def __init__(self, memory: int = 1 << 32) -> None:
+        self._memory, self._held = memory, []
+        self.launches: list[str] = []
+
+    def allocate(self, nbytes: int) -> HostMemory:
+        memory = HostMemory(nbytes)
+        if nbytes > self.free_bytes():
+            raise MemoryError(f"emulated: no {nbytes} bytes")
+        import weakref
+
+        self._held.append(weakref.ref(memory))
+        return memory
+
+    def free_bytes(self) -> int:
+        self._held = [ref for ref in self._held if ref() is not None]
+        return self._memory - sum(ref().nbytes for ref in self._held)
+
+    def write(self, memory: HostMemory, values: np.ndarray, offset: int = 0) -> None:
+        data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        assert offset + data.size <= memory.nbytes
+        memory.array[offset : offset + data.size] = data
+
+    def read(self, memory: HostMemory, dtype, count: int, offset: int = 0) -> np.ndarray:
+        size = count * np.dtype(dtype).itemsize
+        assert offset + size <= memory.nbytes
+        return memory.array[offset : offset + size].copy().view(dtype)
+
+    def fill(self, memory: HostMemory, byte: int) -> None:
+        memory.view()[:] = byte
+
+    def launch(self, kernel: str, grid: tuple[int, int], threads: int, *arguments, shared=0):
+        self.launches.append(kernel)
+        held = [
+            ctypes.c_void_p(getattr(a, "ptr", None)) if a is None or hasattr(a, "ptr") else a
+            for a in arguments
+        ]
+        pointers = (ctypes.c_void_p * len(held))(*(ctypes.addressof(a) for a in held))
+        entry = getattr(emulated_kernels(), f"launch_{kernel}")
+        entry.argtypes = [ctypes.c_uint] * 3 + [ctypes.c_size_t, ctypes.c_void_p]
+        entry(*grid, threads, shared, pointers)
+
+    def synchronize(self) -> None:
+        pass
