@@ -8,13 +8,19 @@ from support import trained
 from support.cuda_emulation import EmulatedDevice
 
 import waterfill as wf
-from waterfill.device.encoder import DeviceEncoder, encode_host_rows
+from waterfill.device.encoder import DeviceEncoder, encode_rows
+
+
+def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, int]:
+    """Codes by the kernels, and the number of the first bad row."""
+    device = EmulatedDevice()
+    codes = np.zeros((len(x), codec.code_size), np.uint8)
+    encoder = DeviceEncoder(device, codec._core)
+    return codes, encode_rows(device, encoder, np.ascontiguousarray(x, np.float32), codes)
 
 
 def assert_equal_codes(codec: wf.Codec, x: np.ndarray) -> None:
-    device = EmulatedDevice()
-    encoder = DeviceEncoder(device, codec._core)
-    codes, bad = encode_host_rows(device, encoder, np.ascontiguousarray(x, np.float32))
+    codes, bad = encoded(codec, x)
     assert bad == len(x)
     np.testing.assert_array_equal(codes, codec.encode(x))
 
@@ -61,7 +67,7 @@ def test_joint_bytes(base_64):
 
 def test_alpha_of_zero_and_the_classic_plan(base, base_64):
     assert_equal_codes(trained.trained(base_64, 16, alpha=0), base_64[:100])
-    plan = wf.Plan.classic(wf.analyze(base), 0.5, 0.9)
+    plan = wf.Plan.classic(wf.analyze(base), 0.5, 0.9, by="variance")
     assert_equal_codes(trained.train(base, plan), base[:60])
 
 
@@ -84,15 +90,12 @@ def test_extreme_rows(small_codec, clustered):
     x[16:20] *= np.float32(1e-30)
     with pytest.warns(RuntimeWarning, match="clipped"):
         expected = small_codec.encode(x)
-    device = EmulatedDevice()
-    codes, _ = encode_host_rows(device, DeviceEncoder(device, small_codec._core), x)
+    codes, _ = encoded(small_codec, x)
     np.testing.assert_array_equal(codes, expected)
 
 
 def test_a_row_that_is_not_finite_is_named(codec_64, queries_64):
-    device = EmulatedDevice()
-    encoder = DeviceEncoder(device, codec_64._core)
     x = queries_64.copy()
     x[11, 3], x[40, 60] = np.inf, np.nan
-    assert encode_host_rows(device, encoder, x)[1] == 11
-    assert encode_host_rows(device, encoder, x[12:])[1] == 28
+    assert encoded(codec_64, x)[1] == 11
+    assert encoded(codec_64, x[12:])[1] == 28

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -14,12 +15,13 @@ namespace {
 
 constexpr std::size_t kStack = 128 * 1024;
 
-// Contexts start fibers; jumps switch between them, without a system call.
+// A fiber runs one thread after the other. Its context starts it once; jumps switch between fibers,
+// without a system call.
 struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStack]};
   ucontext_t context;
   jmp_buf jump;
-  bool started, done;
+  bool started = false, done = true;
 };
 
 struct Barrier {
@@ -33,7 +35,7 @@ struct Barrier {
   }
 };
 
-std::vector<Fiber> fibers;
+std::deque<Fiber> fibers;  // which stay where they are
 std::vector<Barrier> warps;
 std::vector<std::uint64_t> slots;
 std::vector<std::uint64_t> dynamic;
@@ -60,12 +62,14 @@ void leave(Barrier& barrier) {
   barrier.release_if_complete(progress);
 }
 
-void start() {
-  (*body)();
-  fibers[current].done = progress = true;
-  leave(warps[current / kWarp]);
-  leave(block);
-  _longjmp(scheduler, 1);
+[[noreturn]] void start() {
+  while (true) {
+    (*body)();
+    fibers[current].done = progress = true;
+    leave(warps[current / kWarp]);
+    leave(block);
+    pause();  // until there is another thread
+  }
 }
 
 void resume(unsigned thread) {
@@ -75,6 +79,11 @@ void resume(unsigned thread) {
   if (_setjmp(scheduler) != 0) return;
   if (fiber.started) _longjmp(fiber.jump, 1);
   fiber.started = true;
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStack;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, start, 0);
   setcontext(&fiber.context);
 }
 
@@ -83,13 +92,7 @@ void run_block(unsigned threads) {
   warps.assign((threads + kWarp - 1) / kWarp, {});
   for (unsigned t = 0; t < threads; ++t) {
     ++warps[t / kWarp].members;
-    Fiber& fiber = fibers[t];
-    fiber.started = fiber.done = false;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, start, 0);
+    fibers[t].done = false;
   }
   for (bool running = true; running;) {
     running = progress = false;

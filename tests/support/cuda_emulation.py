@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import os
 import re
 import subprocess
-import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
+from support import trained
 
 from waterfill.device.kernels import KERNEL_FILES, SOURCE
 
@@ -23,24 +25,33 @@ FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC", "-w", "-U_FORTIFY_SO
 
 @functools.cache
 def emulated_kernels() -> ctypes.CDLL:
-    """Compile all kernels, and return the library."""
-    folder = Path(tempfile.mkdtemp(prefix="waterfill-emulation-"))
-    objects = []
+    """Return the library of all kernels, which the processes of a run compile once."""
+    folder = Path(os.environ[trained.DIRECTORY]) / "emulation"
+    folder.mkdir(exist_ok=True)
+    library = folder / "kernels.so"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not library.exists():
+            _compile(folder, library)
+    return ctypes.CDLL(str(library))
+
+
+def _compile(folder: Path, library: Path) -> None:
     compiler = os.environ.get("CXX", "g++")
     include = [f"-I{SUPPORT}", f"-I{SOURCE / 'cuda'}", f"-I{SOURCE / 'include'}"]
-    files = [(SUPPORT / "cuda_emulation.cpp").read_text()]
+    texts = [(SUPPORT / "cuda_emulation.cpp").read_text()]
     for name in KERNEL_FILES:
         path = SOURCE / "cuda" / name
         entries = "".join(f"EMULATED_KERNEL({k})\n" for k in KERNEL.findall(path.read_text()))
-        files.append(f'#include "cuda_emulation.hpp"\n#include "{path}"\n{entries}')
-    for i, text in enumerate(files):
+        texts.append(f'#include "cuda_emulation.hpp"\n#include "{path}"\n{entries}')
+    objects = []
+    for i, text in enumerate(texts):
         file, target = folder / f"{i}.cpp", folder / f"{i}.o"
         file.write_text(text)
-        subprocess.run([compiler, *FLAGS, *include, "-c", str(file), "-o", str(target)], check=True)
+        command = [compiler, *FLAGS, *include, "-c", str(file), "-o", str(target)]
+        subprocess.run(command, check=True)
         objects.append(str(target))
-    library = folder / "kernels.so"
     subprocess.run([compiler, "-shared", *objects, "-o", str(library)], check=True)
-    return ctypes.CDLL(str(library))
 
 
 class HostMemory:
@@ -74,8 +85,6 @@ class EmulatedDevice:
         memory = HostMemory(nbytes)
         if nbytes > self.free_bytes():
             raise MemoryError(f"emulated: no {nbytes} bytes")
-        import weakref
-
         self._held.append(weakref.ref(memory))
         return memory
 
@@ -86,12 +95,13 @@ class EmulatedDevice:
     def write(self, memory: HostMemory, values: np.ndarray, offset: int = 0) -> None:
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         assert offset + data.size <= memory.nbytes
-        memory.array[offset : offset + data.size] = data
+        ctypes.memmove(memory.ptr + offset, data.ctypes.data, data.size)
 
     def read(self, memory: HostMemory, dtype, count: int, offset: int = 0) -> np.ndarray:
-        size = count * np.dtype(dtype).itemsize
-        assert offset + size <= memory.nbytes
-        return memory.array[offset : offset + size].copy().view(dtype)
+        values = np.empty(count, dtype)
+        assert offset + values.nbytes <= memory.nbytes
+        ctypes.memmove(values.ctypes.data, memory.ptr + offset, values.nbytes)
+        return values
 
     def fill(self, memory: HostMemory, byte: int) -> None:
         memory.view()[:] = byte
@@ -109,3 +119,20 @@ class EmulatedDevice:
 
     def synchronize(self) -> None:
         pass
+
+
+class EmulatedArray:
+    """An array in the memory of the emulated device, as another library would describe it."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        return dict(self.values.__array_interface__, version=3, stream=7)
+
+
+def fetched(array) -> np.ndarray:
+    """What an array of the emulated device holds."""
+    view = type("View", (), {"__array_interface__": dict(array.__cuda_array_interface__)})
+    return np.asarray(view()).copy()

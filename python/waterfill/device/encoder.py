@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,25 +24,26 @@ class _Rotation:
     """A matrix in fixed point on a device."""
 
     def __init__(self, device: Device, tables: dict[str, Any]) -> None:
-        self._device = device
         self.width, self.stride = int(tables["width"]), int(tables["stride"])
         self._matrix = upload(device, tables["matrix"])
         self._units = upload(device, tables["units"])
         offsets = tables.get("offsets")
         self._offsets = None if offsets is None else upload(device, offsets)
 
-    def multiply(self, rows: Memory, units: Memory | None, n: int, out: Memory) -> None:
+    def multiply(
+        self, device: Device, rows: Memory, units: Memory | None, n: int, out: Memory
+    ) -> None:
         grid = (blocks(n, _TILE), blocks(self.stride, _TILE))
         panels = u32(self.stride // _PANEL)
         if self._offsets is not None:
             words = u32(self.width // 4)
-            self._device.launch(
+            device.launch(
                 "rotate_int8", grid, _THREADS, rows, u32(n), words, self._matrix, self._offsets,
                 self._units, units, panels, out,
             )  # fmt: skip
         else:
             words = u32(self.width // 2)
-            self._device.launch(
+            device.launch(
                 "rotate_int16", grid, _THREADS, rows, u32(n), words, self._matrix, self._units,
                 panels, out,
             )  # fmt: skip
@@ -81,8 +82,25 @@ class _Books:
         self.wave_groups = [upload(device, groups) for groups in self.waves]
 
 
+class Status(NamedTuple):
+    """What encoding found.
+
+    Attributes
+    ----------
+    first_bad : int
+        The number of the first row with a NaN or an infinity, or the number of rows. Codes of such
+        rows have no meaning.
+    near, far : int
+        Rows with the lowest and with the highest scale byte.
+    """
+
+    first_bad: int
+    near: int
+    far: int
+
+
 class DeviceEncoder:
-    """A codec on a device.
+    """A codec on a device; its methods may be given other streams of the same device.
 
     Parameters
     ----------
@@ -92,7 +110,7 @@ class DeviceEncoder:
 
     def __init__(self, device: Device, codec: _core.Codec) -> None:
         tables = _core.encoding_tables(codec)
-        self._device, self._code_size, self._d = device, codec.code_size, codec.d
+        self._code_size, self._d = codec.code_size, codec.d
         self._normalize = bool(tables["normalize"])
         self._rotation = _Rotation(device, tables["rotation"])
         self._uses_int8 = bool(tables["uses_int8"])
@@ -120,61 +138,52 @@ class DeviceEncoder:
                 *(upload(device, tables["joint"][name]) for name in names),
             )
 
+        device.synchronize()
+
     @property
     def code_size(self) -> int:
         """Bytes per code."""
         return self._code_size
 
-    def scratch_bytes(self, n: int) -> int:
-        """Return the memory that encoding n rows at once takes, besides rows and codes."""
-        per_row = 4 * self._d + 2 * self._rotation.width + 2 * self._rotation.stride + 16
-        if self._cells is not None:
-            per_row += self._cells.width + 2 * self._cells.stride + 16
-        return n * per_row
-
-    def encode(self, rows: Memory, n: int, codes: Memory, *, normalize: bool = False) -> int:
-        """Encode rows in device memory.
+    def encode(
+        self, device: Device, rows: Memory, n: int, codes: Memory, *, normalize: bool = False
+    ) -> Status:
+        """Encode rows in the memory of a device.
 
         Parameters
         ----------
+        device : Device
         rows : Memory
             float32 (n, d).
         n : int
-            At most 2**31.
+            At least 1.
         codes : Memory
             Receives uint8 (n, code_size).
         normalize : bool
-            Divide rows by their norms first, also for a codec that does not.
-
-        Returns
-        -------
-        int
-            The number of the first row with a NaN or an infinity, or n. Its code has no meaning.
+            Divide rows by their norms first, as an index of metric ``cosine`` does.
         """
-        bad = self._device.allocate(4)
-        self._device.fill(bad, 0xFF)
-        if normalize or self._normalize:
-            # Twice if both do, as on the CPU: a norm of 1 is rounded, too.
-            for _ in range(int(normalize) + int(self._normalize)):
-                normal = self._device.allocate(n * self._d * 4)
-                self._device.launch(
-                    "normalize_rows", (blocks(n, _THREADS), 1), _THREADS, rows, u32(n),
-                    u32(self._d), normal,
-                )  # fmt: skip
-                rows = normal
-        cells = None if self._cells is None else self._assign(rows, n)
-        y, rho = self._rotate(rows, n, cells)
-        self._choose_bytes(y, n, codes)
-        self._device.launch(
+        status = upload(device, np.array([n, 0, 0], np.uint32))
+        # Twice if both do, as on the CPU: the norm of a normalized row is not quite 1.
+        for _ in range(int(normalize) + int(self._normalize)):
+            normal = device.allocate(n * self._d * 4)
+            device.launch(
+                "normalize_rows", (blocks(n, _THREADS), 1), _THREADS, rows, u32(n), u32(self._d),
+                normal,
+            )  # fmt: skip
+            rows = normal
+        cells = None if self._cells is None else self._assign(device, rows, n)
+        y, rho = self._rotate(device, rows, n, cells)
+        self._choose_bytes(device, y, n, codes)
+        device.launch(
             "finish_codes", (blocks(n, _THREADS), 1), _THREADS, rows, u32(n), u32(self._d), rho,
             u32(self._books.count), self._squared_cells, u32(self._alpha), self._thresholds,
-            cells, u32(self._cell_bytes), codes, u32(self._code_size), bad,
+            cells, u32(self._cell_bytes), codes, u32(self._code_size), status,
         )  # fmt: skip
-        return min(int(self._device.read(bad, np.uint32, 1)[0]), n)
+        return Status(*map(int, device.read(status, np.uint32, 3)))
 
-    def _assign(self, rows: Memory, n: int) -> Memory:
+    def _assign(self, device: Device, rows: Memory, n: int) -> Memory:
         assert self._cells is not None
-        device, width = self._device, self._cells.width
+        width = self._cells.width
         quantized, units = device.allocate(n * width), device.allocate(n * 4)
         relative, cells = device.allocate(n * 4), device.allocate(n * 2)
         device.launch(
@@ -182,16 +191,18 @@ class DeviceEncoder:
             u32(self._d), self._mean, f64(self._unit), u32(width), quantized, units, relative,
         )  # fmt: skip
         products = device.allocate(n * self._cells.stride * 2)
-        self._cells.multiply(quantized, units, n, products)
+        self._cells.multiply(device, quantized, units, n, products)
         device.launch(
             "best_cells", (blocks(n * _WARP, _THREADS), 1), _THREADS, products, u32(n),
             u32(self._cells.stride), u32(self._cell_count), relative, self._biases, cells,
         )  # fmt: skip
         return cells
 
-    def _rotate(self, rows: Memory, n: int, cells: Memory | None) -> tuple[Memory, Memory]:
+    def _rotate(
+        self, device: Device, rows: Memory, n: int, cells: Memory | None
+    ) -> tuple[Memory, Memory]:
         """Return the coordinates of directions, int16, and the distances from the centers."""
-        device, width = self._device, self._rotation.width
+        width = self._rotation.width
         rho = device.allocate(n * 4)
         bytes7 = device.allocate(n * width) if self._uses_int8 else None
         units = device.allocate(n * 4) if self._uses_int8 else None
@@ -205,11 +216,11 @@ class DeviceEncoder:
         y = device.allocate((n * self._rotation.stride + 1) * 2)  # a group of odd width reads on
         quantized = bytes7 if words16 is None else words16
         assert quantized is not None
-        self._rotation.multiply(quantized, units, n, y)
+        self._rotation.multiply(device, quantized, units, n, y)
         return y, rho
 
-    def _choose_bytes(self, y: Memory, n: int, codes: Memory) -> None:
-        device, books = self._device, self._books
+    def _choose_bytes(self, device: Device, y: Memory, n: int, codes: Memory) -> None:
+        books = self._books
         stride, size = u32(self._rotation.stride), u32(self._code_size)
         for wave, groups in enumerate(books.waves):
             device.launch(
@@ -232,21 +243,25 @@ class DeviceEncoder:
             )  # fmt: skip
 
 
-def encode_host_rows(
-    device: Device, encoder: DeviceEncoder, x: NDArray[np.float32], *, normalize: bool = False
-) -> tuple[NDArray[np.uint8], int]:
-    """Encode rows in host memory, in chunks; return the codes, and the first bad row or n."""
-    n, d = x.shape
-    codes = np.empty((n, encoder.code_size), np.uint8)
-    chunk = min(n, CHUNK_ROWS)
-    rows = device.allocate(max(chunk * d * 4, 1))
-    out = device.allocate(max(chunk * encoder.code_size, 1))
+def encode_rows(
+    device: Device,
+    encoder: DeviceEncoder,
+    x: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    *,
+    normalize: bool = False,
+) -> int:
+    """Encode rows in host memory, in chunks; return the number of the first bad row, or n."""
+    n, d = len(x), x.shape[1]
+    chunk = max(min(n, CHUNK_ROWS), 1)
+    rows = device.allocate(chunk * d * 4)
+    out = device.allocate(chunk * encoder.code_size)
     for first in range(0, n, CHUNK_ROWS):
         count = min(chunk, n - first)
         device.write(rows, x[first : first + count])
-        bad = encoder.encode(rows, count, out, normalize=normalize)
-        if bad < count:
-            return codes, first + bad
+        status = encoder.encode(device, rows, count, out, normalize=normalize)
+        if status.first_bad < count:
+            return first + status.first_bad
         own = device.read(out, np.uint8, count * encoder.code_size)
         codes[first : first + count] = own.reshape(count, -1)
-    return codes, n
+    return n

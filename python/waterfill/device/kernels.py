@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -105,6 +104,8 @@ def _cache_folder() -> Path:
 
 def _fingerprint(name: str) -> str:
     """Return what changes with the sources and with the compiler."""
+    import hashlib  # slow to import: it loads OpenSSL
+
     content = hashlib.sha256()
     files = [SOURCE / "cuda" / name]
     for header in _HEADERS:

@@ -55,7 +55,8 @@ class Runs:
         list_starts: NDArray[np.int64],
     ) -> Runs:
         """Make the runs of whole lists; those of query q are ``limits[q]`` to ``limits[q + 1]``."""
-        queries = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64)))
+        ends = limits.astype(np.int64)
+        queries = np.repeat(np.arange(len(limits) - 1), ends[1:] - ends[:-1])
         first = list_starts[lists]
         return cls(queries, lists.astype(np.int64), terms, first, list_starts[lists + 1] - first)
 

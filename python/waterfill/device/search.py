@@ -118,19 +118,33 @@ class DeviceSearch:
         return distances, ids
 
     def _candidates(
-        self, x: NDArray[np.float32], *arguments: Any
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        prune_sigma: float,
+        probes: Any,
+        selector: Any,
+        refine_candidates: int,
     ) -> tuple[NDArray[Any], ...] | None:
         """Return candidates with their scores, as `_core.Index.merge_shares` takes them."""
-        tables = self._index.scan_tables(x, *arguments, None)
+
+        def prepared(thresholds: NDArray[np.float32] | None) -> dict[str, Any] | None:
+            return self._index.scan_tables(
+                x, k, candidates, coarse_groups, prune_sigma, probes, selector, refine_candidates,
+                thresholds,
+            )  # fmt: skip
+
+        tables = prepared(None)
         if tables is None:
             return None
-        k, candidates, *_, refine_candidates = arguments
         kept = min(max(k, candidates, refine_candidates), self._index.size)
         thresholds = np.full(len(x), _LOWEST, np.float32)
         found = self._scan(x, tables, thresholds, kept)
         if self._index.codec.cells > 1:  # the nearest lists decide which others matter
             thresholds = _last_scores(found, kept)
-            tables = self._index.scan_tables(x, *arguments, thresholds)
+            tables = prepared(thresholds)
             assert tables is not None
             found += self._scan(x, tables, thresholds, kept)
         return self._joined(found)
