@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint sanitize sanitize-checks checks fuzz format-compiler \
+.PHONY: help demo test test-slow test-gpu lint sanitize sanitize-checks checks fuzz format-compiler \
 	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -25,6 +25,7 @@ help:
 	@echo "make demo      compress the sample in tests/samples beside FAISS and print a table"
 	@echo "make test      the C++ checks and the Python tests, except those marked slow"
 	@echo "make test-slow the tests marked slow: millions of rows, slow training"
+	@echo "make test-gpu  the tests of CUDA on the GPU of this machine, in this machine's Python"
 	@echo "make lint      ruff, mypy, import-linter, codespell, clang-format and clang-tidy; changes nothing"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
@@ -50,6 +51,10 @@ test: .venv-test/installed .venv-test/stores
 test-slow: .venv-test/installed .venv-test/stores
 	$(TEST_ENV) WATERFILL_REQUIRE_STORES=1 $(PYTEST) -m slow
 
+# With the packages of the machine, which has torch and CuPy: bench/gpu.py installs waterfill there.
+test-gpu:
+	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow"
+
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
@@ -60,7 +65,7 @@ lint: .venv-lint/ready
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
 	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \
 		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
-	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
+	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json

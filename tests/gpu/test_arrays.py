@@ -1,4 +1,4 @@
-"""Arrays in the memory of a GPU, here an emulated one, and results of the same kind."""
+"""Arrays in the memory of a GPU, emulated or real, and results of the same kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from support import trained
-from support.cuda_emulation import EmulatedArray, fetched
+from support.gpu_devices import STREAM, DeviceArray, fetched
 
 import waterfill as wf
 from waterfill._util.tensors import is_device_array
@@ -26,18 +26,18 @@ class DlpackArray:
 
 def test_which_arrays_are_on_a_gpu(base_64):
     torch = pytest.importorskip("torch")
-    assert is_device_array(EmulatedArray(base_64))
+    assert is_device_array(DeviceArray(base_64))
     assert is_device_array(DlpackArray(2))
     for x in (base_64, base_64[0, 0], torch.zeros(2, 3), DlpackArray(1), [[1.0]], None):
         assert not is_device_array(x)
 
 
 def test_codes_of_an_array(codec_64, queries_64, devices):
-    codes = codec_64.encode(EmulatedArray(queries_64))
+    codes = codec_64.encode(DeviceArray(queries_64))
     assert codes.shape == (len(queries_64), codec_64.code_size)
     np.testing.assert_array_equal(fetched(codes), codec_64.encode(queries_64))
-    assert devices[0].stream == 7  # the caller's
-    again = codec_64.encode(EmulatedArray(queries_64[:3]))
+    assert devices[0].stream == STREAM  # the caller's
+    again = codec_64.encode(DeviceArray(queries_64[:3]))
     np.testing.assert_array_equal(fetched(again), codec_64.encode(queries_64[:3]))
 
 
@@ -50,10 +50,10 @@ def test_arrays_that_cannot_be_encoded(codec_64, queries_64, devices):
         (np.where(np.arange(200)[:, None] == 8, np.nan, queries_64), ValueError, "x: row 8 has a"),
     ):
         with pytest.raises(error, match=message):
-            codec_64.encode(EmulatedArray(x))
+            codec_64.encode(DeviceArray(x))
     with pytest.raises(ValueError, match="policy='drop': expected 'raise' for an array on a GPU"):
-        codec_64.encode(EmulatedArray(queries_64), policy="drop")
-    assert codec_64.encode(EmulatedArray(queries_64[:0])).shape == (0, codec_64.code_size)
+        codec_64.encode(DeviceArray(queries_64), policy="drop")
+    assert codec_64.encode(DeviceArray(queries_64[:0])).shape == (0, codec_64.code_size)
 
 
 def test_clipped_distances_are_counted_on_the_gpu(clustered, devices):
@@ -65,7 +65,7 @@ def test_clipped_distances_are_counted_on_the_gpu(clustered, devices):
         codec.encode(x)
     with warnings.catch_warnings(record=True) as on_gpu:
         warnings.simplefilter("always")
-        codec.encode(EmulatedArray(x))
+        codec.encode(DeviceArray(x))
     assert [str(w.message) for w in on_gpu] == [str(w.message) for w in on_cpu]
     assert "7 of 40 vectors" in str(on_gpu[0].message)
     assert on_gpu[0].filename == on_cpu[0].filename == __file__
@@ -74,8 +74,8 @@ def test_clipped_distances_are_counted_on_the_gpu(clustered, devices):
 def test_training_reads_the_rows_that_it_draws(base_64, devices):
     plan = wf.Plan.waterfill(wf.analyze(base_64), code_bytes=8)
     twin = wf.Codec.train(base_64, plan, cells=0)
-    assert wf.Codec.train(EmulatedArray(base_64), plan, cells=0).fingerprint == twin.fingerprint
-    rows = DeviceRows.of(EmulatedArray(base_64))
+    assert wf.Codec.train(DeviceArray(base_64), plan, cells=0).fingerprint == twin.fingerprint
+    rows = DeviceRows.of(DeviceArray(base_64))
     chosen = np.array([0, 1, 2, 90, 91, 4799])
     np.testing.assert_array_equal(rows.take(chosen), base_64[chosen])
     np.testing.assert_array_equal(rows.read(10, 3), base_64[10:13])
@@ -83,23 +83,23 @@ def test_training_reads_the_rows_that_it_draws(base_64, devices):
 
 def test_an_index_takes_arrays(codec_64, base_64, queries_64, devices):
     index = wf.gpu.IndexFlat(codec_64, "l2")
-    index.add(EmulatedArray(base_64[:1000]))
-    index.add_with_ids(EmulatedArray(base_64[1000:1500]), np.arange(500) + 5000)
+    index.add(DeviceArray(base_64[:1000]))
+    index.add_with_ids(DeviceArray(base_64[1000:1500]), np.arange(500) + 5000)
     np.testing.assert_array_equal(index.codes(), codec_64.encode(base_64[:1500]))
-    found = index.search(EmulatedArray(queries_64[:9]), 4)
+    found = index.search(DeviceArray(queries_64[:9]), 4)
     for own, expected in zip(found, index.to_cpu().search(queries_64[:9], 4), strict=True):
         np.testing.assert_array_equal(own, expected)
-    codes = index.sa_encode(EmulatedArray(queries_64))
+    codes = index.sa_encode(DeviceArray(queries_64))
     np.testing.assert_array_equal(codes, codec_64.encode(queries_64))
     bad = np.where(np.arange(64) == 5, np.inf, base_64[:8]).astype(np.float32)
     with pytest.raises(ValueError, match="x: row 0 has a NaN or an infinity"):
-        index.add(EmulatedArray(bad))
+        index.add(DeviceArray(bad))
     assert index.ntotal == 1500
 
 
 def test_rows_for_reranking_are_copied(codec_64, base_64, queries_64, devices):
     index = wf.gpu.IndexFlat(codec_64, refine="float16")
-    index.add(EmulatedArray(base_64[:500]))
+    index.add(DeviceArray(base_64[:500]))
     twin = wf.IndexFlat(codec_64, refine="float16")
     twin.add(base_64[:500])
     for own, expected in zip(

@@ -1,11 +1,11 @@
-"""Encoding by the CUDA kernels, on an emulated device: the bytes of the CPU."""
+"""Encoding by the CUDA kernels, on an emulated device or a GPU: the bytes of the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from support import trained
-from support.cuda_emulation import EmulatedDevice
+from support.gpu_devices import new_device
 
 import waterfill as wf
 from waterfill.device.encoder import DeviceEncoder, encode_rows
@@ -13,7 +13,7 @@ from waterfill.device.encoder import DeviceEncoder, encode_rows
 
 def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, int]:
     """Codes by the kernels, and the number of the first bad row."""
-    device = EmulatedDevice()
+    device = new_device()
     codes = np.zeros((len(x), codec.code_size), np.uint8)
     encoder = DeviceEncoder(device, codec._core)
     return codes, encode_rows(device, encoder, np.ascontiguousarray(x, np.float32), codes)
@@ -26,7 +26,7 @@ def assert_equal_codes(codec: wf.Codec, x: np.ndarray) -> None:
 
 
 def test_real_vectors(codec, base, queries):
-    assert DeviceEncoder(EmulatedDevice(), codec._core)._uses_int8
+    assert DeviceEncoder(new_device(), codec._core)._uses_int8
     assert_equal_codes(codec, base[:300])
     assert_equal_codes(codec, queries)
 
@@ -37,7 +37,7 @@ def test_real_vectors_in_few_dimensions(codec_64, queries_64):
 
 def test_int16(base):
     codec = trained.trained(base, 128, cells=0)
-    assert not DeviceEncoder(EmulatedDevice(), codec._core)._uses_int8
+    assert not DeviceEncoder(new_device(), codec._core)._uses_int8
     assert_equal_codes(codec, base[:100])
 
 
@@ -45,7 +45,7 @@ def test_second_bytes(clustered):
     """Dimensions of more than eight bits."""
     uneven = clustered * np.geomspace(1000, 1, 20, dtype=np.float32)
     codec = trained.trained(uneven, 16, cells=0)
-    assert DeviceEncoder(EmulatedDevice(), codec._core)._books.seconds
+    assert DeviceEncoder(new_device(), codec._core)._books.seconds
     assert_equal_codes(codec, uneven[:200])
 
 

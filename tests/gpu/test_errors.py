@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from support.cuda_emulation import EmulatedArray
+from support.gpu_devices import DeviceArray
 
 import waterfill as wf
 from waterfill.device import cuda
@@ -42,7 +42,7 @@ def test_without_a_driver(index, codec_64, queries_64):
     for call in (
         index.to_gpu,
         lambda: wf.gpu.IndexIVF(codec_64.plan, 4),
-        lambda: codec_64.encode(EmulatedArray(queries_64)),
+        lambda: codec_64.encode(DeviceArray(queries_64)),
     ):
         with pytest.raises(RuntimeError, match=r"a GPU: .*install NVIDIA's driver.*on the CPU"):
             call()

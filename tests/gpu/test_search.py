@@ -1,4 +1,4 @@
-"""Indexes on an emulated GPU: what they find is what those on the CPU find, bit by bit."""
+"""Indexes on a GPU, emulated or real: what they find is what those on the CPU find, bit by bit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from support import trained
-from support.cuda_emulation import EmulatedDevice
+from support.gpu_devices import REAL, new_device
 
 import waterfill as wf
 from waterfill.device.search import DeviceSearch
@@ -138,6 +138,7 @@ def test_more_than_the_memory_holds(small_codec, clustered, metric, devices):
     assert not index._search_state[1].codes.resident
 
 
+@pytest.mark.skipif(REAL, reason="the memory of a real GPU has no limit that a test can set")
 def test_too_little_memory_leaves_the_index_as_it_was(codec_64, base_64, queries_64, devices):
     index = wf.gpu.IndexFlat(codec_64, memory=100)
     index.to_cpu().add(base_64)
@@ -210,7 +211,7 @@ def test_mapped_files_and_folders(small_codec, clustered, tmp_path, devices):
             folder.to_gpu()
         core = folder._core
         arguments = (clustered[:20], 4, 100, core.codec.groups, np.inf, None, None, 0)
-        search = DeviceSearch(EmulatedDevice(), core, 1 << 30)
+        search = DeviceSearch(new_device(), core, 1 << 30)
         for found, expected in zip(
             search.search(*arguments), core.search(*arguments)[:2], strict=True
         ):
@@ -222,7 +223,7 @@ def test_batches_and_pieces_of_a_search(codec_64, base_64, queries_64):
     index = wf.IndexFlat(codec_64)
     index.add(base_64[:500])
     x = np.concatenate([queries_64] * 3)
-    search = DeviceSearch(EmulatedDevice(), index._core, 1 << 30)
+    search = DeviceSearch(new_device(), index._core, 1 << 30)
     arguments = (x, 2, 100, 16, np.inf, None, None, 0)
     for found, expected in zip(
         search.search(*arguments), index._core.search(*arguments)[:2], strict=True

@@ -119,20 +119,3 @@ class EmulatedDevice:
 
     def synchronize(self) -> None:
         pass
-
-
-class EmulatedArray:
-    """An array in the memory of the emulated device, as another library would describe it."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-
-    @property
-    def __cuda_array_interface__(self) -> dict:
-        return dict(self.values.__array_interface__, version=3, stream=7)
-
-
-def fetched(array) -> np.ndarray:
-    """What an array of the emulated device holds."""
-    view = type("View", (), {"__array_interface__": dict(array.__cuda_array_interface__)})
-    return np.asarray(view()).copy()

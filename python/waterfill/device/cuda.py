@@ -12,7 +12,6 @@ from waterfill._util.optional import require
 from waterfill.device.backend import Memory
 from waterfill.device.kernels import cached_file, kernel_file
 
-_DEFAULT_SHARED = 48 << 10  # bytes that a block may have without asking
 _DRIVER_HINT = (
     "install NVIDIA's driver and check that nvidia-smi lists a GPU (in a container: that it was "
     "started with one), or use the index on the CPU: wf.IndexFlat, wf.IndexIVF"
@@ -137,8 +136,6 @@ class CudaDevice:
         """Start a kernel; arguments are memory, None for a null pointer, or numbers of ctypes."""
         self._device.set_current()
         function = _kernel(self._ordinal, self._device.arch, kernel)
-        if shared > _DEFAULT_SHARED:
-            function.attributes.max_dynamic_shared_size_bytes = shared
         config = self._core.LaunchConfig(grid=grid, block=threads, shmem_size=shared)
         values = [0 if a is None else getattr(a, "ptr", a) for a in arguments]
         self._core.launch(self._stream, config, function, *values)

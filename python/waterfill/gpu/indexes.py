@@ -117,7 +117,10 @@ def on_gpu(index: Index, device: int, memory: int | None) -> OnDevice:
 
     TypeError for indexes in folders, which replace what they search.
     """
-    kinds = {flat.IndexFlat: IndexFlat, ivf.IndexIVF: IndexIVF}
+    kinds: dict[type[Index], type[OnDevice]] = {
+        flat.IndexFlat: IndexFlat,
+        ivf.IndexIVF: IndexIVF,
+    }
     kind = kinds.get(type(index))
     if kind is None:
         raise TypeError(
