@@ -8,7 +8,7 @@
 namespace waterfill {
 namespace {
 
-constexpr unsigned kOwn = kCentroids / kWarp;  // centroids of a lane
+constexpr unsigned kShare = kCentroids / kWarp;  // centroids of a lane
 
 struct Sums {
   float product = 0, length = 0, weighted = 0;
@@ -36,9 +36,9 @@ __device__ unsigned proposed(const Group& group, const Sums& sums, unsigned lane
   const float squares = sums.length < kLeast ? kLeast : sums.length, root = sqrtf(squares);
   const float by_weighted = 1 / squares, by_product = -2 / root;
   const float by_length = sums.product / (squares * root) - sums.weighted / (squares * squares);
-  float costs[kOwn];
+  float costs[kShare];
 #pragma unroll
-  for (unsigned i = 0; i < kOwn; ++i) {
+  for (unsigned i = 0; i < kShare; ++i) {
     const unsigned c = i * kWarp + lane;
     costs[i] = by_weighted * group.weighted[c] + by_length * group.lengths[c] +
                by_product * group.product(c);
@@ -47,7 +47,7 @@ __device__ unsigned proposed(const Group& group, const Sums& sums, unsigned lane
   constexpr unsigned kWays = 16;
   float least = lane < kWays ? costs[0] : -negative_infinity();
 #pragma unroll
-  for (unsigned i = 0; i < kOwn; ++i) least = costs[i] < least ? costs[i] : least;
+  for (unsigned i = 0; i < kShare; ++i) least = costs[i] < least ? costs[i] : least;
   const float other = __shfl_down_sync(kAllLanes, least, kWays);
   least = other < least ? other : least;
   float smallest = __shfl_sync(kAllLanes, least, 0);
@@ -57,7 +57,7 @@ __device__ unsigned proposed(const Group& group, const Sums& sums, unsigned lane
   }
   unsigned first = kCentroids;
 #pragma unroll
-  for (unsigned i = kOwn; i > 0; --i) {
+  for (unsigned i = kShare; i > 0; --i) {
     if (costs[i - 1] == smallest) first = (i - 1) * kWarp + lane;
   }
   for (unsigned distance = kWarp / 2; distance > 0; distance /= 2) {

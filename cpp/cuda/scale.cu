@@ -7,8 +7,8 @@
 using namespace waterfill;
 
 // rows: as they were encoded. cells, or null: the cells of the rows. status: receives the
-// number of the first row that is not finite, if that is less than what it holds, and counts the rows
-// with the lowest and with the highest scale byte.
+// number of the first row that is not finite, if that is less than what it holds, and counts the
+// rows with the lowest and with the highest scale byte.
 extern "C" __global__ void finish_codes(const float* rows, unsigned n, unsigned d, const float* rho,
                                         unsigned groups, const float* squared_cells, unsigned alpha,
                                         const double* thresholds, const std::uint16_t* cells,

@@ -25,9 +25,13 @@ void run(void (*kernel)(Args...), std::size_t x, std::size_t y, unsigned threads
 
 constexpr std::size_t kRotationTile = 64;
 
-std::size_t tiles(std::size_t n) { return (n + kRotationTile - 1) / kRotationTile; }
+std::size_t tiles(std::size_t n) {
+  return (n + kRotationTile - 1) / kRotationTile;
+}
 
-const int* words(const void* values) { return static_cast<const int*>(values); }
+const int* words(const void* values) {
+  return static_cast<const int*>(values);
+}
 
 void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
                   const float* scales, std::size_t panels, std::int16_t* y) {
