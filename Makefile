@@ -51,9 +51,10 @@ test: .venv-test/installed .venv-test/stores
 test-slow: .venv-test/installed .venv-test/stores
 	$(TEST_ENV) WATERFILL_REQUIRE_STORES=1 $(PYTEST) -m slow
 
-# With the packages of the machine, which has torch and CuPy: bench/gpu.py installs waterfill there.
+# With the packages of the machine, which has torch and CuPy: bench/gpu.py installs waterfill there. What these
+# packages warn of is no failure.
 test-gpu:
-	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow"
+	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow" -W default
 
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .

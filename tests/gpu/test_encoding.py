@@ -8,20 +8,25 @@ from support import trained
 from support.gpu_devices import new_device
 
 import waterfill as wf
-from waterfill.device.encoder import DeviceEncoder, encode_rows
+from waterfill.device.encoder import DeviceEncoder
+from waterfill.device.row_pipeline import RowPipeline
+
+ROWS = 40
+"""Of a block, so that several are under way."""
 
 
-def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, int]:
+def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, int | None]:
     """Codes by the kernels, and the number of the first bad row."""
     device = new_device()
     codes = np.zeros((len(x), codec.code_size), np.uint8)
-    encoder = DeviceEncoder(device, codec._core)
-    return codes, encode_rows(device, encoder, np.ascontiguousarray(x, np.float32), codes)
+    pipeline = RowPipeline(device, DeviceEncoder(device, codec._core), ROWS)
+    blocks = ((i, np.float32(x[i : i + ROWS])) for i in range(0, len(x), ROWS))
+    return codes, pipeline.encode(blocks, codes)
 
 
 def assert_equal_codes(codec: wf.Codec, x: np.ndarray) -> None:
     codes, bad = encoded(codec, x)
-    assert bad == len(x)
+    assert bad is None
     np.testing.assert_array_equal(codes, codec.encode(x))
 
 
@@ -96,6 +101,7 @@ def test_extreme_rows(small_codec, clustered):
 
 def test_a_row_that_is_not_finite_is_named(codec_64, queries_64):
     x = queries_64.copy()
-    x[11, 3], x[40, 60] = np.inf, np.nan
+    x[11, 3], x[90, 60] = np.inf, np.nan
     assert encoded(codec_64, x)[1] == 11
-    assert encoded(codec_64, x[12:])[1] == 28
+    assert encoded(codec_64, x[12:])[1] == 78
+    assert encoded(codec_64, x[91:])[1] is None

@@ -108,6 +108,9 @@ def test_changes_are_seen(codec_64, base_64, queries_64, devices):
     gpu.remove_ids(np.arange(10))
     assert_equal_results(gpu, queries_64[:5])
     np.testing.assert_array_equal(index.codes(), codec_64.encode(base_64[10:]))
+    other = gpu.to_gpu(0, memory=1 << 20)
+    other.prune_sigma = 1
+    assert_equal_results(other, queries_64[:5])
     gpu.reset()
     assert (gpu.search(queries_64[:5], 3)[1] == -1).all()
 

@@ -103,6 +103,15 @@ class EmulatedDevice:
         ctypes.memmove(values.ctypes.data, memory.ptr + offset, values.nbytes)
         return values
 
+    def start_read(self, memory: HostMemory, values: np.ndarray) -> None:
+        values.view(np.uint8)[:] = self.read(memory, np.uint8, values.nbytes)
+
+    def staging(self, nbytes: int) -> np.ndarray:
+        return np.zeros(nbytes, np.uint8)
+
+    def fork(self) -> EmulatedDevice:
+        return self
+
     def fill(self, memory: HostMemory, byte: int) -> None:
         memory.view()[:] = byte
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from support.cuda_emulation import EmulatedDevice
 
-from waterfill.device.backend import upload
-from waterfill.device.cuda import CudaDevice, ForeignMemory
+from waterfill.device.backend import ForeignMemory, upload
+from waterfill.device.cuda import CudaDevice
 
 REAL = bool(os.environ.get("WATERFILL_TEST_GPU"))
 
@@ -44,7 +44,9 @@ class DeviceArray:
     def __init__(self, values: np.ndarray) -> None:
         self.interface = dict(values.__array_interface__, version=3, stream=STREAM)
         self.held: Any = values
-        if REAL and values.size:
+        if REAL and not values.size:
+            self.interface["data"] = (0, False)
+        elif REAL:
             device = new_device()
             self.held = upload(device, values)  # of the strides' base, too, if it is contiguous
             device.synchronize()

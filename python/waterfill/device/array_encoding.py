@@ -7,8 +7,7 @@ from weakref import WeakKeyDictionary
 
 from waterfill import _core
 from waterfill.device.arrays import DeviceRows, new_codes
-from waterfill.device.backend import Memory
-from waterfill.device.cuda import ForeignMemory
+from waterfill.device.backend import Memory, part_of
 from waterfill.device.encoder import CHUNK_ROWS, DeviceEncoder
 from waterfill.errors import ArgumentError
 
@@ -47,9 +46,8 @@ def encode_device_rows(
     near = far = 0
     for first in range(0, n, CHUNK_ROWS):
         count = min(CHUNK_ROWS, n - first)
-        part = ForeignMemory(rows.memory.ptr + first * d * 4, count * d * 4, rows)
-        size = core.code_size
-        out = ForeignMemory(codes.ptr + first * size, count * size, codes)
+        part = part_of(rows.memory, first * d * 4, count * d * 4)
+        out = part_of(codes, first * core.code_size, count * core.code_size)
         status = encoder.encode(device, part, count, out, normalize=normalize)
         if status.first_bad < count:
             raise refused(first + status.first_bad)

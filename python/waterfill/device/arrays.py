@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from waterfill._util.optional import require
 from waterfill._util.tensors import is_device_array, is_tensor
 from waterfill.device import opening
-from waterfill.device.backend import Device, Memory
-from waterfill.device.cuda import CudaMemory, ForeignMemory
+from waterfill.device.backend import Device, ForeignMemory, Memory
+from waterfill.device.cuda import CudaMemory
 from waterfill.errors import ArgumentError
 
 _DEFAULT_STREAM = 1  # CU_STREAM_LEGACY
@@ -173,7 +173,7 @@ def _interface(x: Any) -> dict[str, Any]:
     if found is not None:
         return dict(found)
     utils = require("cuda.core.utils", "an array on a GPU", "cuda")
-    view = utils.StridedMemoryView.from_dlpack(x, stream_ptr=-1)
+    view = utils.StridedMemoryView.from_dlpack(x, stream_ptr=_DEFAULT_STREAM)
     strides = None if view.strides is None else tuple(view.dtype.itemsize * s for s in view.strides)
     return {
         "shape": view.shape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 u32, f32, f64 = ctypes.c_uint32, ctypes.c_float, ctypes.c_double
@@ -23,6 +24,18 @@ class Memory(Protocol):
     def nbytes(self) -> int:
         """Its size."""
         ...
+
+
+class ForeignMemory:
+    """Memory that another object owns, or a part of it; `owner` keeps it."""
+
+    def __init__(self, ptr: int, nbytes: int, owner: Any) -> None:
+        self.ptr, self.nbytes, self._owner = ptr, nbytes, owner
+
+
+def part_of(memory: Memory, offset: int, nbytes: int) -> ForeignMemory:
+    """Return some bytes of memory."""
+    return ForeignMemory(memory.ptr + offset, nbytes, memory)
 
 
 class Device(Protocol):
@@ -47,6 +60,18 @@ class Device(Protocol):
 
     def read(self, memory: Memory, dtype: DTypeLike, count: int, offset: int = 0) -> NDArray[Any]:
         """Return a copy of memory, once all work before it is done."""
+        ...
+
+    def start_read(self, memory: Memory, values: NDArray[Any]) -> None:
+        """Copy memory to an array of `staging`, which holds it once all work is done."""
+        ...
+
+    def staging(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return an array of host memory that the device copies without waiting for the CPU."""
+        ...
+
+    def fork(self) -> Device:
+        """Return the same device with another stream."""
         ...
 
     def fill(self, memory: Memory, byte: int) -> None:

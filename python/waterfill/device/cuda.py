@@ -31,13 +31,6 @@ class CudaMemory:
         self.ptr = int(buffer.handle)
 
 
-class ForeignMemory:
-    """Memory that another library owns; `owner` keeps it."""
-
-    def __init__(self, ptr: int, nbytes: int, owner: Any) -> None:
-        self.ptr, self.nbytes, self._owner = ptr, nbytes, owner
-
-
 class CudaDevice:
     """A GPU and a stream of it.
 
@@ -125,6 +118,25 @@ class CudaDevice:
         self.synchronize()
         return values
 
+    def start_read(self, memory: Memory, values: NDArray[Any]) -> None:
+        """Copy memory to an array of `staging`, which holds it once all work is done."""
+        self._device.set_current()
+        self._checked(
+            self._driver.cuMemcpyDtoHAsync(
+                values.ctypes.data, memory.ptr, values.nbytes, self._handle
+            )
+        )
+
+    def staging(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return an array of host memory that the device copies without waiting for the CPU."""
+        self._device.set_current()
+        (ptr,) = self._checked(self._driver.cuMemAllocHost(max(nbytes, 1)))
+        return np.asarray(_Pinned(int(ptr), nbytes, self._driver))
+
+    def fork(self) -> CudaDevice:
+        """Return the same GPU with another stream."""
+        return type(self)(self._ordinal)
+
     def fill(self, memory: Memory, byte: int) -> None:
         """Set all bytes of memory."""
         self._device.set_current()
@@ -153,6 +165,22 @@ class CudaDevice:
         if error != self._driver.CUresult.CUDA_SUCCESS:
             raise RuntimeError(f"{self.name}: {error.name}")
         return tuple(values)
+
+
+class _Pinned:
+    """Page-locked host memory, as an array that keeps it."""
+
+    def __init__(self, ptr: int, nbytes: int, driver: Any) -> None:
+        self._ptr, self._driver = ptr, driver
+        self.__array_interface__ = {
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (ptr, False),
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        self._driver.cuMemFreeHost(self._ptr)
 
 
 @functools.cache

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.device.backend import Device, Memory, blocks, f32, f64, u32, upload
+from waterfill.device.backend import Device, Memory, blocks, f32, f64, part_of, u32, upload
 
 CHUNK_ROWS = 1 << 16
 """Rows that are encoded together: enough to fill a device, and little scratch memory."""
@@ -82,6 +81,9 @@ class _Books:
         self.wave_groups = [upload(device, groups) for groups in self.waves]
 
 
+_PRODUCT_BYTES = 1 << 28  # of products with the centroids of cells that exist together
+
+
 class Status(NamedTuple):
     """What encoding found.
 
@@ -145,10 +147,22 @@ class DeviceEncoder:
         """Bytes per code."""
         return self._code_size
 
+    @property
+    def d(self) -> int:
+        """Dimensions of the rows."""
+        return self._d
+
     def encode(
         self, device: Device, rows: Memory, n: int, codes: Memory, *, normalize: bool = False
     ) -> Status:
-        """Encode rows in the memory of a device.
+        """Encode rows in the memory of a device, and wait for the codes; see `start`."""
+        status = self.start(device, rows, n, codes, normalize=normalize)
+        return Status(*map(int, device.read(status, np.uint32, 3)))
+
+    def start(
+        self, device: Device, rows: Memory, n: int, codes: Memory, *, normalize: bool = False
+    ) -> Memory:
+        """Start to encode rows in the memory of a device.
 
         Parameters
         ----------
@@ -161,6 +175,11 @@ class DeviceEncoder:
             Receives uint8 (n, code_size).
         normalize : bool
             Divide rows by their norms first, as an index of metric ``cosine`` does.
+
+        Returns
+        -------
+        Memory
+            Receives the `Status`, three uint32.
         """
         status = upload(device, np.array([n, 0, 0], np.uint32))
         # Twice if both do, as on the CPU: the norm of a normalized row is not quite 1.
@@ -179,7 +198,7 @@ class DeviceEncoder:
             u32(self._books.count), self._squared_cells, u32(self._alpha), self._thresholds,
             cells, u32(self._cell_bytes), codes, u32(self._code_size), status,
         )  # fmt: skip
-        return Status(*map(int, device.read(status, np.uint32, 3)))
+        return status
 
     def _assign(self, device: Device, rows: Memory, n: int) -> Memory:
         assert self._cells is not None
@@ -190,12 +209,19 @@ class DeviceEncoder:
             "quantize_for_cells", (blocks(n * _PARTS, _THREADS), 1), _THREADS, rows, u32(n),
             u32(self._d), self._mean, f64(self._unit), u32(width), quantized, units, relative,
         )  # fmt: skip
-        products = device.allocate(n * self._cells.stride * 2)
-        self._cells.multiply(device, quantized, units, n, products)
-        device.launch(
-            "best_cells", (blocks(n * _WARP, _THREADS), 1), _THREADS, products, u32(n),
-            u32(self._cells.stride), u32(self._cell_count), relative, self._biases, cells,
-        )  # fmt: skip
+        row_bytes = self._cells.stride * 2
+        step = max(1, min(n, _PRODUCT_BYTES // row_bytes))
+        products = device.allocate(step * row_bytes)
+        for first in range(0, n, step):
+            count = min(step, n - first)
+            own = part_of(quantized, first * width, count * width)
+            self._cells.multiply(device, own, part_of(units, first * 4, count * 4), count, products)
+            device.launch(
+                "best_cells", (blocks(count * _WARP, _THREADS), 1), _THREADS, products, u32(count),
+                u32(self._cells.stride), u32(self._cell_count),
+                part_of(relative, first * 4, count * 4), self._biases,
+                part_of(cells, first * 2, count * 2),
+            )  # fmt: skip
         return cells
 
     def _rotate(
@@ -241,27 +267,3 @@ class DeviceEncoder:
                 u32(books.count), books.offsets, books.widths, self._scales, factors, own_books,
                 lengths, weighted, codes, size,
             )  # fmt: skip
-
-
-def encode_rows(
-    device: Device,
-    encoder: DeviceEncoder,
-    x: NDArray[np.float32],
-    codes: NDArray[np.uint8],
-    *,
-    normalize: bool = False,
-) -> int:
-    """Encode rows in host memory, in chunks; return the number of the first bad row, or n."""
-    n, d = len(x), x.shape[1]
-    chunk = max(min(n, CHUNK_ROWS), 1)
-    rows = device.allocate(chunk * d * 4)
-    out = device.allocate(chunk * encoder.code_size)
-    for first in range(0, n, CHUNK_ROWS):
-        count = min(chunk, n - first)
-        device.write(rows, x[first : first + count])
-        status = encoder.encode(device, rows, count, out, normalize=normalize)
-        if status.first_bad < count:
-            return first + status.first_bad
-        own = device.read(out, np.uint8, count * encoder.code_size)
-        codes[first : first + count] = own.reshape(count, -1)
-    return n

@@ -120,6 +120,8 @@ def on_gpu(index: Index, device: int, memory: int | None) -> OnDevice:
     kinds: dict[type[Index], type[OnDevice]] = {
         flat.IndexFlat: IndexFlat,
         ivf.IndexIVF: IndexIVF,
+        IndexFlat: IndexFlat,  # on another GPU
+        IndexIVF: IndexIVF,
     }
     kind = kinds.get(type(index))
     if kind is None:

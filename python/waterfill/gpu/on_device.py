@@ -17,7 +17,8 @@ from waterfill.device import opening
 from waterfill.device.array_encoding import encode_device_rows, refused
 from waterfill.device.arrays import DeviceRows, device_source, in_kind
 from waterfill.device.backend import Device
-from waterfill.device.encoder import DeviceEncoder, encode_rows
+from waterfill.device.encoder import DeviceEncoder
+from waterfill.device.row_pipeline import RowPipeline
 from waterfill.device.search import DeviceSearch
 from waterfill.index.base import Index
 from waterfill.index.vector_index import Labels
@@ -34,7 +35,7 @@ class OnDevice(Index):
     _ordinal = 0
     _memory: int | None = None
     _opened: Device | None = None
-    _encoder: tuple[Codec, DeviceEncoder] | None = None
+    _pipeline: tuple[Codec, RowPipeline] | None = None
     _search_state: tuple[Any, DeviceSearch] | None = None
 
     def _use_device(self, device: int, memory: int | None) -> None:
@@ -61,10 +62,11 @@ class OnDevice(Index):
 
     @classmethod
     def _from_cpu(cls, index: Index, device: int, memory: int | None) -> Self:
-        """Return an index on a GPU that has its vectors in common with one on the CPU."""
+        """Return an index on a GPU that has its vectors in common with another one."""
         index._trained()
         own = cls.__new__(cls)
-        own.__dict__.update(index.__dict__, _given=dict(index._given))
+        kept = {k: v for k, v in index.__dict__.items() if k not in _OF_THE_DEVICE}
+        own.__dict__.update(kept, _given=dict(index._given))
         own._use_device(device, memory)
         return own
 
@@ -105,20 +107,22 @@ class OnDevice(Index):
                 codes[:] = own.reshape(codes.shape)
         else:
             with self._writing:  # one call at a time uses the stream
-                for first, block in rows.blocks():
-                    own = codes[first : first + len(block)]
-                    encoder = self._encoder_of(codec)
-                    bad = encode_rows(self._device, encoder, block, own, normalize=normalize)
-                    if bad < len(block):
-                        raise refused(first + bad)
+                pipeline = self._pipeline_of(codec, min(rows.n, rows.block_rows))
+                bad = pipeline.encode(rows.blocks(), codes, normalize=normalize)
+                if bad is not None:
+                    raise refused(bad)
         if self._warns_of_clipped:
             codec._warn_of_clipped(rows, codes)
         return codes
 
-    def _encoder_of(self, codec: Codec) -> DeviceEncoder:
-        if self._encoder is None or self._encoder[0] is not codec:
-            self._encoder = codec, DeviceEncoder(self._device, codec._core)
-        return self._encoder[1]
+    def _pipeline_of(self, codec: Codec, capacity: int) -> RowPipeline:
+        """Return the pipeline of the last call, or one with more room or another codec."""
+        known = self._pipeline
+        if known is None or known[0] is not codec or known[1].capacity < capacity:
+            self._pipeline = None  # its memory is free before the other takes some
+            encoder = DeviceEncoder(self._device, codec._core)
+            self._pipeline = known = codec, RowPipeline(self._device, encoder, capacity)
+        return known[1]
 
     # Searching it.
 
@@ -157,7 +161,7 @@ class OnDevice(Index):
         return make, (*arguments, kept | {"_ordinal": self._ordinal, "_memory": self._memory})
 
 
-_OF_THE_DEVICE = ("_opened", "_encoder", "_search_state")
+_OF_THE_DEVICE = ("_opened", "_pipeline", "_search_state")
 
 
 def _queries(x: Any) -> tuple[Any, Callable[[NDArray[Any]], Any]]:
