@@ -29,7 +29,7 @@ template <class Words>
 __device__ void multiply(const int* x, unsigned n, unsigned words, const int* w,
                          const std::int32_t* offsets, const float* units, const float* row_units,
                          unsigned panels, std::int16_t* y) {
-  __shared__ int rows[kDepth][kTile + 1], columns[kDepth][kTile];
+  __shared__ int rows[kDepth][kTile + 4], columns[kDepth][kTile];  // aligned to four words
   const unsigned t = threadIdx.x, stride = panels * kPanel;
   const std::size_t first_row = static_cast<std::size_t>(blockIdx.x) * kTile;
   const unsigned first_column = blockIdx.y * kTile;

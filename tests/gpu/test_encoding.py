@@ -8,6 +8,7 @@ from support import trained
 from support.gpu_devices import new_device
 
 import waterfill as wf
+from waterfill import _core
 from waterfill.device.encoder import DeviceEncoder
 from waterfill.device.row_pipeline import RowPipeline
 
@@ -44,6 +45,13 @@ def test_int16(base):
     codec = trained.trained(base, 128, cells=0)
     assert not DeviceEncoder(new_device(), codec._core)._uses_int8
     assert_equal_codes(codec, base[:100])
+
+
+def test_wide_groups(base):
+    """Groups whose coordinates do not fit the registers of a thread."""
+    codec = trained.trained(base, 10, cells=0)
+    assert max(width for _, width, *_ in _core.encoding_tables(codec._core)["books"]) > 24
+    assert_equal_codes(codec, base[:60])
 
 
 def test_second_bytes(clustered):

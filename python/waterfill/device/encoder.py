@@ -13,6 +13,7 @@ CHUNK_ROWS = 1 << 16
 """Rows that are encoded together: enough to fill a device, and little scratch memory."""
 
 _THREADS = 256
+_NEAREST_THREADS = 128  # each with two rows, and many registers
 _PARTS = 16  # lanes that share a row in `quantize`
 _TILE = 64  # rows and columns of a tile in `rotate`
 _WARP = 32
@@ -250,9 +251,9 @@ class DeviceEncoder:
         stride, size = u32(self._rotation.stride), u32(self._code_size)
         for wave, groups in enumerate(books.waves):
             device.launch(
-                "nearest_centroids", (blocks(n, 2 * _THREADS), len(groups)), _THREADS, y, u32(n),
-                stride, books.wave_groups[wave], books.offsets, books.pairs, books.first_words,
-                books.words, books.half_norms, codes, size,
+                "nearest_centroids", (blocks(n, 2 * _NEAREST_THREADS), len(groups)),
+                _NEAREST_THREADS, y, u32(n), stride, books.wave_groups[wave], books.offsets,
+                books.pairs, books.first_words, books.words, books.half_norms, codes, size,
             )  # fmt: skip
             for source, first, column, factor in books.seconds.get(wave, ()):
                 device.launch(
