@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow test-gpu lint sanitize sanitize-checks checks fuzz format-compiler \
+.PHONY: help demo test test-slow test-gpu lint site sanitize sanitize-checks checks fuzz format-compiler \
 	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -26,7 +26,8 @@ help:
 	@echo "make test      the C++ checks and the Python tests, except those marked slow"
 	@echo "make test-slow the tests marked slow: millions of rows, slow training"
 	@echo "make test-gpu  the tests of CUDA on the GPU of this machine, in this machine's Python"
-	@echo "make lint      ruff, mypy, import-linter, codespell, clang-format and clang-tidy; changes nothing"
+	@echo "make lint      ruff, mypy, import-linter, codespell, hadolint, clang-format and clang-tidy; changes nothing"
+	@echo "make site      the documentation as a site in build/site, with the reference; fails on a broken link"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
@@ -62,11 +63,18 @@ lint: .venv-lint/ready
 	.venv-lint/bin/mypy
 	PYTHONPATH=python .venv-lint/bin/lint-imports
 	.venv-lint/bin/codespell
+	.venv-lint/bin/hadolint examples/container/Dockerfile
 	$(CMAKE) -S . -B build/lint -DSKBUILD=2 -DPYTHON_EXECUTABLE=$(CURDIR)/.venv-lint/bin/python \
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
 	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \
 		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
 	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
+
+# In the environment of the tests, as the reference imports the hosts of the integrations.
+site: .venv-test/installed .venv-test/stores .venv-test/site
+	.venv-test/bin/python docs/site_pages.py build/site-pages
+	.venv-test/bin/python -m sphinx --quiet --fail-on-warning build/site-pages build/site
+	@echo "the site: build/site/index.html"
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json
@@ -192,6 +200,11 @@ clean:
 	@echo "== installing the vector stores that the tests run"
 	.venv-test/$(PIP) -r tests/requirements.txt -r tests/requirements-stores.txt
 	.venv-test/$(PIP) --no-deps -r tests/requirements-no-deps.txt
+	touch $@
+
+.venv-test/site: .venv-test/ready docs/requirements.txt
+	@echo "== installing what the site needs"
+	.venv-test/$(PIP) -r docs/requirements.txt
 	touch $@
 
 # One by one, because a peer may not build or have no wheel; the benchmark skips what is missing.

@@ -87,6 +87,7 @@ class Bench:
             one
             for one in self._families()
             if (not args.only or one.library in args.only)
+            and one.kind in args.kinds
             and (args.retime or one.library in args.again or not self._timed(one))
         ]
         return sorted(chosen, key=lambda one: one.library == "waterfill")

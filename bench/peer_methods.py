@@ -13,6 +13,7 @@ from methods import rabitq
 from swept_methods import Scope, Swept
 
 LIBRARIES = ("waterfill", "faiss", "turbovec", "hnswlib", "usearch", "scann")
+KINDS = ("flat", "lists", "rows", "graph")
 LISTS = (512, 1024, 2048, 4096)
 _ROWS_PER_LIST = 16  # fewer make lists mostly empty blocks
 # Budgets as multiples of an eighth of a byte per dimension; a quick run takes every second one.

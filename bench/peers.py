@@ -21,7 +21,7 @@ from methods import set_threads
 from packages import DatasetError
 from peer_bench import Bench
 from peer_goals import ROW_TARGETS, goal_table
-from peer_methods import LIBRARIES, LISTS
+from peer_methods import KINDS, LIBRARIES, LISTS
 from peer_scale import SCALE, TRAINING, Scale
 from peer_sets import SETS
 from recall_curves import LOADS, Curves, speed_table
@@ -98,6 +98,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--only", nargs="+", choices=LIBRARIES, default=[], help="measure only these"
+    )
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, help="measure only methods of these"
     )
     parser.add_argument(
         "--retime", action="store_true", help="time the stored settings of all methods again"

@@ -160,6 +160,7 @@ class Codec:
         *,
         metric: Metric | int = "cosine",
         norms: tuple[float, float] = (1.0, 1.0),
+        center: Any = None,
         seed: int = 0,
     ) -> Codec:
         """Make a codec for any data, without a sample: random rotation, one codebook for all.
@@ -176,8 +177,13 @@ class Codec:
         metric : {'ip', 'l2', 'cosine'}
             ``cosine``: vectors are divided by their norms.
         norms : (float, float)
-            The smallest and the largest norm of the vectors; not used for ``cosine``. A narrow
-            range codes the norm more precisely. Norms outside are clipped, with a warning.
+            The smallest and the largest norm of the vectors, less `center`; not used for
+            ``cosine``. A narrow range codes the norm more precisely. Norms outside are clipped,
+            with a warning.
+        center : array_like, shape (d,), optional
+            What is subtracted from vectors before they are coded, such as their mean, if it is
+            known. It halves the error of vectors that are all positive, as of pixels. Not for
+            ``cosine``.
         seed : int
             Of the rotation. The same seed gives the same codes, on any machine.
 
@@ -197,7 +203,7 @@ class Codec:
         estimation", 2022; Gao and Long, "RaBitQ", 2024). Groups of several dimensions have a
         codebook of normal vectors instead of a grid.
         """
-        return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, seed)))
+        return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, seed, center)))
 
     @property
     def d(self) -> int:

@@ -197,7 +197,8 @@ def test_without_the_extra(module, monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f'waterfill: the command waterfill needs {module}: pip install "waterfill[cli]"\n'
+        f'waterfill: the command waterfill needs {module}: pip install ".[cli]" in a checkout '
+        "of waterfill\n"
     )
 
 

@@ -327,7 +327,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, module):
     for loaded in [key for key in sys.modules if key.partition(".")[0] == module]:
         monkeypatch.setitem(sys.modules, loaded, None)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf'reading {name} needs .*"waterfill\[{extra}\]"'):
+    with pytest.raises(ImportError, match=rf'reading {name} needs .*"\.\[{extra}\]"'):
         wf.open_vectors(tmp_path / name)
 
 

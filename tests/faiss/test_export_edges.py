@@ -119,7 +119,7 @@ def test_export_does_not_import_faiss(clustered, tmp_path):
 
 def test_a_missing_faiss_is_named(clustered, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ImportError, match=r'pip install "waterfill\[faiss\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[faiss\]"'):
         wf.to_faiss(filled(clustered, "ip", 8))
 
 

@@ -429,7 +429,7 @@ def test_without_faiss(x: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) 
     index = wf.index_factory(D, "IDMap2,WF4")
     index.train(x)
     assert type(index) is index.__class__ is wf.IndexFlat
-    with pytest.raises(ImportError, match=r'pip install "waterfill\[faiss\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[faiss\]"'):
         wf.register_faiss()
     with pytest.warns(RuntimeWarning), pytest.raises(TypeError, match="waterfill index"):
         _ = index.this

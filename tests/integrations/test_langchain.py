@@ -311,5 +311,6 @@ def test_without_the_host_the_error_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == (
-        'waterfill.integrations.langchain needs LangChain: pip install "waterfill[langchain]"'
+        'waterfill.integrations.langchain needs LangChain: pip install ".[langchain]" '
+        "in a checkout of waterfill"
     )

@@ -169,5 +169,6 @@ def test_without_the_host_the_error_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == (
-        'waterfill.integrations.sklearn needs scikit-learn: pip install "waterfill[scikit-learn]"'
+        'waterfill.integrations.sklearn needs scikit-learn: pip install ".[scikit-learn]" '
+        "in a checkout of waterfill"
     )

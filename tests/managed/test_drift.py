@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from support.managed import ENOUGH, open_managed, recall, some_vectors, true_ids
 
 import waterfill as wf
+from waterfill.managed import growth, maintenance
+from waterfill.managed.drift_watch import MANY_ASKED
 from waterfill.managed.settings import Settings
 from waterfill.managed.training import compare_codecs, refusal
 
@@ -66,6 +69,65 @@ def test_a_loss_is_only_told_if_that_is_asked_for(tmp_path: Path) -> None:
         assert [event.what for event in index.maintain()] == ["measured", "drift"]
         assert "retraining is advised" in index.history[-1].words
         assert index.codec.fingerprint == codec
+
+
+def test_queries_unlike_the_vectors_get_a_codec_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_MEASURE_SHARE", math.inf)  # no rest between measurements
+    x, asked = domain(ENOUGH, True), domain(MANY_ASKED + 200, False)
+    others = asked[MANY_ASKED:]
+    true = true_ids(x, others, "ip")
+    with open_managed(tmp_path / "a", d=HIGH, target_recall=0.95) as index:
+        index.upsert(np.arange(ENOUGH), x)
+        index.maintain()
+        before = recall(index.search(others, 10)[1], true)
+        for first in range(0, MANY_ASKED - len(others), 20):
+            assert not index.maintain()  # too few were asked
+            index.search(asked[first : first + 20], 10)
+        assert "after 1,000 queries" not in index.health().next
+        done = [event.what for event in index.maintain()]
+        assert done == ["measured", "drift", "trained", "encoded", "measured"]
+        assert "queries that were asked" in index.history[-3].words
+        assert recall(index.search(others, 10)[1], true) > max(0.95, before)
+        for first in range(0, MANY_ASKED, 20):
+            index.search(asked[first : first + 20], 10)
+        assert [event.what for event in index.maintain()] == ["measured"]
+
+
+def test_one_query_again_and_again_trains_no_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_MEASURE_SHARE", math.inf)  # no rest between measurements
+    x, asked = domain(ENOUGH, True), domain(50, False)
+    with open_managed(tmp_path / "a", d=HIGH, target_recall=0.95) as index:
+        index.upsert(np.arange(ENOUGH), x)
+        index.maintain()
+        for _ in range(MANY_ASKED // 50):
+            index.search(asked, 10)
+        assert [event.what for event in index.maintain()] == ["measured"]
+        assert index.health().recall.high < 0.95  # and this is what health says
+
+
+def test_searches_get_more_lists_where_they_find_too_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "_LISTS_FROM", ENOUGH)
+    x, queries = some_vectors(ENOUGH + 1000), some_vectors(100, seed=5)
+    true = true_ids(x, queries, "ip")
+    with open_managed(tmp_path / "a") as index:
+        index.upsert(np.arange(ENOUGH), x[:ENOUGH])
+        index.maintain()
+        assert index.nlist > 100
+        index.nprobe = 1  # as if lists of later vectors were worse than training expected
+        index.upsert(ENOUGH + np.arange(1000), x[ENOUGH:])
+        assert recall(index.search(queries, 10)[1], true) < 0.8
+        assert [event.what for event in index.maintain()] == ["measured"]
+        assert "nprobe was 1, is" in index.history[-1].words
+        assert 1 < index.nprobe < index.nlist
+        assert recall(index.search(queries, 10)[1], true) > 0.9
+    again = wf.open_index(tmp_path / "a")
+    assert again.nprobe == index.nprobe
 
 
 def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:

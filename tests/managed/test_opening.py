@@ -115,7 +115,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     measured = Measured(0.9, 0.8, 0.95, 1000, 200)
-    state = State(Settings(), "first", "second", 5, 10, 0.91, measured, measured)
+    state = State(Settings(), "first", "second", 5, 7, 10, 0.91, measured, measured)
     state.write(str(tmp_path))
     assert State.read(str(tmp_path)) == state
 

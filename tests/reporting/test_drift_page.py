@@ -165,7 +165,7 @@ def test_panels_fit_the_figure(reports):
 
 def test_missing_matplotlib_names_the_extra(reports, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "waterfill\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[plot\]"'):
         reports["none"].plot()
 
 

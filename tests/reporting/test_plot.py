@@ -56,7 +56,5 @@ def test_figure_is_not_registered_with_pyplot(result):
 
 def test_missing_matplotlib_names_the_extra(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(
-        ImportError, match=r'plot needs Matplotlib: pip install "waterfill\[plot\]"'
-    ):
+    with pytest.raises(ImportError, match=r'plot needs Matplotlib: pip install "\.\[plot\]"'):
         result.plot()

@@ -131,13 +131,13 @@ def test_left_out_peers_have_a_reason(edge_cases, tmp_path):
 def test_missing_faiss_is_noted_on_the_page(edge_cases, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     text = words_of(wf.report(edge_cases["l2"], tmp_path / "report.html"))
-    assert 'needs FAISS: pip install "waterfill[faiss]"' in text
+    assert 'needs FAISS: pip install ".[faiss]"' in text
 
 
 @pytest.mark.parametrize("module", ["altair", "vl_convert"])
 def test_missing_packages_name_the_extra(edge_cases, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r'pip install "waterfill\[report\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[report\]"'):
         wf.report(edge_cases["l2"], tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
 

@@ -20,6 +20,6 @@ def test_the_error_names_the_extra(monkeypatch, codec_64, base_64, tmp_path):
         lambda: wf.scale.build(None, tmp_path / "b.wfx"),
         lambda: wf.scale.ShardedIndex.open(tmp_path / "a"),
     ):
-        with pytest.raises(ImportError, match=r'needs ray: pip install "waterfill\[ray\]"'):
+        with pytest.raises(ImportError, match=r'needs ray: pip install "\.\[ray\]"'):
             call()
     assert not (tmp_path / "b.wfx").exists()

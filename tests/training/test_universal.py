@@ -67,6 +67,26 @@ def test_norms_within_the_range_are_kept(metric: Any) -> None:
         codec.encode(100 * x)
 
 
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_a_center_lowers_the_error(metric: Any) -> None:
+    center = np.linspace(1, 9, 32).astype(np.float32)
+    around = isotropic(2000, 32, 5)
+    x = center + around
+    far, near = (
+        wf.Codec.universal(32, 2, metric=metric, norms=norms, center=one)
+        for one, norms in ((None, (25, 45)), (center, (2, 10)))
+    )
+    errors = [np.square(one.decode(one.encode(x)) - x).sum(axis=1).mean() for one in (far, near)]
+    assert errors[1] < 0.13 * np.square(around).sum(axis=1).mean() < errors[0] / 5
+    index = wf.IndexFlat(near, metric)
+    index.add(x)
+    scores = x @ x[:50].T if metric == "ip" else -np.square(x[:, None] - x[None, :50]).sum(axis=2)
+    truth = np.argsort(-scores, axis=0)[:10].T
+    hits = index.search(x[:50], 10)[1]
+    shares = [len(set(a) & set(b)) / 10 for a, b in zip(hits.tolist(), truth.tolist(), strict=True)]
+    assert np.mean(shares) > 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -78,6 +98,9 @@ def test_norms_within_the_range_are_kept(metric: Any) -> None:
         ((8, 4, {"metric": "ip", "norms": (2, 1)}), ValueError, "smallest <= largest"),
         ((8, 4, {"metric": "ip", "norms": (0, 1)}), ValueError, "smallest <= largest"),
         ((8, 4, {"seed": -1}), ValueError, "seed"),
+        ((8, 4, {"center": np.zeros(8)}), ValueError, "center.*cosine"),
+        ((8, 4, {"metric": "ip", "center": np.zeros(7)}), ValueError, "center: expected shape"),
+        ((8, 4, {"metric": "ip", "center": np.full(8, np.nan)}), ValueError, "center"),
     ],
 )
 def test_bad_arguments(arguments: Any, error: type[Exception], words: str) -> None:

@@ -31,7 +31,9 @@ def required(package: str, what: str, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         name = _DISPLAY_NAMES.get(package, package)
-        raise ImportError(f'{what} needs {name}: pip install "waterfill[{extra}]"') from error
+        raise ImportError(
+            f'{what} needs {name}: pip install ".[{extra}]" in a checkout of waterfill'
+        ) from error
 
 
 def require_faiss(what: str) -> Any:

@@ -35,7 +35,7 @@ class IndexFlat(OnDevice, flat.IndexFlat):
     Raises
     ------
     ImportError
-        Without cuda-core: ``pip install "waterfill[cuda]"``.
+        Without cuda-core: ``pip install ".[cuda]"``.
     RuntimeError
         Without a driver or a GPU.
     ValueError, TypeError

@@ -95,7 +95,7 @@ class Index(SearchDepth):
         Raises
         ------
         ImportError
-            Without cuda-core: ``pip install "waterfill[cuda]"``.
+            Without cuda-core: ``pip install ".[cuda]"``.
         RuntimeError
             Without a driver or a GPU.
         ValueError, TypeError

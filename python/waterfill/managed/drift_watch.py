@@ -19,8 +19,12 @@ from waterfill.errors import ArgumentError
 MONITOR = "MANAGED.drift"
 """The file of the monitor in a folder."""
 
+MANY_ASKED = 1000
+"""Queries after which recall is measured again, though no vectors came."""
+
 _ASKED = 1000  # queries that are remembered
 _PER_CALL = 32  # of them from one call
+_DISTINCT = 128  # queries that differ, from which a codec can be trained for them
 _FEWEST_ROWS = 32  # of a call whose embedding model can be judged
 _MOST_ROWS = 256
 _BASELINE_ROWS = 3000
@@ -44,6 +48,7 @@ class DriftWatch:
         self._lock = fork_safe_lock(self, "_lock", threading.Lock)
         self._asked: list[FloatRows] = []
         self._place = 0
+        self._since = 0  # queries since the last measurement
         self._monitor: DriftMonitor | None = None
         with suppress(FileNotFoundError, ValueError):  # without a baseline nothing is watched
             monitor = DriftMonitor.load(self._path)
@@ -52,20 +57,42 @@ class DriftWatch:
 
     # Queries.
 
-    def note(self, queries: FloatRows) -> None:
-        """Remember some queries of a call."""
+    def note(self, queries: FloatRows) -> bool:
+        """Remember some queries of a call; return whether enough came to measure again."""
         with self._asking:
+            before, self._since = self._since, self._since + len(queries)
+            enough = before // MANY_ASKED < self._since // MANY_ASKED
             for query in queries[:_PER_CALL]:
                 if len(self._asked) < _ASKED:
                     self._asked.append(query.copy())
                 else:
                     self._asked[self._place] = query.copy()
                     self._place = (self._place + 1) % _ASKED
+        return enough
+
+    @property
+    def since_measured(self) -> int:
+        """Number of queries since `measured` was called."""
+        return self._since
+
+    def measured(self) -> None:
+        """Count queries anew."""
+        with self._asking:
+            self._since = 0
 
     def asked(self, d: int) -> FloatRows:
-        """Return the queries that are remembered, float32 (m, d)."""
+        """Return the queries that are remembered, the latest last, float32 (m, d)."""
         with self._asking:
-            return np.array(self._asked, np.float32).reshape(-1, d)
+            ordered = self._asked[self._place :] + self._asked[: self._place]
+            return np.array(ordered, np.float32).reshape(-1, d)
+
+    def halves(self, d: int) -> tuple[FloatRows, FloatRows] | None:
+        """Return distinct queries to train for, and as many to judge by; None if too few came."""
+        asked = np.unique(self.asked(d), axis=0)
+        if len(asked) < 2 * _DISTINCT:
+            return None
+        asked = np.random.default_rng(0).permutation(asked)
+        return asked[::2], asked[1::2]
 
     # Vectors.
 

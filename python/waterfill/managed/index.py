@@ -15,6 +15,7 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError
 from waterfill.folder.index import FolderIndexIVF, as_distinct
 from waterfill.folder.snapshot import Snapshot
+from waterfill.index.search_parameters import SearchParametersIVF
 from waterfill.index.vector_index import Labels
 from waterfill.io import read_codec, write_codec
 from waterfill.managed.drift_watch import MONITOR, DriftWatch
@@ -223,7 +224,8 @@ class ManagedIndex(FolderIndexIVF):
         self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
     ) -> Any:
         found = super()._found(queries, k, params, lists, contents)
-        self._watch.note(queries)  # which are valid, as they were answered
+        if self._watch.note(queries):  # which are valid, as they were answered
+            self._wake()
         return found
 
     def _search(self, x: Any, *arguments: Any, **options: Any) -> Any:
@@ -244,10 +246,17 @@ class ManagedIndex(FolderIndexIVF):
             )
         return x[:, : self.d]
 
-    def _search_quietly(self, queries: FloatRows, k: int) -> tuple[FloatRows, Labels]:
+    def _search_quietly(self, queries: FloatRows, k: int, nprobe: int) -> tuple[FloatRows, Labels]:
         """Search without remembering the queries."""
-        found = super()._found(queries, k, None, None, "")
+        found = super()._found(queries, k, SearchParametersIVF(nprobe=nprobe), None, "")
         return found[0], found[1]
+
+    def _search_more_lists(self, nprobe: int) -> None:
+        """Search so many lists from now on, until the next codec."""
+        with self._changing:
+            self._require_changeable()
+            self._set_lists(nprobe, None)
+            self._publish()
 
     def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
         if self._exact:

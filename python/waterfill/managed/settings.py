@@ -131,6 +131,8 @@ class State:
         Fingerprint of the codec that the next fields are about; they are void for another one.
     trained_among : int
         Number of vectors at its training.
+    trained_for : int
+        Number of queries that it was trained for; 0 if it was trained on vectors alone.
     meant_for : int
         Number of vectors at which another one is trained.
     expected : float or None
@@ -147,6 +149,7 @@ class State:
     first_codec: str
     codec: str = ""
     trained_among: int = 0
+    trained_for: int = 0
     meant_for: int = 0
     expected: float | None = None
     measured: Measured | None = None

@@ -46,6 +46,7 @@ def train(
     rows: FloatRows,
     seed: int,
     between: Callable[[], None],
+    queries: FloatRows | None = None,
 ) -> Training:
     """Choose the bytes of a code and train a codec.
 
@@ -53,15 +54,21 @@ def train(
     ----------
     rows : float32 (n, d)
         A random sample of the stored vectors.
+    queries : float32 (m, d), optional
+        Queries to train for, if they do not resemble the vectors.
     between : callable
         Called between parts of the work; may raise to end it.
     """
     words = f"{settings.words}, on {len(rows):,} of the vectors"
+    if queries is not None:
+        words += f" and for {len(queries):,} queries that were asked"
     if settings.code_bytes is not None:
-        codec = _train(rows, settings.code_bytes, 0.2, metric, size.nlist or "auto", seed)
+        cells: Cells = size.nlist or "auto"
+        codec = _train(rows, settings.code_bytes, 0.2, metric, cells, seed, queries)
         return Training(codec, None, words)
     found = optimize(
         rows,
+        queries,
         target_recall=settings.target_recall,
         metric=metric,
         ntotal=size.aim,
@@ -71,7 +78,8 @@ def train(
     best, codec = found.best.settings, found.codec
     if size.nlist or not codec.cells:
         between()
-        codec = _train(rows, best.code_bytes, best.weighting, metric, size.nlist or 1, seed)
+        nlist = size.nlist or 1
+        codec = _train(rows, best.code_bytes, best.weighting, metric, nlist, seed, queries)
     expected = round(found.best.expected_accuracy, 4)
     words += (
         f": {best.code_bytes} bytes, of which {expected:.3f} is expected without rows among "
@@ -81,17 +89,29 @@ def train(
 
 
 def _train(
-    rows: FloatRows, code_bytes: int, weighting: float, metric: Metric, cells: Cells, seed: int
+    rows: FloatRows,
+    code_bytes: int,
+    weighting: float,
+    metric: Metric,
+    cells: Cells,
+    seed: int,
+    queries: FloatRows | None,
 ) -> Codec:
     analysis = analyze(rows, normalize=metric == "cosine")
     plan = Plan.waterfill(analysis, code_bytes, weighting)
-    codec = Codec.train(rows, plan, seed, cells=cells, metric=metric)
-    return codec if codec.cells else Codec.train(rows, plan, seed, cells=1, metric=metric)
+    for number in (cells, 1):  # an index with lists needs a cell
+        codec = Codec.train(rows, plan, seed, queries=queries, cells=number, metric=metric)
+        if codec.cells:
+            break
+    return codec
 
 
-def compare_codecs(old: Codec, new: Codec, metric: Metric, rows: FloatRows) -> Comparison:
-    """Search rows by the codes of two codecs, with some of them as queries."""
-    queries, base = rows[:_GATE_QUERIES], rows[_GATE_QUERIES:]
+def compare_codecs(
+    old: Codec, new: Codec, metric: Metric, rows: FloatRows, queries: FloatRows | None = None
+) -> Comparison:
+    """Search rows by the codes of two codecs, with queries or with some of the rows."""
+    base = rows[_GATE_QUERIES:]
+    queries = rows[:_GATE_QUERIES] if queries is None else queries[:_GATE_QUERIES]
     before, after = (IndexFlat(codec, metric) for codec in (old, new))
     for index in (before, after):
         index._warns_of_clipped = False  # what the loss is, the comparison says

@@ -9,12 +9,13 @@ same recall, and need no training and no retraining.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from waterfill import _core
 from waterfill._util.validation import Metric, as_number, as_positive_int, metric_name
-from waterfill.data.rows import FloatRows
+from waterfill.data.rows import FloatRows, Rows
 from waterfill.plan import Group, Plan
 from waterfill.training.train import QUARTERS, as_seed
 
@@ -36,12 +37,20 @@ class UniversalSettings:
     normalize: bool
     norms: tuple[float, float]
     seed: int
+    center: FloatRows
 
     @classmethod
     def of(
-        cls, d: int, bits: int, metric: Metric | int, norms: tuple[float, float], seed: int
+        cls,
+        d: int,
+        bits: int,
+        metric: Metric | int,
+        norms: tuple[float, float],
+        seed: int,
+        center: Any = None,
     ) -> UniversalSettings:
         """Validate the parameters."""
+        d = as_positive_int("d", d)
         if bits not in BITS or isinstance(bits, bool):
             raise ValueError(f"bits={bits!r} must be one of {', '.join(map(str, BITS))}")
         normalize = metric_name(metric) == "cosine"
@@ -52,14 +61,21 @@ class UniversalSettings:
         low, high = (as_number("norms", norm, 0, finite=True) for norm in (low, high))
         if not 0 < low <= high:
             raise ValueError(f"norms={norms!r}: expected 0 < smallest <= largest")
-        unit = (1.0, 1.0)
-        return cls(
-            as_positive_int("d", d),
-            bits,
-            normalize,
-            unit if normalize else (low, high),
-            as_seed(seed),
-        )
+        if normalize and center is not None:
+            raise ValueError("center: vectors of metric 'cosine' have none; leave it out")
+        norms = (1.0, 1.0) if normalize else (low, high)
+        return cls(d, bits, normalize, norms, as_seed(seed), _center(center, d))
+
+
+def _center(center: Any, d: int) -> FloatRows:
+    """Return a center, float32 (d,); zeros for None."""
+    if center is None:
+        return np.zeros(d, np.float32)
+    one = np.asarray(center, np.float32)
+    if one.shape != (d,):
+        raise ValueError(f"center: expected shape ({d},), got {one.shape}")
+    row: FloatRows = Rows(one[None], "center").take(np.arange(1))[0]  # no NaN and no infinity
+    return row
 
 
 def train_universal(settings: UniversalSettings, *, lists: bool = False) -> _core.Codec:
@@ -75,6 +91,7 @@ def train_universal(settings: UniversalSettings, *, lists: bool = False) -> _cor
     # Both ends of the range, so that the byte of the scale covers it.
     norms = np.geomspace(*settings.norms, len(rows), dtype=np.float32)
     rows *= random.permutation(norms)[:, None]
+    rows += plan.mean
     return _core.Codec.train(
         mean=plan.mean,
         basis=plan.basis,
@@ -105,7 +122,7 @@ def _plan(settings: UniversalSettings, rotation: FloatRows) -> Plan:
     )
     return Plan(
         maker="waterfill",
-        mean=np.zeros(d, np.float32),
+        mean=settings.center,
         basis=rotation,
         variances=np.full(d, 1 / d),
         groups=groups,

@@ -1,0 +1,56 @@
+"""Configuration of Sphinx, which builds the site: ``make site``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Imported here, as autodoc imports with TYPE_CHECKING set, which pydantic does not survive.
+for module in (
+    "server",
+    "integrations.haystack",
+    "integrations.langchain",
+    "integrations.llama_index",
+):
+    importlib.import_module(f"waterfill.{module}")
+
+project = "waterfill"
+author = copyright = "the waterfill authors"
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+]
+html_theme = "furo"
+html_title = "waterfill"
+html_show_sphinx = False
+html_theme_options = {
+    "source_repository": "https://github.com/waterfill/waterfill/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+highlight_language = "none"  # of a block that does not say
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+# Names in single backticks lead to their entry if they have one, and are plain otherwise.
+default_role = "autolink"
+autosummary_generate = False
+autodoc_typehints = "none"  # the docstrings have the types, with shapes
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+numpydoc_show_class_members = False
+
+
+def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool:
+    """Leave out members that a host's class, or an exception of Python, has defined."""
+    module = getattr(getattr(obj, "fget", obj), "__module__", None)
+    return skip or not (module or "waterfill").startswith("waterfill")
+
+
+def setup(app: Any) -> None:
+    """Connect the function above."""
+    app.connect("autodoc-skip-member", _skip)

@@ -1,0 +1,67 @@
+"""The Python blocks of every page run as a reader runs them: in order, in one program, as given."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.doc_examples import DATA, DOCS, needs_docs
+
+TESTS = Path(__file__).parent
+# Pages that no other test runs. Each is a program of its own: FAISS is registered in one of them.
+OWN = ["bad-input.md", "faiss-export.md", "faiss-functions.md", "tutorial.md"]
+SLOW = ["report.md"]
+# Pages with blocks for other programs or services, which these tests take apart.
+TAKEN_APART = {
+    "distributed.md": "scale/test_distributed_page.py",
+    "integrations.md": "integrations/test_page.py",
+    "stores.md": "stores/test_page.py",
+}
+_BLOCK = re.compile(r"```python\n(.+?)```", re.DOTALL)
+_SHOWN = re.compile(r"```python\n.+?```\n\n```\n(.+?)```", re.DOTALL)
+
+
+def run(page: str, directory: Path) -> None:
+    """Run the blocks of a page beside the sample and texts, and compare the output it shows."""
+    for name in ("base.npy", "query.npy"):
+        shutil.copy(DATA / name, directory)
+    shutil.copytree(DOCS, directory / "texts", ignore=shutil.ignore_patterns("*.png"))
+    text = (DOCS / page).read_text(encoding="utf-8")
+    program = "\n".join(_BLOCK.findall(text))
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=directory, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    for shown in _SHOWN.findall(text):
+        assert set(shown.splitlines()) <= set(printed)
+
+
+@needs_docs
+@pytest.mark.parametrize("page", OWN)
+def test_a_page_runs(page: str, tmp_path: Path) -> None:
+    run(page, tmp_path)
+
+
+@needs_docs
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SLOW)
+def test_a_slow_page_runs(page: str, tmp_path: Path) -> None:
+    run(page, tmp_path)
+    assert list(tmp_path.glob("*.html"))
+
+
+@needs_docs
+def test_every_page_with_blocks_is_run_by_a_test() -> None:
+    run_elsewhere = set()
+    for file in TESTS.rglob("test_*.py"):
+        run_elsewhere |= set(re.findall(r'run_example\(\s*"([\w-]+\.md)"', file.read_text()))
+    for page, test in TAKEN_APART.items():
+        assert page in (TESTS / test).read_text()
+    known = run_elsewhere | {*OWN, *SLOW, *TAKEN_APART}
+    pages = {path.name for path in DOCS.glob("*.md") if _BLOCK.search(path.read_text())}
+    assert pages <= known
