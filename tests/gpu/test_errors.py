@@ -31,7 +31,7 @@ def index(codec_64, base_64):
 def test_without_the_extra(index, monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.core", None)
     for call in (index.to_gpu, lambda: wf.gpu.IndexFlat(index.codec)):
-        with pytest.raises(ImportError, match=r'a GPU needs .*pip install "waterfill\[cuda\]"'):
+        with pytest.raises(ImportError, match=r'a GPU needs cuda-core: pip install "\.\[cuda\]"'):
             call()
 
 
