@@ -71,7 +71,20 @@ void bind_runtime(py::module_& m) {
   kernels();  // so that an invalid WATERFILL_ISA fails at import, not at the first search
   num_threads();
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
-        "Let calls use at most n threads, including the calling one.");
+        R"(Let calls use at most n threads, including the calling one.
+
+Parameters
+----------
+n : int
+    From 1 to 1024. At first it is the environment variable ``WATERFILL_NUM_THREADS``, or the
+    number of cores.
+
+Raises
+------
+ValueError
+    If `n` is out of range.
+TypeError
+    If `n` is not an int of at least 0.)");
   m.def("get_num_threads", &num_threads, "Return how many threads a call may use.");
   m.def("set_own_threads", &set_own_threads, py::arg("n"),
         "Let calls of this thread use at most n threads; 0: as many as those of other threads.");

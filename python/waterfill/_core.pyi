@@ -13,7 +13,21 @@ class FormatError(ValueError, RuntimeError):
     """A file or byte string is not what the waterfill format describes."""
 
 def set_num_threads(n: int) -> None:
-    """Let calls use at most n threads, the calling one included."""
+    """Let calls use at most n threads, including the calling one.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024. At first it is the environment variable ``WATERFILL_NUM_THREADS``, or the
+        number of cores.
+
+    Raises
+    ------
+    ValueError
+        If `n` is out of range.
+    TypeError
+        If `n` is not an int of at least 0.
+    """
 
 def get_num_threads() -> int:
     """Return how many threads a call may use."""

@@ -45,7 +45,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Norms:
-    """Minimum, maximum, mean and standard deviation of the Euclidean norms of vectors."""
+    """Euclidean norms of vectors.
+
+    Attributes
+    ----------
+    min, max : float
+        Smallest and largest norm.
+    mean, std : float
+        Mean and standard deviation of the norms.
+    """
 
     min: float
     max: float
@@ -70,6 +78,7 @@ class Analysis:
     n, d : int
         Number of finite rows, and number of dimensions.
     mean : float64 (d,)
+        Mean of the rows.
     variance : float
         Mean squared distance from the mean (the trace of the covariance), in squared units of the
         data. ``eigenvalues * variance`` has the scale of the covariance's eigenvalues, and equals
@@ -79,9 +88,11 @@ class Analysis:
     eigenvectors : float64 (d, d)
         Column i belongs to ``eigenvalues[i]``; its component of largest magnitude is positive.
     norms : Norms
+        Of the finite rows; of normalised ones they are 1.
     normalized : bool
         Whether rows were divided by their norms first.
     findings : tuple of Finding
+        What is unusual about the rows.
     """
 
     n: int
@@ -101,7 +112,18 @@ class Analysis:
         return float(np.exp(-np.sum(shares * np.log(shares))))
 
     def dims_for(self, share: float) -> int:
-        """Return how many leading eigen-dimensions hold a share (0 to 1) of the variance."""
+        """Return how many leading eigen-dimensions hold a share of the variance.
+
+        Parameters
+        ----------
+        share : float
+            From 0 to 1.
+
+        Returns
+        -------
+        int
+            Number of eigen-dimensions, at least 1.
+        """
         return int(np.searchsorted(np.cumsum(self.eigenvalues), share - 1e-12) + 1)
 
     def __eq__(self, other: object) -> bool:
@@ -154,6 +176,7 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     Returns
     -------
     Analysis
+        Mean, spectrum, norms and findings of the finite rows.
 
     Raises
     ------

@@ -74,6 +74,7 @@ class Codec:
             replacement; the others are not read. Of an array on a GPU these rows are copied, and
             training runs on the CPU.
         plan : Plan
+            The allocation of bits, such as that of `Plan.waterfill`.
         seed : int
             Seed of sampling and k-means, 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
@@ -103,6 +104,7 @@ class Codec:
         Returns
         -------
         Codec
+            The codec, with its manifest.
 
         Raises
         ------
@@ -190,6 +192,7 @@ class Codec:
         Returns
         -------
         Codec
+            The codec; it has no manifest.
 
         Raises
         ------
@@ -222,7 +225,10 @@ class Codec:
     def plan(self) -> Plan:
         """The plan of the codes; refitted to residuals and queries if there are any.
 
-        FormatError if the codec is of a file whose plan is damaged.
+        Raises
+        ------
+        FormatError
+            If the codec is of a file whose plan is damaged.
         """
         if self._plan is None:
             plan = _parsed("PLAN", Plan.from_json, self._core.plan)
@@ -262,7 +268,10 @@ class Codec:
     def manifest(self) -> Manifest | None:
         """The record of training; None for codecs of files before format 1.3.
 
-        FormatError if the codec is of a file whose manifest is damaged.
+        Raises
+        ------
+        FormatError
+            If the codec is of a file whose manifest is damaged.
         """
         text = self._core.manifest
         return _parsed("MANIFEST", Manifest.from_json, text) if text else None
@@ -289,6 +298,11 @@ class Codec:
         x : array_like, shape (n, d), optional
             Vectors that were not trained on. By default the result is that of training, on up to
             256 held-out rows.
+
+        Returns
+        -------
+        DistortionReport
+            The error, the bound, and their ratio.
 
         Raises
         ------
@@ -327,7 +341,7 @@ class Codec:
         Parameters
         ----------
         x : array_like, shape (n, d)
-            A float32 array on a GPU (torch, CuPy, JAX, or anything with
+            Vectors. A float32 array on a GPU (torch, CuPy, JAX, or anything with
             ``__cuda_array_interface__`` or DLPack) is encoded there, on the caller's stream, and
             the codes are an array of the same kind: see ``docs/gpu.md``.
         policy : {'raise', 'drop'}
@@ -441,6 +455,7 @@ class Codec:
         Returns
         -------
         float32 (n, d)
+            The vectors.
 
         Raises
         ------
@@ -450,12 +465,22 @@ class Codec:
         return self._core.decode(np.ascontiguousarray(read_codes(codes, self)), to_quarters(alpha))
 
     def to_bytes(self) -> bytes:
-        """Serialise the codec in the file format (``cpp/FORMAT.md``)."""
+        """Return the codec in the file format of ``cpp/FORMAT.md``."""
         return self._core.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Codec:
         """Read the result of `to_bytes`.
+
+        Parameters
+        ----------
+        data : bytes
+            The serialised codec.
+
+        Returns
+        -------
+        Codec
+            An equal codec.
 
         Raises
         ------

@@ -35,6 +35,7 @@ def write_index(index: IndexFlat | IndexIVF | IndexHNSW, path: Path) -> None:
     index : IndexFlat, IndexIVF or IndexHNSW
         Its ids and the rows of `refine` are written as well, but not an array of your own.
     path : str or path-like
+        The file; an existing one is replaced.
 
     Raises
     ------
@@ -73,6 +74,7 @@ def read_index(
     Parameters
     ----------
     path : str or path-like
+        A file of `write_index`.
     refine : array, shape (m, d), optional
         Your own rows to refine with, as for `IndexFlat`.
     mmap : bool
@@ -88,6 +90,7 @@ def read_index(
     Returns
     -------
     IndexFlat, IndexIVF or IndexHNSW
+        The index, equal to the one that was written.
 
     Raises
     ------
@@ -151,6 +154,7 @@ def write_codec(codec: Codec, path: Path) -> None:
     Parameters
     ----------
     codec : Codec
+        The codec.
     path : str or path-like
         An existing file is replaced.
 
@@ -180,6 +184,7 @@ def read_codec(path: Path) -> Codec:
     Returns
     -------
     Codec
+        The codec, equal to the one that was written.
 
     Raises
     ------

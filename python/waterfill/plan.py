@@ -108,12 +108,18 @@ class Plan:
         Parameters
         ----------
         analysis : Analysis
+            The result of `analyze`.
         code_bytes : int
             Bytes per vector, 1 to d, without the byte for the scale.
         weighting : float
             Exponent a, 0 to 1. 0 minimises the reconstruction error; 1/2 minimises the error of
             inner products with queries that are distributed like the data. Recall is best at 0.15
             to 0.25.
+
+        Returns
+        -------
+        Plan
+            A plan of `code_bytes` groups.
 
         Raises
         ------
@@ -149,6 +155,7 @@ class Plan:
         Parameters
         ----------
         analysis : Analysis
+            The result of `analyze`.
         th_high, th_mid : float
             Thresholds of the classes; `by` defines their meaning.
         by : {'eigenvalue', 'variance', 'dimensions'}
@@ -161,6 +168,11 @@ class Plan:
             each bit that has the sign of the query's value, minus one for each other bit. Inner
             product and cosine only. By default the two centroids of each bit are scored, which is
             more accurate.
+
+        Returns
+        -------
+        Plan
+            A plan of as many bytes as the thresholds ask for.
 
         Raises
         ------
@@ -209,7 +221,7 @@ class Plan:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """Weights of the p coded dimensions, (p,); 1 for binary ones."""
+        """Weights of the p coded dimensions, float32 (p,); 1 for binary ones."""
         variances = self.variances if self.query_variances is None else self.query_variances
         weights = variances[: len(self.basis)] ** self.weighting
         for group in self.groups:
@@ -272,6 +284,16 @@ class Plan:
     @classmethod
     def from_json(cls, text: str) -> Plan:
         """Read the result of `to_json`.
+
+        Parameters
+        ----------
+        text : str
+            The JSON of a plan.
+
+        Returns
+        -------
+        Plan
+            An equal plan.
 
         Raises
         ------

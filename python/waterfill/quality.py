@@ -69,6 +69,7 @@ class Check:
     dtype : str
         Dtype of the values before conversion to float32.
     policy : str
+        The policy of the call: ``raise``, ``drop`` or ``quarantine``.
     refuse : tuple of str
         Reasons for which rows are refused.
     refused : int64 (m,)
@@ -123,7 +124,7 @@ class Check:
         return self._x if self.ok else self._rows.without(self.refused).source
 
     def summary(self) -> str:
-        """Describe the result in words."""
+        """Return the result in words."""
         lines = [f"{self.name}: {_count(self.n, 'row')} of {self.d} dimensions, {self.dtype}"]
         if self.norms is not None:
             low, high = self.norms.min, self.norms.max
@@ -199,6 +200,7 @@ def check(
     Returns
     -------
     Check
+        What was found, and the rows that are refused.
 
     Raises
     ------

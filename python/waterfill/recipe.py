@@ -27,6 +27,7 @@ class Recipe:
     weighting : float
         See `Plan.waterfill`.
     seed : int
+        Seed of sampling and k-means, 0 to 2**64 - 1.
     effort : {'fast', 'balanced', 'best'}
         See `Codec.train`.
 
@@ -63,12 +64,15 @@ class Recipe:
             All rows are analysed; codebooks are trained on a sample.
         metric : {'ip', 'l2', 'cosine'}
             ``cosine``: vectors are divided by their norms.
-        cells, queries
+        cells : int, 'auto', or array_like, shape (c, d)
+            See `Codec.train`.
+        queries : array_like, shape (m, d), optional
             See `Codec.train`.
 
         Returns
         -------
         Codec
+            The trained codec.
 
         Raises
         ------

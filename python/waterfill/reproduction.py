@@ -47,6 +47,7 @@ def reproduce(manifest: Manifest | Codec, x: Any, queries: Any = None) -> Reprod
     Returns
     -------
     Reproduction
+        The new codec, and whether it is the same.
 
     Raises
     ------

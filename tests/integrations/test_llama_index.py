@@ -151,9 +151,9 @@ def passes(one: Any, metadata: dict[str, int]) -> bool:
 
 @given(GROUPS, st.fixed_dictionaries({"x": st.integers(-2, 2), "y": st.integers(-2, 2)}))
 def test_nested_filters(filters: Any, metadata: dict[str, int]) -> None:
-    from waterfill.integrations.llama_index import _as_test
+    from waterfill.integrations.llama_index.nodes import as_test
 
-    assert _as_test(filters)(metadata) is passes(filters, metadata)
+    assert as_test(filters)(metadata) is passes(filters, metadata)
 
 
 def test_documents_restrict_a_query(stores: tuple[Any, Any], queries: NDArray[np.float32]) -> None:

@@ -83,12 +83,12 @@ def build(
     codec : Codec, Plan or Recipe, optional
         A trained codec, or how to train one; by default a recipe of 48 bytes. An iterator that is
         read once needs a trained one.
-    ids : str or array_like of int, optional
+    ids : str or array_like of int, shape (n,), optional
         The column with the ids, beside the vectors, or the ids in the order of the source. Each
         once, and not -1. By default a vector's id is its position in the source.
-    key, format
+    key, format : str, optional
         Column of the vectors, and format of the files: see `open_vectors`.
-    metric, refine, k_factor
+    metric : {'ip', 'l2', 'cosine'} or int, optional
         As for `open_index`.
     nlist : int, optional
         Lists of an inverted file. A trained codec must have as many cells.
@@ -97,7 +97,11 @@ def build(
     target_recall : float, optional
         Instead of `nprobe`: the share of the neighbours in all lists to find, 0.9 by default; see
         `IndexIVF`.
-    queries : array_like, optional
+    refine : {'float16', 'int8', 'float32'}, optional
+        As for `open_index`.
+    k_factor : float
+        As for `open_index`.
+    queries : array_like, shape (m, d), optional
         Training queries: see `Codec.train`.
     seed : int
         Of the sample, and of training.
@@ -117,6 +121,7 @@ def build(
     Returns
     -------
     BuildResult
+        The folder, and what was read, left out and written.
 
     Raises
     ------

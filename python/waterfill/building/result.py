@@ -25,6 +25,7 @@ class BuildResult:
     vectors : int
         Vectors in it.
     segments : int
+        Segments of the folder.
     finished_before : bool
         Whether there was nothing to do. The folder may have been changed since it was built.
     resumed : int
@@ -36,6 +37,7 @@ class BuildResult:
     skipped : tuple of str
         Files without rows.
     seconds : float
+        Wall time of this call.
     """
 
     path: str

@@ -21,6 +21,7 @@ def keep_codec(codec: Codec, folder: Path) -> str:
     Parameters
     ----------
     codec : Codec
+        The codec of the tables' codes.
     folder : str or path-like
         Also one of another file system that pyarrow knows, such as ``"s3://bucket/lake"``.
 
@@ -55,12 +56,19 @@ def find_codec(kind: CodesType | str, folder: Path) -> Codec:
     folder : str or path-like
         As for `keep_codec`.
 
+    Returns
+    -------
+    Codec
+        The codec with this fingerprint.
+
     Raises
     ------
     FileNotFoundError
         If it is not there.
     FormatError
         If the file is damaged, or holds another codec.
+    TypeError
+        If `kind` is neither a type of codes nor a fingerprint.
     """
     fingerprint = kind if isinstance(kind, str) else getattr(kind, "fingerprint", None)
     if not isinstance(fingerprint, str):

@@ -38,7 +38,18 @@ class CodesType(_ExtensionType):  # type: ignore[misc]  # pyarrow has no types
 
     @classmethod
     def of(cls, codec: Codec) -> CodesType:
-        """Return the type of the codes of a codec."""
+        """Return the type of the codes of a codec.
+
+        Parameters
+        ----------
+        codec : Codec
+            The codec.
+
+        Raises
+        ------
+        TypeError
+            If `codec` is not a `Codec`.
+        """
         if not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
         return cls(codec.fingerprint, codec.d, codec.code_size)

@@ -17,6 +17,7 @@ def encode_column(x: Any, codec: Codec, *, policy: Policy = "raise") -> Any:
     x : array_like, shape (n, d)
         Also a column of lists, such as ``table["embedding"]``.
     codec : Codec
+        The codec that encodes them.
     policy : {'raise', 'drop'}
         As for `Codec.encode`. ``drop`` makes the column shorter than `x`.
 
@@ -42,7 +43,9 @@ def decode_column(codes: Any, codec: Codec) -> Any:
     Parameters
     ----------
     codes : pyarrow.Array or ChunkedArray of CodesType
+        The column, such as ``table["code"]``.
     codec : Codec
+        The codec of the codes.
 
     Returns
     -------

@@ -46,12 +46,15 @@ def index_codes(
         Column of the ids; by default they are positions.
     metric : {'ip', 'l2', 'cosine'} or int
         As for `IndexFlat`.
-    nprobe, target_recall
-        As for `IndexIVF`, which the result is if one of them is given. The codec must have cells.
+    nprobe : int, optional
+        As for `IndexIVF`, which the result is if one of these two is given: the codec has cells.
+    target_recall : float, optional
+        Instead of `nprobe`: as for `IndexIVF`.
 
     Returns
     -------
     IndexFlat or IndexIVF
+        With the codes in the order of the source.
 
     Raises
     ------

@@ -42,13 +42,28 @@ class FileSource(ABC):
     Accepted wherever waterfill accepts an array. ``x[first:last]`` and ``np.asarray(x)`` read rows
     into memory.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The file, and the dataset or column in it.
     shape : (int, int)
         Numbers of rows and dimensions.
+    dtype : dtype
+        Of the values in the file.
+
+    Attributes
+    ----------
+    name : str
+        As given.
+    shape : (int, int)
+        As given.
     dtype : numpy.dtype
+        Of the values in the file.
+
+    Raises
+    ------
+    FormatError
+        If the shape is invalid, so that the file is damaged.
     """
 
     ndim = 2
@@ -62,10 +77,34 @@ class FileSource(ABC):
 
     @abstractmethod
     def take(self, rows: RowNumbers) -> NDArray[Any]:
-        """Return the rows with these ascending numbers, shape (len(rows), d)."""
+        """Return the rows with given numbers.
+
+        Parameters
+        ----------
+        rows : int64 (m,)
+            Numbers of rows, ascending.
+
+        Returns
+        -------
+        dtype (m, d)
+            The rows, in the dtype of the source.
+        """
 
     def read(self, first: int, n: int) -> NDArray[Any]:
-        """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
+        """Return consecutive rows.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first row.
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        dtype (n, d)
+            The rows, in the dtype of the source.
+        """
         return self.take(np.arange(first, first + n, dtype=np.int64))
 
     def __len__(self) -> int:

@@ -74,6 +74,7 @@ class Quarantined:
         The reasons for each row: ``nan``, ``infinite``, ``beyond float16``, and those of
         `waterfill.check`.
     vectors : float32 (m, d)
+        The rows, copied.
     ids : int64 (m,) or None
         Their ids, if the call had ids.
     """
@@ -99,6 +100,11 @@ class Quarantine(Sequence[Quarantined]):
 
     They stay in memory until `clear`. Pickles and copies of the index include them; files of
     `write_index` do not.
+
+    Parameters
+    ----------
+    calls : sequence of Quarantined
+        What it holds at first.
     """
 
     def __init__(self, calls: Sequence[Quarantined] = ()) -> None:

@@ -33,6 +33,13 @@ class BlockSource(Protocol):
     `waterfill.open_vectors` returns one for formats that cannot be mapped. Objects of any class
     with these attributes and methods are accepted as vectors. Error messages use the attribute
     ``name`` if there is one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Numbers of rows and dimensions.
+    dtype : numpy.dtype
+        Of the values.
     """
 
     @property
@@ -46,11 +53,35 @@ class BlockSource(Protocol):
         ...
 
     def read(self, first: int, n: int) -> NDArray[Any]:
-        """Return the rows from `first` to ``first + n - 1``, shape (n, d)."""
+        """Return consecutive rows.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first row.
+        n : int
+            Number of rows.
+
+        Returns
+        -------
+        dtype (n, d)
+            The rows, in the dtype of the source.
+        """
         ...
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the rows with these ascending numbers, shape (len(rows), d)."""
+        """Return the rows with given numbers.
+
+        Parameters
+        ----------
+        rows : int64 (m,)
+            Numbers of rows, ascending.
+
+        Returns
+        -------
+        dtype (m, d)
+            The rows, in the dtype of the source.
+        """
         ...
 
 

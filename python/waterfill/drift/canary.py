@@ -97,6 +97,7 @@ class Canary:
         Returns
         -------
         CanaryRecall
+            Recall of the codec and of retrained ones, per query and number of vectors.
 
         Raises
         ------

@@ -48,6 +48,7 @@ class CanaryRecall:
     k : int
         Neighbours per query.
     metric : {'ip', 'l2', 'cosine'}
+        The metric of the searches.
     """
 
     sizes: tuple[int, ...]
@@ -75,6 +76,7 @@ class CanaryRecall:
         Returns
         -------
         Cost
+            What the drift costs in recall, and what retraining would win back.
 
         Raises
         ------
@@ -115,7 +117,22 @@ class CanaryRecall:
         )
 
     def require_settings(self, k: int, metric: Metric, vectors: int) -> None:
-        """Raise ValueError unless this baseline was measured with the settings of a canary."""
+        """Raise an error unless this baseline was measured with the settings of a canary.
+
+        Parameters
+        ----------
+        k : int
+            Neighbours per query.
+        metric : {'ip', 'l2', 'cosine'}
+            The metric of the searches.
+        vectors : int
+            Number of vectors of the canary.
+
+        Raises
+        ------
+        ValueError
+            If a setting differs.
+        """
         for name, expected in (("k", k), ("metric", metric), ("vectors", vectors)):
             own = getattr(self, name)
             if own != expected:
@@ -147,6 +164,16 @@ class CanaryRecall:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> CanaryRecall:
         """Read what `to_dict` returned.
+
+        Parameters
+        ----------
+        data : dict
+            What `to_dict` returned.
+
+        Returns
+        -------
+        CanaryRecall
+            An equal one.
 
         Raises
         ------

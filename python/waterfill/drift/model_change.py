@@ -87,6 +87,7 @@ class Model:
     Attributes
     ----------
     verdict : {'same', 'mixture', 'another'}
+        Whether all rows, some or none are of the baseline's model.
     foreign_rows : float
         Share of rows with most of their energy in directions in which the baseline has almost none;
         0 if this cannot be detected because the baseline's variance is spread evenly.

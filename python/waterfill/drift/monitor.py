@@ -44,12 +44,13 @@ class DriftMonitor:
 
     Sums over new rows are compared with those of a baseline: see `report`. No vectors are kept.
     The state takes less than 2 MB, does not grow and can be pickled. States of several workers are
-    merged into the state that one worker would have. All methods are thread-safe. Create a monitor
-    with `from_codec`.
+    merged into the state that one worker would have. All methods are thread-safe. A monitor is
+    made by `from_codec`.
 
     Attributes
     ----------
     codec : Codec
+        The codec whose vectors are monitored.
     alpha : float
         Probability that the monitor ever raises a false alarm.
 
@@ -98,6 +99,7 @@ class DriftMonitor:
         Parameters
         ----------
         codec : Codec
+            The codec of the index.
         reference : array_like, shape (n, d), optional
             The baseline: at least 500 vectors, 3,000 for reliable tests, of the period that the
             codec was trained for, without its training rows, whose error is smaller. If this is the
@@ -133,6 +135,7 @@ class DriftMonitor:
         Returns
         -------
         DriftMonitor
+            With the baseline, and an empty window.
 
         Raises
         ------
@@ -233,7 +236,20 @@ class DriftMonitor:
             self._data.update(Rows(x, "x", self.codec.d), block)
 
     def update_queries(self, q: Any, block: Any = None) -> None:
-        """Add queries to the window, as `update`; they are tested separately from vectors."""
+        """Add queries to the window; they are tested separately from vectors.
+
+        Parameters
+        ----------
+        q : array_like, shape (m, d)
+            Queries.
+        block : int, str, or array_like of these, shape (m,), optional
+            Block label, as for `update`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `update`.
+        """
         with self._lock:
             self._queries.update(Rows(q, "q", self.codec.d), block)
 
@@ -334,6 +350,7 @@ class DriftMonitor:
         Returns
         -------
         DriftReport
+            Alarms, their causes, and what the drift costs in recall.
 
         Raises
         ------
@@ -387,7 +404,7 @@ class DriftMonitor:
     # Serialisation.
 
     def to_bytes(self) -> bytes:
-        """Serialise codec, baseline and window."""
+        """Return codec, baseline and window as bytes."""
         with self._lock:
             return monitor_state.write(
                 self.codec, self._settings, self._data, self._queries, self._probes
@@ -397,6 +414,16 @@ class DriftMonitor:
     def from_bytes(cls, data: bytes) -> DriftMonitor:
         """Read what `to_bytes` wrote.
 
+        Parameters
+        ----------
+        data : bytes
+            The serialised monitor.
+
+        Returns
+        -------
+        DriftMonitor
+            An equal monitor.
+
         Raises
         ------
         waterfill.FormatError
@@ -405,13 +432,42 @@ class DriftMonitor:
         return cls(*monitor_state.read(data))
 
     def save(self, path: Any) -> None:
-        """Write `to_bytes` to a file atomically; OSError if the file system fails."""
+        """Write `to_bytes` to a file; the write is atomic.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         with atomic_write(path) as file:
             file.write(self.to_bytes())
 
     @classmethod
     def load(cls, path: Any) -> DriftMonitor:
-        """Read what `save` wrote; FormatError if the file is damaged or not a monitor."""
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        DriftMonitor
+            An equal monitor.
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged or not a monitor.
+        OSError
+            If it cannot be read.
+        """
         return cls.from_bytes(monitor_state.bytes_of(path))
 
     def __reduce__(self) -> tuple[Callable[[bytes], DriftMonitor], tuple[bytes]]:

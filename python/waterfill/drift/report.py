@@ -24,6 +24,7 @@ class Relevance:
     Attributes
     ----------
     relevance : {'high', 'medium', 'low'}
+        The class.
     dimensions : int
         Number of dimensions of the class.
     before, now : float
@@ -78,7 +79,18 @@ class StreamReport:
         return tuple(verdict.family for verdict in self.verdicts if verdict.alarm)
 
     def lines(self, name: str) -> list[str]:
-        """Return the result as lines of text, with `name` for the rows; causes are indented."""
+        """Return the result as lines of text; causes are indented.
+
+        Parameters
+        ----------
+        name : str
+            What the rows are called.
+
+        Returns
+        -------
+        list of str
+            The lines.
+        """
         if self.learning:
             return [f"{self.baseline_rows:,} {name} so far, added to the baseline"]
         sizes = f"{self.rows:,} {name} against {self.baseline_rows:,} of the baseline"
@@ -178,7 +190,18 @@ class DriftReport:
         return drift_html(self)
 
     def plot(self) -> Any:
-        """Return the report as a ``matplotlib.figure.Figure``; ImportError without Matplotlib."""
+        """Draw the report.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A new figure.
+
+        Raises
+        ------
+        ImportError
+            If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+        """
         from waterfill.reporting.drift_plot import plot
 
         return plot(self)
@@ -190,6 +213,7 @@ class LastReport(NamedTuple):
     Attributes
     ----------
     report : DriftReport
+        The report.
     canary : CanaryRecall or None
         What was measured for it.
     at : float

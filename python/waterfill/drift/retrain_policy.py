@@ -63,6 +63,7 @@ class Decision:
     Attributes
     ----------
     retrain : bool
+        Whether to retrain now.
     reason : str
         In words.
     measure : bool
@@ -128,6 +129,11 @@ class RetrainPolicy:
             An estimate (``measured=False``) never leads to retraining and does not count as a
             check. Above half of `max_recall_loss` the advice is to measure a canary.
 
+        Returns
+        -------
+        Decision
+            The advice, and the reason for it.
+
         Raises
         ------
         TypeError
@@ -174,6 +180,16 @@ class RetrainPolicy:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RetrainPolicy:
         """Read what `to_dict` returned.
+
+        Parameters
+        ----------
+        data : dict
+            What `to_dict` returned.
+
+        Returns
+        -------
+        RetrainPolicy
+            A policy in the same state.
 
         Raises
         ------

@@ -22,10 +22,11 @@ class Verdict:
     Attributes
     ----------
     family : {'mean', 'variance', 'dimensions', 'subspace', 'norm', 'quantization'}
+        The features that were tested.
     p : float
-        p-value of this family at this look.
+        The p-value of this family at this look.
     corrected : float
-        p-value corrected for all families and all looks, past and future.
+        The p-value corrected for all families and all looks, past and future.
     alarm : bool
         Whether `corrected` is at most alpha.
     effect : float

@@ -67,6 +67,13 @@ class Peer:
 class Peers(list[Peer]):
     """Peers in the order of measurement.
 
+    Parameters
+    ----------
+    peers : sequence of Peer
+        In the order of measurement.
+    left_out : dict of str to str, optional
+        See the attribute.
+
     Attributes
     ----------
     left_out : dict of str to str

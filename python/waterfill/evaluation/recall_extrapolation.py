@@ -42,6 +42,7 @@ class Expected:
     Attributes
     ----------
     recall : float
+        The recall, 0 to 1.
     low, high : float
         Bounds of the interval.
     """
@@ -90,7 +91,23 @@ class Growth:
     _shares: Shares = field(repr=False)  # (sizes, queries): share of true neighbours found
 
     def at(self, n: int) -> Expected:
-        """Return the expected recall among n vectors, which include those of the sample."""
+        """Return the expected recall in a larger collection.
+
+        Parameters
+        ----------
+        n : int
+            Number of vectors, which include those of the sample.
+
+        Returns
+        -------
+        Expected
+            The recall and its interval.
+
+        Raises
+        ------
+        ValueError
+            If `n` is below 1.
+        """
         if n < 1:
             raise ValueError(f"n={n} must be at least 1")
         recall = float(self._extrapolated(self._shares.mean(axis=1), n, np.zeros(())))

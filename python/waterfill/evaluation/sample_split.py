@@ -35,6 +35,7 @@ class Draw:
     queries, asked, training : int
         Separate queries (0 without any), and the numbers of them drawn for searching and training.
     seed : int
+        Seed of the draw.
     """
 
     rows: int
@@ -47,7 +48,24 @@ class Draw:
 
     @classmethod
     def plan(cls, sample: Rows, queries: Rows | None, seed: int, most: int) -> Draw:
-        """Choose the sizes of a draw, with at most `most` stored vectors."""
+        """Choose the sizes of a draw.
+
+        Parameters
+        ----------
+        sample : Rows
+            The sample.
+        queries : Rows or None
+            Separate queries, if there are any.
+        seed : int
+            Seed of the draw.
+        most : int
+            Most vectors to store.
+
+        Returns
+        -------
+        Draw
+            The sizes and the seed.
+        """
         n_queries = 0 if queries is None else queries.n
         held_out = 0 if n_queries else min(_MOST_QUERIES, sample.n // _SHARE)
         stored = min(sample.n - held_out, most, max(1000, _MOST_BYTES // (4 * sample.d)))
@@ -63,17 +81,52 @@ class Draw:
         return stored[np.random.default_rng(self.seed).permutation(self.stored)]
 
     def stored_rows(self, sample: Rows) -> FloatRows:
-        """Return the rows to store, in random order."""
+        """Return the rows to store, in random order.
+
+        Parameters
+        ----------
+        sample : Rows
+            The sample.
+
+        Returns
+        -------
+        float32 (stored, d)
+            Its rows.
+        """
         return sample.take_unordered(self.stored_numbers())
 
     def asked_rows(self, sample: Rows, queries: Rows | None) -> FloatRows:
-        """Return the queries to search with."""
+        """Return the queries to search with.
+
+        Parameters
+        ----------
+        sample : Rows
+            The sample.
+        queries : Rows or None
+            Separate queries, if there are any.
+
+        Returns
+        -------
+        float32 (m, d)
+            Separate queries, or held-out rows.
+        """
         if queries is None:
             return sample.take(np.sort(self._chosen()[: self.held_out]))
         return queries.take(np.sort(self._chosen_queries()[: self.asked]))
 
     def training_rows(self, queries: Rows | None) -> FloatRows | None:
-        """Return the queries to train with."""
+        """Return the queries to train with.
+
+        Parameters
+        ----------
+        queries : Rows or None
+            Separate queries, if there are any.
+
+        Returns
+        -------
+        float32 (training, d) or None
+            The queries; None if there are none to train with.
+        """
         if queries is None or self.training == 0:
             return None
         return queries.take(np.sort(self._chosen_queries()[self.asked :]))
@@ -97,15 +150,19 @@ class Split:
     Attributes
     ----------
     draw : Draw
+        How the sample was divided.
     base : float32 (n, d)
         In random order, so that any slice of them is a random sample.
     queries : float32 (m, d)
+        The queries.
     training_queries : float32 (l, d) or None
         Other queries, for training.
     truth : int64 (m, k)
         The nearest rows of `base`, best first, by exact search.
     metric : {'ip', 'l2', 'cosine'}
+        The metric of `truth`.
     k : int
+        Neighbours per query.
     """
 
     draw: Draw
@@ -118,7 +175,20 @@ class Split:
     _truths: dict[tuple[int, int], Neighbours] = field(default_factory=dict, repr=False)
 
     def truth_among(self, first: int, size: int) -> Neighbours:
-        """Return the true neighbours among rows [first, first + size) of `base`."""
+        """Return the true neighbours among consecutive rows of `base`.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first row.
+        size : int
+            Number of rows.
+
+        Returns
+        -------
+        int64 (m, min(k, size))
+            Rows of `base`, best first.
+        """
         if size == len(self.base):
             return self.truth
         part = first, size
@@ -133,6 +203,18 @@ class Split:
         """Count the found vectors of each query that are as near as its k-th true neighbour.
 
         Ties count as hits: a duplicate of a neighbour is as good as the neighbour.
+
+        Parameters
+        ----------
+        found : int64 (m, k)
+            Rows of `base` that a search found; -1 for none.
+        truth : int64 (m, k), optional
+            The true neighbours; by default `truth`.
+
+        Returns
+        -------
+        int64 (m,)
+            Number of hits of each query.
         """
         truth = self.truth if truth is None else truth
         least = self._scores(truth).min(axis=1, keepdims=True)

@@ -58,11 +58,13 @@ def compress(
     nlist : int, optional
         Make an IndexIVF with this number of lists. An IndexIVFFlat always becomes an IndexIVF with
         the same lists, centroids and `nprobe`.
-    refine : optional
+    refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
         As for `IndexFlat` and `IndexIVF`.
     queries : array_like, shape (m, d), optional
         See `Codec.train`.
-    seed, effort
+    seed : int
+        See `Codec.train`.
+    effort : {'fast', 'balanced', 'best'}
         See `Codec.train`.
     policy : {'raise', 'drop', 'quarantine'}
         What to do with vectors that hold a NaN or an infinity: see `IndexFlat.add`. With ``drop``

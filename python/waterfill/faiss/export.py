@@ -40,6 +40,7 @@ def export_faiss(
     Parameters
     ----------
     index : IndexFlat or IndexIVF
+        The index.
     path : str or path-like
         The write is atomic; an existing file is replaced.
     offsets : bool
@@ -79,6 +80,7 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     Parameters
     ----------
     index : IndexFlat or IndexIVF
+        The index.
     offsets, rows : bool
         As `export_faiss`.
 

@@ -143,6 +143,7 @@ def index_factory(
     Returns
     -------
     IndexFlat, IndexIVF or IndexHNSW
+        The untrained index.
 
     Raises
     ------

@@ -28,7 +28,10 @@ _FORKED = "the folder was opened before a fork; open it in the child, with mode=
 
 
 class FolderIndex(CompactedIndex):
-    """What an index in a folder can do besides an `IndexFlat` or `IndexIVF`; see `open_index`."""
+    """What an index in a folder can do besides an `IndexFlat` or `IndexIVF`.
+
+    It is made by `open_index`.
+    """
 
     # Closing.
 
@@ -75,6 +78,7 @@ class FolderIndex(CompactedIndex):
         ids : array_like of int, shape (n,)
             Each once, and not -1.
         x : array_like, shape (n, d)
+            Vectors.
         policy : {'raise', 'drop', 'quarantine'}
             As for `add`; old vectors of rows that are left out stay.
 
@@ -169,6 +173,13 @@ class FolderIndex(CompactedIndex):
     def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
         """Raise an error: the vectors of another index are added by `add_sa_codes`.
 
+        Parameters
+        ----------
+        otherIndex : IndexFlat or IndexIVF
+            Ignored.
+        add_id : int
+            Ignored.
+
         Raises
         ------
         ValueError
@@ -215,7 +226,7 @@ class FolderIndex(CompactedIndex):
 
 
 class FolderIndexFlat(FolderIndex, IndexFlat):
-    """An `IndexFlat` in a folder; see `open_index`."""
+    """An `IndexFlat` in a folder; made by `open_index`."""
 
     @classmethod
     def _of_codec(cls, codec: Codec, snapshot: Snapshot) -> Self:
@@ -225,7 +236,7 @@ class FolderIndexFlat(FolderIndex, IndexFlat):
 
 
 class FolderIndexIVF(FolderIndex, IndexIVF):
-    """An `IndexIVF` in a folder; see `open_index`."""
+    """An `IndexIVF` in a folder; made by `open_index`."""
 
     @classmethod
     def _of_codec(cls, codec: Codec, snapshot: Snapshot) -> Self:

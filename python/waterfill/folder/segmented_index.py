@@ -267,10 +267,15 @@ class SegmentedIndex(Index):
             copy_folder(self._path, state.manifest, state.log.offset, os.fspath(path))
 
     def refresh(self) -> bool:
-        """Take in what the writer of the folder has done since, and return whether it is anything.
+        """Take in what the writer of the folder has done since.
 
         Searches that run meanwhile see the state of before. An index that is open for changes is
         always up to date.
+
+        Returns
+        -------
+        bool
+            Whether it has done anything.
 
         Raises
         ------

@@ -24,8 +24,14 @@ class IndexFlat(OnDevice, flat.IndexFlat):
 
     Parameters
     ----------
-    codec, metric, refine, k_factor
-        As for `waterfill.IndexFlat`; rows of `refine` stay in host memory.
+    codec : Codec, Plan or Recipe
+        As for `waterfill.IndexFlat`.
+    metric : {'ip', 'l2', 'cosine'} or int
+        As for `waterfill.IndexFlat`.
+    refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
+        As for `waterfill.IndexFlat`; the rows stay in host memory.
+    k_factor : float
+        As for `waterfill.IndexFlat`.
     device : int
         Number of the GPU, as CUDA counts those that the process sees.
     memory : int, optional
@@ -72,10 +78,25 @@ class IndexIVF(OnDevice, ivf.IndexIVF):
 
     Parameters
     ----------
-    codec, nlist, quantizer, metric, refine, k_factor, target_recall
-        As for `waterfill.IndexIVF`. With a FAISS `quantizer` vectors are encoded on the CPU.
-    device, memory
-        As for `IndexFlat`.
+    codec : Plan, Recipe or Codec
+        As for `waterfill.IndexIVF`.
+    nlist : int
+        Number of lists.
+    quantizer : faiss.Index, optional
+        As for `waterfill.IndexIVF`; with one, vectors are encoded on the CPU.
+    metric : {'ip', 'l2', 'cosine'} or int
+        As for `waterfill.IndexIVF`.
+    refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
+        As for `waterfill.IndexIVF`; the rows stay in host memory.
+    k_factor : float
+        As for `waterfill.IndexIVF`.
+    target_recall : float
+        As for `waterfill.IndexIVF`.
+    device : int
+        Number of the GPU, as CUDA counts those that the process sees.
+    memory : int, optional
+        Bytes that the codes may take on the GPU; by default four fifths of what is free at the
+        first search.
 
     Raises
     ------

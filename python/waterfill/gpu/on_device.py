@@ -83,12 +83,26 @@ class OnDevice(Index):
     ) -> None:
         super()._append(device_source(x), ids, call, policy, replaces=replaces)
 
-    def train(self, x: Any, *, xq_train: Any = None, **options: Any) -> None:
-        """Train the codec on the CPU: see `waterfill.IndexFlat.train`."""
-        super().train(device_source(x), xq_train=device_source(xq_train, "xq_train"), **options)
-
     def sa_encode(self, x: Any, codes: Any = None) -> Codes:
-        """Encode vectors as `add` does: see `waterfill.IndexFlat.sa_encode`."""
+        """Encode vectors as `add` does, without adding them.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Vectors, also in the memory of a GPU.
+        codes : uint8 (n, sa_code_size()), optional
+            Array for the codes, in host memory.
+
+        Returns
+        -------
+        uint8 (n, sa_code_size())
+            The codes, in host memory.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `waterfill.IndexFlat.sa_encode`.
+        """
         return super().sa_encode(device_source(x), codes)
 
     def _encode(self, rows: Rows) -> Codes:
@@ -127,9 +141,31 @@ class OnDevice(Index):
     # Searching it.
 
     def search(self, x: Any, k: int, **options: Any) -> tuple[Any, Any]:
-        """Find the k nearest vectors of each query: see `waterfill.IndexFlat.search`.
+        """Find the k nearest vectors of each query.
 
-        For queries in the memory of a GPU the results are arrays of the same kind there.
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries, also in the memory of a GPU.
+        k : int
+            At least 1; may exceed `ntotal`.
+        **options : object
+            As of `waterfill.IndexFlat.search`.
+
+        Returns
+        -------
+        D : float32 (n, k)
+            Scores or distances, best first; for queries in the memory of a GPU, an array of the
+            same kind there.
+        I : int64 (n, k)
+            Ids, in the same kind of array.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `waterfill.IndexFlat.search`.
+        MemoryError
+            If the GPU has too little memory for the search; the index stays as it is.
         """
         queries, convert = _queries(x)
         distances, ids = super().search(queries, k, **options)

@@ -91,6 +91,7 @@ class Index(SearchDepth):
         Returns
         -------
         waterfill.gpu.IndexFlat or waterfill.gpu.IndexIVF
+            Of the same kind.
 
         Raises
         ------

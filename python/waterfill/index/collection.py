@@ -145,6 +145,11 @@ class Collection(StandaloneCodec):
     def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
         """Raise the error of `merge_from` if the indexes are incompatible.
 
+        Parameters
+        ----------
+        otherIndex : IndexFlat or IndexIVF
+            As for `merge_from`.
+
         Raises
         ------
         ValueError, TypeError, NotTrainedError
@@ -175,7 +180,29 @@ class Collection(StandaloneCodec):
         return IdMap.of(self.ids())
 
     def codes(self, n0: int = 0, ni: int = -1) -> Codes:
-        """Return the codes of the same vectors as `ids`, uint8 (ni, codec.code_size)."""
+        """Return the codes of the same vectors as `ids`.
+
+        Parameters
+        ----------
+        n0 : int
+            Position of the first vector in order of insertion.
+        ni : int
+            Number of vectors; -1 for all remaining ones.
+
+        Returns
+        -------
+        uint8 (ni, codec.code_size)
+            The codes, as `Codec.encode` returns them.
+
+        Raises
+        ------
+        MissingIdError
+            If the range exceeds the index.
+        TypeError
+            If `n0` or `ni` is not an int.
+        NotTrainedError
+            If the index is not trained.
+        """
         with self._writing:
             return self._trained().codes(*self._span(n0, ni))
 
@@ -203,6 +230,13 @@ class Collection(StandaloneCodec):
 
     def add_sa_codes(self, codes: Any, ids: Any = None) -> None:
         """Append codes of `sa_encode`, or a column of `waterfill.columns`, with ids if given.
+
+        Parameters
+        ----------
+        codes : uint8 (n, sa_code_size())
+            Codes of `sa_encode`, or a column of `waterfill.columns`.
+        ids : array_like of int, shape (n,), optional
+            Ids, any but -1; by default they are numbered as by `add`.
 
         Raises
         ------

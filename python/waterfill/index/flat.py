@@ -29,10 +29,10 @@ class IndexFlat(Index):
         ``ip``: inner product, higher is nearer. ``l2``: squared Euclidean distance, lower is
         nearer. ``cosine``: inner product of vectors and queries divided by their norms; zero
         vectors stay zero. FAISS's numbers are accepted: METRIC_INNER_PRODUCT (0), METRIC_L2 (1).
-    refine : {'float16', 'int8', 'float32'} or array, optional
+    refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
         Rows for re-ranking: kept in memory in this type (2, 1 or 4 bytes per dimension), or your
-        own array of float32 or float16, shape (m, d), such as a memory map. Your array is not
-        copied and must not change; its row i is the vector with id i.
+        own array of float32 or float16, such as a memory map. Your array is not copied and must not
+        change; its row i is the vector with id i.
     k_factor : float
         Candidates per requested neighbour that the third stage scores. It scores all candidates,
         and the second stage is skipped, if `k_factor` is at least half of `refine_factor` or there

@@ -177,6 +177,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Vectors.
         numeric_type : int
             Ignored, because `x` has a dtype; for compatibility with FAISS.
         policy : {'raise', 'drop', 'quarantine'}
@@ -194,12 +195,6 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
             If the index was created with IDMap or IDMap2, which needs ids; as in FAISS.
         """
         super().add(x, numeric_type, policy=policy)
-
-    def add_with_ids(
-        self, x: Any, ids: Any, numeric_type: int = 0, *, policy: Policy = "raise"
-    ) -> None:
-        """Append vectors with explicit ids, any but -1; otherwise like `add`."""
-        super().add_with_ids(x, ids, numeric_type, policy=policy)
 
     def _append(self, x: Any, ids: Labels | None, call: str, policy: Policy) -> None:
         core, given = self._trained(), Rows(x, "x", self.d)
@@ -225,10 +220,38 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         numeric_type: int = 0,
         policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:
-        """Find k near vectors of each query; arguments, results and errors as `IndexFlat.search`.
+        """Find k near vectors of each query.
 
-        `params` may be SearchParametersHNSW, waterfill's or FAISS's, or SearchParameters with
-        ``sel`` only. Where a selector leaves few vectors, all of them are scored.
+        Where a selector leaves few vectors, all of them are scored.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParametersHNSW, optional
+            Waterfill's or FAISS's; or SearchParameters with ``sel`` only.
+        D : float32 (n, k), optional
+            Array for the distances.
+        I : int64 (n, k), optional
+            Array for the ids.
+        numeric_type : int
+            Ignored, because `x` has a dtype; for compatibility with FAISS.
+        policy : {'raise', 'drop', 'quarantine'}
+            As for `IndexFlat.search`.
+
+        Returns
+        -------
+        D : float32 (n, k)
+            Best first, as of `IndexFlat.search`.
+        I : int64 (n, k)
+            Ids; -1 with the worst distance where fewer than k vectors were found.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `IndexFlat.search`.
         """
         return self._search(x, k, params, D, I, policy=policy)[:2]
 
@@ -247,15 +270,6 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
             distances, ids = core.search(queries, k, effort, selector)
             return distances, ids, self._by_id(ids[ids != -1])
 
-    def range_search(
-        self, x: Any, thresh: float, *, params: Any = None, policy: Policy = "raise"
-    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        """Find all vectors within a radius; arguments, results and errors as for `IndexFlat`.
-
-        All vectors are scored, which takes as long as in a flat index of such rows.
-        """
-        return super().range_search(x, thresh, params=params, policy=policy)
-
     def _read_parameters(self, params: Any) -> SearchParametersHNSW:
         return read_hnsw_parameters(params)
 
@@ -267,30 +281,27 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
     # Vectors.
 
     def neighbors(self, position: int) -> Labels:
-        """Return the positions that the vector at a position links to, int64 (m,), m at most M.
+        """Return the positions that the vector at a position links to.
 
-        Raises MissingIdError if there is no such position.
+        Parameters
+        ----------
+        position : int
+            From 0 to below `ntotal`, in order of insertion.
+
+        Returns
+        -------
+        int64 (m,)
+            Positions; m is at most `M`.
+
+        Raises
+        ------
+        MissingIdError
+            If there is no such position.
+        NotTrainedError
+            If the index is not trained.
         """
         with self._writing:
             return self._trained().links_of(self._span(position, 1)[0])
-
-    def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
-        """Return the vector with an id as its row holds it, float32 (d,), in `x` if given.
-
-        Raises MissingIdError if there is no vector with this id, TypeError if `key` is not an int.
-        """
-        return super().reconstruct(key, x)
-
-    def reconstruct_batch(self, key: Any, x: Any = None) -> FloatRows:
-        """Return the vectors with given ids, float32 (n, d); errors as of `reconstruct`."""
-        return super().reconstruct_batch(key, x)
-
-    def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
-        """Return `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
-
-        Raises MissingIdError if the range exceeds the index.
-        """
-        return super().reconstruct_n(n0, ni, x)
 
     def _by_id(self, keys: Labels) -> FloatRows:
         labels, vectors = self._trained().find(keys)
@@ -301,7 +312,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         return self._trained().vectors(first, n)
 
     def remove_ids(self, x: Any) -> int:
-        """Remove vectors by id, and return their number; the others keep their order.
+        """Remove vectors by id; the others keep their order.
 
         Vectors with links to removed ones get links to what these were linked to. The whole graph
         is gone through, so remove many ids at once. Explicit ids stay; otherwise ids are
@@ -311,6 +322,11 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         ----------
         x : array_like of int, shape (m,), or IDSelector
             Ids that are not in the index are ignored, and duplicates count once.
+
+        Returns
+        -------
+        int
+            Number of removed vectors.
 
         Raises
         ------

@@ -17,6 +17,13 @@ _MOST_EFFORT = (1 << 32) - 1  # an index holds no more vectors
 class HNSW:
     """The settings of a graph, under the names of ``faiss.IndexHNSW.hnsw``.
 
+    Parameters
+    ----------
+    search : int
+        See `efSearch`.
+    construction : int
+        See `efConstruction`.
+
     Attributes
     ----------
     efSearch : int

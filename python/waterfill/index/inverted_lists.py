@@ -33,7 +33,9 @@ class ClusteringParameters:
     Attributes
     ----------
     min_points_per_centroid : int
+        Ignored; 39 at first, as in FAISS.
     verbose : bool
+        Ignored.
     """
 
     min_points_per_centroid = 39
@@ -70,25 +72,67 @@ class InvertedLists(Index):
         return ClusteringParameters()
 
     def get_list_size(self, list_no: int) -> int:
-        """Return the number of vectors in a list; IndexError if there is no such list."""
+        """Return the number of vectors in a list.
+
+        Parameters
+        ----------
+        list_no : int
+            Number of the list, from 0 to below `nlist`.
+
+        Returns
+        -------
+        int
+            Number of vectors.
+
+        Raises
+        ------
+        IndexError
+            If there is no such list.
+        TypeError
+            If `list_no` is not an int.
+        NotTrainedError
+            If the index is not trained.
+        """
         sizes, number = self.list_sizes(), as_int("list_no", list_no)
         if not 0 <= number < len(sizes):
             raise IndexError(f"list_no={number} must be from 0 to {len(sizes) - 1}")
         return int(sizes[number])
 
     def list_sizes(self) -> NDArray[np.int64]:
-        """Return the number of vectors in each list, int64 (nlist,)."""
+        """Return the number of vectors in each list.
+
+        Returns
+        -------
+        int64 (nlist,)
+            Numbers of vectors, in the order of the lists.
+
+        Raises
+        ------
+        NotTrainedError
+            If the index is not trained.
+        """
         return np.asarray(self._trained().list_sizes, dtype=np.int64)
 
     def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
-        """Do nothing: `reconstruct` needs no map. For compatibility with FAISS."""
+        """Do nothing: `reconstruct` needs no map. For compatibility with FAISS.
+
+        Parameters
+        ----------
+        new_maintain_direct_map : bool
+            Ignored.
+        """
 
     def set_direct_map_type(self, type: int) -> None:
         """Do nothing: ids are found without a map. For compatibility with FAISS.
 
+        Parameters
+        ----------
+        type : int
+            Of FAISS's DirectMap.
+
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If `type` is not one of FAISS's DirectMap.NoMap, Array and Hashtable.
         """
         if as_int("type", type) not in _MAP_TYPES:
@@ -128,18 +172,22 @@ class InvertedLists(Index):
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Queries.
         k : int
+            At least 1; may exceed `ntotal`.
         Iq : array_like of int, shape (n, nprobe)
             Numbers of lists per query; -1 for none. Any number of columns.
-        Dq : optional
+        Dq : array_like, shape (n, nprobe), optional
             Ignored, because distances to centroids follow from `Iq`; for compatibility with FAISS.
-        params, D, I
+        params : SearchParameters, optional
             As for `search`. ``nprobe`` is the number of columns of `Iq`.
+        D, I : float32 (n, k) and int64 (n, k), optional
+            Arrays for the results.
 
         Returns
         -------
-        D : float32 (n, k)
-        I : int64 (n, k)
+        D, I : float32 (n, k) and int64 (n, k)
+            As of `search`; -1 where the lists have fewer than k vectors.
 
         Raises
         ------
@@ -157,7 +205,31 @@ class InvertedLists(Index):
         *,
         params: Any = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        """Find the vectors of given lists within a radius: see `search_preassigned`."""
+        """Find the vectors of given lists within a radius.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        thresh : float
+            The radius, as for `range_search`.
+        Iq : array_like of int, shape (n, nprobe)
+            As for `search_preassigned`.
+        Dq : array_like, shape (n, nprobe), optional
+            Ignored; for compatibility with FAISS.
+        params : SearchParameters, optional
+            As for `search_preassigned`.
+
+        Returns
+        -------
+        lims, D, I : uint64 (n + 1,), float32 (lims[n],) and int64 (lims[n],)
+            As of `range_search`.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search_preassigned`.
+        """
         return self._range_search(x, thresh, params, lists=self._as_lists(Iq, x))
 
     def _as_lists(self, lists: Any, x: Any) -> Labels:
@@ -189,20 +261,31 @@ class InvertedLists(Index):
 
         Parameters
         ----------
-        x, k, params, D, I
-            As for `search`.
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
         include_listnos : bool
-            Codes of `sa_encode`, with the number of the list in the last bytes. (FAISS's are in the
-            first ones.)
+            Whether codes are those of `sa_encode`, with the number of the list in the last bytes.
+            FAISS's are in the first ones.
+        params : SearchParameters, optional
+            As for `search`.
+        D, I : float32 (n, k) and int64 (n, k), optional
+            Arrays for the results.
         codes : uint8 (n, k, size), optional
             Array for the codes.
 
         Returns
         -------
-        D : float32 (n, k)
-        I : int64 (n, k)
+        D, I : float32 (n, k) and int64 (n, k)
+            As of `search`.
         codes : uint8 (n, k, size)
             Zeros where there is no result.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`; or if `codes` has another shape or dtype.
         """
         size = self.sa_code_size() if include_listnos else self._cell_start
         distances, ids, stored = self._search(x, k, params, D, I, contents="codes")
@@ -222,13 +305,17 @@ class InvertedLists(Index):
         n : int
             Number of vectors.
         x : array_like, shape (n, d), or SWIG pointer
+            Vectors.
         xids : array_like of int, shape (n,), SWIG pointer, or None
+            Ids; None numbers them as `add` does.
         precomputed_idx : array_like of int, shape (n,), or SWIG pointer
             The list of each vector.
+        *_ : object
+            Ignored: further arguments of FAISS's method.
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             As `add_with_ids`; or if a list does not exist.
         """
         n = as_int("n", n)
@@ -255,6 +342,7 @@ class InvertedLists(Index):
         keys : array_like of int, shape (n,)
             Ids, each once.
         x : array_like, shape (n, d)
+            The new vectors.
 
         Raises
         ------
@@ -300,6 +388,8 @@ class InvertedLists(Index):
             - 2: places ``a1`` to below ``a2``, an equal share of each list
             - 3: of each list the places from ``n * a2 / a1`` to below ``n * (a2 + 1) / a1``
             - 4: the lists from `a1` to below `a2`
+        a1, a2 : int
+            Bounds of the subset; see `subset_type`.
 
         Raises
         ------

@@ -42,10 +42,14 @@ class IndexIVF(InvertedLists):
     quantizer : faiss.Index, optional
         Finds the lists instead of an exhaustive search, such as an IndexHNSWFlat for many lists. A
         quantizer with `nlist` vectors defines the centroids; an empty one is filled by `train`.
-    metric, refine, k_factor
+    metric : {'ip', 'l2', 'cosine'} or int
+        As for `IndexFlat`.
+    refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
+        As for `IndexFlat`.
+    k_factor : float
         As for `IndexFlat`.
     target_recall : float
-        See the attribute.
+        The recall that `nprobe` is chosen for: see the attribute.
 
     Attributes
     ----------
@@ -58,10 +62,13 @@ class IndexIVF(InvertedLists):
         (`list_recall`). Setting it ends that. A search restricted to ids skips lists without any of
         them, and searches more lists where there are few, so that it does not find fewer
         neighbours.
-    refine_factor, coarse_groups, prune_sigma, k_factor
-        As for `IndexFlat`. `prune_sigma` skips lists among the `nprobe` that cannot contribute.
-        There are at least 50 candidates instead of 100. Those that cannot be among the best are
-        dropped.
+    refine_factor, coarse_groups : int
+        As for `IndexFlat`. There are at least 50 candidates instead of 100. Those that cannot be
+        among the best are dropped.
+    prune_sigma : float
+        As for `IndexFlat`; it skips lists among the `nprobe` that cannot contribute.
+    k_factor : float
+        As for `IndexFlat`; can be changed.
 
     Raises
     ------
@@ -155,6 +162,8 @@ class IndexIVF(InvertedLists):
 
         Raises
         ------
+        ValueError, TypeError
+            If `nprobe` is not an int of at least 1.
         NotTrainedError
             If the index is not trained.
         """
@@ -250,6 +259,18 @@ class IndexIVF(InvertedLists):
         Like `IndexFlat.merge_from`, but an `add_id` other than 0 is always added to the ids of the
         other index. With 0, vectors that were added without ids are numbered as by `add`; FAISS
         would create duplicates.
+
+        Parameters
+        ----------
+        otherIndex : IndexIVF
+            Of the same metric and codec, and with the same `refine`; it is empty afterwards.
+        add_id : int
+            Added to the ids of the other index.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `IndexFlat.merge_from`.
         """
         self.check_compatible_for_merge(otherIndex)
         self._require_changeable()

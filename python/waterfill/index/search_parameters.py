@@ -35,12 +35,12 @@ class SearchParameters:
         Restricts the results to these ids.
     nprobe : int, optional
         Lists to search per query, at least 1 (IVF).
-    target_recall : float, optional
-        Instead of `nprobe`: the share of the neighbours in all lists to find; see `IndexIVF`.
     k_factor : float, optional
         Candidates per requested neighbour that are re-ranked by exact rows, at least 1.
     quantizer_params : faiss.SearchParameters, optional
         Parameters for a FAISS coarse quantizer.
+    target_recall : float, optional
+        Instead of `nprobe`: the share of the neighbours in all lists to find; see `IndexIVF`.
 
     Raises
     ------

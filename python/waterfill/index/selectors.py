@@ -155,7 +155,18 @@ class _Operator(IDSelector):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class IDSelectorNot(_Operator):
-    """Ids that are not in `sel`."""
+    """Ids that a selector leaves out.
+
+    Parameters
+    ----------
+    sel : IDSelector or faiss.IDSelector
+        The selector.
+
+    Raises
+    ------
+    TypeError
+        If `sel` is not a selector.
+    """
 
     sel: Any
 
@@ -167,15 +178,48 @@ class _Pair(_Operator):
 
 
 class IDSelectorAnd(_Pair):
-    """Ids that are in both `lhs` and `rhs`."""
+    """Ids that are in both of two selectors.
+
+    Parameters
+    ----------
+    lhs, rhs : IDSelector or faiss.IDSelector
+        The selectors.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a selector.
+    """
 
 
 class IDSelectorOr(_Pair):
-    """Ids that are in `lhs` or `rhs` or both."""
+    """Ids that are in one of two selectors, or in both.
+
+    Parameters
+    ----------
+    lhs, rhs : IDSelector or faiss.IDSelector
+        The selectors.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a selector.
+    """
 
 
 class IDSelectorXOr(_Pair):
-    """Ids that are in exactly one of `lhs` and `rhs`."""
+    """Ids that are in exactly one of two selectors.
+
+    Parameters
+    ----------
+    lhs, rhs : IDSelector or faiss.IDSelector
+        The selectors.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a selector.
+    """
 
 
 def is_selector(value: object) -> bool:

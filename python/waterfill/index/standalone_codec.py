@@ -33,7 +33,12 @@ class StandaloneCodec(Trainable):
         return _groups(self._source) + 1 + (self._metric == "l2")
 
     def sa_code_size(self) -> int:
-        """Size of a code of `sa_encode` in bytes, which holds the number of its list or cell.
+        """Return the size of a code of `sa_encode`, which holds the number of its list or cell.
+
+        Returns
+        -------
+        int
+            Bytes.
 
         Raises
         ------
@@ -51,9 +56,21 @@ class StandaloneCodec(Trainable):
         return _groups(self._source) + 1 + _tail_bytes(nlist)
 
     def sa_encode(self, x: Any, codes: Any = None) -> Codes:
-        """Encode vectors as `add` does, uint8 (n, sa_code_size()), without adding them.
+        """Encode vectors as `add` does, without adding them.
 
         Codes hold no rows of `refine`.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Vectors.
+        codes : uint8 (n, sa_code_size()), optional
+            Array for the codes.
+
+        Returns
+        -------
+        uint8 (n, sa_code_size())
+            The codes; `codes`, if given.
 
         Raises
         ------
@@ -67,7 +84,19 @@ class StandaloneCodec(Trainable):
         return returned(out, codes, x)
 
     def sa_decode(self, codes: Any, x: Any = None) -> FloatRows:
-        """Decode codes, float32 (n, d), as `reconstruct` does without `refine`.
+        """Decode codes as `reconstruct` does without `refine`.
+
+        Parameters
+        ----------
+        codes : uint8 (n, sa_code_size())
+            Codes of `sa_encode`, or a column of `waterfill.columns`.
+        x : float32 (n, d), optional
+            Array for the vectors.
+
+        Returns
+        -------
+        float32 (n, d)
+            The vectors; `x`, if given.
 
         Raises
         ------

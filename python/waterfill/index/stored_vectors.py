@@ -33,6 +33,7 @@ class StoredVectors(VectorIndex[Core]):
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Vectors.
         numeric_type : int
             Ignored, because `x` has a dtype; for compatibility with FAISS.
         policy : {'raise', 'drop', 'quarantine'}
@@ -75,6 +76,7 @@ class StoredVectors(VectorIndex[Core]):
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Vectors.
         ids : array_like of int, shape (n,)
             Any but -1, which means "no result". Duplicates are allowed.
         numeric_type : int
@@ -100,10 +102,28 @@ class StoredVectors(VectorIndex[Core]):
     # Getting vectors back.
 
     def ids(self, n0: int = 0, ni: int = -1) -> Labels:
-        """Return the ids of `ni` vectors in order of insertion, starting at the n0-th, int64 (ni,).
+        """Return the ids of vectors in order of insertion.
 
-        ``ni=-1`` stands for all remaining ones. Raises MissingIdError if the range exceeds the
-        index.
+        Parameters
+        ----------
+        n0 : int
+            Position of the first vector.
+        ni : int
+            Number of vectors; -1 for all remaining ones.
+
+        Returns
+        -------
+        int64 (ni,)
+            The ids.
+
+        Raises
+        ------
+        MissingIdError
+            If the range exceeds the index.
+        TypeError
+            If `n0` or `ni` is not an int.
+        NotTrainedError
+            If the index is not trained.
         """
         with self._writing:
             return self._trained().ids(*self._span(n0, ni))
@@ -116,32 +136,56 @@ class StoredVectors(VectorIndex[Core]):
         return n0, ni
 
     def reconstruct(self, key: int, x: Any = None) -> NDArray[np.float32]:
-        """Decode the vector with an id, float32 (d,), into `x` if given.
+        """Decode the vector with an id.
 
-        With `refine` this is the kept row. Otherwise it is decoded: its inner product with a query
-        is the query's score (``ip``, ``cosine``); see `Codec.decode` for the vector of least
-        squared error.
+        With `refine`, and in an `IndexHNSW`, this is the kept row. Otherwise it is decoded: its
+        inner product with a query is the query's score (``ip``, ``cosine``); see `Codec.decode` for
+        the vector of least squared error.
+
+        Parameters
+        ----------
+        key : int
+            The id.
+        x : float32 (d,), optional
+            Array for the vector.
+
+        Returns
+        -------
+        float32 (d,)
+            The vector; `x`, if given.
 
         Raises
         ------
         MissingIdError
             If there is no vector with this id (an IndexError, and a RuntimeError as in FAISS).
-        TypeError
-            If `key` is not an int.
+        ValueError, TypeError
+            If `key` is not an int of 64 bits, or `x` has another shape or dtype.
         """
         vector = output("x", x, (self.d,), np.float32)
         vector[:] = self._by_id(np.array([as_int64("key", key)]))[0]
         return returned(vector, x)
 
     def reconstruct_batch(self, key: Any, x: Any = None) -> FloatRows:
-        """Decode the vectors with given ids, float32 (n, d), into `x` if given.
+        """Decode the vectors with given ids.
+
+        Parameters
+        ----------
+        key : array_like of int, shape (n,)
+            The ids.
+        x : float32 (n, d), optional
+            Array for the vectors.
+
+        Returns
+        -------
+        float32 (n, d)
+            The vectors; `x`, if given.
 
         Raises
         ------
         MissingIdError
             If there is no vector with one of these ids.
-        TypeError
-            If `key` does not hold integers.
+        ValueError, TypeError
+            If `key` does not hold integers, or `x` has another shape or dtype.
         """
         keys = as_ids(key, "key")
         vectors = output("x", x, (len(keys), self.d), np.float32)
@@ -159,19 +203,28 @@ class StoredVectors(VectorIndex[Core]):
             raise MissingIdError(f"key={missing} is not in an index of {self.ntotal} vectors")
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1, x: Any = None) -> FloatRows:
-        """Decode `ni` vectors in order of insertion, starting at the n0-th; -1 for all remaining.
+        """Decode vectors in order of insertion.
+
+        Parameters
+        ----------
+        n0 : int
+            Position of the first vector.
+        ni : int
+            Number of vectors; -1 for all remaining ones.
+        x : float32 (ni, d), optional
+            Array for the vectors.
 
         Returns
         -------
         float32 (ni, d)
-            `x`, if given.
+            The vectors; `x`, if given.
 
         Raises
         ------
         MissingIdError
             If the range exceeds the index.
-        TypeError
-            If `n0` or `ni` is not an int.
+        ValueError, TypeError
+            If `n0` or `ni` is not an int, or `x` has another shape or dtype.
         """
         self._trained()
         with self._writing:

@@ -48,8 +48,9 @@ class VectorSearch(StoredVectors[Core]):
             Waterfill's or FAISS's. ``sel`` restricts the search to ids; ``nprobe`` and ``k_factor``
             replace those of the index in this search.
         D : float32 (n, k), optional
+            Array for the distances.
         I : int64 (n, k), optional
-            Arrays for the results.
+            Array for the ids.
         numeric_type : int
             Ignored, because `x` has a dtype; for compatibility with FAISS.
         policy : {'raise', 'drop', 'quarantine'}
@@ -136,13 +137,25 @@ class VectorSearch(StoredVectors[Core]):
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
         """Search, and decode the results.
 
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParameters, optional
+            As for `search`.
+        D, I : float32 (n, k) and int64 (n, k), optional
+            Arrays for the results.
+        R : float32 (n, k, d), optional
+            Array for the vectors.
+
         Returns
         -------
-        D : float32 (n, k)
-        I : int64 (n, k)
-            As `search`.
+        D, I : float32 (n, k) and int64 (n, k)
+            As of `search`.
         R : float32 (n, k, d)
-            NaN where there are fewer than k vectors.
+            Vectors, as of `reconstruct`; NaN where there are fewer than k.
 
         Raises
         ------
@@ -157,7 +170,27 @@ class VectorSearch(StoredVectors[Core]):
         return distances, ids, returned(vectors, R, x)
 
     def assign(self, x: Any, k: int = 1, labels: Any = None) -> Labels:
-        """Return the ids that `search` finds, int64 (n, k), in `labels` if given; errors too."""
+        """Return the ids that `search` finds.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        labels : int64 (n, k), optional
+            Array for the ids.
+
+        Returns
+        -------
+        int64 (n, k)
+            The ids; `labels`, if given.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`.
+        """
         return self.search(x, k, I=labels)[1]
 
     def range_search(
@@ -167,14 +200,17 @@ class VectorSearch(StoredVectors[Core]):
 
         With rows the answer is exact: all rows are read, once per query (of an `IndexIVF` those in
         `nprobe` lists), which takes as long as in a flat index of these rows. Without rows, the
-        scores of very near vectors are off: see `expected_self_score`.
+        scores of very near vectors are off: see `expected_self_score`. An `IndexHNSW` scores
+        the rows of all vectors.
 
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Queries.
         thresh : float
             The radius: results have inner products above it, or squared distances below it.
         params : SearchParameters, optional
+            As for `search`.
         policy : {'raise', 'drop', 'quarantine'}
             As for `search`; queries that are left out have no results.
 
@@ -183,8 +219,9 @@ class VectorSearch(StoredVectors[Core]):
         lims : uint64 (n + 1,)
             The results of query i are those from ``lims[i]`` up to ``lims[i + 1]``.
         D : float32 (lims[n],)
+            Inner products or squared distances.
         I : int64 (lims[n],)
-            The results of a query are in order of insertion.
+            Ids; those of a query are in order of insertion.
 
         Raises
         ------

@@ -19,17 +19,45 @@ if TYPE_CHECKING:
 class IdMap(np.ndarray[Any, np.dtype[np.int64]]):
     """The ids of an index in order of insertion, int64 (ntotal,), as ``IndexIDMap.id_map``.
 
-    A read-only copy: ``faiss.vector_to_array`` takes it, and writing to it raises an error.
+    A read-only copy, made by `id_map` of an index: ``faiss.vector_to_array`` takes it, and writing
+    to it raises an error.
     """
 
     @classmethod
     def of(cls, ids: Ids) -> IdMap:
-        """Return a view of ids, which must not be used elsewhere."""
+        """Return a view of ids.
+
+        Parameters
+        ----------
+        ids : int64 (n,)
+            The ids, which must not be used elsewhere.
+
+        Returns
+        -------
+        IdMap
+            The view.
+        """
         ids.setflags(write=False)
         return ids.view(cls)
 
     def at(self, i: int) -> int:
-        """Return the i-th id."""
+        """Return the i-th id.
+
+        Parameters
+        ----------
+        i : int
+            Position in order of insertion.
+
+        Returns
+        -------
+        int
+            The id.
+
+        Raises
+        ------
+        IndexError
+            If there is no such position.
+        """
         return int(self[i])
 
 
@@ -41,6 +69,7 @@ class DistanceComputer:
     Parameters
     ----------
     index : IndexFlat or IndexIVF
+        The index of the vectors.
     """
 
     def __init__(self, index: Index) -> None:
@@ -48,7 +77,12 @@ class DistanceComputer:
         self._query: NDArray[np.float32] | None = None
 
     def set_query(self, x: Any) -> None:
-        """Set the query: array_like or SWIG pointer to float32, (d,).
+        """Set the query.
+
+        Parameters
+        ----------
+        x : array_like, shape (d,), or SWIG pointer
+            The query, float32.
 
         Raises
         ------
@@ -75,7 +109,18 @@ class DistanceComputer:
         return self._distance(self._query, self._vector(i))
 
     def symmetric_dis(self, i: int, j: int) -> float:
-        """Return the distance between the vectors i and j."""
+        """Return the distance between two vectors of the index.
+
+        Parameters
+        ----------
+        i, j : int
+            Positions in order of insertion.
+
+        Returns
+        -------
+        float
+            Inner product or squared distance.
+        """
         return self._distance(self._vector(i), self._vector(j))
 
     def _vector(self, i: int) -> NDArray[np.float32]:

@@ -65,10 +65,21 @@ class WaterfillCodec(numcodecs.abc.Codec):
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Vectors like those of the array.
         code_bytes : int, optional
             Without the byte for the scale: by default a bit per dimension, at least 8 bytes.
-        dtype
+        dtype : str or dtype
             As for the class.
+
+        Returns
+        -------
+        WaterfillCodec
+            With the trained codec.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `waterfill.Recipe.train`.
         """
         d = Rows(x, "x").d
         recipe = Recipe(d, code_bytes_for(d, code_bytes), weighting=0.0)
@@ -80,7 +91,17 @@ class WaterfillCodec(numcodecs.abc.Codec):
         return self._codec
 
     def encode(self, buf: Any) -> NDArray[np.uint8]:
-        """Return the codes of the vectors of a chunk, uint8 (n * code_size,).
+        """Return the codes of the vectors of a chunk.
+
+        Parameters
+        ----------
+        buf : array_like, shape (..., d)
+            The chunk, of the codec's dtype and in C order.
+
+        Returns
+        -------
+        uint8 (n * code_size,)
+            The codes of its n vectors.
 
         Raises
         ------
@@ -108,7 +129,19 @@ class WaterfillCodec(numcodecs.abc.Codec):
         return codes.reshape(-1)
 
     def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:
-        """Return the vectors of codes as a flat array, in `out` if given.
+        """Return the vectors of codes.
+
+        Parameters
+        ----------
+        buf : bytes-like
+            Codes, of `encode`.
+        out : array, shape (n * d,), optional
+            Array for the vectors, of the codec's dtype.
+
+        Returns
+        -------
+        dtype (n * d,)
+            The vectors, in the codec's dtype; `out`, if given.
 
         Raises
         ------

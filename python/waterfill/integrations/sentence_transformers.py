@@ -32,6 +32,11 @@ def train_codec(calibration_embeddings: Any, code_bytes: int | None = None) -> C
     code_bytes : int, optional
         Without the byte for the scale: by default a bit per dimension, at least 8 bytes.
 
+    Returns
+    -------
+    Codec
+        For `quantize_embeddings_waterfill`.
+
     Raises
     ------
     ValueError, TypeError
@@ -48,6 +53,7 @@ def quantize_embeddings_waterfill(embeddings: Any, codec: Codec) -> NDArray[np.u
     Parameters
     ----------
     embeddings : tensor or array_like, shape (n, d)
+        The embeddings.
     codec : Codec
         Of `train_codec`.
 
@@ -84,19 +90,22 @@ def semantic_search_waterfill(
     Parameters
     ----------
     query_embeddings : tensor or array_like, shape (n, d) or (d,)
-    corpus_embeddings : tensor or array_like, optional
-        Embeddings, shape (m, d), or codes of `quantize_embeddings_waterfill` with their `codec`.
-    corpus_index : optional
+        Embeddings of the queries.
+    corpus_embeddings : tensor or array_like, shape (m, d), optional
+        Embeddings, or codes of `quantize_embeddings_waterfill` with their `codec`.
+    corpus_index : IndexFlat or IndexIVF, optional
         An index of ours, instead of embeddings.
     codec : Codec, optional
         By default one is trained on the embeddings.
     code_bytes : int, optional
         As for `train_codec`.
     top_k : int
+        Most hits per query.
     rescore : bool
         Keep float16 rows of the embeddings, by which the best are scored exactly. Codes alone have
         none.
     output_index : bool
+        Whether to return the index, too.
 
     Returns
     -------
@@ -105,7 +114,7 @@ def semantic_search_waterfill(
         Scores are inner products: cosines if embeddings have norm 1.
     seconds : float
         The time of the search alone.
-    index
+    index : IndexFlat or IndexIVF
         With `output_index`: for `corpus_index` of the next call.
 
     Raises

@@ -42,8 +42,10 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     Attributes
     ----------
     codec_ : waterfill.Codec
+        The trained codec.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str
+        Number of features of the rows of `fit`.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
         If the rows had names.
 
     Examples
@@ -70,7 +72,14 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         Parameters
         ----------
         X : array_like, shape (n, d)
-        y : ignored
+            Rows like those to compress.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        WaterfillTransformer
+            The transformer itself.
 
         Raises
         ------
@@ -90,12 +99,40 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return self
 
     def transform(self, X: Any) -> NDArray[np.uint8]:  # noqa: N803
-        """Return the codes of rows, uint8 (n, code_bytes + 1)."""
+        """Return the codes of rows.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            The rows.
+
+        Returns
+        -------
+        uint8 (n, code_bytes + 1)
+            The codes.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If `X` has a NaN or an infinity, or another number of features.
+        """
         check_is_fitted(self)
         return self.codec_.encode(validate_data(self, X, dtype=np.float32, order="C", reset=False))
 
     def inverse_transform(self, X: Any) -> FloatRows:  # noqa: N803
-        """Return the rows that codes stand for, float32 (n, d).
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        X : array_like of int, shape (n, code_bytes + 1)
+            Codes of `transform`.
+
+        Returns
+        -------
+        float32 (n, d)
+            The rows.
 
         Raises
         ------
@@ -148,9 +185,12 @@ class WaterfillNeighborsTransformer(
     Attributes
     ----------
     index_ : waterfill.IndexFlat
+        The rows of `fit`.
     n_samples_fit_ : int
+        Number of these rows.
     n_features_in_ : int
-    feature_names_in_ : ndarray of str
+        Number of their features.
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
         If the rows had names.
     """
 
@@ -174,6 +214,18 @@ class WaterfillNeighborsTransformer(
     def fit(self, X: Any, y: Any = None) -> WaterfillNeighborsTransformer:  # noqa: N803
         """Train a codec on rows, and index them.
 
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            The rows.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        WaterfillNeighborsTransformer
+            The transformer itself.
+
         Raises
         ------
         ValueError, TypeError
@@ -194,6 +246,11 @@ class WaterfillNeighborsTransformer(
 
     def transform(self, X: Any) -> Any:  # noqa: N803
         """Return the graph from rows to their nearest among those of `fit`.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+            Queries.
 
         Returns
         -------

@@ -28,8 +28,14 @@ class Waterfill(ANN):
     Scores are inner products, exact unless `refine` is None; txtai gives vectors of norm 1, so they
     are cosines. A codec that was trained on few rows is trained again as the index grows.
 
-    Settings, in the configuration under the name of the backend:
+    Parameters
+    ----------
+    config : dict
+        The configuration of the embeddings. Under the name of the backend it has the settings that
+        follow.
 
+    Other Parameters
+    ----------------
     code_bytes : int, optional
         Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
     refine : {'float16', 'int8', 'float32', None}
@@ -37,6 +43,11 @@ class Waterfill(ANN):
     mmap : bool
         Whether a saved index is used where it lies in its file, which cannot be changed then;
         False by default.
+
+    Raises
+    ------
+    ValueError
+        If the configuration has `quantize`, a setting of other backends.
     """
 
     backend: Any
@@ -50,22 +61,56 @@ class Waterfill(ANN):
             )
 
     def load(self, path: str) -> None:
-        """Read the index from a file."""
+        """Read the index from a file.
+
+        Parameters
+        ----------
+        path : str
+            A file of `save`.
+
+        Raises
+        ------
+        FormatError, OSError
+            As `waterfill.read_index`.
+        """
         self.backend = read_index(path, mmap=bool(self.setting("mmap", False)))
 
     def save(self, path: str) -> None:
-        """Write the index to a file."""
+        """Write the index to a file.
+
+        Parameters
+        ----------
+        path : str
+            An existing file is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         write_index(self.backend, path)
 
     def index(self, embeddings: Any) -> None:
-        """Train a codec on rows, and index them under the ids from 0 on."""
+        """Train a codec on rows, and index them under the ids from 0 on.
+
+        Parameters
+        ----------
+        embeddings : float32 (n, d)
+            The rows.
+        """
         self.backend = self._trained_on(embeddings)
         self.backend.add_with_ids(embeddings, np.arange(len(embeddings)))
         self.config["offset"] = len(embeddings)
         self.metadata({"code_bytes": self.backend.codec.code_size})
 
     def append(self, embeddings: Any) -> None:
-        """Add rows under the ids that follow."""
+        """Add rows under the ids that follow.
+
+        Parameters
+        ----------
+        embeddings : float32 (n, d)
+            The rows.
+        """
         first = self.config["offset"]
         self.backend.add_with_ids(embeddings, np.arange(first, first + len(embeddings)))
         self.config["offset"] += len(embeddings)
@@ -73,11 +118,30 @@ class Waterfill(ANN):
         self.metadata()
 
     def delete(self, ids: Any) -> None:
-        """Remove rows; ids that there are not are passed over."""
+        """Remove rows; ids that there are not are passed over.
+
+        Parameters
+        ----------
+        ids : list of int
+            The ids.
+        """
         self.backend.remove_ids(np.array(ids, np.int64))
 
     def search(self, queries: Any, limit: int) -> list[list[tuple[int, float]]]:
-        """Return the ids and scores of the nearest rows of each query, the best first."""
+        """Return the ids and scores of the nearest rows of each query.
+
+        Parameters
+        ----------
+        queries : float32 (n, d)
+            The queries.
+        limit : int
+            Most rows per query.
+
+        Returns
+        -------
+        list of list of (int, float)
+            For each query ids and scores, the best first.
+        """
         scores, ids = self.backend.search(queries, limit)
         found = ids >= 0
         return [

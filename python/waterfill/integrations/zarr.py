@@ -26,6 +26,11 @@ class WaterfillSerializer(ArrayBytesCodec):
     ----------
     codec : WaterfillCodec or Codec
         A `Codec` stands for an array of float32.
+
+    Raises
+    ------
+    TypeError
+        If `codec` is neither.
     """
 
     is_fixed_size = True
@@ -42,7 +47,23 @@ class WaterfillSerializer(ArrayBytesCodec):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> WaterfillSerializer:
-        """Make the serializer that the metadata of an array name."""
+        """Make the serializer that the metadata of an array name.
+
+        Parameters
+        ----------
+        data : dict
+            The metadata, of `to_dict`.
+
+        Returns
+        -------
+        WaterfillSerializer
+            An equal serializer.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `WaterfillCodec`.
+        """
         return cls(WaterfillCodec(**data["configuration"]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +72,22 @@ class WaterfillSerializer(ArrayBytesCodec):
         return {"name": configuration.pop("id"), "configuration": configuration}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Raise ValueError unless the array goes with the codec."""
+        """Raise an error unless the array goes with the codec.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the array.
+        dtype : zarr.core.dtype.ZDType
+            Of the array.
+        chunk_grid : object
+            Ignored.
+
+        Raises
+        ------
+        ValueError
+            If the dtype or the last dimension is another one.
+        """
         native = dtype.to_native_dtype().str
         if native != self.codec.dtype:
             raise ValueError(
@@ -63,7 +99,20 @@ class WaterfillSerializer(ArrayBytesCodec):
             raise ValueError(f"shape: expected {d} dimensions in the last axis, got {shape}")
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        """Return the bytes of a chunk's codes."""
+        """Return the bytes of a chunk's codes.
+
+        Parameters
+        ----------
+        input_byte_length : int
+            Bytes of the chunk's vectors.
+        chunk_spec : zarr.core.array_spec.ArraySpec
+            Its dtype is that of the vectors.
+
+        Returns
+        -------
+        int
+            Bytes of the codes.
+        """
         codec = self.codec.codec
         vectors = input_byte_length // (codec.d * chunk_spec.dtype.to_native_dtype().itemsize)
         return int(vectors * codec.code_size)

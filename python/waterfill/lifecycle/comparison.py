@@ -179,6 +179,7 @@ def compare(
     Returns
     -------
     Comparison
+        Overlap, recall and latency of both.
 
     Raises
     ------

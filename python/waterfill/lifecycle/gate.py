@@ -82,14 +82,41 @@ class Gate:
         return self.canary[1] if isinstance(self.canary, tuple) else None
 
     def shadow(self, old: Index, new: Index) -> Comparison:
-        """Compare both indexes on the canary's queries; raises as `compare` does."""
+        """Compare both indexes on the canary's queries.
+
+        Parameters
+        ----------
+        old, new : IndexFlat or IndexIVF
+            As for `compare`.
+
+        Returns
+        -------
+        Comparison
+            Overlap and recall, and the latency if the gate has a limit of it.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `compare`.
+        """
         timed = 0 if self.latency is None else 500
         return compare(
             old, new, self.queries, self.k, truth=self.truth, vectors=self.vectors, timed=timed
         )
 
     def reasons(self, comparison: Comparison) -> tuple[str, ...]:
-        """Return a message for each limit exceeded; empty if the new index passes."""
+        """Return a message for each limit that is exceeded.
+
+        Parameters
+        ----------
+        comparison : Comparison
+            The result of `shadow`.
+
+        Returns
+        -------
+        tuple of str
+            The messages; empty if the new index passes.
+        """
         return tuple(
             [*self._recall(comparison), *self._overlap(comparison), *self._latency(comparison)]
         )

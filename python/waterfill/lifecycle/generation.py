@@ -46,7 +46,18 @@ class Contents:
 
     @classmethod
     def of(cls, index: Index) -> Contents:
-        """Compute the hashes of an index; reads all of its codes."""
+        """Compute the hashes of an index; reads all of its codes.
+
+        Parameters
+        ----------
+        index : IndexFlat or IndexIVF
+            The index.
+
+        Returns
+        -------
+        Contents
+            Its hashes and size.
+        """
         codec, manifest = index.codec, index.manifest
         assert codec is not None
         return cls(
@@ -70,6 +81,10 @@ class Event(Contents):
         Operation that published it.
     at : str
         Time of publication, UTC, in ISO 8601 format.
+    fingerprint, parent, sha256, data_sha256 : str or None
+        As of `Contents`.
+    ntotal : int
+        Number of vectors.
     """
 
     generation: int

@@ -61,7 +61,13 @@ class SwapReport:
 
 
 class GateError(RuntimeError):
-    """A swap was refused and nothing has changed. Attribute `report` is the `SwapReport`."""
+    """A swap was refused, and nothing has changed.
+
+    Attributes
+    ----------
+    report : SwapReport
+        What was checked, and the reasons.
+    """
 
     def __init__(self, report: SwapReport) -> None:
         super().__init__(report)
@@ -175,6 +181,11 @@ class SwapIndex(IndexProxy):
         """Block additions and removals, so that none is lost between `retrain` and `swap`.
 
         ``with live.writes_held(): live.swap(wf.retrain(live.index, sample), gate=gate)``
+
+        Yields
+        ------
+        None
+            While the ``with`` statement runs, calls of `add` and `remove_ids` wait.
         """
         with self._writing:
             yield
@@ -207,6 +218,7 @@ class SwapIndex(IndexProxy):
         Returns
         -------
         SwapReport
+            What was checked and measured.
 
         Raises
         ------
@@ -311,6 +323,11 @@ class SwapIndex(IndexProxy):
         -------
         callable
             Removes the callback; takes no arguments.
+
+        Raises
+        ------
+        TypeError
+            If `callback` is not callable.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, got {type(callback).__name__}")

@@ -69,9 +69,11 @@ def capacity_test(
         Duration of one rate of the ramp. Where the verdict is close or unclear, a rate is offered
         up to 16 times as long. The first fifth of each round is warm-up and not counted.
     slo : Slo, optional
+        The latency and the share of errors to keep within; by default `Slo()`.
     max_seconds : float
+        Longest duration of the whole test. The report of a test that reaches it is not `complete`.
     max_requests : int
-        Bounds of the whole test. The report of a test that reaches one is not `complete`.
+        Most requests of the whole test, likewise.
     max_rate : float
         The ramp does not go beyond this rate.
     max_in_flight : int
@@ -87,6 +89,7 @@ def capacity_test(
     Returns
     -------
     CapacityReport
+        The capacity, and the figures of each step.
 
     Raises
     ------

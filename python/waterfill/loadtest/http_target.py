@@ -71,13 +71,25 @@ class Url:
             raise ValueError("timeout=0 must be above 0 seconds")
 
     def client(self) -> Client:
-        """Return a client, an async context manager; calling it sends one request."""
+        """Return a client, an async context manager; calling it sends one request.
+
+        Raises
+        ------
+        ImportError
+            If aiohttp is not installed: ``pip install "waterfill[ramp]"``.
+        """
         require("aiohttp", "Url", "ramp")
         return Client(self)
 
 
 class Client:
-    """Connections to one URL, as an async context manager; a call sends a request."""
+    """Connections to one URL, as an async context manager; a call sends a request.
+
+    Parameters
+    ----------
+    url : Url
+        The URL, and what is sent to it.
+    """
 
     def __init__(self, url: Url) -> None:
         self._url, self._session = url, None

@@ -44,6 +44,7 @@ class CapacityReport:
     throughput : float
         The maximum throughput of the sweep, in answers per second.
     slo : Slo
+        The SLO of the test.
     steps : tuple of Step
         Figures of each step, in order.
     complete : bool
@@ -85,6 +86,11 @@ class CapacityReport:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON, atomically.
 
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced.
+
         Raises
         ------
         OSError
@@ -98,12 +104,24 @@ class CapacityReport:
     def load(cls, path: str | os.PathLike[str]) -> CapacityReport:
         """Read a file that `save` wrote.
 
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        CapacityReport
+            An equal report.
+
         Raises
         ------
         FormatError
             If the file is not a capacity report, is damaged, or has a later version.
         OSError
             If the file cannot be read.
+        ValueError, TypeError
+            If `path` is not a path.
         """
         name = os.fsdecode(as_file_name(path))
         with reading(f"{name}: not a capacity report, or damaged", FormatError):
@@ -143,11 +161,14 @@ class CapacityReport:
         Returns
         -------
         matplotlib.figure.Figure
+            A new figure.
 
         Raises
         ------
         ImportError
             If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+        ValueError, TypeError
+            If `path` is not a path.
         """
         from waterfill.loadtest.plot import plot
 
@@ -165,6 +186,13 @@ class CapacityReport:
 class CapacityError(RuntimeError):
     """A capacity test ended without a reliable result.
 
+    Parameters
+    ----------
+    message : str
+        Why there is no result.
+    report : CapacityReport, optional
+        See the attribute.
+
     Attributes
     ----------
     report : CapacityReport or None
@@ -177,7 +205,15 @@ class CapacityError(RuntimeError):
 
 
 class GeneratorLateError(CapacityError):
-    """The load generator could not send requests when they were due."""
+    """The load generator could not send requests when they were due.
+
+    Parameters
+    ----------
+    message : str
+        How many requests were late, and what to do.
+    report : CapacityReport, optional
+        As of `CapacityError`.
+    """
 
 
 def _read(data: dict[str, Any], file: str) -> CapacityReport:

@@ -15,6 +15,7 @@ class Health:
     Attributes
     ----------
     vectors : int
+        Number of vectors.
     asked_for : str
         The settings in words.
     phase : {'exact', 'coded', 're-encoding'}

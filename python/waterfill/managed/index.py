@@ -134,9 +134,14 @@ class ManagedIndex(FolderIndexIVF):
         return self._record.events()
 
     def maintain(self) -> list[Event]:
-        """Do all maintenance that is due, and return what was done.
+        """Do all maintenance that is due.
 
         For schedulers, with ``background="off"``. With a background it waits for its turn.
+
+        Returns
+        -------
+        list of Event
+            What was done.
 
         Raises
         ------
@@ -187,6 +192,7 @@ class ManagedIndex(FolderIndexIVF):
         ids : array_like of int, shape (n,)
             Each once, and not -1.
         x : array_like, shape (n, d)
+            Vectors.
         policy : {'raise', 'drop', 'quarantine'}
             As for `add`; old vectors of rows that are left out stay.
         new_model : bool
@@ -357,14 +363,38 @@ class ManagedIndex(FolderIndexIVF):
             super().close()
 
     def refresh(self) -> bool:
-        """Take in what the writer of the folder has done, as any reader of a folder."""
+        """Take in what the writer of the folder has done, as any reader of a folder.
+
+        Returns
+        -------
+        bool
+            Whether it has done anything.
+
+        Raises
+        ------
+        FormatError, OSError
+            If the folder is damaged or gone; the index stays as it was.
+        """
         changed = super().refresh()
         if self._lock is None:
             self._state = _about(State.read(self._path), self._snapshot)
         return changed
 
     def snapshot(self, path: Any) -> None:
-        """Make a folder with the present state, which is managed, too."""
+        """Make a folder with the present state, which is managed, too.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Must not exist.
+
+        Raises
+        ------
+        FileExistsError
+            If `path` exists.
+        OSError
+            If it cannot be written.
+        """
         super().snapshot(path)
         for name in (MANAGED, RECORD, MONITOR, RESERVOIR, _PREVIOUS):
             source = os.path.join(self._path, name)

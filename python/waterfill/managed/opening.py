@@ -120,6 +120,7 @@ def open_index(
     Returns
     -------
     FolderIndexFlat, FolderIndexIVF or ManagedIndex
+        The open index; close it, or use it in a ``with`` statement.
 
     Raises
     ------

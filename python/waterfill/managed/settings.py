@@ -103,6 +103,7 @@ class Measured:
     recall, low, high : float
         The mean over the queries, and its 95 % interval.
     vectors, queries : int
+        Numbers of vectors that were searched, and of queries.
     """
 
     recall: float

@@ -10,6 +10,7 @@ Merge = Literal["sum", "max", "min"]
 
 _FIRST, _LAST = 16, 36  # powers of two, in nanoseconds: 66 microseconds to 69 seconds
 BOUNDS: tuple[float, ...] = tuple(2**power * 1e-9 for power in range(_FIRST, _LAST + 1))
+"""Upper bounds of the buckets of histograms, in seconds: powers of two of nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Family:
     name : str
         Name in Prometheus; that of a counter ends in ``_total``.
     kind : {'counter', 'gauge', 'histogram'}
+        Prometheus's type.
     labels : tuple of str
+        Names of the labels.
     meaning : str
         The help text.
     merge : {'sum', 'max', 'min'}
@@ -158,3 +161,4 @@ _ALL = (
     ),
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
+"""The families of metrics by name."""

@@ -44,6 +44,7 @@ class Publisher:
     Parameters
     ----------
     metrics : Metrics
+        What is published.
     directory : str or path-like, optional
         By default that of the environment variable ``PROMETHEUS_MULTIPROC_DIR``. It must exist, be
         empty when the service starts, and be on a local disk or in memory.
@@ -220,6 +221,7 @@ def mark_process_dead(pid: int | str, directory: Any = None) -> None:
     Parameters
     ----------
     pid : int
+        Number of the process.
     directory : str or path-like, optional
         As of `Publisher`.
 

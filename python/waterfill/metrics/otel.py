@@ -35,6 +35,7 @@ def instrument(metrics: Metrics, meter: Any = None) -> None:
     Parameters
     ----------
     metrics : Metrics
+        What the instruments report.
     meter : opentelemetry.metrics.Meter, optional
         By default that of the global provider, named ``waterfill``.
 

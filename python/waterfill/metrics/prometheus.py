@@ -22,6 +22,7 @@ class Collector:
     Parameters
     ----------
     metrics : Metrics
+        What is collected.
 
     Raises
     ------
@@ -36,11 +37,17 @@ class Collector:
         self._core = require("prometheus_client.core", "Collector", "prometheus")
 
     def describe(self) -> Iterator[Any]:
-        """Yield all families without samples; a registry checks their names for duplicates."""
+        """Return all families without samples; a registry checks their names for duplicates."""
         return map(self._empty, FAMILIES.values())
 
     def collect(self) -> Iterator[Any]:
-        """Read all values and yield them as families of prometheus_client."""
+        """Read all values.
+
+        Yields
+        ------
+        prometheus_client.Metric
+            A family with its samples.
+        """
         for name, samples in groupby(self._metrics.samples(), lambda sample: sample.name):
             metric = self._empty(FAMILIES[name])
             for sample in samples:
@@ -67,6 +74,7 @@ def expose(metrics: Metrics, accept: str = "") -> tuple[bytes, str]:
     Parameters
     ----------
     metrics : Metrics
+        What is exposed.
     accept : str, default ''
         The request's ``Accept`` header. The format is OpenMetrics if it asks for that.
 

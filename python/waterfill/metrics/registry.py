@@ -84,7 +84,9 @@ class Metrics:
         Results of `Canary.measure`, held strongly. A monitor with a canary exports its result by
         itself.
     batchers : Batcher or mapping, optional
+        Exported by the names in the mapping.
     caches : CachedSearch or mapping, optional
+        Likewise.
 
     Raises
     ------
@@ -132,7 +134,17 @@ class Metrics:
 
         Parameters
         ----------
-        limiters, indexes, monitors, canaries, batchers, caches
+        limiters : Limiter or iterable of Limiter, optional
+            As for the class.
+        indexes : SwapIndex, IndexFlat, IndexIVF, or mapping of str to these, optional
+            As for the class.
+        monitors : DriftMonitor or mapping, optional
+            As for the class.
+        canaries : CanaryRecall or mapping, optional
+            As for the class.
+        batchers : Batcher or mapping, optional
+            As for the class.
+        caches : CachedSearch or mapping, optional
             As for the class.
 
         Raises

@@ -65,6 +65,7 @@ class Sample(NamedTuple):
     labels : dict of str
         Values of the labels.
     value : int, float or Histogram
+        In the unit of the family.
     """
 
     name: str

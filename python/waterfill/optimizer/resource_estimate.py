@@ -88,6 +88,7 @@ class Rates:
     query_seconds, query_seconds_per_vector : float
         Time per query: the constant part, and the part per vector.
     load_seconds_per_byte : float
+        Time to load a byte of the file.
     """
 
     memory_bytes: float
@@ -99,7 +100,22 @@ class Rates:
     load_seconds_per_byte: float
 
     def estimate(self, n: int, recall: Expected, price_per_gb: float | None) -> Estimate:
-        """Estimate the resources of n vectors."""
+        """Estimate the resources of an index.
+
+        Parameters
+        ----------
+        n : int
+            Number of vectors.
+        recall : Expected
+            The recall among them.
+        price_per_gb : float or None
+            Price of 10**9 bytes of memory for a month, in any currency.
+
+        Returns
+        -------
+        Estimate
+            Memory, file size, times and cost.
+        """
         memory = round(self.memory_bytes + n * self.memory_per_vector)
         file = round(self.file_bytes + n * self.file_per_vector)
         return Estimate(

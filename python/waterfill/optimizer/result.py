@@ -35,9 +35,11 @@ class Result:
     complete : bool
         False if Ctrl-C or the time budget stopped the search.
     metric : {'ip', 'l2', 'cosine'}
+        The metric of the search.
     k : int
         Number of neighbours of recall@k.
     seed : int
+        The seed of the sample, of training and of the search strategy.
     accuracy : {'recall', 'forgiving_accuracy'}
         The meaning of `Trial.expected_accuracy`.
     ntotal : int
@@ -110,6 +112,7 @@ class Result:
         Returns
         -------
         Estimate
+            Memory, size, times and cost.
 
         Raises
         ------
@@ -126,6 +129,7 @@ class Result:
         Returns
         -------
         matplotlib.figure.Figure
+            A new figure.
 
         Raises
         ------

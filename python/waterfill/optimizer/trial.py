@@ -23,6 +23,7 @@ class TrialSettings:
     code_bytes : int
         One byte per group. A classic plan determines it by its thresholds.
     plan : {'waterfill', 'classic'}
+        The kind of plan.
     weighting : float
         For a waterfill plan: see `Plan.waterfill`.
     dimensions : (int, int) or None
@@ -65,6 +66,7 @@ class Trial:
     Attributes
     ----------
     settings : TrialSettings
+        What was trained.
     recall : float
         Recall@k: the share of the true k nearest neighbours that were found.
     recall_at_1 : float
@@ -85,6 +87,7 @@ class Trial:
     encode_rate : float
         Vectors encoded per second, likewise.
     train_seconds : float
+        Wall time of training.
     score : float
         The objective's score; greater is better.
     expected_accuracy : float
@@ -115,6 +118,11 @@ class Frontier(Sequence[Trial]):
     """The Pareto frontier: trials that no other one beats in bytes and accuracy, by rising bytes.
 
     The accuracy is `Trial.expected_accuracy`, or `Trial.recall` where that is NaN.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        All trials; those that another one beats are left out.
     """
 
     def __init__(self, trials: Sequence[Trial]) -> None:
@@ -142,7 +150,12 @@ class Frontier(Sequence[Trial]):
         return [trial.row() for trial in self]
 
     def to_pandas(self) -> Any:
-        """Return the rows as a pandas.DataFrame.
+        """Return the rows as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per trial, as `rows` returns them.
 
         Raises
         ------

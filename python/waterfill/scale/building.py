@@ -63,14 +63,28 @@ def build(
         ``materialize()`` first.
     out : str or path-like
         The folder. On several machines, it lies on a file system that all of them mount.
-    codec
+    codec : Codec, Plan or Recipe, optional
         See `waterfill.build`. A codec is trained in this process on rows that workers draw.
     ids : str, optional
         The column with the ids, each once. By default a vector's id is its position.
     column : str, optional
         The column of vectors, if there are several.
-    metric, nlist, nprobe, target_recall, refine, k_factor, queries, seed, policy, progress
-        See `waterfill.build`.
+    metric : {'ip', 'l2', 'cosine'} or int, optional
+        See `waterfill.build`; likewise what follows without an explanation.
+    nlist, nprobe : int, optional
+        Number of lists, and of those that a query searches.
+    target_recall : float, optional
+        Instead of `nprobe`.
+    refine : {'float16', 'int8', 'float32'}, optional
+        Rows for re-ranking.
+    k_factor : float
+        Candidates per requested neighbour that are re-ranked.
+    queries : array_like, shape (m, d), optional
+        Training queries.
+    seed : int
+        Of the sample, and of training.
+    policy : {'raise', 'drop'}
+        What to do with rows that hold a NaN or an infinity.
     workers : int, optional
         Shards that are written at once, each on one CPU; by default as many as there are CPUs.
     memory : int or str
@@ -78,10 +92,13 @@ def build(
     shard_rows : int, optional
         Rows of a shard; by default 1,048,576, or fewer if memory asks for it. As many rows for each
         worker are in the object store, or on Ray's disk if it is full.
+    progress : callable, optional
+        Called with a `waterfill.building.Progress`.
 
     Returns
     -------
     waterfill.building.BuildResult
+        The folder, and what was read, left out and written.
 
     Raises
     ------

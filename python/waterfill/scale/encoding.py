@@ -29,7 +29,9 @@ def encode(
     Parameters
     ----------
     dataset : ray.data.Dataset
+        It has a column of vectors.
     codec : Codec
+        The codec that encodes them.
     column : str, optional
         The column of vectors, if there are several.
     codes : str
@@ -51,6 +53,8 @@ def encode(
         it is read, if a row is null or not finite.
     TypeError
         If an argument has the wrong type.
+    ImportError
+        If Ray is not installed: ``pip install "waterfill[ray]"``.
     """
     if not isinstance(codec, Codec):
         raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")

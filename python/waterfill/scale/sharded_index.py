@@ -40,8 +40,9 @@ class ShardedResult(NamedTuple):
     Attributes
     ----------
     D : float32 (n, k)
+        Best first, as of `IndexFlat.search`.
     I : int64 (n, k)
-        As `IndexFlat.search`.
+        Ids, as of `IndexFlat.search`.
     searched : float
         The share of the vectors that was searched; 1 unless the time was over.
     """
@@ -60,8 +61,8 @@ class ShardedIndex:
     """An index in a folder that Ray actors search, each a share of its segments.
 
     Answers are those of `waterfill.open_index` in one process, to the bit, whatever the numbers of
-    actors and their deaths. Make one with `open`, and use it in a ``with`` statement. Safe to
-    search from several threads.
+    actors and their deaths. It is made by `open`; use it in a ``with`` statement. Safe to search
+    from several threads.
     """
 
     def __init__(self, state: _State, replicas: Replicas, options: dict[str, Any]) -> None:
@@ -102,8 +103,17 @@ class ShardedIndex:
             most as many as there are segments.
         num_cpus : float
             CPUs that Ray reserves for each actor.
-        nprobe, target_recall, k_factor
+        nprobe : int, optional
             As for `waterfill.open_index`.
+        target_recall : float, optional
+            As for `waterfill.open_index`.
+        k_factor : float, optional
+            As for `waterfill.open_index`.
+
+        Returns
+        -------
+        ShardedIndex
+            The open index; `close` it, or use it in a ``with`` statement.
 
         Raises
         ------
@@ -170,7 +180,11 @@ class ShardedIndex:
 
         Parameters
         ----------
-        x, k, params
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParameters, optional
             As for `IndexFlat.search` or `IndexIVF.search`.
         timeout : float, optional
             Seconds after which what has been found is returned. Without it, all vectors are
@@ -205,9 +219,14 @@ class ShardedIndex:
                     raise
 
     def refresh(self) -> bool:
-        """Take in what the writer of the folder has done since, and return whether it is anything.
+        """Take in what the writer of the folder has done since.
 
         Searches that run meanwhile see the state of before in all actors, later ones the new one.
+
+        Returns
+        -------
+        bool
+            Whether it has done anything.
 
         Raises
         ------

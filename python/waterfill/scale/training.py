@@ -66,12 +66,18 @@ def train(
 
     Parameters
     ----------
-    dataset, column
+    dataset : ray.data.Dataset
         As for `analyze`.
     source : Recipe or Plan, optional
         By default a recipe of 48 bytes.
-    metric, cells, queries
+    column : str, optional
+        The column of vectors, if there are several.
+    metric : {'ip', 'l2', 'cosine'}
         See `Codec.train`; with a recipe and ``metric="cosine"`` vectors are normalised.
+    cells : int, 'auto', or array_like, shape (c, d)
+        See `Codec.train`.
+    queries : array_like, shape (m, d), optional
+        See `Codec.train`.
     seed : int
         Of the sample and of training. A recipe has its own.
 

@@ -46,6 +46,7 @@ def create_app(index: Any, settings: ServerSettings | None = None) -> FastAPI:
         application starts; until then ``/readyz`` returns 503. A folder that it opened it closes
         at its end.
     settings : ServerSettings, optional
+        By default `ServerSettings()`.
 
     Returns
     -------

@@ -53,12 +53,13 @@ class ShedMiddleware:
         Paths that need no permit, such as probes, which must be answered at capacity. A path must
         match exactly, below ``root_path``.
     priority : str or callable, optional
-    deadline : float or callable, optional
-        Seconds.
-    cost : int or callable, optional
         As for `Limiter.acquire`: one value for all requests, or a function of the scope, which may
         return None for the default. The function must validate what clients send: it must neither
         raise nor return a priority that the limiter does not have.
+    deadline : float or callable, optional
+        Seconds that a request has; likewise.
+    cost : int or callable, optional
+        A request's part of the limit; likewise.
 
     Raises
     ------

@@ -50,6 +50,7 @@ class Batcher:
     Parameters
     ----------
     index : IndexFlat, IndexIVF or SwapIndex
+        The index that is searched.
     window : float
         Seconds. After a batch of several searches, the next batch waits at most this long for as
         many, since the same callers are likely to return. It never waits after a search for a
@@ -102,14 +103,14 @@ class Batcher:
         x : array_like, shape (n, d)
             One or a few queries.
         k : int
+            At least 1; may exceed `ntotal`.
         params : SearchParameters, optional
             As for `IndexFlat.search`.
 
         Returns
         -------
-        D : float32 (n, k)
-        I : int64 (n, k)
-            As `IndexFlat.search`.
+        D, I : float32 (n, k) and int64 (n, k)
+            As of `IndexFlat.search`.
 
         Raises
         ------
@@ -134,11 +135,30 @@ class Batcher:
         return request.result()
 
     async def asearch(self, x: Any, k: int, params: Any = None) -> SearchResult:
-        """`search` for a coroutine; it does not block the event loop.
+        """Search as `search` does, for a coroutine; it does not block the event loop.
 
         A task that is cancelled while it waits leaves the queue, and the others of its batch get
         their results. A limiter other than `waterfill.Limiter` may wait, so it is called in a
         thread of the loop's executor.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            One or a few queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParameters, optional
+            As for `IndexFlat.search`.
+
+        Returns
+        -------
+        D, I : float32 (n, k) and int64 (n, k)
+            As of `IndexFlat.search`.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError, AtCapacity, RuntimeError
+            As `search`.
         """
         import asyncio
 

@@ -109,14 +109,15 @@ class CachedSearch:
         Parameters
         ----------
         x : array_like, shape (n, d)
+            Queries.
         k : int
+            At least 1; may exceed `ntotal`.
         params : SearchParameters, optional
             As for `IndexFlat.search`.
 
         Returns
         -------
-        D : float32 (n, k)
-        I : int64 (n, k)
+        D, I : float32 (n, k) and int64 (n, k)
             New arrays, as from `IndexFlat.search`.
 
         Raises
@@ -133,10 +134,29 @@ class CachedSearch:
             return cast(SearchResult, end.value)
 
     async def asearch(self, x: Any, k: int, params: Any = None) -> SearchResult:
-        """`search` for a coroutine.
+        """Search as `search` does, for a coroutine.
 
         Hits are returned at once. Misses are searched for by the batcher's `asearch` or, without
         a batcher, in a thread of the loop's executor.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries.
+        k : int
+            At least 1; may exceed `ntotal`.
+        params : SearchParameters, optional
+            As for `IndexFlat.search`.
+
+        Returns
+        -------
+        D, I : float32 (n, k) and int64 (n, k)
+            New arrays, as from `IndexFlat.search`.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `search`; or what the batcher's `asearch` raises.
         """
         searches = self._searches(x, k, params)
         try:

@@ -48,7 +48,9 @@ class Limiter(_core.Limiter, LimiterBase):
     Attributes
     ----------
     limit, in_use : int
+        Total cost that may be in use at once, and that is in use now.
     name : str
+        Name of the limiter.
 
     Raises
     ------

@@ -114,12 +114,15 @@ class LimiterBase:
             A report, or the path of its file.
         adaptive : bool
             Whether the limit may move between the report's floor and ceiling.
-        name, shares
+        name : str
+            As for `Limiter`.
+        shares : mapping of str to float, optional
             As for `Limiter`.
 
         Returns
         -------
         Limiter
+            Its limit is that of the report.
 
         Raises
         ------

@@ -56,7 +56,9 @@ class Estimate:
     build_cost, cost_per_month : float or None
         None without a price. The month is that of the nodes and replicas.
     currency : str
+        Of the costs.
     assumptions : tuple of str
+        What the figures assume, in words.
     rates : Rates
         What all of it follows from.
     """
@@ -111,11 +113,14 @@ def estimate(
         Number of vectors, such as 1e9.
     d, code_bytes : int
         As for `Recipe`.
-    metric, refine, k, k_factor
+    metric : {'ip', 'l2', 'cosine'} or int
         As for `IndexFlat`.
-    lists, nprobe : int
-        Of an `IndexIVF`; 0 lists for a flat index. `nprobe` is the square root of `lists` by
-        default.
+    lists : int
+        Number of lists of an `IndexIVF`; 0 for a flat index.
+    nprobe : int, optional
+        Lists that a query searches; by default the square root of `lists`.
+    refine : {'int8', 'float16', 'float32'}, optional
+        As for `IndexFlat`.
     ids : {'positions', 'ascending', 'any'}
         Numbers in the order of the source, or a column that ascends or does not.
     source : {'npy', 'parquet'}
@@ -131,17 +136,23 @@ def estimate(
         For the index on each node.
     replicas : int
         Copies of each shard.
-    latencies : array_like, optional
+    k : int
+        Neighbours per query.
+    k_factor : float
+        As for `IndexFlat`.
+    latencies : array_like, shape (m,), optional
         Seconds of queries to one shard, if known; otherwise they follow from `rates`.
     price_per_hour : float, optional
         Of a node, and of the machine that builds.
     currency : str
+        Of the price.
     rates : Rates, optional
         Result of `measure_rates` on such a machine. By default it is called, for some seconds.
 
     Returns
     -------
     Estimate
+        Storage, hours of building, nodes, latency and cost.
 
     Raises
     ------

@@ -26,6 +26,7 @@ class FanOut:
     hedged_p50, hedged_p99 : float
         If a shard that has not answered after `hedge_delay` is asked again, on a replica.
     hedge_delay : float
+        Seconds until a shard is asked again.
     hedge_share : float
         Share of the requests that are sent twice.
     """
@@ -50,14 +51,22 @@ def fan_out(latencies: Any, shards: int, *, hedge_quantile: float = 0.95, seed: 
     latencies : array_like, shape (n,)
         Seconds that one shard took for queries one after the other.
     shards : int
+        Number of shards that a query goes to.
     hedge_quantile : float
         Quantile of `latencies` after which a second request is sent.
     seed : int
+        Seed of the simulation.
+
+    Returns
+    -------
+    FanOut
+        Quantiles of the latency, with and without hedging.
 
     Raises
     ------
-    ValueError
-        If latencies are empty, negative or not finite, or an argument is out of range.
+    ValueError, TypeError
+        If latencies are empty, negative or not finite, or an argument is out of range or of the
+        wrong type.
     """
     measured = np.asarray(latencies, np.float64)
     if measured.ndim != 1 or len(measured) == 0:

@@ -21,6 +21,7 @@ class Rates:
     machine : str
         Where and when it was measured.
     d, code_bytes : int
+        As for `Recipe`.
     metric, refine : str
         ``refine`` is empty without rows.
     source : {'npy', 'parquet'}
@@ -36,6 +37,7 @@ class Rates:
     kmeans_seconds : float
         CPU time of training for a row that is drawn and a list.
     codec_bytes : int
+        Size of the codec's file, without lists.
     query_seconds : float
         Of a query, whatever is searched.
     scan_seconds : float
@@ -68,12 +70,33 @@ class Rates:
     spread: list[float]
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
+        """Write it as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            An existing file is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Rates:
         """Read the result of `save`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Returns
+        -------
+        Rates
+            Equal rates.
 
         Raises
         ------
@@ -87,7 +110,18 @@ class Rates:
             raise ValueError(f"{path}: expected the rates of a machine: {error}") from None
 
     def require(self, **setting: Any) -> None:
-        """Raise ValueError if it was measured for other codes."""
+        """Raise an error if it was measured for other codes.
+
+        Parameters
+        ----------
+        **setting : object
+            Values of attributes that are expected, such as ``d=768``.
+
+        Raises
+        ------
+        ValueError
+            If an attribute has another value.
+        """
         for name, value in setting.items():
             measured = getattr(self, name)
             if measured != value:

@@ -26,6 +26,7 @@ class Storage:
     Attributes
     ----------
     vectors, segments : int
+        Numbers of vectors, and of segments.
     codes : int
         As the scan reads them: blocks of 32, the last of a list with unused places, and the bytes
         of scales.
@@ -85,6 +86,7 @@ def storage(
     code_bytes : int
         As for `Recipe`: without the scale's byte.
     metric : {'ip', 'l2', 'cosine'}
+        The metric; ``l2`` takes another byte per vector.
     lists : int
         Lists of an inverted file, or cells; 0 for neither.
     refine : {'int8', 'float16', 'float32'}, optional
@@ -92,8 +94,14 @@ def storage(
     ids : {'positions', 'ascending', 'any'}
         Numbers in the order of the vectors, or ids of yours.
     segments : int
+        Number of segments; 1 for a file or memory.
     codec_bytes : int
         Of a codec without lists: ``len(codec.to_bytes())``.
+
+    Returns
+    -------
+    Storage
+        Bytes by what they hold.
     """
     each = vectors / segments
     padded = code_bytes + code_bytes % 2

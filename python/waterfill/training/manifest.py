@@ -111,6 +111,16 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Read the result of `to_json`; unknown fields of later versions are ignored.
 
+        Parameters
+        ----------
+        text : str
+            The JSON of a manifest.
+
+        Returns
+        -------
+        Manifest
+            An equal manifest.
+
         Raises
         ------
         ValueError

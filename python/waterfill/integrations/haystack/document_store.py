@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import json
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Literal, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 from waterfill._util.optional import required
 from waterfill._util.validation import Metric
@@ -16,13 +14,7 @@ from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.integrations.document_index import DocumentIndex
 from waterfill.integrations.document_table import Numbers, StoredDocument
-from waterfill.integrations.haystack.metadata_fields import (
-    field_name,
-    field_range,
-    field_types,
-    matching_values,
-    unique_values,
-)
+from waterfill.integrations.haystack.metadata_fields import Filters, MetadataFields, in_thread
 
 with required("haystack", "waterfill.integrations.haystack", "haystack"):
     from haystack import Document, default_from_dict, default_to_dict
@@ -30,24 +22,10 @@ with required("haystack", "waterfill.integrations.haystack", "haystack"):
     from haystack.document_stores.types import DuplicatePolicy
     from haystack.utils.filters import document_matches_filter
 
-Filters = dict[str, Any]
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _APART = ("id", "meta", "embedding")  # what is not in the content
 
 
-def _in_thread(method: Callable[P, R]) -> Callable[P, Awaitable[R]]:
-    """Make a method that does the same away from the event loop."""
-
-    @functools.wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(method, *args, **kwargs)
-
-    return call
-
-
-class WaterfillDocumentStore:
+class WaterfillDocumentStore(MetadataFields):
     """Documents with embeddings in a folder, in place of Haystack's FAISS store.
 
     What a call has written or deleted is on the disk when it returns. Until there are `train_size`
@@ -64,8 +42,12 @@ class WaterfillDocumentStore:
         Change, and make the folder if there is none; or read, and follow its writer.
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
-    code_bytes, train_size, refine
-        See `waterfill.integrations.document_folder.DocumentFolder`.
+    code_bytes : int, optional
+        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
+    train_size : int, optional
+        Embeddings from which on a codec is trained; by default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, and that embeddings are given back from.
     return_embedding : bool
         Whether `filter_documents` gives embeddings back.
 
@@ -100,12 +82,23 @@ class WaterfillDocumentStore:
         self._documents = DocumentIndex.shared(**self._described)
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the store: where it is, not what is in it."""
+        """Return a description of the store: where it is, not what is in it."""
         return default_to_dict(self, **self._described, return_embedding=self.return_embedding)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> WaterfillDocumentStore:
-        """Open the store that a description is of."""
+        """Open the store that a description is of.
+
+        Parameters
+        ----------
+        data : dict
+            A description, of `to_dict`.
+
+        Returns
+        -------
+        WaterfillDocumentStore
+            The open store.
+        """
         return default_from_dict(cls, data)
 
     @property
@@ -114,7 +107,18 @@ class WaterfillDocumentStore:
         return self._documents.index
 
     def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on what there is, or take one, instead of waiting for more."""
+        """Train the codec on what there is, or take one, instead of waiting for more.
+
+        Parameters
+        ----------
+        codec : Codec, optional
+            Encodes embeddings from now on; by default one is trained.
+
+        Raises
+        ------
+        ValueError
+            If there are no embeddings, an index already, or the codec has other dimensions.
+        """
         self._documents.train(codec)
 
     def close(self) -> None:
@@ -126,7 +130,7 @@ class WaterfillDocumentStore:
     def write_documents(
         self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
-        """Write documents, all of them or none, and return how many.
+        """Write documents, all of them or none.
 
         Parameters
         ----------
@@ -135,6 +139,11 @@ class WaterfillDocumentStore:
         policy : DuplicatePolicy
             What to do with ids that there are already, also in `documents` itself. ``NONE`` is
             ``FAIL``.
+
+        Returns
+        -------
+        int
+            Number of documents written.
 
         Raises
         ------
@@ -171,23 +180,66 @@ class WaterfillDocumentStore:
         return chosen
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete documents; ids that there are not are passed over."""
+        """Delete documents; ids that there are not are passed over.
+
+        Parameters
+        ----------
+        document_ids : list of str
+            The ids.
+        """
         self._documents.remove(document_ids)
 
     def delete_all_documents(self, recreate_index: bool = False) -> None:
         """Delete all documents.
 
-        recreate_index: forget the codec, too, so that embeddings may have another size.
+        Parameters
+        ----------
+        recreate_index : bool
+            Whether to forget the codec, too, so that embeddings may have another size.
         """
         self._documents.clear(forget_codec=recreate_index)
 
     def delete_by_filter(self, filters: Filters) -> int:
-        """Delete the documents that pass filters, and return how many."""
+        """Delete the documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+
+        Returns
+        -------
+        int
+            Number of deleted documents.
+
+        Raises
+        ------
+        FilterError, ValueError, TypeError
+            If the filters are invalid.
+        """
         with self._documents.held():
             return self._documents.remove(one.id for one in self._passing(filters))
 
     def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
-        """Set metadata of the documents that pass filters, and return how many there are."""
+        """Set metadata of the documents that pass filters.
+
+        Parameters
+        ----------
+        filters : dict
+            Haystack's filters.
+        meta : dict
+            Fields to set; others stay.
+
+        Returns
+        -------
+        int
+            Number of changed documents.
+
+        Raises
+        ------
+        FilterError, ValueError, TypeError
+            If the filters are invalid, or JSON does not hold `meta`.
+        """
         with self._documents.held():
             found = self._passing(filters, contents=True)
             for one in found:
@@ -204,44 +256,22 @@ class WaterfillDocumentStore:
     def filter_documents(self, filters: Filters | None = None) -> list[Document]:
         """Return the documents that pass filters, in the order in which they were written.
 
+        Parameters
+        ----------
+        filters : dict, optional
+            Haystack's filters; by default all documents pass.
+
+        Returns
+        -------
+        list of Document
+            With embeddings if the store returns them.
+
         Raises
         ------
         FilterError, ValueError
             If the filters are invalid.
         """
         return self._as_documents(self._passing(filters, contents=True), self.return_embedding)
-
-    def count_documents_by_filter(self, filters: Filters) -> int:
-        """Return the number of documents that pass filters."""
-        return len(self._passing(filters))
-
-    def count_unique_metadata_by_filter(
-        self, filters: Filters, metadata_fields: list[str]
-    ) -> dict[str, int]:
-        """Return the number of values of each field in the documents that pass filters."""
-        metadata = [one.metadata for one in self._passing(filters)]
-        return {field_name(n): len(unique_values(metadata, n)) for n in metadata_fields}
-
-    def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
-        """Return the type of each field: keyword, int, float or boolean."""
-        return field_types(one.metadata for one in self._passing(None))
-
-    def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """Return the smallest and the largest value of a field; None where there is none."""
-        return field_range((one.metadata for one in self._passing(None)), metadata_field)
-
-    def get_metadata_field_unique_values(
-        self,
-        metadata_field: str,
-        search_term: str | None = None,
-        from_: int = 0,
-        size: int = 10,
-        filters: Filters | None = None,
-    ) -> tuple[list[Any], int]:
-        """Return a page of the values of a field that have a term in them, and their number."""
-        metadata = (one.metadata for one in self._passing(filters))
-        values = matching_values(metadata, metadata_field, search_term)
-        return values[from_ : from_ + size], len(values)
 
     def embedding_retrieval(
         self,
@@ -254,8 +284,26 @@ class WaterfillDocumentStore:
         """Return the documents nearest to an embedding, the best first, with scores.
 
         Scores are cosines or inner products; with ``l2`` the distance below zero, so that more is
-        nearer. `scale_score` puts them between 0 and 1: as Haystack does for cosines and inner
-        products, and as 1 / (1 + distance).
+        nearer.
+
+        Parameters
+        ----------
+        query_embedding : list of float
+            The embedding, of d values.
+        filters : dict, optional
+            Haystack's filters. All documents that pass are searched.
+        top_k : int
+            Most documents to return.
+        scale_score : bool
+            Whether to put scores between 0 and 1: as Haystack does for cosines and inner products,
+            and as 1 / (1 + distance).
+        return_embedding : bool
+            Whether documents have their embeddings.
+
+        Returns
+        -------
+        list of Document
+            The best first.
 
         Raises
         ------
@@ -296,19 +344,14 @@ class WaterfillDocumentStore:
                 fields["embedding"] = vectors[one.number].tolist()
         return [_as_document(one, fields) for one, fields in zip(stored, more, strict=True)]
 
-    write_documents_async = _in_thread(write_documents)
-    delete_documents_async = _in_thread(delete_documents)
-    delete_all_documents_async = _in_thread(delete_all_documents)
-    delete_by_filter_async = _in_thread(delete_by_filter)
-    update_by_filter_async = _in_thread(update_by_filter)
-    count_documents_async = _in_thread(count_documents)
-    filter_documents_async = _in_thread(filter_documents)
-    count_documents_by_filter_async = _in_thread(count_documents_by_filter)
-    count_unique_metadata_by_filter_async = _in_thread(count_unique_metadata_by_filter)
-    get_metadata_fields_info_async = _in_thread(get_metadata_fields_info)
-    get_metadata_field_min_max_async = _in_thread(get_metadata_field_min_max)
-    get_metadata_field_unique_values_async = _in_thread(get_metadata_field_unique_values)
-    embedding_retrieval_async = _in_thread(embedding_retrieval)
+    write_documents_async = in_thread(write_documents)
+    delete_documents_async = in_thread(delete_documents)
+    delete_all_documents_async = in_thread(delete_all_documents)
+    delete_by_filter_async = in_thread(delete_by_filter)
+    update_by_filter_async = in_thread(update_by_filter)
+    count_documents_async = in_thread(count_documents)
+    filter_documents_async = in_thread(filter_documents)
+    embedding_retrieval_async = in_thread(embedding_retrieval)
 
 
 def _as_stored(document: Document) -> StoredDocument:

@@ -19,12 +19,15 @@ class WaterfillEmbeddingRetriever:
     Parameters
     ----------
     document_store : WaterfillDocumentStore
+        The store that is searched.
     filters : dict, optional
+        Haystack's filters.
     top_k : int
         At least 1.
     scale_score : bool
         Put scores between 0 and 1.
     return_embedding : bool
+        Whether documents have their embeddings.
     filter_policy : FilterPolicy
         Whether filters of a run replace these, or are merged with them.
 
@@ -58,7 +61,7 @@ class WaterfillEmbeddingRetriever:
         self.filter_policy = filter_policy
 
     def to_dict(self) -> dict[str, Any]:
-        """Describe the component, with its store."""
+        """Return a description of the component, with its store."""
         return default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
@@ -71,7 +74,18 @@ class WaterfillEmbeddingRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> WaterfillEmbeddingRetriever:
-        """Make the component that a description is of."""
+        """Make the component that a description is of.
+
+        Parameters
+        ----------
+        data : dict
+            A description, of `to_dict`.
+
+        Returns
+        -------
+        WaterfillEmbeddingRetriever
+            The component, with an open store.
+        """
         parameters = dict(data["init_parameters"])
         if isinstance(parameters["document_store"], dict):
             parameters["document_store"] = WaterfillDocumentStore.from_dict(
@@ -90,7 +104,25 @@ class WaterfillEmbeddingRetriever:
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
     ) -> dict[str, list[Document]]:
-        """Return ``documents``, the best first; arguments replace those of the component.
+        """Find documents; arguments replace those of the component.
+
+        Parameters
+        ----------
+        query_embedding : list of float
+            The embedding, of d values.
+        filters : dict, optional
+            Haystack's filters; see the component's `filter_policy`.
+        top_k : int, optional
+            Most documents to return.
+        scale_score : bool, optional
+            Whether to put scores between 0 and 1.
+        return_embedding : bool, optional
+            Whether documents have their embeddings.
+
+        Returns
+        -------
+        dict of str to list of Document
+            ``documents``, the best first.
 
         Raises
         ------
@@ -109,7 +141,7 @@ class WaterfillEmbeddingRetriever:
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
     ) -> dict[str, list[Document]]:
-        """Return the same as `run`, away from the event loop."""
+        """Find the same documents as `run`, away from the event loop."""
         chosen = self._chosen(filters, top_k, scale_score, return_embedding)
         search = self.document_store.embedding_retrieval_async
         return {"documents": await search(query_embedding, **chosen)}

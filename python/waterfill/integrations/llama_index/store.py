@@ -1,11 +1,10 @@
-"""LlamaIndex: a vector store in a folder."""
+"""The vector store for LlamaIndex."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.integrations.document_index import DocumentIndex, Found
 from waterfill.integrations.document_table import Numbers, StoredDocument
+from waterfill.integrations.llama_index.nodes import as_node, as_stored, as_test
 
 with required("llama_index", "waterfill.integrations.llama_index", "llama-index"):
     from llama_index.core.bridge.pydantic import PrivateAttr
@@ -26,25 +26,13 @@ with required("llama_index", "waterfill.integrations.llama_index", "llama-index"
         DEFAULT_PERSIST_DIR,
         DEFAULT_PERSIST_FNAME,
         BasePydanticVectorStore,
-        FilterCondition,
         MetadataFilters,
         VectorStoreQuery,
         VectorStoreQueryMode,
         VectorStoreQueryResult,
     )
-    from llama_index.core.vector_stores.utils import (
-        build_metadata_filter_fn,
-        metadata_dict_to_node,
-        node_to_metadata_dict,
-    )
-
-__all__ = ["WaterfillVectorStore"]
 
 _PREFETCH = 4  # candidates for each node that a search for diversity returns
-_NODE = ("_node_content", "_node_type")
-_PARENTS = ("document_id", "doc_id", "ref_doc_id")
-
-Test = Callable[[dict[str, Any]], bool]
 
 
 class WaterfillVectorStore(BasePydanticVectorStore):
@@ -62,8 +50,16 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         Change, and make the folder if there is none; or read, and follow its writer.
     metric : {'cosine', 'ip', 'l2'}, optional
         Of a new folder ``cosine`` by default.
-    codec, code_bytes, train_size, refine
-        See `waterfill.integrations.document_folder.DocumentFolder`.
+    codec : Codec, optional
+        Encodes vectors from the first one on; by default one is trained.
+    code_bytes : int, optional
+        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
+    train_size : int, optional
+        Nodes from which on a codec is trained; by default 10,000.
+    refine : {'float16', 'int8', 'float32', None}
+        Rows on the disk that re-rank the best candidates, and that vectors are given back from.
+    **fields : object
+        Fields of the base class.
 
     Raises
     ------
@@ -113,7 +109,18 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return self._documents.index
 
     def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on the nodes that there are, or take one, instead of waiting for more."""
+        """Train the codec on the nodes that there are, or take one, instead of waiting for more.
+
+        Parameters
+        ----------
+        codec : Codec, optional
+            Encodes vectors from now on; by default one is trained.
+
+        Raises
+        ------
+        ValueError
+            If there are no nodes, an index already, or the codec has another number of dimensions.
+        """
         self._documents.train(codec)
 
     def close(self) -> None:
@@ -130,9 +137,9 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         Parameters
         ----------
         persist_path : str
-            Must not exist.
-        fs : optional
-            Must be local.
+            The new folder, which must not exist.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
 
         Raises
         ------
@@ -154,10 +161,26 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     ) -> WaterfillVectorStore:
         """Open a store that exists.
 
+        Parameters
+        ----------
+        persist_path : str
+            The folder.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillVectorStore
+            The open store.
+
         Raises
         ------
         FileNotFoundError
             If there is none.
+        ValueError
+            If `fs` is not a local file system.
         """
         _require_local(fs)
         if not os.path.isdir(persist_path):
@@ -172,13 +195,47 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         fs: Any = None,
         **options: Any,
     ) -> WaterfillVectorStore:
-        """Open the store that ``StorageContext.persist(persist_dir)`` has given a place."""
+        """Open the store that ``StorageContext.persist(persist_dir)`` has given a place.
+
+        Parameters
+        ----------
+        persist_dir : str
+            The folder of the storage context.
+        namespace : str
+            Name of the store in it.
+        fs : fsspec.AbstractFileSystem, optional
+            Must be a local one.
+        **options : object
+            Those of the class.
+
+        Returns
+        -------
+        WaterfillVectorStore
+            The open store.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `from_persist_path`.
+        """
         return cls.from_persist_path(_default_path(persist_dir, namespace), fs, **options)
 
     # Changes.
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Add nodes in place of those with their ids, all of them or none; return the ids.
+        """Add nodes in place of those with their ids, all of them or none.
+
+        Parameters
+        ----------
+        nodes : sequence of BaseNode
+            With embeddings of one size.
+        **kwargs : object
+            Ignored.
+
+        Returns
+        -------
+        list of str
+            The ids.
 
         Raises
         ------
@@ -187,12 +244,20 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         OSError
             If the change cannot be written; nothing is changed.
         """
-        documents = [_as_stored(node) for node in nodes]
+        documents = [as_stored(node) for node in nodes]
         self._documents.put(documents, [node.get_embedding() for node in nodes])
         return [document.id for document in documents]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Remove the nodes of a document."""
+        """Remove the nodes of a document.
+
+        Parameters
+        ----------
+        ref_doc_id : str
+            Id of the document.
+        **delete_kwargs : object
+            Ignored.
+        """
         self._documents.remove(self._documents.table.ids_of_parent(ref_doc_id))
 
     def delete_nodes(
@@ -202,6 +267,15 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         **delete_kwargs: Any,
     ) -> None:
         """Remove nodes that have one of the ids, if given, and pass the filters, if given.
+
+        Parameters
+        ----------
+        node_ids : list of str, optional
+            The ids.
+        filters : MetadataFilters, optional
+            As for `query`.
+        **delete_kwargs : object
+            Ignored.
 
         Raises
         ------
@@ -223,12 +297,30 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return nodes that have one of the ids and pass the filters, with their embeddings."""
+        """Return nodes that have one of the ids and pass the filters, with their embeddings.
+
+        Parameters
+        ----------
+        node_ids : list of str, optional
+            The ids; by default all.
+        filters : MetadataFilters, optional
+            As for `query`.
+
+        Returns
+        -------
+        list of BaseNode
+            The nodes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a filter is invalid.
+        """
         chosen = self._chosen(node_ids, None, filters)
         vectors = self._documents.vectors(chosen)
         nodes = []
         for one in chosen:
-            node = _as_node(one)
+            node = as_node(one)
             if one.number in vectors:
                 node.embedding = vectors[one.number].tolist()
             nodes.append(node)
@@ -244,10 +336,15 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         ----------
         query : VectorStoreQuery
             Of mode ``default`` or ``mmr``; `node_ids`, `doc_ids` and `filters` restrict it.
-        mmr_threshold : float, optional
-            From 0, unlike each other, to 1, nearest to the vector; if the query has none.
-        mmr_prefetch_k : int, optional
-            Candidates of ``mmr``: by default four for each node.
+        **kwargs : object
+            For ``mmr``: ``mmr_threshold``, from 0, unlike each other, to 1, nearest to the vector,
+            if the query has none; and ``mmr_prefetch_k``, the number of candidates, by default four
+            for each node.
+
+        Returns
+        -------
+        VectorStoreQueryResult
+            Nodes, similarities and ids.
 
         Raises
         ------
@@ -295,7 +392,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         if node_ids is None and doc_ids is None:
             if query.filters is None or not query.filters.filters:
                 return None
-            test = _as_test(query.filters)
+            test = as_test(query.filters)
             key = query.filters.model_dump_json()
             return self._documents.select(lambda one: test(one.metadata), key)
         chosen = self._chosen(node_ids, doc_ids, query.filters)
@@ -309,7 +406,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
     ) -> list[StoredDocument]:
         """Return the nodes that have one of the ids, are of one of the documents, and pass."""
         table = self._documents.table
-        test = _as_test(filters)
+        test = as_test(filters)
         ids = node_ids
         if doc_ids is not None:
             parts = [id for doc_id in doc_ids for id in table.ids_of_parent(doc_id)]
@@ -327,7 +424,7 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Remove the nodes of a document, in a thread."""
+        """Remove the nodes of a document as `delete`, in a thread."""
         await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     async def adelete_nodes(
@@ -354,55 +451,12 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.query, query, **kwargs)
 
 
-def _as_stored(node: BaseNode) -> StoredDocument:
-    described = node_to_metadata_dict(node)
-    content = json.dumps({name: described[name] for name in _NODE})
-    metadata = {**node.metadata, **{name: described[name] for name in _PARENTS}}
-    return StoredDocument(node.node_id, content, metadata, node.ref_doc_id)
-
-
-def _as_node(stored: StoredDocument) -> BaseNode:
-    return metadata_dict_to_node(json.loads(stored.content))
-
-
 def _as_result(found: list[tuple[Found, float]]) -> VectorStoreQueryResult:
     return VectorStoreQueryResult(
-        nodes=[_as_node(one.document) for one, _ in found],
+        nodes=[as_node(one.document) for one, _ in found],
         similarities=[similarity for _, similarity in found],
         ids=[one.document.id for one, _ in found],
     )
-
-
-def _as_test(filters: MetadataFilters | None) -> Test:
-    """Return the test that filters stand for; nested ones too, which the host's function lacks."""
-    if filters is None or not filters.filters:
-        return lambda metadata: True
-    tests = [
-        _as_test(one) if isinstance(one, MetadataFilters) else _as_leaf(one)
-        for one in filters.filters
-    ]
-    condition = filters.condition or FilterCondition.AND
-    if condition == FilterCondition.AND:
-        return lambda metadata: all(test(metadata) for test in tests)
-    passes = condition == FilterCondition.OR
-    return lambda metadata: any(test(metadata) for test in tests) == passes
-
-
-def _as_leaf(one: Any) -> Test:
-    looked_at: dict[str, Any] = {}
-    host = build_metadata_filter_fn(lambda _: looked_at, MetadataFilters(filters=[one]))
-
-    def test(metadata: dict[str, Any]) -> bool:
-        looked_at[one.key] = metadata.get(one.key)
-        try:
-            return bool(host(""))
-        except TypeError as error:
-            raise TypeError(
-                f"filters: {one.operator.value!r} of {one.key!r}: expected what goes with "
-                f"{metadata.get(one.key)!r}, got {one.value!r}: {error}"
-            ) from None
-
-    return test
 
 
 def _default_path(folder: str, namespace: str) -> str:
