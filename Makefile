@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow lint site sanitize sanitize-checks checks fuzz format-compiler \
+.PHONY: help demo test test-slow test-gpu lint site sanitize sanitize-checks checks fuzz format-compiler \
 	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -25,6 +25,7 @@ help:
 	@echo "make demo      compress the sample in tests/samples beside FAISS and print a table"
 	@echo "make test      the C++ checks and the Python tests, except those marked slow"
 	@echo "make test-slow the tests marked slow: millions of rows, slow training"
+	@echo "make test-gpu  the tests of CUDA on the GPU of this machine, in this machine's Python"
 	@echo "make lint      ruff, mypy, import-linter, codespell, hadolint, clang-format and clang-tidy; changes nothing"
 	@echo "make site      the documentation as a site in build/site, with the reference; fails on a broken link"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
@@ -51,6 +52,11 @@ test: .venv-test/installed .venv-test/stores
 test-slow: .venv-test/installed .venv-test/stores
 	$(TEST_ENV) WATERFILL_REQUIRE_STORES=1 $(PYTEST) -m slow
 
+# With the packages of the machine, which has torch and CuPy: bench/gpu.py installs waterfill there. What these
+# packages warn of is no failure.
+test-gpu:
+	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow" -W default
+
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
@@ -62,7 +68,7 @@ lint: .venv-lint/ready
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
 	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \
 		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
-	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
+	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
 
 # In the environment of the tests, as the reference imports the hosts of the integrations.
 site: .venv-test/installed .venv-test/stores .venv-test/site

@@ -33,7 +33,7 @@ OUTSIDE = {
 # By the title of a part: its pages.
 PARTS = {
     "Start": "tutorial how-it-works optimize faiss migration answers faq comparison benchmarks",
-    "Indexes": "managed folder mapped-files graph scores bad-input",
+    "Indexes": "managed folder mapped-files gpu graph scores bad-input",
     "FAISS": "faiss-functions faiss-export",
     "Where your vectors are": "integrations stores columns",
     "Large collections": "build scale distributed small-machines",

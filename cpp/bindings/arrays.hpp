@@ -118,6 +118,7 @@ void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
 void bind_index(py::module_& m);
 void bind_search(py::class_<Index>& index);
+void bind_device(py::module_& m, py::class_<Index>& index);
 void bind_graph(py::module_& m);
 void bind_folder(py::module_& m);
 void bind_drift(py::module_& m);

@@ -194,6 +194,7 @@ void bind_index(py::module_& m) {
 
   py::class_<Index> index(m, "Index", "Codes, ids and refine rows, with search.");
   bind_search(index);
+  bind_device(m, index);
   index.def(py::init<std::shared_ptr<const Codec>, Metric>(), py::arg("codec"), py::arg("metric"))
       .def_property_readonly("size", &Index::size, "Number of vectors.")
       .def_property_readonly("version", &Index::version, "Increases with every change.")

@@ -9,28 +9,21 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "waterfill/core/coarse_terms.hpp"
+#include "waterfill/core/constants.hpp"
+
 namespace waterfill {
 
-inline constexpr std::size_t kPanel = 16;       // columns per panel of a packed matrix
-inline constexpr std::size_t kParts = 16;       // partial sums of a row's squares
-inline constexpr std::size_t kBlock = 32;       // vectors per block, with interleaved nibbles
-inline constexpr std::size_t kCentroids = 256;  // values of a code byte
-inline constexpr int kScoreUnit = 256;     // scores are multiples; the centroid's number is below
-inline constexpr std::size_t kCells = 16;  // values of a high nibble
-inline constexpr std::size_t kPairBytes = 32;      // bytes of two groups in a block
 inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes per step
 inline constexpr int kMaxEntry = 127;              // of a scan's tables: the sum of two fits a byte
 inline constexpr std::size_t kPrefetchBlocks = 4;  // prefetch distance of a scan
 inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step at most
 inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
-inline constexpr float kOffsetMiddle = 128, kOffsetRange = 127;  // of the second byte of L2
-inline constexpr float kLargestFloat = 3.402823466e+38F;         // of finite ones
-inline constexpr std::size_t kRowLanes = 32;                     // partial sums of a row score
-inline constexpr std::size_t kRowHead = 8;     // bytes before the values of an int8 row
-inline constexpr std::size_t kGraphLine = 64;  // bytes of the front line of a graph's row
-inline constexpr std::size_t kGraphHead = 12;  // bytes of a front line that are not values
-inline constexpr std::size_t kGraphHalf = 52;  // bytes of a front line that are values
+inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
+inline constexpr std::size_t kGraphLine = 64;      // bytes of the front line of a graph's row
+inline constexpr std::size_t kGraphHead = 12;      // bytes of a front line that are not values
+inline constexpr std::size_t kGraphHalf = 52;      // bytes of a front line that are values
 inline constexpr std::size_t kGraphFront = 2 * kGraphHalf;  // dimensions of a front line
 
 inline constexpr std::size_t blocks_for(std::size_t vectors) {
@@ -49,19 +42,8 @@ struct RowKernels {
   Kinds product, distance;
 };
 
-// A function of a side byte that is exponential in it, but for byte 0: `zero` for 0, else
-// high[byte / 16] * low[byte % 16], at most the largest float. Each half fits a register.
-struct SideTable {
-  float high[16], low[16], zero;
-};
-
-// Coarse scores of L2 indexes from the sums and side bytes of vectors, with z = z(scale byte) and
-// t = bias + step * sum. masks: bit v of block b for scores of at least `threshold`.
-struct CoarseTerms {
-  const SideTable *z, *rho, *factor;  // without cells: rho / z and s / z of the second byte
-  float bias, step, w;
-  float list_term, gain, middle, norm_range, line;  // with cells
-};
+// Coarse scores of L2 indexes from the sums and side bytes of vectors. masks: bit v of block b for
+// scores of at least `threshold`.
 struct CoarseKernels {
   using Score = void (*)(const std::uint16_t* sums, const std::uint8_t* scale,
                          const std::uint8_t* extra, std::size_t blocks, const CoarseTerms& terms,

@@ -1,5 +1,6 @@
 // The scalar kernels: the reference that every other instruction set is tested against.
 #include "kernels.hpp"
+#include "waterfill/core/arithmetic.hpp"
 
 namespace waterfill {
 namespace {
@@ -30,12 +31,6 @@ void residual(const float* row, const float* mean, std::size_t d, float* out, fl
     const float size = out[k] < 0 ? -out[k] : out[k];
     if (size > largest[part]) largest[part] = size;
   }
-}
-
-std::int16_t to_int16(float value) {
-  constexpr float kLargest = 32767;
-  const float cut = value < -kLargest ? -kLargest : value > kLargest ? kLargest : value;
-  return static_cast<std::int16_t>(__builtin_nearbyintf(cut));
 }
 
 void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
@@ -77,7 +72,7 @@ void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::s
       for (std::size_t j = 0; j < width; ++j) {
         score += y[r * stride + j] * book[(j / 2 * kCentroids + c) * 2 + j % 2];
       }
-      const std::int32_t key = (score & -kScoreUnit) | static_cast<std::int32_t>(c);
+      const std::int32_t key = centroid_key(score, static_cast<std::int32_t>(c));
       if (key < least) least = key;
     }
     codes[r * code_stride] = static_cast<std::uint8_t>(least & (kScoreUnit - 1));

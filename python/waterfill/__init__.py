@@ -13,7 +13,7 @@ Sub-packages hold what these names return and what operating an index takes: `wa
 `waterfill.training`, `waterfill.folder`, `waterfill.building`, `waterfill.evaluation`,
 `waterfill.optimizer`, `waterfill.drift`, `waterfill.lifecycle`, `waterfill.loadtest`,
 `waterfill.serving`, `waterfill.metrics`, `waterfill.server`, `waterfill.scale`,
-`waterfill.columns`, `waterfill.sizing`, `waterfill.managed`.
+`waterfill.columns`, `waterfill.sizing`, `waterfill.managed`, `waterfill.gpu`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from waterfill import drift as drift
     from waterfill import evaluation as evaluation
     from waterfill import folder as folder
+    from waterfill import gpu as gpu
     from waterfill import lifecycle as lifecycle
     from waterfill import loadtest as loadtest
     from waterfill import managed as managed
@@ -124,6 +125,7 @@ _LAZY_MODULES = {
     "drift",
     "evaluation",
     "folder",
+    "gpu",
     "lifecycle",
     "loadtest",
     "managed",

@@ -191,6 +191,8 @@ class Codec:
     @staticmethod
     def from_bytes(data: bytes) -> Codec: ...
 
+def encoding_tables(codec: Codec) -> dict[str, Any]: ...
+
 class Metric:
     inner_product: Metric
     l2: Metric
@@ -347,6 +349,31 @@ class Index:
         refine_candidates: int,
         found: tuple[NDArray[Any], ...],
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def scan_tables(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        prune_sigma: float,
+        probes: NDArray[np.int64] | int | None,
+        selector: list[tuple[Any, ...]] | None,
+        refine_candidates: int,
+        thresholds: NDArray[np.float32] | None,
+    ) -> dict[str, Any] | None: ...
+    def score_tables(self) -> dict[str, Any]: ...
+    def block_table(
+        self,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]: ...
+    def copy_blocks(
+        self,
+        first: int,
+        n: int,
+        high: NDArray[np.uint8],
+        low: NDArray[np.uint8],
+        scale: NDArray[np.uint8],
+        extra: NDArray[np.uint8],
+    ) -> None: ...
     @property
     def parts(self) -> int: ...
     def range_search(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.tensors import is_device_array
 from waterfill._util.validation import Metric
 from waterfill.data.arrow_codes import read_codes
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
@@ -70,7 +71,8 @@ class Codec:
         ----------
         x : array_like, shape (n, d)
             Vectors from the distribution to be encoded. At most 65,536 rows are drawn without
-            replacement; the others are not read.
+            replacement; the others are not read. Of an array on a GPU these rows are copied, and
+            training runs on the CPU.
         plan : Plan
             The allocation of bits, such as that of `Plan.waterfill`.
         seed : int
@@ -117,6 +119,10 @@ class Codec:
         RuntimeWarning
             If ``drop`` leaves rows out, with their numbers.
         """
+        if is_device_array(x) or is_device_array(queries):
+            from waterfill.device.arrays import device_source
+
+            x, queries = device_source(x), device_source(queries, "queries")
         result = train(
             x,
             plan,
@@ -335,7 +341,9 @@ class Codec:
         Parameters
         ----------
         x : array_like, shape (n, d)
-            Vectors.
+            Vectors. A float32 array on a GPU (torch, CuPy, JAX, or anything with
+            ``__cuda_array_interface__`` or DLPack) is encoded there, on the caller's stream, and
+            the codes are an array of the same kind: see ``docs/gpu.md``.
         policy : {'raise', 'drop'}
             Handling of rows with a NaN or an infinity. ``drop`` leaves them out; ``kept`` of the
             result of `waterfill.check` has the numbers of the others.
@@ -351,7 +359,7 @@ class Codec:
         ValueError
             For another number of dimensions, or, with the row's number, for a NaN or an infinity.
         TypeError
-            If `x` is not an array of real numbers on the CPU.
+            If `x` is not an array of real numbers.
 
         Warns
         -----
@@ -361,6 +369,9 @@ class Codec:
             never for those rows themselves. And if ``drop`` leaves rows out, with their numbers.
         """
         policy = as_policy(policy, WITHOUT_QUARANTINE)
+        if is_device_array(x):
+            codes: Codes = self._encode_on_device(x, policy)
+            return codes
         return self._encode(admit(Rows(x, "x", self.d), policy).rows)
 
     def _encode(
@@ -382,31 +393,52 @@ class Codec:
         return codes
 
     def _warn_of_clipped(self, rows: Rows, codes: Codes) -> None:
+        scales = codes[:, self._core.groups]
+        ends = (int((scales == end).sum()) for end in _SCALE_ENDS)
+        self._warn_of_ends(rows.name, rows.n, *ends)
+
+    def _encode_on_device(self, x: Any, policy: Policy) -> Any:
+        """Encode an array on a GPU there."""
+        from waterfill.device.array_encoding import encode_array
+
+        if policy != "raise":
+            raise ValueError(
+                f"policy={policy!r}: expected 'raise' for an array on a GPU; leave rows out there, "
+                "or encode a copy on the CPU"
+            )
+        codes, n, near, far = encode_array(self._core, x)
+        self._warn_of_ends("x", n, near, far, stacklevel=4)
+        return codes
+
+    def _warn_of_ends(self, name: str, n: int, near: int, far: int, *, stacklevel: int = 5) -> None:
         """Warn of distances outside the range of the scale byte, and say on which side."""
-        scales = codes[:, self._core.groups][self._clipped(codes)]
-        if not len(scales):
+        near = 0 if self._is_wide else near
+        if not near and not far:
             return
         center = "centroid of their cell" if self.cells else "mean"
-        near, far = (bool((scales == end).any()) for end in _SCALE_ENDS)
         sides = [
             *(["more than twice as far"] if far else []),
             *(["less than half as far"] if near else []),
         ]
         warnings.warn(
-            f"{rows.name}: {len(scales)} of {rows.n} vectors are {' or '.join(sides)} from the "
+            f"{name}: {near + far} of {n} vectors are {' or '.join(sides)} from the "
             f"{center} as any of the rows that training drew; their distance is clipped. Train on "
             "vectors like these, or normalise them",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
     def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
         """Return which codes have a distance outside the range of the scale byte."""
-        wide = 254 * self._core.settings["scale"][1] > _WIDE_LOG
         scales = codes[:, self._core.groups]
         near, far = _SCALE_ENDS
         clipped: NDArray[np.bool_] = scales == far
-        return clipped if wide else clipped | (scales == near)
+        return clipped if self._is_wide else clipped | (scales == near)
+
+    @property
+    def _is_wide(self) -> bool:
+        """Whether the scale reaches so far down that shorter distances are as good as none."""
+        return bool(254 * self._core.settings["scale"][1] > _WIDE_LOG)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
         """Decode codes to vectors.

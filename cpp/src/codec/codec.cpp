@@ -16,9 +16,6 @@ constexpr std::size_t kTaskRows = 64;  // rows per task; they stay in cache
 // A codebook of zeros, which has no scale, must not get an infinite one.
 constexpr float kLargestScale = 1e37f;
 
-// A lower bound for the divisor of directions that decode to (nearly) zero.
-constexpr float kSmallestSquare = 1e-12f;
-
 // Second bytes are sorted by their first byte, which is that of an earlier group of one dimension.
 void check_second_bytes(const CodecParams& p) {
   std::vector<std::size_t> starts;
@@ -85,13 +82,7 @@ float sum_over_groups(std::size_t groups, Term term) {
 }  // namespace
 
 float length_power(float squares, Alpha alpha) {
-  if (alpha.quarters == 0) return 1.0f;
-  const float one = std::sqrt(std::max(squares, kSmallestSquare));
-  if (alpha.quarters == 4) return one;
-  const float half = std::sqrt(one);
-  if (alpha.quarters == 2) return half;
-  const float quarter = std::sqrt(half);
-  return alpha.quarters == 1 ? quarter : half * quarter;
+  return length_power(squares, alpha.quarters);
 }
 
 bool within_rounding(float distance, const float* row, std::size_t d) {
@@ -186,14 +177,13 @@ void Codec::encode_directions(const Rows& x, std::uint8_t* codes, float* rho,
     for (std::size_t i = 0; i < x.n; ++i) set_cell(codes + i * code_size(), cells[i]);
     centers = {partition().centroids().data(), cells};
   }
-  // At two bits per dimension or less, int8 products add less than half a percent to the error.
-  const bool use_int8 = transform_.p() >= 4 * groups();
   const std::size_t stride = transform_.stride();
   std::vector<std::int16_t> y(x.n * stride + 1);  // a group of odd width is read one value further
   // If the scale holds the norm itself (alpha 0), directions are in units of the rounded norm, so
   // the codes compensate for the rounding.
   const LogScale* lengths = params_.alpha_ip.quarters == 0 ? &params_.scale : nullptr;
-  transform_.fixed_directions(x, centers, use_int8, int16_scales_.data(), lengths, y.data(), rho);
+  transform_.fixed_directions(x, centers, uses_int8(), int16_scales_.data(), lengths, y.data(),
+                              rho);
   std::size_t s = 0;  // the next second byte
   for (std::size_t g = 0; g < groups(); ++g) {
     int16_books_[g].nearest(y.data() + offsets_[g], x.n, stride, codes + g, code_size());

@@ -14,11 +14,6 @@ namespace {
 // nearest centroid of a row beyond the outermost one is that one, so no headroom is needed.
 constexpr float kLargest = 16383, kLargestOnLine = 32767, kLargestSum = 48000;
 
-// Rows are quantized to 7 bits, made positive by the offset, so that the sum of two products with
-// 8 bits fits 16 bits.
-constexpr int kRowOffset = 64, kRowMask = 127;
-constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
-
 float scale_for(const float* book, std::size_t width) {
   float largest = 0, largest_sum = 0;
   for (std::size_t c = 0; c < kCentroids; ++c) {
@@ -59,20 +54,20 @@ std::size_t Int16Matrix::stride() const {
 void Int16Matrix::quantize(const float* row, float norm, std::int16_t* u) const {
   const std::size_t d = size_;
   const float factor = norm > 0 ? kFixedOne / norm : 0.0f;
-  constexpr float kMost = kFixedOne;
-  for (std::size_t k = 0; k < d; ++k) {
-    const float value = std::min(std::max(row[k] * factor, -kMost), kMost);
-    u[k] = static_cast<std::int16_t>(round_small(value));
-  }
+  for (std::size_t k = 0; k < d; ++k) u[k] = quantized_to_16_bits(row[k], factor);
   std::fill(u + size_, u + d_, std::int16_t{0});
 }
 
 void Int16Matrix::multiply(const std::int16_t* u, std::size_t n, const float* scales,
                            std::int16_t* y) const {
+  kernels().rotate_int16(u, n, d_, values_.data(), units(scales).data(), panels_, y);
+}
+
+std::vector<float> Int16Matrix::units(const float* scales) const {
   constexpr float kUnit = 1.0f / (static_cast<float>(kFixedOne) * kFixedOne);
   std::vector<float> units(stride());
   for (std::size_t j = 0; j < units.size(); ++j) units[j] = scales[j] * kUnit;
-  kernels().rotate_int16(u, n, d_, values_.data(), units.data(), panels_, y);
+  return units;
 }
 
 Int8Matrix::Int8Matrix(const std::vector<float>& matrix, std::size_t p, std::size_t d)
@@ -103,10 +98,7 @@ std::size_t Int8Matrix::stride() const {
 float Int8Matrix::quantize(const float* row, float norm, float largest, std::uint8_t* u) const {
   const std::size_t d = size_;  // a local: writes through u may alias size_
   const float factor = largest > 0 ? kLargestRowValue / largest : 0.0f;
-  for (std::size_t k = 0; k < d; ++k) {
-    // The mask changes nothing unless `largest` is so small that the factor is infinite.
-    u[k] = static_cast<std::uint8_t>((round_small(row[k] * factor) + kRowOffset) & kRowMask);
-  }
+  for (std::size_t k = 0; k < d; ++k) u[k] = quantized_to_7_bits(row[k], factor);
   std::fill(u + size_, u + d_, static_cast<std::uint8_t>(kRowOffset));
   return norm > 0 ? largest / kLargestRowValue / norm : 0.0f;
 }
@@ -121,6 +113,12 @@ void Int8Matrix::multiply(const std::uint8_t* u, const float* units, std::size_t
   }
   kernels().rotate_int8(u, n, d_, values_.data() + first * d_, offsets_.data() + first,
                         column_units.data(), units, panels, y);
+}
+
+std::vector<float> Int8Matrix::units(const float* scales) const {
+  std::vector<float> units(stride());
+  for (std::size_t j = 0; j < units.size(); ++j) units[j] = scales[j] * units_[j];
+  return units;
 }
 
 Int16Codebook::Int16Codebook(const float* book, std::size_t width)
@@ -147,9 +145,7 @@ void Int16Codebook::nearest(const std::int16_t* y, std::size_t n, std::size_t st
 }
 
 std::int16_t Int16Codebook::residual(std::int16_t y, std::uint8_t code, float factor) const {
-  constexpr float kMost = kFixedOne;
-  const float value = static_cast<float>(y + negative_[std::size_t{code} * 2]) * factor;
-  return static_cast<std::int16_t>(round_small(clipped(value, kMost)));
+  return second_coordinate(y, negative_[std::size_t{code} * 2], factor);
 }
 
 void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {

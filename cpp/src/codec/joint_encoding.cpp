@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels.hpp"
+#include "waterfill/core/arithmetic.hpp"
 
 namespace waterfill {
 
@@ -28,11 +29,8 @@ JointEncoder::JointEncoder(const CodecParams& params, float exponent)
   }
 }
 
-// Without |W u|^2, which is constant.
 float JointEncoder::State::cost() const {
-  constexpr float kLeast = 1e-12f;
-  const float squares = std::max(length, kLeast);
-  return weighted / squares - 2 * product / std::sqrt(squares);
+  return joint_cost(product, length, weighted);
 }
 
 void JointEncoder::improve(const float* u, std::uint8_t* code) const {

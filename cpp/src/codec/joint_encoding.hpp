@@ -21,6 +21,11 @@ class JointEncoder {
   // exponent: of the weights.
   JointEncoder(const CodecParams& params, float exponent);
 
+  // Of each coordinate: W^2 / weight. Of each centroid: |u|^2 and |W u|^2.
+  const std::vector<float>& factors() const { return factors_; }
+  const std::vector<float>& lengths() const { return lengths_; }
+  const std::vector<float>& weighted() const { return weighted_; }
+
   // u: unweighted coordinates of a direction, in code order; code: the bytes of the groups.
   void improve(const float* u, std::uint8_t* code) const;
 

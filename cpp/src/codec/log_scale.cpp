@@ -1,6 +1,7 @@
 #include "waterfill/codec/log_scale.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -26,6 +27,24 @@ std::uint8_t LogScale::encode(double value) const {
   if (!(value > 0)) return 0;
   const double code = 1 + std::round((std::log(value) - low_) / step_);
   return static_cast<std::uint8_t>(std::clamp(code, 1.0, 255.0));
+}
+
+// By bisection of the bits, which ascend as the numbers do.
+std::vector<double> LogScale::thresholds() const {
+  constexpr std::uint64_t kInfinity =
+      std::bit_cast<std::uint64_t>(std::numeric_limits<double>::infinity());
+  std::vector<double> result;
+  std::uint64_t below = 0;
+  for (int code = 2; code < 256; ++code) {
+    std::uint64_t low = below, high = kInfinity;  // the value of `low` gets a lower code
+    while (high - low > 1) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      (encode(std::bit_cast<double>(middle)) < code ? low : high) = middle;
+    }
+    result.push_back(std::bit_cast<double>(high));
+    below = low;
+  }
+  return result;
 }
 
 float LogScale::rounded(float value) const {

@@ -122,7 +122,7 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
   const std::size_t initial_vectors = kInitialCandidates * num_candidates_;
   const std::size_t max_lists = filtered ? kMaxFilteredInitialLists : order.size();
   std::size_t count = 0, vectors = 0;
-  std::vector<std::size_t> initial;
+  std::vector<std::uint32_t>& initial = probe.nearest;
   // The next list, or none after the last.
   const auto next = [&]() -> std::optional<std::size_t> {
     while (!order.empty() && (left > 0 || vectors < min_vectors)) {
@@ -141,7 +141,7 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
   };
   for (std::optional<std::size_t> list = next(), following; list; list = following) {
     following = wants_more() ? next() : std::nullopt;
-    initial.push_back(*list);
+    initial.push_back(static_cast<std::uint32_t>(*list));
     if (known != nullptr) continue;
     if (following) scanner_.prefetch(*following);
     scanner_.scan_list(batch, q, *list, probe.state);

@@ -17,7 +17,8 @@ namespace waterfill {
 struct Probe {
   explicit Probe(std::size_t num_candidates = 0) : state(num_candidates) {}
   ScanState state;
-  std::vector<std::uint32_t> lists;  // that remain to be scanned, ascending
+  std::vector<std::uint32_t> nearest;  // lists of the initial probe, if there are several lists
+  std::vector<std::uint32_t> lists;    // that remain to be scanned, ascending
 };
 
 // The queries of a batch that scan each list. If the batch is a single query, `of` may be asked for

@@ -217,7 +217,7 @@ void Reranker::merge(const float* row, const Query& query, const ShareCandidates
   for (std::size_t at = all.limits[q]; at < all.limits[q + 1]; ++at) {
     found.emplace_back(all.coarse[at], all.slots[at]);
     by_slot.push_back({all.slots[at], at});
-    by_label.push_back({all.labels[at], at});
+    if (all.has_labels()) by_label.push_back({all.labels[at], at});
   }
   std::sort(by_slot.begin(), by_slot.end());
   std::sort(by_label.begin(), by_label.end());
@@ -228,6 +228,7 @@ void Reranker::merge(const float* row, const Query& query, const ShareCandidates
     for (Candidate& one : some) one = Candidate(all.full[place(by_slot, one)], one.position());
   };
   const auto with_labels = [&](const Candidates& some) {
+    if (!all.has_labels()) return this->with_labels(some);
     Candidates result;
     for (const Candidate& one : some) {
       result.emplace_back(one.score(), all.labels[place(by_slot, one)]);
@@ -235,6 +236,7 @@ void Reranker::merge(const float* row, const Query& query, const ShareCandidates
     return result;
   };
   const auto exact = [&](Candidates& some) {
+    if (!all.has_labels()) return score_exactly(row, some);
     for (Candidate& one : some) one = Candidate(all.exact[place(by_label, one)], one.position());
   };
   keep_best(found, kept);

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "waterfill/core/arithmetic.hpp"
+
 namespace waterfill {
 
 // A score and a position packed into one integer: a higher score is greater, and of equal scores
@@ -17,8 +19,7 @@ namespace waterfill {
 class Candidate {
  public:
   Candidate() = default;
-  Candidate(float score, std::uint32_t position)
-      : key_(std::uint64_t{ordered(score)} << 32 | ~position) {}
+  Candidate(float score, std::uint32_t position) : key_(candidate_key(score, position)) {}
 
   float score() const {
     const auto bits = static_cast<std::uint32_t>(key_ >> 32);
@@ -30,11 +31,6 @@ class Candidate {
 
  private:
   static constexpr std::uint32_t kSign = 0x80000000u;
-
-  static std::uint32_t ordered(float score) {
-    const auto bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // + 0: no negative zero
-    return (bits & kSign) != 0 ? ~bits : bits | kSign;
-  }
 
   std::uint64_t key_ = 0;
 };

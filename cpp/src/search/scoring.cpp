@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels.hpp"
+#include "waterfill/core/arithmetic.hpp"
 
 namespace waterfill {
 namespace {
@@ -180,6 +181,15 @@ CoarseTerms Scoring::coarse_terms(std::size_t list, float list_term, const Coars
           .line = with_cells() ? lengths_[list] * static_cast<float>(offset.centroid_range()) : 0};
 }
 
+ScoreTables Scoring::tables() const {
+  const CoarseTerms terms = coarse_terms(0, 0, {}, 1);
+  ScoreTables tables{z_, rho_, factor_, terms.gain, terms.middle, terms.norm_range, {}, lengths_};
+  for (std::size_t l = 0; l < lengths_.size(); ++l) {
+    tables.lines.push_back(coarse_terms(l, 0, {}, 1).line);
+  }
+  return tables;
+}
+
 void Scoring::limits(std::size_t list, float list_term, float threshold, const CoarseUnit& unit,
                      std::uint16_t* limits) const {
   constexpr float kLargest = 65535, infinity = std::numeric_limits<float>::infinity();
@@ -231,16 +241,11 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* lis
       const float t = sums.products[i];
       const float s = rho / length_power(sums.lengths[i], alpha_);
       const float list_term = list_terms != nullptr ? list_terms[location.list] : 0.0f;
-      float score = list_term + s * t;
-      if (euclidean_) {
-        float product = 0;
-        if (with_cells()) product = codec_.centroid_product(codes.data() + i * size, location.list);
-        // The norm of the decoded vector, which is rho if alpha restores it.
-        score = list_term + 2 * s * (t - w * product) - w * s * s * sums.lengths[i];
+      float product = 0;
+      if (euclidean_ && with_cells()) {
+        product = codec_.centroid_product(codes.data() + i * size, location.list);
       }
-      // Sums beyond float32 say nothing. No L2 score is infinite: a vector is at least 0 away.
-      constexpr float kInfinity = std::numeric_limits<float>::infinity();
-      if (std::isnan(score) || (euclidean_ && score == kInfinity)) score = -kInfinity;
+      const float score = full_score(euclidean_, list_term, t, sums.lengths[i], s, product, w);
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }

@@ -20,6 +20,7 @@
 #include "search/reservoir.hpp"
 #include "waterfill/codec/codec.hpp"
 #include "waterfill/index/code_store.hpp"
+#include "waterfill/index/index.hpp"
 
 namespace waterfill {
 
@@ -68,6 +69,9 @@ class Scoring {
   // byte would widen them so far that most vectors pass.
   CoarseTerms coarse_terms(std::size_t list, float list_term, const CoarseUnit& unit,
                            float w) const;
+
+  // The tables of coarse scores, and per list what they depend on.
+  ScoreTables tables() const;
 
   // Replaces scores by full scores. Candidates ascend by slot; list_terms: of the query;
   // tables: codec.groups() * 256 values.

@@ -88,6 +88,34 @@ class Searcher {
     return all;
   }
 
+  // Returns what a device needs to do the scans of `run_share`.
+  std::optional<ScanTables> tables(const float* thresholds) const {
+    if (takes_all()) return std::nullopt;
+    ScanTables all;
+    all.pairs = plan_.pairs;
+    std::vector<bool> scanned(view_.store.lists().size(), false);
+    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+      std::vector<Probe> probes(rows.n);
+      parallel_for(rows.n, [&](std::size_t i) {
+        const float* known = thresholds != nullptr ? thresholds + begin + i : &Reservoir::kLowest;
+        probes[i] = pruner_.initial_probe(batch, i, begin + i, known);
+      });
+      for (std::size_t i = 0; i < rows.n; ++i) {
+        const bool first = thresholds == nullptr && scanned.size() > 1;
+        const std::vector<std::uint32_t>& lists = first ? probes[i].nearest : probes[i].lists;
+        for (const std::uint32_t list : lists) {
+          all.lists.push_back(list);
+          all.terms.push_back(batch.list_terms(i)[list]);
+          scanned[list] = true;
+        }
+        all.limits.push_back(all.lists.size());
+        append_tables(batch, i, all);
+      }
+    });
+    all.masks = masks_of(scanned);
+    return all;
+  }
+
   void merge(const ShareCandidates& found, float* distances, std::int64_t* labels) {
     each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
       parallel_for(rows.n, [&](std::size_t i) {
@@ -120,6 +148,36 @@ class Searcher {
                        {probes, params_.nprobe});
       visit(rows, batch, first);
     }
+  }
+
+  void append_tables(const QueryBatch& batch, std::size_t i, ScanTables& all) const {
+    const auto append = [](auto& to, const auto* values, std::size_t n) {
+      to.insert(to.end(), values, values + n);
+    };
+    const Query& query = batch[i];
+    append(all.luts, batch.luts(i), plan_.lut_bytes());
+    append(all.projected, query.projected, view_.codec.transform().stride());
+    append(all.scaled, query.scaled, view_.codec.d());
+    append(all.units, std::array{query.unit.bias, query.unit.step, query.w}.data(), 3);
+  }
+
+  // What the filter selects of some lists, block by block; empty if that is everything.
+  std::vector<std::uint32_t> masks_of(const std::vector<bool>& scanned) const {
+    bool selects = false;
+    for (std::size_t l = 0; l < scanned.size() && !selects; ++l) {
+      selects = scanned[l] && filter_.blocks(l) != nullptr;
+    }
+    std::vector<std::uint32_t> masks;
+    for (std::size_t l = 0; selects && l < scanned.size(); ++l) {
+      const std::size_t blocks = view_.store.lists()[l].blocks();
+      const std::uint32_t* own = scanned[l] ? filter_.blocks(l) : nullptr;
+      if (own != nullptr) {
+        masks.insert(masks.end(), own, own + blocks);
+      } else {
+        masks.insert(masks.end(), blocks, ~std::uint32_t{0});
+      }
+    }
+    return masks;
   }
 
   // Whether all vectors are candidates.
@@ -381,12 +439,22 @@ void Index::merge_shares(const Rows& queries, const SearchParams& params,
   locked_search(queries, params, [&](const SearchState& state) {
     require(found.limits.size() == queries.n + 1, "found: expected candidates of each query");
     for (std::size_t i = 0; i < found.slots.size(); ++i) {
-      require(std::max(found.slots[i], found.labels[i]) < store_.size(),
+      const std::uint32_t label = found.has_labels() ? found.labels[i] : 0;
+      require(std::max(found.slots[i], label) < store_.size(),
               "found: candidates of another state of the index");
     }
     Searcher(state, queries, params).merge(found, distances, ids);
     replace_labels(ids, queries.n * params.k);
   });
+}
+
+std::optional<ScanTables> Index::scan_tables(const Rows& queries, const SearchParams& params,
+                                             const float* thresholds) const {
+  std::optional<ScanTables> tables;
+  locked_search(queries, params, [&](const SearchState& state) {
+    tables = Searcher(state, queries, params).tables(thresholds);
+  });
+  return tables;
 }
 
 std::size_t Index::parts() const {

@@ -10,6 +10,7 @@
 #include <exception>
 
 #include "dispatch.hpp"
+#include "emulated_kernels.hpp"
 #include "kernel_check.hpp"
 
 namespace waterfill {
@@ -150,6 +151,17 @@ void check(const std::string& isa) {
   }
 }
 
+// The CUDA kernels, where the grid can be emulated.
+void check_emulated() {
+#if defined(WATERFILL_EMULATES_CUDA)
+  const Kernels &scalar = scalar_kernels(), &own = emulated_kernels();
+  for (auto* part : {check_rotate_int16, check_rotate_int8, check_nearest, check_scan}) {
+    part(scalar, own);
+    std::fflush(stdout);
+  }
+#endif
+}
+
 }  // namespace
 }  // namespace waterfill
 
@@ -159,6 +171,7 @@ int main(int count, char** arguments) {
     if (isas.empty()) isas = waterfill::available_isas();
     waterfill::check_float16();
     for (const std::string& isa : isas) waterfill::check(isa);
+    waterfill::check_emulated();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_check: %s\n", error.what());
     return 1;

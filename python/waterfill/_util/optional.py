@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _DISPLAY_NAMES = {  # where they differ from the name of the module
+    "cuda": "cuda-core",
     "faiss": "FAISS",
     "haystack": "Haystack",
     "langchain_core": "LangChain",

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
 _TORCH_UTILS = "faiss.contrib.torch_utils"
+_CUDA = 2  # of the types of devices of DLPack
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -43,6 +45,18 @@ def is_tensor(value: object) -> bool:
     """Return whether a value is a torch tensor."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_device_array(x: Any) -> bool:
+    """Return whether a value is an array in the memory of a GPU: of torch, CuPy, JAX and others."""
+    if isinstance(x, np.ndarray | np.generic):
+        return False
+    if is_tensor(x):
+        return bool(x.is_cuda)
+    if hasattr(x, "__cuda_array_interface__"):
+        return True
+    device = getattr(x, "__dlpack_device__", None)
+    return device is not None and int(device()[0]) == _CUDA
 
 
 def memory_of(value: Any) -> Any:

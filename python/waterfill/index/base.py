@@ -48,7 +48,7 @@ class Index(SearchDepth):
     def _found(
         self, queries: FloatRows, k: int, params: Any, lists: Labels | None, contents: str
     ) -> tuple[FloatRows, Labels, NDArray[Any] | None]:
-        core = self._trained()
+        self._trained()
         k = as_positive_int("k", k)
         chosen = read_parameters(params)
         candidates, exact = self._candidates(k, chosen.k_factor)
@@ -56,7 +56,7 @@ class Index(SearchDepth):
         if self._metric == "cosine":
             _core.require_finite(queries, "x", 0)
             queries = self._prepare(queries)
-        distances, ids, stored = core.search(
+        distances, ids, stored = self._ranked(
             queries,
             k,
             candidates,
@@ -70,6 +70,43 @@ class Index(SearchDepth):
         if contents == "vectors" and stored is not None:
             stored = self._vectors_of(stored[(ids != -1).reshape(-1)])
         return distances, ids, stored
+
+    def _ranked(self, *arguments: Any) -> tuple[FloatRows, Labels, NDArray[Any] | None]:
+        """Search with arguments and results as of the core's `search`."""
+        return self._trained().search(*arguments)
+
+    def to_gpu(self, device: int = 0, *, memory: int | None = None) -> Any:
+        """Return an index that a GPU searches, with the vectors of this one.
+
+        They are not copied in host memory: what is added to one index, or removed, is in the other
+        as well. Settings are copied.
+
+        Parameters
+        ----------
+        device : int
+            Number of the GPU, as CUDA counts those that the process sees.
+        memory : int, optional
+            Bytes that the codes may take on the GPU; by default four fifths of what is free.
+
+        Returns
+        -------
+        waterfill.gpu.IndexFlat or waterfill.gpu.IndexIVF
+            Of the same kind.
+
+        Raises
+        ------
+        ImportError
+            Without cuda-core: ``pip install ".[cuda]"``.
+        RuntimeError
+            Without a driver or a GPU.
+        ValueError, TypeError
+            For another `device` or `memory`, or an index in a folder.
+        NotTrainedError
+            If the index is not trained.
+        """
+        from waterfill.gpu.indexes import on_gpu
+
+        return on_gpu(self, device, memory)
 
     def get_distance_computer(self) -> DistanceComputer:
         """Return an object that computes distances between a query and single vectors."""

@@ -122,6 +122,17 @@ class Codec {
   const Transform& transform() const { return transform_; }
   std::size_t d() const { return transform_.d(); }
   std::size_t groups() const { return params_.shapes.size(); }
+  // What `encode` reads besides the parameters: by group the first coordinate and the codebook; the
+  // factors from the coordinates of a direction to those of a codebook; null, or the joint encoder.
+  const std::vector<std::size_t>& offsets() const { return offsets_; }
+  const std::vector<Int16Codebook>& int16_books() const { return int16_books_; }
+  const std::vector<float>& int16_scales() const { return int16_scales_; }
+  const JointEncoder* joint_encoder() const { return joint_.get(); }
+  // At two bits per dimension or less, int8 products add less than half a percent to the error.
+  bool uses_int8() const { return transform_.p() >= 4 * groups(); }
+  // Centroids - mean, as queries: p values each; and the centroids of groups, point after point.
+  const std::vector<float>& projected_centroids() const;
+  const std::vector<float>& points() const { return points_; }
   // Bytes of a code: one per group, the scale, and the cell number if there are cells.
   std::size_t code_size() const { return groups() + 1 + cell_bytes(); }
   std::size_t cell_bytes() const {
@@ -178,8 +189,6 @@ class Codec {
  private:
   void encode_jointly(const std::int16_t* y, std::size_t n, std::uint8_t* codes) const;
   void apply_published_score(const float* projected, float w, float* full) const;
-  // Centroids - mean, as queries: p values each.
-  const std::vector<float>& projected_centroids() const;
 
   CodecParams params_;
   mutable std::mutex annotations_mutex_;

@@ -4,30 +4,14 @@
 // register also holds two to four times as many products as with float32.
 #pragma once
 
-#include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <vector>
 
 #include "waterfill/core/aligned_vector.hpp"
+#include "waterfill/core/arithmetic.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
-
-inline constexpr int kFixedOne = 32767;
-
-// round(value), ties to even, for |value| < 2^22; any integer for other values. Unlike
-// std::nearbyint it can be vectorized.
-inline std::int32_t round_small(float value) {
-  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: the last bit of the sum has the value 1
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value + kShift);
-  return static_cast<std::int32_t>(bits - std::bit_cast<std::uint32_t>(kShift));
-}
-
-// The value within +-limit; -limit for NaN.
-inline float clipped(float value, float limit) {
-  return std::min(std::max(-limit, value), limit);
-}
 
 // Products of rows with a matrix of int16, exact to about 1e-7 of a direction's energy.
 class Int16Matrix {
@@ -38,6 +22,9 @@ class Int16Matrix {
 
   std::size_t width() const { return d_; }  // values of an input row: d, padded to a multiple of 2
   std::size_t stride() const;               // values of an output row: p, padded to whole panels
+  const Aligned<std::int16_t>& values() const { return values_; }  // as kernels read them
+  // The factors of sums, given `scales` of the results.
+  std::vector<float> units(const float* scales) const;
 
   // Quantizes row / norm, with kFixedOne for 1. row: d values; u: width() values. norm: the norm of
   // the row, or slightly less.
@@ -60,6 +47,10 @@ class Int8Matrix {
 
   std::size_t width() const { return d_; }  // values of an input row: d, padded to a multiple of 4
   std::size_t stride() const;
+  const Aligned<std::int8_t>& values() const { return values_; }  // as kernels read them
+  const std::vector<std::int32_t>& offsets() const { return offsets_; }
+  // The factors of sums, given `scales` of the results, without those of the rows.
+  std::vector<float> units(const float* scales) const;
 
   // Quantizes row / norm to width() values of -63 to 63, plus 64; returns the value of one unit.
   // largest: the largest absolute value of the row.
@@ -88,6 +79,9 @@ class Int16Codebook {
 
   // Factor from the values of the book to the fixed-point coordinates of `nearest`.
   float scale() const { return scale_; }
+  // Of negative centroids, as kernels read them, and half the squared norms.
+  const Aligned<std::int16_t>& values() const { return negative_; }
+  const std::vector<std::int32_t>& half_norms() const { return half_norms_; }
   // codes[r * code_stride]: the centroid nearest to y[r * stride ...]. For an odd width, one value
   // behind each row must be readable.
   void nearest(const std::int16_t* y, std::size_t n, std::size_t stride, std::uint8_t* codes,

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace waterfill {
 
@@ -15,6 +16,8 @@ class LogScale {
   static LogScale covering(double smallest, double largest, double margin);
 
   std::uint8_t encode(double value) const;  // values outside the range get the nearest end
+  // For each code from 2 on, the least value that `encode` gives this code or a greater one.
+  std::vector<double> thresholds() const;
   // The decoded value, or the value itself if it is outside the range.
   float rounded(float value) const;
   float operator[](std::uint8_t code) const { return values_[code]; }

@@ -73,6 +73,12 @@ class Partition {
     if (!by_direction()) return product;
     return norms_[cell] * (product + row.origin_product) - row.mean_product;
   }
+  // What `assign` compares rows with: a row's cell has the largest |x - mean| / unit * product -
+  // bias, with the products of `matrix` times `matrix_scales`.
+  const Int8Matrix& matrix() const { return products_; }
+  const std::vector<float>& matrix_scales() const { return scales_; }
+  const std::vector<float>& biases() const { return biases_; }
+  double unit() const { return unit_; }
   // By direction: <mean, c> / |c| of all cells.
   const float* mean_products() const { return mean_products_.data(); }
 

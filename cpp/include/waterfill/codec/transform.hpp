@@ -69,6 +69,8 @@ class Transform {
   const std::vector<float>& mean() const { return mean_; }
   const std::vector<float>& basis() const { return basis_; }
   const std::vector<float>& weights() const { return weights_; }
+  const Int16Matrix& int16_basis() const { return int16_basis_; }
+  const Int8Matrix& int8_basis() const { return int8_basis_; }
 
   // y: n * stride() values; rho: n values. A row equal to its center gives rho 0 and y 0.
   void directions(const Rows& x, const CodingCenters& centers, float* y, float* rho) const;

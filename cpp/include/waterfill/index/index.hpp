@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "waterfill/codec/codec.hpp"
+#include "waterfill/core/coarse_terms.hpp"
 #include "waterfill/core/fork_safe_locks.hpp"
 #include "waterfill/index/code_store.hpp"
 #include "waterfill/index/ids.hpp"
@@ -70,6 +71,41 @@ struct ShareCandidates {
   std::vector<float> coarse;
   std::vector<std::uint32_t> slots, labels;
   std::vector<float> full, exact;  // empty if no search needs them
+
+  // Without labels the index that merges looks up labels and exact scores.
+  bool has_labels() const { return labels.size() == slots.size(); }
+};
+
+// What a device needs to scan lists for some queries.
+struct ScanTables {
+  std::vector<std::uint32_t> pairs;  // of groups that a scan reads, for all queries
+  // By query: the tables of the scan, of two groups per pair and kCells bytes per group; bias, step
+  // and w of its scores; its projection, padded to whole panels; the query as it was projected.
+  std::vector<std::uint8_t> luts;
+  std::vector<float> units, projected, scaled;
+  // The lists of query q are [limits[q], limits[q + 1]), with the term of their coarse scores.
+  std::vector<std::uint64_t> limits{0};
+  std::vector<std::uint32_t> lists;
+  std::vector<float> terms;
+  std::vector<std::uint32_t> masks;  // of vectors, by block; empty: all vectors
+};
+
+// The blocks of all lists in the order of slots, as a device keeps them.
+struct BlockArrays {
+  // Of each block: kBlock vectors with high nibbles as a scan reads them, rows of low nibbles,
+  // scale bytes and second bytes (null if the index keeps none). Padded with zeros.
+  std::uint8_t *high, *low, *scale, *extra;
+};
+struct BlockTable {
+  std::vector<std::uint32_t> lists, slots;  // of each block, and its first vector
+  std::vector<std::uint8_t> sizes;          // vectors of each block
+};
+
+// What the scores of an index depend on besides the codec and the query.
+struct ScoreTables {
+  SideTable z, rho, factor;  // see CoarseTerms
+  float gain, middle, norm_range;
+  std::vector<float> lines, lengths;  // of lists with cells: see CoarseTerms; |centroid - mean|
 };
 
 struct RangeResult {
@@ -170,6 +206,16 @@ class Index {
   // found: of all rounds and shares, query by query in any order.
   void merge_shares(const Rows& queries, const SearchParams& params, const ShareCandidates& found,
                     float* distances, std::int64_t* ids) const;
+  // A search whose scans a device does. `scan_tables` returns what it needs, or nothing if all
+  // vectors are candidates. The device returns its coarse candidates with full scores to
+  // `merge_shares`. If there are several lists, there are two rounds, as for `search_share`.
+  std::optional<ScanTables> scan_tables(const Rows& queries, const SearchParams& params,
+                                        const float* thresholds) const;
+  BlockTable block_table() const;
+  // Writes blocks [first, first + n) of those of `block_table`.
+  void copy_blocks(std::size_t first, std::size_t n, const BlockArrays& out) const;
+  ScoreTables score_tables() const;
+  const std::vector<float>& centroids() const { return centroids_; }  // minus the mean
   std::size_t parts() const;  // the vectors of `append` count as one
   // The rank of each list for each query, from 0 for the first that a search probes; the number of
   // lists for one without vectors. ranks: queries.n * codec()->lists() values.

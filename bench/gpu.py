@@ -1,0 +1,268 @@
+"""Encoding and search on an NVIDIA GPU: rates, equality with the CPU, and torch beside it.
+
+    python bench/gpu.py [--keep gpu.json] [--seconds 540] [--again STEP ...]
+
+Builds and installs waterfill without a network, from what an image for GPUs has (cmake, pybind11,
+scikit-build-core, torch, cuda-core), runs the tests with `make test-gpu`, and then measures step
+by step. Each result is written at once: called again, the script goes on where it was cut off. A
+step that would probably not end in time is left for the next call. Vectors are synthetic: a
+mixture of normal distributions with an uneven spectrum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "build" / "gpu" / "site"
+
+D, CODE_BYTES = 384, 47  # and the scale byte
+MILLION = 1_000_000
+
+
+def build() -> dict[str, Any]:
+    """Install waterfill in a folder of its own."""
+    started = time.perf_counter()
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    options = ["--no-build-isolation", "--upgrade", "--target", str(SITE)]
+    directory = ["-C", "build-dir=build/gpu/cmake"]
+    jobs = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count())}
+    subprocess.run([*pip, *options, *directory, str(ROOT)], check=True, env=os.environ | jobs)
+    return {"seconds": time.perf_counter() - started}
+
+
+def test() -> dict[str, Any]:
+    """Run the tests of GPUs on this one."""
+    environment = os.environ | {"PYTHONPATH": str(SITE)}
+    command = ["make", "test-gpu", f"PYTHON={sys.executable}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return {"passed": done.returncode == 0, "end": (done.stdout + done.stderr)[-3000:]}
+
+
+def seconds_of(call: Callable[[], object], times: int = 5) -> float:
+    """Return the median time of a call that uses the GPU, after one that is not counted."""
+    import torch
+
+    durations = []
+    for _ in range(times + 1):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        durations.append(time.perf_counter() - started)
+    return float(np.median(durations[1:]))
+
+
+def vectors(n: int, seed: int) -> Any:
+    """Return float32 vectors on the GPU."""
+    import torch
+
+    shared = torch.Generator("cuda").manual_seed(1)
+    scales = torch.linspace(0, -2.5, D, device="cuda").exp()
+    centers = torch.randn(2000, D, device="cuda", generator=shared) * scales
+    own = torch.Generator("cuda").manual_seed(seed)
+    chosen = torch.randint(0, len(centers), (n,), device="cuda", generator=own)
+    return centers[chosen] + 0.6 * scales * torch.randn(n, D, device="cuda", generator=own)
+
+
+def codec(cells: int) -> Any:
+    """Return a trained codec, which is kept for the next step and the next call."""
+    import waterfill as wf
+
+    path = ROOT / "build" / "gpu" / f"codec-{cells}.wf"
+    if not path.exists():
+        sample = vectors(max(100_000, 20 * cells), 2).cpu().numpy()
+        plan = wf.Plan.waterfill(wf.analyze(sample), code_bytes=CODE_BYTES)
+        wf.write_codec(wf.Codec.train(sample, plan, cells=cells), path)
+    return wf.read_codec(path)
+
+
+def bandwidth() -> dict[str, Any]:
+    """Measure the device's memory and the bus."""
+    import torch
+
+    a = torch.empty(1 << 30, dtype=torch.float32, device="cuda")
+    b = torch.empty_like(a)
+    host = torch.empty(1 << 28, dtype=torch.float32, pin_memory=True)
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "read_and_write_bytes_s": 2 * a.nbytes / seconds_of(lambda: b.copy_(a)),
+        "to_device_bytes_s": host.nbytes / seconds_of(lambda: a[: len(host)].copy_(host)),
+    }
+
+
+def encode() -> dict[str, Any]:
+    """Encode rows on the device and in host memory, and compare codes with the CPU's."""
+    made, x = codec(0), vectors(2 * MILLION, 3)
+    host = x.cpu().numpy()
+    index = _gpu_index(made)
+    codes = made.encode(x[:20_000]).cpu().numpy()
+    cells = codec(1024)
+    in_cells = cells.encode(x[:20_000]).cpu().numpy()
+    return {
+        "equal": bool((codes == made.encode(host[:20_000])).all()),
+        "equal_with_cells": bool((in_cells == cells.encode(host[:20_000])).all()),
+        "device_rows_s": len(x) / seconds_of(lambda: made.encode(x)),
+        "device_rows_s_with_cells": len(x) / seconds_of(lambda: cells.encode(x), 2),
+        "host_rows_s": len(x) / seconds_of(lambda: index.sa_encode(host), 2),
+        "cpu_rows_s": 200_000 / seconds_of(lambda: made.encode(host[:200_000]), 1),
+    }
+
+
+def _gpu_index(made: Any) -> Any:
+    import waterfill as wf
+
+    return wf.gpu.IndexFlat(made)
+
+
+class Stopwatch:
+    """A device that adds up the time of the scans."""
+
+    def __init__(self, device: Any) -> None:
+        self._device, self.seconds = device, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+    def launch(self, kernel: str, *arguments: Any, **options: Any) -> None:
+        """Launch a kernel, and wait for scans."""
+        if kernel == "scan_blocks":
+            self._device.synchronize()
+        started = time.perf_counter()
+        self._device.launch(kernel, *arguments, **options)
+        if kernel == "scan_blocks":
+            self._device.synchronize()
+            self.seconds += time.perf_counter() - started
+
+
+def scan() -> dict[str, Any]:
+    """Scan 100,000,000 random codes for one query."""
+    import waterfill as wf
+    from waterfill.device.search import DeviceSearch
+
+    made = codec(0)
+    index = wf.IndexFlat(made)
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        codes = rng.integers(0, 256, (10 * MILLION, made.code_size), np.uint8)
+        codes[:, -1] = rng.integers(100, 160, len(codes), np.uint8)
+        index.add_sa_codes(codes)
+    query = vectors(3, 5).cpu().numpy()
+    gpu = index.to_gpu()
+    watch = Stopwatch(gpu._device)
+    search = DeviceSearch(watch, index._core, 60 << 30)
+    arguments = (10, 200, index.coarse_groups, index.prune_sigma, None, None, 0)
+    search.search(query[:1], *arguments)
+    watch.seconds = 0.0
+    started = time.perf_counter()
+    found = search.search(query[1:2], *arguments)
+    whole = time.perf_counter() - started
+    expected = index._core.search(query[1:2], *arguments)
+    read = index.ntotal * (index.coarse_groups / 2 + 1)
+    return {
+        "equal": all(bool((a == b).all()) for a, b in zip(found, expected, strict=False)),
+        "scan_seconds": watch.seconds,
+        "search_seconds": whole,
+        "scan_bytes_s": read / watch.seconds,
+        "device_bytes_per_vector": search.codes.nbytes / index.ntotal,
+    }
+
+
+def batches() -> dict[str, Any]:
+    """Search 10,000,000 vectors for 1,000 queries, beside brute force of torch in float16."""
+    import torch
+
+    import waterfill as wf
+
+    n, count, k = 10 * MILLION, 1000, 10
+    queries = vectors(count, 6)
+    stored = torch.empty(n, D, dtype=torch.float16, device="cuda")
+    flat, lists = _gpu_index(codec(0)), wf.gpu.IndexIVF(codec(4096), 4096)
+    for first in range(0, n, MILLION):
+        part = vectors(MILLION, 100 + first // MILLION)
+        stored[first : first + MILLION] = part.half()
+        flat.add(part)
+        lists.add(part)
+
+    def brute_force() -> Any:
+        best = [torch.topk(queries.half() @ part.T, k) for part in stored.split(MILLION)]
+        starts = torch.arange(len(best), device="cuda") * MILLION
+        ids = torch.cat([b.indices + s for b, s in zip(best, starts, strict=True)], 1)
+        order = torch.topk(torch.cat([b.values for b in best], 1), k).indices
+        return torch.gather(ids, 1, order).cpu()
+
+    truth = brute_force().numpy()
+    result: dict[str, Any] = {"torch_seconds": seconds_of(brute_force)}
+    host = queries.cpu().numpy()
+
+    def recall(index: Any) -> float:
+        found = index.search(host, k)[1]
+        return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(found, truth, strict=True)]))
+
+    some = flat.search(host[:32], k), flat.to_cpu().search(host[:32], k)
+    result["equal"] = bool((some[0][1] == some[1][1]).all() and (some[0][0] == some[1][0]).all())
+    result["flat_recall"] = recall(flat)
+    result["flat_seconds"] = seconds_of(lambda: flat.search(host, k), 3)
+    result["device_share_of_codes"] = flat.device_bytes / (n * flat.bytes_per_vector)
+    result["lists"] = []
+    for nprobe in (8, 16, 32, 64, 128):
+        lists.nprobe = nprobe
+        seconds = seconds_of(lambda: lists.search(host, k), 3)
+        result["lists"].append((nprobe, recall(lists), seconds))
+    return result
+
+
+STEPS: dict[str, tuple[Callable[[], dict[str, Any]], int]] = {  # with about the seconds they take
+    "build": (build, 90),
+    "test": (test, 120),
+    "bandwidth": (bandwidth, 15),
+    "encode": (encode, 60),
+    "scan": (scan, 120),
+    "batches": (batches, 120),
+}
+
+
+def main() -> None:
+    """Run the steps that are missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path, default=ROOT / "build" / "gpu" / "results.json")
+    parser.add_argument("--seconds", type=float, default=540, help="to end in")
+    parser.add_argument("--again", nargs="*", default=[], choices=STEPS, metavar="STEP")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    options.keep.parent.mkdir(parents=True, exist_ok=True)
+    SITE.parent.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = {}
+    if options.keep.exists():
+        results = json.loads(options.keep.read_text())
+    for name, (step, seconds) in STEPS.items():
+        if (
+            name in results
+            and name not in options.again
+            and not (name == "build" and not SITE.exists())
+        ):
+            continue
+        if time.perf_counter() - started + seconds > options.seconds:
+            print(f"{name}: left for another call")
+            continue
+        results[name] = step()
+        if str(SITE) not in sys.path:
+            sys.path.insert(0, str(SITE))
+        options.keep.write_text(json.dumps(results, indent=1))
+        print(name, json.dumps(results[name], indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    if SITE.exists():
+        sys.path.insert(0, str(SITE))
+    main()

@@ -1,0 +1,287 @@
+"""Searches whose scans and full scores a device does, with the results of `_core.Index.search`.
+
+The core prepares queries, chooses their lists, and ranks the candidates that come back; the device
+finds them. So what a search returns does not depend on where it ran.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterfill import _core
+from waterfill.device.backend import Device, Memory, blocks, f32, u32, upload
+from waterfill.device.codes import DeviceCodes, Piece
+from waterfill.device.scan_plan import Runs
+
+_BATCH_QUERIES = 512  # whose tables and candidates are on the device together
+_LEAST_ROOM = 4096  # for keys that a scan finds
+_ROOM = 8  # the same, as a multiple of the candidates that are kept
+_SCAN_THREADS, _THREADS, _WARP = 128, 256, 32
+_PAIRS_AT_ONCE, _PAIR_TABLE_BYTES = 256, 128  # of scan_blocks
+_LOWEST = np.finfo(np.float32).min
+
+Found = tuple[NDArray[np.uint64], NDArray[np.float32]]
+"""Keys of candidates, (n, kept) with 0 for none, and full scores."""
+
+
+class _Scores:
+    """What scores depend on besides codes and queries, on a device."""
+
+    def __init__(self, device: Device, index: _core.Index) -> None:
+        tables = index.score_tables()
+        self.euclidean = index.metric == _core.Metric.l2
+        self.with_cells = index.codec.cells > 0
+        self.kind = 0 if not self.euclidean else 1 + int(self.with_cells)
+        self.gain, self.middle, self.norm_range = map(float, tables["terms"])
+        self.alpha_of_scale, self.alpha = map(int, tables["alphas"])
+        self.multiplier = float(tables["pq_multiplier"])
+        self.stride, self.p = int(tables["stride"]), int(tables["p"])
+        widths = tables["widths"]
+        self.groups = len(widths)
+        side = np.concatenate([tables["z"], tables["rho"], tables["factor"]])
+        starts = np.cumsum(widths, dtype=np.uint32) - widths
+        names = (
+            "lines", "lengths", "scale", "widths", "binary", "books", "squared_lengths",
+            "squared_cells", "centroids", "points", "projected_centroids",
+        )  # fmt: skip
+        self.memory = {name: upload(device, tables[name]) for name in names}
+        self.memory |= {"side": upload(device, side), "offsets": upload(device, starts)}
+
+
+class _Queries:
+    """Queries of one batch on a device, with the candidates that they keep."""
+
+    def __init__(self, device: Device, tables: dict[str, Any], n: int, kept: int) -> None:
+        self.n, self.kept = n, kept
+        self.room = max(_LEAST_ROOM, _ROOM * kept)
+        self.luts = upload(device, tables["luts"])
+        self.units = upload(device, tables["units"])
+        self.projected = upload(device, tables["projected"])
+        self.scaled = upload(device, tables["scaled"])
+        self.fresh = device.allocate(n * self.room * 8)
+        self.counts = device.allocate(n * 4)
+        self.best = device.allocate(n * kept * 8)
+        self.spare = device.allocate(n * kept * 8)
+        self.best_counts = device.allocate(n * 4)
+        self.thresholds = device.allocate(n * 8)
+        self.again = device.allocate(n)
+
+
+class DeviceSearch:
+    """Searches one state of an index on a device.
+
+    Parameters
+    ----------
+    device : Device
+    index : _core.Index
+        It must not change; make another object when its `version` has risen.
+    memory : int
+        Bytes that the codes may take: see `DeviceCodes`.
+    """
+
+    def __init__(self, device: Device, index: _core.Index, memory: int) -> None:
+        self._device, self._index = device, index
+        self.codes = DeviceCodes(device, index, memory)
+        self._scores = _Scores(device, index)
+
+    def search(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        prune_sigma: float,
+        probes: Any,
+        selector: Any,
+        refine_candidates: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Search; arguments and results as of `_core.Index.search`."""
+        distances = np.empty((len(x), k), np.float32)
+        ids = np.empty((len(x), k), np.int64)
+        for first in range(0, len(x), _BATCH_QUERIES):
+            some = slice(first, first + _BATCH_QUERIES)
+            own = probes[some] if isinstance(probes, np.ndarray) else probes
+            arguments = (
+                x[some], k, candidates, coarse_groups, prune_sigma, own, selector,
+                refine_candidates,
+            )  # fmt: skip
+            found = self._candidates(*arguments)
+            if found is None:  # all vectors are candidates: there are too few for a device
+                distances[some], ids[some], _ = self._index.search(*arguments)
+                continue
+            distances[some], ids[some] = self._index.merge_shares(
+                x[some], k, candidates, coarse_groups, own, refine_candidates, found
+            )
+        return distances, ids
+
+    def _candidates(
+        self,
+        x: NDArray[np.float32],
+        k: int,
+        candidates: int,
+        coarse_groups: int,
+        prune_sigma: float,
+        probes: Any,
+        selector: Any,
+        refine_candidates: int,
+    ) -> tuple[NDArray[Any], ...] | None:
+        """Return candidates with their scores, as `_core.Index.merge_shares` takes them."""
+
+        def prepared(thresholds: NDArray[np.float32] | None) -> dict[str, Any] | None:
+            return self._index.scan_tables(
+                x, k, candidates, coarse_groups, prune_sigma, probes, selector, refine_candidates,
+                thresholds,
+            )  # fmt: skip
+
+        tables = prepared(None)
+        if tables is None:
+            return None
+        kept = min(max(k, candidates, refine_candidates), self._index.size)
+        thresholds = np.full(len(x), _LOWEST, np.float32)
+        found = self._scan(x, tables, thresholds, kept)
+        if self._index.codec.cells > 1:  # the nearest lists decide which others matter
+            thresholds = _last_scores(found, kept)
+            tables = prepared(thresholds)
+            assert tables is not None
+            found += self._scan(x, tables, thresholds, kept)
+        return self._joined(found)
+
+    def _scan(
+        self,
+        x: NDArray[np.float32],
+        tables: dict[str, Any],
+        thresholds: NDArray[np.float32],
+        kept: int,
+    ) -> list[Found]:
+        """Scan the lists of all queries, piece by piece."""
+        runs = Runs.of(tables["limits"], tables["lists"], tables["terms"], self.codes.list_starts)
+        found: list[Found] = []
+        if not len(runs):
+            return found
+        device = self._device
+        queries = _Queries(device, tables, len(x), kept)
+        pairs = upload(device, tables["pairs"])
+        least = ordered_scores(thresholds).astype(np.uint64) << np.uint64(32)
+        device.write(queries.thresholds, least)
+        full = self._full_tables(queries)
+        for piece in self.codes.pieces():
+            own = runs.within(piece.first, piece.first + piece.count)
+            if not len(own):
+                continue
+            device.fill(queries.best_counts, 0)
+            device.fill(queries.counts, 0)
+            masks = self.codes.masks_of(tables["masks"], piece)
+            for stage in own.stages(queries.room, kept):
+                self._scan_stage(queries, stage, piece, pairs, len(tables["pairs"]), masks)
+            found.append(self._scored(queries, piece, full))
+        return found
+
+    def _scan_stage(
+        self, queries: _Queries, stage: Runs, piece: Piece, pairs: Memory, pair_count: int,
+        masks: Memory | None,
+    ) -> None:  # fmt: skip
+        """Scan some runs. Where there was no room for what was found, the threshold has risen."""
+        device, scores, memory = self._device, self._scores, self._scores.memory
+        shared = min(pair_count, _PAIRS_AT_ONCE) * _PAIR_TABLE_BYTES
+        while len(stage):
+            items = stage.items()
+            device.launch(
+                "scan_blocks", (len(items), 1), _SCAN_THREADS, piece.high, piece.scale,
+                piece.extra, piece.sizes, masks, u32(piece.first), upload(device, items), pairs,
+                u32(pair_count), u32(self.codes.layout.high), queries.luts, queries.units,
+                u32(scores.kind), memory["scale"], memory["side"], f32(scores.gain),
+                f32(scores.middle), f32(scores.norm_range), memory["lines"], queries.thresholds,
+                queries.fresh, queries.counts, u32(queries.room), shared=shared,
+            )  # fmt: skip
+            device.launch(
+                "select_best", (queries.n, 1), _THREADS, queries.best, u32(queries.kept),
+                queries.best_counts, queries.fresh, u32(queries.room), queries.counts,
+                queries.spare, queries.thresholds, queries.again,
+            )  # fmt: skip
+            queries.best, queries.spare = queries.spare, queries.best
+            again = device.read(queries.again, np.uint8, queries.n).astype(bool)
+            stage = stage.of_queries(again)
+
+    def _full_tables(self, queries: _Queries) -> Memory:
+        device, scores, memory = self._device, self._scores, self._scores.memory
+        full = device.allocate(queries.n * scores.groups * 256 * 4)
+        device.launch(
+            "full_tables", (scores.groups, queries.n), 256, queries.projected, u32(scores.stride),
+            queries.units, memory["offsets"], memory["widths"], memory["binary"], memory["books"],
+            f32(scores.multiplier), full,
+        )  # fmt: skip
+        return full
+
+    def _scored(self, queries: _Queries, piece: Piece, full: Memory) -> Found:
+        """Return the candidates of a piece with full scores."""
+        device, scores, memory = self._device, self._scores, self._scores.memory
+        n, kept = queries.n, queries.kept
+        euclidean, first = u32(int(scores.euclidean)), u32(piece.first)
+        terms = device.allocate(n * kept * 4) if scores.with_cells else None
+        if terms is not None:
+            device.launch(
+                "list_terms", (blocks(n * kept * _WARP, _THREADS), 1), _THREADS, queries.best,
+                u32(n), u32(kept), queries.best_counts, piece.lists, first, queries.scaled,
+                u32(self._index.codec.d), memory["centroids"], memory["lengths"], queries.units,
+                euclidean, terms,
+            )  # fmt: skip
+        result = device.allocate(n * kept * 4)
+        device.launch(
+            "full_scores", (blocks(n * kept, _THREADS), 1), _THREADS, queries.best, u32(n),
+            u32(kept), queries.best_counts, piece.high, piece.low, piece.scale,
+            u32(self.codes.layout.high), u32(self.codes.layout.low), first, piece.lists, full,
+            u32(scores.groups), memory["widths"], memory["squared_lengths"],
+            memory["squared_cells"], memory["scale"], u32(scores.alpha_of_scale),
+            u32(scores.alpha), terms, queries.units, euclidean, memory["projected_centroids"],
+            memory["points"], u32(scores.p), result,
+        )  # fmt: skip
+        keys = device.read(queries.best, np.uint64, n * kept).reshape(n, kept)
+        counts = device.read(queries.best_counts, np.uint32, n)
+        values = device.read(result, np.float32, n * kept).reshape(n, kept)
+        keys[np.arange(kept) >= counts[:, None]] = 0
+        return keys, values
+
+    def _joined(self, found: list[Found]) -> tuple[NDArray[Any], ...]:
+        keys = np.concatenate([one[0] for one in found], axis=1)
+        full = np.concatenate([one[1] for one in found], axis=1)
+        valid = keys != 0
+        limits = np.zeros(len(keys) + 1, np.uint64)
+        limits[1:] = np.cumsum(valid.sum(axis=1))
+        own = keys[valid]
+        positions = ~own.astype(np.uint32)
+        none = np.empty(0, np.uint32)
+        return (
+            limits,
+            scores_of(own),
+            self.codes.slots_of(positions.astype(np.int64)),
+            none,
+            full[valid],
+            none.astype(np.float32),
+        )
+
+
+def ordered_scores(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Return scores as integers of the same order: `ordered_score` of the core."""
+    bits = (scores + np.float32(0)).view(np.uint32)
+    sign = np.uint32(0x80000000)
+    return np.where(bits & sign, ~bits, bits | sign)
+
+
+def scores_of(keys: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Return the scores of candidates, given their keys."""
+    bits = (keys >> np.uint64(32)).astype(np.uint32)
+    sign = np.uint32(0x80000000)
+    result: NDArray[np.float32] = np.where(bits & sign, bits ^ sign, ~bits).view(np.float32)
+    return result
+
+
+def _last_scores(found: list[Found], kept: int) -> NDArray[np.float32]:
+    """Return the score of the last of the candidates that are kept, or the lowest, by query."""
+    keys = np.sort(np.concatenate([one[0] for one in found], axis=1), axis=1)
+    if keys.shape[1] < kept:
+        return np.full(len(keys), _LOWEST, np.float32)
+    last = keys[:, -kept]
+    return np.where(last != 0, scores_of(last), _LOWEST).astype(np.float32)
