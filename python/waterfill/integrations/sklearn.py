@@ -45,7 +45,7 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         The trained codec.
     n_features_in_ : int
         Number of features of the rows of `fit`.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         If the rows had names.
 
     Examples
@@ -190,7 +190,7 @@ class WaterfillNeighborsTransformer(
         Number of these rows.
     n_features_in_ : int
         Number of their features.
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (n_features,)
         If the rows had names.
     """
 
@@ -254,7 +254,7 @@ class WaterfillNeighborsTransformer(
 
         Returns
         -------
-        csr_matrix of float32, shape (n, n_samples_fit_)
+        csr_matrix of float32, shape (n, n_fitted)
             Edges of a row are in order of their distances.
 
         Raises
