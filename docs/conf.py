@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from docutils import nodes
+
 # Imported here, as autodoc imports with TYPE_CHECKING set, which pydantic does not survive.
 for module in (
     "server",
@@ -41,7 +43,6 @@ default_role = "autolink"
 autosummary_generate = False
 autodoc_typehints = "none"  # the docstrings have the types, with shapes
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 
 
@@ -51,6 +52,14 @@ def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) ->
     return skip or not (module or "waterfill").startswith("waterfill")
 
 
+def _leave_measures(app: Any, doctree: nodes.document) -> None:
+    """Turn links to mail addresses back into what they are: recall@10, nDCG@10."""
+    for link in list(doctree.findall(nodes.reference)):
+        if link.get("refuri", "").startswith("mailto:") and link.astext().endswith("@10"):
+            link.replace_self(nodes.Text(link.astext()))
+
+
 def setup(app: Any) -> None:
-    """Connect the function above."""
+    """Connect the functions above."""
     app.connect("autodoc-skip-member", _skip)
+    app.connect("doctree-read", _leave_measures)
