@@ -1,6 +1,6 @@
 """Codes as columns of Arrow tables, in Parquet files and elsewhere, searched from there.
 
-Importing it registers the extension type ``waterfill.codes``: ``pip install "waterfill[parquet]"``.
+Importing it registers the extension type ``waterfill.codes``: ``pip install ".[parquet]"``.
 """
 
 from waterfill.columns.codec_files import find_codec, keep_codec

@@ -106,8 +106,8 @@ def open_vectors(
     path : str, path-like, or a sequence of them
         The last extension that is known selects the format: ``.npy``; ``.npz``; ``.fvecs``,
         ``.bvecs``, ``.ivecs``; ``.fbin``, ``.u8bin``, ``.i8bin``, ``.ibin``, ``.f16bin`` (or
-        ``.hbin``), ``.dbin``; ``.h5``, ``.hdf5`` (``pip install "waterfill[hdf5]"``); ``.parquet``,
-        ``.arrow``, ``.feather`` (``"waterfill[parquet]"``). ``base.1B.fbin.crop_nb_1000`` is an
+        ``.hbin``), ``.dbin``; ``.h5``, ``.hdf5`` (``pip install ".[hdf5]"``); ``.parquet``,
+        ``.arrow``, ``.feather`` (``".[parquet]"``). ``base.1B.fbin.crop_nb_1000`` is an
         fbin, with the 1,000 rows that are there. Several files are concatenated; those
         without rows are skipped, which the logger ``waterfill.data`` says at level INFO.
     key : str, optional

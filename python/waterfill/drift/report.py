@@ -200,7 +200,7 @@ class DriftReport:
         Raises
         ------
         ImportError
-            If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+            If Matplotlib is not installed: ``pip install ".[plot]"``.
         """
         from waterfill.reporting.drift_plot import plot
 

@@ -128,7 +128,7 @@ def measure_peers(
     Raises
     ------
     ImportError
-        If FAISS is not installed: ``pip install "waterfill[faiss]"``.
+        If FAISS is not installed: ``pip install ".[faiss]"``.
     ValueError
         If the shapes of the arrays do not match.
     TypeError

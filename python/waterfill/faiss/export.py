@@ -92,7 +92,7 @@ def to_faiss(index: Any, *, offsets: bool = True, rows: bool = True) -> Any:
     Raises
     ------
     ImportError
-        If FAISS is not installed: ``pip install "waterfill[faiss]"``.
+        If FAISS is not installed: ``pip install ".[faiss]"``.
     ValueError, TypeError, NotTrainedError
         As `export_faiss`.
     """

@@ -89,7 +89,7 @@ def register_faiss() -> None:
     Raises
     ------
     ImportError
-        If FAISS is not installed: ``pip install "waterfill[faiss]"``.
+        If FAISS is not installed: ``pip install ".[faiss]"``.
     """
     faiss = require_faiss("register_faiss")
     with _lock:

@@ -44,7 +44,7 @@ class WaterfillSearchIndex:
     Raises
     ------
     ImportError
-        If MTEB is not installed: ``pip install "waterfill[mteb]"``.
+        If MTEB is not installed: ``pip install ".[mteb]"``.
     ValueError
         If the model's similarity is not the dot product, the cosine or the Euclidean distance.
     """

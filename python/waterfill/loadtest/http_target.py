@@ -29,7 +29,7 @@ class StatusError(RuntimeError):
 class Url:
     """An HTTP request as the target of `capacity_test`.
 
-    Needs aiohttp: ``pip install "waterfill[ramp]"``. Connections are kept alive, and each response
+    Needs aiohttp: ``pip install ".[ramp]"``. Connections are kept alive, and each response
     is read to its last byte. Status 503 counts as a refusal. Errors are any other status of 400 or
     above, a redirect (none is followed), a failed connection, and a timeout.
 
@@ -76,7 +76,7 @@ class Url:
         Raises
         ------
         ImportError
-            If aiohttp is not installed: ``pip install "waterfill[ramp]"``.
+            If aiohttp is not installed: ``pip install ".[ramp]"``.
         """
         require("aiohttp", "Url", "ramp")
         return Client(self)

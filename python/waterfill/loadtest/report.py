@@ -166,7 +166,7 @@ class CapacityReport:
         Raises
         ------
         ImportError
-            If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+            If Matplotlib is not installed: ``pip install ".[plot]"``.
         ValueError, TypeError
             If `path` is not a path.
         """

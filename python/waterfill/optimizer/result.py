@@ -134,7 +134,7 @@ class Result:
         Raises
         ------
         ImportError
-            If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+            If Matplotlib is not installed: ``pip install ".[plot]"``.
         """
         from waterfill.reporting.result_plot import plot
 

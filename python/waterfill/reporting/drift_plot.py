@@ -41,7 +41,7 @@ def plot(report: DriftReport) -> Any:
     Raises
     ------
     ImportError
-        If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+        If Matplotlib is not installed: ``pip install ".[plot]"``.
     """
     panels = _panels(report)
     rows = max(1, (len(panels) + 1) // 2)

@@ -69,7 +69,7 @@ def report(
     Raises
     ------
     ImportError
-        If Altair or vl-convert is not installed: ``pip install "waterfill[report]"``.
+        If Altair or vl-convert is not installed: ``pip install ".[report]"``.
     OSError
         If the file cannot be written.
     ValueError, TypeError

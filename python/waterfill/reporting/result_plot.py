@@ -33,7 +33,7 @@ def plot(result: Result) -> Any:
     Raises
     ------
     ImportError
-        If Matplotlib is not installed: ``pip install "waterfill[plot]"``.
+        If Matplotlib is not installed: ``pip install ".[plot]"``.
     """
     figure = require("matplotlib.figure", "plot", "plot").Figure(
         figsize=_SIZE, layout="constrained"

@@ -1,4 +1,4 @@
-"""Training, encoding, building and searching on a Ray cluster: ``pip install "waterfill[ray]"``."""
+"""Training, encoding, building and searching on a Ray cluster: ``pip install ".[ray]"``."""
 
 from waterfill.scale.building import build
 from waterfill.scale.encoding import encode

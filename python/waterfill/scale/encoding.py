@@ -54,7 +54,7 @@ def encode(
     TypeError
         If an argument has the wrong type.
     ImportError
-        If Ray is not installed: ``pip install "waterfill[ray]"``.
+        If Ray is not installed: ``pip install ".[ray]"``.
     """
     if not isinstance(codec, Codec):
         raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
