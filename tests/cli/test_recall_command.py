@@ -50,7 +50,7 @@ def test_a_file_of_faiss_with_ids(run, made):
     assert found[0] < found[1]
     assert found[1] > 0.97
     done = run(*arguments[:4], code=1)
-    assert "which no row has; pass --ids, the id of each row" in done.err
+    assert "base lacks 10 of the 2000 vectors of the index; pass --ids, the id of" in done.err
 
 
 @pytest.mark.parametrize(

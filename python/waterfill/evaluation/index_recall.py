@@ -146,19 +146,40 @@ def _row_ids(ids: Any, n: int) -> Neighbours:
 
 def _counted(index: Any, numbers: Neighbours) -> NDArray[np.bool_]:
     """Return which rows the index has; ValueError if it has others."""
-    if hasattr(index, "has_ids"):  # an index of ours
-        stored = index.ids() if index.has_ids else np.arange(index.ntotal)
-        counted: NDArray[np.bool_] = np.isin(numbers, stored)
-        missing = int(index.ntotal) - int(counted.sum())
-        way_out = "pass ids=, the id of each row" if index.has_ids else "pass all of them"
-    else:
-        counted = np.ones(len(numbers), bool)
-        missing = int(index.ntotal) - len(numbers)
-        way_out = "pass the vectors that it has, and their ids"
+    stored = _stored_ids(index)
+    ids = np.arange(index.ntotal) if stored is None else np.unique(stored)
+    counted: NDArray[np.bool_] = np.isin(numbers, ids)
+    missing = len(ids) - int(counted.sum())
     if missing:
-        words = f"lacks {missing} of" if missing > 0 else f"has {-missing} rows more than"
-        raise ValueError(f"base {words} the {index.ntotal} vectors of the index; {way_out}")
+        way_out = "pass all of them" if stored is None else "pass ids=, the id of each row"
+        raise ValueError(f"base lacks {missing} of the {len(ids)} vectors of the index; {way_out}")
     return counted
+
+
+def _stored_ids(index: Any) -> Neighbours | None:
+    """Return the ids of an index, of ours or of FAISS; None if they are positions."""
+    if hasattr(index, "has_ids"):
+        return index.ids() if index.has_ids else None
+    faiss = loaded_faiss()
+    if faiss is None or not isinstance(index, faiss.Index):
+        raise TypeError(f"index must be one of waterfill or a faiss.Index, got {type(index)}")
+    index = faiss.downcast_index(index)
+    while isinstance(index, faiss.IndexRefine | faiss.IndexPreTransform):
+        refined = isinstance(index, faiss.IndexRefine)
+        index = faiss.downcast_index(index.base_index if refined else index.index)
+    if isinstance(index, faiss.IndexIDMap):
+        ids: Neighbours = faiss.vector_to_array(index.id_map)
+        return ids
+    if not isinstance(index, faiss.IndexIVF):
+        return None
+    parts = [np.empty(0, np.int64)]
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            start = index.invlists.get_ids(number)
+            parts.append(faiss.rev_swig_ptr(start, size).copy())
+            index.invlists.release_ids(number, start)
+    return np.concatenate(parts)
 
 
 def _metric(index: Any) -> Metric:
@@ -167,8 +188,6 @@ def _metric(index: Any) -> Metric:
         own: Metric = index.metric
         return own
     faiss = loaded_faiss()
-    if faiss is None or not isinstance(index, faiss.Index):
-        raise TypeError(f"index must be one of waterfill or a faiss.Index, got {type(index)}")
     metric = metric_name(int(index.metric_type))
     index = faiss.downcast_index(index)
     while isinstance(index, faiss.IndexIDMap | faiss.IndexRefine):
