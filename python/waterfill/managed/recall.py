@@ -113,10 +113,12 @@ def _widen(
         return shares
     most = _means(found(index.nlist))
     wanted = np.minimum(wanted, most - _NEAR_ALL)  # what codes lose, lists cannot bring back
+    before = nprobe
     while nprobe < index.nlist and (_means(shares) < wanted).any():
         nprobe = min(index.nlist, math.ceil(_STEP * nprobe))
         shares = found(nprobe)
-    index._search_more_lists(nprobe)
+    if nprobe > before:
+        index._search_more_lists(nprobe)
     return shares
 
 
