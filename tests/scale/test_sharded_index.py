@@ -136,6 +136,33 @@ def test_others_step_in_for_an_actor_that_does_not_answer(ray, folder, expected,
         wait_for(lambda: same(index.search(queries_64, 10, timeout=1.0), expected))
 
 
+@pytest.mark.parametrize("cause", ["stopped", "never started"])
+def test_a_search_without_a_deadline_ends_where_no_actor_answers(
+    ray, folder, queries_64, monkeypatch, cause
+):
+    monkeypatch.setattr(replicas, "_PATIENCE", 1.0)
+    monkeypatch.setattr(replicas, "_PING", 1.0)
+    num_cpus = 0.25 if cause == "stopped" else 1000
+    with wf.scale.ShardedIndex.open(folder, shards=2, num_cpus=num_cpus) as index:
+        processes = index.processes if cause == "stopped" else []
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            with pytest.raises(TimeoutError, match=r"from one of 2 actors.*timeout= returns"):
+                index.search(queries_64, 10)
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+
+def test_a_long_search_is_no_sign_of_death(ray, folder, expected, queries_64, monkeypatch):
+    """An actor that searches for longer than the patience answers pings."""
+    monkeypatch.setattr(replicas, "_PATIENCE", 0.0)
+    with wf.scale.ShardedIndex.open(folder, shards=2, **SMALL) as index:
+        for _ in range(5):
+            assert same(index.search(queries_64, 10), expected)
+
+
 def test_what_is_found_before_a_deadline(ray, base_64, queries_64, tmp_path, monkeypatch):
     """Half of the vectors, and the answers of these."""
     monkeypatch.setattr(replicas, "_LATE_SHARE", float("inf"))

@@ -12,7 +12,8 @@ from waterfill.scale.cluster import get, require_ray
 from waterfill.scale.shard import Found, Generation, Shard
 
 _TICK = 0.05  # seconds between looks for actors that are back
-_PATIENCE = 60.0  # seconds to wait for any living actor, and for all to open a generation
+_PATIENCE = 60.0  # seconds to wait for an answer before pings, and for all to open a generation
+_PING = 15.0  # seconds in which an actor that lives answers a ping
 _LATE = 30.0  # seconds after which another actor is asked, without a deadline
 _LATE_SHARE = 0.25  # of the time until a deadline, after which another actor is asked
 
@@ -30,10 +31,12 @@ class Replicas:
     def __init__(self, shares: int, replicas: int, num_cpus: float) -> None:
         ray = require_ray()
         self._errors = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
-        actor = ray.remote(Shard).options(
-            num_cpus=num_cpus, max_restarts=-1, max_concurrency=4, scheduling_strategy="SPREAD"
-        )
+        actor = ray.remote(
+            num_cpus=num_cpus, max_restarts=-1, max_concurrency=4, scheduling_strategy="SPREAD",
+            concurrency_groups={"control": 1},
+        )(Shard)  # fmt: skip
         self.shares = shares
+        self._num_cpus = num_cpus
         self._actors = [actor.remote() for _ in range(shares * replicas)]
         self._down: dict[int, Any] = {}  # by number of the actor: what it answers when it is back
         self._turn = itertools.count()
@@ -46,7 +49,7 @@ class Replicas:
     def _process(self, actor: Any) -> int:
         while True:
             try:
-                return int(get(actor.ping.remote()))
+                return int(get(self._ping(actor)))
             except self._errors:
                 time.sleep(_TICK)
 
@@ -71,7 +74,7 @@ class Replicas:
         Raises
         ------
         TimeoutError
-            If there is no deadline and no actor lives for a minute.
+            If there is no deadline, and for a minute no actor answers, not even a ping.
         Exception
             What happened in an actor, other than its death.
         """
@@ -90,9 +93,9 @@ class Replicas:
                     call = search.remote(generation, shares[share], thresholds, arguments)
                     running[call] = share, number
             now = time.monotonic()
-            alive = now if running else alive
             if deadline is None and now - alive > _PATIENCE:
-                raise TimeoutError("no actor is alive; pass timeout= for partial results")
+                self._require_a_sign_of_life(list(running))
+                alive = now = time.monotonic()
             left = _TICK if deadline is None else min(_TICK, deadline - now)
             if left <= 0:
                 break
@@ -103,6 +106,7 @@ class Replicas:
                 share, number = running.pop(call)
                 try:
                     found[share] = ray.get(call)
+                    alive = time.monotonic()
                 except self._errors:
                     self._set_down(number)
                     owed.append(share)
@@ -116,6 +120,29 @@ class Replicas:
                 patience = float("inf")
         return found
 
+    def _require_a_sign_of_life(self, calls: list[Any]) -> None:
+        """Return once a call ends or an actor answers a ping; raise TimeoutError if none does.
+
+        Long searches do not hold up pings. Actors that Ray has not started, for want of CPUs or of
+        workers, answer none.
+        """
+        ray = require_ray()
+        pings = [self._ping(actor) for actor in self._actors]
+        end = time.monotonic() + _PING
+        while pings and (left := end - time.monotonic()) > 0:
+            for answer in ray.wait([*calls, *pings], timeout=left)[0]:
+                if answer in calls:
+                    return
+                pings.remove(answer)
+                with contextlib.suppress(*self._errors):
+                    ray.get(answer)
+                    return
+        raise TimeoutError(
+            f"expected an answer from one of {len(self._actors)} actors, each of num_cpus="
+            f"{self._num_cpus:g}, got none for {_PATIENCE + _PING:.0f} seconds. `ray status` shows "
+            "whether they wait for CPUs; timeout= returns what has been found by then"
+        )
+
     def _choose(self, share: int) -> int | None:
         """Return an actor for a share: one of its replicas in turn, else any that lives."""
         own = range(share, len(self._actors), self.shares)
@@ -124,10 +151,15 @@ class Replicas:
         order = [*own[first:], *own[:first], *others]
         return next((number for number in order if not self._is_down(number)), None)
 
+    @staticmethod
+    def _ping(actor: Any) -> Any:
+        """Ask for the number of the process. Searches that run do not delay the answer."""
+        return actor.ping.options(concurrency_group="control").remote()
+
     def _set_down(self, number: int) -> None:
         with self._state:
             if number not in self._down:
-                self._down[number] = self._actors[number].ping.remote()
+                self._down[number] = self._ping(self._actors[number])
 
     def _is_down(self, number: int) -> bool:
         ray = require_ray()
@@ -140,7 +172,7 @@ class Replicas:
             try:
                 ray.get(answer)
             except self._errors:
-                self._down[number] = self._actors[number].ping.remote()
+                self._down[number] = self._ping(self._actors[number])
                 return True
             del self._down[number]
             return False
