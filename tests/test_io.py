@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.systems import on_posix
 
 import waterfill as wf
 from waterfill import _core
@@ -255,6 +256,7 @@ except OSError as error:
 """
 
 
+@on_posix
 def test_a_write_that_fails_midway_leaves_the_old_file(index, image, tmp_path):
     path = write(tmp_path / "index.wf", image)
     done = subprocess.run(

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "arrays.hpp"
+#include "file_handle.hpp"
 #include "selector_argument.hpp"
 #include "waterfill/file/graph_file.hpp"
 #include "waterfill/graph/graph_index.hpp"
@@ -137,7 +138,8 @@ void bind_graph(py::module_& m) {
           "write",
           [](const GraphIndex& self, int fd, const std::string& path, std::uint32_t search_effort,
              std::uint32_t construction_effort) {
-            unlocked([&] { write_graph(self, {search_effort, construction_effort}, fd, path); });
+            const FileHandle file = file_handle(fd);
+            unlocked([&] { write_graph(self, {search_effort, construction_effort}, file, path); });
           },
           py::arg("fd"), py::arg("path"), py::arg("search_effort"), py::arg("construction_effort"),
           "Write the index to an open file; path is for messages.")

@@ -6,6 +6,7 @@
 
 #include "arrays.hpp"
 #include "contents.hpp"
+#include "file_handle.hpp"
 #include "selector_argument.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/file/mapped_index.hpp"
@@ -254,7 +255,8 @@ void bind_index(py::module_& m) {
              std::uint32_t nprobe, std::optional<double> target_recall, float k_factor,
              const std::string& quantizer) {
             const IndexSettings settings{inverted, nprobe, target_recall, k_factor, quantizer};
-            unlocked([&] { write_index(self, settings, fd, path); });
+            const FileHandle file = file_handle(fd);
+            unlocked([&] { write_index(self, settings, file, path); });
           },
           py::arg("fd"), py::arg("path"), py::arg("inverted"), py::arg("nprobe"),
           py::arg("target_recall"), py::arg("k_factor"), py::arg("quantizer"),
@@ -268,7 +270,8 @@ void bind_index(py::module_& m) {
           "write_segment",
           [](const Index& self, int fd, const std::string& path, const py::bytes& mark, bool own) {
             const CodecMark bytes = codec_mark(mark);
-            return unlocked([&] { return write_segment(self, bytes, own, fd, path); });
+            const FileHandle file = file_handle(fd);
+            return unlocked([&] { return write_segment(self, bytes, own, file, path); });
           },
           py::arg("fd"), py::arg("path"), py::arg("mark"), py::arg("own"),
           "Write the vectors as a segment, or only the own ones; return their number.")

@@ -1,10 +1,11 @@
 #include "unlocked.hpp"
 
-#include <pthread.h>
 #include <pybind11/pybind11.h>
-#include <unistd.h>
-#ifdef __linux__
+#if defined(__linux__)
 #include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__APPLE__)
+#include <pthread.h>
 #endif
 #ifdef __GLIBCXX__
 #include <cxxabi.h>
@@ -13,18 +14,24 @@
 #include <exception>
 
 #include "waterfill/core/interruption.hpp"
+#include "waterfill/core/system.hpp"
 
 namespace waterfill {
 namespace {
 
 namespace py = pybind11;
 
-// Python runs handlers of signals on this thread only.
+// Python runs handlers of signals on this thread only. The system knows it even in a child that
+// another thread has forked; Windows has no forks, and Python names the thread.
+unsigned long main_thread;
+
 bool is_main_thread() {
-#ifdef __linux__
+#if defined(__linux__)
   return ::syscall(SYS_gettid) == ::getpid();
-#else
+#elif defined(__APPLE__)
   return pthread_main_np() != 0;
+#else
+  return PyThread_get_thread_ident() == main_thread;
 #endif
 }
 
@@ -61,7 +68,7 @@ void take_gil(PyThreadState* state) {
   try {
     PyEval_RestoreThread(state);
   } catch (const abi::__forced_unwind&) {
-    for (;;) ::pause();
+    sleep_for_ever();
   }
 #else
   PyEval_RestoreThread(state);
@@ -75,6 +82,8 @@ void find_interrupt_handler() {  // the objects are kept for good
   get_handler = py::object(signal.attr("getsignal")).release().ptr();
   default_handler = py::object(signal.attr("default_int_handler")).release().ptr();
   interrupt = py::object(signal.attr("SIGINT")).release().ptr();
+  const auto main = py::module_::import("threading").attr("main_thread")();
+  main_thread = main.attr("ident").cast<unsigned long>();
 }
 
 void run_unlocked(const std::function<void()>& work) {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.folder_model import D, options_of, some_vectors
+from support.systems import on_posix
 
 import waterfill as wf
 
@@ -147,6 +148,7 @@ def test_readers_in_other_processes_follow_the_writer(tmp_path: Path) -> None:
         index.close()
 
 
+@on_posix
 def test_a_forked_child_reads_and_does_not_write(tmp_path: Path) -> None:
     index = wf.open_index(tmp_path / "a.wfx", "w", **options_of("flat"))
     index.add(some_vectors(50, seed=1))

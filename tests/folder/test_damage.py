@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.folder_model import options_of, some_vectors
+from support.systems import on_posix
 
 import waterfill as wf
 from waterfill import _core
@@ -99,6 +100,7 @@ print(opened)
 """
 
 
+@on_posix
 def test_without_verification_damage_does_not_crash(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", CHILD, str(path)],

@@ -1,8 +1,8 @@
 #include "waterfill/core/fork_safe_locks.hpp"
 
-#include <pthread.h>
-
 #include <new>
+
+#include "waterfill/core/system.hpp"
 
 namespace waterfill {
 
@@ -29,8 +29,8 @@ class ForkRegistry {
 
  private:
   ForkRegistry() {
-    pthread_atfork([] { instance().before(); }, [] { instance().in_parent(); },
-                   [] { instance().in_child(); });
+    at_fork([] { instance().before(); }, [] { instance().in_parent(); },
+            [] { instance().in_child(); });
   }
 
   // Waits for changes, but not for searches, which change caches only, nor for writers that wait

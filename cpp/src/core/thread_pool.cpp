@@ -1,8 +1,5 @@
 #include "waterfill/core/thread_pool.hpp"
 
-#include <pthread.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -19,6 +16,7 @@
 #include <vector>
 
 #include "waterfill/core/interruption.hpp"
+#include "waterfill/core/system.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -31,17 +29,17 @@ constexpr std::chrono::milliseconds kWait{50};  // between looks for an interrup
 // megabytes of it, and threads would start until none is left.
 class Reserve {
  public:
-  Reserve() : start_(::mmap(nullptr, kSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  Reserve() : start_(reserve_pages(kSize)) {}
   ~Reserve() {
-    if (is_there()) ::munmap(start_, kSize);
+    if (is_there()) release_pages(start_, kSize);
   }
   Reserve(const Reserve&) = delete;
   Reserve& operator=(const Reserve&) = delete;
-  bool is_there() const { return start_ != MAP_FAILED; }
+  bool is_there() const { return start_ != nullptr; }
 
  private:
-  static constexpr std::size_t kSize = std::size_t{64} << 20;
-  void* start_;
+  static constexpr std::size_t kSize = 32 * kHugePage;
+  std::uint8_t* start_;
 };
 
 // One call of parallel_for. Threads take the next index until all are taken.
@@ -157,8 +155,8 @@ thread_local std::size_t own_limit = 0;
 Pool& pool() {
   Pool* current = shared_pool.load();
   if (current != nullptr) return *current;
-  static const int registered =
-      pthread_atfork(nullptr, nullptr, [] { shared_pool.store(nullptr); });
+  static const bool registered =
+      (at_fork(nullptr, nullptr, [] { shared_pool.store(nullptr); }), true);
   (void)registered;
   auto fresh = std::make_unique<Pool>();
   if (shared_pool.compare_exchange_strong(current, fresh.get())) return *fresh.release();

@@ -1,14 +1,9 @@
 #include "waterfill/file/byte_io.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 
+#include "file/system_files.hpp"
 #include "kernels.hpp"
 #include "waterfill/core/interruption.hpp"
 #include "waterfill/core/types.hpp"
@@ -18,47 +13,29 @@ namespace {
 
 constexpr std::size_t kLargestStep = std::size_t{16} << 20;  // bytes between looks for Ctrl-C
 
-[[noreturn]] void fail_io(const std::string& what, const std::string& path) {
-  throw FileError(errno, what, path);
-}
-
 class FileSource : public Source {
  public:
-  explicit FileSource(const std::string& path) : path_(path) {
-    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd_ < 0) fail_io("cannot open", path);
-    struct stat status{};
-    if (::fstat(fd_, &status) != 0 || S_ISDIR(status.st_mode)) {
-      if (S_ISDIR(status.st_mode)) errno = EISDIR;
-      ::close(fd_);
-      fail_io("cannot read", path);
+  explicit FileSource(const std::string& path) : path_(path), file_(open_to_read(path)) {
+    try {
+      size_ = file_size(file_, path);
+    } catch (...) {
+      close_file(file_);
+      throw;
     }
-    size_ = static_cast<std::uint64_t>(status.st_size);
   }
   FileSource(const FileSource&) = delete;
   FileSource& operator=(const FileSource&) = delete;
-  ~FileSource() override { ::close(fd_); }
+  ~FileSource() override { close_file(file_); }
 
   std::uint64_t size() const override { return size_; }
 
   void read(std::uint64_t offset, void* out, std::size_t size) const override {
-    char* next = static_cast<char*>(out);
-    while (size > 0) {
-      throw_if_interrupted();
-      const ssize_t done =
-          ::pread(fd_, next, std::min(size, kLargestStep), static_cast<off_t>(offset));
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) fail_io("cannot read", path_);
-      if (done == 0) throw FormatError("the file ends early, at byte " + std::to_string(offset));
-      next += done;
-      offset += static_cast<std::uint64_t>(done);
-      size -= static_cast<std::size_t>(done);
-    }
+    read_exactly(file_, offset, out, size, path_);
   }
 
  private:
   std::string path_;
-  int fd_ = -1;
+  FileHandle file_;
   std::uint64_t size_ = 0;
 };
 
@@ -102,20 +79,31 @@ void StringSink::patch(std::uint64_t offset, const void* data, std::size_t size)
   std::memcpy(bytes.data() + offset, data, size);
 }
 
+void read_exactly(FileHandle file, std::uint64_t offset, void* out, std::size_t size,
+                  const std::string& path) {
+  char* next = static_cast<char*>(out);
+  while (size > 0) {
+    throw_if_interrupted();
+    const std::size_t done = read_at(file, offset, next, std::min(size, kLargestStep), path);
+    if (done == 0) throw FormatError("the file ends early, at byte " + std::to_string(offset));
+    next += done;
+    offset += done;
+    size -= done;
+  }
+}
+
 void FileSink::write(const void* data, std::size_t size) {
   const char* next = static_cast<const char*>(data);
   while (size > 0) {
     throw_if_interrupted();
-    const ssize_t done = ::write(fd_, next, std::min(size, kLargestStep));
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0) fail_io("cannot write", path_);
+    const std::size_t done = write_some(file_, next, std::min(size, kLargestStep), path_);
     next += done;
-    size -= static_cast<std::size_t>(done);
+    size -= done;
   }
 }
 
 void FileSink::patch(std::uint64_t offset, const void* data, std::size_t size) {
-  if (::lseek(fd_, static_cast<off_t>(offset), SEEK_SET) < 0) fail_io("cannot seek in", path_);
+  set_position(file_, offset, path_);
   write(data, size);
 }
 

@@ -122,9 +122,9 @@ void write_container(Sink& sink, FileKind kind, const std::vector<Section>& sect
 
 }  // namespace
 
-void write_file(int fd, const std::string& path, FileKind kind,
+void write_file(FileHandle file, const std::string& path, FileKind kind,
                 const std::vector<Section>& sections) {
-  FileSink sink(fd, path);
+  FileSink sink(file, path);
   write_container(sink, kind, sections);
 }
 

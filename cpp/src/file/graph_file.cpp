@@ -104,10 +104,10 @@ StoredGraph read_graph(const Container& file) {
 
 }  // namespace
 
-void write_graph(const GraphIndex& index, const GraphSettings& settings, int fd,
+void write_graph(const GraphIndex& index, const GraphSettings& settings, FileHandle file,
                  const std::string& path) {
   write_sections(index, settings, [&](const std::vector<Section>& sections) {
-    write_file(fd, path, FileKind::graph_index, sections);
+    write_file(file, path, FileKind::graph_index, sections);
   });
 }
 

@@ -207,10 +207,10 @@ IndexRecord start_index(const Container& file, StoredIndex& stored) {
   return r;
 }
 
-void write_index(const Index& index, const IndexSettings& settings, int fd,
+void write_index(const Index& index, const IndexSettings& settings, FileHandle file,
                  const std::string& path) {
   write_sections(index, settings, [&](FileKind kind, const std::vector<Section>& sections) {
-    write_file(fd, path, kind, sections);
+    write_file(file, path, kind, sections);
   });
 }
 

@@ -220,7 +220,7 @@ IndexPart map_segment(const std::string& path, const Index& index, const CodecMa
   return part;
 }
 
-std::size_t write_segment(const Index& index, const CodecMark& mark, bool own, int fd,
+std::size_t write_segment(const Index& index, const CodecMark& mark, bool own, FileHandle file,
                           const std::string& path) {
   std::size_t size = 0;
   index.visit_store([&](const CodeStore& store, const Ids& ids, const RefineRows* rows) {
@@ -234,7 +234,7 @@ std::size_t write_segment(const Index& index, const CodecMark& mark, bool own, i
     content.append_codes(static_cast<unsigned>(index.codec()->cell_bytes()), sections);
     content.append_lists(sections);
     content.append_rows(1, sections);
-    write_file(fd, path, FileKind::segment, sections);
+    write_file(file, path, FileKind::segment, sections);
   });
   return size;
 }

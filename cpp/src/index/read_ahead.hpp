@@ -5,15 +5,7 @@
 // thread asks only after it had to wait for a page.
 #pragma once
 
-#include <cstddef>
-
 namespace waterfill {
-
-// Tells the system that rows are read here and there, so that it reads no pages around them.
-void expect_scattered_reads(const void* data, std::size_t size) noexcept;
-
-// Asks for some bytes, without waiting for them.
-void request(const void* data, std::size_t size) noexcept;
 
 // Whether this thread should request the rows that it is about to read.
 class ReadAhead {
@@ -23,7 +15,7 @@ class ReadAhead {
   bool wanted() noexcept;
 
  private:
-  long faults_;
+  long reads_;
 };
 
 }  // namespace waterfill

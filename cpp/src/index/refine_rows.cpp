@@ -1,9 +1,5 @@
 #include "waterfill/index/refine_rows.hpp"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,13 +12,13 @@
 #include "index/read_ahead.hpp"
 #include "kernels.hpp"
 #include "waterfill/core/row_validation.hpp"
+#include "waterfill/core/system.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
 namespace {
 
 constexpr std::align_val_t kLine{64};
-constexpr std::size_t kLargePage = std::size_t{2} << 20;
 constexpr std::size_t kWord = 64;
 constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr float kSteps = 127;  // steps of an int8 row on either side of its middle
@@ -49,6 +45,10 @@ void require_float16_range(const Rows& rows, const char* argument, std::uint64_t
             << ", expected at most 65504 for float16 rows; use int8 or float32 rows";
     throw InvalidArgument(message.str());
   }
+}
+
+std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + kHugePage - 1) / kHugePage * kHugePage;
 }
 
 // The step of a row with this range, small enough that no byte decodes to an infinity.
@@ -190,7 +190,7 @@ std::size_t row_bytes(RowKind kind, std::size_t d) {
 
 void RowBytes::Free::operator()(std::uint8_t* bytes) const {
   if (mapped > 0) {
-    ::munmap(bytes, mapped);
+    release_pages(bytes, mapped);
   } else {
     ::operator delete(bytes, alignment);
   }
@@ -202,30 +202,19 @@ RowBytes::Memory RowBytes::on_heap(std::size_t size) {
 
 // Addresses for `limit` bytes, or where the system refuses that many, for `size`.
 RowBytes::Memory RowBytes::map(std::size_t size, std::size_t limit) {
-  for (std::size_t wanted : {limit, size}) {
-    wanted = (wanted + kLargePage - 1) / kLargePage * kLargePage;
-    void* all = ::mmap(nullptr, wanted + kLargePage, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (all == MAP_FAILED) continue;
-    auto* start = static_cast<std::uint8_t*>(all);
-    const std::size_t before =
-        (kLargePage - reinterpret_cast<std::uintptr_t>(start) % kLargePage) % kLargePage;
-    if (before > 0) ::munmap(start, before);
-    ::munmap(start + before + wanted, kLargePage - before);
-#ifdef MADV_HUGEPAGE
-    ::madvise(start + before, wanted, MADV_HUGEPAGE);  // may be refused
-#endif
-    return {start + before, Free{kLine, wanted}};
+  for (const std::size_t wanted : {whole_pages(limit), whole_pages(size)}) {
+    Memory bytes{reserve_pages(wanted), Free{kLine, wanted}};
+    if (bytes && commit_pages(bytes.get(), whole_pages(size))) return bytes;
   }
   throw std::bad_alloc();
 }
 
 void RowBytes::reallocate(std::size_t capacity, std::size_t used, std::size_t limit) {
-  const bool large = capacity >= kLargePage;
+  const bool large = capacity >= kHugePage;
   if (large && capacity <= reserved()) {
-    const std::size_t kept = (capacity + kLargePage - 1) / kLargePage * kLargePage;
-    const std::size_t held = (capacity_ + kLargePage - 1) / kLargePage * kLargePage;
-    if (kept < held) ::madvise(data_.get() + kept, held - kept, MADV_DONTNEED);
+    const std::size_t kept = whole_pages(capacity), held = whole_pages(capacity_);
+    if (kept < held) discard_pages(data_.get() + kept, held - kept);
+    if (kept > held && !commit_pages(data_.get() + held, kept - held)) throw std::bad_alloc();
   } else {
     Memory bytes = large ? map(capacity, limit) : on_heap(capacity);
     if (used > 0) std::memcpy(bytes.get(), data_.get(), used);

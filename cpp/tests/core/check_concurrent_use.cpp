@@ -34,7 +34,7 @@ class Scene {
       Index part(codec_, Metric::inner_product);
       part.keep_refine_rows(RefineRows(RowKind::float16, kDims));
       append(part, first_, nullptr);
-      write_segment(part, {}, false, file_.fd(), file_.path());
+      write_segment(part, {}, false, file_.handle(), file_.path());
       index_.keep_ids();
       index_.attach({map_segment(file_.path(), index_, {}, true)}, {{}});
     } else {

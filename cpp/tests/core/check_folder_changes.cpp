@@ -49,7 +49,7 @@ class Composite {
     for (std::size_t i = 0; i < 2; ++i) {
       const auto part = empty_index(kind, codec);
       append(*part, kind, kPartVectors, 20 + i);
-      write_segment(*part, kMark, false, files_[i].fd(), files_[i].path());
+      write_segment(*part, kMark, false, files_[i].handle(), files_[i].path());
     }
     index_ = empty_index(kind, codec);
     attach(*index_);
@@ -125,7 +125,7 @@ long check_changes(const Kind& kind, const std::shared_ptr<const Codec>& codec) 
   const TemporaryFile file;
   const auto write = [&](Index& index, bool own) {
     file.empty();
-    write_segment(index, kMark, own, file.fd(), file.path());
+    write_segment(index, kMark, own, file.handle(), file.path());
   };
   const std::pair<const char*, std::function<void(Index&)>> changes[] = {
       {"append", [&](Index& index) { append(index, kind, 40, 50); }},

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from waterfill._util.system import OPEN_FLAGS, replace, sync_directory
 from waterfill._util.validation import as_file_name
 
 _NEW_MODE = 0o666  # less the umask
@@ -50,8 +51,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if old is not None:
             _take_over(file.fileno(), old)
         os.fsync(file.fileno())
+        if os.name == "nt":
+            file.close()  # an open file keeps its name
         rename()
-    _sync_directory(os.path.dirname(target) or ".")
+    sync_directory(os.path.dirname(target) or ".")
 
 
 @contextlib.contextmanager
@@ -61,7 +64,7 @@ def _temporary(target: str) -> Iterator[tuple[BinaryIO, _Rename]]:
     rename = _Rename(target, unnamed)
     descriptor = unnamed
     if descriptor is None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS
         descriptor = os.open(rename.temporary, flags, _NEW_MODE)
     try:
         with os.fdopen(descriptor, "wb+") as file:
@@ -85,7 +88,7 @@ class _Rename:
             # Only with a directory, ignored for an absolute path, does Python follow the link.
             source = f"/proc/self/fd/{self._unnamed}"
             os.link(source, self.temporary, src_dir_fd=self._unnamed, follow_symlinks=True)
-        os.replace(self.temporary, self._target)
+        replace(self.temporary, self._target)
 
     def undo(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -97,7 +100,7 @@ def _open_unnamed(directory: str) -> int | None:
     if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
         return None
     try:
-        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _NEW_MODE)
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | OPEN_FLAGS, _NEW_MODE)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return None
@@ -105,19 +108,11 @@ def _open_unnamed(directory: str) -> int | None:
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:
-    """Give a file the mode and owner of the one that it replaces."""
+    """Give a file the mode and owner of the one that it replaces; Windows has neither."""
+    if not hasattr(os, "fchown"):
+        return
     new = os.fstat(descriptor)
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))  # after fchown, which clears bits
-
-
-def _sync_directory(directory: str) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,10 +11,12 @@ import os
 import stat
 from typing import BinaryIO
 
+from waterfill._util.system import OPEN_FLAGS
 from waterfill._util.validation import as_file_name
 
 _DESCRIPTORS = (b"/dev/fd/", b"/proc/self/fd/")
 _STDIN = b"/dev/stdin"
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -47,7 +49,7 @@ def open_input(path: str | bytes | os.PathLike[str], *, pipes: bool = False) -> 
     name = as_file_name(path)
     pipes = pipes and (name == _STDIN or name.startswith(_DESCRIPTORS))
     _require_kind(_status(name), name, pipes=pipes)  # opening a device can have effects
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK))
+    descriptor = os.open(name, os.O_RDONLY | OPEN_FLAGS | (0 if pipes else _NONBLOCK))
     try:
         _require_kind(os.fstat(descriptor), name, pipes=pipes)
         return open(descriptor, "rb")

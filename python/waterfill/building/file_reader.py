@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill._core import FormatError
+from waterfill._util.system import OPEN_FLAGS
 from waterfill.data.rows import BlockSource, as_source
 
 _AHEAD_BYTES = 8 << 20
@@ -36,7 +37,7 @@ class SequentialReader:
         self._mapped: BlockSource = as_source(array)
         self._offset = int(array.offset)
         self._row_bytes = self.shape[1] * self.dtype.itemsize
-        self._file = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = os.open(self.name, os.O_RDONLY | OPEN_FLAGS)
         self._buffer = np.empty((0, self.shape[1]), self.dtype)
         self._requested = 0  # bytes of the file that the system has been asked for
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from waterfill import _core
+from waterfill._util.system import sync_directory
 from waterfill._util.validation import (
     METRICS,
 )
@@ -36,7 +37,6 @@ from waterfill.folder.directory import (
     codec_name,
     remove_others,
     segment_name,
-    sync_directory,
 )
 from waterfill.folder.snapshot import log_format, mark_of, write_manifest
 from waterfill.folder.write_ahead_log import create_log

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from waterfill.folder.directory import BUILD_RECORD, LOCK, MANIFEST, WriterLock, sync_directory
+from waterfill._util.system import sync_directory
+from waterfill.folder.directory import BUILD_RECORD, LOCK, MANIFEST, WriterLock
 
 
 def unfinished(path: str) -> bool:

@@ -15,13 +15,13 @@ from typing import Any
 
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.system import OPEN_FLAGS, sync_directory
 from waterfill.data.row_policy import Policy
 from waterfill.folder.directory import (
     BUILD_JOURNAL,
     BUILD_RECORD,
     header_checksum,
     segment_name,
-    sync_directory,
 )
 
 _VERSION = 1
@@ -170,7 +170,7 @@ class Journal:
         self.codec, self.ids = "", False
         self.shards: dict[int, FinishedShard] = {}
         end = self._read()
-        self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = os.open(self._name, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o666)
         os.ftruncate(self._file, end)
         os.lseek(self._file, end, os.SEEK_SET)
 

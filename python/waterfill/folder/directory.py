@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import re
 import shutil
@@ -11,6 +11,14 @@ from collections.abc import Collection
 from typing import BinaryIO
 
 from waterfill import _core
+from waterfill._util.system import (
+    OPEN_FLAGS,
+    read_at,
+    remove_unused,
+    sync_directory,
+    try_lock,
+    write_at,
+)
 
 MANIFEST = "MANIFEST"
 LOCK = "LOCK"
@@ -59,8 +67,7 @@ def remove_others(path: str, names: Collection[str]) -> None:
     """Remove the files of a folder that are not among some names; leave what is not ours."""
     for entry in os.listdir(path):
         if entry not in names and _OURS.fullmatch(entry):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(path, entry))
+            remove_unused(os.path.join(path, entry))
 
 
 def copy_folder(path: str, manifest: _core.Manifest, log_size: int, target: str) -> None:
@@ -119,15 +126,6 @@ def header_checksum(path: str) -> int:
         return _core.crc32c(file.read(HEADER_BYTES))
 
 
-def sync_directory(path: str) -> None:
-    """Wait until the names in a directory are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 class WriterLock:
     """The lock of a folder for one writer: an advisory lock of the system, which ends with it.
 
@@ -135,26 +133,22 @@ class WriterLock:
     """
 
     def __init__(self, path: str) -> None:
-        import fcntl  # not on Windows
-
         name = os.path.join(path, LOCK)
-        self._handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._handle = os.open(name, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o666)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._handle)
-            raise BlockingIOError(
-                error.errno,
-                f"process {owner or 'unknown'} has the folder open for changes; close it there, or "
-                "open it with mode='r'",
-                path,
-            ) from None
+            if not try_lock(self._handle):
+                owner = read_at(self._handle, 32, 0).decode("ascii", "replace").strip()
+                raise BlockingIOError(
+                    errno.EWOULDBLOCK,
+                    f"process {owner or 'unknown'} has the folder open for changes; close it "
+                    "there, or open it with mode='r'",
+                    path,
+                )
         except BaseException:
             os.close(self._handle)
             raise
         os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, b"%d\n" % os.getpid(), 0)
+        write_at(self._handle, b"%d\n" % os.getpid(), 0)
         self._pid = os.getpid()
         _locks.add(self)
 

@@ -7,6 +7,7 @@ import os
 from typing import Literal
 
 from waterfill import _core
+from waterfill._util.system import sync_directory
 from waterfill._util.validation import (
     METRICS,
     Metric,
@@ -24,7 +25,6 @@ from waterfill.folder.directory import (
     codec_name,
     files_of,
     remove_others,
-    sync_directory,
 )
 from waterfill.folder.index import FolderIndex, FolderIndexFlat, FolderIndexIVF
 from waterfill.folder.snapshot import (

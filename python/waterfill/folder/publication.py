@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.system import OPEN_FLAGS, sync_directory
 from waterfill.codec import Codec
 from waterfill.folder.directory import (
     header_checksum,
     segment_name,
-    sync_directory,
     tombstones_name,
 )
 from waterfill.folder.snapshot import Snapshot, log_format, mark_of, write_manifest
@@ -135,15 +135,16 @@ def write_segment_file(
 ) -> tuple[str, int]:
     """Write and sync a segment; return its path and its number of vectors."""
     name = os.path.join(path, segment_name(number))
-    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o666)
     try:
-        vectors = core.write_segment(handle, os.fsencode(name), mark_of(codec), own)
-        os.fsync(handle)
+        try:
+            vectors = core.write_segment(handle, os.fsencode(name), mark_of(codec), own)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except BaseException:
         os.unlink(name)
         raise
-    finally:
-        os.close(handle)
     return name, vectors
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from waterfill import _core
 from waterfill._util.fork_safe_lock import fork_safe_lock
+from waterfill._util.system import GONE
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows
 from waterfill.folder.directory import (
@@ -288,7 +289,7 @@ class SegmentedIndex(Index):
         with self._changing:
             old = self._snapshot
             if read_manifest(self._path) == old.manifest:
-                with contextlib.suppress(FileNotFoundError):  # there is another manifest by now
+                with contextlib.suppress(*GONE):  # there is another manifest by now
                     return old.read_log()
             self._adopt(open_snapshot(self._path, verify=False, known=old))
             return True

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
+from waterfill._util.system import GONE, read_replaced
 from waterfill._util.validation import Metric, metric_of
 from waterfill.codec import Codec
 from waterfill.folder.directory import (
@@ -77,8 +78,7 @@ def read_manifest(path: str) -> _core.Manifest:
         If there is none, or it is damaged.
     """
     name = os.path.join(path, MANIFEST)
-    with open(name, "rb") as file:
-        data = file.read()
+    data = read_replaced(name)
     try:
         return _core.Manifest.from_bytes(data)
     except _core.FormatError as error:
@@ -107,7 +107,7 @@ def open_snapshot(path: str, *, verify: bool, known: Snapshot | None = None) -> 
         manifest = read_manifest(path)
         try:
             return _open(path, manifest, known, verify)
-        except FileNotFoundError as error:
+        except GONE as error:
             # A writer may have replaced the manifest and removed what the old one names.
             if read_manifest(path) == manifest or attempt == _ATTEMPTS - 1:
                 raise _core.FormatError(f"{path}: damaged: {error}") from None

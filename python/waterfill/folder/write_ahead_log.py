@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.folder.directory import log_name, sync_directory
+from waterfill._util.system import OPEN_FLAGS, sync_directory, write_at
+from waterfill.folder.directory import log_name
 
 Sync = Literal["commit", "interval", "none"]
 SYNCS: tuple[Sync, ...] = ("commit", "interval", "none")
@@ -37,9 +38,9 @@ def create_log(path: str, number: int, form: LogFormat) -> None:
     """Write an empty log and sync it; the caller syncs the directory."""
     header = _core.log_header(number, form.code_size, form.row_bytes, form.mark)
     name = os.path.join(path, log_name(number))
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS, 0o666)
     try:
-        _write_all(handle, header, 0)
+        write_at(handle, header, 0)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -62,9 +63,10 @@ class LogReader:
         FormatError
             If the log is damaged, or shorter than before.
         """
-        if self.offset and os.path.getsize(self._name) == self.offset:
-            return []
         with open(self._name, "rb") as file:
+            # Of the open file: Windows is late to tell the size of one by its name.
+            if self.offset and os.fstat(file.fileno()).st_size == self.offset:
+                return []
             data = file.read()
         if len(data) < self.offset:
             raise _core.FormatError(f"{self._name}: damaged: the log has become shorter")
@@ -98,7 +100,7 @@ class WriteAheadLog:
 
     def __init__(self, path: str, number: int, reader: LogReader, sync: Sync) -> None:
         self._path, self._sync = path, sync
-        self._handle = os.open(os.path.join(path, log_name(number)), os.O_RDWR | os.O_CLOEXEC)
+        self._handle = os.open(os.path.join(path, log_name(number)), os.O_RDWR | OPEN_FLAGS)
         self.size, self._sequence = reader.offset, reader.sequence
         self._failed = False
         self._dirty_since: float | None = None
@@ -130,7 +132,7 @@ class WriteAheadLog:
         record = _core.log_record(kind, self._sequence, ids, codes, rows)
         before = self.position
         try:
-            _write_all(self._handle, record, self.size)
+            write_at(self._handle, record, self.size)
             if self._sync == "commit":
                 _sync_data(self._handle)
         except BaseException:
@@ -207,10 +209,3 @@ class WriteAheadLog:
     def __del__(self) -> None:
         if hasattr(self, "_state"):
             self.close(sync=False)
-
-
-def _write_all(handle: int, data: Any, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written

@@ -20,9 +20,10 @@ import numpy as np
 
 from waterfill import _core
 from waterfill._util.fork_safe_lock import fork_safe_lock
+from waterfill._util.system import sync_directory
 from waterfill._util.validation import Metric, as_positive_int, metric_name
 from waterfill.codec import Codec
-from waterfill.folder.directory import WriterLock, sync_directory
+from waterfill.folder.directory import WriterLock
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
 from waterfill.folder.opening import open_index
 from waterfill.index.trainable import check_refine

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from waterfill._util.optional import require
+from waterfill._util.system import is_running, replace
 from waterfill._util.validation import as_file_name, as_number
 from waterfill.metrics.families import FAMILIES, Family
 from waterfill.metrics.registry import Metrics, as_metrics
@@ -169,7 +170,7 @@ class Publisher:
                 file.write_value(key, value, 0.0)
         finally:
             file.close()
-        os.replace(new, path)
+        replace(str(new), str(path))
 
     def _key(self, series: Series) -> str:
         family, name, labels, values = series
@@ -241,13 +242,7 @@ def mark_process_dead(pid: int | str, directory: Any = None) -> None:
 def _is_running(path: Path) -> bool:
     """Return whether the process that wrote a file is running."""
     pid = path.name.rpartition("_")[2].partition("-")[0]
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it runs as another user
-        return True
-    return True
+    return is_running(int(pid))
 
 
 def _as_directory(directory: Any) -> Path:

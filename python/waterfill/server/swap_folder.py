@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from typing import Any
 
 from waterfill._core import FormatError
@@ -12,7 +13,6 @@ from waterfill.io import read_index
 from waterfill.server.responses import Problem
 
 _MAX_NAME = 255  # bytes
-_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def read_from(folder: str | os.PathLike[str], name: Any) -> Any:
@@ -59,12 +59,15 @@ def _file_name(name: Any) -> bytes:
 
 
 def _open(folder: str | os.PathLike[str], name: bytes) -> int:
+    if sys.platform == "win32":  # no descriptors of folders
+        raise Problem(501, "the service swaps files on Linux and macOS; here, restart it")
     try:
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         raise Problem(404, "the swap folder does not exist") from None
     try:
-        return os.open(name, _OPEN_FLAGS, dir_fd=directory)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=directory)
     except FileNotFoundError:
         raise Problem(404, f"file={os.fsdecode(name)!r} is not in the swap folder") from None
     except OSError as error:

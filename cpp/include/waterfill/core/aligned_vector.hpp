@@ -8,16 +8,15 @@
 #include <new>
 #include <vector>
 
-namespace waterfill {
+#include "waterfill/core/system.hpp"
 
-// Advises the operating system to back this memory with huge pages, where it has them.
-void prefer_huge_pages(void* data, std::size_t bytes);
+namespace waterfill {
 
 // Aligns to a cache line, or to a huge page from the size of one on.
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
-  static constexpr std::size_t kLine = 64, kHugePage = std::size_t{2} << 20;
+  static constexpr std::size_t kLine = 64;
 
   AlignedAllocator() = default;
   template <class U>

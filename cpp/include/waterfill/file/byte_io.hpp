@@ -9,6 +9,9 @@
 
 namespace waterfill {
 
+// An open file: a descriptor, or a HANDLE of Windows.
+using FileHandle = std::intptr_t;
+
 // An error of the operating system. `path` has the encoding that the caller used.
 struct FileError : std::system_error {
   FileError(int number, const std::string& what, std::string file)
@@ -49,13 +52,13 @@ class StringSink : public Sink {
 class FileSink : public Sink {
  public:
   // Writes to an open file, which stays open. path: for messages.
-  FileSink(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  FileSink(FileHandle file, std::string path) : file_(file), path_(std::move(path)) {}
 
   void write(const void* data, std::size_t size) override;
   void patch(std::uint64_t offset, const void* data, std::size_t size) override;
 
  private:
-  int fd_;
+  FileHandle file_;
   std::string path_;
 };
 

@@ -36,7 +36,7 @@ struct Section {
 
 // Writes a file atomically: a temporary file in the same folder is written, synced and renamed.
 // Throws std::system_error.
-void write_file(int fd, const std::string& path, FileKind kind,
+void write_file(FileHandle file, const std::string& path, FileKind kind,
                 const std::vector<Section>& sections);
 // size: a guess, so that memory does not grow by doubling.
 std::string to_bytes(FileKind kind, const std::vector<Section>& sections, std::size_t size = 0);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "waterfill/file/byte_io.hpp"
 #include "waterfill/graph/graph_index.hpp"
 
 namespace waterfill {
@@ -21,7 +22,7 @@ struct StoredGraph {
 };
 
 // Throw std::system_error for errors of the file system and FormatError for invalid contents.
-void write_graph(const GraphIndex& index, const GraphSettings& settings, int fd,
+void write_graph(const GraphIndex& index, const GraphSettings& settings, FileHandle file,
                  const std::string& path);
 StoredGraph read_graph(const std::string& path);
 std::string graph_to_bytes(const GraphIndex& index, const GraphSettings& settings);

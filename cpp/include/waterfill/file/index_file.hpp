@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "waterfill/file/byte_io.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -27,7 +28,7 @@ struct StoredIndex {
 // Throw std::system_error for errors of the file system and FormatError for invalid contents.
 // Borrowed refine rows are not written.
 // To an open file; path: for messages.
-void write_index(const Index& index, const IndexSettings& settings, int fd,
+void write_index(const Index& index, const IndexSettings& settings, FileHandle file,
                  const std::string& path);
 StoredIndex read_index(const std::string& path);
 // The same, but refine rows are used where they lie in the file; verify: after reading them once.

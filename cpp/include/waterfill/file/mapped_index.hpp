@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "waterfill/file/byte_io.hpp"
 #include "waterfill/file/index_file.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -26,7 +27,7 @@ IndexPart map_segment(const std::string& path, const Index& index, const CodecMa
 
 // Writes the vectors of an index that are not removed as a segment. own: without those of mapped
 // parts. Returns their number. To an open file; path: for messages.
-std::size_t write_segment(const Index& index, const CodecMark& mark, bool own, int fd,
+std::size_t write_segment(const Index& index, const CodecMark& mark, bool own, FileHandle file,
                           const std::string& path);
 
 }  // namespace waterfill
