@@ -17,7 +17,8 @@ WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
 .PHONY: help demo test test-slow test-gpu lint site sanitize sanitize-checks checks fuzz format-compiler \
-	format-reader coverage kernels-arm bench bench-accuracy bench-peers wheel clean
+	format-reader coverage kernels-arm checks-windows bench bench-accuracy bench-peers wheel \
+	wheel-twice clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -35,10 +36,12 @@ help:
 	@echo "make coverage  lines of the readers of files that tests and fuzzing run; fails below 95 %"
 	@echo "make format-reader  compile cpp/format.ksy to the second reader of files, with npm"
 	@echo "make kernels-arm  the same cross-built for ARM, under QEMU"
+	@echo "make checks-windows  the C++ tests cross-built for Windows, under Wine"
 	@echo "make bench     speed beside FAISS, with a table of ratios"
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
 	@echo "make bench-peers  queries a second against recall, all peers: hours; PEERS='--sets minilm-50k'"
 	@echo "make wheel     a wheel in dist/"
+	@echo "make wheel-twice  the last commit built twice; fails if the wheels differ by a bit"
 	@echo "make clean     remove virtual environments and build output"
 
 demo: .venv-demo/installed
@@ -66,7 +69,8 @@ lint: .venv-lint/ready
 	.venv-lint/bin/hadolint examples/container/Dockerfile
 	$(CMAKE) -S . -B build/lint -DSKBUILD=2 -DPYTHON_EXECUTABLE=$(CURDIR)/.venv-lint/bin/python \
 		-Dpybind11_DIR=$$(.venv-lint/bin/python -m pybind11 --cmakedir) > /dev/null
-	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' | \
+	find cpp/src cpp/bindings cpp/kernels -name '*.cpp' -not -name '*neon*' -not -name '*_arm.cpp' \
+		-not -name '*_windows.cpp' | \
 		xargs -P 2 -n 4 .venv-lint/bin/clang-tidy -p build/lint --quiet
 	.venv-lint/bin/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.cu')
 
@@ -171,6 +175,26 @@ kernels-arm:
 
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# In two folders, from a clean copy of the last commit each.
+wheel-twice:
+	rm -rf build/twice && mkdir -p build/twice
+	for copy in first second; do \
+		git clone --quiet . build/twice/$$copy && \
+		SOURCE_DATE_EPOCH=315532800 $(PYTHON) -m pip wheel --disable-pip-version-check --quiet --no-deps \
+			--wheel-dir build/twice/$$copy/dist build/twice/$$copy || exit 1; \
+	done
+	cd build/twice && sha256sum first/dist/*.whl && cmp first/dist/*.whl second/dist/*.whl
+
+# The C++ tests as Windows runs them: cross-built, under Wine.
+checks-windows:
+	@for tool in cmake x86_64-w64-mingw32-g++-posix wine; do command -v $$tool > /dev/null || \
+		{ echo "$$tool is missing; Debian has it: cmake g++-mingw-w64-x86-64-posix wine64"; exit 1; }; done
+	cmake -S . -B build/windows -DWATERFILL_BUILD_CHECKS=ON -DCMAKE_SYSTEM_NAME=Windows \
+		-DCMAKE_SYSTEM_PROCESSOR=x86_64 -DCMAKE_CXX_COMPILER=x86_64-w64-mingw32-g++-posix \
+		-DCMAKE_CROSSCOMPILING_EMULATOR=wine
+	cmake --build build/windows --target kernel_check core_check
+	WINEDEBUG=-all ctest --test-dir build/windows --output-on-failure
 
 clean:
 	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-peers .venv-sanitize build dist

@@ -36,13 +36,13 @@ PARTS = {
     "Indexes": "managed folder mapped-files gpu graph scores bad-input",
     "FAISS": "faiss-functions faiss-export",
     "Where your vectors are": "integrations stores columns",
-    "Large collections": "build scale distributed small-machines",
+    "Large collections": "build scale distributed small-machines platforms",
     "Tools": "cli report all-pages",
     "Operate": "service container serving batching capacity overload metrics monitoring drift "
     "drift-detectors lifecycle",
     "Reference": "reference/index format",
-    "Project": "changelog contributing architecture kernels peers roofline bench datasets samples "
-    "security decisions/README",
+    "Project": "changelog releases contributing architecture kernels peers roofline bench datasets "
+    "samples security decisions/README",
 }
 # By page: the pages below it.
 BELOW = {
