@@ -18,10 +18,12 @@ Sub-packages hold what these names return and what operating an index takes: `wa
 
 from __future__ import annotations
 
+import logging as _logging
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from waterfill._core import FormatError, get_num_threads, set_num_threads
+from waterfill._util.progress import Progress
 from waterfill.analysis import analyze
 from waterfill.codec import Codec
 from waterfill.data.vector_files import open_vectors
@@ -97,6 +99,9 @@ if TYPE_CHECKING:
 
     __version__: str
 
+# Programs choose what happens to what the package logs; by default nothing.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
+
 # Imported on first use, so that `import waterfill` stays fast.
 _LAZY_NAMES = {
     "Batcher": "serving.batcher",
@@ -164,6 +169,7 @@ __all__ = [
     "MissingIdError",
     "NotTrainedError",
     "Plan",
+    "Progress",
     "Recipe",
     "SearchParameters",
     "SearchParametersHNSW",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill._util.validation import Metric
-from waterfill.building.progress import Meter
 from waterfill.building.record import Journal
 from waterfill.building.sample import draw
 from waterfill.building.source import Source
@@ -61,6 +61,8 @@ class CodecChoice:
             made: Any = hashlib.sha256(self.given.to_json().encode()).hexdigest()
         else:
             made = asdict(self.given)
+            if self.given.cells == "auto":  # as before there was this setting
+                del made["cells"]
         queries = None
         if self.queries is not None:
             digest = hashlib.sha256()
@@ -96,29 +98,29 @@ class CodecChoice:
             codec = self.given
         else:
             sample = draw(source, rows, self.seed, policy, workers, meter)
-            meter.begin("training", None)
             # Workers elsewhere have the cores that they asked for; here all threads are free.
             with own_threads(0 if isinstance(source, RemoteStream) else workers):
-                codec = self._trained(sample)
+                codec = self._trained(sample, meter)
         write_codec(codec, name)
         journal.shards.clear()
         journal.write({"codec": codec.fingerprint})
         return codec
 
-    def _trained(self, sample: Any) -> Codec:
+    def _trained(self, sample: Any, meter: Meter) -> Codec:
         if self.nlist is not None and len(sample) < self.nlist:
             raise ValueError(
                 f"nlist={self.nlist}: training draws {len(sample):,} rows, too few for as many "
                 "lists; give more memory, or fewer lists"
             )
-        cells: Cells = "auto" if self.nlist is None else self.nlist
+        cells: Cells | None = self.nlist
+        if cells is None and isinstance(self.given, Plan):
+            cells = "auto"
         queries = None if self.queries is None else self.queries.source
+        options: Any = {"cells": cells, "queries": queries, "progress": meter}
         if isinstance(self.given, Recipe):
-            return self.given.train(sample, self.metric, cells=cells, queries=queries)
+            return self.given.train(sample, self.metric, **options)
         assert isinstance(self.given, Plan)
-        return Codec.train(
-            sample, self.given, self.seed, cells=cells, queries=queries, metric=self.metric
-        )
+        return Codec.train(sample, self.given, self.seed, metric=self.metric, **options)
 
 
 def _leftover_codec(name: str, fingerprint: str) -> Codec | None:

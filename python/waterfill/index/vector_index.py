@@ -22,6 +22,7 @@ from waterfill.data.rows import FloatRows
 from waterfill.errors import NotTrainedError
 from waterfill.index.selector_graph import Step
 from waterfill.index.selector_members import Universe
+from waterfill.layout import VectorBytes
 
 Labels = NDArray[np.int64]
 
@@ -162,6 +163,10 @@ class VectorIndex(Generic[Core]):
     def has_ids(self) -> bool:
         """Whether vectors have explicit ids; otherwise ids are positions."""
         return self._core.has_ids if self._core else False
+
+    @abstractmethod
+    def _vector_bytes(self) -> VectorBytes:
+        """Return the bytes of one more vector, by what they hold."""
 
     @property
     def nbytes(self) -> int:

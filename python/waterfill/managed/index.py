@@ -110,14 +110,15 @@ class ManagedIndex(FolderIndexIVF):
     def health(self) -> Health:
         """Return the size, the measured recall, and what was done and will be done."""
         exact = self._exact
-        memory = self._row_bytes if exact else self.bytes_per_vector
+        taken = self._vector_bytes()
         older = self._older_vectors
         recoded = older and self._reservoir is None
         return Health(
             vectors=self.ntotal,
             asked_for=self._state.settings.words,
             phase="exact" if exact else "re-encoding" if recoded else "coded",
-            bytes_per_vector=float(memory),
+            bytes_per_vector=taken.total,
+            row_bytes=taken.row,
             disk_bytes=_size_of(self._path),
             recall=None if exact else self._state.asked or self._state.measured,
             nlist=self.nlist,
@@ -283,10 +284,6 @@ class ManagedIndex(FolderIndexIVF):
     def _older_vectors(self) -> int:
         """Number of vectors that have another codec than new ones."""
         return sum(list(self.codecs.values())[:-1])
-
-    @property
-    def _row_bytes(self) -> int:
-        return self.d * (1 if self._state.settings.keep_rows == "int8" else 2)
 
     def _drop_rows(self, codec: Codec, nlist: int) -> None:
         """Use the first codec, and keep a sample of the rows only."""
