@@ -533,6 +533,11 @@ class Codec:
             f"{self.bytes_per_vector['ip']:.4g} bytes per vector; {settings}"
         )
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import codec_html
+
+        return codec_html(self)
+
 
 def _parsed(section: str, parse: Callable[[str], Parsed], text: str) -> Parsed:
     """Parse the text of a section; FormatError if it is not what the section must hold."""

@@ -45,9 +45,10 @@ def test_it_trains_when_there_is_enough_to_learn_from(tmp_path: Path, metric: st
         assert recall(found, true_ids(x, QUERIES, metric)) > 0.9
         health = index.health()
         assert (health.phase, health.older_codes) == ("coded", 0)
-        assert health.bytes_per_vector == index.codec.code_size - (index.codec.cells > 0) + (
-            metric == "l2"
+        assert (
+            health.bytes_per_vector == index.bytes_per_vector > index.code_size + health.row_bytes
         )
+        assert health.row_bytes == 2 * index.d
         assert health.recall is not None
         assert health.recall.low <= health.recall.recall <= health.recall.high
     again = open_managed(tmp_path / "a")

@@ -29,8 +29,10 @@ def test_rows_go_with_the_first_codec(tmp_path: Path) -> None:
         found = index.search(QUERIES, 10)[1]
         assert recall(found, true_ids(x, QUERIES, "ip")) > 0.75
         health = index.health()
-        assert health.bytes_per_vector == 13
-        assert before.bytes_per_vector == 2 * D
+        assert health.bytes_per_vector == index.bytes_per_vector == 13 + 8
+        assert health.row_bytes == 0
+        assert before.row_bytes == 2 * D
+        assert before.bytes_per_vector > before.row_bytes
         assert reader.refine == "float16"
         assert reader.refresh()
         assert reader.refine is None

@@ -145,7 +145,7 @@ def test_interrupted_it_gives_the_best_so_far(sample):
         if len(seen) == 3:
             signal.raise_signal(signal.SIGINT)
 
-    result = wf.optimize(sample, target_recall=0.8, metric="l2", progress=interrupt)
+    result = wf.optimize(sample, target_recall=0.8, metric="l2", on_trial=interrupt)
     assert not result.complete
     assert [t.settings for t in result.trials] == [t.settings for t in seen]
 

@@ -7,12 +7,10 @@ from typing import Any
 import waterfill as wf
 from waterfill.cli.output import size
 from waterfill.folder import FolderIndex
-from waterfill.reporting.formatting import smaller
+from waterfill.reporting.object_tables import bytes_words
 from waterfill.sizing import index_size
 
 Index = wf.IndexFlat | wf.IndexIVF | wf.IndexHNSW
-
-_PART_NAMES = {"order": "place in its list"}
 
 
 def describe_index(index: Index, file_bytes: int) -> dict[str, Any]:
@@ -44,14 +42,6 @@ def _settings(index: Index) -> dict[str, Any]:
     return {"refine": index.refine, "k_factor": index.k_factor, **lists}
 
 
-def bytes_line(index: Index) -> str:
-    """Return the bytes per vector, their parts, and the ratio to float32."""
-    taken = index._vector_bytes()
-    words = [f"{_PART_NAMES.get(name, name)} {value:.4g}" for name, value in taken.parts.items()]
-    inside = f" ({', '.join(words)})" if len(words) > 1 else ""
-    return f"{taken.total:.4g}{inside}, {smaller(taken.times_smaller(index.d))} than float32"
-
-
 def file_line(file_bytes: int, index: Index) -> str:
     """Return the size of an index's file, and what stands in it beside the vectors."""
     if not file_bytes:  # a device has no size
@@ -66,7 +56,7 @@ def index_lines(index: Index) -> dict[str, str]:
     mapped = " besides the mapped files" if isinstance(index, FolderIndex) else ""
     lines = {
         "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
-        "bytes per vector": bytes_line(index),
+        "bytes per vector": bytes_words(index._vector_bytes(), index.d),
         "memory": f"{size(index.nbytes)} now for the vectors{mapped}",
         "ids": "custom" if index.has_ids else "positions",
     }

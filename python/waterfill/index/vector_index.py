@@ -184,6 +184,11 @@ class VectorIndex(Generic[Core]):
     def __bool__(self) -> bool:
         return True  # also if empty, as any FAISS index
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import index_html
+
+        return index_html(self)
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse attributes that the index does not have: their value would have no effect."""
         if not name.startswith("_") and not hasattr(type(self), name):

@@ -27,6 +27,7 @@ from waterfill.managed.reservoir import RESERVOIR, Reservoir
 from waterfill.managed.settings import MANAGED, Settings, State
 from waterfill.managed.stored_rows import sample
 from waterfill.managed.worker import Worker
+from waterfill.reporting.object_tables import health_html
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -409,6 +410,9 @@ class ManagedIndex(FolderIndexIVF):
             f"ManagedIndex: {self.ntotal:,} vectors of {self.d} dimensions, metric "
             f"{self.metric!r}, {self._state.settings.words}; {what}"
         )
+
+    def _repr_html_(self) -> str:
+        return health_html(self, self.health())
 
 
 def _about(state: State, snapshot: Snapshot) -> State:

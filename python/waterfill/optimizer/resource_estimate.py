@@ -66,6 +66,11 @@ class Estimate:
             lines.append(f"  a month  {self.cost_per_month:,.2f}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import codec_estimate_html
+
+        return codec_estimate_html(self)
+
 
 def _size(count: int) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6)):

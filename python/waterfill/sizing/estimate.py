@@ -82,6 +82,11 @@ class Estimate:
     assumptions: tuple[str, ...]
     rates: Rates
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import estimate_html
+
+        return estimate_html(self)
+
 
 def estimate(
     vectors: float,
