@@ -32,6 +32,7 @@ from waterfill.errors import (
     AtCapacity,
     MissingIdError,
     NotTrainedError,
+    RecallWarning,
 )
 from waterfill.index.flat import IndexFlat
 from waterfill.index.hnsw import IndexHNSW
@@ -170,6 +171,7 @@ __all__ = [
     "NotTrainedError",
     "Plan",
     "Progress",
+    "RecallWarning",
     "Recipe",
     "SearchParameters",
     "SearchParametersHNSW",

@@ -170,7 +170,7 @@ def build(
             "or a function that returns a new iterator each time"
         )
     vector_ids = VectorIds(ids, None if isinstance(opened, Stream) else opened.n)
-    choice = choose(codec, opened.d, named, lists, queries, seed)
+    choice = choose(codec, opened.d, named, lists, queries, seed, rows)
     if isinstance(opened, Source) and opened.n > _MOST_VECTORS:
         raise ValueError(
             f"source has {opened.n:,} vectors, and an index holds at most {_MOST_VECTORS:,}; build "

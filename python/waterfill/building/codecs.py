@@ -21,6 +21,7 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import Rows
 from waterfill.folder.directory import codec_name
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.io import read_codec, write_codec
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
@@ -44,6 +45,8 @@ class CodecChoice:
     queries : Rows or None
     seed : int
         Of the sample, and of training with a plan; a recipe has its own.
+    refine : str or None
+        Rows that the folder keeps.
     """
 
     given: Codec | Plan | Recipe
@@ -51,6 +54,7 @@ class CodecChoice:
     nlist: int | None
     queries: Rows | None
     seed: int
+    refine: str | None = None
 
     @property
     def identity(self) -> Any:
@@ -118,9 +122,12 @@ class CodecChoice:
         queries = None if self.queries is None else self.queries.source
         options: Any = {"cells": cells, "queries": queries, "progress": meter}
         if isinstance(self.given, Recipe):
-            return self.given.train(sample, self.metric, **options)
-        assert isinstance(self.given, Plan)
-        return Codec.train(sample, self.given, self.seed, metric=self.metric, **options)
+            codec = self.given.train(sample, self.metric, **options)
+        else:
+            assert isinstance(self.given, Plan)
+            codec = Codec.train(sample, self.given, self.seed, metric=self.metric, **options)
+        warn_of_training(codec, self.metric, len(sample), self.refine)
+        return codec
 
 
 def _leftover_codec(name: str, fingerprint: str) -> Codec | None:
@@ -135,7 +142,13 @@ def _leftover_codec(name: str, fingerprint: str) -> Codec | None:
 
 
 def choose(
-    codec: Any, d: int, metric: Metric | None, nlist: int | None, queries: Any, seed: int
+    codec: Any,
+    d: int,
+    metric: Metric | None,
+    nlist: int | None,
+    queries: Any,
+    seed: int,
+    refine: str | None = None,
 ) -> CodecChoice:
     """Check what the codec is to be made from."""
     if codec is None:
@@ -156,7 +169,7 @@ def choose(
     rows = None if queries is None else Rows(queries, "queries", d)
     if rows is not None and rows.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
-    return CodecChoice(codec, metric, nlist, rows, seed)
+    return CodecChoice(codec, metric, nlist, rows, seed, refine)
 
 
 def shard_row_bytes(choice: CodecChoice, d: int, refine: str | None) -> int:

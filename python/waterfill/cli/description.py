@@ -64,10 +64,18 @@ def index_lines(index: Index) -> dict[str, str]:
         lines["graph"] = f"{index.M} links per vector, efSearch {index.hnsw.efSearch}"
         return lines
     if isinstance(index, wf.IndexIVF):
-        lines["lists"] = f"{index.nlist:,}, nprobe {index.nprobe:,}"
+        lines["lists"] = f"{index.nlist:,}, nprobe {index.nprobe:,}{_share_of_lists(index)}"
     if index.refine is not None:
         lines["refine"] = f"{index.refine} rows, k_factor {index.k_factor:g}"
     return lines
+
+
+def _share_of_lists(index: wf.IndexIVF) -> str:
+    """Say what searching some of the lists leaves, where that is known."""
+    target = index.target_recall
+    if target is None or index.nprobe >= index.nlist:
+        return ""
+    return f": {target:g} of the neighbours in all lists; a greater target_recall finds more"
 
 
 def describe_folder(index: FolderIndex) -> dict[str, Any]:

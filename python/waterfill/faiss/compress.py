@@ -19,6 +19,7 @@ from waterfill.faiss.given_rows import with_rows
 from waterfill.faiss.stored_vectors import Stored, stored_vectors
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.index.selector_graph import Ids
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
@@ -145,6 +146,7 @@ def compress(
         sample = _usable(stored.sample(seed), policy)
         codec = _train(sample, code_bytes, plan, seed, cells, queries, stored.metric, effort, meter)
         _warn_of_losses(stored, codec)
+        warn_of_training(codec, stored.metric, stored.n, refine)
         made = _filled(stored, codec, nlist, quantizer, refine, policy, meter)
     faiss = loaded_faiss()  # loaded, as `index` is one of its objects
     if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):

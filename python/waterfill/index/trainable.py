@@ -14,6 +14,7 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import Rows
 from waterfill.errors import ArgumentError
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.index.vector_search import VectorSearch
 from waterfill.layout import ID_BYTES, RefineName, VectorBytes, vector_bytes
 from waterfill.plan import Plan
@@ -169,6 +170,7 @@ class Trainable(VectorSearch[_core.Index]):
                 codec = self._learn(self._source, admitted.rows.source, query_rows, progress)
                 self._attach(_core.Index(codec._core, METRICS[self._metric]), codec)
                 self._source = None
+                warn_of_training(codec, self._metric, admitted.rows.n, self._refine)
                 for part in (admitted, queries) if queries else (admitted,):
                     self._quarantine._take("train", part)
 

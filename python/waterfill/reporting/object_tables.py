@@ -154,7 +154,8 @@ def check_html(check: Check) -> str:
             fmt.number(v) for v in (check.norms.min, check.norms.max, check.norms.mean)
         )
         rows.insert(0, ("norms", f"{low} to {high}, mean {mean}"))
-    verdict = "No row is refused." if check.ok else f"{len(check.refused):,} rows are refused."
+    refused = fmt.plural(len(check.refused), "row")
+    verdict = "No row is refused." if check.ok else f"Refused: {refused}."
     return table(caption, ("what", "finding"), rows) + paragraph(verdict)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -118,10 +121,21 @@ def require_report() -> None:
 def _library() -> str:
     """Return the script of Vega, Vega-Lite and Vega-Embed, in the version that Altair uses."""
     schema = vega_charts.library().SCHEMA_VERSION.lstrip("v")
-    bundle = require("vl_convert", "report", "report").javascript_bundle(
-        vl_version=".".join(schema.split(".")[:2])
+    require("vl_convert", "report", "report")
+    return _in_script(_bundle(".".join(schema.split(".")[:2])))
+
+
+@cache
+def _bundle(version: str) -> str:
+    # vl-convert works for seconds without giving up the GIL, so that Ctrl-C would have to wait.
+    code = (
+        "import sys, vl_convert; "
+        f"sys.stdout.write(vl_convert.javascript_bundle(vl_version={version!r}))"
     )
-    return _in_script(bundle)
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    if made.returncode:
+        raise RuntimeError(f"vl-convert makes no bundle: {made.stderr.decode()[-500:]}")
+    return made.stdout.decode("utf-8")
 
 
 def _in_script(source: str) -> str:

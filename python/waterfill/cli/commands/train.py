@@ -26,6 +26,7 @@ from waterfill.cli.options import (
     out_file,
 )
 from waterfill.cli.output import Output, pairs
+from waterfill.index.recall_warnings import warn_of_training
 
 
 def train(
@@ -53,6 +54,7 @@ def train(
     query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
     recipe = wf.Recipe(vectors.d, code_bytes, seed=seed, effort=effort.value, cells=cells_of(cells))
     codec = recipe.train(vectors, metric.value, queries=query_rows, progress=out.shown)
+    warn_of_training(codec, metric.value, vectors.n, None)
     wf.write_codec(codec, output)
     document = {"output": str(output), "seed": seed, **describe_codec(codec)}
     out.show(document, pairs(str(output), codec_lines(codec)))
