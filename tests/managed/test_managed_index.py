@@ -154,7 +154,7 @@ def test_health_is_said_in_words(tmp_path: Path) -> None:
         assert "next     train the first codec" in str(index.health())
         index.maintain()
         text = str(index.health())
-        for words in ("all codes are searched", "bytes a vector", "stored vectors", "trained:"):
+        for words in ("all codes are searched", "bytes per vector", "stored vectors", "trained:"):
             assert words in text
         assert f"trained at {2 * ENOUGH:,} vectors" in text
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from waterfill._util.progress import Progress, duration
 
-DELAY = 1.0
+DELAY = 0.5
 """Seconds before progress is shown: short calls show none."""
 
 _LINE_SECONDS = 10.0  # between lines where there is no terminal

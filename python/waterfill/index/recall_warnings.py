@@ -35,7 +35,7 @@ def warn_of_training(codec: Codec, metric: Metric, rows: int, refine: Any) -> No
     found = measured_recall(codec, metric)
     if refine is None and 0 < found < _LOW_RECALL:
         _warn(
-            f"code_bytes: codes of {codec.code_size} bytes found {found:.2f} of the ten nearest "
+            f"code_bytes: {codec._core.groups} bytes found {found:.2f} of the ten nearest "
             "vectors in a trial of training; give more code_bytes (waterfill.optimize chooses "
             "them) or keep rows (refine='int8'). Vectors without structure compress badly"
         )
