@@ -47,8 +47,8 @@ def file_line(file_bytes: int, index: Index) -> str:
     if not file_bytes:  # a device has no size
         return size(file_bytes)
     taken = index_size(index, file_bytes)
-    codec = f", {size(taken.codec_bytes)} of them the codec" if taken.codec_bytes else ""
-    return f"{size(file_bytes)}: the vectors, and {size(taken.fixed_bytes)} beside them{codec}"
+    codec = f" (codec {size(taken.codec_bytes)})" if taken.codec_bytes else ""
+    return f"{size(file_bytes)}, {size(taken.fixed_bytes)} of it beside the vectors{codec}"
 
 
 def index_lines(index: Index) -> dict[str, str]:
@@ -75,7 +75,7 @@ def _share_of_lists(index: wf.IndexIVF) -> str:
     target = index.target_recall
     if target is None or index.nprobe >= index.nlist:
         return ""
-    return f": {target:g} of the neighbours in all lists; a greater target_recall finds more"
+    return f" for a target_recall of {target:g} of all lists"
 
 
 def describe_folder(index: FolderIndex) -> dict[str, Any]:
