@@ -100,8 +100,8 @@ std::vector<float> random_rows(const Rows& rows, std::size_t number, Random& ran
   return rows_at(rows, order);
 }
 
-// Calls iterate(rows) for each iteration: the first ones need only a part of the rows. work: what to
-// count of them all.
+// Calls iterate(rows) for each iteration: the first ones need only a part of the rows. work: what
+// to count of them all.
 template <class Iterate>
 void each_iteration(const Rows& sample, std::size_t cells, std::uint64_t work, Iterate iterate) {
   constexpr std::size_t kPartRows = 16;  // rows per cell
