@@ -32,7 +32,8 @@ OUTSIDE = {
 }
 # By the title of a part: its pages.
 PARTS = {
-    "Start": "tutorial how-it-works size optimize faiss migration answers faq comparison benchmarks",
+    "Start": "tutorial how-it-works size optimize faiss migration answers faq comparison "
+    "benchmarks",
     "Indexes": "managed folder mapped-files gpu graph scores bad-input",
     "FAISS": "faiss-functions faiss-export",
     "Where your vectors are": "integrations stores columns",
