@@ -23,7 +23,6 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from waterfill._core import FormatError, get_num_threads, set_num_threads
-from waterfill._util.progress import Progress
 from waterfill.analysis import analyze
 from waterfill.codec import Codec
 from waterfill.data.vector_files import open_vectors
@@ -32,7 +31,6 @@ from waterfill.errors import (
     AtCapacity,
     MissingIdError,
     NotTrainedError,
-    RecallWarning,
 )
 from waterfill.index.flat import IndexFlat
 from waterfill.index.hnsw import IndexHNSW
@@ -170,8 +168,6 @@ __all__ = [
     "MissingIdError",
     "NotTrainedError",
     "Plan",
-    "Progress",
-    "RecallWarning",
     "Recipe",
     "SearchParameters",
     "SearchParametersHNSW",

@@ -109,7 +109,7 @@ class Codec:
             read, and codec and manifest are those of training on the finite rows.
         progress : bool or callable, optional
             True shows a bar with the time left, in a terminal or a notebook; None does so if there
-            is one. A callable gets a `waterfill.Progress` about five times a second.
+            is one. A callable gets a `waterfill.building.Progress` about five times a second.
 
         Returns
         -------

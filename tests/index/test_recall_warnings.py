@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import waterfill as wf
+from waterfill.training import RecallWarning
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def raised(call):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
-    return [str(each.message) for each in caught if each.category is wf.RecallWarning]
+    return [str(each.message) for each in caught if each.category is RecallWarning]
 
 
 def test_few_rows(base_64):
@@ -56,6 +57,6 @@ def test_few_candidates_of_rows(isotropic):
 
 
 def test_the_warning_names_the_line_of_the_caller(isotropic):
-    with pytest.warns(wf.RecallWarning) as caught:
+    with pytest.warns(RecallWarning) as caught:
         wf.IndexFlat(wf.Recipe(64, 8)).train(isotropic)
     assert caught[0].filename == __file__

@@ -117,7 +117,7 @@ def build(
         Most rows of a shard; by default 1,048,576, or fewer if memory asks for it.
     progress : bool or callable, optional
         True shows a bar with the time left, None does so in a terminal or a notebook. A callable
-        gets a `waterfill.Progress` five times a second, in the caller's thread.
+        gets a `waterfill.building.Progress` five times a second, in the caller's thread.
 
     Returns
     -------

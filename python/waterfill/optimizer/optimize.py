@@ -96,7 +96,7 @@ def optimize(
         See `Codec.train`. ``auto`` also tries none; a number is that of all trials.
     progress : bool or callable, optional
         True shows a bar with the time left and a line per trial; by default in a terminal or a
-        notebook. A callable gets a `waterfill.Progress` about five times a second.
+        notebook. A callable gets a `waterfill.building.Progress` about five times a second.
     on_trial : callable, optional
         Called with each `Trial` and its seconds. What it raises ends the search; after
         KeyboardInterrupt the result is that of the trials so far.
