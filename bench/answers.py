@@ -102,10 +102,11 @@ def table(result: Result) -> Iterator[str]:
     yield "| method | bytes | nDCG@10 | less exact (95 % interval) | MRR@10 |"
     yield "|---|---|---|---|---|"
     for each in result["methods"]:
+        own = each["bytes"] - each["row_bytes"]
         rows = f" + {each['row_bytes']:g}" if each["row_bytes"] else ""
         less = "" if each["name"] == EXACT else _interval(each["difference"])
         yield (
-            f"| {each['name']} | {each['bytes']:g}{rows} | {each['ndcg']['mean']:.3f} | {less} | "
+            f"| {each['name']} | {own:.4g}{rows} | {each['ndcg']['mean']:.3f} | {less} | "
             f"{each['mrr']['mean']:.3f} |"
         )
 

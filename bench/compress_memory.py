@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     codes = index.ntotal * index.bytes_per_vector
     print(
         f"{args.rows:,} x {args.dim} floats, {before / 1e6:,.0f} MB resident before; "
-        f"compressed to {index.nbytes / index.ntotal:.1f} bytes per vector in {seconds:.0f} s\n"
+        f"compressed to {index.bytes_per_vector:.1f} bytes per vector in {seconds:.0f} s\n"
         f"peak above that: {extra / 1e6:,.0f} MB, of which {codes / 1e6:,.0f} MB are codes; "
         f"without the codes: {(extra - codes) / 1e6:,.0f} MB"
     )

@@ -62,7 +62,7 @@ class Waterfill:
     @property
     def bytes_per_vector(self) -> int:
         """Bytes of the code, its scale and the side information of the metric."""
-        return self.index.bytes_per_vector
+        return self.index.code_size
 
     def train(self, x: Array) -> None:
         """Analyze, plan and train codebooks."""

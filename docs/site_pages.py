@@ -32,12 +32,13 @@ OUTSIDE = {
 }
 # By the title of a part: its pages.
 PARTS = {
-    "Start": "tutorial how-it-works optimize faiss migration answers faq comparison benchmarks",
+    "Start": "tutorial how-it-works size optimize faiss migration answers faq comparison "
+    "benchmarks",
     "Indexes": "managed folder mapped-files gpu graph scores bad-input",
     "FAISS": "faiss-functions faiss-export",
     "Where your vectors are": "integrations stores columns",
     "Large collections": "build scale distributed small-machines platforms",
-    "Tools": "cli report all-pages",
+    "Tools": "cli long-calls report all-pages",
     "Operate": "service container serving batching capacity overload metrics monitoring drift "
     "drift-detectors lifecycle",
     "Reference": "reference/index format",

@@ -111,8 +111,7 @@ def main() -> None:
     for code_bytes in (24, 48, 96):
         index = waterfill_index(x, code_bytes)
         name = f"waterfill {code_bytes}"
-        size = index.nbytes / index.ntotal  # the order of insertion and unused space included
-        rows.append(measure(name, size, index.search, queries, truth))
+        rows.append(measure(name, index.bytes_per_vector, index.search, queries, truth))
     print_table(rows, 4 * x.shape[1])
 
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,14 @@ from support.doc_examples import DATA, DOCS, needs_docs
 
 TESTS = Path(__file__).parent
 # Pages that no other test runs. Each is a program of its own: FAISS is registered in one of them.
-OWN = ["bad-input.md", "faiss-export.md", "faiss-functions.md", "tutorial.md"]
+OWN = [
+    "bad-input.md",
+    "faiss-export.md",
+    "faiss-functions.md",
+    "long-calls.md",
+    "size.md",
+    "tutorial.md",
+]
 SLOW = ["report.md"]
 # Pages with blocks for other programs or services, which these tests take apart.
 TAKEN_APART = {

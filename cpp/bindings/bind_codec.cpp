@@ -1,6 +1,7 @@
 // Bindings of the codec, its training, and the transforms that training uses.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "arrays.hpp"
@@ -18,6 +19,14 @@ AssignmentRule rule_of(bool by_direction) {
   return by_direction ? AssignmentRule::direction : AssignmentRule::nearest;
 }
 
+// A function of counted work that tells which share of the whole it is; None if `tell` is None.
+py::object share_of(std::uint64_t whole, const py::object& tell) {
+  if (tell.is_none()) return tell;
+  return py::cpp_function([whole, tell](std::uint64_t done) {
+    tell(static_cast<double>(std::min(done, whole)) / static_cast<double>(whole));
+  });
+}
+
 std::shared_ptr<Codec> train(
     const py::object& mean, const py::object& basis, const py::object& weights,
     const std::vector<PyShape>& shapes,
@@ -25,7 +34,7 @@ std::shared_ptr<Codec> train(
     const py::object& centroids, bool by_direction, const py::object& sample,
     const py::object& held_out, std::uint64_t seed, int iterations,
     std::optional<std::uint32_t> alpha, float joint, double constant_norm, double pq_multiplier,
-    bool normalize, const std::string& plan, bool shared) {
+    bool normalize, const std::string& plan, bool shared, const py::object& tell) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
@@ -45,11 +54,12 @@ std::shared_ptr<Codec> train(
   params.normalize = normalize;
   params.plan = plan;
   const RowsArgument rows(sample, "sample"), queries(held_out, "held_out");
-  return unlocked([&] {
+  const auto work = [&] {
     TrainParams train{seed, iterations, {}, shared};
     if (alpha.has_value()) train.alpha = Alpha{*alpha};
     return train_codec(std::move(params), rows.rows(), queries.rows(), train);
-  });
+  };
+  return unlocked(work, share_of(kTrainingWork, tell));
 }
 
 void encode(const Codec& codec, const py::object& x, const py::object& value,
@@ -163,13 +173,15 @@ py::tuple project_directions(const py::object& mean, const py::object& basis,
 }
 
 Array<float> partition_centroids(const py::object& sample, const py::object& mean,
-                                 std::size_t cells, bool by_direction, std::uint64_t seed) {
+                                 std::size_t cells, bool by_direction, std::uint64_t seed,
+                                 const py::object& tell) {
   const RowsArgument argument(sample, "sample");
   const Rows rows = argument.rows();
   const auto center = vector_argument<float>(mean, "mean");
   require_dimensions(rows, "sample", center.size());
   const Partition made =
-      unlocked([&] { return train_partition(rows, center, cells, rule_of(by_direction), seed); });
+      unlocked([&] { return train_partition(rows, center, cells, rule_of(by_direction), seed); },
+               share_of(kPartitionWork, tell));
   auto result = new_matrix<float>(made.size(), made.dim());
   std::copy(made.centroids().begin(), made.centroids().end(), result.mutable_data());
   return result;
@@ -203,8 +215,9 @@ void bind_codec(py::module_& m) {
         "Return the padded coordinates of directions from the mean, the distances from it, and the "
         "number of coordinates.");
   m.def("train_partition", &partition_centroids, py::arg("sample"), py::arg("mean"),
-        py::arg("cells"), py::arg("by_direction"), py::arg("seed"),
-        "Return k-means centroids of a sample; by direction, the means of spherical k-means.");
+        py::arg("cells"), py::arg("by_direction"), py::arg("seed"), py::arg("tell") = py::none(),
+        "Return k-means centroids of a sample; by direction, the means of spherical k-means. tell: "
+        "called with the share that is done.");
   m.def("residuals", &residuals, py::arg("x"), py::arg("mean"), py::arg("centroids"),
         py::arg("by_direction"), "Return the rows minus the centroids of their cells.");
 
@@ -214,9 +227,9 @@ void bind_codec(py::module_& m) {
                   py::arg("by_direction"), py::arg("sample"), py::arg("held_out"), py::arg("seed"),
                   py::arg("iterations"), py::arg("alpha"), py::arg("joint"),
                   py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
-                  py::arg("plan"), py::arg("shared") = false,
+                  py::arg("plan"), py::arg("shared") = false, py::arg("tell") = py::none(),
                   "Train codebooks and calibrate alphas, scales and search depths. shared: groups "
-                  "of one width have the same codebook.")
+                  "of one width have the same codebook. tell: called with the share that is done.")
       .def_property_readonly("d", &Codec::d, "Number of dimensions.")
       .def_property_readonly("code_size", &Codec::code_size, "Bytes per code.")
       .def_property_readonly("groups", &Codec::groups, "Number of groups.")

@@ -208,6 +208,9 @@ void bind_index(py::module_& m) {
       .def_property_readonly(
           "nbytes", [](const Index& self) { return unlocked([&] { return self.bytes(); }); },
           "Memory of vectors, ids and refine rows.")
+      .def_property_readonly(
+          "id_bytes", [](const Index& self) { return unlocked([&] { return self.id_bytes(); }); },
+          "What files with these vectors hold of their ids.")
       .def_property_readonly("has_ids", &Index::has_ids, "Whether ids are explicit.")
       .def_property_readonly("refine_row_kind", &Index::refine_row_kind,
                              "Format of the refine rows, or None without any.")

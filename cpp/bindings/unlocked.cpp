@@ -86,11 +86,13 @@ void find_interrupt_handler() {  // the objects are kept for good
   main_thread = main.attr("ident").cast<unsigned long>();
 }
 
-void run_unlocked(const std::function<void()>& work) {
+namespace {
+
+void run(const std::function<void()>& work, const TellWork* tell) {
   PyThreadState* const state = PyEval_SaveThread();
   std::exception_ptr error;
   bool interrupted = false;
-  const InterruptionScope scope(poll_of_this_thread());
+  const InterruptionScope scope(poll_of_this_thread(), tell);
   try {
     work();
   } catch (const Interrupted&) {
@@ -106,6 +108,32 @@ void run_unlocked(const std::function<void()>& work) {
     throw py::error_already_set();
   }
   if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
+
+void run_unlocked(const std::function<void()>& work) {
+  run(work, nullptr);
+}
+
+void run_unlocked(const std::function<void()>& work, const py::object& tell) {
+  if (tell.is_none()) return run(work, nullptr);
+  std::exception_ptr raised;  // by `tell`
+  const TellWork told = [&](std::uint64_t done) {
+    const py::gil_scoped_acquire locked;
+    try {
+      tell(done);
+    } catch (const py::error_already_set&) {
+      raised = std::current_exception();
+    }
+    return raised != nullptr;
+  };
+  try {
+    run(work, &told);
+  } catch (const py::error_already_set&) {  // an interruption, which is due to `raised` if that is
+    if (!raised) throw;
+  }
+  if (raised) std::rethrow_exception(raised);
 }
 
 }  // namespace waterfill

@@ -18,6 +18,7 @@ Sub-packages hold what these names return and what operating an index takes: `wa
 
 from __future__ import annotations
 
+import logging as _logging
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,9 @@ if TYPE_CHECKING:
     from waterfill.serving.limiter import Limiter
 
     __version__: str
+
+# Programs choose what happens to what the package logs; by default nothing.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 # Imported on first use, so that `import waterfill` stays fast.
 _LAZY_NAMES = {

@@ -1,7 +1,7 @@
 """Types of the compiled core."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -127,6 +127,7 @@ def train_partition(
     cells: int,
     by_direction: bool,
     seed: int,
+    tell: Callable[[float], object] | None = None,
 ) -> NDArray[np.float32]: ...
 def residuals(
     x: NDArray[np.float32],
@@ -157,6 +158,7 @@ class Codec:
         normalize: bool,
         plan: str,
         shared: bool = False,
+        tell: Callable[[float], object] | None = None,
     ) -> Codec: ...
     @property
     def d(self) -> int: ...
@@ -279,6 +281,8 @@ class Index:
     def nbytes(self) -> int: ...
     @property
     def has_ids(self) -> bool: ...
+    @property
+    def id_bytes(self) -> int: ...
     @property
     def refine_row_kind(self) -> RowKind | None: ...
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill.data.rows import Rows
 
 __all__ = ["Analysis", "Finding", "Norms"]
@@ -185,13 +186,19 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     TypeError
         If `x` is not an array of real numbers on the CPU.
     """
-    rows = Rows(x)
+    return analyze_rows(Rows(x), normalize=normalize, meter=Meter(None))
+
+
+def analyze_rows(rows: Rows, *, normalize: bool, meter: Meter) -> Analysis:
+    """Do the work of `analyze`, and tell how far it is."""
     if rows.n == 0:
         raise ValueError("x has no rows; at least 1 is needed")
+    meter.begin("analysis", rows.n)
     centre, floor = _provisional_centre(rows, normalize)
     moments = _core.Moments(centre, floor)
     for chunk in _chunk_moments(rows, centre, floor, normalize):
         moments.merge(chunk)
+        meter.advance(min(chunk_rows(rows), rows.n))
     if moments.count == 0:
         raise ValueError(
             f"x: all {rows.n} rows have a NaN or an infinity; at least 1 finite is needed"

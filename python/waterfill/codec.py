@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.progress import Option, metered
 from waterfill._util.tensors import is_device_array
 from waterfill._util.validation import Metric
 from waterfill.data.arrow_codes import read_codes
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.layout import vector_bytes
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
 from waterfill.training.distortion import DistortionReport, encode_block, measure_distortion
@@ -24,6 +28,8 @@ from waterfill.training.train import QUARTERS, Effort, to_quarters, train
 from waterfill.training.universal import UniversalSettings, train_universal
 
 __all__ = ["DistortionReport"]
+
+LOG = logging.getLogger("waterfill.training")
 
 Codes = NDArray[np.uint8]
 
@@ -58,6 +64,7 @@ class Codec:
         effort: Effort = "balanced",
         alpha: float | None = None,
         policy: Policy = "raise",
+        progress: Option = False,
     ) -> Codec:
         """Train codebooks on a sample of rows and calibrate the search on held-out rows.
 
@@ -100,6 +107,9 @@ class Codec:
         policy : {'raise', 'drop'}
             Handling of rows of `x` and `queries` with a NaN or an infinity. ``drop``: all rows are
             read, and codec and manifest are those of training on the finite rows.
+        progress : bool or callable, optional
+            True shows a bar with the time left, in a terminal or a notebook; None does so if there
+            is one. A callable gets a `waterfill.building.Progress` about five times a second.
 
         Returns
         -------
@@ -123,18 +133,28 @@ class Codec:
             from waterfill.device.arrays import device_source
 
             x, queries = device_source(x), device_source(queries, "queries")
-        result = train(
-            x,
-            plan,
-            seed,
-            cells=cells,
-            queries=queries,
-            metric=metric,
-            effort=effort,
-            alpha=alpha,
-            policy=as_policy(policy, WITHOUT_QUARANTINE),
-        )
+        start = time.perf_counter()
+        with metered(progress) as meter:
+            result = train(
+                x,
+                plan,
+                seed,
+                cells=cells,
+                queries=queries,
+                metric=metric,
+                effort=effort,
+                alpha=alpha,
+                policy=as_policy(policy, WITHOUT_QUARANTINE),
+                tell=meter.shares("training"),
+            )
         codec = cls(result.core)
+        LOG.info(
+            "trained a codec on %s of %s rows in %.1f s: %r",
+            f"{len(result.sample):,}",
+            f"{result.rows.n:,}",
+            time.perf_counter() - start,
+            codec,
+        )
         if len(result.held_out):
             result.core.distortion = measure_distortion(result.core, codec.plan, result.held_out)
         codec.manifest = new_manifest(
@@ -217,9 +237,19 @@ class Codec:
     def code_size(self) -> int:
         """Bytes per code: those of the groups, the scale, and the number of the cell.
 
-        An index does not store the number of the cell: see `IndexFlat.bytes_per_vector`.
+        An index stores the number of the cell otherwise: see `bytes_per_vector`.
         """
         return self._core.code_size
+
+    @property
+    def bytes_per_vector(self) -> dict[str, float]:
+        """Bytes of a vector in an index, for ``ip`` and ``l2``, without id and `refine`.
+
+        See `IndexFlat.bytes_per_vector`.
+        """
+        metrics: tuple[Metric, ...] = ("ip", "l2")
+        d, groups = self.d, self._core.groups
+        return {m: vector_bytes(d, groups, metric=m, lists=self.cells).total for m in metrics}
 
     @property
     def plan(self) -> Plan:
@@ -498,7 +528,15 @@ class Codec:
             f"refine factor {self.refine_factor[m]}"
             for m, name in (("ip", "inner product"), ("l2", "L2"))
         )
-        return f"Codec: {self.d} dimensions in {self.code_size} bytes; {settings}"
+        return (
+            f"Codec: {self.d} dimensions in codes of {self.code_size} bytes, in an index "
+            f"{self.bytes_per_vector['ip']:.4g} bytes per vector; {settings}"
+        )
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import codec_html
+
+        return codec_html(self)
 
 
 def _parsed(section: str, parse: Callable[[str], Parsed], text: str) -> Parsed:

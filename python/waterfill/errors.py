@@ -69,3 +69,7 @@ class AtCapacity(RuntimeError):  # noqa: N818 - public name
         if self.reason == "deadline":
             return _TOO_LATE
         return _TOO_LARGE if self.retry_after is None else _BUSY
+
+
+class RecallWarning(UserWarning):
+    """A default, or what was given, costs recall; the message has the way out."""

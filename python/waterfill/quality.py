@@ -160,6 +160,11 @@ class Check:
     def __repr__(self) -> str:
         return self.summary()
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import check_html
+
+        return check_html(self)
+
 
 def check(
     x: Any,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from waterfill._util.progress import Option, metered
 from waterfill._util.validation import Metric, as_int
-from waterfill.analysis import analyze
+from waterfill.analysis import analyze_rows
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
-from waterfill.training.train import Effort, as_effort, as_seed
+from waterfill.training.train import Effort, as_cells, as_effort, as_seed
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Recipe:
         Seed of sampling and k-means, 0 to 2**64 - 1.
     effort : {'fast', 'balanced', 'best'}
         See `Codec.train`.
+    cells : int or 'auto'
+        Number of cells: see `Codec.train`. An index with lists has as many as lists.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Recipe:
     weighting: float = 0.2
     seed: int = 0
     effort: Effort = "balanced"
+    cells: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("d", "code_bytes"):
@@ -54,8 +58,18 @@ class Recipe:
             )
         object.__setattr__(self, "seed", as_seed(self.seed))
         as_effort(self.effort)
+        if self.cells != "auto":
+            object.__setattr__(self, "cells", as_cells(self.cells))
 
-    def train(self, x: Any, metric: Metric, *, cells: Cells = "auto", queries: Any = None) -> Codec:
+    def train(
+        self,
+        x: Any,
+        metric: Metric,
+        *,
+        cells: Cells | None = None,
+        queries: Any = None,
+        progress: Option = False,
+    ) -> Codec:
         """Analyze vectors, make a water-filling plan and train a codec for one metric.
 
         Parameters
@@ -65,8 +79,10 @@ class Recipe:
         metric : {'ip', 'l2', 'cosine'}
             ``cosine``: vectors are divided by their norms.
         cells : int, 'auto', or array_like, shape (c, d)
-            See `Codec.train`.
+            See `Codec.train`; by default those of the recipe.
         queries : array_like, shape (m, d), optional
+            See `Codec.train`.
+        progress : bool or callable, optional
             See `Codec.train`.
 
         Returns
@@ -82,17 +98,34 @@ class Recipe:
         Rows(x, "x", self.d)  # both before the analysis, which reads all rows
         if queries is not None and Rows(queries, "queries", self.d).n == 0:
             raise ValueError("queries has no rows; at least 1 is needed")
-        analysis = analyze(x, normalize=metric == "cosine")
-        plan = Plan.waterfill(analysis, self.code_bytes, self.weighting)
-        return Codec.train(
-            x, plan, self.seed, cells=cells, queries=queries, metric=metric, effort=self.effort
-        )
+        with metered(progress) as meter:
+            analysis = analyze_rows(Rows(x), normalize=metric == "cosine", meter=meter)
+            plan = Plan.waterfill(analysis, self.code_bytes, self.weighting)
+            return Codec.train(
+                x,
+                plan,
+                self.seed,
+                cells=self.cells if cells is None else cells,
+                queries=queries,
+                metric=metric,
+                effort=self.effort,
+                progress=meter,
+            )
 
 
 def train_codec(
-    source: Plan | Recipe, x: Any, metric: Metric, *, cells: Cells = "auto", queries: Any = None
+    source: Plan | Recipe,
+    x: Any,
+    metric: Metric,
+    *,
+    cells: Cells | None = None,
+    queries: Any = None,
+    progress: Option = False,
 ) -> Codec:
     """Train a codec from the plan or recipe that an index was created with."""
+    options: Any = {"queries": queries, "progress": progress}
     if isinstance(source, Recipe):
-        return source.train(x, metric, cells=cells, queries=queries)
-    return Codec.train(x, source, cells=cells, queries=queries, metric=metric)
+        return source.train(x, metric, cells=cells, **options)
+    return Codec.train(
+        x, source, metric=metric, cells="auto" if cells is None else cells, **options
+    )

@@ -92,11 +92,11 @@ def test_progress(files, tmp_path, name):
     )
     phases = list(dict.fromkeys(progress.phase for progress in seen))
     first = [] if name == "all.npy" else ["ids"]
-    assert phases == [*first, "sample", "training", "encoding"]
+    assert phases == [*first, "sample", "analysis", "training", "encoding"]
     assert (seen[-1].done, seen[-1].total, seen[-1].shards) == (3000, 3000, 6)
     done = [progress.done for progress in seen if progress.phase == "encoding"]
     assert done == sorted(done)
-    text = str(wf.building.Progress("encoding", 1000, 3000, 1, 500.0, 4.0))
+    text = str(wf.building.Progress("encoding", 1000, 3000, "vectors", 1, 500.0, 4.0))
     assert text == "encoding: 1,000 of 3,000 vectors, 500/s, 0:04 left"
 
 

@@ -163,7 +163,7 @@ def test_what_is_cheap_is_checked_first(run, files, monkeypatch, case):
         raise AssertionError("long work")
 
     for name in (
-        *("recipe.analyze", "reproduction.analyze", "codec.train"),
+        *("recipe.analyze_rows", "reproduction.analyze", "codec.train"),
         *("optimizer.optimize.split_sample", "cli.commands.bench.split_sample"),
         "cli.commands.ramp.CapacityTest",
     ):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.command_runner import COMMAND, Runner, environment
 
-from waterfill.cli import output
+from waterfill._util import progress_display
 
 pty = pytest.importorskip("pty")
 
@@ -87,27 +87,47 @@ def test_a_bar_has_a_rate_and_the_time_left(big, made):
     assert "\x1b" not in out  # stdout is none
     assert "encoding" in shown
     assert re.search(r"[\d,]+/s", shown)
-    assert re.search(r"left \S*0:00:\d\d", shown)
+    assert re.search(r"\d:\d\d left", shown)
     assert "\x1b[?25h" in shown[-40:]  # the cursor is back
 
 
 def test_training_shows_the_time_that_passes(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_DELAY", 0.0)
+    monkeypatch.setattr(progress_display, "DELAY", 0.0)
     arguments = (made / "base.npy", "--code-bytes", 12, "--effort", "best", "-o", "codec.wf")
     code, shown = in_terminal(tmp_path, "train", *arguments)
     assert code == 0
-    assert re.search(r"training .*0:00:\d\d", shown)
+    assert re.search(r"training.*0:00:\d\d", shown)
     assert "\x1b[?25h" in shown[-40:]
 
 
+def test_the_optimizer_shows_trials_and_the_time_left(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_display, "DELAY", 0.0)
+    arguments = (made / "base.npy", "--max-bytes", 12, "--metric", "ip")
+    code, shown = in_terminal(tmp_path, "optimize", *arguments)
+    assert code == 0
+    assert "bytes per vector, recall" in shown  # a line for each trial
+    assert re.search(r"trials .*\d:\d\d left", shown)
+
+
+def test_quiet_shows_no_progress_and_verbose_logs(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_display, "DELAY", 0.0)
+    arguments = ("train", made / "base.npy", "--code-bytes", 12, "--effort", "fast")
+    assert in_terminal(tmp_path, *arguments, "-q", "-o", "a.wf") == (0, "")
+    code, shown = in_terminal(tmp_path, *arguments, "-q", "-v", "-o", "a.wf")
+    assert code == 0
+    assert "waterfill.training: trained a codec on" in shown
+    assert "begins" not in shown
+    assert "training begins" in in_terminal(tmp_path, *arguments, "-vv", "-o", "a.wf")[1]
+
+
 def test_a_quick_command_shows_no_bar(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_DELAY", 600.0)
+    monkeypatch.setattr(progress_display, "DELAY", 600.0)
     arguments = ("encode", made / "codec.wf", made / "base.npy", "-o", "codes.npy")
     assert in_terminal(tmp_path, *arguments) == (0, "")
 
 
 def test_a_pipe_gets_no_bar(made, run, base_64, monkeypatch):
-    monkeypatch.setattr(output, "_DELAY", 0.0)
+    monkeypatch.setattr(progress_display, "DELAY", 0.0)
     np.save(run.directory / "far.npy", 1e9 * base_64)
     done = run("encode", made / "codec.wf", "far.npy", "-o", "codes.npy")
     assert done.err.count("\n") == 1  # a warning: all are far from what the codec was trained on

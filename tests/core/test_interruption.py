@@ -45,8 +45,30 @@ calls = {
     "add": lambda: index.add(Big()),
     "analyze": lambda: wf.analyze(Big()),
     "train": lambda: wf.Codec.train(np.tile(x, (8, 1)), plan, effort="best", cells=4000),
+    "optimize": lambda: wf.optimize(x, target_recall=0.999, k=50, progress=False),
+    "train_told": lambda: wf.Codec.train(
+        np.tile(x, (8, 1)), plan, effort="best", cells=4000, progress=lambda progress: None
+    ),
+    "build": lambda: wf.build(Big(), sys.argv[3] + "/a.wfx", codec, memory="500MB"),
     "train_many_cells": lambda: wf.Codec.train(np.tile(x, (8, 1)), plan, cells=60_000),
 }
+def compress():
+    import faiss
+    flat = faiss.IndexFlatIP(64)
+    flat.add(np.tile(x, (8, 1)))
+    calls["compress"] = lambda: wf.compress(flat, 48, effort="best")
+
+if call == "compress":
+    compress()
+elif call == "retrain":
+    refined = wf.IndexFlat(codec, "l2", refine="float16")
+    refined.add(np.tile(x, (8, 1)))
+    calls["retrain"] = lambda: wf.retrain(refined, np.tile(x, (8, 1)))
+elif call == "graph":
+    graph = wf.IndexHNSW(64)
+    graph.train(x)
+    calls["graph"] = lambda: graph.add(np.tile(x, (8, 1)))
+
 before, ended = state(), False
 print("go", flush=True)
 try:
@@ -88,10 +110,18 @@ def finish(process: subprocess.Popen[str]) -> str:
         ("analyze", 1),
         ("train", 2),
         ("train_many_cells", 2),
+        ("train_told", 2),
+        ("optimize", 2),
+        ("build", 2),
+        ("graph", 2),
+        ("retrain", 1),
+        ("compress", 1),
     ],
 )
-def test_ctrl_c_stops_a_call_that_would_take_minutes(call, threads):
-    process = child(CALLS, call, threads)
+def test_ctrl_c_stops_a_call_that_would_take_minutes(call, threads, tmp_path):
+    if call == "compress":
+        pytest.importorskip("faiss")
+    process = child(CALLS, call, threads, tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline() == "go\n"
     with pytest.raises(subprocess.TimeoutExpired):  # so that the call has begun

@@ -112,7 +112,7 @@ def test_more_bits_lose_less(labelled):
         rescored = by_name[f"waterfill {bits}, rescored"]
         assert rescored.difference(true).mean > own.mean
         assert (rescored.bytes_per_vector, rescored.row_bytes) == (
-            384 * float(bits.split()[0]) / 8 + 1,
+            384 * float(bits.split()[0]) / 8 + 1 + 768,
             768,
         )
 

@@ -34,7 +34,7 @@ def test_measures_agree_with_numpy(old, good, stored, queries):
     assert found.recall_change.high == pytest.approx(change.mean() + half)
     assert found.same_first == (ids[0][:, 0] == ids[1][:, 0]).mean()
     assert found.queries == len(queries)
-    assert found.old.bytes_per_vector == old.nbytes / old.ntotal
+    assert found.old.bytes_per_vector == old.bytes_per_vector
     assert 0 < found.old.median_seconds <= found.old.p99_seconds
     assert found.latency_ratio == found.new.median_seconds / found.old.median_seconds
 

@@ -45,9 +45,10 @@ def test_it_trains_when_there_is_enough_to_learn_from(tmp_path: Path, metric: st
         assert recall(found, true_ids(x, QUERIES, metric)) > 0.9
         health = index.health()
         assert (health.phase, health.older_codes) == ("coded", 0)
-        assert health.bytes_per_vector == index.codec.code_size - (index.codec.cells > 0) + (
-            metric == "l2"
+        assert (
+            health.bytes_per_vector == index.bytes_per_vector > index.code_size + health.row_bytes
         )
+        assert health.row_bytes == 2 * index.d
         assert health.recall is not None
         assert health.recall.low <= health.recall.recall <= health.recall.high
     again = open_managed(tmp_path / "a")
@@ -153,7 +154,7 @@ def test_health_is_said_in_words(tmp_path: Path) -> None:
         assert "next     train the first codec" in str(index.health())
         index.maintain()
         text = str(index.health())
-        for words in ("all codes are searched", "bytes a vector", "stored vectors", "trained:"):
+        for words in ("all codes are searched", "bytes per vector", "stored vectors", "trained:"):
             assert words in text
         assert f"trained at {2 * ENOUGH:,} vectors" in text
 

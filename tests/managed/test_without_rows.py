@@ -10,6 +10,7 @@ from support.managed import ENOUGH, D, open_managed, recall, some_vectors, true_
 
 import waterfill as wf
 from waterfill.data.rows import Rows
+from waterfill.layout import order_bytes
 from waterfill.managed.reservoir import RESERVOIR, Reservoir
 
 QUERIES = some_vectors(50, seed=5)
@@ -29,8 +30,12 @@ def test_rows_go_with_the_first_codec(tmp_path: Path) -> None:
         found = index.search(QUERIES, 10)[1]
         assert recall(found, true_ids(x, QUERIES, "ip")) > 0.75
         health = index.health()
-        assert health.bytes_per_vector == 13
-        assert before.bytes_per_vector == 2 * D
+        assert health.bytes_per_vector == index.bytes_per_vector
+        order = order_bytes(index.codec.cells)
+        assert health.bytes_per_vector == pytest.approx(13 + order + index._core.id_bytes / len(x))
+        assert health.row_bytes == 0
+        assert before.row_bytes == 2 * D
+        assert before.bytes_per_vector > before.row_bytes
         assert reader.refine == "float16"
         assert reader.refresh()
         assert reader.refine is None

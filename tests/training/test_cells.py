@@ -95,7 +95,7 @@ def test_cells_find_more_at_the_same_bytes(patchy, metric):
     recalls = []
     for cells in (0, 64):
         index = index_of(train(x, 4, cells=cells), x, metric)
-        assert index.bytes_per_vector == 5 + (metric == "l2")
+        assert index.code_size == 5 + (metric == "l2")
         recalls.append(overlap(index.search(q, 10)[1], nearest(x, q, metric)))
     assert recalls[1] > recalls[0] + (0.1 if metric == "l2" else 0.01)
 

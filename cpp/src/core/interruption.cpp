@@ -16,9 +16,12 @@ thread_local BackgroundWork* background = nullptr;
 
 }  // namespace
 
-InterruptionScope::InterruptionScope(bool (*poll)())
-    : poll_(poll), next_poll_(std::chrono::steady_clock::now() + kPollInterval), outer_(current) {
-  current = poll != nullptr ? this : nullptr;
+InterruptionScope::InterruptionScope(bool (*poll)(), const TellWork* tell)
+    : poll_(poll),
+      tell_(tell),
+      next_poll_(std::chrono::steady_clock::now() + kPollInterval),
+      outer_(current) {
+  current = poll != nullptr || tell != nullptr ? this : nullptr;
   polls = current != nullptr;
 }
 
@@ -31,7 +34,8 @@ bool InterruptionScope::poll() {
   const auto now = std::chrono::steady_clock::now();
   if (now >= next_poll_ && !requested()) {
     next_poll_ = now + kPollInterval;
-    if (poll_()) requested_.store(true, std::memory_order_relaxed);
+    const bool stop = (poll_ != nullptr && poll_()) || (tell_ != nullptr && (*tell_)(done_));
+    if (stop) requested_.store(true, std::memory_order_relaxed);
   }
   return requested();
 }
@@ -80,6 +84,10 @@ WorkForCall::~WorkForCall() {
 void throw_if_interrupted() {
   if (current == nullptr) return;
   if (polls ? current->poll() : current->requested()) throw Interrupted();
+}
+
+void count_work(std::uint64_t work) {
+  if (current != nullptr) current->count(work);
 }
 
 }  // namespace waterfill

@@ -38,6 +38,17 @@ void Ids::attach(const IdPart& part) {
   explicit_ = explicit_ || !labels || next_ > static_cast<std::int64_t>(size_);
 }
 
+std::size_t Ids::file_bytes() const {
+  const auto of = [](std::size_t n, bool ascend) {
+    return n * (sizeof(std::int64_t) + (ascend ? 0 : sizeof(std::uint32_t)));
+  };
+  std::size_t sum = of(values_.size(), std::is_sorted(values_.begin(), values_.end()));
+  for (const Part& part : parts_) {
+    if (part.ids.values != nullptr) sum += of(part.ids.size, part.ids.order == nullptr);
+  }
+  return sum;
+}
+
 std::int64_t Ids::of_part(std::size_t label) const {
   std::size_t p = parts_.size() - 1;
   while (parts_[p].start > label) --p;

@@ -117,6 +117,11 @@ std::size_t Index::bytes() const {
   return store_.bytes() + ids_.bytes() + (refine_rows_ != nullptr ? refine_rows_->bytes() : 0);
 }
 
+std::size_t Index::id_bytes() const {
+  const std::shared_lock lock(locks_.state);
+  return ids_.file_bytes();
+}
+
 std::vector<std::size_t> Index::list_sizes() const {
   const std::shared_lock lock(locks_.state);
   std::vector<std::size_t> sizes;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "training/calibration_scores.hpp"
+#include "waterfill/core/interruption.hpp"
 
 namespace waterfill {
 namespace {
@@ -161,6 +162,7 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries
     parallel_for(queries.n, [&](std::size_t q) {
       rank_block(block, {exact, decoded}, centers, q, queries.n, first, rankings[q]);
     });
+    count_work(kAlphaWork * n / base.n);
   });
   Hits total;
   for (Rankings& ranking : rankings) {

@@ -11,6 +11,9 @@
 
 namespace waterfill {
 
+// What each counts of the work of training, about in proportion to its time.
+inline constexpr std::uint64_t kAlphaWork = 150'000, kSearchWork = 200'000;
+
 struct Alphas {
   Alpha ip, l2;
   double recall_ip = 0, recall_l2 = 0;  // recall of the ten nearest; 0: not measured

@@ -10,6 +10,7 @@
 #include "kernels.hpp"
 #include "training/kmeans.hpp"
 #include "waterfill/codec/fixed_point.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
@@ -282,6 +283,7 @@ Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shape
     std::copy(book.begin(), book.end(),
               result.books.begin() + static_cast<std::ptrdiff_t>(offset * kCentroids));
     cell_means(book, width, counts, result.cells.data() + offset * kCells);
+    count_work(kCodebookWork / shapes.size());
   };
   // Groups with a second byte come first: the others include those of the second bytes.
   std::vector<std::size_t> first, rest;

@@ -9,6 +9,9 @@
 
 namespace waterfill {
 
+// What `train_codebooks` counts of the work of training, about in proportion to its time.
+inline constexpr std::uint64_t kCodebookWork = 600'000;
+
 // y: rows of sum(width) values, the dimensions of each group side by side. The columns of
 // `second_bytes` are filled in. The result depends only on the rows, the shapes and the seed.
 Codebooks train_codebooks(std::vector<float>& y, const std::vector<Shape>& shapes,

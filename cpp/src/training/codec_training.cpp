@@ -7,6 +7,7 @@
 #include "kernels.hpp"
 #include "training/calibration.hpp"
 #include "training/codebook_training.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/thread_pool.hpp"
 
 namespace waterfill {
@@ -179,6 +180,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
   }
   if (params.pq_multiplier > 0) params.alpha_ip = params.alpha_l2 = Alpha{0};
   fit_scales(params, sample, held_out);
+  count_work(kTrainingWork - kCodebookWork - kAlphaWork - kSearchWork);
   if (calibrate) {
     const Rows queries{held_out.data, std::min(held_out.n, kDepthQueries), held_out.d};
     const SearchCalibration found =

@@ -10,6 +10,7 @@
 #include "kernels.hpp"
 #include "search/coarse_tables.hpp"
 #include "training/calibration_scores.hpp"
+#include "waterfill/core/interruption.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -279,12 +280,17 @@ SearchCalibration calibrate_search(const std::shared_ptr<const Codec>& codec, co
   metrics.emplace_back(*codec, params.normalize ? Metric::cosine : Metric::inner_product,
                        trial.codes(), centers);
   if (!params.normalize) metrics.emplace_back(*codec, Metric::l2, trial.codes(), centers);
+  // The parts that take longest: the encoded rows, two rankings, and the searches of each metric.
+  const std::uint64_t part = kSearchWork / (3 + metrics.size());
+  count_work(part);
   std::vector<std::vector<Top>> tops = trial.tops(metrics);
+  count_work(part);
   std::vector<std::vector<Top>> exact;
   for (std::size_t m = 0; m < metrics.size(); ++m) {
     exact.push_back(exact_tops(*codec, base, queries, metrics[m].metric() == Metric::l2));
     keep_true_neighbors(exact[m], tops[m]);
   }
+  count_work(part);
 
   // Only long codes have groups that contribute little enough to leave out.
   constexpr std::size_t kLongCode = 64;
@@ -313,6 +319,7 @@ SearchCalibration calibrate_search(const std::shared_ptr<const Codec>& codec, co
     Index index(codec, metrics[m].metric());
     index.append(trial.codes().data(), base.n);
     best[m] = raise_refine_factor(index, queries, tops[m], best[m]);
+    count_work(part);
     if (codec->lists() == 1) continue;
     best[m] = calibrate_prune_sigma(index, queries, tops[m], best[m]);
     recalls[m] = calibrate_list_recall(index, base, trial.codes(), queries, exact[m]);

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "core/random.hpp"
+#include "waterfill/core/interruption.hpp"
 
 namespace waterfill {
 namespace {
@@ -99,28 +100,32 @@ std::vector<float> random_rows(const Rows& rows, std::size_t number, Random& ran
   return rows_at(rows, order);
 }
 
-// Calls iterate(rows, steps): the first iterations need only a part of the rows.
+// Calls iterate(rows) for each iteration: the first ones need only a part of the rows. work: what
+// to count of them all.
 template <class Iterate>
-void each_phase(const Rows& sample, std::size_t cells, Iterate iterate) {
+void each_iteration(const Rows& sample, std::size_t cells, std::uint64_t work, Iterate iterate) {
   constexpr std::size_t kPartRows = 16;  // rows per cell
-  constexpr int kPartSteps = 8, kSteps = 8;
+  constexpr std::size_t kPartSteps = 8, kSteps = 8;
   const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
   const std::vector<float> part = step > 1 ? every(sample, step) : std::vector<float>();
   const Rows some{part.data(), part.size() / sample.d, sample.d};
-  iterate(step > 1 ? some : sample, kPartSteps);
-  iterate(sample, kSteps);
+  const Rows& first = step > 1 ? some : sample;
+  const std::size_t rows = kPartSteps * first.n + kSteps * sample.n;
+  for (std::size_t i = 0; i < kPartSteps + kSteps; ++i) {
+    const Rows& used = i < kPartSteps ? first : sample;
+    iterate(used, i == 0 || i == kPartSteps);
+    count_work(work * used.n / rows);
+  }
 }
 
 // k-means that compares rows with all centroids.
 Partition train_by_all(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
-                       AssignmentRule rule, Random& random) {
+                       AssignmentRule rule, Random& random, std::uint64_t work) {
   LloydCentroids centroids(random_rows(sample, std::min(cells, sample.n), random), mean, rule);
-  each_phase(sample, cells, [&](const Rows& rows, int steps) {
-    for (int i = 0; i < steps; ++i) {
-      Labels labels(rows.n);
-      centroids.partition().assign(rows, labels.data());
-      centroids.move(rows, labels);
-    }
+  each_iteration(sample, cells, work, [&](const Rows& rows, bool) {
+    Labels labels(rows.n);
+    centroids.partition().assign(rows, labels.data());
+    centroids.move(rows, labels);
   });
   return centroids.partition();
 }
@@ -154,7 +159,7 @@ void move_by_groups(const Rows& rows, const std::vector<float>& mean, Assignment
   constexpr std::size_t kNearest = 4;  // groups
   const Rows all = centroids.rows();
   const auto count = static_cast<std::size_t>(std::sqrt(static_cast<double>(all.n)));
-  const Partition groups = train_by_all(all, mean, count, rule, random);
+  const Partition groups = train_by_all(all, mean, count, rule, random, 0);
   Labels group_of(all.n), chosen(rows.n * kNearest);
   groups.assign(all, group_of.data());
   groups.nearest(rows, kNearest, chosen.data());
@@ -172,11 +177,12 @@ void move_by_groups(const Rows& rows, const std::vector<float>& mean, Assignment
 }
 
 Partition train_by_groups(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
-                          AssignmentRule rule, Random& random) {
+                          AssignmentRule rule, Random& random, std::uint64_t work) {
   LloydCentroids centroids(random_rows(sample, cells, random), mean, rule);
-  each_phase(sample, cells, [&](const Rows& rows, int steps) {
-    Labels labels;
-    for (int i = 0; i < steps; ++i) move_by_groups(rows, mean, rule, random, centroids, labels);
+  Labels labels;
+  each_iteration(sample, cells, work, [&](const Rows& rows, bool other_rows) {
+    if (other_rows) labels.clear();
+    move_by_groups(rows, mean, rule, random, centroids, labels);
   });
   return centroids.partition();
 }
@@ -191,7 +197,7 @@ Partition train_partition(const Rows& sample, const std::vector<float>& mean, st
   cells = std::min(cells, sample.n);
   Random random(seed);
   const auto train = cells <= kFewCells ? train_by_all : train_by_groups;
-  return train(sample, mean, cells, rule, random);
+  return train(sample, mean, cells, rule, random, kPartitionWork);
 }
 
 }  // namespace waterfill

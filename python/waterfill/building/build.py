@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from waterfill import _core
+from waterfill._util.progress import Option, check_progress, metered
 from waterfill._util.validation import (
     Metric,
     as_file_name,
@@ -18,7 +19,6 @@ from waterfill.building.budget import Budget, as_bytes
 from waterfill.building.codecs import choose, shard_row_bytes
 from waterfill.building.folder_builder import FolderBuilder
 from waterfill.building.output_folder import locked
-from waterfill.building.progress import Callback, Meter
 from waterfill.building.record import (
     Record,
 )
@@ -61,7 +61,7 @@ def build(
     workers: int | None = None,
     memory: int | str = "1GB",
     shard_rows: int | None = None,
-    progress: Callback | None = None,
+    progress: Option = False,
 ) -> BuildResult:
     """Build an index in a folder from vectors that need not fit into memory.
 
@@ -115,8 +115,9 @@ def build(
         are the consequence of less.
     shard_rows : int, optional
         Most rows of a shard; by default 1,048,576, or fewer if memory asks for it.
-    progress : callable, optional
-        Called five times a second with a `waterfill.building.Progress`, in the caller's thread.
+    progress : bool or callable, optional
+        True shows a bar with the time left, None does so in a terminal or a notebook. A callable
+        gets a `waterfill.building.Progress` five times a second, in the caller's thread.
 
     Returns
     -------
@@ -145,9 +146,7 @@ def build(
     """
     # First what needs no vectors: an iterator that is refused then still has all of them.
     path = os.path.abspath(os.fsdecode(as_file_name(out, "out")))
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable, got {type(progress).__name__}")
-    meter = Meter(progress)
+    check_progress(progress)
     number = _core.get_num_threads() if workers is None else as_positive_int("workers", workers)
     limit = as_bytes(memory)
     most = None if shard_rows is None else as_positive_int("shard_rows", shard_rows)
@@ -171,7 +170,7 @@ def build(
             "or a function that returns a new iterator each time"
         )
     vector_ids = VectorIds(ids, None if isinstance(opened, Stream) else opened.n)
-    choice = choose(codec, opened.d, named, lists, queries, seed)
+    choice = choose(codec, opened.d, named, lists, queries, seed, rows)
     if isinstance(opened, Source) and opened.n > _MOST_VECTORS:
         raise ValueError(
             f"source has {opened.n:,} vectors, and an index holds at most {_MOST_VECTORS:,}; build "
@@ -189,7 +188,7 @@ def build(
     )
     for name in opened.skipped:
         _LOG.info("%s has no rows, and is skipped", name)
-    with locked(path):
+    with locked(path), metered(progress) as meter:
         return FolderBuilder(path, opened, choice, vector_ids, record, budget, meter).run(
             given_shard_rows=shard_rows is not None
         )

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill._util.validation import Metric
-from waterfill.building.progress import Meter
 from waterfill.building.record import Journal
 from waterfill.building.sample import draw
 from waterfill.building.source import Source
@@ -21,6 +21,7 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import Rows
 from waterfill.folder.directory import codec_name
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.io import read_codec, write_codec
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
@@ -44,6 +45,8 @@ class CodecChoice:
     queries : Rows or None
     seed : int
         Of the sample, and of training with a plan; a recipe has its own.
+    refine : str or None
+        Rows that the folder keeps.
     """
 
     given: Codec | Plan | Recipe
@@ -51,6 +54,7 @@ class CodecChoice:
     nlist: int | None
     queries: Rows | None
     seed: int
+    refine: str | None = None
 
     @property
     def identity(self) -> Any:
@@ -61,6 +65,8 @@ class CodecChoice:
             made: Any = hashlib.sha256(self.given.to_json().encode()).hexdigest()
         else:
             made = asdict(self.given)
+            if self.given.cells == "auto":  # as before there was this setting
+                del made["cells"]
         queries = None
         if self.queries is not None:
             digest = hashlib.sha256()
@@ -96,29 +102,32 @@ class CodecChoice:
             codec = self.given
         else:
             sample = draw(source, rows, self.seed, policy, workers, meter)
-            meter.begin("training", None)
             # Workers elsewhere have the cores that they asked for; here all threads are free.
             with own_threads(0 if isinstance(source, RemoteStream) else workers):
-                codec = self._trained(sample)
+                codec = self._trained(sample, meter)
         write_codec(codec, name)
         journal.shards.clear()
         journal.write({"codec": codec.fingerprint})
         return codec
 
-    def _trained(self, sample: Any) -> Codec:
+    def _trained(self, sample: Any, meter: Meter) -> Codec:
         if self.nlist is not None and len(sample) < self.nlist:
             raise ValueError(
                 f"nlist={self.nlist}: training draws {len(sample):,} rows, too few for as many "
                 "lists; give more memory, or fewer lists"
             )
-        cells: Cells = "auto" if self.nlist is None else self.nlist
+        cells: Cells | None = self.nlist
+        if cells is None and isinstance(self.given, Plan):
+            cells = "auto"
         queries = None if self.queries is None else self.queries.source
+        options: Any = {"cells": cells, "queries": queries, "progress": meter}
         if isinstance(self.given, Recipe):
-            return self.given.train(sample, self.metric, cells=cells, queries=queries)
-        assert isinstance(self.given, Plan)
-        return Codec.train(
-            sample, self.given, self.seed, cells=cells, queries=queries, metric=self.metric
-        )
+            codec = self.given.train(sample, self.metric, **options)
+        else:
+            assert isinstance(self.given, Plan)
+            codec = Codec.train(sample, self.given, self.seed, metric=self.metric, **options)
+        warn_of_training(codec, self.metric, len(sample), self.refine)
+        return codec
 
 
 def _leftover_codec(name: str, fingerprint: str) -> Codec | None:
@@ -133,7 +142,13 @@ def _leftover_codec(name: str, fingerprint: str) -> Codec | None:
 
 
 def choose(
-    codec: Any, d: int, metric: Metric | None, nlist: int | None, queries: Any, seed: int
+    codec: Any,
+    d: int,
+    metric: Metric | None,
+    nlist: int | None,
+    queries: Any,
+    seed: int,
+    refine: str | None = None,
 ) -> CodecChoice:
     """Check what the codec is to be made from."""
     if codec is None:
@@ -154,7 +169,7 @@ def choose(
     rows = None if queries is None else Rows(queries, "queries", d)
     if rows is not None and rows.n == 0:
         raise ValueError("queries has no rows; at least 1 is needed")
-    return CodecChoice(codec, metric, nlist, rows, seed)
+    return CodecChoice(codec, metric, nlist, rows, seed, refine)
 
 
 def shard_row_bytes(choice: CodecChoice, d: int, refine: str | None) -> int:

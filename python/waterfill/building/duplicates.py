@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill.building.id_columns import Ids
-from waterfill.building.progress import Meter
 from waterfill.building.segments import written_ids
 from waterfill.building.source import Source
 from waterfill.building.vector_ids import VectorIds

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from waterfill.building.progress import Meter
+from waterfill._util.progress import Meter
 from waterfill.building.record import FinishedShard, Journal
 from waterfill.building.segments import Segment, SegmentFormat
 from waterfill.building.shards import Shard, in_one_go, split

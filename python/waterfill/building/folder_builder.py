@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill._util.system import sync_directory
 from waterfill._util.validation import (
     METRICS,
@@ -15,7 +16,6 @@ from waterfill.building.codecs import CODEC, CodecChoice
 from waterfill.building.duplicates import require_distinct, require_distinct_written
 from waterfill.building.encoding import EncodingJob, encode_source, encode_stream
 from waterfill.building.output_folder import unfinished
-from waterfill.building.progress import Meter
 from waterfill.building.record import (
     FinishedShard,
     Journal,

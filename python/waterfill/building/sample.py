@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.progress import Meter
 from waterfill.building.parts import Part
-from waterfill.building.progress import Meter
 from waterfill.building.source import Source
 from waterfill.building.streams import RemoteStream, Stream, blocks_of
 from waterfill.building.workers import Stop, run

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from waterfill._util.progress import Meter
 from waterfill.building.id_columns import Ids, mapping_column, plain_ids
-from waterfill.building.progress import Meter
 from waterfill.building.record import FinishedShard
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows

@@ -7,75 +7,48 @@ from typing import Any
 import waterfill as wf
 from waterfill.cli.output import size
 from waterfill.folder import FolderIndex
-from waterfill.reporting.formatting import smaller
+from waterfill.reporting.object_tables import bytes_words
+from waterfill.sizing import index_size
 
-Index = wf.IndexFlat | wf.IndexIVF
-
-_ID_BYTES, _FLOAT_BYTES = 8, 4
-_LEAST_REST = 0.1  # bytes per vector that are worth a word
+Index = wf.IndexFlat | wf.IndexIVF | wf.IndexHNSW
 
 
-def describe_index(index: Index) -> dict[str, Any]:
+def describe_index(index: Index, file_bytes: int) -> dict[str, Any]:
     """Return the properties of an index for JSON."""
-    lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
+    taken = index_size(index, file_bytes)
     return {
         "n": index.ntotal,
         "d": index.d,
         "metric": index.metric,
-        "code_bytes_per_vector": index.bytes_per_vector,
-        "bytes_per_vector": total_bytes_per_vector(index),
-        "times_smaller": _FLOAT_BYTES * index.d / total_bytes_per_vector(index),
-        "memory_bytes": index.nbytes,
-        "codec_bytes": _codec_bytes(index),
+        "bytes_per_vector": taken.bytes_per_vector,
+        "bytes_by_part": taken.parts,
+        "times_smaller": taken.times_smaller,
+        "fixed_bytes": taken.fixed_bytes,
+        "codec_bytes": taken.codec_bytes,
+        "memory_bytes": taken.memory_bytes,
         "has_ids": index.has_ids,
-        "refine": index.refine,
-        "k_factor": index.k_factor,
-        **lists,
+        **_settings(index),
     }
 
 
-def total_bytes_per_vector(index: Index) -> float:
-    """Return the memory per vector: code, row, id, order of insertion and unused space.
-
-    Of a folder it is the space on the disk, which searches map.
-    """
-    if not index.ntotal:
-        return float(index.bytes_per_vector)
-    if isinstance(index, FolderIndex):
-        stored = sum(segment["bytes"] for segment in index.segments) + index.log_bytes
-        return stored / index.ntotal
-    return index.nbytes / index.ntotal
-
-
-def _bytes_line(index: Index) -> str:
-    """Return the bytes per vector, their parts, and the ratio to float32."""
-    d, total = index.d, total_bytes_per_vector(index)
-    parts = {"code": index.bytes_per_vector}
-    if index.refine is not None:
-        row = {"float32": _FLOAT_BYTES * d, "float16": 2 * d, "int8": d + 8}[index.refine]
-        parts[f"{index.refine} row"] = row
-    if index.has_ids and total >= sum(parts.values()) + _ID_BYTES:  # a run of ids takes no space
-        parts["id"] = _ID_BYTES
-    rest = total - sum(parts.values())
-    words = [f"{name} {value}" for name, value in parts.items()]
-    if rest >= _LEAST_REST:
-        words.append(f"order and unused space {rest:.1f}")
-    shown = f"{total:.1f}" if rest >= _LEAST_REST else f"{round(total)}"
-    inside = f" ({', '.join(words)})" if len(words) > 1 else ""
-    return f"{shown}{inside}, {smaller(_FLOAT_BYTES * d / total)} than float32"
-
-
-def _codec_bytes(index: Index) -> int:
-    assert index.codec is not None
-    return len(index.codec.to_bytes())
+def _settings(index: Index) -> dict[str, Any]:
+    if isinstance(index, wf.IndexHNSW):
+        return {
+            "M": index.M,
+            "efSearch": index.hnsw.efSearch,
+            "efConstruction": index.hnsw.efConstruction,
+        }
+    lists = {"nlist": index.nlist, "nprobe": index.nprobe} if isinstance(index, wf.IndexIVF) else {}
+    return {"refine": index.refine, "k_factor": index.k_factor, **lists}
 
 
 def file_line(file_bytes: int, index: Index) -> str:
-    """Return the size of an index's file, codec included, and its ratio to float32."""
-    if not index.ntotal or not file_bytes:  # a device has no size
+    """Return the size of an index's file, and what stands in it beside the vectors."""
+    if not file_bytes:  # a device has no size
         return size(file_bytes)
-    ratio = _FLOAT_BYTES * index.d * index.ntotal / file_bytes
-    return f"{size(file_bytes)}, {smaller(ratio)} than the vectors in float32"
+    taken = index_size(index, file_bytes)
+    codec = f" (codec {size(taken.codec_bytes)})" if taken.codec_bytes else ""
+    return f"{size(file_bytes)}, {size(taken.fixed_bytes)} of it beside the vectors{codec}"
 
 
 def index_lines(index: Index) -> dict[str, str]:
@@ -83,15 +56,26 @@ def index_lines(index: Index) -> dict[str, str]:
     mapped = " besides the mapped files" if isinstance(index, FolderIndex) else ""
     lines = {
         "vectors": f"{index.ntotal:,} of {index.d} dimensions, metric {index.metric}",
-        "bytes per vector": _bytes_line(index),
-        "memory": f"{size(index.nbytes)}{mapped}, and {size(_codec_bytes(index))} for the codec",
+        "bytes per vector": bytes_words(index._vector_bytes(), index.d),
+        "memory": f"{size(index.nbytes)} now for the vectors{mapped}",
         "ids": "custom" if index.has_ids else "positions",
     }
+    if isinstance(index, wf.IndexHNSW):
+        lines["graph"] = f"{index.M} links per vector, efSearch {index.hnsw.efSearch}"
+        return lines
     if isinstance(index, wf.IndexIVF):
-        lines["lists"] = f"{index.nlist:,}, nprobe {index.nprobe:,}"
+        lines["lists"] = f"{index.nlist:,}, nprobe {index.nprobe:,}{_share_of_lists(index)}"
     if index.refine is not None:
         lines["refine"] = f"{index.refine} rows, k_factor {index.k_factor:g}"
     return lines
+
+
+def _share_of_lists(index: wf.IndexIVF) -> str:
+    """Say what searching some of the lists leaves, where that is known."""
+    target = index.target_recall
+    if target is None or index.nprobe >= index.nlist:
+        return ""
+    return f" for a target_recall of {target:g} of all lists"
 
 
 def describe_folder(index: FolderIndex) -> dict[str, Any]:
@@ -119,6 +103,7 @@ def describe_codec(codec: wf.Codec) -> dict[str, Any]:
     return {
         "d": codec.d,
         "code_size": codec.code_size,
+        "bytes_per_vector": codec.bytes_per_vector,
         "cells": codec.cells,
         "alpha": codec.alpha,
         "coarse_groups": codec.coarse_groups,
@@ -149,8 +134,10 @@ def codec_lines(codec: wf.Codec) -> dict[str, str]:
         )
         if holds
     ]
+    ip, l2 = (f"{each:.4g}" for each in codec.bytes_per_vector.values())
     return {
-        "codec": f"{codec.d} dimensions in {codec.code_size} bytes, {cells}",
+        "codec": f"{codec.d} dimensions in codes of {codec.code_size} bytes, {cells}",
+        "in an index": f"{ip} bytes per vector, {l2} for l2; ids and rows take more",
         "plan": "; ".join([f"{plan.maker}, dimensions: {classes}", *properties]),
         "distortion": f"{plan.predicted_distortion:.1%} predicted, Shannon bound "
         f"{plan.shannon_bound:.1%}",

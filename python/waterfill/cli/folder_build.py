@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import waterfill as wf
-from waterfill.building.progress import Progress
+from waterfill._util.progress import Progress
 from waterfill.building.source import open_source
-from waterfill.cli.description import Index
 from waterfill.cli.errors import UsageError, print_line
 from waterfill.cli.folders import read_index
 from waterfill.cli.inputs import open_queries, read_ids
@@ -59,7 +57,7 @@ def build_folder(
     options: FolderOptions,
     queries: tuple[Path | None, str | None, str | None],
     **settings: Any,
-) -> tuple[Index, dict[str, Any]]:
+) -> tuple[wf.IndexFlat | wf.IndexIVF, dict[str, Any]]:
     """Build a folder; return the index in it, and what is to be said of the build.
 
     Parameters
@@ -80,7 +78,7 @@ def build_folder(
     ids: Any = options.id_column
     if options.ids is not None:
         ids = read_ids(options.ids, getattr(source, "n", None))
-    with _shown(out) as progress, _explained(output):
+    with _explained(output):
         built = wf.build(
             source,
             output,
@@ -90,7 +88,7 @@ def build_folder(
             workers=options.workers,
             memory=_MEMORY if options.memory is None else options.memory,
             queries=query_rows,
-            progress=progress,
+            progress=_Lines() if out.shown is False and not out.quiet else out.shown,
             **settings,
         )
     if built.finished_before:
@@ -118,31 +116,13 @@ def _explained(output: Path) -> Iterator[None]:
         raise KeyboardInterrupt(f"repeat the command to go on with {output}") from None
 
 
-@contextmanager
-def _shown(out: Output) -> Iterator[Any]:
-    """Show progress: a bar on a terminal, otherwise a line from time to time."""
-    with ExitStack() as bars:
-        yield _Shown(out, bars)
+class _Lines:
+    """Prints a line of progress from time to time."""
 
-
-class _Shown:
-    """Shows each phase of a build by a bar of its own."""
-
-    def __init__(self, out: Output, bars: ExitStack) -> None:
-        self._out, self._bars = out, bars
-        self._phase, self._done = "", 0
-        self._advance: Any = None
-        self._line = time.monotonic()
+    def __init__(self) -> None:
+        self._next = time.monotonic() + _LINE_SECONDS
 
     def __call__(self, progress: Progress) -> None:
-        if progress.phase != self._phase:
-            self._bars.close()
-            self._phase, self._done = progress.phase, 0
-            bar = self._out.progress(progress.phase, progress.total)
-            self._advance = self._bars.enter_context(bar)
-        if progress.done > self._done:
-            self._advance(progress.done - self._done)
-            self._done = progress.done
-        if not os.isatty(2) and time.monotonic() - self._line > _LINE_SECONDS:
-            self._line = time.monotonic()
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + _LINE_SECONDS
             print_line(str(progress))

@@ -19,18 +19,28 @@ SUFFIX = ".wfx"
 _HOW = f"waterfill build FILES -o NAME{SUFFIX} makes one"
 
 
-def read_index(path: Path) -> Index:
-    """Open an index to read: a file, or a folder as it is now."""
+def read_index(path: Path) -> wf.IndexFlat | wf.IndexIVF:
+    """Open an index of codes to read: a file, or a folder as it is now."""
+    index = read_any_index(path)
+    if isinstance(index, wf.IndexHNSW):
+        raise UsageError(
+            f"{path} holds a graph, which the command does not take; use waterfill.read_index in "
+            "Python"
+        )
+    return index
+
+
+def read_any_index(path: Path) -> Index:
+    """Open an index to read, which may be a graph."""
     if not path.is_dir():
-        index = wf.read_index(path)
-        if isinstance(index, wf.IndexHNSW):
-            raise UsageError(
-                f"{path} holds a graph, which commands do not take; use waterfill.read_index in "
-                "Python"
-            )
-        return index
+        return wf.read_index(path)
     with explained(path):
         return wf.open_index(path)
+
+
+def bytes_on_disk(path: Path) -> int:
+    """Return the size of a file, or of the files in a folder."""
+    return folder_bytes(path) if path.is_dir() else path.stat().st_size
 
 
 def read_codec(path: Path) -> wf.Codec:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ from waterfill.cli.errors import UsageError, print_error
 from waterfill.cli.output import Output
 from waterfill.data.vector_files import FORMATS
 from waterfill.optimizer.objective import NAMED
+from waterfill.training.cells import MAX_CELLS
 
 
 class MetricName(str, Enum):
@@ -141,6 +143,25 @@ TimeBudget = Annotated[
 ]
 
 
+Cells = Annotated[
+    str | None,
+    _value(
+        "--cells",
+        "N",
+        "Cells that vectors are coded relative to, 0 for none (default: auto, as many as help).",
+    ),
+]
+
+
+def cells_of(cells: str | None) -> int | Literal["auto"]:
+    """Return the number of cells that --cells gives."""
+    if cells is None or cells == "auto":
+        return "auto"
+    if not cells.isdecimal() or int(cells) > MAX_CELLS:
+        raise UsageError(f"--cells {cells}: expected auto, or a number from 0 to {MAX_CELLS:,}")
+    return int(cells)
+
+
 def out_file(what: str, metavar: str = "FILE") -> Any:
     """Make the option that names the output file."""
     return _value("-o --output", metavar, f"{what}; written completely or not at all.")
@@ -151,9 +172,20 @@ _COMMON: dict[str, Any] = {
         int | None, _value("--threads", "N", "Number of threads (default: all cores).")
     ],
     "json": Annotated[bool, typer.Option("--json", help="Print a single JSON document.")],
+    "verbose": Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Log what is done; twice: also details."),
+    ],
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
 }
-_DEFAULTS: dict[str, Any] = {"threads": None, "json": False, "debug": False}
+_DEFAULTS: dict[str, Any] = {
+    "threads": None,
+    "json": False,
+    "verbose": 0,
+    "quiet": False,
+    "debug": False,
+}
 
 
 def _use_threads(number: int | None) -> None:
@@ -163,6 +195,24 @@ def _use_threads(number: int | None) -> None:
         wf.set_num_threads(number)
     except ValueError as error:
         raise UsageError(str(error).replace("n is ", "--threads is ", 1)) from None
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Print what waterfill logs on stderr: at INFO, or from 2 on at DEBUG."""
+    logger = logging.getLogger("waterfill")
+    for handler in [each for each in logger.handlers if isinstance(each, _StderrHandler)]:
+        logger.removeHandler(handler)
+    if not verbose:
+        logger.setLevel(logging.NOTSET)
+        return
+    handler = _StderrHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
+
+
+class _StderrHandler(logging.StreamHandler[Any]):
+    """A handler that a later command of the process replaces."""
 
 
 def help_text(function: Callable[..., Any]) -> str:
@@ -184,7 +234,8 @@ def command(app: typer.Typer, function: Callable[..., Any]) -> None:
         common = {option: values.pop(option) for option in _COMMON}
         try:
             _use_threads(common["threads"])
-            code = function(Output(common["json"]), **values)
+            log_to_stderr(common["verbose"])
+            code = function(Output(common["json"], common["quiet"]), **values)
         except (Exception, KeyboardInterrupt) as error:
             if isinstance(error, typer.Exit | BrokenPipeError):
                 raise

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,20 +14,10 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-_DELAY = 1.0  # seconds before a bar appears
+from waterfill._util.progress import metered
 
 Advance = Callable[[int], None]
 
@@ -41,9 +30,12 @@ class Output:
     ----------
     json : bool
         Print one JSON document instead of tables.
+    quiet : bool
+        Show no progress.
     """
 
     json: bool = False
+    quiet: bool = False
 
     def show(self, document: dict[str, Any], *tables: Table | str) -> None:
         """Print the document if `json`, otherwise the tables."""
@@ -54,11 +46,16 @@ class Output:
         for table in tables:
             console.print(table, markup=False, soft_wrap=isinstance(table, str))
 
+    @property
+    def shown(self) -> bool | None:
+        """What calls take as `progress`: a bar on a terminal, unless the command is quiet."""
+        return None if sys.stderr.isatty() and not self.quiet else False
+
     @contextmanager
     def progress(
         self, what: str, total: int | None = None, then: str | None = None
     ) -> Iterator[Advance]:
-        """Show a progress bar after a second, if stderr is a terminal.
+        """Show progress, as `shown` says.
 
         Parameters
         ----------
@@ -74,18 +71,22 @@ class Output:
         callable
             To be called with the number of vectors of each block that is done.
         """
-        if not sys.stderr.isatty():
-            yield lambda n: None
-            return
-        bar = _Bar(what, total, then)
-        try:
-            yield bar.advance
-        finally:
-            bar.stop()
+        with metered(self.shown) as meter:
+            meter.begin(what, total)
+            done = 0
+
+            def advance(n: int) -> None:
+                nonlocal done
+                done += n
+                meter.advance(n)
+                if then is not None and total is not None and done - n < total <= done:
+                    meter.begin(then, None)
+
+            yield advance
 
     @contextmanager
     def trace(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Show the elapsed time and lines of progress, if stderr is a terminal.
+        """Show the elapsed time and lines of progress, as `shown` says.
 
         Parameters
         ----------
@@ -97,66 +98,9 @@ class Output:
         callable
             To be called with each line.
         """
-        if not sys.stderr.isatty():
-            yield lambda line: None
-            return
-        bar = _Bar(what, None, None)
-        try:
-            yield bar.write
-        finally:
-            bar.stop()
-
-
-_NAME = TextColumn("{task.description}")
-_ELAPSED: tuple[ProgressColumn, ...] = (_NAME, SpinnerColumn("line"), TimeElapsedColumn())
-
-
-class _Rate(ProgressColumn):
-    """Vectors per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
-
-
-class _Bar:
-    """A progress bar that appears only if the step takes longer than `_DELAY`."""
-
-    def __init__(self, what: str, total: int | None, then: str | None) -> None:
-        columns = _ELAPSED
-        if total is not None:
-            columns = (_NAME, BarColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task(what, total=total)
-        self._left, self._then = total, then
-        self._lock = threading.Lock()
-        self._ended = False
-        self._timer = threading.Timer(_DELAY, self._start)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _start(self) -> None:
-        with self._lock:
-            if not self._ended:
-                self._progress.start()
-
-    def advance(self, n: int) -> None:
-        self._progress.advance(self._task, n)
-        if self._left is not None:
-            self._left -= n
-            if self._left <= 0 and self._then is not None:
-                self._left = None
-                self._progress.columns = _ELAPSED
-                self._progress.reset(self._task, total=None, description=self._then)
-
-    def write(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, highlight=False)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        with self._lock:
-            self._ended = True
-            self._progress.stop()
+        with metered(self.shown) as meter:
+            meter.begin(what, None)
+            yield meter.note
 
 
 def pairs(title: str, values: dict[str, Any]) -> Table:

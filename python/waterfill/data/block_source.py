@@ -179,6 +179,33 @@ class ConcatenatedSource(FileSource):
         return np.concatenate([empty, *chunks])
 
 
+class CountedRows:
+    """A block source that counts the rows that are read of another one.
+
+    Parameters
+    ----------
+    source : BlockSource
+        The rows.
+    count : callable
+        Takes the number of rows of each block that was read.
+    """
+
+    def __init__(self, source: BlockSource, count: Callable[[int], object]) -> None:
+        self._source, self._count = source, count
+        self.name = getattr(source, "name", "x")
+        self.shape, self.dtype = source.shape, source.dtype
+
+    def read(self, first: int, n: int) -> NDArray[Any]:
+        """Return `n` consecutive rows, and count them."""
+        rows = self._source.read(first, n)
+        self._count(n)
+        return rows
+
+    def take(self, rows: RowNumbers) -> NDArray[Any]:
+        """Return the rows of the given numbers."""
+        return self._source.take(rows)
+
+
 def take_by_runs(
     read: Callable[[int, int], NDArray[Any]], rows: RowNumbers, gap: int
 ) -> list[NDArray[Any]]:

@@ -480,3 +480,8 @@ class DriftMonitor:
             + (" so far" if self.learning else "")
             + f", {window:,} in the window, alpha {self.alpha:g}"
         )
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import monitor_html
+
+        return monitor_html(self)

@@ -16,6 +16,7 @@ from waterfill.data.rows import FloatRows
 from waterfill.evaluation.faiss_peers import train_faiss
 from waterfill.evaluation.ground_truth import Neighbours, true_neighbours
 from waterfill.index.flat import IndexFlat
+from waterfill.index.vector_index import VectorIndex
 from waterfill.recipe import Recipe
 
 K_FACTOR = 4  # candidates per result that rows re-rank, of all methods
@@ -28,7 +29,7 @@ _ROTATION_ROWS, _ROTATION_STEPS = 4096, 10
 
 @dataclass(frozen=True)
 class Searched:
-    """What a method made of the stored vectors: a search, and bytes per vector."""
+    """What a method made of the stored vectors: a search, and bytes per vector, rows included."""
 
     search: Callable[[FloatRows, int], Neighbours]
     bytes_per_vector: float
@@ -113,12 +114,10 @@ def of_index(index: Any, ids: NDArray[np.int64] | None = None) -> Searched:
         rows[ids[rows] != found] = -1
         return rows
 
-    if isinstance(index, IndexFlat):
-        rows = {"float32": 4.0 * index.d, "float16": 2.0 * index.d, "int8": index.d + 8.0}
-        kept = 0.0 if index.refine is None else rows[index.refine]
-        return Searched(search, float(index.bytes_per_vector), kept)
-    size = index.bytes_per_vector if hasattr(index, "has_ids") else index.sa_code_size()
-    return Searched(search, float(size))
+    if isinstance(index, VectorIndex):
+        taken = index._vector_bytes()
+        return Searched(search, taken.total, taken.row)
+    return Searched(search, float(index.sa_code_size()))
 
 
 def stock(factory: str, refine: bool = False) -> Method:
@@ -145,7 +144,7 @@ def stock(factory: str, refine: bool = False) -> Method:
             found: Neighbours = index.search(asked, k)[1]
             return found
 
-        return Searched(search, size, row_bytes)
+        return Searched(search, size + row_bytes, row_bytes)
 
     return Method(_rescored(_peer_name(factory), refine), build)
 
@@ -167,7 +166,8 @@ def binary(refine: bool = False) -> Method:
             found: Neighbours = index.search(np.packbits(queries > 0, axis=1), count)[1]
             return _best(base, queries, metric, found, k) if refine else found
 
-        return Searched(search, float(codes.shape[1]), 4.0 * base.shape[1] if refine else 0.0)
+        row_bytes = 4.0 * base.shape[1] if refine else 0.0
+        return Searched(search, codes.shape[1] + row_bytes, row_bytes)
 
     return Method(_rescored("binary", refine), build)
 

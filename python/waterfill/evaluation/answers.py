@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.progress import Option, metered
 from waterfill._util.validation import Metric, as_positive_int, metric_name
 from waterfill.data.rows import Rows
 from waterfill.evaluation.answer_methods import Method, default_methods
 from waterfill.evaluation.judgements import Judgements
+
+LOG = logging.getLogger("waterfill.evaluation")
 
 Shares = NDArray[np.float64]
 
@@ -49,9 +53,9 @@ class Answers:
     name : str
         Name of the method.
     bytes_per_vector : float
-        Of what is searched; rows that re-rank are in `row_bytes`.
+        All that each vector takes; see `IndexFlat.bytes_per_vector`.
     row_bytes : float
-        Bytes per vector of the rows that re-rank, 0 without.
+        Those of the row that re-ranks, 0 without.
     k : int
         Results per query.
     ndcg : float64 (m,)
@@ -137,7 +141,7 @@ def evaluate_answers(
     metric: Metric = "ip",
     k: int = 10,
     methods: Iterable[Method] | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Option = False,
 ) -> list[Answers]:
     """Answer judged queries by exact search and by compressed indexes.
 
@@ -156,8 +160,8 @@ def evaluate_answers(
     methods : iterable of Method, optional
         By default exact search, and waterfill at 0.5, 1 and 2 bits per dimension without and with
         rows that re-rank.
-    progress : callable, optional
-        Called with the name of each method before it runs.
+    progress : bool or callable, optional
+        See `Codec.train`.
 
     Returns
     -------
@@ -181,13 +185,16 @@ def evaluate_answers(
     name = metric_name(metric)
     chosen: Sequence[Method] = default_methods(stored.d) if methods is None else tuple(methods)
     answers = []
-    for method in chosen:
-        if progress is not None:
-            progress(method.name)
-        searched = method.build(rows, name)
-        found = searched.search(judged, min(k, stored.n))
-        ndcg, ranks = score(found, judgements, k)
-        answers.append(
-            Answers(method.name, searched.bytes_per_vector, searched.row_bytes, k, ndcg, ranks)
-        )
+    with metered(progress) as meter:
+        meter.begin("methods", len(chosen), unit="methods")
+        for done, method in enumerate(chosen):
+            LOG.info("answers of %s", method.name)
+            searched = method.build(rows, name)
+            found = searched.search(judged, min(k, stored.n))
+            ndcg, ranks = score(found, judgements, k)
+            each = Answers(
+                method.name, searched.bytes_per_vector, searched.row_bytes, k, ndcg, ranks
+            )
+            answers.append(each)
+            meter.reach(done + 1)
     return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from waterfill._util.optional import loaded_faiss
+from waterfill._util.progress import Meter, Option, metered
 from waterfill._util.validation import Metric
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, admit, as_policy, caller_stacklevel
@@ -17,11 +19,14 @@ from waterfill.faiss.given_rows import with_rows
 from waterfill.faiss.stored_vectors import Stored, stored_vectors
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.index.selector_graph import Ids
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.training.cells import Cells
 from waterfill.training.train import Effort
+
+LOG = logging.getLogger("waterfill.faiss")
 
 _BLOCK_BYTES = 16 << 20
 
@@ -39,6 +44,8 @@ def compress(
     seed: int = 0,
     effort: Effort = "balanced",
     policy: Policy = "raise",
+    cells: Cells = "auto",
+    progress: Option = False,
 ) -> IndexFlat | IndexIVF:
     """Compress a FAISS index; ids and metric stay the same.
 
@@ -84,6 +91,10 @@ def compress(
     policy : {'raise', 'drop', 'quarantine'}
         What to do with vectors that hold a NaN or an infinity: see `IndexFlat.add`. With ``drop``
         and ``quarantine`` ids that are positions become explicit, so that the others keep theirs.
+    cells : int, 'auto', or array_like, shape (c, d)
+        See `Codec.train`; not with lists, which are the cells.
+    progress : bool or callable, optional
+        See `Codec.train`.
 
     Returns
     -------
@@ -117,34 +128,57 @@ def compress(
         )
     if nlist is not None and as_nlist(nlist) > stored.n:
         raise ValueError(f"nlist={nlist} must be at most the {stored.n} vectors of the index")
+    if (nlist is not None or lists is not None) and not _is_auto(cells):
+        raise ValueError("cells: expected 'auto' with lists, which are the cells; leave it out")
     if rows is not None or row_ids is not None:
         stored = with_rows(stored, rows, row_ids)
     stored.read()
-    cells: Cells = "auto" if nlist is None else nlist
+    if nlist is not None:
+        cells = nlist
     quantizer: Any = None
     if lists is not None:
         cells = nlist = lists.nlist
         if lists.quantizer is not None:
             quantizer = loaded_faiss().clone_index(lists.quantizer)
             cells = np.asarray(quantizer.reconstruct_n(0, nlist))
-    sample = _usable(stored.sample(seed), policy)
-    codec = _train(sample, code_bytes, plan, seed, cells, queries, stored.metric, effort)
-    _warn_of_losses(stored, codec)
+    with metered(progress) as meter:
+        meter.begin("sample", None)
+        sample = _usable(stored.sample(seed), policy)
+        codec = _train(sample, code_bytes, plan, seed, cells, queries, stored.metric, effort, meter)
+        _warn_of_losses(stored, codec)
+        warn_of_training(codec, stored.metric, stored.n, refine)
+        made = _filled(stored, codec, nlist, quantizer, refine, policy, meter)
+    faiss = loaded_faiss()  # loaded, as `index` is one of its objects
+    if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
+        made._keep_ids()
+    LOG.info("compressed a FAISS index: %r", made)
+    return made
+
+
+def _filled(
+    stored: Stored,
+    codec: Codec,
+    nlist: int | None,
+    quantizer: Any,
+    refine: Any,
+    policy: Policy,
+    meter: Meter,
+) -> IndexFlat | IndexIVF:
+    """Return an index with the stored vectors."""
     made: IndexFlat | IndexIVF
     if nlist is None:
         made = IndexFlat(codec, stored.metric, refine=refine)
     else:
         made = IndexIVF(codec, nlist, quantizer, metric=stored.metric, refine=refine)
-        if lists is not None:
-            made.nprobe = lists.nprobe
+        if stored.lists is not None:
+            made.nprobe = stored.lists.nprobe
+    meter.begin("encoding", stored.n)
     for ids, block in blocks(stored, with_ids=policy != "raise"):
         if ids is None:
             made.add(block)
         else:
             made.add_with_ids(block, ids, policy=policy)
-    faiss = loaded_faiss()  # loaded, as `index` is one of its objects
-    if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
-        made._keep_ids()
+        meter.advance(len(block))
     return made
 
 
@@ -156,6 +190,10 @@ def blocks(stored: Stored, *, with_ids: bool = False) -> Iterator[tuple[Ids | No
     for first in range(0, stored.n, count):
         n = min(count, stored.n - first)
         yield None if all_ids is None else all_ids[first : first + n], vectors.read(first, n)
+
+
+def _is_auto(cells: Any) -> bool:
+    return isinstance(cells, str) and cells == "auto"
 
 
 def _check_plan(plan: Any, d: int) -> None:
@@ -193,10 +231,10 @@ def _train(
     queries: Any,
     metric: Metric,
     effort: Effort,
+    meter: Meter,
 ) -> Codec:
+    options: Any = {"cells": cells, "queries": queries, "progress": meter}
     if plan is None:
         recipe = Recipe(int(sample.shape[1]), code_bytes, seed=seed, effort=effort)
-        return recipe.train(sample, metric, cells=cells, queries=queries)
-    return Codec.train(
-        sample, plan, seed, cells=cells, queries=queries, metric=metric, effort=effort
-    )
+        return recipe.train(sample, metric, **options)
+    return Codec.train(sample, plan, seed, metric=metric, effort=effort, **options)

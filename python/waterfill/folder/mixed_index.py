@@ -90,6 +90,11 @@ class MixedIndex:
         """Memory that the process itself holds."""
         return sum(self._read(lambda index: index.nbytes))
 
+    @property
+    def id_bytes(self) -> int:
+        """What the files hold of ids."""
+        return sum(self._read(lambda index: index.id_bytes))
+
     # Changes.
 
     def append(

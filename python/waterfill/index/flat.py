@@ -86,6 +86,6 @@ class IndexFlat(Index):
             return f"IndexFlat: not trained, {self.d} dimensions, metric {self.metric!r}"
         return (
             f"IndexFlat: {self.ntotal:,} vectors of {self.d} dimensions in "
-            f"codes of {self.bytes_per_vector} bytes, {self.nbytes:,} bytes in all, metric "
-            f"{self.metric!r}"
+            f"{self.bytes_per_vector:.4g} bytes each, {self.nbytes:,} bytes of memory in all, "
+            f"metric {self.metric!r}"
         )

@@ -23,6 +23,7 @@ from waterfill.index.hnsw_parameters import HNSW, SearchParametersHNSW, read_hns
 from waterfill.index.stored_vectors import require_as_many
 from waterfill.index.vector_index import Labels, register
 from waterfill.index.vector_search import VectorSearch
+from waterfill.layout import ID_BYTES, VectorBytes, graph_bytes
 
 _SEARCH_EFFORT, _CONSTRUCTION_EFFORT = 64, 200
 _MOST_LINKS = 256
@@ -101,8 +102,8 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
             return f"IndexHNSW: not trained, {self.d} dimensions, metric {self.metric!r}"
         return (
             f"IndexHNSW: {self.ntotal:,} vectors of {self.d} dimensions in "
-            f"{self.bytes_per_vector} bytes with {self.M} links, {self.nbytes:,} bytes in all, "
-            f"metric {self.metric!r}"
+            f"{self.bytes_per_vector:.4g} bytes each with {self.M} links, {self.nbytes:,} bytes of "
+            f"memory in all, metric {self.metric!r}"
         )
 
     @property
@@ -121,9 +122,13 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         return self._d
 
     @property
-    def bytes_per_vector(self) -> int:
-        """Bytes of a row and its links; explicit ids are 8 more."""
-        return self._trained().bytes_per_vector
+    def bytes_per_vector(self) -> float:
+        """Bytes that the file grows by with each vector: a row, its links, and an explicit id."""
+        return self._vector_bytes().total
+
+    def _vector_bytes(self) -> VectorBytes:
+        core = self._trained()
+        return graph_bytes(core.bytes_per_vector, core.links, ID_BYTES if core.has_ids else 0)
 
     # Filling it.
 

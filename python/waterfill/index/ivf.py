@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.optional import require_faiss
+from waterfill._util.progress import Option
 from waterfill._util.validation import Metric, as_int, as_positive_int
 from waterfill.codec import Codec, Codes
 from waterfill.data.rows import FloatRows, Rows
@@ -210,7 +211,7 @@ class IndexIVF(InvertedLists):
             self._quantizer, self._quantizer_bytes = quantizer, b""
         return self._quantizer
 
-    def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
+    def _learn(self, source: Plan | Recipe, x: Any, queries: Any, progress: Option) -> Codec:
         quantizer = self._quantizer
         cells: Cells = self._nlist
         rows = Rows(x).n
@@ -218,7 +219,7 @@ class IndexIVF(InvertedLists):
             raise ValueError(f"x has {rows} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None and quantizer.ntotal:
             cells = np.asarray(quantizer.reconstruct_n(0, self._nlist))
-        codec = train_codec(source, x, self.metric, cells=cells, queries=queries)
+        codec = train_codec(source, x, self.metric, cells=cells, queries=queries, progress=progress)
         if codec.cells != self._nlist:  # fewer rows than lists
             raise ValueError(f"x has {codec.cells} rows, too few for nlist={self._nlist} lists")
         if quantizer is not None:
@@ -307,10 +308,13 @@ class IndexIVF(InvertedLists):
         return index
 
     def __repr__(self) -> str:
-        state = f"{self.ntotal:,} vectors" if self.is_trained else "not trained"
+        lists = f"{self.nlist:,} lists, nprobe {self.nprobe}, metric {self.metric!r}"
+        if not self.is_trained:
+            return f"IndexIVF: not trained, {self.d} dimensions, {lists}"
         return (
-            f"IndexIVF: {state} of {self.d} dimensions, {self.nlist:,} lists, nprobe "
-            f"{self.nprobe}, metric {self.metric!r}"
+            f"IndexIVF: {self.ntotal:,} vectors of {self.d} dimensions in "
+            f"{self.bytes_per_vector:.4g} bytes each, {self.nbytes:,} bytes of memory in all, "
+            f"{lists}"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from waterfill._util.validation import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
 from waterfill.index.collection import Collection
+from waterfill.index.recall_warnings import DEFAULT_K_FACTOR, warn_of_k_factor
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
@@ -20,6 +21,7 @@ class SearchDepth(Collection):
     """The settings of a search that trade speed for recall."""
 
     _least_candidates = 100  # for small k
+    _k_factor_is_default = False
 
     def __init__(
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
@@ -28,6 +30,7 @@ class SearchDepth(Collection):
         self._given: dict[str, Any] = {}  # settings that are not left to the codec
         self._chosen: dict[str, Any] = {}  # the codec's
         self.k_factor = k_factor
+        self._k_factor_is_default = k_factor == DEFAULT_K_FACTOR
 
     def _setting(self, name: str) -> Any:
         """Return what was set, or else what training chose."""
@@ -91,6 +94,7 @@ class SearchDepth(Collection):
     @k_factor.setter
     def k_factor(self, value: float) -> None:
         self._k_factor = as_number("k_factor", value, 1, finite=True)
+        self._k_factor_is_default = False
 
     def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
         """Return the numbers of candidates of the coarse stage, and of those for exact scores."""
@@ -100,6 +104,9 @@ class SearchDepth(Collection):
             candidates = max(candidates, self._least_candidates)
         if self._refine is not None:
             factor = self._k_factor if k_factor is None else k_factor
+            if self._k_factor_is_default and k_factor is None and self._codec is not None:
+                self._k_factor_is_default = False  # it is said once
+                warn_of_k_factor(self._codec, self._metric)
             exact = min(math.ceil(factor * k), MOST_CANDIDATES)
         return min(candidates, MOST_CANDIDATES), exact
 

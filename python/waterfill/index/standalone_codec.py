@@ -15,6 +15,7 @@ from waterfill.data.arrow_codes import read_codes
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.index.trainable import Trainable
+from waterfill.layout import scale_bytes
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 from waterfill.training.train import QUARTERS
@@ -27,10 +28,12 @@ class StandaloneCodec(Trainable):
 
     @property
     def code_size(self) -> int:
-        """Bytes of one stored code: see `bytes_per_vector`. Known before training, as in FAISS."""
-        if self._core is not None:
-            return self.bytes_per_vector
-        return _groups(self._source) + 1 + (self._metric == "l2")
+        """Bytes of one stored code: one per group, one for the scale, and one more for L2.
+
+        Known before training, as in FAISS. A vector takes more: see `bytes_per_vector`.
+        """
+        groups = _groups(self._source) if self._core is None else self._core.codec.groups
+        return groups + scale_bytes(self._metric)
 
     def sa_code_size(self) -> int:
         """Return the size of a code of `sa_encode`, which holds the number of its list or cell.

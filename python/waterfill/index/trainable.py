@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.progress import Option, check_progress
 from waterfill._util.validation import METRICS, Metric, refuse_masked
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import Rows
 from waterfill.errors import ArgumentError
+from waterfill.index.recall_warnings import warn_of_training
 from waterfill.index.vector_search import VectorSearch
+from waterfill.layout import ID_BYTES, RefineName, VectorBytes, vector_bytes
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe, train_codec
 from waterfill.training.manifest import Manifest
@@ -75,14 +78,42 @@ class Trainable(VectorSearch[_core.Index]):
         return source.d
 
     @property
-    def bytes_per_vector(self) -> int:
-        """Bytes of one stored code: one per group, one for the scale, and one more for L2.
+    def bytes_per_vector(self) -> float:
+        """Bytes that the file grows by with each vector, everything included.
 
-        Not counted are the order of insertion where there are cells (1.3 to 2.7 bytes), explicit
-        ids (8), and the rows of `refine`. `nbytes` counts all of them.
+        They are those of the code and its scale (an odd number of code bytes takes the room of the
+        next even one), the second byte of L2, the place in the order of the lists where there are
+        any, an explicit id, and the row of `refine` if the index keeps rows. Memory takes no more,
+        but for room to grow. Beside them stands what does not grow: the codec, headers, and unused
+        places in the last block of each list. `code_size` is the size of a code alone.
         """
+        return self._vector_bytes().total
+
+    def _vector_bytes(self) -> VectorBytes:
+        """Return `bytes_per_vector` by what they hold."""
         core = self._trained()
-        return core.codec.groups + 1 + int(core.keeps_extra)
+        return vector_bytes(
+            self.d,
+            core.codec.groups,
+            metric=self._metric,
+            lists=core.codec.cells,
+            refine=self._kept_rows,
+            id_bytes=self._bytes_of_an_id(),
+        )
+
+    @property
+    def _kept_rows(self) -> RefineName | None:
+        """The kind of the rows that the index keeps; None if they are an array of the user's."""
+        if not isinstance(self._refine, str):
+            return None
+        kept: RefineName = self._refine  # type: ignore[assignment]
+        return kept
+
+    def _bytes_of_an_id(self) -> float:
+        core = self._trained()
+        if core.size:
+            return core.id_bytes / core.size
+        return float(ID_BYTES if core.has_ids else 0)
 
     @property
     def refine(self) -> Any:
@@ -96,6 +127,7 @@ class Trainable(VectorSearch[_core.Index]):
         numeric_type: int = 0,
         xq_train: Any = None,
         policy: Policy = "raise",
+        progress: Option = False,
     ) -> None:
         """Train the codec, unless the index has one.
 
@@ -110,6 +142,8 @@ class Trainable(VectorSearch[_core.Index]):
         policy : {'raise', 'drop', 'quarantine'}
             What to do with rows that hold a NaN or an infinity: see `add`. Any but ``raise`` reads
             all rows.
+        progress : bool or callable, optional
+            See `Codec.train`.
 
         Raises
         ------
@@ -124,6 +158,7 @@ class Trainable(VectorSearch[_core.Index]):
             If rows are left out, with their numbers and the reasons.
         """
         policy = as_policy(policy)
+        check_progress(progress)
         rows = Rows(x, "x", self.d)
         if rows.n == 0:
             raise ValueError("x has no rows; at least 1 is needed to train")
@@ -132,14 +167,15 @@ class Trainable(VectorSearch[_core.Index]):
                 admitted = admit(rows, policy)
                 queries = None if xq_train is None else admit(Rows(xq_train, "queries"), policy)
                 query_rows = queries and queries.rows.source
-                codec = self._learn(self._source, admitted.rows.source, query_rows)
+                codec = self._learn(self._source, admitted.rows.source, query_rows, progress)
                 self._attach(_core.Index(codec._core, METRICS[self._metric]), codec)
                 self._source = None
+                warn_of_training(codec, self._metric, admitted.rows.n, self._refine)
                 for part in (admitted, queries) if queries else (admitted,):
                     self._quarantine._take("train", part)
 
-    def _learn(self, source: Plan | Recipe, x: Any, queries: Any) -> Codec:
-        return train_codec(source, x, self._metric, queries=queries)
+    def _learn(self, source: Plan | Recipe, x: Any, queries: Any, progress: Option) -> Codec:
+        return train_codec(source, x, self._metric, queries=queries, progress=progress)
 
 
 def check_refine(refine: Any) -> Any:

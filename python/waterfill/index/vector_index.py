@@ -22,6 +22,7 @@ from waterfill.data.rows import FloatRows
 from waterfill.errors import NotTrainedError
 from waterfill.index.selector_graph import Step
 from waterfill.index.selector_members import Universe
+from waterfill.layout import VectorBytes
 
 Labels = NDArray[np.int64]
 
@@ -163,6 +164,10 @@ class VectorIndex(Generic[Core]):
         """Whether vectors have explicit ids; otherwise ids are positions."""
         return self._core.has_ids if self._core else False
 
+    @abstractmethod
+    def _vector_bytes(self) -> VectorBytes:
+        """Return the bytes of one more vector, by what they hold."""
+
     @property
     def nbytes(self) -> int:
         """Memory in bytes of the stored codes or rows, ids, refinement rows and links."""
@@ -178,6 +183,11 @@ class VectorIndex(Generic[Core]):
 
     def __bool__(self) -> bool:
         return True  # also if empty, as any FAISS index
+
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import index_html
+
+        return index_html(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse attributes that the index does not have: their value would have no effect."""

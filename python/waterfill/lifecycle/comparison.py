@@ -56,7 +56,7 @@ class Side:
     ntotal : int
         Number of vectors.
     bytes_per_vector : float
-        Memory per vector: codes, ids and refinement rows.
+        See `IndexFlat.bytes_per_vector`.
     recall : Mean or None
         Recall@k; None if the true neighbours are not known.
     median_seconds, p99_seconds : float or None
@@ -319,7 +319,7 @@ def _side(index: Index, recall: NDArray[np.float64] | None, times: Any) -> Side:
     return Side(
         fingerprint=index.codec.fingerprint,
         ntotal=index.ntotal,
-        bytes_per_vector=index.nbytes / max(index.ntotal, 1),
+        bytes_per_vector=index.bytes_per_vector,
         recall=None if recall is None else mean(recall),
         median_seconds=None if times is None else float(np.median(times)),
         p99_seconds=None if times is None else float(np.quantile(times, 0.99)),

@@ -12,8 +12,10 @@ import numpy as np
 from waterfill import _core
 from waterfill._util.memory import require_memory
 from waterfill._util.optional import require_faiss
-from waterfill.analysis import analyze
+from waterfill._util.progress import Meter, Option, metered
+from waterfill.analysis import analyze_rows
 from waterfill.codec import Codec
+from waterfill.data.block_source import CountedRows
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.index.base import Index
 from waterfill.index.flat import IndexFlat
@@ -40,6 +42,7 @@ def retrain(
     vectors: Any = None,
     queries: Any = None,
     seed: int | None = None,
+    progress: Option = False,
 ) -> Kind:
     """Return a new index with the vectors of `index`, encoded by a codec trained on `new_sample`.
 
@@ -64,6 +67,8 @@ def retrain(
         See `Codec.train`. Required if the old codec was trained with queries.
     seed : int, optional
         Random seed; by default that of the old codec.
+    progress : bool or callable, optional
+        See `Codec.train`.
 
     Returns
     -------
@@ -102,18 +107,23 @@ def retrain(
     if rows is not None:
         check_order(index, rows)
     require_memory(index.nbytes + core.size * (core.codec.groups + 16), "a second index")
-    codec = _train(index, new_sample, queries, seed)
-    new = _empty_like(index, codec)
-    with index._writing:
-        stored = StoredRows(index)
-        if rows is not None and rows.n != core.size:  # the index has changed since the first check
-            check_order(index, rows)
-        new._append(stored if vectors is None else vectors, _ids(core), "retrain", "raise")
-        _origins[new] = weakref.ref(core), core.version
-        measured: dict[str, Any] = {
-            "retrained_from": stored.name if rows is None else "vectors argument"
-        }
-        measured |= _errors(index, new, sample, twice=measured["retrained_from"] == DECODED)
+    with metered(progress) as meter:
+        codec = _train(index, new_sample, queries, seed, meter)
+        new = _empty_like(index, codec)
+        with index._writing:
+            stored = StoredRows(index)
+            if (
+                rows is not None and rows.n != core.size
+            ):  # the index has changed since the first check
+                check_order(index, rows)
+            meter.begin("encoding", core.size)
+            source = stored if rows is None else rows.source
+            new._append(CountedRows(source, meter.advance), _ids(core), "retrain", "raise")
+            _origins[new] = weakref.ref(core), core.version
+            measured: dict[str, Any] = {
+                "retrained_from": stored.name if rows is None else "vectors argument"
+            }
+            measured |= _errors(index, new, sample, twice=measured["retrained_from"] == DECODED)
     assert codec.manifest is not None
     assert index.codec is not None
     parent = index.codec.fingerprint
@@ -129,7 +139,7 @@ def changed_since(new: Index, old: Index) -> bool:
     return core is not None and core() is old._core and old._trained().version != version
 
 
-def _train(index: Index, sample: Any, queries: Any, seed: int | None) -> Codec:
+def _train(index: Index, sample: Any, queries: Any, seed: int | None, meter: Meter) -> Codec:
     codec = index.codec
     assert codec is not None
     manifest = codec.manifest
@@ -147,8 +157,10 @@ def _train(index: Index, sample: Any, queries: Any, seed: int | None) -> Codec:
         settings["cells"] = codec.cells
     if seed is not None:
         settings["seed"] = seed
-    analysis = analyze(sample, normalize=plan["normalize"])
-    new = Codec.train(sample, plan_like(plan, analysis), queries=queries, **settings)
+    analysis = analyze_rows(Rows(sample), normalize=plan["normalize"], meter=meter)
+    new = Codec.train(
+        sample, plan_like(plan, analysis), queries=queries, progress=meter, **settings
+    )
     if isinstance(index, IndexIVF) and new.cells != index.nlist:
         raise ValueError(f"new_sample: expected at least nlist={index.nlist} rows, got {new.cells}")
     return new

@@ -360,6 +360,11 @@ class SwapIndex(IndexProxy):
         current = self._state.current
         return f"SwapIndex: generation {current.number}, {current.index!r}"
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import swap_html
+
+        return swap_html(self)
+
 
 def _require_index(name: str, index: Any) -> None:
     if not isinstance(index, Index):

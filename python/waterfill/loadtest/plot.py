@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waterfill._util.optional import require
+from waterfill.reporting.figures import new_figure
 from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def plot(report: CapacityReport) -> Any:
     ImportError
         If Matplotlib is not installed: ``pip install ".[plot]"``.
     """
-    figure = require("matplotlib.figure", "plot", "plot").Figure(
-        figsize=_SIZE, layout="constrained"
-    )
+    figure = new_figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots(2, 2, sharex="col")
     offered = [step for step in report.steps if step.offered is not None]
     swept = [step for step in report.steps if step.in_flight is not None]

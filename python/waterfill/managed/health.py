@@ -21,7 +21,10 @@ class Health:
     phase : {'exact', 'coded', 're-encoding'}
         ``exact``: all rows are compared, as there are too few vectors to train with.
     bytes_per_vector : float
-        Memory that searches read: codes, or rows while the phase is ``exact``.
+        What each vector takes on the disk, its row included: see `IndexFlat.bytes_per_vector`.
+    row_bytes : int
+        Those of the row, which searches read of few vectors, or of all while the phase is
+        ``exact``; 0 if rows are not kept.
     disk_bytes : int
         Size of the folder.
     recall : Measured or None
@@ -43,6 +46,7 @@ class Health:
     asked_for: str
     phase: str
     bytes_per_vector: float
+    row_bytes: int
     disk_bytes: int
     recall: Measured | None
     nlist: int
@@ -59,11 +63,12 @@ class Health:
         elif self.nprobe >= self.nlist:
             searched = "all codes are searched"
         recall = str(self.recall) if self.recall else "not measured yet"
+        rows = f", {self.row_bytes:,} of them a row" if self.row_bytes else ""
         lines = [
             f"{self.vectors:,} vectors; asked for: {self.asked_for}",
             f"  search   {searched}",
-            f"  memory   {self.bytes_per_vector:.1f} bytes a vector; {self.disk_bytes:,} bytes on "
-            "the disk",
+            f"  size     {self.bytes_per_vector:.4g} bytes per vector{rows}; "
+            f"{self.disk_bytes:,} bytes on the disk",
             f"  recall   {'1 (exact)' if self.phase == 'exact' else recall}",
             f"  drift    {self.drift}",
         ]

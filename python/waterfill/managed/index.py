@@ -27,6 +27,7 @@ from waterfill.managed.reservoir import RESERVOIR, Reservoir
 from waterfill.managed.settings import MANAGED, Settings, State
 from waterfill.managed.stored_rows import sample
 from waterfill.managed.worker import Worker
+from waterfill.reporting.object_tables import health_html
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -110,14 +111,15 @@ class ManagedIndex(FolderIndexIVF):
     def health(self) -> Health:
         """Return the size, the measured recall, and what was done and will be done."""
         exact = self._exact
-        memory = self._row_bytes if exact else self.bytes_per_vector
+        taken = self._vector_bytes()
         older = self._older_vectors
         recoded = older and self._reservoir is None
         return Health(
             vectors=self.ntotal,
             asked_for=self._state.settings.words,
             phase="exact" if exact else "re-encoding" if recoded else "coded",
-            bytes_per_vector=float(memory),
+            bytes_per_vector=taken.total,
+            row_bytes=taken.row,
             disk_bytes=_size_of(self._path),
             recall=None if exact else self._state.asked or self._state.measured,
             nlist=self.nlist,
@@ -284,10 +286,6 @@ class ManagedIndex(FolderIndexIVF):
         """Number of vectors that have another codec than new ones."""
         return sum(list(self.codecs.values())[:-1])
 
-    @property
-    def _row_bytes(self) -> int:
-        return self.d * (1 if self._state.settings.keep_rows == "int8" else 2)
-
     def _drop_rows(self, codec: Codec, nlist: int) -> None:
         """Use the first codec, and keep a sample of the rows only."""
         with self._changing:  # nothing comes between the sample and the codec
@@ -412,6 +410,9 @@ class ManagedIndex(FolderIndexIVF):
             f"ManagedIndex: {self.ntotal:,} vectors of {self.d} dimensions, metric "
             f"{self.metric!r}, {self._state.settings.words}; {what}"
         )
+
+    def _repr_html_(self) -> str:
+        return health_html(self, self.health())
 
 
 def _about(state: State, snapshot: Snapshot) -> State:

@@ -73,7 +73,8 @@ def train(
         metric=metric,
         ntotal=size.aim,
         seed=seed,
-        progress=lambda *_: between(),
+        progress=False,
+        on_trial=lambda *_: between(),
     )
     best, codec = found.best.settings, found.codec
     if size.nlist or not codec.cells:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+from waterfill._util.progress import Meter, Option, metered
 from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
-from waterfill.analysis import analyze
+from waterfill.analysis import analyze_rows
 from waterfill.codec import Codec
+from waterfill.data.rows import Rows
 from waterfill.evaluation.sample_split import Accuracy, split_sample
 from waterfill.optimizer.objective import Limits, Score, check_constraints, in_words, read_objective
 from waterfill.optimizer.resource_estimate import measure_rates
 from waterfill.optimizer.result import Result
-from waterfill.optimizer.search_strategy import search
+from waterfill.optimizer.search_strategy import expected_trials, search
 from waterfill.optimizer.trial import Trial
 from waterfill.optimizer.trial_runner import OutOfTime, TrialRunner
+from waterfill.training.train import as_cells
 
-Progress = Callable[[Trial, float], None]
+LOG = logging.getLogger("waterfill.optimizer")
+
+OnTrial = Callable[[Trial, float], object]
 
 
 def optimize(
@@ -37,7 +42,9 @@ def optimize(
     ntotal: int | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: bool | Progress | None = None,
+    cells: int | Literal["auto"] = "auto",
+    progress: Option = None,
+    on_trial: OnTrial | None = None,
 ) -> Result:
     """Find the settings that serve an objective best, and train a codec with them.
 
@@ -85,9 +92,14 @@ def optimize(
     time_budget : float, optional
         Seconds after which no new trial starts. The running trial is finished, and the expected
         recall of the best one is measured, which takes as long as a few trials.
+    cells : int or 'auto'
+        See `Codec.train`. ``auto`` also tries none; a number is that of all trials.
     progress : bool or callable, optional
-        True prints a line per trial to stderr; the default is True if that is a terminal. A
-        callable is called with the trial and its seconds.
+        True shows a bar with the time left and a line per trial; by default in a terminal or a
+        notebook. A callable gets a `waterfill.building.Progress` about five times a second.
+    on_trial : callable, optional
+        Called with each `Trial` and its seconds. What it raises ends the search; after
+        KeyboardInterrupt the result is that of the trials so far.
 
     Returns
     -------
@@ -112,27 +124,45 @@ def optimize(
     budget = math.inf if time_budget is None else as_number("time_budget", time_budget, 0)
     name = metric_name(metric)
     collection = None if ntotal is None else as_positive_int("ntotal", ntotal)
-    split = split_sample(sample, queries, name, k, seed)
-    runner = TrialRunner(
-        split,
-        analyze(split.base, normalize=name == "cosine"),
-        goal,
-        limits,
-        ntotal=split.draw.rows if collection is None else collection,
-        deadline=start + budget,
-        report=_reporter(progress, len(split.base)),
-        counted=accuracy,
-    )
-    complete = True
+    if on_trial is not None and not callable(on_trial):
+        raise TypeError(f"on_trial: expected a callable, got {type(on_trial).__name__}")
+    with metered(progress) as meter:
+        meter.begin("sample and its neighbours", None)
+        split = split_sample(sample, queries, name, k, seed)
+        analysis = analyze_rows(Rows(split.base), normalize=name == "cosine", meter=meter)
+        runner = TrialRunner(
+            split,
+            analysis,
+            goal,
+            limits,
+            ntotal=split.draw.rows if collection is None else collection,
+            deadline=start + budget,
+            report=_reporter(meter, on_trial, len(split.base)),
+            meter=meter,
+            expected=expected_trials(goal),
+            counted=accuracy,
+            cells="auto" if cells == "auto" else as_cells(cells),
+        )
+        complete = _search(runner)
+        meter.begin("the best trial", None)
+        return _result(runner, complete, start)
+
+
+def _search(runner: TrialRunner) -> bool:
+    """Run trials; return whether all were run."""
+    runner.meter.begin("trials", runner.expected, unit="trials")
     try:
         search(runner)
     except OutOfTime:
-        complete = False
+        return False
     except KeyboardInterrupt:
         if not runner.trials:
             raise
-        complete = False
-    return _result(runner, complete, start)
+        words = "interrupted; the best trial so far is measured (Ctrl-C gives up)"
+        runner.meter.note(words)
+        LOG.info(words)
+        return False
+    return True
 
 
 def _result(runner: TrialRunner, complete: bool, start: float) -> Result:
@@ -158,7 +188,7 @@ def _result(runner: TrialRunner, complete: bool, start: float) -> Result:
         ntotal=runner.ntotal,
         analysis=runner.analysis,
         growth=growth,
-        rates=measure_rates(codec, best.settings, split, best.bytes_per_vector),
+        rates=measure_rates(codec, best.settings, split),
         seconds=time.perf_counter() - start,
         split=split,
     )
@@ -212,7 +242,7 @@ def _reason(runner: TrialRunner, best: Trial) -> str:
         near = max(smaller, key=lambda t: t.expected_accuracy)
         return (
             f"the fewest bytes tried that find {target:g} {among}; {near.settings} "
-            f"({near.bytes_per_vector:.1f} all in) find {near.expected_accuracy:.3f}"
+            f"({near.bytes_per_vector:.4g} bytes all in) find {near.expected_accuracy:.3f}"
         )
     if objective.max_bytes is not None and best.bytes_per_vector > objective.max_bytes:
         return f"nothing tried fits in {objective.max_bytes:g} bytes; this is the smallest"
@@ -226,20 +256,16 @@ def _reason(runner: TrialRunner, best: Trial) -> str:
     return f"the best {objective.words} tried, {best.score:.4g}{second}"
 
 
-def _reporter(progress: bool | Progress | None, stored: int) -> Progress:
-    if callable(progress):
-        return progress
-    if progress is None:
-        progress = sys.stderr.isatty()
-    if not isinstance(progress, bool):
-        raise TypeError(f"progress must be a bool or a callable, got {progress!r}")
-
-    def line(trial: Trial, seconds: float) -> None:
-        print(
-            f"{trial.settings}: {trial.bytes_per_vector:.1f} bytes a vector, recall "
+def _reporter(meter: Meter, on_trial: OnTrial | None, stored: int) -> OnTrial:
+    def report(trial: Trial, seconds: float) -> None:
+        line = (
+            f"{trial.settings}: {trial.bytes_per_vector:.4g} bytes per vector, recall "
             f"{trial.recall:.3f} among {stored:,}, {trial.expected_accuracy:.3f} expected "
-            f"({seconds:.1f} s)",
-            file=sys.stderr,
+            f"({seconds:.1f} s)"
         )
+        LOG.info("trial of %s", line)
+        meter.note(line)
+        if on_trial is not None:
+            on_trial(trial, seconds)
 
-    return line if progress else lambda trial, seconds: None
+    return report

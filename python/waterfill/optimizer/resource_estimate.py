@@ -66,6 +66,11 @@ class Estimate:
             lines.append(f"  a month  {self.cost_per_month:,.2f}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import codec_estimate_html
+
+        return codec_estimate_html(self)
+
 
 def _size(count: int) -> str:
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
@@ -80,21 +85,20 @@ class Rates:
 
     Attributes
     ----------
+    bytes_per_vector : float
+        In memory and in the file: see `IndexFlat.bytes_per_vector`.
     memory_bytes, file_bytes : float
         The part that does not depend on the number of vectors: codec, lists, blocks that are not
         full.
-    memory_per_vector, file_per_vector : float
-        Bytes.
     query_seconds, query_seconds_per_vector : float
         Time per query: the constant part, and the part per vector.
     load_seconds_per_byte : float
         Time to load a byte of the file.
     """
 
+    bytes_per_vector: float
     memory_bytes: float
     file_bytes: float
-    memory_per_vector: float
-    file_per_vector: float
     query_seconds: float
     query_seconds_per_vector: float
     load_seconds_per_byte: float
@@ -116,8 +120,8 @@ class Rates:
         Estimate
             Memory, file size, times and cost.
         """
-        memory = round(self.memory_bytes + n * self.memory_per_vector)
-        file = round(self.file_bytes + n * self.file_per_vector)
+        memory = round(self.memory_bytes + n * self.bytes_per_vector)
+        file = round(self.file_bytes + n * self.bytes_per_vector)
         return Estimate(
             n=n,
             recall=recall,
@@ -129,30 +133,25 @@ class Rates:
         )
 
 
-def measure_rates(
-    codec: Codec, settings: TrialSettings, split: Split, memory_per_vector: float
-) -> Rates:
+def measure_rates(codec: Codec, settings: TrialSettings, split: Split) -> Rates:
     """Time searches of the sample and of many copies of it, and the reading of a file."""
     index = fill(codec, settings, split)
+    each, n = index.bytes_per_vector, len(split.base)
     queries = split.queries[:_QUERIES]
-    n, codec_bytes = len(split.base), len(codec.to_bytes())
     # Each cell has a block that is not full, a large part of an index of few vectors.
-    unused = max(0.0, index.nbytes - n * memory_per_vector)
-    small, _ = _written(index)
+    unused = max(0.0, index.nbytes - n * each)
+    fixed = _written(index)[0] - n * each
     once = _seconds(lambda: index.search(queries, split.k)) / len(queries)
-    most = min(_VECTORS, int(_BYTES / memory_per_vector))
+    most = min(_VECTORS, int(_BYTES / each))
     while 2 * index.ntotal <= most:
         index.merge_from(copy.deepcopy(index))
     many = _seconds(lambda: index.search(queries, split.k)) / len(queries)
     slope = max(0.0, (many - once) / (index.ntotal - n)) if index.ntotal > n else once / n
     size, load = _written(index)
-    grown = index.ntotal > n
-    per_vector = (size - small) / (index.ntotal - n) if grown else (size - codec_bytes) / n
     return Rates(
-        memory_bytes=codec_bytes + unused,
-        file_bytes=max(float(codec_bytes), size - index.ntotal * per_vector),
-        memory_per_vector=memory_per_vector,
-        file_per_vector=per_vector,
+        bytes_per_vector=each,
+        memory_bytes=len(codec.to_bytes()) + unused,
+        file_bytes=fixed,
         query_seconds=max(0.0, once - n * slope),
         query_seconds_per_vector=slope,
         load_seconds_per_byte=load / size,

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
+from waterfill.layout import order_bytes, padded, row_bytes
+from waterfill.optimizer.objective import Objective
 from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
-from waterfill.optimizer.trial_measurement import order_bytes, plan_of, row_bytes
+from waterfill.optimizer.trial_measurement import plan_of
 from waterfill.optimizer.trial_runner import TrialRunner
 
 _LADDER = (64, 32, 16, 8, 4, 2, 1)  # dimensions per byte
@@ -21,7 +23,15 @@ _SHRINKS = 2  # times that settings above the target get fewer bytes
 _CLOSE = 24  # bracket width is at most 1/24 of its bytes at the end; below that is noise
 _CELLS: tuple[int | Literal["auto"], ...] = ("auto", 0)
 _CLASSIC_SPLITS = 12  # splits of a classic plan's bytes between its two classes
+_TRIALS_FOR_TARGET, _TRIALS_FOR_BYTES, _TRIALS_FOR_SCORE = 13, 15, 14
 _PROMISING = 1.1  # a classic plan is tried up to 1.1 times waterfill's predicted error
+
+
+def expected_trials(objective: Objective) -> int:
+    """Return about how many trials an objective needs, for the time that is left."""
+    if objective.target_recall is not None:
+        return _TRIALS_FOR_TARGET
+    return _TRIALS_FOR_BYTES if objective.max_bytes is not None else _TRIALS_FOR_SCORE
 
 
 def search(runner: TrialRunner) -> None:
@@ -42,14 +52,16 @@ def ladder(d: int) -> list[int]:
 
 def even(code_bytes: int, d: int) -> int:
     """Round up to an even number: an index stores groups in pairs."""
-    return max(1, min(code_bytes + code_bytes % 2, d))
+    return max(1, min(padded(code_bytes), d))
 
 
 def _search_target(runner: TrialRunner, target: float) -> None:
-    base = _find_smallest(runner, target, TrialSettings(code_bytes=1))
+    base = _find_smallest(runner, target, TrialSettings(code_bytes=1, cells=runner.cells))
     for refine in _ROWS:
         if base is None:
-            base = _find_smallest(runner, target, TrialSettings(code_bytes=1, refine=refine))
+            base = _find_smallest(
+                runner, target, TrialSettings(code_bytes=1, refine=refine, cells=runner.cells)
+            )
     if base is None:
         return
     slope = _slope(runner, base)
@@ -136,18 +148,18 @@ def _shrink(runner: TrialRunner, target: float, trial: Trial, slope: float) -> N
 
 def _search_budget(runner: TrialRunner, most: float) -> None:
     for refine in (None, *_ROWS):
-        for cells in _CELLS:
+        for cells in _CELLS if runner.cells == "auto" else (runner.cells,):
             _fill_budget(runner, most, TrialSettings(1, refine=refine, cells=cells))
         if runner.trials and runner.best().settings.refine == refine:
             runner.learn_optimism(runner.best().settings)
     if not runner.trials:
-        runner.attempt(TrialSettings(1))
+        runner.attempt(TrialSettings(1, cells=runner.cells))
     best = runner.best().settings
     for _ in _vary(runner, best):
         pass
     for code_bytes in ladder(runner.split.base.shape[1]):  # for the frontier
         if code_bytes < best.code_bytes:
-            runner.attempt(TrialSettings(code_bytes))
+            runner.attempt(TrialSettings(code_bytes, cells=runner.cells))
 
 
 def _fill_budget(runner: TrialRunner, most: float, like: TrialSettings) -> None:
@@ -167,7 +179,7 @@ def _search_score(runner: TrialRunner) -> None:
     falls, best = 0, -math.inf
     steps = ladder(runner.split.base.shape[1])
     for code_bytes in steps:
-        trial = runner.attempt(TrialSettings(code_bytes))
+        trial = runner.attempt(TrialSettings(code_bytes, cells=runner.cells))
         falls = falls + 1 if trial.score <= best else 0
         best = max(best, trial.score)
         if falls == _FALLS and best > -math.inf:
@@ -180,7 +192,7 @@ def _search_score(runner: TrialRunner) -> None:
                      min([b for b in tried if b > here], default=here)):  # fmt: skip
             middle = even(round(math.sqrt(max(side, 1) * here)), here)
             if middle not in tried and min(side, here) < middle < max(side, here):
-                runner.attempt(TrialSettings(middle))
+                runner.attempt(TrialSettings(middle, cells=runner.cells))
     for _ in _vary(runner, runner.best().settings):
         pass
 
@@ -191,7 +203,7 @@ def _vary(runner: TrialRunner, settings: TrialSettings) -> Iterable[Trial]:
     for weighting in _WEIGHTINGS:
         yield runner.attempt(replace(settings, weighting=weighting))
     cells = runner.codec(settings).cells
-    if cells:
+    if cells and runner.cells == "auto":
         more = even(settings.code_bytes + int(order_bytes(cells)), d)
         yield runner.attempt(replace(settings, cells=0, code_bytes=more))
     yield runner.attempt(replace(settings, effort="best"))
@@ -202,6 +214,8 @@ def _vary(runner: TrialRunner, settings: TrialSettings) -> Iterable[Trial]:
 
 def _promising_classic(runner: TrialRunner, settings: TrialSettings) -> TrialSettings | None:
     """Return the classic plan of this size with the least predicted error, if it is promising."""
+    if runner.cells not in ("auto", 0):  # it has none
+        return None
     d, code_bytes = runner.split.base.shape[1], settings.code_bytes
     least = _PROMISING * plan_of(settings, runner.analysis).predicted_distortion
     chosen = None

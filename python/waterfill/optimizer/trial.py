@@ -75,8 +75,7 @@ class Trial:
         The accuracy published with JECQ (Janea Systems 2025): 1 for a query that finds at least
         half of its true neighbours, otherwise the share that it finds.
     bytes_per_vector : float
-        Memory of one more vector: code, scale, the second byte of L2, the order of insertion where
-        there are cells, and rows to refine with. Explicit ids (8 bytes) are not counted.
+        See `IndexFlat.bytes_per_vector`; explicit ids (8 or 12 bytes) are not counted.
     memory_ratio : float
         Size of a float32 vector divided by `bytes_per_vector`.
     pq_memory_ratio : float

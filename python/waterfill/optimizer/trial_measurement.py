@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from waterfill._util.progress import Meter, Share
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
 from waterfill.evaluation.sample_split import Split, accuracy
 from waterfill.index.flat import IndexFlat
-from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
+from waterfill.optimizer.trial import Trial, TrialSettings
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
 
@@ -34,6 +35,7 @@ def train(
     *,
     cells: Cells | None = None,
     rows: Any = None,
+    tell: Share | None = None,
 ) -> Codec:
     """Train on the stored vectors, or on `rows`; `cells` stands for the cells of the settings."""
     return Codec.train(
@@ -44,6 +46,7 @@ def train(
         queries=split.training_queries,
         metric=split.metric,
         effort=settings.effort,
+        progress=False if tell is None else Meter(lambda progress: tell(progress.done)),
     )
 
 
@@ -55,11 +58,18 @@ def fill(codec: Codec, settings: TrialSettings, split: Split) -> IndexFlat:
 
 
 def measure(
-    settings: TrialSettings, split: Split, analysis: Analysis, cells: Cells | None = None
+    settings: TrialSettings,
+    split: Split,
+    analysis: Analysis,
+    cells: Cells | None = None,
+    tell: Share | None = None,
 ) -> tuple[Trial, IndexFlat]:
-    """Train and search with some settings; the trial has no score yet."""
+    """Train and search with some settings; the trial has no score yet.
+
+    `tell` takes the share of training that is done.
+    """
     start = time.perf_counter()
-    codec = train(settings, split, analysis, cells=cells)
+    codec = train(settings, split, analysis, cells=cells, tell=tell)
     trained = time.perf_counter()
     index = fill(codec, settings, split)
     added = time.perf_counter()
@@ -69,7 +79,7 @@ def measure(
         found = index.search(split.queries, split.k)[1]
         seconds = min(seconds, time.perf_counter() - began)
     hits = split.hits(found)
-    size = bytes_per_vector(index)
+    size = index.bytes_per_vector
     trial = Trial(
         settings=settings,
         recall=float(accuracy(hits, split.k).mean()),
@@ -83,34 +93,3 @@ def measure(
         train_seconds=trained - start,
     )
     return trial, index
-
-
-def bytes_per_vector(index: IndexFlat) -> float:
-    """Return the memory of one more vector; explicit ids (8 bytes) are not counted.
-
-    Groups are stored in pairs: an odd number of code bytes takes as much as the next even one.
-    """
-    assert index.codec is not None
-    odd = len(index.codec.plan.groups) % 2
-    return (
-        index.bytes_per_vector
-        + odd
-        + order_bytes(index.codec.cells)
-        + row_bytes(index.refine, index.d)
-    )
-
-
-def row_bytes(refine: RefineName | None, d: int) -> int:
-    """Return the bytes of a refinement row; an int8 row starts with its center and step."""
-    return {None: 0, "int8": d + 8, "float16": 2 * d}[refine]
-
-
-def order_bytes(cells: int) -> float:
-    """Return the bytes that the order of insertion takes where vectors are stored by cell.
-
-    Ascending numbers in Elias-Fano code (Elias 1974): one or two low bytes each, the high part in
-    unary, eight bytes of directory for every 64 numbers, and on average a sixteenth of spare room.
-    """
-    if cells <= 1:
-        return 0.0
-    return min(low + (1 + cells / 256**low) / 8 + 8 / 64 for low in (1, 2)) * 17 / 16

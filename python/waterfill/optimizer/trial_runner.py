@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import get_args
+from typing import Literal, get_args
 
+from waterfill._util.progress import Meter
 from waterfill.analysis import Analysis
 from waterfill.codec import Codec
 from waterfill.evaluation.recall_extrapolation import Growth, Optimism, measure_growth, optimism_of
@@ -17,9 +18,12 @@ from waterfill.optimizer.objective import Objective, allowed
 from waterfill.optimizer.trial import RefineName, Trial, TrialSettings
 from waterfill.optimizer.trial_measurement import fill, measure, train
 
-Report = Callable[[Trial, float], None]
+Report = Callable[[Trial, float], object]
 
 PARTS = 8  # parts of the sample per size, when the growth of a trial is measured
+
+
+_TRAINING_SHARE = 0.7  # of the time of a trial
 
 
 class OutOfTime(Exception):  # noqa: N818  (not an error: it ends a search early)
@@ -38,8 +42,14 @@ class TrialRunner:
         A time of `time.perf_counter`; infinite without a time budget.
     report : callable
         Called with each new trial and the seconds that it took.
+    meter : Meter
+        Counts trials.
+    expected : int
+        About how many there will be.
     counted : {'recall', 'forgiving_accuracy'}
         The accuracy that trials are judged by.
+    cells : int or 'auto'
+        Of all trials; ``auto`` also tries none.
     optimism : dict
         `Optimism` by kind of refinement rows and accuracy; filled by `learn_optimism`.
     """
@@ -51,7 +61,10 @@ class TrialRunner:
     ntotal: int
     deadline: float
     report: Report
+    meter: Meter
+    expected: int
     counted: Accuracy = "recall"
+    cells: int | Literal["auto"] = "auto"
     optimism: dict[tuple[RefineName | None, Accuracy], Optimism] = field(default_factory=dict)
     trials: dict[TrialSettings, Trial] = field(default_factory=dict)
     growths: dict[TrialSettings, Growth] = field(default_factory=dict)
@@ -71,7 +84,15 @@ class TrialRunner:
         start = time.perf_counter()
         if self.trials and start > self.deadline:
             raise OutOfTime
-        trial, index = measure(settings, self.split, self.analysis, self._known_cells(settings))
+        done = len(self.trials)
+        self.meter.reach(done, max(self.expected, done + 1))
+        trial, index = measure(
+            settings,
+            self.split,
+            self.analysis,
+            self._known_cells(settings),
+            lambda share: self.meter.reach(done + _TRAINING_SHARE * share),
+        )
         assert index.codec is not None
         if settings.plan == "waterfill" and settings.cells == "auto":
             self._cells[settings.code_bytes] = index.codec.cells
@@ -81,6 +102,7 @@ class TrialRunner:
         self.growths[settings], self.trials[settings] = growth, trial
         if self.best() is trial:
             self._kept = settings, index.codec
+        self.meter.reach(len(self.trials))
         self.report(trial, time.perf_counter() - start)
         return trial
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from waterfill._util.optional import require
 from waterfill.reporting import formatting as fmt
 from waterfill.reporting.drift_tables import change, distance, verdict
+from waterfill.reporting.figures import new_figure
 from waterfill.reporting.result_plot import LEGEND
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def plot(report: DriftReport) -> Any:
     """
     panels = _panels(report)
     rows = max(1, (len(panels) + 1) // 2)
-    figure = require("matplotlib.figure", "plot", "plot").Figure(
-        figsize=(_WIDTH, _HEIGHT * rows if panels else 1.0), layout="constrained"
-    )
+    figure = new_figure(figsize=(_WIDTH, _HEIGHT * rows if panels else 1.0), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
     grid = figure.add_gridspec(rows, 2)
     for i, draw in enumerate(panels):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -13,6 +16,7 @@ from typing import Any
 from waterfill import _core
 from waterfill._util.atomic_file import atomic_write
 from waterfill._util.optional import require
+from waterfill._util.progress import Meter, Option, metered
 from waterfill._util.validation import as_file_name, as_number, as_positive_int
 from waterfill._util.version import installed_version
 from waterfill.analysis import Analysis
@@ -35,7 +39,7 @@ def report(
     peers: bool | Sequence[Peer] = True,
     n: int | None = None,
     price_per_gb: float | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Option = False,
 ) -> Path:
     """Write an HTML page about a result: one file that needs no network.
 
@@ -58,8 +62,8 @@ def report(
         Size of the full collection; by default `result.ntotal`.
     price_per_gb : float, optional
         Price of a GB of memory per month, in any currency.
-    progress : callable, optional
-        Called with the name of each FAISS index type before it is trained.
+    progress : bool or callable, optional
+        See `Codec.train`. Phases are the FAISS index types.
 
     Returns
     -------
@@ -81,7 +85,8 @@ def report(
         price_per_gb = as_number("price_per_gb", price_per_gb, 0, finite=True)
     script = _library()
     with atomic_write(path) as file:
-        measured, notes = _peers(result, peers, progress)
+        with metered(progress) as meter:
+            measured, notes = _peers(result, peers, meter)
         page = _page(result, measured, notes, size, price_per_gb, script)
         file.write(page.encode("utf-8"))
     return Path(os.fsdecode(as_file_name(path)))
@@ -116,10 +121,21 @@ def require_report() -> None:
 def _library() -> str:
     """Return the script of Vega, Vega-Lite and Vega-Embed, in the version that Altair uses."""
     schema = vega_charts.library().SCHEMA_VERSION.lstrip("v")
-    bundle = require("vl_convert", "report", "report").javascript_bundle(
-        vl_version=".".join(schema.split(".")[:2])
+    require("vl_convert", "report", "report")
+    return _in_script(_bundle(".".join(schema.split(".")[:2])))
+
+
+@cache
+def _bundle(version: str) -> str:
+    # vl-convert works for seconds without giving up the GIL, so that Ctrl-C would have to wait.
+    code = (
+        "import sys, vl_convert; "
+        f"sys.stdout.write(vl_convert.javascript_bundle(vl_version={version!r}))"
     )
-    return _in_script(bundle)
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    if made.returncode:
+        raise RuntimeError(f"vl-convert makes no bundle: {made.stderr.decode()[-500:]}")
+    return made.stdout.decode("utf-8")
 
 
 def _in_script(source: str) -> str:
@@ -128,7 +144,7 @@ def _in_script(source: str) -> str:
 
 
 def _peers(
-    result: Result, peers: bool | Sequence[Peer], progress: Callable[[str], None] | None
+    result: Result, peers: bool | Sequence[Peer], meter: Meter
 ) -> tuple[Sequence[Peer], list[str]]:
     """Return peers, and notes about those that are missing."""
     if peers is False:
@@ -145,7 +161,7 @@ def _peers(
                 metric=result.metric,
                 k=result.k,
                 sizes=[min(max(1, round(size)), most) for size in sizes],
-                progress=progress,
+                progress=lambda name: meter.begin(f"FAISS {name}", None),
             )
         except ImportError as error:
             return [], [f"FAISS index types are not shown: {error}."]

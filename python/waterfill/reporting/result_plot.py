@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from waterfill._util.optional import require
 from waterfill.reporting import chart_data
 from waterfill.reporting import formatting as fmt
+from waterfill.reporting.figures import new_figure
 
 if TYPE_CHECKING:
     from waterfill.optimizer.result import Result
@@ -35,9 +36,7 @@ def plot(result: Result) -> Any:
     ImportError
         If Matplotlib is not installed: ``pip install ".[plot]"``.
     """
-    figure = require("matplotlib.figure", "plot", "plot").Figure(
-        figsize=_SIZE, layout="constrained"
-    )
+    figure = new_figure(figsize=_SIZE, layout="constrained")
     (recall, growth), (spectrum, bits) = figure.subplots(2, 2)
     data = chart_data.spectrum(result.codec.plan)
     _recall(recall, result)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.progress import Meter, Option
 from waterfill._util.validation import Metric, as_positive_int
 from waterfill.building.build import build as build_folder
 from waterfill.building.encoding import EncodingJob
-from waterfill.building.progress import Callback, Meter
 from waterfill.building.record import FinishedShard
 from waterfill.building.result import BuildResult
 from waterfill.building.sample import drawn_numbers, usable_rows
@@ -47,7 +47,7 @@ def build(
     workers: int | None = None,
     memory: int | str = "1GB",
     shard_rows: int | None = None,
-    progress: Callback | None = None,
+    progress: Option = False,
 ) -> BuildResult:
     """Build an index in a folder from a Ray dataset.
 
@@ -92,8 +92,8 @@ def build(
     shard_rows : int, optional
         Rows of a shard; by default 1,048,576, or fewer if memory asks for it. As many rows for each
         worker are in the object store, or on Ray's disk if it is full.
-    progress : callable, optional
-        Called with a `waterfill.building.Progress`.
+    progress : bool or callable, optional
+        As for `waterfill.build`.
 
     Returns
     -------

@@ -12,10 +12,11 @@ from waterfill import _core
 from waterfill._util.validation import Metric, as_int, as_number, as_positive_int, metric_name
 from waterfill.building.budget import MOST_ROWS, Budget, as_bytes
 from waterfill.building.sample import wanted_rows
+from waterfill.layout import RefineName
 from waterfill.sizing.fan_out import FanOut, fan_out
 from waterfill.sizing.measurement import measure_rates
 from waterfill.sizing.rates import Rates, Source
-from waterfill.sizing.storage import IDS, Ids, Refine, Storage, storage
+from waterfill.sizing.storage import IDS, Ids, Storage, storage
 from waterfill.training.cells import AUTO_CELLS
 
 _MOST_VECTORS = 2**32 - 1  # of an index
@@ -81,6 +82,11 @@ class Estimate:
     assumptions: tuple[str, ...]
     rates: Rates
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import estimate_html
+
+        return estimate_html(self)
+
 
 def estimate(
     vectors: float,
@@ -90,7 +96,7 @@ def estimate(
     metric: Metric | int = "ip",
     lists: int = 0,
     nprobe: int | None = None,
-    refine: Refine | None = None,
+    refine: RefineName | None = None,
     ids: Ids = "positions",
     source: Source = "npy",
     cores: int | None = None,

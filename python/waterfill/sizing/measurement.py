@@ -25,9 +25,9 @@ from waterfill.data.rows import FloatRows, Rows
 from waterfill.data.vector_files import open_vectors
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF
+from waterfill.layout import RefineName
 from waterfill.recipe import Recipe
 from waterfill.sizing.rates import Rates, Source
-from waterfill.sizing.storage import Refine
 from waterfill.training.cells import Cells
 
 _BYTES = 128 << 20  # of the vectors
@@ -50,7 +50,7 @@ def measure_rates(
     code_bytes: int,
     *,
     metric: Metric = "ip",
-    refine: Refine | None = None,
+    refine: RefineName | None = None,
     source: Source = "npy",
     sample: Any = None,
     folder: str | None = None,

@@ -7,13 +7,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from waterfill._util.validation import Metric
+from waterfill.layout import (
+    BLOCK,
+    ID_BYTES,
+    ID_ORDER_BYTES,
+    RefineName,
+    order_bytes,
+    padded,
+    row_bytes,
+    scale_bytes,
+    vector_bytes,
+)
 
 Ids = Literal["positions", "ascending", "any"]
-Refine = Literal["int8", "float16", "float32"]
 
 IDS: tuple[Ids, ...] = ("positions", "ascending", "any")
 
-_BLOCK = 32  # vectors
+_ID_BYTES: dict[Ids, int] = {
+    "positions": 0,
+    "ascending": ID_BYTES,
+    "any": ID_BYTES + ID_ORDER_BYTES,
+}
 _HEADER = 64
 _SECTIONS = 16  # of a segment, with 32 bytes in the table, and up to 63 of padding
 _RECORD = 600  # of a segment in the manifest and in the journal of its build
@@ -40,6 +54,8 @@ class Storage:
         With the centroids of the lists.
     headers : int
         Of segments and lists, and the records of a folder.
+    bytes_per_vector : float
+        What each vector takes of all of these: see `waterfill.IndexFlat.bytes_per_vector`.
     """
 
     vectors: int
@@ -50,6 +66,12 @@ class Storage:
     rows: int
     codec: int
     headers: int
+    bytes_per_vector: float
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of all files beside those of the vectors: codec, headers, unused places."""
+        return self.file_bytes - round(self.vectors * self.bytes_per_vector)
 
     @property
     def file_bytes(self) -> int:
@@ -69,7 +91,7 @@ def storage(
     *,
     metric: Metric = "ip",
     lists: int = 0,
-    refine: Refine | None = None,
+    refine: RefineName | None = None,
     ids: Ids = "positions",
     segments: int = 1,
     codec_bytes: int = 0,
@@ -104,22 +126,24 @@ def storage(
         Bytes by what they hold.
     """
     each = vectors / segments
-    padded = code_bytes + code_bytes % 2
+    groups = padded(code_bytes)
     blocks = _blocks(each, max(lists, 1))
-    scales = 2 if metric == "l2" else 1
-    codes = segments * 16 * padded * blocks + vectors * (padded / 2 + scales)
+    codes = segments * 16 * groups * blocks + vectors * (groups / 2 + scale_bytes(metric))
     order = segments * _order(each, lists) if lists else 0.0
-    row = {None: 0, "int8": d + 8, "float16": 2 * d, "float32": 4 * d}[refine]
+    taken = vector_bytes(
+        d, code_bytes, metric=metric, lists=lists, refine=refine, id_bytes=_ID_BYTES[ids]
+    )
     headers = _HEADER + _SECTIONS * 64 + 16 * max(lists, 1) + _RECORD
     return Storage(
         vectors=vectors,
         segments=segments,
         codes=round(codes),
         order=round(order),
-        ids=vectors * {"positions": 0, "ascending": 8, "any": 12}[ids],
-        rows=vectors * row,
+        ids=vectors * _ID_BYTES[ids],
+        rows=vectors * row_bytes(refine, d),
         codec=codec_bytes + 4 * d * lists,
         headers=segments * headers,
+        bytes_per_vector=taken.total,
     )
 
 
@@ -127,17 +151,14 @@ def _blocks(vectors: float, lists: int) -> float:
     """Return the expected number of blocks: one that is not full for each list."""
     mean = vectors / lists
     if lists == 1:
-        return math.ceil(mean / _BLOCK)
-    if mean < _BLOCK / 2:
+        return math.ceil(mean / BLOCK)
+    if mean < BLOCK / 2:
         return lists * -math.expm1(-mean)  # of Poisson: a list that is not empty has one
-    return lists * (mean / _BLOCK + (_BLOCK - 1) / (2 * _BLOCK))  # ends are uniform in a block
+    return lists * (mean / BLOCK + (BLOCK - 1) / (2 * BLOCK))  # ends are uniform in a block
 
 
 def _order(vectors: float, lists: int) -> float:
     """Return the bytes of ``LISTOF``, and of the numbers of the lists' vectors (Elias-Fano)."""
-    low_bytes = 1 if lists <= 2048 else 2
-    list_of = 1 if lists <= 256 else 2
     filled = lists * -math.expm1(-vectors / lists)
-    highs = (vectors + filled * vectors / 256**low_bytes) / 8 + filled * 4  # whole words of 8 bytes
-    samples = 8 * (vectors / 64 + filled / 2)
-    return float(vectors * (list_of + low_bytes) + highs + samples)
+    ends = filled * (4 + 8 / 2)  # bits in whole words of 8 bytes, and the first sample of a list
+    return vectors * order_bytes(lists, filled) + ends

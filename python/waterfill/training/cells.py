@@ -5,6 +5,7 @@ The plan is refitted to the residuals of the cells and to the second moments of 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
+from waterfill._util.progress import Share, part_of
 from waterfill.analysis import Analysis, from_moments
 from waterfill.data.rows import FloatRows
 from waterfill.plan import Plan
 
+LOG = logging.getLogger("waterfill.training")
+
 Cells = int | Literal["auto"] | FloatRows
-Trial = Callable[[Plan, FloatRows, FloatRows], tuple[float, float]]
+Trial = Callable[[Plan, FloatRows, FloatRows, Share | None], tuple[float, float]]
 
 MAX_CELLS = 65_536
 AUTO_CELLS = 1024
@@ -30,6 +34,7 @@ _AUTO_ROWS_PER_CELL = 48  # with fewer rows, centroids would overfit the sample
 _MAX_ERROR_RATIO = 0.95  # expected error with cells to that without, for `auto` to use them
 _MAX_RECALL_LOSS = 0.01  # within the noise of a trial
 _TRIAL_ROWS = 16_384
+_TRIED = 0.7  # of the time for cells, until it is known whether they help
 _MOMENT_ROWS_PER_DIMENSION = 40
 _FLOOR = 0.01  # of the mean squared distance: caps the weight of rows near the mean
 _BLOCK_ROWS = 4096
@@ -45,6 +50,7 @@ def choose_cells(
     queries: FloatRows | None,
     seed: int,
     trial: Trial,
+    tell: Share | None = None,
 ) -> tuple[Plan, FloatRows]:
     """Train cells and fit the plan to their residuals, or return a plan without cells.
 
@@ -69,8 +75,10 @@ def choose_cells(
         Queries to fit the basis to.
     seed : int
     trial : callable
-        ``trial(plan, centroids, rows)`` trains a codec and returns its recall on held-out rows, for
-        inner product and for L2.
+        ``trial(plan, centroids, rows, tell)`` trains a codec and returns its recall on held-out
+        rows, for inner product and for L2.
+    tell : callable, optional
+        Takes the share that is done.
 
     Returns
     -------
@@ -89,9 +97,14 @@ def choose_cells(
     count = _auto_cells(n) if cells == "auto" else min(cells, n)
     if count == 0 or (auto and len(held_out) < MIN_QUERIES):
         return without, none
-    if auto and not _cells_help(without, sample, held_out, queries, seed, trial):
+    tried = _TRIED if auto else 0.0
+    if auto and not _cells_help(
+        without, sample, held_out, queries, seed, trial, part_of(tell, 0.0, tried)
+    ):
         return without, none
-    centroids = _core.train_partition(cell_sample(), plan.mean, count, by_direction(plan), seed)
+    centroids = _core.train_partition(
+        cell_sample(), plan.mean, count, by_direction(plan), seed, part_of(tell, tried, 1.0)
+    )
     return _refit(plan, sample, centroids, queries, by_direction(plan)), centroids
 
 
@@ -107,18 +120,25 @@ def _cells_help(
     queries: FloatRows | None,
     seed: int,
     trial: Trial,
+    tell: Share | None,
 ) -> bool:
     """Compare the plan without cells to one with cells, on part of the sample."""
     rows = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIAL_ROWS)])
     count, rule = max(_auto_cells(len(rows)), 1), by_direction(plan)
-    centroids = _core.train_partition(rows, plan.mean, count, rule, seed)
+    centroids = _core.train_partition(rows, plan.mean, count, rule, seed, part_of(tell, 0.0, 0.2))
     with_cells = _refit(plan, rows, centroids, queries, rule)
     energy_with = _energy(_core.residuals(held_out, plan.mean, centroids, rule))
     error_with = with_cells.predicted_distortion * energy_with
     error_without = plan.predicted_distortion * _energy(held_out - plan.mean)
+    ratio = error_with / error_without if error_without else 1.0
     if not error_with < _MAX_ERROR_RATIO * error_without:
+        LOG.debug("no cells: the expected error with them is %.3f of that without", ratio)
         return False
-    gains = np.subtract(trial(with_cells, centroids, rows), trial(plan, centroids[:0], rows))
+    gains = np.subtract(
+        trial(with_cells, centroids, rows, part_of(tell, 0.2, 0.6)),
+        trial(plan, centroids[:0], rows, part_of(tell, 0.6, 1.0)),
+    )
+    LOG.debug("with cells: %.3f of the expected error, recall %+.3f", ratio, gains.min())
     return bool(gains.min() > -_MAX_RECALL_LOSS)
 
 

@@ -165,6 +165,11 @@ class Manifest:
     def __str__(self) -> str:
         return "\n".join(f"{name:<10}{line}" for name, line in self.words().items())
 
+    def _repr_html_(self) -> str:
+        from waterfill.reporting.object_tables import manifest_html
+
+        return manifest_html(self)
+
 
 def _as_number(value: Any) -> Any:
     """Convert a NumPy scalar for JSON."""

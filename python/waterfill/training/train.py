@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from waterfill import _core
+from waterfill._util.progress import Share, part_of
 from waterfill._util.validation import METRICS, Metric, as_int
 from waterfill.data.row_policy import Policy, admit
 from waterfill.data.rows import FloatRows, Rows
@@ -27,6 +28,7 @@ Effort = Literal["fast", "balanced", "best"]
 QUARTERS = 4  # alpha is a multiple of 1/4
 _ITERATIONS = {"fast": 8, "balanced": 25, "best": 50}  # of k-means
 _TRIAL_ITERATIONS = 8
+_DRAWN, _CELLS_END = 0.05, 0.5  # shares of the time: until rows are drawn, until cells are chosen
 _JOINT_WEIGHTING = 0.35  # exponent of the variances that weight errors in joint encoding
 
 
@@ -52,8 +54,12 @@ def train(
     effort: Effort,
     alpha: float | None,
     policy: Policy,
+    tell: Share | None = None,
 ) -> Trained:
-    """Train the core of a codec; see `Codec.train` for the parameters."""
+    """Train the core of a codec; see `Codec.train` for the parameters.
+
+    `tell` takes the share that is done.
+    """
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a waterfill.Plan, got {type(plan).__name__}")
     seed = as_seed(seed)
@@ -76,12 +82,15 @@ def train(
     else:
         calibration = drawn_queries[:MAX_HELD_OUT]
     rule = by_direction(plan) and not isinstance(cells, np.ndarray)
+    cells_end = _DRAWN if isinstance(cells, int) and cells == 0 else _CELLS_END
     joint = _JOINT_WEIGHTING / plan.weighting if effort == "best" and plan.weighting else 0.0
 
-    def trial(plan: Plan, centroids: FloatRows, rows: FloatRows) -> tuple[float, float]:
+    def trial(
+        plan: Plan, centroids: FloatRows, rows: FloatRows, tell: Share | None
+    ) -> tuple[float, float]:
         # Each plan is tried with its best alpha: recall with a fixed one is not measured.
         core = _train_core(
-            plan, centroids, rule, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint
+            plan, centroids, rule, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint, tell
         )
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
@@ -92,10 +101,28 @@ def train(
         return draw_cell_rows(rows, cells, seed, plan.normalize)
 
     plan, centroids = choose_cells(
-        plan, sample, held_out, rows.n, cell_sample, cells, drawn_queries, seed, trial
+        plan,
+        sample,
+        held_out,
+        rows.n,
+        cell_sample,
+        cells,
+        drawn_queries,
+        seed,
+        trial,
+        part_of(tell, _DRAWN, cells_end),
     )
     core = _train_core(
-        plan, centroids, rule, sample, calibration, seed, _ITERATIONS[effort], quarters, joint
+        plan,
+        centroids,
+        rule,
+        sample,
+        calibration,
+        seed,
+        _ITERATIONS[effort],
+        quarters,
+        joint,
+        part_of(tell, cells_end, 1.0),
     )
     return Trained(core, rows, sample, held_out, drawn_queries)
 
@@ -116,6 +143,15 @@ def as_effort(effort: Any) -> Effort:
     return checked
 
 
+def as_cells(cells: Any) -> int:
+    """Validate a number of cells."""
+    if not isinstance(cells, int | np.integer) or isinstance(cells, bool):
+        raise TypeError(f"cells must be an int, 'auto' or an array of centroids, got {cells!r}")
+    if not 0 <= cells <= MAX_CELLS:
+        raise ValueError(f"cells={cells} must be from 0 to {MAX_CELLS}")
+    return int(cells)
+
+
 def to_quarters(alpha: float) -> int:
     """Return alpha in quarters; ValueError unless it is 0, 0.25, 0.5, 0.75 or 1."""
     quarters = alpha * QUARTERS
@@ -128,11 +164,7 @@ def _checked_cells(cells: Cells, plan: Plan) -> Cells:
     """Return `cells` as an int, 'auto' or float32 centroids."""
     if isinstance(cells, str) and cells == "auto":
         return cells
-    if not isinstance(cells, int | np.integer | np.ndarray) or isinstance(cells, bool):
-        raise TypeError(f"cells must be an int, 'auto' or an array of centroids, got {cells!r}")
-    count = len(cells) if isinstance(cells, np.ndarray) else int(cells)
-    if not 0 <= count <= MAX_CELLS:
-        raise ValueError(f"cells={count} must be from 0 to {MAX_CELLS}")
+    count = as_cells(len(cells) if isinstance(cells, np.ndarray) else cells)
     if count and plan.maker != "waterfill":
         raise ValueError(f"cells={count} must be 0 for a {plan.maker} plan")
     if not isinstance(cells, np.ndarray):
@@ -150,6 +182,7 @@ def _train_core(
     iterations: int,
     quarters: int | None,
     joint: float,
+    tell: Share | None,
 ) -> _core.Codec:
     order = [dim for group in plan.groups for dim in group.dims]
     return _core.Codec.train(
@@ -170,6 +203,7 @@ def _train_core(
         pq_multiplier=plan.pq_multiplier or 0.0,
         normalize=plan.normalize,
         plan=plan.to_json(),
+        tell=tell,
     )
 
 

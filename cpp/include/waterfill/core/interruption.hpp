@@ -1,4 +1,5 @@
 // Stopping a long call: the user of a program presses Ctrl-C, or closes what a thread works for.
+// And telling how far it is.
 //
 // The thread that makes a call opens a scope. Everything that works for the call, on this thread
 // and on pool threads, asks `throw_if_interrupted` every few milliseconds, before it changes
@@ -7,7 +8,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <exception>
+#include <functional>
 
 namespace waterfill {
 
@@ -15,10 +18,14 @@ struct Interrupted : std::exception {
   const char* what() const noexcept override { return "interrupted"; }
 };
 
+// Takes the work that is done; returns whether to stop.
+using TellWork = std::function<bool(std::uint64_t done)>;
+
 class InterruptionScope {
  public:
   // poll: whether to stop; called on this thread only, about ten times a second. Null: never.
-  explicit InterruptionScope(bool (*poll)());
+  // tell: called as often, or null; it must outlive the scope.
+  explicit InterruptionScope(bool (*poll)(), const TellWork* tell = nullptr);
   ~InterruptionScope();
   InterruptionScope(const InterruptionScope&) = delete;
   InterruptionScope& operator=(const InterruptionScope&) = delete;
@@ -26,9 +33,12 @@ class InterruptionScope {
   // Polls if it is time, and returns whether to stop.
   bool poll();
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
+  void count(std::uint64_t work) { done_.fetch_add(work, std::memory_order_relaxed); }
 
  private:
   bool (*poll_)();
+  const TellWork* tell_;
+  std::atomic<std::uint64_t> done_{0};
   std::chrono::steady_clock::time_point next_poll_;
   std::atomic<bool> requested_{false};
   InterruptionScope* outer_;
@@ -69,5 +79,8 @@ class WorkForCall {
 
 // Throws Interrupted if the call that this thread works for is to stop. Takes some nanoseconds.
 void throw_if_interrupted();
+
+// Counts work of the call that this thread works for, in units of the call's own.
+void count_work(std::uint64_t work);
 
 }  // namespace waterfill

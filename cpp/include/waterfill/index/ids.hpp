@@ -39,6 +39,8 @@ class Ids {
   bool is_explicit() const { return explicit_; }
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return values_.capacity() * sizeof(std::int64_t); }
+  // Of sections IDS and IDORDER: those of mapped files, and of a file with the own ids.
+  std::size_t file_bytes() const;
   std::int64_t operator[](std::size_t label) const {
     if (!explicit_) return static_cast<std::int64_t>(label);
     return label >= mapped_ ? values_[label - mapped_] : of_part(label);

@@ -132,6 +132,8 @@ class Index {
   bool keeps_extra() const { return metric_ == Metric::l2; }
   // Memory of the stored vectors, ids and refine rows.
   std::size_t bytes() const;
+  // What files with these vectors hold of their ids.
+  std::size_t id_bytes() const;
   // These never wait: during a change they return what was before.
   std::size_t size() const { return size_; }
   bool has_ids() const { return has_ids_; }

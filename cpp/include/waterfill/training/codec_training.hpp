@@ -16,6 +16,9 @@ struct TrainParams {
   bool shared = false;         // groups of one width share a codebook, without second bytes
 };
 
+// The work that `train_codec` counts, about in proportion to its time.
+inline constexpr std::uint64_t kTrainingWork = 1'000'000;
+
 // Fewer held-out rows than this leave alphas and search depths at their defaults.
 inline constexpr std::size_t kFewestQueries = 32;
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 import waterfill as wf
-from waterfill.cli.description import Index, describe_index, file_line, index_lines
+from waterfill.cli.description import describe_index, file_line, index_lines
 from waterfill.cli.errors import UsageError
 from waterfill.cli.folder_build import FolderOptions, build_folder
-from waterfill.cli.folders import SUFFIX, check_target, folder_bytes, read_codec
+from waterfill.cli.folders import SUFFIX, bytes_on_disk, check_target, read_codec
 from waterfill.cli.inputs import (
     add_parts,
     check_output,
@@ -21,6 +21,7 @@ from waterfill.cli.inputs import (
     open_queries,
 )
 from waterfill.cli.options import (
+    Cells,
     EffortName,
     Format,
     Ids,
@@ -31,6 +32,7 @@ from waterfill.cli.options import (
     QueriesFormat,
     QueriesKey,
     RefineName,
+    cells_of,
     out_file,
 )
 from waterfill.cli.output import Output, pairs
@@ -93,6 +95,7 @@ def build(
             show_default=False,
         ),
     ] = None,
+    cells: Cells = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="Random seed of training (default: 0).", show_default=False),
@@ -146,14 +149,23 @@ def build(
       waterfill build vectors/ --id-column id --memory 2GB -o corpus.wfx
       waterfill build shard-*.parquet --nlist 1024 --refine float16 -o all.wf
     """
-    training = {"code-bytes": code_bytes, "queries": queries, "effort": effort, "seed": seed}
+    training = {
+        "code-bytes": code_bytes,
+        "queries": queries,
+        "effort": effort,
+        "cells": cells,
+        "seed": seed,
+    }
     if codec is not None:
         _refuse_training(codec, training)
     recipe: dict[str, Any] = {
         "code_bytes": _CODE_BYTES if code_bytes is None else code_bytes,
         "seed": seed or 0,
         "effort": (effort or EffortName.balanced).value,
+        "cells": cells_of(cells),
     }
+    if nlist is not None and cells is not None:
+        raise UsageError(f"--cells {cells} and --nlist {nlist}: lists are cells; give one of them")
     rows = None if refine is None else refine.value
     if output.suffix == SUFFIX:
         options = FolderOptions(ids, id_column, drop, workers, memory, key, format)
@@ -170,7 +182,6 @@ def build(
             refine=rows,
             seed=seed or 0,
         )
-        file_bytes = folder_bytes(output)
     else:
         FolderOptions(ids, id_column, drop, workers, memory).refuse(output)
         check_output(output, (*files, codec, queries))
@@ -185,16 +196,16 @@ def build(
             index = _empty_index(
                 wf.Recipe(vectors.d, **recipe), nlist, rows, metric or MetricName.ip
             )
-            with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
-                index.train(vectors, xq_train=query_rows)
+            index.train(vectors, xq_train=query_rows, progress=out.shown)
         add_parts(out, index.add, parts)
         with out.progress("writing"):
             wf.write_index(index, output)
-        file_bytes, more = output.stat().st_size, {}
+        more = {}
+    file_bytes = bytes_on_disk(output)
     document = {
         "output": str(output),
         "file_bytes": file_bytes,
-        **describe_index(index),
+        **describe_index(index, file_bytes),
         **more,
     }
     out.show(
@@ -225,7 +236,7 @@ def _codec_of(path: Path, nlist: int | None) -> wf.Codec:
 
 def _empty_index(
     source: wf.Codec | wf.Recipe, nlist: int | None, rows: str | None, metric: MetricName
-) -> Index:
+) -> wf.IndexFlat | wf.IndexIVF:
     if nlist is None:
         return wf.IndexFlat(source, metric.value, refine=rows)
     return wf.IndexIVF(source, nlist, metric=metric.value, refine=rows)

@@ -13,6 +13,7 @@ from waterfill.cli.errors import UsageError, options_named
 from waterfill.cli.faiss_files import read_faiss
 from waterfill.cli.inputs import check_output, open_queries, open_stored, read_ids
 from waterfill.cli.options import (
+    Cells,
     CodeBytes,
     Effort,
     EffortName,
@@ -23,6 +24,7 @@ from waterfill.cli.options import (
     QueriesKey,
     RefineName,
     Seed,
+    cells_of,
     out_file,
 )
 from waterfill.cli.output import Output, pairs, size
@@ -70,6 +72,7 @@ def compress(
     ] = None,
     queries: Queries = None,
     effort: Effort = EffortName.balanced,
+    cells: Cells = None,
     seed: Seed = 0,
     drop: Annotated[
         bool,
@@ -97,7 +100,7 @@ def compress(
         old = read_faiss(index)
     vectors = None if rows is None else open_stored(rows, key, format)
     ids = None if vectors is None or row_ids is None else read_ids(row_ids, vectors.n)
-    with out.progress("compressing"), options_named():
+    with options_named():
         made = wf.compress(
             old,
             code_bytes,
@@ -109,6 +112,8 @@ def compress(
             seed=seed,
             effort=effort.value,
             policy="drop" if drop else "raise",
+            cells=cells_of(cells),
+            progress=out.shown,
         )
     with out.progress("writing"):
         wf.write_index(made, output)
@@ -117,7 +122,7 @@ def compress(
         "output": str(output),
         "file_bytes": after,
         "faiss_file_bytes": before,
-        **describe_index(made),
+        **describe_index(made, after),
     }
     lines = {"file": f"{file_line(after, made)}; was {size(before)}", **index_lines(made)}
     out.show(document, pairs(str(output), lines))

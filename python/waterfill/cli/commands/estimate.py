@@ -37,6 +37,9 @@ def _value(name: str, metavar: str, help_: str) -> Any:
     return typer.Option(name, metavar=metavar, help=help_, show_default=False)
 
 
+_EXTRAPOLATED = "extrapolated from rates of fewer vectors, without an interval"
+
+
 def estimate(
     out: Output,
     vectors: Annotated[float, _value("--vectors", "N", "Number of vectors, such as 1e9.")],
@@ -130,10 +133,15 @@ def estimate(
         rates=known,
     )
     out.show(
-        asdict(found) | {"file_bytes": found.storage.file_bytes},
-        pairs("Storage", _storage_lines(found.storage)),
-        pairs("\nBuild", _build_lines(found)),
-        pairs("\nSearch", _search_lines(found)),
+        asdict(found)
+        | {
+            "file_bytes": found.storage.file_bytes,
+            "fixed_bytes": found.storage.fixed_bytes,
+            "bytes_per_vector": found.storage.bytes_per_vector,
+        },
+        pairs("Storage, by the file format", _storage_lines(found.storage)),
+        pairs(f"\nBuild, {_EXTRAPOLATED}", _build_lines(found)),
+        pairs(f"\nSearch, {_EXTRAPOLATED}", _search_lines(found)),
         "\nAssumptions",
         *(f"- {each}" for each in found.assumptions),
     )
@@ -156,8 +164,9 @@ def _storage_lines(storage: Storage) -> dict[str, str]:
         "headers": storage.headers,
     }
     return {
-        "files": f"{size(storage.file_bytes)} in {storage.segments:,} segments, "
-        f"{storage.file_bytes / storage.vectors:.1f} bytes per vector",
+        "files": f"{size(storage.file_bytes)} in {storage.segments:,} segments",
+        "bytes per vector": f"{storage.bytes_per_vector:.4g}, and "
+        f"{size(storage.fixed_bytes)} beside the vectors",
         **{name: size(count) for name, count in parts.items() if count},
     }
 

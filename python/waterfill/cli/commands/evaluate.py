@@ -13,7 +13,7 @@ from waterfill.cli.errors import UsageError, options_named
 from waterfill.cli.faiss_files import open_any
 from waterfill.cli.inputs import open_queries, open_stored, read_ids
 from waterfill.cli.options import Format, Ids, Key, Metric, MetricName, Neighbours
-from waterfill.cli.output import Output, grid, size
+from waterfill.cli.output import Output, grid
 from waterfill.evaluation.answer_methods import (
     Method,
     default_methods,
@@ -114,10 +114,9 @@ def evaluate(
         )
     methods = [*_methods(stored.d, code_bytes), *opened]
     methods += peer_methods(stored.d) if peers else ()
-    with out.trace("searching") as line:
-        answers = evaluate_answers(
-            stored, asked, judgements, metric=metric.value, k=k, methods=methods, progress=line
-        )
+    answers = evaluate_answers(
+        stored, asked, judgements, metric=metric.value, k=k, methods=methods, progress=out.shown
+    )
     document = {
         "queries": len(judgements.queries),
         "vectors": stored.n,
@@ -170,10 +169,10 @@ def _described(answers: Answers, exact_answers: Answers) -> dict[str, Any]:
 
 def _row(answers: Answers, exact_answers: Answers) -> list[str]:
     difference = answers.difference(exact_answers)
-    rows = f" + {size(answers.row_bytes)}" if answers.row_bytes else ""
+    rows = f", {answers.row_bytes:g} of them a row" if answers.row_bytes else ""
     return [
         answers.name,
-        f"{answers.bytes_per_vector:g}{rows}",
+        f"{answers.bytes_per_vector:.4g}{rows}",
         f"{np.mean(answers.ndcg):.3f}",
         "" if answers is exact_answers else _signed(difference),
         f"{np.mean(answers.reciprocal_rank):.3f}",

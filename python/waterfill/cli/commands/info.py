@@ -19,7 +19,7 @@ from waterfill.cli.description import (
     folder_lines,
     index_lines,
 )
-from waterfill.cli.folders import folder_bytes, read_index
+from waterfill.cli.folders import bytes_on_disk, read_any_index
 from waterfill.cli.output import Output, pairs, size
 from waterfill.folder import FolderIndex
 from waterfill.io import file_kind
@@ -33,7 +33,7 @@ def info(
         Path, typer.Argument(metavar="FILE", help="A codec, an index, or a folder with an index.")
     ],
 ) -> None:
-    """Describe a codec or an index.
+    """Describe a codec or an index: its size, settings and training.
 
     Example:
       waterfill info base.wf
@@ -45,22 +45,23 @@ def info(
         raise wf.FormatError(
             f"{file}: expected a waterfill codec or index (waterfill analyze describes vectors)"
         )
-    index = None if kind == "codec" else read_index(file)
-    codec = wf.read_codec(file) if index is None else index.codec
-    assert codec is not None
-    file_bytes = folder_bytes(file) if kind == _FOLDER else file.stat().st_size
+    index = None if kind == "codec" else read_any_index(file)
+    graph = isinstance(index, wf.IndexHNSW)
+    codec = None if graph else wf.read_codec(file) if index is None else index.codec
+    file_bytes = bytes_on_disk(file)
     document: dict[str, Any] = {"file": str(file), "kind": kind, "file_bytes": file_bytes}
     values = {"file": f"{size(file_bytes)}, {kind}"}
     if index is not None:
-        document["index"] = describe_index(index)
+        document["index"] = describe_index(index, file_bytes)
         values = {"kind": kind, "file": file_line(file_bytes, index), **index_lines(index)}
     if isinstance(index, FolderIndex):
         document["folder"] = describe_folder(index)
         values |= folder_lines(index)
-    document["codec"] = describe_codec(codec)
-    values |= codec_lines(codec)
+    if codec is not None:
+        document["codec"] = describe_codec(codec)
+        values |= codec_lines(codec)
     tables: list[Table | str] = [pairs(str(file), values)]
-    if codec.manifest is not None:
+    if codec is not None and codec.manifest is not None:
         document["manifest"] = asdict(codec.manifest)
         tables.append(pairs("\nManifest", codec.manifest.words()))
     out.show(document, *tables)

@@ -16,6 +16,7 @@ from waterfill.cli.inputs import check_output, open_queries, open_stored
 from waterfill.cli.options import (
     Accuracy,
     AccuracyName,
+    Cells,
     Format,
     Key,
     MaxBytes,
@@ -32,6 +33,7 @@ from waterfill.cli.options import (
     TargetRecall,
     TimeBudget,
     VectorFile,
+    cells_of,
     out_file,
 )
 from waterfill.cli.output import Output, grid, pairs, size
@@ -54,6 +56,7 @@ def optimize(
     ntotal: Ntotal = None,
     price_per_gb: PricePerGb = None,
     time_budget: TimeBudget = None,
+    cells: Cells = None,
     seed: Seed = 0,
     key: Key = None,
     format: Format = None,
@@ -85,6 +88,7 @@ def optimize(
         ntotal=ntotal,
         seed=seed,
         time_budget=time_budget,
+        cells=cells_of(cells),
     )
     if output is not None:
         wf.write_codec(result.codec, output)
@@ -121,15 +125,7 @@ def run_optimizer(out: Output, sample: Sample, **options: Any) -> wf.optimizer.R
         )
     vectors = open_stored(sample.vectors, sample.key, sample.format)
     queries = open_queries(sample.queries, sample.queries_key, vectors.d, sample.queries_format)
-    with out.trace("optimizing") as write:
-
-        def report_trial(trial: wf.optimizer.Trial, seconds: float) -> None:
-            write(
-                f"{trial.settings}: {trial.bytes_per_vector:.1f} bytes per vector, recall "
-                f"{trial.recall:.3f} ({seconds:.1f} s)"
-            )
-
-        return wf.optimize(vectors, queries, progress=report_trial, **options)
+    return wf.optimize(vectors, queries, progress=out.shown, **options)
 
 
 def _document(

@@ -14,6 +14,7 @@ from waterfill.cli.inputs import check_output
 from waterfill.cli.options import (
     Accuracy,
     AccuracyName,
+    Cells,
     Format,
     Key,
     MaxBytes,
@@ -29,6 +30,7 @@ from waterfill.cli.options import (
     TargetRecall,
     TimeBudget,
     VectorFile,
+    cells_of,
     out_file,
 )
 from waterfill.cli.output import Output
@@ -57,6 +59,7 @@ def report(
         bool, typer.Option(help="Compare with FAISS index types, if FAISS is installed.")
     ] = True,
     time_budget: TimeBudget = None,
+    cells: Cells = None,
     seed: Seed = 0,
     key: Key = None,
     format: Format = None,
@@ -86,11 +89,11 @@ def report(
         ntotal=ntotal,
         seed=seed,
         time_budget=time_budget,
+        cells=cells_of(cells),
     )
     if codec is not None:
         wf.write_codec(result.codec, codec)
-    with out.trace("writing the page") as write:
-        wf.report(result, output, peers=peers, progress=lambda name: write(f"FAISS {name}"))
+    wf.report(result, output, peers=peers, progress=out.shown)
     document = {
         "file": str(file),
         "output": str(output),

@@ -9,6 +9,7 @@ import waterfill as wf
 from waterfill.cli.description import codec_lines, describe_codec
 from waterfill.cli.inputs import check_output, open_queries, open_stored
 from waterfill.cli.options import (
+    Cells,
     CodeBytes,
     Effort,
     EffortName,
@@ -21,9 +22,11 @@ from waterfill.cli.options import (
     QueriesKey,
     Seed,
     VectorFile,
+    cells_of,
     out_file,
 )
 from waterfill.cli.output import Output, pairs
+from waterfill.index.recall_warnings import warn_of_training
 
 
 def train(
@@ -34,6 +37,7 @@ def train(
     metric: Metric = MetricName.ip,
     queries: Queries = None,
     effort: Effort = EffortName.balanced,
+    cells: Cells = None,
     seed: Seed = 0,
     key: Key = None,
     format: Format = None,
@@ -48,9 +52,9 @@ def train(
     check_output(output, (file, queries))
     vectors = open_stored(file, key, format)
     query_rows = open_queries(queries, queries_key, vectors.d, queries_format)
-    recipe = wf.Recipe(vectors.d, code_bytes, seed=seed, effort=effort.value)
-    with out.progress("analyzing", vectors.n, then="training") as vectors.advance:
-        codec = recipe.train(vectors, metric.value, queries=query_rows)
+    recipe = wf.Recipe(vectors.d, code_bytes, seed=seed, effort=effort.value, cells=cells_of(cells))
+    codec = recipe.train(vectors, metric.value, queries=query_rows, progress=out.shown)
+    warn_of_training(codec, metric.value, vectors.n, None)
     wf.write_codec(codec, output)
     document = {"output": str(output), "seed": seed, **describe_codec(codec)}
     out.show(document, pairs(str(output), codec_lines(codec)))
