@@ -112,7 +112,7 @@ class Searcher {
         append_tables(batch, i, all);
       }
     });
-    all.masks = masks_of(scanned);
+    all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }
 
@@ -159,25 +159,6 @@ class Searcher {
     append(all.projected, query.projected, view_.codec.transform().stride());
     append(all.scaled, query.scaled, view_.codec.d());
     append(all.units, std::array{query.unit.bias, query.unit.step, query.w}.data(), 3);
-  }
-
-  // What the filter selects of some lists, block by block; empty if that is everything.
-  std::vector<std::uint32_t> masks_of(const std::vector<bool>& scanned) const {
-    bool selects = false;
-    for (std::size_t l = 0; l < scanned.size() && !selects; ++l) {
-      selects = scanned[l] && filter_.blocks(l) != nullptr;
-    }
-    std::vector<std::uint32_t> masks;
-    for (std::size_t l = 0; selects && l < scanned.size(); ++l) {
-      const std::size_t blocks = view_.store.lists()[l].blocks();
-      const std::uint32_t* own = scanned[l] ? filter_.blocks(l) : nullptr;
-      if (own != nullptr) {
-        masks.insert(masks.end(), own, own + blocks);
-      } else {
-        masks.insert(masks.end(), blocks, ~std::uint32_t{0});
-      }
-    }
-    return masks;
   }
 
   // Whether all vectors are candidates.

@@ -16,6 +16,7 @@ from waterfill import _core
 from waterfill.analysis import Analysis, from_moments
 from waterfill.data.rows import FloatRows
 from waterfill.plan import Plan
+from waterfill.training.trainer import Trainer
 
 Cells = int | Literal["auto"] | FloatRows
 Trial = Callable[[Plan, FloatRows, FloatRows], tuple[float, float]]
@@ -36,6 +37,7 @@ _BLOCK_ROWS = 4096
 
 
 def choose_cells(
+    trainer: Trainer,
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
@@ -50,6 +52,8 @@ def choose_cells(
 
     Parameters
     ----------
+    trainer : Trainer
+        Who does k-means.
     plan : Plan
         For directions from the mean.
     sample : float32 (s, d)
@@ -89,9 +93,9 @@ def choose_cells(
     count = _auto_cells(n) if cells == "auto" else min(cells, n)
     if count == 0 or (auto and len(held_out) < MIN_QUERIES):
         return without, none
-    if auto and not _cells_help(without, sample, held_out, queries, seed, trial):
+    if auto and not _cells_help(trainer, without, sample, held_out, queries, seed, trial):
         return without, none
-    centroids = _core.train_partition(cell_sample(), plan.mean, count, by_direction(plan), seed)
+    centroids = trainer.cells(cell_sample(), plan.mean, count, by_direction(plan), seed)
     return _refit(plan, sample, centroids, queries, by_direction(plan)), centroids
 
 
@@ -101,6 +105,7 @@ def by_direction(plan: Plan) -> bool:
 
 
 def _cells_help(
+    trainer: Trainer,
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
@@ -111,7 +116,7 @@ def _cells_help(
     """Compare the plan without cells to one with cells, on part of the sample."""
     rows = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIAL_ROWS)])
     count, rule = max(_auto_cells(len(rows)), 1), by_direction(plan)
-    centroids = _core.train_partition(rows, plan.mean, count, rule, seed)
+    centroids = trainer.cells(rows, plan.mean, count, rule, seed)
     with_cells = _refit(plan, rows, centroids, queries, rule)
     energy_with = _energy(_core.residuals(held_out, plan.mean, centroids, rule))
     error_with = with_cells.predicted_distortion * energy_with

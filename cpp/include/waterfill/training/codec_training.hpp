@@ -12,8 +12,9 @@ namespace waterfill {
 struct TrainParams {
   std::uint64_t seed = 0;
   int iterations = 25;
-  std::optional<Alpha> alpha;  // of the scale, for both metrics; calibrated if not set
-  bool shared = false;         // groups of one width share a codebook, without second bytes
+  std::optional<Alpha> alpha;   // of the scale, for both metrics; calibrated if not set
+  bool shared = false;          // groups of one width share a codebook, without second bytes
+  bool with_codebooks = false;  // the codebooks are there already: a device trained them
 };
 
 // Fewer held-out rows than this leave alphas and search depths at their defaults.
