@@ -40,6 +40,7 @@ inline py::object assignment(const Partition& partition) {
 inline std::vector<Shape> shapes_of(
     const std::vector<std::pair<std::uint32_t, std::string>>& shapes) {
   std::vector<Shape> result;
+  result.reserve(shapes.size());
   for (const auto& [width, kind] : shapes) {
     result.push_back({width, kind == "binary" ? GroupKind::binary : GroupKind::vector});
   }

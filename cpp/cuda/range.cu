@@ -4,21 +4,7 @@
 // a vector. What is found is appended to one list for all queries. Where it has too little room,
 // the count says how much it would have needed, and the search of the piece is repeated.
 #include "full_score.hpp"
-
-namespace waterfill {
-namespace {
-
-constexpr unsigned kQueries = 4;
-
-// Blocks [first, first + count) of a list, the queries, -1 for none, and the terms of the list.
-struct Item {
-  unsigned first, count, list;
-  int queries[kQueries];
-  float terms[kQueries];
-};
-
-}  // namespace
-}  // namespace waterfill
+#include "scan_item.hpp"
 
 using namespace waterfill;
 

@@ -10,9 +10,9 @@
 #include "search/id_filter.hpp"
 #include "search/list_pruning.hpp"
 #include "search/query_batch.hpp"
+#include "search/query_batches.hpp"
 #include "search/reranking.hpp"
 #include "waterfill/core/arithmetic.hpp"
-#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -43,15 +43,18 @@ class RangeSearcher {
 
   RangeResult run() const {
     RangeResult result{{0}, {}, {}};
-    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
-      for (std::size_t q = 0; q < rows.n; ++q) {
-        std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
-        parallel_for(tasks.size(), [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
-        std::vector<Found> all;
-        for (const Task& task : tasks) all.insert(all.end(), task.found.begin(), task.found.end());
-        append(std::move(all), result);
-      }
-    });
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
+                     [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+                       for (std::size_t q = 0; q < rows.n; ++q) {
+                         std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
+                         parallel_for(tasks.size(),
+                                      [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
+                         std::vector<Found> all;
+                         for (const Task& task : tasks)
+                           all.insert(all.end(), task.found.begin(), task.found.end());
+                         append(std::move(all), result);
+                       }
+                     });
     return result;
   }
 
@@ -59,21 +62,23 @@ class RangeSearcher {
   ScanTables tables() const {
     ScanTables all;
     std::vector<bool> scanned(view_.store.lists().size(), false);
-    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
-      for (std::size_t i = 0; i < rows.n; ++i) {
-        for (const std::uint32_t list : pruner_.probed_lists(batch, i, begin + i)) {
-          all.lists.push_back(list);
-          all.terms.push_back(batch.list_terms(i)[list]);
-          scanned[list] = true;
-        }
-        const Query& query = batch[i];
-        all.limits.push_back(all.lists.size());
-        all.units.insert(all.units.end(), {query.unit.bias, query.unit.step, query.w});
-        all.projected.insert(all.projected.end(), query.projected,
-                             query.projected + view_.codec.transform().stride());
-        all.least.push_back(least_score(query.exponent, reranker_.score_offset(rows.row(i))));
-      }
-    });
+    each_query_batch(
+        view_, plan_, queries_, params_, kQueryBatch,
+        [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+          for (std::size_t i = 0; i < rows.n; ++i) {
+            for (const std::uint32_t list : pruner_.probed_lists(batch, i, begin + i)) {
+              all.lists.push_back(list);
+              all.terms.push_back(batch.list_terms(i)[list]);
+              scanned[list] = true;
+            }
+            const Query& query = batch[i];
+            all.limits.push_back(all.lists.size());
+            all.units.insert(all.units.end(), {query.unit.bias, query.unit.step, query.w});
+            all.projected.insert(all.projected.end(), query.projected,
+                                 query.projected + view_.codec.transform().stride());
+            all.least.push_back(least_score(query.exponent, reranker_.score_offset(rows.row(i))));
+          }
+        });
     all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }
@@ -81,17 +86,19 @@ class RangeSearcher {
   RangeResult merge(const std::vector<std::size_t>& limits, const std::vector<std::uint32_t>& slots,
                     const std::vector<float>& scores) const {
     RangeResult result{{0}, {}, {}};
-    each_batch([&](const Rows& rows, const QueryBatch& batch, std::size_t begin) {
-      for (std::size_t i = 0; i < rows.n; ++i) {
-        const double offset = reranker_.score_offset(rows.row(i));
-        std::vector<Found> all;
-        for (std::size_t f = limits[begin + i]; f < limits[begin + i + 1]; ++f) {
-          const float distance = reranker_.distance(scores[f], batch[i].exponent, offset);
-          all.push_back({label_of(slots[f]), distance});
-        }
-        append(std::move(all), result);
-      }
-    });
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
+                     [&](const Rows& rows, const QueryBatch& batch, std::size_t begin) {
+                       for (std::size_t i = 0; i < rows.n; ++i) {
+                         const double offset = reranker_.score_offset(rows.row(i));
+                         std::vector<Found> all;
+                         for (std::size_t f = limits[begin + i]; f < limits[begin + i + 1]; ++f) {
+                           const float distance =
+                               reranker_.distance(scores[f], batch[i].exponent, offset);
+                           all.push_back({label_of(slots[f]), distance});
+                         }
+                         append(std::move(all), result);
+                       }
+                     });
     return result;
   }
 
@@ -102,21 +109,6 @@ class RangeSearcher {
     std::vector<std::uint32_t> slots;
     std::vector<Found> found;
   };
-
-  // Calls visit(rows, batch, number of the first query) for all queries.
-  template <class Visit>
-  void each_batch(Visit visit) const {
-    for (std::size_t begin = 0; begin < queries_.n; begin += kQueryBatch) {
-      const std::size_t n = std::min(kQueryBatch, queries_.n - begin);
-      const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
-      const Rows rows{copy.data(), n, queries_.d};
-      const std::int64_t* probes =
-          params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
-      QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                       {probes, params_.nprobe});
-      visit(rows, batch, begin);
-    }
-  }
 
   // Appends the results of a query.
   void append(std::vector<Found> all, RangeResult& result) const {

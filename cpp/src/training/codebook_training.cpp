@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 
 #include "training/kmeans.hpp"
 #include "waterfill/codec/fixed_point.hpp"
@@ -195,13 +194,12 @@ CodebookTraining::Groups CodebookTraining::next(const Groups& groups) const {
 }
 
 std::vector<Int16Codebook> CodebookTraining::books(const Groups& groups) const {
-  std::vector<std::optional<Int16Codebook>> made(groups.size());
+  const std::vector<float> none(kCentroids);
+  std::vector<Int16Codebook> books(groups.size(), Int16Codebook(none.data(), 1));
   parallel_for(groups.size(), [&](std::size_t i) {
     const KMeans& run = runs_[groups[i]];
-    made[i].emplace(run.book().data(), run.width());
+    books[i] = Int16Codebook(run.book().data(), run.width());
   });
-  std::vector<Int16Codebook> books;
-  for (std::optional<Int16Codebook>& one : made) books.push_back(std::move(*one));
   return books;
 }
 
