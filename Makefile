@@ -102,6 +102,7 @@ bench-peers: .venv-peers/installed .venv-peers/peers
 sanitize: .venv-sanitize/installed
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 HYPOTHESIS_PROFILE=quick \
+	WATERFILL_SANITIZE_KERNELS=1 \
 	.venv-sanitize/bin/python -m pytest tests -m "not memory"
 
 # The C++ tests under all sanitizers, in two builds: those of memory and of threads exclude each other.

@@ -1,6 +1,6 @@
-"""Encoding and search on an NVIDIA GPU: rates, equality with the CPU, and torch beside it.
+"""Training, encoding and search on an NVIDIA GPU: rates, the CPU's results, and torch beside it.
 
-    python bench/gpu.py [--keep gpu.json] [--seconds 540] [--again STEP ...]
+    python bench/gpu.py [--keep gpu.json] [--seconds 570] [--again STEP ...]
 
 Builds and installs waterfill without a network, from what an image for GPUs has (cmake, pybind11,
 scikit-build-core, torch, cuda-core), runs the tests with `make test-gpu`, and then measures step
@@ -222,11 +222,46 @@ def batches() -> dict[str, Any]:
     return result
 
 
+def train() -> dict[str, Any]:
+    """Train on 65,536 rows where they are and on the CPU, and compare the codecs."""
+    import waterfill as wf
+
+    x = vectors(65_536 + 256, 7)
+    host = x.cpu().numpy()
+    plan = wf.Plan.waterfill(wf.analyze(host), code_bytes=CODE_BYTES)
+    result: dict[str, Any] = {"cpu_threads": os.cpu_count()}
+    for cells in (0, 1024):
+        made = [wf.Codec.train(rows, plan, cells=cells).fingerprint for rows in (x, host)]
+        result[f"equal_{cells}_cells"] = made[0] == made[1]
+        for name, rows in (("device", x), ("cpu", host)):
+            result[f"{name}_seconds_{cells}_cells"] = seconds_of(
+                lambda rows=rows, cells=cells: wf.Codec.train(rows, plan, cells=cells), 1
+            )
+    return result
+
+
+def ranges() -> dict[str, Any]:
+    """Search 2,000,000 vectors within the distance of about the hundredth neighbour."""
+    index = _gpu_index(codec(0))
+    index.add(vectors(2 * MILLION, 8))
+    queries = vectors(100, 9).cpu().numpy()
+    radius = float(np.median(index.search(queries, 100)[0][:, -1]))
+    few = index.range_search(queries[:4], radius), index.to_cpu().range_search(queries[:4], radius)
+    return {
+        "equal": all(bool((a == b).all()) for a, b in zip(*few, strict=True)),
+        "found_per_query": int(index.range_search(queries, radius)[0][-1]) / len(queries),
+        "device_seconds_100": seconds_of(lambda: index.range_search(queries, radius), 3),
+        "cpu_seconds_4": seconds_of(lambda: index.to_cpu().range_search(queries[:4], radius), 1),
+    }
+
+
 STEPS: dict[str, tuple[Callable[[], dict[str, Any]], int]] = {  # with about the seconds they take
     "build": (build, 90),
     "test": (test, 120),
     "bandwidth": (bandwidth, 15),
-    "encode": (encode, 60),
+    "train": (train, 30),
+    "encode": (encode, 55),
+    "ranges": (ranges, 20),
     "scan": (scan, 120),
     "batches": (batches, 120),
 }
@@ -236,7 +271,7 @@ def main() -> None:
     """Run the steps that are missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, default=ROOT / "build" / "gpu" / "results.json")
-    parser.add_argument("--seconds", type=float, default=540, help="to end in")
+    parser.add_argument("--seconds", type=float, default=570, help="to end in")
     parser.add_argument("--again", nargs="*", default=[], choices=STEPS, metavar="STEP")
     options = parser.parse_args()
     started = time.perf_counter()

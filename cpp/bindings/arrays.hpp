@@ -116,6 +116,7 @@ void bind_runtime(py::module_& m);
 void bind_analysis(py::module_& m);
 void bind_plan(py::module_& m);
 void bind_codec(py::module_& m);
+void bind_training(py::module_& m);
 void bind_index(py::module_& m);
 void bind_search(py::class_<Index>& index);
 void bind_device(py::module_& m, py::class_<Index>& index);

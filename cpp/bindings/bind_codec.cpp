@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "arrays.hpp"
+#include "encoding_tables.hpp"
 #include "waterfill/codec/codec.hpp"
 #include "waterfill/file/codec_file.hpp"
 #include "waterfill/training/codec_training.hpp"
@@ -27,6 +28,14 @@ py::object share_of(std::uint64_t whole, const py::object& tell) {
   });
 }
 
+Codebooks given_codebooks(const py::object& books, const py::object& cells, std::size_t columns) {
+  const auto values = vector_argument<float>(books, "codebooks");
+  const auto means = vector_argument<float>(cells, "codebooks");
+  require(values.size() == columns * kCentroids && means.size() == columns * kCells,
+          "codebooks must have 256 values and 16 means per column");
+  return {{values.begin(), values.end()}, {means.begin(), means.end()}};
+}
+
 std::shared_ptr<Codec> train(
     const py::object& mean, const py::object& basis, const py::object& weights,
     const std::vector<PyShape>& shapes,
@@ -34,14 +43,13 @@ std::shared_ptr<Codec> train(
     const py::object& centroids, bool by_direction, const py::object& sample,
     const py::object& held_out, std::uint64_t seed, int iterations,
     std::optional<std::uint32_t> alpha, float joint, double constant_norm, double pq_multiplier,
-    bool normalize, const std::string& plan, bool shared, const py::object& tell) {
+    bool normalize, const std::string& plan, bool shared, const py::object& codebooks,
+    const py::object& tell) {
   CodecParams params;
   params.mean = vector_argument<float>(mean, "mean");
   params.basis = vector_argument<float>(basis, "basis", 2);
   params.weights = vector_argument<float>(weights, "weights");
-  for (const auto& [width, kind] : shapes) {
-    params.shapes.push_back({width, kind == "binary" ? GroupKind::binary : GroupKind::vector});
-  }
+  params.shapes = shapes_of(shapes);
   for (const auto& [column, first_column] : second_bytes)
     params.second_bytes.push_back({column, first_column});
   std::vector<float> cells = vector_argument<float>(centroids, "centroids", 2);
@@ -54,8 +62,13 @@ std::shared_ptr<Codec> train(
   params.normalize = normalize;
   params.plan = plan;
   const RowsArgument rows(sample, "sample"), queries(held_out, "held_out");
+  TrainParams train{seed, iterations, {}, shared, false};
+  if (!codebooks.is_none()) {
+    const auto [books, means] = codebooks.cast<std::pair<py::object, py::object>>();
+    params.codebooks = given_codebooks(books, means, params.weights.size());
+    train.with_codebooks = true;
+  }
   const auto work = [&] {
-    TrainParams train{seed, iterations, {}, shared};
     if (alpha.has_value()) train.alpha = Alpha{*alpha};
     return train_codec(std::move(params), rows.rows(), queries.rows(), train);
   };
@@ -227,9 +240,11 @@ void bind_codec(py::module_& m) {
                   py::arg("by_direction"), py::arg("sample"), py::arg("held_out"), py::arg("seed"),
                   py::arg("iterations"), py::arg("alpha"), py::arg("joint"),
                   py::arg("constant_norm"), py::arg("pq_multiplier"), py::arg("normalize"),
-                  py::arg("plan"), py::arg("shared") = false, py::arg("tell") = py::none(),
+                  py::arg("plan"), py::arg("shared") = false, py::arg("codebooks") = py::none(),
+                  py::arg("tell") = py::none(),
                   "Train codebooks and calibrate alphas, scales and search depths. shared: groups "
-                  "of one width have the same codebook. tell: called with the share that is done.")
+                  "of one width have the same codebook. codebooks: as `CodebookTraining.result`, "
+                  "instead of training some. tell: called with the share that is done.")
       .def_property_readonly("d", &Codec::d, "Number of dimensions.")
       .def_property_readonly("code_size", &Codec::code_size, "Bytes per code.")
       .def_property_readonly("groups", &Codec::groups, "Number of groups.")

@@ -3,6 +3,7 @@
 
 #include "arrays.hpp"
 #include "codec/joint_encoding.hpp"
+#include "encoding_tables.hpp"
 #include "search_arguments.hpp"
 #include "waterfill/codec/codec.hpp"
 #include "waterfill/index/index.hpp"
@@ -10,25 +11,11 @@
 namespace waterfill {
 namespace {
 
-template <class Values>
-auto array_of(const Values& values) {
-  return Array<typename Values::value_type>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
 py::dict scale_tables(const LogScale& scale) {
   py::dict dict;
   dict["values"] = Array<float>(256, scale.values());
   dict["thresholds"] = to_array(scale.thresholds());
   return dict;
-}
-
-// A rotation by a matrix in fixed point.
-template <class Matrix>
-void add_rotation(const Matrix& matrix, const float* scales, py::dict& dict) {
-  dict["width"] = matrix.width();
-  dict["stride"] = matrix.stride();
-  dict["matrix"] = array_of(matrix.values());
-  dict["units"] = to_array(matrix.units(scales));
 }
 
 py::dict rotation(const Codec& codec) {
@@ -40,16 +27,6 @@ py::dict rotation(const Codec& codec) {
   } else {
     add_rotation(codec.transform().int16_basis(), scales, dict);
   }
-  return dict;
-}
-
-py::object assignment(const Partition& partition) {
-  if (partition.empty()) return py::none();
-  py::dict dict;
-  add_rotation(partition.matrix(), partition.matrix_scales().data(), dict);
-  dict["offsets"] = to_array(partition.matrix().offsets());
-  dict["biases"] = to_array(partition.biases());
-  dict["unit"] = partition.unit();
   return dict;
 }
 
@@ -178,6 +155,36 @@ py::object scan_tables(const Index& index, const py::object& x, std::size_t k,
   return dict;
 }
 
+py::dict range_tables(const Index& index, const py::object& x, float radius,
+                      const py::object& probes, const py::object& selector) {
+  const RowsArgument argument(x, "x");
+  const Rows queries = argument.rows();
+  const SearchArguments arguments(queries, 1, 1, 0, 0, probes, selector, 0);
+  const ScanTables tables =
+      unlocked([&] { return index.range_tables(queries, radius, arguments.params()); });
+  py::dict dict;
+  dict["units"] = to_array(tables.units);
+  dict["projected"] = to_array(tables.projected);
+  dict["limits"] = to_array(tables.limits);
+  dict["lists"] = to_array(tables.lists);
+  dict["terms"] = to_array(tables.terms);
+  dict["masks"] = to_array(tables.masks);
+  dict["least"] = to_array(tables.least);
+  return dict;
+}
+
+py::tuple merge_range(const Index& index, const py::object& x, const py::object& limits,
+                      const py::object& slots, const py::object& scores) {
+  const RowsArgument argument(x, "x");
+  const Rows queries = argument.rows();
+  const auto ends = vector_argument<std::size_t>(limits, "limits");
+  const auto where = vector_argument<std::uint32_t>(slots, "slots");
+  const auto values = vector_argument<float>(scores, "scores");
+  const RangeResult found =
+      unlocked([&] { return index.merge_range(queries, ends, where, values); });
+  return py::make_tuple(to_array(found.limits), to_array(found.distances), to_array(found.ids));
+}
+
 py::tuple block_table(const Index& index) {
   const BlockTable table = unlocked([&] { return index.block_table(); });
   return py::make_tuple(to_array(table.lists), to_array(table.slots), to_array(table.sizes));
@@ -213,6 +220,14 @@ void bind_device(py::module_& m, py::class_<Index>& index) {
            "Return what a device needs to find candidates for `merge_shares`, by name, or None if "
            "all vectors are candidates. With several lists there are two rounds; the first has no "
            "thresholds.")
+      .def("range_tables", &range_tables, py::arg("x"), py::arg("radius"), py::arg("probes"),
+           py::arg("selector"),
+           "Return what a device needs to find the vectors within a radius, by name: see "
+           "`merge_range`.")
+      .def(
+          "merge_range", &merge_range, py::arg("x"), py::arg("limits"), py::arg("slots"),
+          py::arg("scores"),
+          "Return what `range_search` does, from the slots and full scores of what a device found.")
       .def("score_tables", &score_tables, "Return the arrays that scores depend on, by name.")
       .def("block_table", &block_table,
            "Return the list, the first slot and the size of each block of 32 vectors.")

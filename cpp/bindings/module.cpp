@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   waterfill::bind_analysis(m);
   waterfill::bind_plan(m);
   waterfill::bind_codec(m);
+  waterfill::bind_training(m);
   waterfill::bind_index(m);
   waterfill::bind_graph(m);
   waterfill::bind_folder(m);

@@ -3,21 +3,7 @@
 // A warp computes the exact term of a candidate's list, from float32 products that are added as the
 // kernel of row products does. Then a thread takes a candidate: the sums over its bytes have an
 // order, and thousands of candidates keep a device busy.
-#include "device.hpp"
-
-namespace waterfill {
-namespace {
-
-// The byte of a group: the high nibble from the block, the low one from the row of the vector.
-__device__ unsigned byte_of(const std::uint8_t* block, const std::uint8_t* row, unsigned lane,
-                            unsigned g) {
-  const unsigned pair = block[g * 16 + lane % 16], low = row[g / 2];
-  const unsigned high = lane < 16 ? pair & 15 : pair >> 4;
-  return high << 4 | (g % 2 == 0 ? low & 15 : low >> 4);
-}
-
-}  // namespace
-}  // namespace waterfill
+#include "full_score.hpp"
 
 using namespace waterfill;
 
@@ -43,8 +29,8 @@ extern "C" __global__ void list_terms(const std::uint64_t* keys, unsigned querie
   if (lane == 0) terms[number] = euclidean != 0 ? 2 * sum - w * length * length : sum;
 }
 
-// Grid: a thread per candidate. terms: of list_terms, or null without cells. alphas: in quarters,
-// of the stored scale and of the score. projected_centroids, points, p: with cells and distances.
+// Grid: a thread per candidate. terms: of list_terms, or null without cells. The other arguments
+// are those of Codes and ScoreTables.
 extern "C" __global__ void full_scores(
     const std::uint64_t* keys, unsigned queries, unsigned room, const unsigned* counts,
     const std::uint8_t* high, const std::uint8_t* low, const std::uint8_t* scale,
@@ -56,31 +42,21 @@ extern "C" __global__ void full_scores(
   const std::size_t number = thread_of_grid(), query = number / room;
   if (query >= queries || number % room >= counts[query]) return;
   const std::uint32_t position = ~static_cast<std::uint32_t>(keys[number]);
-  const std::size_t block = position / kBlock - first_block, lane = position % kBlock;
-  const std::uint8_t* own = high + block * block_bytes;
-  const std::uint8_t* row = low + (block * kBlock + lane) * low_bytes;
-  const float* table = tables + query * groups * kCentroids;
+  const std::size_t block = position / kBlock - first_block;
+  const Codes codes{high, low, scale, block_bytes, low_bytes};
   const bool with_product = euclidean != 0 && terms != nullptr;
-  const float* centroid =
-      with_product ? projected_centroids + static_cast<std::size_t>(lists[block]) * p : nullptr;
-  float t = 0, lengths = 0, cells = 0, products[4] = {};
-  for (unsigned g = 0; g < groups; ++g) {
-    const unsigned byte = byte_of(own, row, static_cast<unsigned>(lane), g);
-    t += table[g * kCentroids + byte];
-    lengths += squared_lengths[g * kCentroids + byte];
-    cells += squared_cells[g * kCells + byte / kCells];
-    if (!with_product) continue;
-    const float* point = points + byte * widths[g];
-    float sum = 0;
-    for (unsigned j = 0; j < widths[g]; ++j) sum += centroid[j] * point[j];
-    products[g % 4] += sum;
-    centroid += widths[g];
-    points += kCentroids * widths[g];
-  }
-  const float product = (products[0] + products[1]) + (products[2] + products[3]);
-  const float rho =
-      scale_values[scale[block * kBlock + lane]] * length_power(cells, alpha_of_scale);
-  const float s = rho / length_power(lengths, alpha);
-  scores[number] = full_score(euclidean != 0, terms != nullptr ? terms[number] : 0.0f, t, lengths,
-                              s, product, units[3 * query + 2]);
+  const ScoreTables all{groups,
+                        widths,
+                        squared_lengths,
+                        squared_cells,
+                        scale_values,
+                        alpha_of_scale,
+                        alpha,
+                        euclidean,
+                        with_product ? projected_centroids : nullptr,
+                        points,
+                        p};
+  scores[number] = full_score_of(codes, all, block, position % kBlock, lists[block],
+                                 tables + query * groups * kCentroids,
+                                 terms != nullptr ? terms[number] : 0.0f, units[3 * query + 2]);
 }

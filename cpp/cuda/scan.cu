@@ -7,20 +7,13 @@
 // vectors of a block: four bytes of a group hold their nibbles. The entries of two groups are added
 // as bytes, which hold them, and these sums as 16 bits: two registers per vector hold those of four
 // queries.
-#include "device.hpp"
+#include "scan_item.hpp"
 
 namespace waterfill {
 namespace {
 
-constexpr unsigned kQueries = 4, kShares = 4, kVectors = 8;  // threads per block of vectors
-constexpr unsigned kPairsAtOnce = 256;                       // whose tables fit shared memory
-
-// Blocks [first, first + count) of a list, and the queries that scan them, -1 for none.
-struct Item {
-  unsigned first, count, list;
-  int queries[kQueries];
-  float terms[kQueries];
-};
+constexpr unsigned kShares = 4, kVectors = 8;  // threads per block of vectors
+constexpr unsigned kPairsAtOnce = 256;         // whose tables fit shared memory
 
 // What scores depend on besides the vector and the query.
 struct Scores {

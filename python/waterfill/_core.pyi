@@ -135,6 +135,64 @@ def residuals(
     centroids: NDArray[np.float32],
     by_direction: bool,
 ) -> NDArray[np.float32]: ...
+def partition_seeds(n: int, cells: int, seed: int) -> list[int]: ...
+def partition_tables(
+    centroids: NDArray[np.float32], mean: NDArray[np.float32], by_direction: bool
+) -> dict[str, Any]: ...
+
+MOST_COMPARED_CELLS: int
+
+class CodebookTraining:
+    def __init__(
+        self, shapes: list[tuple[int, str]], n: int, seed: int, iterations: int
+    ) -> None: ...
+    @property
+    def seed_step(self) -> int: ...
+    @staticmethod
+    def bin_width(low: float, high: float) -> float: ...
+    def start(
+        self,
+        groups: list[int],
+        ranges: NDArray[np.float32],
+        seeds: NDArray[np.float32],
+        histograms: NDArray[np.uint32],
+    ) -> None: ...
+    def next(self, groups: list[int]) -> list[int]: ...
+    def step(self, groups: list[int]) -> dict[str, Any]: ...
+    def update(
+        self,
+        groups: list[int],
+        sums: NDArray[np.int64],
+        counts: NDArray[np.uint32],
+        squares: NDArray[np.uint64],
+    ) -> list[int]: ...
+    def book(self, group: int) -> NDArray[np.float32]: ...
+    def worst_rows(self, group: int, errors: NDArray[np.float32]) -> NDArray[np.uint32]: ...
+    def repair(self, group: int, rows: NDArray[np.float32]) -> None: ...
+    def result(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+class PartitionTraining:
+    def __init__(
+        self,
+        n: int,
+        mean: NDArray[np.float32],
+        centroids: NDArray[np.float32],
+        by_direction: bool,
+    ) -> None: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def row_step(self) -> int: ...
+    @property
+    def centroids(self) -> NDArray[np.float32]: ...
+    def tables(self) -> dict[str, Any]: ...
+    def move(
+        self,
+        sums: NDArray[np.float64],
+        counts: NDArray[np.uint32],
+        first: NDArray[np.uint32],
+    ) -> list[tuple[int, int]]: ...
+    def set(self, cell: int, row: NDArray[np.float32]) -> None: ...
 
 class Codec:
     @staticmethod
@@ -158,6 +216,7 @@ class Codec:
         normalize: bool,
         plan: str,
         shared: bool = False,
+        codebooks: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
         tell: Callable[[float], object] | None = None,
     ) -> Codec: ...
     @property
@@ -365,6 +424,20 @@ class Index:
         refine_candidates: int,
         thresholds: NDArray[np.float32] | None,
     ) -> dict[str, Any] | None: ...
+    def range_tables(
+        self,
+        x: NDArray[np.float32],
+        radius: float,
+        probes: NDArray[np.int64] | int | None,
+        selector: list[tuple[Any, ...]] | None,
+    ) -> dict[str, Any]: ...
+    def merge_range(
+        self,
+        x: NDArray[np.float32],
+        limits: NDArray[np.uint64],
+        slots: NDArray[np.uint32],
+        scores: NDArray[np.float32],
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64]]: ...
     def score_tables(self) -> dict[str, Any]: ...
     def block_table(
         self,

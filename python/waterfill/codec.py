@@ -78,8 +78,8 @@ class Codec:
         ----------
         x : array_like, shape (n, d)
             Vectors from the distribution to be encoded. At most 65,536 rows are drawn without
-            replacement; the others are not read. Of an array on a GPU these rows are copied, and
-            training runs on the CPU.
+            replacement; the others are not read. An array on a GPU trains there, to the same codec:
+            see ``docs/gpu.md``.
         plan : Plan
             The allocation of bits, such as that of `Plan.waterfill`.
         seed : int

@@ -8,6 +8,10 @@
 #include <memory>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 dim3 gridDim, blockIdx, blockDim, threadIdx;
 
 namespace emulation {
@@ -45,8 +49,35 @@ unsigned current;
 bool progress;
 const std::function<void()>* body;
 
+// AddressSanitizer must know which stack is in use.
+#if defined(__SANITIZE_ADDRESS__)
+const void* scheduler_stack;
+std::size_t scheduler_size;
+void leave_for_fiber(Fiber& fiber) {
+  __sanitizer_start_switch_fiber(nullptr, fiber.stack.get(), kStack);
+}
+void leave_for_scheduler() {
+  __sanitizer_start_switch_fiber(nullptr, scheduler_stack, scheduler_size);
+}
+void arrive_in_fiber() {
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size);
+}
+void arrive_in_scheduler() {
+  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
+}
+#else
+void leave_for_fiber(Fiber&) {}
+void leave_for_scheduler() {}
+void arrive_in_fiber() {}
+void arrive_in_scheduler() {}
+#endif
+
 void pause() {
-  if (_setjmp(fibers[current].jump) == 0) _longjmp(scheduler, 1);
+  if (_setjmp(fibers[current].jump) == 0) {
+    leave_for_scheduler();
+    _longjmp(scheduler, 1);
+  }
+  arrive_in_fiber();
 }
 
 void wait(Barrier& barrier) {
@@ -63,6 +94,7 @@ void leave(Barrier& barrier) {
 }
 
 [[noreturn]] void start() {
+  arrive_in_fiber();
   while (true) {
     (*body)();
     fibers[current].done = progress = true;
@@ -76,7 +108,8 @@ void resume(unsigned thread) {
   Fiber& fiber = fibers[thread];
   current = thread;
   threadIdx = {thread, 0, 0};
-  if (_setjmp(scheduler) != 0) return;
+  if (_setjmp(scheduler) != 0) return arrive_in_scheduler();
+  leave_for_fiber(fiber);
   if (fiber.started) _longjmp(fiber.jump, 1);
   fiber.started = true;
   getcontext(&fiber.context);

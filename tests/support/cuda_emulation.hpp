@@ -112,6 +112,10 @@ T atomicMin(T* to, T value) {
   return std::exchange(*to, std::min(*to, value));
 }
 template <class T>
+T atomicMax(T* to, T value) {
+  return std::exchange(*to, std::max(*to, value));
+}
+template <class T>
 T atomicAdd(T* to, T value) {
   const T before = *to;
   *to = static_cast<T>(before + value);

@@ -22,6 +22,11 @@ KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
 # No fused products and sums, as on a device. The jumps between fibers are no error.
 FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC", "-w", "-U_FORTIFY_SOURCE"]
 
+# `make sanitize` sets it: the kernels run under the sanitizers, too, and memory ends where it ends.
+SANITIZED = bool(os.environ.get("WATERFILL_SANITIZE_KERNELS"))
+if SANITIZED:
+    FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
+
 
 @functools.cache
 def emulated_kernels() -> ctypes.CDLL:
@@ -51,14 +56,15 @@ def _compile(folder: Path, library: Path) -> None:
         command = [compiler, *FLAGS, *include, "-c", str(file), "-o", str(target)]
         subprocess.run(command, check=True)
         objects.append(str(target))
-    subprocess.run([compiler, "-shared", *objects, "-o", str(library)], check=True)
+    subprocess.run([compiler, *FLAGS, "-shared", *objects, "-o", str(library)], check=True)
 
 
 class HostMemory:
     """Memory of the emulated device."""
 
     def __init__(self, nbytes: int) -> None:
-        self.array = np.full(nbytes + 64, 0xCD, np.uint8)  # what a kernel does not write
+        # With what a kernel does not write, and, under sanitizers, not a byte more.
+        self.array = np.full(max(nbytes, 1) if SANITIZED else nbytes + 64, 0xCD, np.uint8)
         self.nbytes = nbytes
         self.ptr = self.array.ctypes.data
 

@@ -156,8 +156,7 @@ void Int16Codebook::nearest(const Rows& y, std::uint8_t* codes) const {
     const float* values = y.row(first);
     const float scale = scale_;
     for (std::size_t i = 0; i < n * width_; ++i) {
-      const float value = std::clamp(values[i] * scale, -kLargestOnLine, kLargestOnLine);
-      flat[i] = static_cast<std::int16_t>(round_small(value));
+      flat[i] = codebook_coordinate(values[i], scale);
     }
     for (std::size_t i = 0; i < n && width_ < even_width_; ++i) {
       std::copy_n(flat.data() + i * width_, width_, padded.data() + i * even_width_);

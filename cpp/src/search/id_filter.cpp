@@ -78,4 +78,23 @@ Bits IdFilter::selected(const Selector& selector, std::size_t list) const {
   return selector.of(ids.data(), size);
 }
 
+std::vector<std::uint32_t> masks_of(const CodeStore& store, const IdFilter& filter,
+                                    const std::vector<bool>& scanned) {
+  bool selects = false;
+  for (std::size_t l = 0; l < scanned.size() && !selects; ++l) {
+    selects = scanned[l] && filter.blocks(l) != nullptr;
+  }
+  std::vector<std::uint32_t> masks;
+  for (std::size_t l = 0; selects && l < scanned.size(); ++l) {
+    const std::size_t blocks = store.lists()[l].blocks();
+    const std::uint32_t* own = scanned[l] ? filter.blocks(l) : nullptr;
+    if (own != nullptr) {
+      masks.insert(masks.end(), own, own + blocks);
+    } else {
+      masks.insert(masks.end(), blocks, ~std::uint32_t{0});
+    }
+  }
+  return masks;
+}
+
 }  // namespace waterfill

@@ -66,4 +66,9 @@ void each_selected(const CodeStore& store, const IdFilter& filter, std::size_t l
   }
 }
 
+// The masks of all blocks, for a device; empty if everything passes. Lists that are not `scanned`
+// count as selected.
+std::vector<std::uint32_t> masks_of(const CodeStore& store, const IdFilter& filter,
+                                    const std::vector<bool>& scanned);
+
 }  // namespace waterfill

@@ -1,5 +1,5 @@
 // Index::range_search: all vectors of the probed lists within a radius, by exact scores if there
-// are refine rows, otherwise by full scores.
+// are refine rows, otherwise by full scores, which a device may compute.
 #include <algorithm>
 #include <mutex>
 
@@ -10,8 +10,9 @@
 #include "search/id_filter.hpp"
 #include "search/list_pruning.hpp"
 #include "search/query_batch.hpp"
+#include "search/query_batches.hpp"
 #include "search/reranking.hpp"
-#include "waterfill/core/row_validation.hpp"
+#include "waterfill/core/arithmetic.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -40,12 +41,64 @@ class RangeSearcher {
         pruner_(view.store, view.scoring, scanner_, filter, params, 0),
         reranker_(view, params) {}
 
-  RangeResult run() {
-    RangeResult result;
-    result.limits.push_back(0);
-    for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
-      run_batch(first, std::min(kQueryBatch, queries_.n - first), result);
-    }
+  RangeResult run() const {
+    RangeResult result{{0}, {}, {}};
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
+                     [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+                       for (std::size_t q = 0; q < rows.n; ++q) {
+                         std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
+                         parallel_for(tasks.size(),
+                                      [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
+                         std::vector<Found> all;
+                         for (const Task& task : tasks)
+                           all.insert(all.end(), task.found.begin(), task.found.end());
+                         append(std::move(all), result);
+                       }
+                     });
+    return result;
+  }
+
+  // What a device needs to find the slots and scores for `merge`.
+  ScanTables tables() const {
+    ScanTables all;
+    std::vector<bool> scanned(view_.store.lists().size(), false);
+    each_query_batch(
+        view_, plan_, queries_, params_, kQueryBatch,
+        [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+          for (std::size_t i = 0; i < rows.n; ++i) {
+            for (const std::uint32_t list : pruner_.probed_lists(batch, i, begin + i)) {
+              all.lists.push_back(list);
+              all.terms.push_back(batch.list_terms(i)[list]);
+              scanned[list] = true;
+            }
+            const Query& query = batch[i];
+            all.limits.push_back(all.lists.size());
+            all.units.insert(all.units.end(), {query.unit.bias, query.unit.step, query.w});
+            all.projected.insert(all.projected.end(), query.projected,
+                                 query.projected + view_.codec.transform().stride());
+            all.least.push_back(least_score(query.exponent, reranker_.score_offset(rows.row(i))));
+          }
+        });
+    all.masks = masks_of(view_.store, filter_, scanned);
+    return all;
+  }
+
+  RangeResult merge(const std::vector<std::size_t>& limits, const std::vector<std::uint32_t>& slots,
+                    const std::vector<float>& scores) const {
+    RangeResult result{{0}, {}, {}};
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
+                     [&](const Rows& rows, const QueryBatch& batch, std::size_t begin) {
+                       for (std::size_t i = 0; i < rows.n; ++i) {
+                         const double offset = reranker_.score_offset(rows.row(i));
+                         std::vector<Found> all;
+                         for (std::size_t f = limits[begin + i]; f < limits[begin + i + 1]; ++f) {
+                           const float distance =
+                               reranker_.distance(scores[f], batch[i].exponent, offset);
+                           all.push_back({label_of(slots[f]), distance});
+                         }
+                         append(std::move(all), result);
+                       }
+                     });
     return result;
   }
 
@@ -57,26 +110,35 @@ class RangeSearcher {
     std::vector<Found> found;
   };
 
-  void run_batch(std::size_t begin, std::size_t n, RangeResult& result) const {
-    const std::vector<float> copy = finite_copy({queries_.row(begin), n, queries_.d}, "x", begin);
-    const Rows rows{copy.data(), n, queries_.d};
-    const std::int64_t* probes =
-        params_.probes != nullptr ? params_.probes + begin * params_.nprobe : nullptr;
-    QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                     {probes, params_.nprobe});
-    for (std::size_t q = 0; q < n; ++q) {
-      std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
-      parallel_for(tasks.size(), [&](std::size_t i) { score(rows.row(q), batch, tasks[i]); });
-      std::vector<Found> all;
-      for (const Task& task : tasks) all.insert(all.end(), task.found.begin(), task.found.end());
-      std::sort(all.begin(), all.end(),
-                [](const Found& a, const Found& b) { return a.label < b.label; });
-      for (const Found& one : all) {
-        result.ids.push_back(view_.ids[one.label]);
-        result.distances.push_back(one.distance);
-      }
-      result.limits.push_back(result.ids.size());
+  // Appends the results of a query.
+  void append(std::vector<Found> all, RangeResult& result) const {
+    std::sort(all.begin(), all.end(),
+              [](const Found& a, const Found& b) { return a.label < b.label; });
+    for (const Found& one : all) {
+      result.ids.push_back(view_.ids[one.label]);
+      result.distances.push_back(one.distance);
     }
+    result.limits.push_back(result.ids.size());
+  }
+
+  std::uint32_t label_of(std::uint32_t slot) const {
+    const std::size_t list = view_.store.list_of(slot);
+    return view_.store.label(list, slot - view_.store.start(list));
+  }
+
+  // The least full score whose distance lies within the radius, as ordered_score: distances follow
+  // the order of scores. One more than all scores if there is none.
+  std::uint32_t least_score(int exponent, double offset) const {
+    std::uint32_t low = ordered_score(negative_infinity()), high = ~low + 1;  // +infinity, and one
+    while (low < high) {
+      const std::uint32_t middle = low + (high - low) / 2;
+      if (within_radius(reranker_.distance(score_of(middle), exponent, offset))) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
   }
 
   std::vector<Task> split_into_tasks(QueryBatch& batch, std::size_t q, std::size_t number) const {
@@ -121,9 +183,7 @@ class RangeSearcher {
     for (const Candidate& one : candidates) {
       const float distance = reranker_.distance(one.score(), batch[task.query].exponent, offset);
       if (!within_radius(distance)) continue;
-      const std::size_t list = view_.store.list_of(one.position());
-      const std::size_t i = one.position() - view_.store.start(list);
-      task.found.push_back({view_.store.label(list, i), distance});
+      task.found.push_back({label_of(one.position()), distance});
     }
   }
 
@@ -144,14 +204,48 @@ class RangeSearcher {
 
 }  // namespace
 
-RangeResult Index::range_search(const Rows& queries, float radius,
-                                const SearchParams& params) const {
+// Calls use(RangeSearcher) while the index is locked.
+template <class Use>
+void Index::locked_range(const Rows& queries, float radius, const SearchParams& params,
+                         Use use) const {
   check(queries, params);
   const std::shared_lock lock(locks_.state);
   const std::shared_ptr<const IdFilter> filter = this->filter(params.selector);
   const IndexView view = this->view();
   const std::shared_ptr<const CoarsePlan> plan = coarse_plan(0);
-  return RangeSearcher(view, *plan, *filter, queries, radius, params).run();
+  use(RangeSearcher(view, *plan, *filter, queries, radius, params));
+}
+
+RangeResult Index::range_search(const Rows& queries, float radius,
+                                const SearchParams& params) const {
+  RangeResult result;
+  locked_range(queries, radius, params,
+               [&](const RangeSearcher& searcher) { result = searcher.run(); });
+  return result;
+}
+
+ScanTables Index::range_tables(const Rows& queries, float radius,
+                               const SearchParams& params) const {
+  ScanTables tables;
+  locked_range(queries, radius, params,
+               [&](const RangeSearcher& searcher) { tables = searcher.tables(); });
+  return tables;
+}
+
+RangeResult Index::merge_range(const Rows& queries, const std::vector<std::size_t>& limits,
+                               const std::vector<std::uint32_t>& slots,
+                               const std::vector<float>& scores) const {
+  require(limits.size() == queries.n + 1 && limits.back() <= slots.size() &&
+              slots.size() == scores.size() && std::is_sorted(limits.begin(), limits.end()),
+          "limits must be those of the queries, with a slot and a score for each result");
+  RangeResult result;
+  locked_range(queries, 0, {.k = 1}, [&](const RangeSearcher& searcher) {
+    for (const std::uint32_t slot : slots) {
+      require(slot < store_.size(), "slots must be those of vectors");
+    }
+    result = searcher.merge(limits, slots, scores);
+  });
+  return result;
 }
 
 }  // namespace waterfill

@@ -21,17 +21,12 @@ class Candidate {
   Candidate() = default;
   Candidate(float score, std::uint32_t position) : key_(candidate_key(score, position)) {}
 
-  float score() const {
-    const auto bits = static_cast<std::uint32_t>(key_ >> 32);
-    return std::bit_cast<float>((bits & kSign) != 0 ? bits ^ kSign : ~bits);
-  }
+  float score() const { return score_of(static_cast<std::uint32_t>(key_ >> 32)); }
   std::uint32_t position() const { return ~static_cast<std::uint32_t>(key_); }
 
   friend bool operator>(Candidate a, Candidate b) { return a.key_ > b.key_; }
 
  private:
-  static constexpr std::uint32_t kSign = 0x80000000u;
-
   std::uint64_t key_ = 0;
 };
 

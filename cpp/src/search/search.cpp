@@ -14,11 +14,11 @@
 #include "search/id_filter.hpp"
 #include "search/list_pruning.hpp"
 #include "search/query_batch.hpp"
+#include "search/query_batches.hpp"
 #include "search/reranking.hpp"
 #include "search/reservoir.hpp"
 #include "search/scoring.hpp"
 #include "waterfill/core/interruption.hpp"
-#include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -112,7 +112,7 @@ class Searcher {
         append_tables(batch, i, all);
       }
     });
-    all.masks = masks_of(scanned);
+    all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }
 
@@ -138,16 +138,7 @@ class Searcher {
   // Calls visit(rows, batch, number of the first query) for all queries.
   template <class Visit>
   void each_batch(Visit visit) const {
-    for (std::size_t first = 0; first < queries_.n; first += kQueryBatch) {
-      const std::size_t n = std::min(kQueryBatch, queries_.n - first);
-      const std::vector<float> copy = finite_copy({queries_.row(first), n, queries_.d}, "x", first);
-      const Rows rows{copy.data(), n, queries_.d};
-      const std::int64_t* probes =
-          params_.probes != nullptr ? params_.probes + first * params_.nprobe : nullptr;
-      QueryBatch batch(view_.codec, view_.scoring, plan_, view_.centroids, rows,
-                       {probes, params_.nprobe});
-      visit(rows, batch, first);
-    }
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch, visit);
   }
 
   void append_tables(const QueryBatch& batch, std::size_t i, ScanTables& all) const {
@@ -159,25 +150,6 @@ class Searcher {
     append(all.projected, query.projected, view_.codec.transform().stride());
     append(all.scaled, query.scaled, view_.codec.d());
     append(all.units, std::array{query.unit.bias, query.unit.step, query.w}.data(), 3);
-  }
-
-  // What the filter selects of some lists, block by block; empty if that is everything.
-  std::vector<std::uint32_t> masks_of(const std::vector<bool>& scanned) const {
-    bool selects = false;
-    for (std::size_t l = 0; l < scanned.size() && !selects; ++l) {
-      selects = scanned[l] && filter_.blocks(l) != nullptr;
-    }
-    std::vector<std::uint32_t> masks;
-    for (std::size_t l = 0; selects && l < scanned.size(); ++l) {
-      const std::size_t blocks = view_.store.lists()[l].blocks();
-      const std::uint32_t* own = scanned[l] ? filter_.blocks(l) : nullptr;
-      if (own != nullptr) {
-        masks.insert(masks.end(), own, own + blocks);
-      } else {
-        masks.insert(masks.end(), blocks, ~std::uint32_t{0});
-      }
-    }
-    return masks;
   }
 
   // Whether all vectors are candidates.

@@ -155,7 +155,7 @@ std::shared_ptr<Codec> train_codec(CodecParams params, const Rows& sample, const
                                    const TrainParams& train) {
   require(sample.n >= 1, "sample must have at least one row");
   require(!train.shared || params.second_bytes.empty(), "shared codebooks have no second bytes");
-  {
+  if (!train.with_codebooks) {
     const Transform transform(params.mean, params.basis, params.weights);
     std::vector<float> directions = project(transform, params.partition, sample);
     params.codebooks =

@@ -23,6 +23,52 @@ std::vector<float> rows_at(const Rows& rows, std::span<const std::uint32_t> numb
   return some;
 }
 
+using CellSums = PartitionTraining::CellSums;
+using Split = PartitionTraining::Split;
+
+CellSums add_up(const Rows& rows, const Labels& cells, std::size_t count) {
+  CellSums all{std::vector<double>(count * rows.d, 0.0), std::vector<std::uint32_t>(count, 0),
+               std::vector<std::uint32_t>(count, 0)};
+  for (std::size_t i = 0; i < rows.n; ++i) {
+    double* sum = all.sums.data() + cells[i] * rows.d;
+    for (std::size_t k = 0; k < rows.d; ++k) sum[k] += rows.row(i)[k];
+    if (all.counts[cells[i]]++ == 0) all.first[cells[i]] = static_cast<std::uint32_t>(i);
+  }
+  return all;
+}
+
+// An empty cell splits the fullest one: it gets the first row of that.
+std::vector<Split> splits_for_empty(const CellSums& sums) {
+  std::vector<Split> splits;
+  if (std::find(sums.counts.begin(), sums.counts.end(), 0u) == sums.counts.end()) return splits;
+  struct Cell {
+    std::uint32_t count, number;
+    bool operator<(const Cell& other) const {  // of equally full ones the first is on top
+      return count != other.count ? count < other.count : number > other.number;
+    }
+  };
+  std::priority_queue<Cell> fullest;
+  for (std::uint32_t c = 0; c < sums.counts.size(); ++c) fullest.push({sums.counts[c], c});
+  for (std::uint32_t c = 0; c < sums.counts.size(); ++c) {
+    if (sums.counts[c] > 0) continue;
+    const Cell split = fullest.top();
+    splits.push_back({c, sums.first[split.number]});
+    fullest.pop();
+    fullest.push({split.count / 2, split.number});
+  }
+  return splits;
+}
+
+// Moves centroids to the means of their rows; returns those that have none.
+std::vector<Split> move_to_means(const CellSums& sums, std::vector<float>& centroids) {
+  const std::size_t d = centroids.size() / sums.counts.size();
+  for (std::size_t i = 0; i < centroids.size(); ++i) {
+    const std::uint32_t count = sums.counts[i / d];
+    if (count > 0) centroids[i] = static_cast<float>(sums.sums[i] / static_cast<double>(count));
+  }
+  return splits_for_empty(sums);
+}
+
 // Centroids under Lloyd's iterations.
 class LloydCentroids {
  public:
@@ -33,48 +79,13 @@ class LloydCentroids {
   Partition partition() const { return Partition(centroids_, mean_, rule_); }
   void reorder(std::span<const std::uint32_t> order) { centroids_ = rows_at(rows(), order); }
 
-  // Moves centroids to the means of their rows.
   void move(const Rows& rows, const Labels& cells) {
-    std::vector<double> sums(centroids_.size(), 0.0);
-    std::vector<std::size_t> counts(centroids_.size() / d_, 0), first(counts.size());
-    for (std::size_t i = 0; i < rows.n; ++i) {
-      double* sum = sums.data() + cells[i] * d_;
-      for (std::size_t k = 0; k < d_; ++k) sum[k] += rows.row(i)[k];
-      if (counts[cells[i]]++ == 0) first[cells[i]] = i;
+    for (const Split& split : move_to_means(add_up(rows, cells, this->rows().n), centroids_)) {
+      std::copy_n(rows.row(split.row), d_, centroids_.data() + split.cell * d_);
     }
-    for (std::size_t c = 0; c < counts.size(); ++c) {
-      for (std::size_t k = 0; k < d_ && counts[c] > 0; ++k) {
-        at(c)[k] = static_cast<float>(sums[c * d_ + k] / static_cast<double>(counts[c]));
-      }
-    }
-    split_for_empty(rows, counts, first);
   }
 
  private:
-  float* at(std::size_t c) { return centroids_.data() + c * d_; }
-
-  // An empty cell splits the fullest one: it gets the first row of that.
-  void split_for_empty(const Rows& rows, std::vector<std::size_t>& counts,
-                       const std::vector<std::size_t>& first) {
-    if (std::find(counts.begin(), counts.end(), 0) == counts.end()) return;
-    struct Cell {
-      std::size_t count, number;
-      bool operator<(const Cell& other) const {  // of equally full ones the first is on top
-        return count != other.count ? count < other.count : number > other.number;
-      }
-    };
-    std::priority_queue<Cell> fullest;
-    for (std::size_t c = 0; c < counts.size(); ++c) fullest.push({counts[c], c});
-    for (std::size_t c = 0; c < counts.size(); ++c) {
-      if (counts[c] > 0) continue;
-      const std::size_t split = fullest.top().number;
-      std::copy_n(rows.row(first[split]), d_, at(c));
-      counts[split] /= 2;
-      fullest.pop();
-      fullest.push({counts[split], split});
-    }
-  }
-
   std::size_t d_;
   AssignmentRule rule_;
   std::vector<float> mean_, centroids_;
@@ -89,45 +100,54 @@ std::vector<float> every(const Rows& rows, std::size_t step) {
   return part;
 }
 
-// Distinct random rows.
-std::vector<float> random_rows(const Rows& rows, std::size_t number, Random& random) {
-  std::vector<std::uint32_t> order(rows.n);
+// The numbers of distinct random rows.
+std::vector<std::uint32_t> random_numbers(std::size_t n, std::size_t number, Random& random) {
+  std::vector<std::uint32_t> order(n);
   std::iota(order.begin(), order.end(), std::uint32_t{0});
   for (std::size_t c = 0; c < number; ++c) {
-    std::swap(order[c], order[c + static_cast<std::size_t>(random.next() % (rows.n - c))]);
+    std::swap(order[c], order[c + static_cast<std::size_t>(random.next() % (n - c))]);
   }
   order.resize(number);
-  return rows_at(rows, order);
+  return order;
 }
 
-// Calls iterate(rows) for each iteration: the first ones need only a part of the rows. work: what
-// to count of them all.
-template <class Iterate>
-void each_iteration(const Rows& sample, std::size_t cells, std::uint64_t work, Iterate iterate) {
-  constexpr std::size_t kPartRows = 16;  // rows per cell
-  constexpr std::size_t kPartSteps = 8, kSteps = 8;
-  const std::size_t step = std::max<std::size_t>(1, sample.n / (kPartRows * cells));
-  const std::vector<float> part = step > 1 ? every(sample, step) : std::vector<float>();
-  const Rows some{part.data(), part.size() / sample.d, sample.d};
-  const Rows& first = step > 1 ? some : sample;
-  const std::size_t rows = kPartSteps * first.n + kSteps * sample.n;
-  for (std::size_t i = 0; i < kPartSteps + kSteps; ++i) {
-    const Rows& used = i < kPartSteps ? first : sample;
-    iterate(used, i == 0 || i == kPartSteps);
-    count_work(work * used.n / rows);
-  }
+std::vector<float> random_rows(const Rows& rows, std::size_t number, Random& random) {
+  return rows_at(rows, random_numbers(rows.n, number, random));
+}
+
+// The first iterations need only a part of the rows.
+std::size_t part_step(std::size_t n, std::size_t cells) {
+  constexpr std::size_t kPartRows = 16;  // per cell
+  return std::max<std::size_t>(1, n / (kPartRows * cells));
+}
+
+// What one step with `rows` rows is of the work of all steps, those with a part of the rows and
+// those with all.
+std::uint64_t work_of_step(std::uint64_t work, std::size_t rows, std::size_t part,
+                           std::size_t all) {
+  return work * rows / (PartitionTraining::kPartSteps * part + PartitionTraining::kSteps * all);
 }
 
 // k-means that compares rows with all centroids.
 Partition train_by_all(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                        AssignmentRule rule, Random& random, std::uint64_t work) {
-  LloydCentroids centroids(random_rows(sample, std::min(cells, sample.n), random), mean, rule);
-  each_iteration(sample, cells, work, [&](const Rows& rows, bool) {
+  PartitionTraining training(sample.n, mean, random_rows(sample, std::min(cells, sample.n), random),
+                             rule);
+  const std::vector<float> part =
+      training.row_step() > 1 ? every(sample, training.row_step()) : std::vector<float>();
+  const std::size_t part_rows = part.empty() ? sample.n : part.size() / sample.d;
+  while (!training.done()) {
+    const Rows rows =
+        training.row_step() > 1 ? Rows{part.data(), part.size() / sample.d, sample.d} : sample;
+    const Partition partition = training.partition();
     Labels labels(rows.n);
-    centroids.partition().assign(rows, labels.data());
-    centroids.move(rows, labels);
-  });
-  return centroids.partition();
+    partition.assign(rows, labels.data());
+    for (const Split& split : training.move(add_up(rows, labels, partition.size()))) {
+      training.set(split.cell, rows.row(split.row));
+    }
+    count_work(work_of_step(work, rows.n, part_rows, sample.n));
+  }
+  return training.partition();
 }
 
 // The numbers of cells by group.
@@ -179,21 +199,46 @@ void move_by_groups(const Rows& rows, const std::vector<float>& mean, Assignment
 Partition train_by_groups(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                           AssignmentRule rule, Random& random, std::uint64_t work) {
   LloydCentroids centroids(random_rows(sample, cells, random), mean, rule);
-  Labels labels;
-  each_iteration(sample, cells, work, [&](const Rows& rows, bool other_rows) {
-    if (other_rows) labels.clear();
-    move_by_groups(rows, mean, rule, random, centroids, labels);
-  });
+  const std::size_t step = part_step(sample.n, cells);
+  const std::vector<float> part = step > 1 ? every(sample, step) : std::vector<float>();
+  const Rows some = step > 1 ? Rows{part.data(), part.size() / sample.d, sample.d} : sample;
+  for (const Rows& rows : {some, sample}) {
+    Labels labels;
+    for (int i = 0; i < PartitionTraining::kSteps; ++i) {
+      move_by_groups(rows, mean, rule, random, centroids, labels);
+      count_work(work_of_step(work, rows.n, some.n, sample.n));
+    }
+  }
   return centroids.partition();
 }
 
 }  // namespace
 
+PartitionTraining::PartitionTraining(std::size_t n, std::vector<float> mean,
+                                     std::vector<float> centroids, AssignmentRule rule)
+    : part_step_(part_step(n, centroids.size() / mean.size())),
+      rule_(rule),
+      mean_(std::move(mean)),
+      centroids_(std::move(centroids)) {}
+
+std::vector<Split> PartitionTraining::move(const CellSums& sums) {
+  ++step_;
+  return move_to_means(sums, centroids_);
+}
+
+void PartitionTraining::set(std::size_t cell, const float* row) {
+  std::copy_n(row, mean_.size(), centroids_.data() + cell * mean_.size());
+}
+
+std::vector<std::uint32_t> partition_seeds(std::size_t n, std::size_t cells, std::uint64_t seed) {
+  Random random(seed);
+  return random_numbers(n, std::min(cells, n), random);
+}
+
 Partition train_partition(const Rows& sample, const std::vector<float>& mean, std::size_t cells,
                           AssignmentRule rule, std::uint64_t seed) {
   require(sample.n >= 1 && cells >= 1,
           "sample must have at least one row, and cells must be at least 1");
-  constexpr std::size_t kFewCells = 4096;  // with more, comparing rows with all takes minutes
   cells = std::min(cells, sample.n);
   Random random(seed);
   const auto train = cells <= kFewCells ? train_by_all : train_by_groups;

@@ -15,12 +15,13 @@ from waterfill._util.tensors import is_device_array, is_tensor
 from waterfill.device import opening
 from waterfill.device.backend import Device, ForeignMemory, Memory
 from waterfill.device.cuda import CudaMemory
+from waterfill.device.row_samples import read_rows
 from waterfill.errors import ArgumentError
 
 _DEFAULT_STREAM = 1  # CU_STREAM_LEGACY
 
 
-@dataclass(frozen=True)
+@dataclass
 class DeviceRows:
     """Rows in the memory of a GPU; also a block source, which copies the rows that are read.
 
@@ -39,6 +40,7 @@ class DeviceRows:
     memory: Memory
     shape: tuple[int, int]
     origin: Any
+    _fetched: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
 
     @classmethod
     def of(cls, x: Any, name: str = "x") -> DeviceRows:
@@ -81,15 +83,30 @@ class DeviceRows:
         d = self.shape[1]
         return self.device.read(self.memory, np.float32, n * d, first * d * 4).reshape(n, d)
 
+    @property
+    def training_device(self) -> Device:
+        """The GPU, which trains on its rows."""
+        return self.device
+
+    def fetch(self, rows: NDArray[np.int64]) -> None:
+        """Copy rows that `take` is about to return part by part, all at once."""
+        self._fetched = rows, self._copied(rows)
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return copies of some rows, of ascending numbers."""
-        taken = np.empty((len(rows), self.shape[1]), np.float32)
-        # Runs of rows that follow each other are copied at once.
-        ends = np.flatnonzero(np.diff(rows) != 1) + 1
-        for run in np.split(np.arange(len(rows)), ends):
-            if len(run):
-                taken[run] = self.read(int(rows[run[0]]), len(run))
-        return taken
+        if self._fetched is None or not len(rows):
+            return self._copied(rows)
+        numbers, copies = self._fetched
+        first = int(np.searchsorted(numbers, rows[0]))
+        part = slice(first, first + len(rows))
+        if not np.array_equal(numbers[part], rows):
+            return self._copied(rows)
+        if part.stop == len(numbers):
+            self._fetched = None
+        return copies[part]
+
+    def _copied(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return read_rows(self.device, self.memory, self.shape[1], rows.astype(np.uint32))
 
 
 def device_source(x: Any, name: str = "x") -> Any:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from waterfill import _core
-from waterfill.device.backend import Device, Memory, blocks, f32, f64, part_of, u32, upload
+from waterfill.device.backend import Device, Memory, blocks, f32, u32, upload
+from waterfill.device.cell_assignment import CellAssignment
+from waterfill.device.rotation import Rotation
 
 CHUNK_ROWS = 1 << 16
 """Rows that are encoded together: enough to fill a device, and little scratch memory."""
@@ -15,38 +17,7 @@ CHUNK_ROWS = 1 << 16
 _THREADS = 256
 _NEAREST_THREADS = 128  # each with two rows, and many registers
 _PARTS = 16  # lanes that share a row in `quantize`
-_TILE = 64  # rows and columns of a tile in `rotate`
 _WARP = 32
-_PANEL = 16
-
-
-class _Rotation:
-    """A matrix in fixed point on a device."""
-
-    def __init__(self, device: Device, tables: dict[str, Any]) -> None:
-        self.width, self.stride = int(tables["width"]), int(tables["stride"])
-        self._matrix = upload(device, tables["matrix"])
-        self._units = upload(device, tables["units"])
-        offsets = tables.get("offsets")
-        self._offsets = None if offsets is None else upload(device, offsets)
-
-    def multiply(
-        self, device: Device, rows: Memory, units: Memory | None, n: int, out: Memory
-    ) -> None:
-        grid = (blocks(n, _TILE), blocks(self.stride, _TILE))
-        panels = u32(self.stride // _PANEL)
-        if self._offsets is not None:
-            words = u32(self.width // 4)
-            device.launch(
-                "rotate_int8", grid, _THREADS, rows, u32(n), words, self._matrix, self._offsets,
-                self._units, units, panels, out,
-            )  # fmt: skip
-        else:
-            words = u32(self.width // 2)
-            device.launch(
-                "rotate_int16", grid, _THREADS, rows, u32(n), words, self._matrix, self._units,
-                panels, out,
-            )  # fmt: skip
 
 
 class _Books:
@@ -82,9 +53,6 @@ class _Books:
         self.wave_groups = [upload(device, groups) for groups in self.waves]
 
 
-_PRODUCT_BYTES = 1 << 28  # of products with the centroids of cells that exist together
-
-
 class Status(NamedTuple):
     """What encoding found.
 
@@ -115,7 +83,7 @@ class DeviceEncoder:
         tables = _core.encoding_tables(codec)
         self._code_size, self._d = codec.code_size, codec.d
         self._normalize = bool(tables["normalize"])
-        self._rotation = _Rotation(device, tables["rotation"])
+        self._rotation = Rotation(device, tables["rotation"])
         self._uses_int8 = bool(tables["uses_int8"])
         self._mean = upload(device, tables["mean"])
         self._books = _Books(device, tables)
@@ -126,12 +94,10 @@ class DeviceEncoder:
         self._squared_cells = upload(device, tables["squared_cells"])
         self._cell_bytes = int(tables["cell_bytes"])
         self._centers = self._mean
-        self._cells: _Rotation | None = None
+        self._cells: CellAssignment | None = None
         if tables["assignment"] is not None:
-            self._cells = _Rotation(device, tables["assignment"])
+            self._cells = CellAssignment(device, tables["assignment"], self._mean, codec.d)
             self._centers = upload(device, tables["centroids"])
-            self._biases = upload(device, tables["assignment"]["biases"])
-            self._cell_count, self._unit = codec.cells, float(tables["assignment"]["unit"])
         self._joint: tuple[Memory, ...] | None = None
         if tables["joint"] is not None:
             names = ("factors", "lengths", "weighted")
@@ -191,7 +157,7 @@ class DeviceEncoder:
                 normal,
             )  # fmt: skip
             rows = normal
-        cells = None if self._cells is None else self._assign(device, rows, n)
+        cells = None if self._cells is None else self._cells.assign(device, rows, n)
         y, rho = self._rotate(device, rows, n, cells)
         self._choose_bytes(device, y, n, codes)
         device.launch(
@@ -200,30 +166,6 @@ class DeviceEncoder:
             cells, u32(self._cell_bytes), codes, u32(self._code_size), status,
         )  # fmt: skip
         return status
-
-    def _assign(self, device: Device, rows: Memory, n: int) -> Memory:
-        assert self._cells is not None
-        width = self._cells.width
-        quantized, units = device.allocate(n * width), device.allocate(n * 4)
-        relative, cells = device.allocate(n * 4), device.allocate(n * 2)
-        device.launch(
-            "quantize_for_cells", (blocks(n * _PARTS, _THREADS), 1), _THREADS, rows, u32(n),
-            u32(self._d), self._mean, f64(self._unit), u32(width), quantized, units, relative,
-        )  # fmt: skip
-        row_bytes = self._cells.stride * 2
-        step = max(1, min(n, _PRODUCT_BYTES // row_bytes))
-        products = device.allocate(step * row_bytes)
-        for first in range(0, n, step):
-            count = min(step, n - first)
-            own = part_of(quantized, first * width, count * width)
-            self._cells.multiply(device, own, part_of(units, first * 4, count * 4), count, products)
-            device.launch(
-                "best_cells", (blocks(count * _WARP, _THREADS), 1), _THREADS, products, u32(count),
-                u32(self._cells.stride), u32(self._cell_count),
-                part_of(relative, first * 4, count * 4), self._biases,
-                part_of(cells, first * 2, count * 2),
-            )  # fmt: skip
-        return cells
 
     def _rotate(
         self, device: Device, rows: Memory, n: int, cells: Memory | None

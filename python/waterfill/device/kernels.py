@@ -12,12 +12,17 @@ from waterfill._util.atomic_file import atomic_write
 from waterfill._util.optional import require
 
 KERNEL_FILES = (
+    "cell_sums.cu",
     "cells.cu",
+    "centroid_sums.cu",
+    "columns.cu",
+    "directions.cu",
     "full_score.cu",
     "joint.cu",
     "nearest.cu",
     "normalize.cu",
     "quantize.cu",
+    "range.cu",
     "rotate.cu",
     "scale.cu",
     "scan.cu",
@@ -26,7 +31,7 @@ KERNEL_FILES = (
 )
 """In the folder ``cuda`` of `SOURCE`."""
 
-_HEADERS = ("cuda/device.hpp", "include/waterfill/core")
+_HEADERS = ("cuda", "include/waterfill/core")
 _PACKAGED = Path(__file__).parent / "source"  # in a wheel
 
 SOURCE = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "cpp"

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.device.backend import Device, Memory, blocks, f32, u32, upload
+from waterfill.device.candidate_keys import ordered_scores, positions_of, scores_of
 from waterfill.device.codes import DeviceCodes, Piece
+from waterfill.device.range_search import RangeSearch
 from waterfill.device.scan_plan import Runs
+from waterfill.device.score_tables import ScoreTables
 
 _BATCH_QUERIES = 512  # whose tables and candidates are on the device together
 _LEAST_ROOM = 4096  # for keys that a scan finds
@@ -25,30 +28,6 @@ _LOWEST = np.finfo(np.float32).min
 
 Found = tuple[NDArray[np.uint64], NDArray[np.float32]]
 """Keys of candidates, (n, kept) with 0 for none, and full scores."""
-
-
-class _Scores:
-    """What scores depend on besides codes and queries, on a device."""
-
-    def __init__(self, device: Device, index: _core.Index) -> None:
-        tables = index.score_tables()
-        self.euclidean = index.metric == _core.Metric.l2
-        self.with_cells = index.codec.cells > 0
-        self.kind = 0 if not self.euclidean else 1 + int(self.with_cells)
-        self.gain, self.middle, self.norm_range = map(float, tables["terms"])
-        self.alpha_of_scale, self.alpha = map(int, tables["alphas"])
-        self.multiplier = float(tables["pq_multiplier"])
-        self.stride, self.p = int(tables["stride"]), int(tables["p"])
-        widths = tables["widths"]
-        self.groups = len(widths)
-        side = np.concatenate([tables["z"], tables["rho"], tables["factor"]])
-        starts = np.cumsum(widths, dtype=np.uint32) - widths
-        names = (
-            "lines", "lengths", "scale", "widths", "binary", "books", "squared_lengths",
-            "squared_cells", "centroids", "points", "projected_centroids",
-        )  # fmt: skip
-        self.memory = {name: upload(device, tables[name]) for name in names}
-        self.memory |= {"side": upload(device, side), "offsets": upload(device, starts)}
 
 
 class _Queries:
@@ -85,7 +64,7 @@ class DeviceSearch:
     def __init__(self, device: Device, index: _core.Index, memory: int) -> None:
         self._device, self._index = device, index
         self.codes = DeviceCodes(device, index, memory)
-        self._scores = _Scores(device, index)
+        self._scores = ScoreTables(device, index)
 
     def search(
         self,
@@ -116,6 +95,13 @@ class DeviceSearch:
                 x[some], k, candidates, coarse_groups, own, refine_candidates, found
             )
         return distances, ids
+
+    def range_search(
+        self, x: NDArray[np.float32], radius: float, probes: Any, selector: Any
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64]]:
+        """Search within a radius; arguments and results as of `_core.Index.range_search`."""
+        search = RangeSearch(self._device, self._index, self.codes, self._scores)
+        return search.run(x, radius, probes, selector)
 
     def _candidates(
         self,
@@ -166,7 +152,7 @@ class DeviceSearch:
         pairs = upload(device, tables["pairs"])
         least = ordered_scores(thresholds).astype(np.uint64) << np.uint64(32)
         device.write(queries.thresholds, least)
-        full = self._full_tables(queries)
+        full = self._scores.full_tables(device, queries.projected, queries.units, queries.n)
         for piece in self.codes.pieces():
             own = runs.within(piece.first, piece.first + piece.count)
             if not len(own):
@@ -205,16 +191,6 @@ class DeviceSearch:
             again = device.read(queries.again, np.uint8, queries.n).astype(bool)
             stage = stage.of_queries(again)
 
-    def _full_tables(self, queries: _Queries) -> Memory:
-        device, scores, memory = self._device, self._scores, self._scores.memory
-        full = device.allocate(queries.n * scores.groups * 256 * 4)
-        device.launch(
-            "full_tables", (scores.groups, queries.n), 256, queries.projected, u32(scores.stride),
-            queries.units, memory["offsets"], memory["widths"], memory["binary"], memory["books"],
-            f32(scores.multiplier), full,
-        )  # fmt: skip
-        return full
-
     def _scored(self, queries: _Queries, piece: Piece, full: Memory) -> Found:
         """Return the candidates of a piece with full scores."""
         device, scores, memory = self._device, self._scores, self._scores.memory
@@ -251,31 +227,15 @@ class DeviceSearch:
         limits = np.zeros(len(keys) + 1, np.uint64)
         limits[1:] = np.cumsum(valid.sum(axis=1))
         own = keys[valid]
-        positions = ~own.astype(np.uint32)
         none = np.empty(0, np.uint32)
         return (
             limits,
             scores_of(own),
-            self.codes.slots_of(positions.astype(np.int64)),
+            self.codes.slots_of(positions_of(own)),
             none,
             full[valid],
             none.astype(np.float32),
         )
-
-
-def ordered_scores(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Return scores as integers of the same order: `ordered_score` of the core."""
-    bits = (scores + np.float32(0)).view(np.uint32)
-    sign = np.uint32(0x80000000)
-    return np.where(bits & sign, ~bits, bits | sign)
-
-
-def scores_of(keys: NDArray[np.uint64]) -> NDArray[np.float32]:
-    """Return the scores of candidates, given their keys."""
-    bits = (keys >> np.uint64(32)).astype(np.uint32)
-    sign = np.uint32(0x80000000)
-    result: NDArray[np.float32] = np.where(bits & sign, bits ^ sign, ~bits).view(np.float32)
-    return result
 
 
 def _last_scores(found: list[Found], kept: int) -> NDArray[np.float32]:

@@ -50,7 +50,7 @@ class IndexFlat(OnDevice, flat.IndexFlat):
     Notes
     -----
     Searches raise a MemoryError if the GPU has too little memory for them; the index stays as it
-    is. `range_search`, `search_and_reconstruct` and the other methods run on the CPU.
+    is. `search_and_reconstruct`, and `range_search` with `refine`, run on the CPU.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill._util.progress import Option
 from waterfill._util.tensors import is_device_array
 from waterfill._util.validation import as_positive_int
 from waterfill.codec import Codec, Codes
@@ -20,6 +21,7 @@ from waterfill.device.backend import Device
 from waterfill.device.encoder import DeviceEncoder
 from waterfill.device.row_pipeline import RowPipeline
 from waterfill.device.search import DeviceSearch
+from waterfill.device.trainer import TrainedOn
 from waterfill.index.base import Index
 from waterfill.index.vector_index import Labels
 
@@ -70,7 +72,32 @@ class OnDevice(Index):
         own._use_device(device, memory)
         return own
 
-    # Filling it.
+    # Training and filling it.
+
+    def train(self, x: Any, *, xq_train: Any = None, **options: Any) -> None:
+        """Train the codec on the GPU, unless the index has one.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Vectors, also in the memory of a GPU. Only the rows that training draws are copied.
+        xq_train : array_like, shape (m, d), optional
+            Typical queries, also in the memory of a GPU.
+        **options : object
+            As of `waterfill.IndexFlat.train`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `waterfill.IndexFlat.train`.
+        MemoryError
+            If the GPU has too little memory to train; the index stays untrained.
+        """
+        super().train(device_source(x), xq_train=device_source(xq_train, "xq_train"), **options)
+
+    def _learn(self, source: Any, x: Any, queries: Any, progress: Option) -> Codec:
+        rows = x if isinstance(x, DeviceRows) else TrainedOn(x, self._device)
+        return super()._learn(source, rows, queries, progress)
 
     def _append(
         self,
@@ -177,6 +204,49 @@ class OnDevice(Index):
             return super()._ranked(*arguments)
         with self._writing:  # changes wait, and so does another search: they share the stream
             return *self._current().search(*searched), None
+
+    def range_search(self, x: Any, thresh: float, **options: Any) -> tuple[Any, Any, Any]:
+        """Find all vectors within a radius.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d)
+            Queries, also in the memory of a GPU.
+        thresh : float
+            The radius, as for `waterfill.IndexFlat.range_search`.
+        **options : object
+            As of `waterfill.IndexFlat.range_search`.
+
+        Returns
+        -------
+        lims : uint64 (n + 1,)
+            The results of query i are those from ``lims[i]`` up to ``lims[i + 1]``. For queries in
+            the memory of a GPU, an array of int64 of the same kind there, as D and I.
+        D : float32 (lims[n],)
+            Inner products above the radius, or squared distances below it.
+        I : int64 (lims[n],)
+            Ids; those of a query are in order of insertion.
+
+        Raises
+        ------
+        ValueError, TypeError, NotTrainedError
+            As `waterfill.IndexFlat.range_search`.
+        MemoryError
+            If the GPU has too little memory for the search; the index stays as it is.
+        """
+        queries, convert = _queries(x)
+        limits, distances, ids = super().range_search(queries, thresh, **options)
+        if queries is not x:
+            limits = limits.astype(np.int64)
+        return convert(limits), convert(distances), convert(ids)
+
+    def _ranged(
+        self, queries: FloatRows, radius: float, probes: Any, selector: Any
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        if self._trained().refine_row_kind is not None:  # exact scores, from rows in host memory
+            return super()._ranged(queries, radius, probes, selector)
+        with self._writing:
+            return self._current().range_search(queries, radius, probes, selector)
 
     def _current(self) -> DeviceSearch:
         """Return the present vectors on the GPU, copied there unless they are there."""

@@ -143,9 +143,16 @@ class Index(SearchDepth):
     def _found_within(
         self, queries: FloatRows, radius: float, chosen: SearchParameters, lists: Labels | None
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
-        core, selector = self._trained(), self._program(chosen.sel)
+        self._trained()
+        selector = self._program(chosen.sel)
         probes = self._probes(queries, chosen) if lists is None else lists
-        return core.range_search(queries, radius, probes, selector)
+        return self._ranged(queries, radius, probes, selector)
+
+    def _ranged(
+        self, queries: FloatRows, radius: float, probes: Any, selector: Any
+    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
+        """Call the core's search within a radius."""
+        return self._trained().range_search(queries, radius, probes, selector)
 
     def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
         """Return the lists to search per query, the number of nearest lists, or None for all."""

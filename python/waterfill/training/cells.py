@@ -18,6 +18,7 @@ from waterfill._util.progress import Share, part_of
 from waterfill.analysis import Analysis, from_moments
 from waterfill.data.rows import FloatRows
 from waterfill.plan import Plan
+from waterfill.training.trainer import Trainer
 
 LOG = logging.getLogger("waterfill.training")
 
@@ -41,6 +42,7 @@ _BLOCK_ROWS = 4096
 
 
 def choose_cells(
+    trainer: Trainer,
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
@@ -56,6 +58,8 @@ def choose_cells(
 
     Parameters
     ----------
+    trainer : Trainer
+        Who does k-means.
     plan : Plan
         For directions from the mean.
     sample : float32 (s, d)
@@ -99,10 +103,10 @@ def choose_cells(
         return without, none
     tried = _TRIED if auto else 0.0
     if auto and not _cells_help(
-        without, sample, held_out, queries, seed, trial, part_of(tell, 0.0, tried)
+        trainer, without, sample, held_out, queries, seed, trial, part_of(tell, 0.0, tried)
     ):
         return without, none
-    centroids = _core.train_partition(
+    centroids = trainer.cells(
         cell_sample(), plan.mean, count, by_direction(plan), seed, part_of(tell, tried, 1.0)
     )
     return _refit(plan, sample, centroids, queries, by_direction(plan)), centroids
@@ -114,6 +118,7 @@ def by_direction(plan: Plan) -> bool:
 
 
 def _cells_help(
+    trainer: Trainer,
     plan: Plan,
     sample: FloatRows,
     held_out: FloatRows,
@@ -125,7 +130,7 @@ def _cells_help(
     """Compare the plan without cells to one with cells, on part of the sample."""
     rows = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIAL_ROWS)])
     count, rule = max(_auto_cells(len(rows)), 1), by_direction(plan)
-    centroids = _core.train_partition(rows, plan.mean, count, rule, seed, part_of(tell, 0.0, 0.2))
+    centroids = trainer.cells(rows, plan.mean, count, rule, seed, part_of(tell, 0.0, 0.2))
     with_cells = _refit(plan, rows, centroids, queries, rule)
     energy_with = _energy(_core.residuals(held_out, plan.mean, centroids, rule))
     error_with = with_cells.predicted_distortion * energy_with

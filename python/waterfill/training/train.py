@@ -12,6 +12,7 @@ from waterfill._util.progress import Share, part_of
 from waterfill._util.validation import METRICS, Metric, as_int
 from waterfill.data.row_policy import Policy, admit
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.device.codebook_settings import CodebookSettings
 from waterfill.plan import Plan
 from waterfill.training.cells import MAX_CELLS, MIN_QUERIES, Cells, by_direction, choose_cells
 from waterfill.training.itq import rotated_basis
@@ -22,6 +23,7 @@ from waterfill.training.sampling import (
     draw_training_rows,
     needs_cell_rows,
 )
+from waterfill.training.trainer import Trainer, trainer_of
 
 Effort = Literal["fast", "balanced", "best"]
 
@@ -70,7 +72,9 @@ def train(
     if alpha is not None and plan.pq_multiplier is not None:
         raise ValueError(f"alpha={alpha!r} must be None for a plan with pq_multiplier")
     quarters = None if alpha is None else to_quarters(alpha)
-    rows = admit(Rows(x, "x", plan.d), policy).rows
+    given = Rows(x, "x", plan.d)
+    trainer = trainer_of(given)
+    rows = admit(given, policy).rows
     if rows.n == 0:
         raise ValueError("x has no rows; at least 1 is needed to train")
     sample, held_out = draw_training_rows(rows, seed, plan.normalize)
@@ -90,8 +94,9 @@ def train(
     ) -> tuple[float, float]:
         # Each plan is tried with its best alpha: recall with a fixed one is not measured.
         core = _train_core(
-            plan, centroids, rule, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint, tell
-        )
+            trainer, plan, centroids, rule, rows, calibration, seed, _TRIAL_ITERATIONS, None, joint,
+            tell,
+        )  # fmt: skip
         ip, l2 = core.settings["recall"]
         return (l2 if metric == "l2" else ip, ip if metric in ("ip", "cosine") else l2)
 
@@ -101,29 +106,13 @@ def train(
         return draw_cell_rows(rows, cells, seed, plan.normalize)
 
     plan, centroids = choose_cells(
-        plan,
-        sample,
-        held_out,
-        rows.n,
-        cell_sample,
-        cells,
-        drawn_queries,
-        seed,
-        trial,
+        trainer, plan, sample, held_out, rows.n, cell_sample, cells, drawn_queries, seed, trial,
         part_of(tell, _DRAWN, cells_end),
-    )
+    )  # fmt: skip
     core = _train_core(
-        plan,
-        centroids,
-        rule,
-        sample,
-        calibration,
-        seed,
-        _ITERATIONS[effort],
-        quarters,
-        joint,
-        part_of(tell, cells_end, 1.0),
-    )
+        trainer, plan, centroids, rule, sample, calibration, seed, _ITERATIONS[effort], quarters,
+        joint, part_of(tell, cells_end, 1.0),
+    )  # fmt: skip
     return Trained(core, rows, sample, held_out, drawn_queries)
 
 
@@ -173,6 +162,7 @@ def _checked_cells(cells: Cells, plan: Plan) -> Cells:
 
 
 def _train_core(
+    trainer: Trainer,
     plan: Plan,
     centroids: FloatRows,
     by_direction: bool,
@@ -185,7 +175,7 @@ def _train_core(
     tell: Share | None,
 ) -> _core.Codec:
     order = [dim for group in plan.groups for dim in group.dims]
-    return _core.Codec.train(
+    settings = CodebookSettings(
         mean=plan.mean,
         basis=np.ascontiguousarray(rotated_basis(plan, sample)[order]),
         weights=plan.weights[order],
@@ -193,16 +183,20 @@ def _train_core(
         rests=_rests(order),
         centroids=centroids,
         by_direction=by_direction,
-        sample=sample,
-        held_out=held_out,
         seed=seed,
         iterations=iterations,
+    )
+    return _core.Codec.train(
+        **vars(settings),
+        sample=sample,
+        held_out=held_out,
         alpha=quarters,
         joint=joint,
         constant_norm=plan.constant_norm,
         pq_multiplier=plan.pq_multiplier or 0.0,
         normalize=plan.normalize,
         plan=plan.to_json(),
+        codebooks=trainer.codebooks(sample, settings),
         tell=tell,
     )
 

@@ -65,6 +65,24 @@ WATERFILL_SHARED std::int16_t to_int16(float value) {
   return static_cast<std::int16_t>(rintf(cut));
 }
 
+// A coordinate in the fixed point of a codebook, for the nearest centroid.
+WATERFILL_SHARED std::int16_t codebook_coordinate(float value, float scale) {
+  constexpr float kLargest = 32767;
+  return static_cast<std::int16_t>(round_small(clipped(value * scale, kLargest)));
+}
+
+// A coordinate in the fixed point of k-means, whose sums are integers and do not depend on the
+// order of rows. unit: of summing_unit, for values of the same group.
+WATERFILL_SHARED std::int32_t summand(float value, float unit) {
+  return round_small(value * unit);
+}
+
+// The bin of a histogram over the values of one coordinate.
+WATERFILL_SHARED std::uint32_t seed_bin(float value, double low, double width) {
+  const double bin = (value - low) / width;
+  return bin < kSeedBins - 1 ? static_cast<std::uint32_t>(bin) : kSeedBins - 1;
+}
+
 // What the nearest centroid has the least of: the score without its last bits, which make room for
 // the number.
 WATERFILL_SHARED std::int32_t centroid_key(std::int32_t score, std::int32_t centroid) {
@@ -156,6 +174,19 @@ WATERFILL_SHARED std::uint32_t ordered_score(float score) {
   constexpr std::uint32_t kSign = 0x80000000u;
   const std::uint32_t bits = float_bits(score + 0.0f);  // + 0: no negative zero
   return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+
+// The score that an integer of `ordered_score` stands for.
+WATERFILL_SHARED float score_of(std::uint32_t ordered) {
+  constexpr std::uint32_t kSign = 0x80000000u;
+  const std::uint32_t bits = (ordered & kSign) != 0 ? ordered ^ kSign : ~ordered;
+#if defined(__CUDA_ARCH__)
+  return __uint_as_float(bits);
+#else
+  float score;
+  __builtin_memcpy(&score, &bits, sizeof score);
+  return score;
+#endif
 }
 
 // A score and a position as one integer: a higher score is greater, and of equal scores the

@@ -38,4 +38,8 @@ inline constexpr int kFixedOne = 32767;                          // one in fixed
 inline constexpr int kRowOffset = 64, kRowMask = 127;
 inline constexpr float kLargestRowValue = 63, kLargestMatrixValue = 127;
 
+// Training. Sums over rows are integers: of 2048 rows they fit 32 bits.
+inline constexpr int kSummandBits = 19;           // of a coordinate, without the sign
+inline constexpr std::uint32_t kSeedBins = 1024;  // of a histogram that seeds are chosen from
+
 }  // namespace waterfill

@@ -88,6 +88,8 @@ struct ScanTables {
   std::vector<std::uint32_t> lists;
   std::vector<float> terms;
   std::vector<std::uint32_t> masks;  // of vectors, by block; empty: all vectors
+  // For a range search: the least full score within the radius, as ordered_score; by query.
+  std::vector<std::uint32_t> least;
 };
 
 // The blocks of all lists in the order of slots, as a device keeps them.
@@ -224,6 +226,14 @@ class Index {
   void rank_lists(const Rows& queries, std::uint32_t* ranks) const;
   // All vectors with a full score above the radius, or a squared distance below it.
   RangeResult range_search(const Rows& queries, float radius, const SearchParams& params) const;
+  // A range search whose full scores a device computes: `range_tables` returns what it needs, with
+  // the exact terms of lists and without tables of a scan, and the device returns the vectors whose
+  // scores reach `least` to `merge_range`. limits: of the vectors by query. Not for indexes with
+  // refine rows, whose exact scores decide.
+  ScanTables range_tables(const Rows& queries, float radius, const SearchParams& params) const;
+  RangeResult merge_range(const Rows& queries, const std::vector<std::size_t>& limits,
+                          const std::vector<std::uint32_t>& slots,
+                          const std::vector<float>& scores) const;
 
   // For files: calls visit(store, ids, refine rows or null) under the lock of a search.
   template <class Visit>
@@ -265,6 +275,8 @@ class Index {
   void check(const Rows& queries, const SearchParams& params) const;
   template <class Use>
   void locked_search(const Rows& queries, const SearchParams& params, Use use) const;
+  template <class Use>
+  void locked_range(const Rows& queries, float radius, const SearchParams& params, Use use) const;
   void replace_labels(std::int64_t* labels, std::size_t n) const;  // by ids
   IndexView view() const;
   std::shared_ptr<const CoarsePlan> coarse_plan(std::size_t groups) const;

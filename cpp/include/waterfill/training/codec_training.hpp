@@ -12,8 +12,9 @@ namespace waterfill {
 struct TrainParams {
   std::uint64_t seed = 0;
   int iterations = 25;
-  std::optional<Alpha> alpha;  // of the scale, for both metrics; calibrated if not set
-  bool shared = false;         // groups of one width share a codebook, without second bytes
+  std::optional<Alpha> alpha;   // of the scale, for both metrics; calibrated if not set
+  bool shared = false;          // groups of one width share a codebook, without second bytes
+  bool with_codebooks = false;  // the codebooks are there already: a device trained them
 };
 
 // The work that `train_codec` counts, about in proportion to its time.
