@@ -154,7 +154,7 @@ class Changes(RuleBasedStateMachine):
 
     def opened(self) -> DocumentIndex:
         # Codes without a sample, for norms as those below; rows re-rank, so all are found.
-        norms = None if self.metric == "cosine" else (0.01, 100)
+        norms = (1, 1) if self.metric == "cosine" else (0.01, 100)
         codec = wf.Codec.universal(4, 2, metric=self.metric, norms=norms) if self.coded else None
         return DocumentIndex(self.folder.name, metric=self.metric, codec=codec)
 
@@ -211,7 +211,7 @@ class Changes(RuleBasedStateMachine):
 
 
 TestChanges = Changes.TestCase
-TestChanges.settings = settings(stateful_step_count=12)
+TestChanges.settings = settings(stateful_step_count=12, max_examples=40)
 
 
 # Crashes.
@@ -282,7 +282,7 @@ def test_a_crash_between_the_steps_leaves_all_or_nothing(
         assert ids(documents.search(vectors[500], 1)) == ["later"]
 
 
-@pytest.mark.parametrize("lines", [0, 1, 3, 21, 45, 160])
+@pytest.mark.parametrize("lines", [1, 3, 21, 45, 160])
 def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path, lines: int) -> None:
     said = run_until_it_dies(tmp_path, "any", lines)
     assert len(said) >= lines
