@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import waterfill as wf
 
-_TRAINING_ROWS = 500
+_TRAINING_ROWS = 1000
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def folder_options(base: NDArray[np.float32]) -> Callable[[str, str], dict[str, 
     def options(kind: str, metric: Any) -> dict[str, Any]:
         if kind == "managed":
             return {"metric": metric}
-        codec = wf.Recipe(384, 48, effort="fast").train(base[:_TRAINING_ROWS], metric)
+        codec = wf.Recipe(384, 48).train(base[:_TRAINING_ROWS], metric)
         return {"metric": metric, "codec": codec}
 
     return options

@@ -80,8 +80,11 @@ class DocumentIndex(DocumentFolder):
         with self._changing:
             self._require_changeable()
             first, self._next = self._next, self._next + len(chosen)
+            norms = dict(zip(sorted(having), self._norms(rows), strict=True))
             numbered = [
-                replace(documents[i], number=first + n, embedded=n in having)
+                replace(
+                    documents[i], number=first + n, embedded=n in having, norm=norms.get(n, 1.0)
+                )
                 for n, i in enumerate(chosen)
             ]
             numbers = first + np.array(sorted(having), np.int64)
@@ -120,6 +123,13 @@ class DocumentIndex(DocumentFolder):
             bad = np.flatnonzero(flaws)
             raise ArgumentError(f"vectors: {describe_rows(bad, flaws[bad])} cannot be stored")
         return rows, set(having)
+
+    def _norms(self, rows: FloatRows) -> list[float]:
+        """Return what the index divides vectors by."""
+        if self.metric != "cosine":
+            return [1.0] * len(rows)
+        norms: list[float] = np.linalg.norm(rows, axis=1).tolist()
+        return norms
 
     def _replace(
         self,
@@ -296,16 +306,17 @@ class DocumentIndex(DocumentFolder):
     def vectors(self, documents: Sequence[StoredDocument]) -> dict[int, FloatRows]:
         """Return the vectors of documents, float32 (d,), by number.
 
-        They are the rows of the index (of norm 1 with ``cosine``), or decoded if it keeps none.
+        They are the rows of the index, or decoded if it keeps none.
         """
-        numbers = [one.number for one in documents if one.embedded]
+        norms = {one.number: np.float32(one.norm) for one in documents if one.embedded}
         index = self.index
-        if index is None or not numbers:
+        if index is None or not norms:
             return {}
-        there = np.array(numbers, np.int64)
+        there = np.array(list(norms), np.int64)
         try:
             rows = index.reconstruct_batch(there)
         except MissingIdError:  # of documents that have been changed since they were found
             there = there[np.isin(there, index.ids())]
             rows = index.reconstruct_batch(there)
-        return dict(zip(there.tolist(), rows, strict=True))
+        numbers = there.tolist()
+        return {n: row * norms[n] for n, row in zip(numbers, rows, strict=True)}

@@ -34,13 +34,14 @@ CREATE TABLE documents (
     parent TEXT,
     embedded INTEGER NOT NULL,
     metadata TEXT NOT NULL,
-    content TEXT NOT NULL
+    content TEXT NOT NULL,
+    norm REAL NOT NULL
 );
 CREATE INDEX embedded ON documents (number) WHERE embedded;
 CREATE INDEX parents ON documents (parent) WHERE parent IS NOT NULL;
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_COLUMNS = "number, id, content, metadata, parent, embedded"
+_COLUMNS = "number, id, content, metadata, parent, embedded, norm"
 
 
 @dataclass
@@ -61,6 +62,8 @@ class StoredDocument:
         The id of its vector; another one after each change of the vector, and never given twice.
     embedded : bool
         Whether it has a vector.
+    norm : float
+        By which the index has divided the vector.
     """
 
     id: str
@@ -69,6 +72,7 @@ class StoredDocument:
     parent: str | None = None
     number: int = -1
     embedded: bool = False
+    norm: float = 1.0
 
 
 class DocumentTable:
@@ -256,8 +260,8 @@ class DocumentTable:
         with self._transaction() as rows:
             replaced = _take_out(rows, [document.id for document in documents])
             rows.executemany(
-                "INSERT INTO documents (number, id, parent, embedded, metadata, content) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO documents (number, id, parent, embedded, metadata, content, norm) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 records,
             )
             _set(rows, settings)
@@ -320,8 +324,8 @@ def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _read(row: tuple[Any, ...]) -> StoredDocument:
-    number, id, content, metadata, parent, embedded = row
-    return StoredDocument(id, content, json.loads(metadata), parent, number, bool(embedded))
+    number, id, content, metadata, parent, embedded, norm = row
+    return StoredDocument(id, content, json.loads(metadata), parent, number, bool(embedded), norm)
 
 
 def _record(document: StoredDocument) -> tuple[Any, ...]:
@@ -329,7 +333,7 @@ def _record(document: StoredDocument) -> tuple[Any, ...]:
     content = require_text("texts", document.content)
     metadata = _as_json(document.metadata, id)
     parent = None if document.parent is None else require_text("parent", document.parent)
-    return document.number, id, parent, document.embedded, metadata, content
+    return document.number, id, parent, document.embedded, metadata, content, document.norm
 
 
 def _as_json(metadata: Any, id: str) -> str:
