@@ -42,8 +42,8 @@ PARTS = {
     "Operate": "service container serving batching capacity overload metrics monitoring drift "
     "drift-detectors lifecycle",
     "Reference": "reference/index format",
-    "Project": "changelog contributing architecture kernels peers roofline bench adapters datasets samples "
-    "security decisions/README",
+    "Project": "changelog contributing architecture kernels peers roofline bench adapters datasets "
+    "samples security decisions/README",
 }
 # By page: the pages below it.
 BELOW = {
