@@ -26,6 +26,7 @@ OUTSIDE = {
     "cpp/FORMAT.md": "format.md",
     "bench/README.md": "bench.md",
     "bench/datasets.md": "datasets.md",
+    "bench/adapters/README.md": "adapters.md",
     "tests/samples/README.md": "samples.md",
     "examples/container/README.md": "container.md",
     "examples/monitoring/README.md": "monitoring.md",
@@ -42,8 +43,8 @@ PARTS = {
     "Operate": "service container serving batching capacity overload metrics monitoring drift "
     "drift-detectors lifecycle",
     "Reference": "reference/index format",
-    "Project": "changelog releases contributing architecture kernels peers roofline bench datasets "
-    "samples security decisions/README",
+    "Project": "changelog releases contributing architecture kernels peers roofline bench adapters "
+    "datasets samples security decisions/README",
 }
 # By page: the pages below it.
 BELOW = {

@@ -1,10 +1,14 @@
 """A demo service: searched by its own threads, refusing some, drifting and swapping.
 
 python examples/monitoring/service.py [port]
+
+With PROMETHEUS_MULTIPROC_DIR, an empty folder, it publishes its metrics there and answers with what
+is merged of all workers, as a service of several does.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -58,10 +62,25 @@ def look() -> None:
         time.sleep(20)
 
 
+def merged() -> tuple[bytes, str]:
+    """Return the metrics of all workers."""
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def scrape() -> tuple[bytes, str]:
+    """Return the metrics, of this process or of all."""
+    return merged() if "PROMETHEUS_MULTIPROC_DIR" in os.environ else expose(metrics)
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer every request with the metrics."""
     if scope["type"] == "http":
-        text, content_type = expose(metrics)
+        text, content_type = scrape()
         own = [(b"content-type", content_type.encode())]
         await send({"type": "http.response.start", "status": 200, "headers": own})
         await send({"type": "http.response.body", "body": text})
@@ -70,5 +89,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 if __name__ == "__main__":
     for task, arguments in [(look, ()), *((search, (seed,)) for seed in range(16))]:
         threading.Thread(target=task, args=arguments, daemon=True).start()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from waterfill.metrics.multiprocess import Publisher
+
+        Publisher(metrics).start()
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")

@@ -81,3 +81,10 @@ def test_what_cannot_be_done_is_said(run, files, arguments, code, message):
     assert message in done.err
     assert done.err.count("\n") == 1
     assert not (run.directory / "new.wf").exists()
+
+
+def test_a_folder_is_refused(run, files):
+    done = run("compress", files / "flat.faiss", "-o", "new.wfx", code=2)
+    assert "new.wfx: expected a file such as new.wf, got the name of a folder" in done.err
+    assert "waterfill build" in done.err
+    assert not (run.directory / "new.wfx").exists()

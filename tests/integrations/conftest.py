@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+import waterfill as wf
+
+_TRAINING_ROWS = 1000
+
+
+@pytest.fixture(scope="session")
+def folder_options(base: NDArray[np.float32]) -> Callable[[str, str], dict[str, Any]]:
+    """Options of a folder by its kind, managed or compressed by a given codec, and its metric."""
+
+    def options(kind: str, metric: Any) -> dict[str, Any]:
+        if kind == "managed":
+            return {"metric": metric}
+        codec = wf.Recipe(384, 48).train(base[:_TRAINING_ROWS], metric)
+        return {"metric": metric, "codec": codec}
+
+    return options
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -98,14 +98,13 @@ def wide_codec() -> wf.Codec:
 
 
 class TestCompressedStore(_Standard):
-    """Embeddings are in an index from the first one on."""
+    """With a codec."""
 
     @pytest.fixture
     def document_store(self, tmp_path: Path, wide_codec: wf.Codec) -> Iterator[Any]:
         from waterfill.integrations.haystack import WaterfillDocumentStore
 
-        store = WaterfillDocumentStore(tmp_path, metric="l2")
-        store.train(wide_codec)
+        store = WaterfillDocumentStore(tmp_path, metric="l2", codec=wide_codec)
         assert store.index is not None
         yield store
         store.close()

@@ -66,14 +66,13 @@ def store_class() -> Any:
     return WaterfillStore
 
 
-@pytest.fixture(scope="module", params=[1000, 10_000], ids=["compressed", "exact"])
-def stores(request: Any, model: Lookup) -> Iterator[tuple[Any, Any]]:
+@pytest.fixture(scope="module", params=["managed", "compressed"])
+def stores(request: Any, model: Lookup, folder_options: Any) -> Iterator[tuple[Any, Any]]:
     """Our store and FAISS's with the same texts."""
     texts, metadatas = named(range(TEXTS)), parities(range(TEXTS))
-    with store_class().from_texts(
-        texts, model, metadatas, ids=texts, train_size=request.param
-    ) as ours:
-        assert (ours.index is None) == (request.param > TEXTS)
+    options = folder_options(request.param, "l2")
+    with store_class().from_texts(texts, model, metadatas, ids=texts, **options) as ours:
+        assert ours.index.ntotal == TEXTS
         yield ours, community.FAISS.from_texts(texts, model, metadatas, ids=texts)
 
 
@@ -171,10 +170,12 @@ def test_wrong_filters_are_refused(stores: tuple[Any, Any], condition: Any, mess
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("train_size", [100, 10_000])
-def test_relevance_is_the_cosine(model: Lookup, metric: str, train_size: int) -> None:
+@pytest.mark.parametrize("kind", ["managed", "compressed"])
+def test_relevance_is_the_cosine(
+    model: Lookup, folder_options: Any, metric: str, kind: str
+) -> None:
     texts = named(range(200))
-    with store_class().from_texts(texts, model, metric=metric, train_size=train_size) as store:
+    with store_class().from_texts(texts, model, **folder_options(kind, metric)) as store:
         (same, best), *others = store.similarity_search_with_relevance_scores("text 3", k=200)
         assert same.page_content == "text 3"
         assert best == pytest.approx(1, abs=0.03 if metric == "l2" else 2e-3)
@@ -210,11 +211,13 @@ def test_diversity(stores: tuple[Any, Any], model: Lookup, base: NDArray[np.floa
     assert len(retriever.invoke("query 0")) == 2
 
 
-@pytest.mark.parametrize("train_size", [50, 10_000])
-def test_a_folder_is_opened_again(model: Lookup, tmp_path: Path, train_size: int) -> None:
+@pytest.mark.parametrize("kind", ["managed", "compressed"])
+def test_a_folder_is_opened_again(
+    model: Lookup, folder_options: Any, tmp_path: Path, kind: str
+) -> None:
     texts = named(range(100))
     path = tmp_path / "store"
-    with store_class()(model, path, train_size=train_size) as store:
+    with store_class()(model, path, **folder_options(kind, "l2")) as store:
         store.add_texts(texts, parities(range(100)), ids=texts)
         store.delete(["text 5", "none"])
         store.add_texts(["text 600"], ids=["text 7"])
@@ -289,7 +292,6 @@ def test_documents_and_known_vectors(model: Lookup) -> None:
         with pytest.raises(ValueError, match="ids: expected 1, one per text, got 2"):
             store.add_texts(["text 1"], ids=["a", "b"])
         assert len(store) == 7
-        store.train()
         assert store.index.ntotal == 7
 
 

@@ -26,7 +26,7 @@ class _Standard(tests.VectorStoreIntegrationTests):
 
 
 class TestExactStore(_Standard):
-    """Vectors lie in the table; the folder is a temporary one."""
+    """A managed folder, and a temporary one."""
 
     @pytest.fixture(params=METRICS)
     def vectorstore(self, request: Any) -> Iterator[Any]:
@@ -37,7 +37,7 @@ class TestExactStore(_Standard):
 
 
 class TestCompressedStore(_Standard):
-    """Vectors are in an index from the first one on."""
+    """With a codec."""
 
     @pytest.fixture(params=METRICS)
     def vectorstore(self, request: Any, tmp_path: Path) -> Iterator[Any]:

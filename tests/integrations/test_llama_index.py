@@ -49,12 +49,13 @@ def nodes(base: NDArray[np.float32]) -> list[Any]:
     return [node(number, base[number]) for number in range(TEXTS)]
 
 
-@pytest.fixture(scope="module", params=[1000, 10_000], ids=["compressed", "exact"])
-def stores(request: Any, nodes: list[Any]) -> Iterator[tuple[Any, Any]]:
+@pytest.fixture(scope="module", params=["managed", "compressed"])
+def stores(request: Any, nodes: list[Any], folder_options: Any) -> Iterator[tuple[Any, Any]]:
     """Our store and the one in memory, with the same nodes."""
-    ours, theirs = store_class()(train_size=request.param), simple.SimpleVectorStore()
+    ours = store_class()(**folder_options(request.param, "cosine"))
+    theirs = simple.SimpleVectorStore()
     assert ours.add(nodes) == theirs.add(nodes) == named(range(TEXTS))
-    assert (ours.client is None) == (request.param > TEXTS)
+    assert ours.client.ntotal == TEXTS
     yield ours, theirs
     ours.close()
 
@@ -182,19 +183,19 @@ def test_diversity(stores: tuple[Any, Any], queries: NDArray[np.float32]) -> Non
     assert [one.node_id for one in near.nodes] == near.ids
 
 
-@pytest.mark.parametrize("train_size", [30, 10_000])
-def test_nodes_come_back_whole(nodes: list[Any], train_size: int) -> None:
+@pytest.mark.parametrize("kind", ["managed", "compressed"])
+def test_nodes_come_back_whole(nodes: list[Any], folder_options: Any, kind: str) -> None:
     some = nodes[:40]
     image = schema.ImageNode(id_="image", text="a", image="aGk=", embedding=some[0].embedding)
     link = schema.IndexNode(id_="link", text="b", index_id="x", embedding=some[1].embedding)
-    store = store_class()(train_size=train_size)
+    store = store_class()(**folder_options(kind, "cosine"))
     store.add([*some, image, link])
     got = store.get_nodes()
     assert len(got) == 42
     for before, after in zip([*some, image, link], got, strict=True):
         assert type(after) is type(before)
         vector = np.array(before.embedding)
-        expected = vector / np.linalg.norm(vector) if store.client else vector
+        expected = vector
         np.testing.assert_allclose(after.embedding, expected, atol=1e-3)
         after.embedding = before.embedding
         assert after == before
@@ -205,11 +206,11 @@ def test_nodes_come_back_whole(nodes: list[Any], train_size: int) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("train_size", [30, 10_000])
+@pytest.mark.parametrize("kind", ["managed", "compressed"])
 def test_nodes_are_removed_and_added_again(
-    nodes: list[Any], base: NDArray[np.float32], train_size: int
+    nodes: list[Any], base: NDArray[np.float32], folder_options: Any, kind: str
 ) -> None:
-    store = store_class()(train_size=train_size)
+    store = store_class()(**folder_options(kind, "cosine"))
     store.add(nodes[:100])
     store.delete("document 3")
     store.delete("none")
@@ -237,9 +238,11 @@ def test_nodes_are_removed_and_added_again(
 
 
 @pytest.mark.parametrize(("metric", "best"), [("l2", 0.0), ("ip", 1.0), ("cosine", 1.0)])
-@pytest.mark.parametrize("train_size", [30, 10_000])
-def test_more_is_nearer(nodes: list[Any], metric: str, best: float, train_size: int) -> None:
-    store = store_class()(metric=metric, train_size=train_size)
+@pytest.mark.parametrize("kind", ["managed", "compressed"])
+def test_more_is_nearer(
+    nodes: list[Any], folder_options: Any, metric: str, best: float, kind: str
+) -> None:
+    store = store_class()(**folder_options(kind, metric))
     store.add(nodes[:50])
     found = store.query(Query(query_embedding=nodes[3].embedding, similarity_top_k=50))
     assert found.ids[0] == "text 3"
@@ -255,7 +258,7 @@ def test_more_is_nearer(nodes: list[Any], metric: str, best: float, train_size: 
 
 def test_a_folder_is_opened_again(nodes: list[Any], tmp_path: Path) -> None:
     path = str(tmp_path / "store")
-    store = store_class()(path, train_size=30)
+    store = store_class()(path)
     store.add(nodes[:40])
     store.persist(str(tmp_path / "elsewhere"))  # there is nothing to do
     program = (

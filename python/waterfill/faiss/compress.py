@@ -16,7 +16,8 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, admit, as_policy, caller_stacklevel
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.faiss.given_rows import with_rows
-from waterfill.faiss.stored_vectors import Stored, stored_vectors
+from waterfill.faiss.stored_index import Stored
+from waterfill.faiss.stored_vectors import stored_vectors
 from waterfill.index.flat import IndexFlat
 from waterfill.index.ivf import IndexIVF, as_nlist
 from waterfill.index.recall_warnings import warn_of_training
@@ -64,7 +65,8 @@ def compress(
         Of float vectors, with METRIC_INNER_PRODUCT or METRIC_L2. Full vectors are read as they are
         from IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexNSGFlat, from an IndexRefineFlat, whose
         codes are passed by, and behind rotations (OPQ, RandomRotation); all others are decoded.
-        They may be within IndexIDMap, IndexIDMap2 or IndexPreTransform. An IndexPreTransform that
+        They may be within IndexIDMap, IndexIDMap2 or IndexPreTransform, and in shards of an
+        IndexShards, which become one index, or replicas. An IndexPreTransform that
         normalises and has inner products becomes an index with the metric ``cosine``.
     code_bytes : int
         Bytes per code, 1 to d, without the byte for the scale.
@@ -73,7 +75,7 @@ def compress(
     nlist : int, optional
         Make an IndexIVF with this number of lists. An index with inverted lists always becomes an
         IndexIVF with the same lists, centroids and `nprobe`; behind a transformation that cannot be
-        undone, with as many new ones.
+        undone, with as many new ones. So do shards with lists of their own.
     refine : {'float16', 'int8', 'float32'} or array, shape (m, d), optional
         As for `IndexFlat` and `IndexIVF`.
     rows : array_like or BlockSource, shape (m, d), optional

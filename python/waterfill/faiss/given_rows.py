@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill.data.rows import FloatRows, Rows
-from waterfill.faiss.stored_vectors import Stored
+from waterfill.faiss.stored_index import Stored
 from waterfill.index.selector_graph import Ids
 
 _COMPARED = 256

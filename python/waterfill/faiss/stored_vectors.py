@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,81 +12,9 @@ from numpy.typing import NDArray
 from waterfill._util.optional import loaded_faiss
 from waterfill._util.validation import Metric
 from waterfill.data.rows import FloatRows
+from waterfill.faiss.joined_shards import joined
+from waterfill.faiss.stored_index import ArrayVectors, Lists, Stored, Vectors
 from waterfill.index.selector_graph import Ids
-
-_SAMPLE_ROWS = 65_536 + 256  # rows that training draws and holds out
-_SAMPLE_BYTES = 256 << 20
-_WITH_ROWS = "pass the vectors themselves as rows="
-
-
-class Vectors(Protocol):
-    """Vectors of an index by their numbers, 0 to n - 1."""
-
-    def read(self, first: int, n: int) -> FloatRows:
-        """Return `n` consecutive vectors."""
-        ...
-
-    def take(self, numbers: Ids) -> FloatRows:
-        """Return the vectors of these numbers."""
-        ...
-
-
-@dataclass(frozen=True)
-class Lists:
-    """The inverted lists of an index, and how many a search scans.
-
-    `quantizer` is a FAISS index of their centroids; None if these are not to be had.
-    """
-
-    quantizer: Any
-    nlist: int
-    nprobe: int
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What an index stores.
-
-    Attributes
-    ----------
-    vectors : Vectors or None
-        None if the index cannot give vectors back; `why` says why.
-    n, d : int
-    metric : {'ip', 'l2', 'cosine'}
-    ids : int64 (n,), optional
-        None if ids are positions.
-    lists : Lists, optional
-    in_order : bool
-        Whether vectors come in the order in which they were added.
-    losses : tuple of str
-        What vectors have lost in the index; empty if they are what was added.
-    why : str
-    """
-
-    vectors: Vectors | None
-    n: int
-    d: int
-    metric: Metric
-    ids: Ids | None = None
-    lists: Lists | None = None
-    in_order: bool = True
-    losses: tuple[str, ...] = ()
-    why: str = ""
-
-    def read(self) -> Vectors:
-        """Return the vectors; TypeError if the index cannot give them back."""
-        if self.vectors is None:
-            raise TypeError(f"index: {self.why}; {_WITH_ROWS}")
-        return self.vectors
-
-    def sample(self, seed: int) -> FloatRows:
-        """Return all vectors if they lie in one array, otherwise a sample for training."""
-        vectors = self.read()
-        if isinstance(vectors, _Array):
-            return vectors.rows
-        count = min(self.n, _SAMPLE_ROWS, max(1024, _SAMPLE_BYTES // (4 * self.d)))
-        rng = np.random.default_rng(seed)
-        return vectors.take(np.sort(rng.choice(self.n, count, replace=False)))
 
 
 def stored_vectors(index: Any) -> Stored:
@@ -123,9 +51,16 @@ def _stored(faiss: Any, index: Any) -> Stored:
         return stored_vectors(index.storage)
     n, d, metric = int(index.ntotal), int(index.d), _metric(faiss, index)
     if kind in (faiss.IndexFlat, faiss.IndexFlatIP, faiss.IndexFlatL2, faiss.IndexFlat1D):
-        return Stored(_Array(_flat_rows(faiss, index)), n, d, metric)
+        return Stored(ArrayVectors(_flat_rows(faiss, index)), n, d, metric)
     if isinstance(index, faiss.IndexIVF):
         return _of_lists(faiss, index, metric)
+    if isinstance(index, faiss.IndexReplicas | faiss.IndexShards):
+        parts = [stored_vectors(index.at(number)) for number in range(index.count())]
+        if not parts:
+            return Stored(ArrayVectors(np.empty((0, d), np.float32)), 0, d, metric)
+        if isinstance(index, faiss.IndexReplicas):
+            return parts[0]
+        return joined(parts, successive=bool(index.successive_ids))
     why = _undecodable(faiss, index)
     losses = (f"{kind.__name__} keeps codes of {_code_bytes(index)}, not vectors",)
     return Stored(None if why else _Decoded(index), n, d, metric, losses=losses, why=why)
@@ -157,7 +92,7 @@ def _undecodable(faiss: Any, index: Any) -> str:
     if index.ntotal == 0:
         return ""
     try:
-        index.reconstruct_n(0, 1)
+        index.reconstruct(0)  # reconstruct_n ends the process where there is no reconstruct
     except RuntimeError as error:
         return f"{name} cannot decode its vectors ({str(error).rpartition(': ')[2].strip()})"
     return ""
@@ -184,20 +119,6 @@ def _of_lists(faiss: Any, index: Any, metric: Metric) -> Stored:
     why = decoded.why()
     vectors = None if why else decoded
     return Stored(vectors, numbers.n, index.d, metric, ids, lists, ids is None, losses, why)
-
-
-class _Array:
-    """Vectors in one array."""
-
-    def __init__(self, rows: FloatRows) -> None:
-        self.rows = rows
-
-    def read(self, first: int, n: int) -> FloatRows:
-        return self.rows[first : first + n]
-
-    def take(self, numbers: Ids) -> FloatRows:
-        taken: FloatRows = self.rows[numbers]
-        return taken
 
 
 class _Decoded:

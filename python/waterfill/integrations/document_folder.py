@@ -1,8 +1,8 @@
 """A folder with documents and their vectors: what is open of it, and how it goes on.
 
 The folder has two parts: a file of SQLite with the documents (`document_table`), and an index in a
-folder of its own with their vectors (`waterfill.open_index`). Until there are vectors enough to
-train a codec, they lie in the table. `document_index` changes and searches both.
+folder of its own with their vectors (`waterfill.open_index`), made when the first vector comes.
+`document_index` changes and searches both.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import os
 import shutil
 import tempfile
 import threading
-import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -25,23 +24,59 @@ from waterfill._util.validation import Metric, as_positive_int, metric_name
 from waterfill.codec import Codec
 from waterfill.folder.directory import WriterLock
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
-from waterfill.folder.opening import open_index
-from waterfill.index.trainable import check_refine
-from waterfill.integrations.code_bytes import code_bytes_for
+from waterfill.index.list_recall import as_target_recall
 from waterfill.integrations.document_table import DocumentTable
-from waterfill.recipe import Recipe
+from waterfill.managed.opening import open_index
+from waterfill.managed.settings import KeepRows
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 VECTORS = "vectors.wfx"
-TRAIN_SIZE = 10_000
 
+_KEEP_ROWS = ("float16", "int8", "none")
+_SHARE = 0.5  # of a core, for maintenance
 
 _opening = threading.Lock()
 _opened: weakref.WeakValueDictionary[tuple[int, str, str], DocumentFolder] = (
     weakref.WeakValueDictionary()
 )
+
+
+class FolderOptions(TypedDict, total=False):
+    """Options of the folder of a store, the same for LangChain, LlamaIndex and Haystack.
+
+    Each may be left out; an existing folder goes on as it was made.
+
+    Attributes
+    ----------
+    metric : {'ip', 'l2', 'cosine'}
+        Of a new folder. The store says which one it takes by default.
+    target_recall : float
+        The recall@10 that codes must reach, in the fewest bytes; 0.9 by default. It can be changed
+        later.
+    code_bytes : int
+        Bytes of a code, without the one for the scale, instead of a recall.
+    keep_rows : {'float16', 'int8', 'none'}
+        Rows on the disk that re-rank the best candidates, so that scores are exact, and that
+        vectors are given back from; ``float16`` by default. Without them scores are estimates.
+    codec : Codec
+        Encodes vectors from the first one on. Nothing is trained, then, nor maintained.
+    background : float or 'off'
+        The share of the time of one core, 0.5 by default, that a thread takes to train and to
+        maintain the index. ``off``: call ``index.maintain()``.
+    new_model : bool
+        Take vectors that another embedding model seems to have made. By default they are refused:
+        their distances from those that are stored mean nothing.
+    """
+
+    metric: Metric | int | None
+    target_recall: float | None
+    code_bytes: int | None
+    keep_rows: KeepRows | None
+    codec: Codec | None
+    background: float | Literal["off"]
+    new_model: bool
 
 
 class DocumentFolder:
@@ -53,20 +88,10 @@ class DocumentFolder:
         The folder. Without one it is a temporary folder, which goes when the object does.
     mode : {'a', 'r'}
         Change, and make the folder if there is none; or read.
-    metric : {'ip', 'l2', 'cosine'}, optional
-        As for `waterfill.IndexFlat`; of a new folder `new_metric` by default.
     new_metric : {'ip', 'l2', 'cosine'}
-    codec : Codec, optional
-        Encodes vectors from the first one on. Otherwise a codec is trained once there are
-        `train_size` vectors.
-    code_bytes : int, optional
-        Bytes of a code of the codec that is trained: by default a bit per dimension, at least 8
-        bytes.
-    train_size : int, optional
-        By default 10,000.
-    refine : {'float16', 'int8', 'float32', None}
-        Rows on the disk that re-rank the best candidates, so that scores are exact, and that
-        vectors are given back from.
+        The metric of a new folder, if `options` have none.
+    **options : FolderOptions
+        How the folder is made and kept.
 
     Raises
     ------
@@ -85,23 +110,19 @@ class DocumentFolder:
         path: str | os.PathLike[str] | None = None,
         mode: Literal["a", "r"] = "a",
         *,
-        metric: Metric | int | None = None,
         new_metric: Metric = "cosine",
-        codec: Codec | None = None,
-        code_bytes: int | None = None,
-        train_size: int | None = None,
-        refine: str | None = "float16",
+        **options: Unpack[FolderOptions],
     ) -> None:
         if mode not in ("a", "r"):
             raise ValueError(f"mode={mode!r} must be 'a' or 'r'")
         if path is None and mode == "r":
             raise ValueError("path: expected a folder to read, got None")
+        codec = options.get("codec")
         if codec is not None and not isinstance(codec, Codec):
             raise TypeError(f"codec must be a waterfill.Codec, got {type(codec).__name__}")
-        given = _as_settings(metric, code_bytes, train_size)
-        if not isinstance(refine, str | None):
-            raise TypeError(f"refine must be a str or None, got {type(refine).__name__}")
-        check_refine(refine)
+        given = _as_settings(options)
+        self._background = options.get("background", _SHARE)
+        self._new_model = bool(options.get("new_model", False))
         self._pid = os.getpid()
         self._mode = mode
         self._changing: threading.RLock = fork_safe_lock(self, "_changing", threading.RLock)
@@ -114,14 +135,12 @@ class DocumentFolder:
             self, lambda: resources.close() if os.getpid() == pid else None
         )
         try:
-            self._open(path, given, new_metric, codec, refine)
+            self._open(path, given, new_metric, codec)
         except BaseException:
             self._finalizer()
             raise
 
-    def _open(
-        self, path: Any, given: dict[str, Any], new_metric: str, codec: Codec | None, refine: Any
-    ) -> None:
+    def _open(self, path: Any, given: dict[str, Any], new_metric: str, codec: Codec | None) -> None:
         if path is None:
             path = tempfile.mkdtemp(prefix="waterfill-")
             self._resources.callback(shutil.rmtree, path, ignore_errors=True)
@@ -137,17 +156,15 @@ class DocumentFolder:
             self._resources.callback(lock.release)
         self._table = DocumentTable(self._path, self._mode == "a")
         self._resources.callback(self._table.close)
-        settings = self._table.settings()
-        if not settings:
-            settings = self._new_settings(
-                {**given, "metric": given["metric"] or new_metric, "refine": refine}
-            )
-        self._settings = settings
+        self._settings = self._table.settings() or self._new_settings(given, new_metric)
         self._require_same(given)
-        if settings["trained"]:
-            self._open_index(codec)
-        elif codec is not None:
-            self.train(codec)
+        if self._settings["d"] is not None:
+            self._open_index(codec, given)
+        elif self._mode == "a":
+            shutil.rmtree(self._vectors, ignore_errors=True)  # of a first change that has failed
+            self._change_settings({name: given[name] for name in _asked(given)})
+            if codec is not None:
+                self._change_settings(self._make_index(codec.d, codec))
         if self._mode == "a":
             self._remove_orphans()
             self._next = self._table.next_number()
@@ -157,51 +174,97 @@ class DocumentFolder:
         cls,
         path: str | os.PathLike[str] | None,
         mode: Literal["a", "r"] = "a",
-        *,
-        metric: Metric | int | None = None,
-        code_bytes: int | None = None,
-        train_size: int | None = None,
-        **options: Any,
+        **options: Unpack[FolderOptions],
     ) -> Self:
         """Return the object of this process that has the folder open, or open it.
 
         For hosts that make several objects from one description. Arguments are those of the class.
         """
-        given = {"metric": metric, "code_bytes": code_bytes, "train_size": train_size}
         if path is None:
-            return cls(path, mode, **given, **options)  # type: ignore[arg-type]
+            return cls(path, mode, **options)
         key = (os.getpid(), os.path.realpath(path), mode)
         with _opening:
             known = _opened.get(key)
             if known is None or not known._finalizer.alive:
-                known = cls(path, mode, **given, **options)  # type: ignore[arg-type]
+                known = cls(path, mode, **options)
                 _opened[key] = known
             else:
-                known._require_same(_as_settings(metric, code_bytes, train_size))
+                given = _as_settings(options)
+                known._require_same(given, _asked(given))
         assert isinstance(known, cls)
         return known
 
-    def _require_same(self, given: dict[str, Any]) -> None:
+    def _require_same(self, given: dict[str, Any], more: tuple[str, ...] = ()) -> None:
         """Raise ValueError if arguments contradict the folder."""
-        for name, value in given.items():
-            if value is not None and value != self._settings[name]:
+        for name in ("metric", "keep_rows", *more):
+            if given[name] is not None and given[name] != self._settings[name]:
                 raise ValueError(
-                    f"{name}: expected {self._settings[name]!r}, as the folder has, got {value!r}; "
-                    "leave it out, or make another folder"
+                    f"{name}: expected {self._settings[name]!r}, as the folder has, got "
+                    f"{given[name]!r}; leave it out, or make another folder"
                 )
 
-    def _new_settings(self, given: dict[str, Any]) -> dict[str, Any]:
+    def _new_settings(self, given: dict[str, Any], new_metric: str) -> dict[str, Any]:
         if self._mode == "r":
             raise FileNotFoundError(2, "no documents in this folder yet", self._path)
-        settings = {**given, "train_size": given["train_size"] or TRAIN_SIZE}
-        settings |= {"d": None, "trained": False, "generation": 0}
+        settings = {
+            **given,
+            "metric": given["metric"] or new_metric,
+            "keep_rows": given["keep_rows"] or "float16",
+            "d": None,
+            "generation": 0,
+        }
         self._table.change_settings(settings)
         return settings
 
-    def _open_index(self, codec: Codec | None = None) -> None:
-        index = open_index(os.path.join(self._path, VECTORS), self._mode, codec=codec)
+    def _change_settings(self, settings: dict[str, Any]) -> None:
+        if any(self._settings[name] != value for name, value in settings.items()):
+            self._table.change_settings(settings)
+            self._settings = self._settings | settings
+
+    # The index.
+
+    @property
+    def _vectors(self) -> str:
+        return os.path.join(self._path, VECTORS)
+
+    def _make_index(self, d: int, codec: Codec | None = None) -> dict[str, Any]:
+        """Make the index; return the settings by which it belongs to the documents."""
+        settings, options = self._settings, dict[str, Any]()
+        if codec is None:
+            options = {name: settings[name] for name in ("keep_rows", *_ASKED)} | {"d": d}
+        elif settings["keep_rows"] != "none":
+            options = {"refine": settings["keep_rows"]}
+        shutil.rmtree(self._vectors, ignore_errors=True)
+        self._use(
+            open_index(
+                self._vectors,
+                "a",
+                codec=codec,
+                metric=self.metric,
+                background=self._background,
+                **options,
+            )
+        )
+        return {"d": d, "generation": settings["generation"] + 1}
+
+    def _open_index(self, codec: Codec | None = None, given: dict[str, Any] | None = None) -> None:
+        asked = {name: given[name] for name in _asked(given)} if given else {}
+        options: dict[str, Any] = {n: value for n, value in asked.items() if value is not None}
+        if codec is not None:
+            options["codec"] = codec
+        self._use(open_index(self._vectors, self._mode, background=self._background, **options))
+        if self._mode == "a":
+            self._change_settings(asked)
+
+    def _use(self, index: FolderIndexFlat | FolderIndexIVF) -> None:
         self._resources.callback(index.close)
         self._index = index
+
+    def _drop_index(self) -> None:
+        index, self._index = self._index, None
+        if index is not None:
+            index.close()
+        shutil.rmtree(self._vectors, ignore_errors=True)
 
     def _remove_orphans(self) -> None:
         """Remove the vectors that a crash has left without documents."""
@@ -259,10 +322,10 @@ class DocumentFolder:
 
     @property
     def index(self) -> FolderIndexFlat | FolderIndexIVF | None:
-        """The index with the vectors; None before it is trained.
+        """The index with the vectors; None before the first one.
 
-        That of a reader is up to date each time it is asked for. Its settings, `compact`,
-        `change_codec` and `recode` are for use; vectors are changed by the documents' own methods
+        That of a reader is up to date each time it is asked for. Its settings, `health`, `history`,
+        `maintain` and `compact` are for use; vectors are changed by the documents' own methods
         only.
         """
         self._follow()
@@ -277,12 +340,12 @@ class DocumentFolder:
             for last in (False, True):
                 self._settings, before = table.settings(), self._settings
                 same = self._settings["generation"] == before["generation"]
-                if not same or not self._settings["trained"]:
+                if not same or self._settings["d"] is None:
                     self._index = None  # closed with the others: a search may be running
                 try:
                     if self._index is not None:
                         self._index.refresh()
-                    elif self._settings["trained"]:
+                    elif self._settings["d"] is not None:
                         self._open_index()
                     return
                 except FileNotFoundError:  # the writer has begun anew in between
@@ -293,72 +356,11 @@ class DocumentFolder:
         """Return the lock of changes: while it is held, no other thread makes any."""
         return self._changing
 
-    def _require_changeable(self) -> None:
+    def _require_changeable(self) -> DocumentTable:
+        table = self.table
         if self._mode == "r":
             raise ValueError("the documents are open with mode='r'; open them with mode='a'")
-
-    # Training.
-
-    def train(self, codec: Codec | None = None) -> None:
-        """Move the vectors to an index, and train its codec on them unless it is given.
-
-        Happens by itself once there are `train_size` vectors. Searches go on meanwhile.
-
-        Raises
-        ------
-        ValueError
-            If there are no vectors to train on, or there is an index already.
-        """
-        with self._changing:
-            table = self.table
-            self._require_changeable()
-            if self._index is not None:
-                raise ValueError("train: there is an index already; index.change_codec changes it")
-            numbers, rows = table.kept_vectors()
-            settings = self._settings
-            if codec is None:
-                if not len(rows):
-                    raise ValueError("train: expected vectors to train on, got none; add documents")
-                d = rows.shape[1]
-                code_bytes = code_bytes_for(d, settings["code_bytes"])
-                codec = Recipe(d, code_bytes).train(rows, self.metric)
-            elif len(rows) and codec.d != rows.shape[1]:
-                raise ValueError(f"codec: expected {rows.shape[1]} dimensions, got {codec.d}")
-            path = os.path.join(self._path, VECTORS)
-            with contextlib.ExitStack() as undo:
-                index = open_index(
-                    path, "w", codec=codec, metric=self.metric, refine=settings["refine"]
-                )
-                undo.callback(index.close)
-                if len(rows):
-                    index.add_with_ids(rows, numbers)
-                    index.flush()
-                done = {
-                    "trained": True,
-                    "d": codec.d,
-                    "generation": settings["generation"] + 1,
-                }
-                table.change_settings(done, drop_vectors=True)
-                undo.pop_all()
-            self._settings = settings | done
-            self._resources.callback(index.close)
-            self._index = index
-
-    def _train_if_due(self) -> None:
-        """Train once there are vectors enough. An error is a warning: the documents are kept."""
-        if self._index is not None:
-            return
-        size = self._settings["train_size"]
-        if self._table.count_embedded() < size:
-            return
-        try:
-            self.train()
-        except (ValueError, OSError, MemoryError) as error:
-            warnings.warn(
-                f"{self._path}: no codec is trained, and searches stay exact: {error}",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        return table
 
     # Copies.
 
@@ -393,9 +395,31 @@ class DocumentFolder:
             sync_directory(parent)
 
 
-def _as_settings(metric: Any, code_bytes: Any, train_size: Any) -> dict[str, Any]:
+_ASKED = ("target_recall", "code_bytes")  # of which an index has one
+
+
+def _asked(given: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of what an index is asked for, if it is given."""
+    return _ASKED if any(given[name] is not None for name in _ASKED) else ()
+
+
+def _as_settings(options: FolderOptions) -> dict[str, Any]:
+    """Return the options that are kept in the folder, checked."""
+    known = FolderOptions.__optional_keys__
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{name}: expected one of {', '.join(sorted(known))}")
+    metric, keep_rows = options.get("metric"), options.get("keep_rows")
+    target, code_bytes = options.get("target_recall"), options.get("code_bytes")
+    if keep_rows is not None and keep_rows not in _KEEP_ROWS:
+        raise ValueError(f"keep_rows={keep_rows!r} must be one of {', '.join(_KEEP_ROWS)}")
+    if target is not None and code_bytes is not None:
+        raise ValueError("target_recall, code_bytes: expected one of them, got both")
+    if options.get("codec") is not None and (target is not None or code_bytes is not None):
+        raise ValueError("target_recall, code_bytes: the codec decides; leave them out")
     return {
         "metric": None if metric is None else metric_name(metric),
+        "keep_rows": keep_rows,
+        "target_recall": None if target is None else as_target_recall(target),
         "code_bytes": None if code_bytes is None else as_positive_int("code_bytes", code_bytes),
-        "train_size": None if train_size is None else as_positive_int("train_size", train_size),
     }

@@ -8,15 +8,13 @@ another number. So a change is
 3. the vectors of old numbers are removed from the index.
 
 The second step is the change: vectors without a document are never found, and whoever opens the
-folder for changes next removes what a crash has left of them. Until there is an index, vectors lie
-in the table, a change is one transaction, and searches are exact.
+folder for changes next removes what a crash has left of them. The first vector makes the index, and
+the second step says that there is one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -29,10 +27,13 @@ from waterfill._util.validation import as_positive_int
 from waterfill.data.row_policy import describe_rows, unusable
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError, MissingIdError
-from waterfill.index.search_parameters import SearchParameters
+from waterfill.folder.index import FolderIndexIVF
+from waterfill.index.search_parameters import SearchParameters, SearchParametersIVF
 from waterfill.index.selectors import IDSelectorArray
-from waterfill.integrations.document_folder import VECTORS, DocumentFolder
+from waterfill.integrations.document_folder import DocumentFolder
 from waterfill.integrations.document_table import Numbers, StoredDocument
+from waterfill.managed.drift_watch import AnotherModelError
+from waterfill.managed.index import ManagedIndex
 
 _KEPT_SELECTIONS = 16
 
@@ -47,7 +48,6 @@ class Found(NamedTuple):
 class DocumentIndex(DocumentFolder):
     """Documents, and the nearest of them to a vector; see `DocumentFolder` for the arguments."""
 
-    _kept: tuple[Any, Numbers, FloatRows] | None = None  # the table's vectors, by its version
     _selections: dict[Hashable, tuple[Any, Numbers]] | None = None
 
     # Changes.
@@ -78,22 +78,25 @@ class DocumentIndex(DocumentFolder):
         chosen = sorted(last.values())
         rows, having = self._as_rows([vectors[i] for i in chosen])
         with self._changing:
-            table = self.table
             self._require_changeable()
             first, self._next = self._next, self._next + len(chosen)
+            norms = dict(zip(sorted(having), self._norms(rows), strict=True))
             numbered = [
-                replace(documents[i], number=first + n, embedded=n in having)
+                replace(
+                    documents[i], number=first + n, embedded=n in having, norm=norms.get(n, 1.0)
+                )
                 for n, i in enumerate(chosen)
             ]
             numbers = first + np.array(sorted(having), np.int64)
-            settings = {"d": rows.shape[1]} if len(having) and self.d is None else {}
-            if self._index is None:
-                kept = dict(zip(numbers.tolist(), (row.tobytes() for row in rows), strict=True))
-                table.put(numbered, kept, settings)
-            else:
-                self._replace(numbered, rows, numbers)
-            self._settings |= settings
-            self._train_if_due()
+            first_vectors = len(rows) > 0 and self._index is None
+            settings = self._make_index(rows.shape[1]) if first_vectors else {}
+            try:
+                self._replace(numbered, rows, numbers, settings)
+            except BaseException:
+                if first_vectors:
+                    self._drop_index()
+                raise
+            self._settings = self._settings | settings
 
     def _as_rows(self, vectors: Sequence[Any]) -> tuple[FloatRows, set[int]]:
         """Return the vectors that there are as rows, and their positions."""
@@ -114,26 +117,50 @@ class DocumentIndex(DocumentFolder):
                 "embed with the model that the folder was made with, or make another folder"
             )
         rows = Rows(stacked, "vectors", d or None).joined(lambda block: block)
-        halves = self._settings["refine"] == "float16" and self.metric != "cosine"
+        halves = self._settings["keep_rows"] != "int8" and self.metric != "cosine"
         flaws = unusable(rows, halves)
         if flaws.any():
             bad = np.flatnonzero(flaws)
             raise ArgumentError(f"vectors: {describe_rows(bad, flaws[bad])} cannot be stored")
         return rows, set(having)
 
+    def _norms(self, rows: FloatRows) -> list[float]:
+        """Return what the index divides vectors by."""
+        if self.metric != "cosine":
+            return [1.0] * len(rows)
+        norms: list[float] = np.linalg.norm(rows, axis=1).tolist()
+        return norms
+
     def _replace(
-        self, documents: Sequence[StoredDocument], rows: FloatRows, numbers: Numbers
+        self,
+        documents: Sequence[StoredDocument],
+        rows: FloatRows,
+        numbers: Numbers,
+        settings: dict[str, Any],
     ) -> None:
         """Put documents, whose vectors the index takes."""
-        assert self._index is not None
         if len(rows):
-            self._index.add_with_ids(rows, numbers)
+            self._add(rows, numbers)
         try:
-            replaced = self._table.put(documents, {}, {})
+            replaced = self._table.put(documents, settings)
         except BaseException:
             self._forget(numbers)
             raise
         self._forget(replaced)
+
+    def _add(self, rows: FloatRows, numbers: Numbers) -> None:
+        index = self._index
+        assert index is not None
+        if not (self._new_model and isinstance(index, ManagedIndex)):
+            try:
+                index.add_with_ids(rows, numbers)
+            except AnotherModelError as error:
+                raise ArgumentError(
+                    f"vectors: expected those of the embedding model of the stored ones, got "
+                    f"{error.model}; open the store with new_model=True if it is to have them"
+                ) from None
+            return
+        index.upsert(numbers, rows, new_model=True)
 
     def _forget(self, numbers: Numbers) -> None:
         """Remove vectors that belong to no document; if they stay, searches pass over them."""
@@ -151,15 +178,13 @@ class DocumentIndex(DocumentFolder):
     def rewrite(self, documents: Sequence[StoredDocument]) -> None:
         """Replace content and metadata of documents as they were found; vectors stay."""
         with self._changing:
-            table = self.table
-            self._require_changeable()
+            table = self._require_changeable()
             table.rewrite(documents)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove documents, and return how many there were."""
         with self._changing:
-            table = self.table
-            self._require_changeable()
+            table = self._require_changeable()
             removed, numbers = table.remove(list(dict.fromkeys(ids)))
             self._forget(numbers)
             return removed
@@ -170,22 +195,14 @@ class DocumentIndex(DocumentFolder):
         forget_codec: start anew, so that vectors may also have another number of dimensions.
         """
         with self._changing:
-            table = self.table
-            self._require_changeable()
-            index = self._index
-            settings = self._settings
+            table = self._require_changeable()
+            forgotten = {"d": None} if forget_codec else {}
+            table.clear(forgotten)
+            self._settings = self._settings | forgotten
             if forget_codec:
-                settings = settings | {"d": None, "trained": False}
-            table.clear(settings)
-            self._settings = settings
-            if index is None:
-                return
-            if forget_codec:
-                self._index = None
-                index.close()
-                shutil.rmtree(os.path.join(self._path, VECTORS), ignore_errors=True)
-            else:
-                index.reset()
+                self._drop_index()
+            elif self._index is not None:
+                self._index.reset()
 
     # Searches.
 
@@ -273,61 +290,33 @@ class DocumentIndex(DocumentFolder):
     ) -> tuple[list[int], list[float]]:
         """Return numbers and scores of the nearest vectors, at most k."""
         index = self.index
-        if index is None:
-            known, rows = self._kept_vectors()
-            index = self.index if not len(known) else None  # trained by another process meanwhile
-        if index is None:
-            return self._nearest_exactly(query, k, known, rows, numbers)
-        if index.ntotal == 0 or (numbers is not None and not len(numbers)):
+        if index is None or index.ntotal == 0 or (numbers is not None and not len(numbers)):
             return [], []
         selected = None if numbers is None else IDSelectorArray(numbers)
+        there = index.ntotal if numbers is None else len(numbers)
         k = min(k, index.ntotal)
         scores, found = index.search(query, k, params=SearchParameters(sel=selected))
-        there = found[0] >= 0
-        return found[0][there].tolist(), scores[0][there].tolist()
-
-    def _kept_vectors(self) -> tuple[Numbers, FloatRows]:
-        """Return the vectors of the table, which stay in memory until they change."""
-        version = self.table.version
-        kept = self._kept
-        if kept is None or kept[0] != version:
-            numbers, rows = self.table.kept_vectors()
-            if self.metric == "cosine" and len(rows):
-                rows = _core.normalize_rows(rows)
-            kept = self._kept = (version, numbers, rows)
-        return kept[1], kept[2]
-
-    def _nearest_exactly(
-        self, query: FloatRows, k: int, known: Numbers, rows: FloatRows, numbers: Numbers | None
-    ) -> tuple[list[int], list[float]]:
-        if numbers is not None:
-            chosen = np.isin(known, numbers)
-            known, rows = known[chosen], rows[chosen]
-        if not len(known):
-            return [], []
-        if self.metric == "l2":
-            scores = ((rows - query) ** 2).sum(axis=1)
-            order = np.argsort(scores, kind="stable")[:k]
-        else:
-            scores = rows @ query[0]
-            order = np.argsort(-scores, kind="stable")[:k]
-        return known[order].tolist(), scores[order].tolist()
+        lists = isinstance(index, FolderIndexIVF) and index.nprobe < index.nlist
+        if lists and (found >= 0).sum() < min(k, there):  # those lists have no more
+            every = SearchParametersIVF(sel=selected, nprobe=index.nlist)
+            scores, found = index.search(query, k, params=every)
+        valid = found[0] >= 0
+        return found[0][valid].tolist(), scores[0][valid].tolist()
 
     def vectors(self, documents: Sequence[StoredDocument]) -> dict[int, FloatRows]:
         """Return the vectors of documents, float32 (d,), by number.
 
-        Once there is an index they are its rows (of norm 1 with ``cosine``), or decoded without
-        `refine`.
+        They are the rows of the index, or decoded if it keeps none.
         """
-        numbers = [one.number for one in documents if one.embedded]
+        norms = {one.number: np.float32(one.norm) for one in documents if one.embedded}
         index = self.index
-        if index is None:
-            known, rows = self.table.kept_vectors(numbers)
-            return dict(zip(known.tolist(), rows, strict=True))
-        there = np.array(numbers, np.int64)
+        if index is None or not norms:
+            return {}
+        there = np.array(list(norms), np.int64)
         try:
             rows = index.reconstruct_batch(there)
         except MissingIdError:  # of documents that have been changed since they were found
             there = there[np.isin(there, index.ids())]
             rows = index.reconstruct_batch(there)
-        return dict(zip(there.tolist(), rows, strict=True))
+        numbers = there.tolist()
+        return {n: row * norms[n] for n, row in zip(numbers, rows, strict=True)}

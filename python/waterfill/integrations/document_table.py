@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterfill import _core
-from waterfill.data.rows import FloatRows
 
 Numbers = NDArray[np.int64]
 
 FILE = "documents.sqlite3"
 
 _APPLICATION = 0x57464453  # "WFDS"
-_VERSION = 1
+_VERSION = 2  # 1 kept vectors, too, until there was an index
 _AT_ONCE = 500  # parameters of a statement; SQLite takes at least 999
 _WAIT = 30.0  # seconds for a reader that holds the file
 
@@ -35,14 +34,14 @@ CREATE TABLE documents (
     parent TEXT,
     embedded INTEGER NOT NULL,
     metadata TEXT NOT NULL,
-    content TEXT NOT NULL
+    content TEXT NOT NULL,
+    norm REAL NOT NULL
 );
 CREATE INDEX embedded ON documents (number) WHERE embedded;
 CREATE INDEX parents ON documents (parent) WHERE parent IS NOT NULL;
-CREATE TABLE vectors (number INTEGER PRIMARY KEY, vector BLOB NOT NULL);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_COLUMNS = "number, id, content, metadata, parent, embedded"
+_COLUMNS = "number, id, content, metadata, parent, embedded, norm"
 
 
 @dataclass
@@ -63,6 +62,8 @@ class StoredDocument:
         The id of its vector; another one after each change of the vector, and never given twice.
     embedded : bool
         Whether it has a vector.
+    norm : float
+        By which the index has divided the vector.
     """
 
     id: str
@@ -71,10 +72,11 @@ class StoredDocument:
     parent: str | None = None
     number: int = -1
     embedded: bool = False
+    norm: float = 1.0
 
 
 class DocumentTable:
-    """Documents by id and by number, and their vectors until there is an index for them.
+    """Documents by id and by number.
 
     A change is one transaction, on the disk when the call returns. Calls may come from any thread.
 
@@ -137,10 +139,9 @@ class DocumentTable:
         elif application != _APPLICATION:
             raise _core.FormatError(f"{self._name}: expected documents of waterfill")
         version = self._value("PRAGMA user_version")
-        if version > _VERSION:
-            raise _core.FormatError(
-                f"{self._name}: version {version}, expected at most {_VERSION}; update waterfill"
-            )
+        if version != _VERSION:
+            way = "update waterfill" if version > _VERSION else "make the folder anew"
+            raise _core.FormatError(f"{self._name}: version {version}, expected {_VERSION}; {way}")
         self._rows.execute("PRAGMA synchronous = FULL")
 
     def _value(self, statement: str, *parameters: Any) -> Any:
@@ -240,40 +241,15 @@ class DocumentTable:
             yield from map(_read, rows)
             last = rows[-1][0]
 
-    def kept_vectors(self, numbers: Sequence[int] | None = None) -> tuple[Numbers, FloatRows]:
-        """Return the vectors that lie here, in order of their numbers: all, or some."""
-        rows: list[tuple[int, bytes]] = []
-        with self._lock:
-            if numbers is None:
-                query = "SELECT number, vector FROM vectors ORDER BY number"
-                rows = self._rows.execute(query).fetchall()
-            else:
-                for some in _parts(sorted(numbers)):
-                    marks = ", ".join("?" * len(some))
-                    query = f"SELECT number, vector FROM vectors WHERE number IN ({marks})"
-                    rows += self._rows.execute(f"{query} ORDER BY number", some).fetchall()
-        stored = np.frombuffer(b"".join(vector for _, vector in rows), "<f4")
-        shape = (len(rows), -1 if rows else 0)
-        return np.array([number for number, _ in rows], np.int64), stored.reshape(shape)
-
     # Changes.
 
-    def change_settings(self, settings: dict[str, Any], *, drop_vectors: bool = False) -> None:
-        """Set settings; `drop_vectors`: an index has them from now on."""
+    def change_settings(self, settings: dict[str, Any]) -> None:
+        """Set settings of the store."""
         with self._transaction() as rows:
             _set(rows, settings)
-            if drop_vectors:
-                rows.execute("DELETE FROM vectors")
 
-    def put(
-        self,
-        documents: Sequence[StoredDocument],
-        vectors: dict[int, bytes],
-        settings: dict[str, Any],
-    ) -> Numbers:
-        """Store documents in place of those with their ids.
-
-        vectors: those to keep here, by number.
+    def put(self, documents: Sequence[StoredDocument], settings: dict[str, Any]) -> Numbers:
+        """Store documents in place of those with their ids, and set settings.
 
         Returns
         -------
@@ -284,11 +260,10 @@ class DocumentTable:
         with self._transaction() as rows:
             replaced = _take_out(rows, [document.id for document in documents])
             rows.executemany(
-                "INSERT INTO documents (number, id, parent, embedded, metadata, content) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO documents (number, id, parent, embedded, metadata, content, norm) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 records,
             )
-            rows.executemany("INSERT INTO vectors VALUES (?, ?)", vectors.items())
             _set(rows, settings)
         return replaced
 
@@ -309,16 +284,14 @@ class DocumentTable:
         """Remove documents; return how many there were, and the numbers of their vectors."""
         with self._transaction() as rows:
             before = rows.total_changes
-            numbers = _take_out(rows, [require_text("ids", id) for id in ids], vectors=False)
+            numbers = _take_out(rows, [require_text("ids", id) for id in ids])
             removed = rows.total_changes - before
-            _drop_vectors(rows, numbers)
         return removed, numbers
 
     def clear(self, settings: dict[str, Any]) -> None:
         """Remove all documents, and set settings."""
         with self._transaction() as rows:
             rows.execute("DELETE FROM documents")
-            rows.execute("DELETE FROM vectors")
             _set(rows, settings)
 
     def copy_to(self, folder: str) -> None:
@@ -334,7 +307,7 @@ def _set(rows: sqlite3.Connection, settings: dict[str, Any]) -> None:
     )
 
 
-def _take_out(rows: sqlite3.Connection, ids: Sequence[str], *, vectors: bool = True) -> Numbers:
+def _take_out(rows: sqlite3.Connection, ids: Sequence[str]) -> Numbers:
     """Remove documents; return the numbers of their vectors."""
     numbers: list[int] = []
     for some in _parts(ids):
@@ -342,14 +315,7 @@ def _take_out(rows: sqlite3.Connection, ids: Sequence[str], *, vectors: bool = T
         query = f"SELECT number FROM documents WHERE embedded AND id IN ({marks})"
         numbers += [number for (number,) in rows.execute(query, some)]
         rows.execute(f"DELETE FROM documents WHERE id IN ({marks})", some)
-    found = np.array(sorted(numbers), np.int64)
-    if vectors:
-        _drop_vectors(rows, found)
-    return found
-
-
-def _drop_vectors(rows: sqlite3.Connection, numbers: Numbers) -> None:
-    rows.executemany("DELETE FROM vectors WHERE number = ?", [(n,) for n in numbers.tolist()])
+    return np.array(sorted(numbers), np.int64)
 
 
 def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -358,8 +324,8 @@ def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _read(row: tuple[Any, ...]) -> StoredDocument:
-    number, id, content, metadata, parent, embedded = row
-    return StoredDocument(id, content, json.loads(metadata), parent, number, bool(embedded))
+    number, id, content, metadata, parent, embedded, norm = row
+    return StoredDocument(id, content, json.loads(metadata), parent, number, bool(embedded), norm)
 
 
 def _record(document: StoredDocument) -> tuple[Any, ...]:
@@ -367,7 +333,7 @@ def _record(document: StoredDocument) -> tuple[Any, ...]:
     content = require_text("texts", document.content)
     metadata = _as_json(document.metadata, id)
     parent = None if document.parent is None else require_text("parent", document.parent)
-    return document.number, id, parent, document.embedded, metadata, content
+    return document.number, id, parent, document.embedded, metadata, content, document.norm
 
 
 def _as_json(metadata: Any, id: str) -> str:

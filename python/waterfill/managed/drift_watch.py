@@ -31,6 +31,17 @@ _BASELINE_ROWS = 3000
 _PERMUTATIONS = 199
 
 
+class AnotherModelError(ArgumentError):
+    """Vectors seem to come from another embedding model; `model` says it in words."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(
+            f"x: expected vectors of the embedding model of the stored ones, got {model}; "
+            "call upsert(ids, x, new_model=True) if the index is to have them"
+        )
+        self.model = model
+
+
 class DriftWatch:
     """What maintenance knows of recent vectors and queries. Thread-safe.
 
@@ -135,10 +146,7 @@ class DriftWatch:
         chosen = np.arange(0, rows.n, max(1, rows.n // _MOST_ROWS))
         model = self._judge(rows.take(chosen, finite=False))  # the monitor leaves NaN out
         if model.verdict == "another":
-            raise ArgumentError(
-                f"x: expected vectors of the embedding model of the stored ones, got {model}; "
-                "call upsert(ids, x, new_model=True) if the index is to have them"
-            )
+            raise AnotherModelError(model)
 
     def _judge(self, rows: FloatRows) -> Model:
         with self._lock:

@@ -93,6 +93,11 @@ def compress(
       waterfill compress ivfpq.faiss --rows base.npy --code-bytes 48 -o new.wf
     """
     check_output(output, (index, rows, row_ids, queries))
+    if output.suffix == ".wfx":
+        raise UsageError(
+            f"-o {output}: expected a file such as {output.with_suffix('.wf')}, got the name of a "
+            "folder; waterfill build makes one, of the vectors themselves"
+        )
     for option, value in {"--row-ids": row_ids, "--key": key, "--format": format}.items():
         if value is not None and rows is None:
             raise UsageError(f"{option} {value} needs --rows FILE")

@@ -6,12 +6,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from waterfill._util.optional import required
 from waterfill._util.validation import Metric
-from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
+from waterfill.integrations.document_folder import FolderOptions
 from waterfill.integrations.document_index import DocumentIndex
 from waterfill.integrations.document_table import Numbers, StoredDocument
 from waterfill.integrations.haystack.metadata_fields import Filters, MetadataFields, in_thread
@@ -22,15 +22,18 @@ with required("haystack", "waterfill.integrations.haystack", "haystack"):
     from haystack.document_stores.types import DuplicatePolicy
     from haystack.utils.filters import document_matches_filter
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _APART = ("id", "meta", "embedding")  # what is not in the content
 
 
 class WaterfillDocumentStore(MetadataFields):
     """Documents with embeddings in a folder, in place of Haystack's FAISS store.
 
-    What a call has written or deleted is on the disk when it returns. Until there are `train_size`
-    embeddings, searches are exact; then a codec is trained and they are compressed. Stores of one
-    process with the same path are one: pipelines make several from one description.
+    What a call has written or deleted is on the disk when it returns. Nothing is trained first: see
+    `waterfill.managed.ManagedIndex`. Stores of one process with the same path are one: pipelines
+    make several from one description.
 
     Methods with the suffix ``_async`` do the same in a thread.
 
@@ -40,16 +43,11 @@ class WaterfillDocumentStore(MetadataFields):
         The folder. Without one it is a temporary folder, which goes when the store does.
     mode : {'a', 'r'}
         Change, and make the folder if there is none; or read, and follow its writer.
-    metric : {'cosine', 'ip', 'l2'}, optional
-        Of a new folder ``cosine`` by default.
-    code_bytes : int, optional
-        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
-    train_size : int, optional
-        Embeddings from which on a codec is trained; by default 10,000.
-    refine : {'float16', 'int8', 'float32', None}
-        Rows on the disk that re-rank the best candidates, and that embeddings are given back from.
     return_embedding : bool
         Whether `filter_documents` gives embeddings back.
+    **options : FolderOptions
+        How the folder is made and kept: `waterfill.integrations.document_folder.FolderOptions`. The
+        metric is ``cosine`` by default. A store with a codec has no description.
 
     Raises
     ------
@@ -64,26 +62,34 @@ class WaterfillDocumentStore(MetadataFields):
         path: str | os.PathLike[str] | None = None,
         mode: Literal["a", "r"] = "a",
         *,
-        metric: Metric | None = None,
-        code_bytes: int | None = None,
-        train_size: int | None = None,
-        refine: str | None = "float16",
         return_embedding: bool = True,
+        **options: Unpack[FolderOptions],
     ) -> None:
         self._described: dict[str, Any] = {
             "path": None if path is None else os.fspath(path),
             "mode": mode,
-            "metric": metric,
-            "code_bytes": code_bytes,
-            "train_size": train_size,
-            "refine": refine,
+            "return_embedding": return_embedding,
+            **options,
         }
         self.return_embedding = return_embedding
-        self._documents = DocumentIndex.shared(**self._described)
+        self._documents = DocumentIndex.shared(path, mode, **options)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a description of the store: where it is, not what is in it."""
-        return default_to_dict(self, **self._described, return_embedding=self.return_embedding)
+        """Return a description of the store: where it is, not what is in it.
+
+        Returns
+        -------
+        dict
+            What `from_dict` takes.
+
+        Raises
+        ------
+        ValueError
+            If the store was made with a codec.
+        """
+        if self._described.get("codec") is not None:
+            raise ValueError("codec: a description has none; open the store by its path, without")
+        return default_to_dict(self, **self._described)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> WaterfillDocumentStore:
@@ -103,23 +109,8 @@ class WaterfillDocumentStore(MetadataFields):
 
     @property
     def index(self) -> FolderIndexFlat | FolderIndexIVF | None:
-        """The index with the embeddings; None before there are `train_size` of them."""
+        """The index with the embeddings; None before the first one."""
         return self._documents.index
-
-    def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on what there is, or take one, instead of waiting for more.
-
-        Parameters
-        ----------
-        codec : Codec, optional
-            Encodes embeddings from now on; by default one is trained.
-
-        Raises
-        ------
-        ValueError
-            If there are no embeddings, an index already, or the codec has other dimensions.
-        """
-        self._documents.train(codec)
 
     def close(self) -> None:
         """Close the folder, for all stores of this process that share it."""

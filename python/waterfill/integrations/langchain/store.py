@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from waterfill._util.optional import required
-from waterfill._util.validation import Metric
-from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
+from waterfill.integrations.document_folder import FolderOptions
 from waterfill.integrations.document_index import DocumentIndex
 from waterfill.integrations.document_table import StoredDocument
 from waterfill.integrations.langchain.search import Search
@@ -20,14 +19,14 @@ with required("langchain_core", "waterfill.integrations.langchain", "langchain")
     from langchain_core.runnables.config import run_in_executor
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 
 class WaterfillStore(Search):
     """Texts with vectors in a folder, in place of LangChain's FAISS store.
 
-    What a call has added or deleted is on the disk when it returns. Nothing is pickled. Until there
-    are `train_size` texts, searches are exact; then a codec is trained and vectors are compressed.
+    What a call has added or deleted is on the disk when it returns. Nothing is pickled, and nothing
+    is trained first: see `waterfill.managed.ManagedIndex`.
 
     Parameters
     ----------
@@ -37,19 +36,12 @@ class WaterfillStore(Search):
         The folder. Without one it is a temporary folder, which goes when the store does.
     mode : {'a', 'r'}
         Change, and make the folder if there is none; or read, and follow its writer.
-    metric : {'ip', 'l2', 'cosine'}, optional
-        Of a new folder ``l2`` by default, as in LangChain's FAISS store.
-    codec : Codec, optional
-        Encodes vectors from the first one on; by default one is trained.
-    code_bytes : int, optional
-        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
-    train_size : int, optional
-        Texts from which on a codec is trained; by default 10,000.
-    refine : {'float16', 'int8', 'float32', None}
-        Rows on the disk that re-rank the best candidates, and that vectors are given back from.
     relevance_score_fn : callable, optional
         Makes a relevance from 0 to 1 of a score. By default it is the cosine if vectors have norm
         1, but no less than 0; with ``l2``, 1 less the distance by the square root of 2.
+    **options : FolderOptions
+        How the folder is made and kept: `waterfill.integrations.document_folder.FolderOptions`. The
+        metric is ``l2`` by default, as in LangChain's FAISS store.
 
     Raises
     ------
@@ -65,25 +57,12 @@ class WaterfillStore(Search):
         path: str | os.PathLike[str] | None = None,
         mode: Literal["a", "r"] = "a",
         *,
-        metric: Metric | int | None = None,
-        codec: Codec | None = None,
-        code_bytes: int | None = None,
-        train_size: int | None = None,
-        refine: str | None = "float16",
         relevance_score_fn: Callable[[float], float] | None = None,
+        **options: Unpack[FolderOptions],
     ) -> None:
         self._embedding = embedding
         self._relevance_score_fn = relevance_score_fn
-        self._documents = DocumentIndex(
-            path,
-            mode,
-            metric=metric,
-            new_metric="l2",
-            codec=codec,
-            code_bytes=code_bytes,
-            train_size=train_size,
-            refine=refine,
-        )
+        self._documents = DocumentIndex(path, mode, new_metric="l2", **options)
 
     # Making one.
 
@@ -229,23 +208,8 @@ class WaterfillStore(Search):
 
     @property
     def index(self) -> FolderIndexFlat | FolderIndexIVF | None:
-        """The index with the vectors; None before there are `train_size` texts."""
+        """The index with the vectors; None before the first text."""
         return self._documents.index
-
-    def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on the texts that there are, or take one, instead of waiting for more.
-
-        Parameters
-        ----------
-        codec : Codec, optional
-            Encodes vectors from now on; by default one is trained.
-
-        Raises
-        ------
-        ValueError
-            If there are no texts, an index already, or the codec has another number of dimensions.
-        """
-        self._documents.train(codec)
 
     # Changes.
 

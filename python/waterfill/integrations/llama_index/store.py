@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from waterfill._util.optional import required
-from waterfill._util.validation import Metric
-from waterfill.codec import Codec
 from waterfill.folder.index import FolderIndexFlat, FolderIndexIVF
+from waterfill.integrations.document_folder import FolderOptions
 from waterfill.integrations.document_index import DocumentIndex, Found
 from waterfill.integrations.document_table import Numbers, StoredDocument
 from waterfill.integrations.llama_index.nodes import as_node, as_stored, as_test
@@ -38,8 +37,8 @@ _PREFETCH = 4  # candidates for each node that a search for diversity returns
 class WaterfillVectorStore(BasePydanticVectorStore):
     """Nodes with vectors in a folder, in place of LlamaIndex's FAISS stores.
 
-    What a call has added or deleted is on the disk when it returns. Until there are `train_size`
-    nodes, searches are exact; then a codec is trained and vectors are compressed.
+    What a call has added or deleted is on the disk when it returns. Nothing is trained first: see
+    `waterfill.managed.ManagedIndex`.
 
     Parameters
     ----------
@@ -48,18 +47,9 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         `persist` gives it a place.
     mode : {'a', 'r'}
         Change, and make the folder if there is none; or read, and follow its writer.
-    metric : {'cosine', 'ip', 'l2'}, optional
-        Of a new folder ``cosine`` by default.
-    codec : Codec, optional
-        Encodes vectors from the first one on; by default one is trained.
-    code_bytes : int, optional
-        Bytes of a code, without the one for the scale: by default a bit per dimension, at least 8.
-    train_size : int, optional
-        Nodes from which on a codec is trained; by default 10,000.
-    refine : {'float16', 'int8', 'float32', None}
-        Rows on the disk that re-rank the best candidates, and that vectors are given back from.
-    **fields : object
-        Fields of the base class.
+    **options : FolderOptions
+        How the folder is made and kept: `waterfill.integrations.document_folder.FolderOptions`. The
+        metric is ``cosine`` by default. Also fields of the base class.
 
     Raises
     ------
@@ -79,24 +69,13 @@ class WaterfillVectorStore(BasePydanticVectorStore):
         self,
         path: str | os.PathLike[str] | None = None,
         mode: Literal["a", "r"] = "a",
-        *,
-        metric: Metric | int | None = None,
-        codec: Codec | None = None,
-        code_bytes: int | None = None,
-        train_size: int | None = None,
-        refine: str | None = "float16",
-        **fields: Any,
+        **options: Any,
     ) -> None:
+        known = FolderOptions.__optional_keys__
+        fields = {name: value for name, value in options.items() if name not in known}
         super().__init__(path=None if path is None else os.fspath(path), mode=mode, **fields)
-        self._documents = DocumentIndex(
-            path,
-            mode,
-            metric=metric,
-            codec=codec,
-            code_bytes=code_bytes,
-            train_size=train_size,
-            refine=refine,
-        )
+        folder = {name: value for name, value in options.items() if name in known}
+        self._documents = DocumentIndex(path, mode, **folder)
 
     @classmethod
     def class_name(cls) -> str:
@@ -105,23 +84,8 @@ class WaterfillVectorStore(BasePydanticVectorStore):
 
     @property
     def client(self) -> FolderIndexFlat | FolderIndexIVF | None:
-        """The index with the vectors; None before there are `train_size` nodes."""
+        """The index with the vectors; None before the first node."""
         return self._documents.index
-
-    def train(self, codec: Codec | None = None) -> None:
-        """Train the codec on the nodes that there are, or take one, instead of waiting for more.
-
-        Parameters
-        ----------
-        codec : Codec, optional
-            Encodes vectors from now on; by default one is trained.
-
-        Raises
-        ------
-        ValueError
-            If there are no nodes, an index already, or the codec has another number of dimensions.
-        """
-        self._documents.train(codec)
 
     def close(self) -> None:
         """Close the folder, and give it to other writers."""
