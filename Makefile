@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=worksteal
 
-.PHONY: help demo test test-slow test-gpu lint site sanitize sanitize-checks checks fuzz format-compiler \
+.PHONY: help demo test test-slow test-gpu lint site notebooks sanitize sanitize-checks checks fuzz format-compiler \
 	format-reader coverage kernels-arm checks-windows bench bench-accuracy bench-peers wheel \
 	wheel-twice clean
 .DELETE_ON_ERROR:
@@ -29,6 +29,7 @@ help:
 	@echo "make test-gpu  the tests of CUDA on the GPU of this machine, in this machine's Python"
 	@echo "make lint      ruff, mypy, import-linter, codespell, hadolint, clang-format and clang-tidy; changes nothing"
 	@echo "make site      the documentation as a site in build/site, with the reference; fails on a broken link"
+	@echo "make notebooks run docs/notebooks and keep what they show"
 	@echo "make sanitize  the tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 	@echo "make sanitize-checks  the C++ tests under sanitizers, that of threads included"
 	@echo "make checks    the tests that are C++ alone, on every instruction set that this machine runs"
@@ -79,6 +80,10 @@ site: .venv-test/installed .venv-test/stores .venv-test/site
 	.venv-test/bin/python docs/site_pages.py build/site-pages
 	.venv-test/bin/python -m sphinx --quiet --fail-on-warning build/site-pages build/site
 	@echo "the site: build/site/index.html"
+
+# Runs the notebooks and keeps what they show.
+notebooks: .venv-test/installed .venv-test/stores .venv-test/site
+	cd docs/notebooks && PATH="$(CURDIR)/.venv-test/bin:$$PATH" jupyter execute --inplace *.ipynb
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m pytest bench --benchmark-json=.venv-bench/results.json
@@ -241,15 +246,15 @@ clean:
 
 .venv-sanitize/installed: .venv-sanitize/ready $(SOURCES)
 	@echo "== building and installing waterfill with sanitizers"
-	.venv-sanitize/$(PIP) --force-reinstall --no-deps -C build-dir=build/sanitize \
-		-C cmake.define.WATERFILL_SANITIZE=ON -C cmake.build-type=RelWithDebInfo .
+	.venv-sanitize/$(PIP) --force-reinstall --no-deps --config-settings=build-dir=build/sanitize \
+		--config-settings=cmake.define.WATERFILL_SANITIZE=ON -C cmake.build-type=RelWithDebInfo .
 	touch $@
 
 # One build makes the extension and the C++ checks that `make test` runs.
 .venv-test/installed: .venv-test/ready $(SOURCES)
 	@echo "== building and installing waterfill with its C++ checks into .venv-test"
-	.venv-test/$(PIP) --force-reinstall --no-deps -C build-dir=build/test \
-		-C cmake.define.WATERFILL_BUILD_CHECKS=ON -C cmake.define.WATERFILL_BUILD_FUZZERS=ON .
+	.venv-test/$(PIP) --force-reinstall --no-deps --config-settings=build-dir=build/test \
+		--config-settings=cmake.define.WATERFILL_BUILD_CHECKS=ON --config-settings=cmake.define.WATERFILL_BUILD_FUZZERS=ON .
 	.venv-test/$(PIP) "numpy>=1.24"
 	touch $@
 

@@ -19,7 +19,7 @@ for module in (
 project = "waterfill"
 author = copyright = "the waterfill authors"
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -33,6 +33,7 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "docs/",
 }
+nb_execution_mode = "off"  # `make notebooks` runs them, and the tests
 highlight_language = "none"  # of a block that does not say
 
 myst_heading_anchors = 3

@@ -33,7 +33,8 @@ OUTSIDE = {
 }
 # By the title of a part: its pages.
 PARTS = {
-    "Start": "tutorial how-it-works size optimize faiss migration answers faq comparison "
+    "Start": "tutorial how-it-works notebooks/how-many-bytes notebooks/drift "
+    "size optimize faiss migration answers faq comparison "
     "benchmarks",
     "Indexes": "managed folder mapped-files gpu graph scores bad-input",
     "FAISS": "faiss-functions faiss-export",

@@ -59,7 +59,9 @@ def test_every_page_is_in_the_side_bar(site: ModuleType) -> None:
         listed |= {f"{folder}/{name}.md" for name in names.split()}
     pages = {page for _, page in site.pages()}
     decisions = {page for page in pages if page.startswith("decisions/0")}
-    assert pages - decisions - {"index.md"} == listed - {"decisions/0*.md"}
+    notebooks = {f"notebooks/{path.stem}.md" for path in (DOCS / "notebooks").glob("*.ipynb")}
+    assert len(notebooks) == 2
+    assert (pages | notebooks) - decisions - {"index.md"} == listed - {"decisions/0*.md"}
 
 
 def public_names() -> list[str]:
