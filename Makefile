@@ -247,7 +247,7 @@ clean:
 .venv-sanitize/installed: .venv-sanitize/ready $(SOURCES)
 	@echo "== building and installing waterfill with sanitizers"
 	.venv-sanitize/$(PIP) --force-reinstall --no-deps --config-settings=build-dir=build/sanitize \
-		--config-settings=cmake.define.WATERFILL_SANITIZE=ON -C cmake.build-type=RelWithDebInfo .
+		--config-settings=cmake.define.WATERFILL_SANITIZE=ON --config-settings=cmake.build-type=RelWithDebInfo .
 	touch $@
 
 # One build makes the extension and the C++ checks that `make test` runs.
