@@ -18,7 +18,7 @@ PYTEST = .venv-test/bin/python -m pytest tests --numprocesses=$(WORKERS) --dist=
 
 .PHONY: help demo test test-slow test-gpu lint site notebooks sanitize sanitize-checks checks fuzz format-compiler \
 	format-reader coverage kernels-arm checks-windows bench bench-accuracy bench-peers wheel \
-	wheel-twice clean
+	wheel-manylinux wheel-twice clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -42,6 +42,7 @@ help:
 	@echo "make bench-accuracy  recall beside FAISS: a table and a picture"
 	@echo "make bench-peers  queries a second against recall, all peers: hours; PEERS='--sets minilm-50k'"
 	@echo "make wheel     a wheel in dist/"
+	@echo "make wheel-manylinux  the same for glibc 2.28 and later, by Zig's Clang and auditwheel"
 	@echo "make wheel-twice  the last commit built twice; fails if the wheels differ by a bit"
 	@echo "make clean     remove virtual environments and build output"
 
@@ -182,6 +183,17 @@ kernels-arm:
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
 
+# For glibc 2.28 and later, on whichever Linux this runs; auditwheel fails if a symbol is newer.
+wheel-manylinux: .venv-wheel/ready
+	rm -rf build/manylinux && mkdir -p build/manylinux
+	printf '#!/bin/sh\nexec "%s" -m ziglang c++ -target %s-linux-gnu.2.28 "$$@"\n' \
+		$(CURDIR)/.venv-wheel/bin/python $$(uname -m) > build/manylinux/c++
+	chmod +x build/manylinux/c++
+	CXX=$(CURDIR)/build/manylinux/c++ .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
+		--no-deps --wheel-dir build/manylinux --config-settings=build-dir=build/manylinux/objects .
+	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv-wheel/bin/auditwheel repair --wheel-dir dist \
+		--plat manylinux_2_28_$$(uname -m) build/manylinux/*.whl
+
 # In two folders, from a clean copy of the last commit each.
 wheel-twice:
 	rm -rf build/twice && mkdir -p build/twice
@@ -203,7 +215,7 @@ checks-windows:
 	WINEDEBUG=-all ctest --test-dir build/windows --output-on-failure
 
 clean:
-	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-peers .venv-sanitize build dist
+	rm -rf .venv-demo .venv-test .venv-lint .venv-bench .venv-peers .venv-sanitize .venv-wheel build dist
 
 # An environment is `ready` with its requirements and `installed` with the package as it stands.
 
@@ -217,6 +229,7 @@ clean:
 .venv-demo/ready: examples/requirements.txt
 .venv-test/ready .venv-sanitize/ready: tests/requirements.txt
 .venv-lint/ready: .ci/requirements.txt
+.venv-wheel/ready: .ci/requirements-wheel.txt
 .venv-bench/ready: bench/requirements.txt
 .venv-peers/ready: bench/requirements.txt bench/requirements-datasets.txt
 

@@ -12,19 +12,28 @@ from .indexes import _time, index
 from .methods import method
 
 _LISTS_PER_ROOT = 4  # lists are this many square roots of the number of vectors
+_LIST_BYTES = 4  # of a vector's place in its list
+
+
+def _recipe(d: int, bits: float, list_bytes: int = 0) -> Any:
+    """Return a recipe of at most `bits` a dimension with all that is stored of a vector.
+
+    A scale takes a byte, and bytes of codes are stored in pairs.
+    """
+    pairs = (round(d * bits / 8) - list_bytes - 1) // 2
+    return wf.Recipe(d, max(1, 2 * pairs), cells=0)
 
 
 def _filled(demb: Any, bits: float) -> Any:
-    """Return an index of codes that take `bits` a dimension with all that is stored of a vector."""
-    d = demb.shape[1]
-    ix = wf.IndexFlat(wf.Recipe(d, max(1, round(d * bits / 8) - 1)))
+    """Return an index of codes."""
+    ix = wf.IndexFlat(_recipe(demb.shape[1], bits))
     ix.train(demb)
     ix.add(demb)
     return ix
 
 
 def _scores(demb: Any, qemb: Any, bits: float) -> tuple[Any, float]:
-    """Return the scores of all documents, estimated from codes, and the bytes of a code."""
+    """Return the scores of all documents, estimated from codes, and the bytes of a vector."""
     ix = _filled(demb, bits)
     near, labels = ix.search(qemb, len(demb))
     scores = np.empty((len(qemb), len(demb)), np.float32)
@@ -66,7 +75,7 @@ def waterfill_ivf(xb: Any, xq: Any, k: int, bits: float = 2) -> tuple[Any, float
     """Codes of two bits per dimension in lists, as many of them as find 90 % of the neighbours."""
     n, d = xb.shape
     lists = 1 << round(np.log2(max(1, _LISTS_PER_ROOT * n**0.5)))
-    ix = wf.IndexIVF(wf.Recipe(d, max(1, round(d * bits / 8) - 1)), lists)
+    ix = wf.IndexIVF(_recipe(d, bits, _LIST_BYTES), lists)
     ix.train(xb)
     ix.add(xb)
     labels, seconds = _time(lambda: ix.search(xq, k)[1])
