@@ -133,7 +133,7 @@ def test_mapped_answers_are_those_in_memory(
     image = written(index, path)
     mapped = wf.read_index(path, mmap=True, verify="full" if ids == "random" else None)
     require_same(mapped, index, queries)
-    assert index.nbytes - mapped.nbytes >= N * index.bytes_per_vector  # none of them is loaded
+    assert index.nbytes - mapped.nbytes >= N * index.code_size  # none of them is loaded
     assert written(mapped, tmp_path / "again.wf") == image
     if refine:
         require_same(wf.read_index(path, rows="mmap"), index, queries)

@@ -17,13 +17,11 @@ def new_figure(**options: Any) -> Any:
     options : dict
         Arguments of ``matplotlib.figure.Figure``.
     """
-    return _kind()(**options)
+    return _kind(require("matplotlib.figure", "plot", "plot").Figure)(**options)
 
 
 @cache
-def _kind() -> Any:
-    figure: Any = require("matplotlib.figure", "plot", "plot").Figure
-
+def _kind(figure: Any) -> Any:
     class Figure(figure):  # type: ignore[misc]
         """A figure that a notebook shows without pyplot, which would register another backend."""
 
