@@ -186,8 +186,9 @@ wheel:
 # For glibc 2.28 and later, on whichever Linux this runs; auditwheel fails if a symbol is newer.
 wheel-manylinux: .venv-wheel/ready
 	rm -rf build/manylinux && mkdir -p build/manylinux
-	printf '#!/bin/sh\nexec "%s" -m ziglang c++ -target %s-linux-gnu.2.28 "$$@"\n' \
-		$(CURDIR)/.venv-wheel/bin/python $$(uname -m) > build/manylinux/c++
+	printf '#!/bin/sh\nexec "%s" c++ -target %s-linux-gnu.2.28 "$$@"\n' \
+		"$$(.venv-wheel/bin/python -c 'import ziglang; print(ziglang.__path__[0])')/zig" $$(uname -m) \
+		> build/manylinux/c++
 	chmod +x build/manylinux/c++
 	CXX=$(CURDIR)/build/manylinux/c++ .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
 		--no-deps --wheel-dir build/manylinux --config-settings=build-dir=build/manylinux/objects .
