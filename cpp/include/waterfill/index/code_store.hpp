@@ -54,6 +54,8 @@ struct List {
     return s;
   }
   std::size_t blocks() const;
+  // Marks the vector of a segment; returns whether that changed anything. There must be marks.
+  bool set_live(const Segment& segment, std::size_t at, bool is_live) noexcept;
 
   static constexpr std::size_t kCapacity = 262144;  // vectors of an own segment
 };
