@@ -1,4 +1,7 @@
-"""The Python blocks of every page run as a reader runs them: in order, in one program, as given."""
+"""The Python blocks of every page run as a reader runs them: in order, in one program, as given.
+
+Only what a page tells to install can be imported.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.doc_examples import DATA, DOCS, needs_docs
+from support.page_environment import PRELUDE, absent_modules, imports
 
 TESTS = Path(__file__).parent
 # Pages that no other test runs. Each is a program of its own: FAISS is registered in one of them.
@@ -22,6 +26,22 @@ OWN = [
     "tutorial.md",
 ]
 SLOW = ["report.md"]
+# Pages whose results another test looks at, in its own process, where everything is installed.
+AGAIN = [
+    "batching.md",
+    "build.md",
+    "capacity.md",
+    "drift.md",
+    "faiss.md",
+    "folder.md",
+    "graph.md",
+    "lifecycle.md",
+    "managed.md",
+    "metrics.md",
+    "optimize.md",
+    "service.md",
+    "serving.md",
+]
 # Pages with blocks for other programs or services, which these tests take apart.
 TAKEN_APART = {
     "columns.md": "columns/test_page.py",
@@ -40,7 +60,8 @@ def run(page: str, directory: Path) -> None:
         shutil.copy(DATA / name, directory)
     shutil.copytree(DOCS, directory / "texts", ignore=shutil.ignore_patterns("*.png"))
     text = (DOCS / page).read_text(encoding="utf-8")
-    program = "\n".join(_BLOCK.findall(text))
+    absent = PRELUDE.format(names=absent_modules(text))
+    program = "\n".join((absent, *_BLOCK.findall(text)))
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=directory, capture_output=True, text=True
     )
@@ -65,6 +86,34 @@ def test_a_slow_page_runs(page: str, tmp_path: Path) -> None:
 
 
 @needs_docs
+@pytest.mark.slow
+@pytest.mark.parametrize("page", AGAIN)
+def test_a_page_needs_only_what_it_tells_to_install(page: str, tmp_path: Path) -> None:
+    run(page, tmp_path)
+
+
+@needs_docs
+def test_blocks_import_only_what_their_page_tells_to_install() -> None:
+    missing = {}
+    for path in (*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        found = imports(_BLOCK.findall(text)) & set(absent_modules(text))
+        if found:
+            missing[path.name] = sorted(found)
+    assert not missing
+
+
+def test_what_a_page_does_not_tell_to_install_is_absent(tmp_path: Path) -> None:
+    text = 'Needs `pip install ".[faiss]"`.'
+    absent = absent_modules(text)
+    assert {"pytest", "fastapi"} <= set(absent)
+    assert not {"numpy", "waterfill", "faiss"} & set(absent)
+    program = PRELUDE.format(names=absent) + "import fastapi"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ModuleNotFoundError: No module named 'fastapi'" in done.stderr
+
+
+@needs_docs
 def test_every_page_with_blocks_is_run_by_a_test() -> None:
     run_elsewhere = set()
     for file in TESTS.rglob("test_*.py"):
@@ -72,5 +121,6 @@ def test_every_page_with_blocks_is_run_by_a_test() -> None:
     for page, test in TAKEN_APART.items():
         assert page in (TESTS / test).read_text()
     known = run_elsewhere | {*OWN, *SLOW, *TAKEN_APART}
+    assert set(AGAIN) <= run_elsewhere
     pages = {path.name for path in DOCS.glob("*.md") if _BLOCK.search(path.read_text())}
     assert pages <= known
