@@ -55,6 +55,8 @@ def test_the_page_about_faiss(samples, monkeypatch):
     assert ids.min() >= 1_000
     assert faiss.read_index(str(samples / "corpus.faiss")).ntotal == 4_700
     assert queries.dtype == np.float32
+    np.testing.assert_array_equal(names["mapped"].reconstruct_n(0, 9), names["vectors"][:9])
+    assert names["small"].ntotal == 4_800
 
 
 @needs_docs

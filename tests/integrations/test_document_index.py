@@ -62,6 +62,17 @@ def exact_order(rows: NDArray[Any], query: NDArray[Any], metric: str) -> list[in
     return np.argsort(-(rows @ query) / norms).tolist()
 
 
+def test_removed_documents_leave_no_bytes(rows: Any, options: Any, tmp_path: Path) -> None:
+    secret = "of which nothing must be left"
+    with DocumentIndex(tmp_path, **options) as documents:
+        texts = named(range(300))
+        texts[7].content = texts[8].metadata["note"] = secret
+        documents.put(texts, list(rows[:300]))
+        documents.remove(["id 7", "id 8"])
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [file for file in files if secret.encode() in file.read_bytes()]
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_answers_are_exact_from_the_first_document_on(rows: Any, metric: Any) -> None:
     with DocumentIndex(metric=metric) as documents:

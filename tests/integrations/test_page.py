@@ -45,10 +45,17 @@ def test_langchain(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         def embed_query(self, text: str) -> list[float]:
             return vector_of(text, base)
 
-    names = {"texts": [f"text {n}" for n in range(20)], "embeddings": Model()}
-    store = run("LangChain", names, monkeypatch, tmp_path)["store"]
-    assert len(store) == 21
-    store.close()
+    (community,) = load("langchain_community.vectorstores")
+    texts = [f"text {n}" for n in range(20)]
+    old = community.FAISS.from_texts(texts, Model(), metadatas=[{"n": n} for n in range(20)])
+    old.save_local(str(tmp_path / "old"))
+    names = run("LangChain", {"texts": texts, "embeddings": Model()}, monkeypatch, tmp_path)
+    assert len(names["store"]) == 21
+    for text in texts:
+        assert names["moved"].similarity_search(text, 1) == old.similarity_search(text, 1)
+    assert names["moved"].similarity_search("any", 9, filter={"n": 3})[0].page_content == "text 3"
+    names["moved"].close()
+    names["store"].close()
 
 
 def test_llama_index(base: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -46,6 +46,24 @@ def test_rows_go_with_the_first_codec(tmp_path: Path) -> None:
         assert again.maintain() == []
 
 
+def test_the_sample_keeps_removed_vectors_until_it_is_deleted(tmp_path: Path) -> None:
+    x = some_vectors(ENOUGH + 300)
+    sample = tmp_path / "a" / RESERVOIR
+    row = x[7].astype(np.float16).tobytes()
+    with open_managed(tmp_path / "a", keep_rows="none", code_bytes=12) as index:
+        index.upsert(np.arange(ENOUGH), x[:ENOUGH])
+        index.maintain()
+        index.remove_ids([7])
+        index.compact()
+    assert {file for file in sample.parent.iterdir() if row in file.read_bytes()} == {sample}
+    sample.unlink()
+    with open_managed(tmp_path / "a") as index:
+        index.upsert(np.arange(ENOUGH, len(x)), x[ENOUGH:])
+        assert recall(index.search(QUERIES, 10)[1], true_ids(x, QUERIES, "ip")) > 0.75
+        assert index.ntotal == len(x) - 1
+    assert len(Reservoir(str(sample.parent), D).rows) == 300
+
+
 def test_later_codecs_are_for_new_vectors(tmp_path: Path) -> None:
     x = some_vectors(5 * ENOUGH)
     with open_managed(tmp_path / "a", keep_rows="none", code_bytes=12) as index:

@@ -143,6 +143,8 @@ class DocumentTable:
             way = "update waterfill" if version > _VERSION else "make the folder anew"
             raise _core.FormatError(f"{self._name}: version {version}, expected {_VERSION}; {way}")
         self._rows.execute("PRAGMA synchronous = FULL")
+        # Not every build of SQLite overwrites what is deleted unless it is told to.
+        self._rows.execute("PRAGMA secure_delete = ON")
 
     def _value(self, statement: str, *parameters: Any) -> Any:
         with self._lock:
