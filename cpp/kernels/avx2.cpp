@@ -32,10 +32,33 @@ void project_tile(const float* x, std::size_t d, const float* columns, float* y,
   }
 }
 
+// One row by four panels. The sums are independent: those of one panel wait for each addition.
+void project_row(const float* x, std::size_t d, const float* columns, float* y) {
+  constexpr std::size_t kPanels = 4;
+  __m256 left[kPanels], right[kPanels];
+  for (std::size_t p = 0; p < kPanels; ++p) left[p] = right[p] = _mm256_setzero_ps();
+  for (std::size_t k = 0; k < d; ++k) {
+    const __m256 value = _mm256_broadcast_ss(x + k);
+    for (std::size_t p = 0; p < kPanels; ++p) {
+      const float* w = columns + (p * d + k) * kPanel;
+      left[p] = _mm256_add_ps(left[p], _mm256_mul_ps(value, _mm256_loadu_ps(w)));
+      right[p] = _mm256_add_ps(right[p], _mm256_mul_ps(value, _mm256_loadu_ps(w + 8)));
+    }
+  }
+  for (std::size_t p = 0; p < kPanels; ++p) {
+    _mm256_storeu_ps(y + p * kPanel, left[p]);
+    _mm256_storeu_ps(y + p * kPanel + 8, right[p]);
+  }
+}
+
 void project(const float* x, std::size_t rows, std::size_t d, const float* w, std::size_t panels,
              float* y) {
   const std::size_t stride = panels * kPanel;
-  for (std::size_t panel = 0; panel < panels; ++panel) {
+  std::size_t panel = 0;
+  for (; rows == 1 && panel + 4 <= panels; panel += 4) {
+    project_row(x, d, w + panel * d * kPanel, y + panel * kPanel);
+  }
+  for (; panel < panels; ++panel) {
     const float* columns = w + panel * d * kPanel;
     float* out = y + panel * kPanel;
     std::size_t r = 0;

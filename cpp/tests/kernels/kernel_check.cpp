@@ -21,7 +21,8 @@ void check_project(const Kernels& scalar, const Kernels& own) {
   Inputs inputs(1);
   for (std::size_t rows : kRowCounts) {
     for (std::size_t d : {1u, 2u, 3u, 5u, 8u, 33u, 127u}) {
-      for (std::size_t panels : {1u, 2u, 3u}) {
+      // Rows that come alone are multiplied with four panels at a time.
+      for (std::size_t panels : {1u, 2u, 3u, 4u, 9u}) {
         const auto x = inputs.reals<float>(rows * d);
         const auto w = inputs.reals<float>(panels * d * kPanel);
         auto expected = blank<float>(rows * panels * kPanel), found = expected;
