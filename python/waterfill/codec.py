@@ -68,11 +68,10 @@ class Codec:
     ) -> Codec:
         """Train codebooks on a sample of rows and calibrate the search on held-out rows.
 
-        Codebooks come from k-means (Lloyd 1982) with k-means++ initialisation (Arthur &
-        Vassilvitskii 2007) and are renumbered so that the high nibble of each byte is a coarse code
-        (product quantization: Jegou, Douze & Schmid 2011). Held-out rows serve as queries to choose
-        the exponent of the scale, the number of groups that the coarse stage reads, and the number
-        of candidates that it passes on.
+        Codebooks are those of product quantization [1]_: they come from k-means [2]_ with k-means++
+        initialisation [3]_, and are renumbered so that the high nibble of each byte is a coarse
+        code. Held-out rows serve as queries to choose the exponent of the scale, the number of
+        groups that the coarse stage reads, and the number of candidates that it passes on.
 
         Parameters
         ----------
@@ -86,11 +85,12 @@ class Codec:
             Seed of sampling and k-means, 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
             Number of cells, at most 65,536, or their centroids. Vectors are coded relative to the
-            nearest centroid (k-means) instead of the mean; 0: to the mean. The plan is refitted to
-            the residuals, with the same number of bytes. An index stores vectors cell by cell, so
-            that the number of the cell takes no space. ``auto``: up to 1,024 cells of 48 rows or
-            more, if they reduce the expected error by 5 % or more and lose no recall in a trial;
-            none for classic plans.
+            nearest centroid instead of the mean; 0: to the mean. Centroids come from k-means, of
+            vectors of one norm from spherical k-means [4]_. The plan is refitted to the residuals,
+            with the same number of bytes. An index stores vectors cell by cell, so that the number
+            of the cell takes no space. ``auto``: up to 1,024 cells of 48 rows or more, if they
+            reduce the expected error by 5 % or more and lose no recall in a trial; none for classic
+            plans.
         queries : array_like, shape (m, d), optional
             Training queries, for queries that are not distributed like the data. The basis and the
             weights are fitted to them (not for classic plans). With 32 or more, they replace the
@@ -128,6 +128,17 @@ class Codec:
         -----
         RuntimeWarning
             If ``drop`` leaves rows out, with their numbers.
+
+        References
+        ----------
+        .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+           IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
+        .. [2] S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information
+           Theory 28(2), 1982.
+        .. [3] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA,
+           2007.
+        .. [4] I. S. Dhillon and D. S. Modha, "Concept decompositions for large sparse text data
+           using clustering", Machine Learning 42, 2001.
         """
         if is_device_array(x) or is_device_array(queries):
             from waterfill.device.arrays import device_source
@@ -221,10 +232,18 @@ class Codec:
 
         Notes
         -----
-        A random rotation makes the coordinates of any direction nearly normal, as in data-oblivious
-        codes (Vargaftik et al., "EDEN: communication-efficient and robust distributed mean
-        estimation", 2022; Gao and Long, "RaBitQ", 2024). Groups of several dimensions have a
-        codebook of normal vectors instead of a grid.
+        A random rotation, by Kac's random walk [1]_, makes the coordinates of any direction nearly
+        normal, as in the data-oblivious codes EDEN [2]_ and RaBitQ [3]_. Groups of several
+        dimensions have a codebook of normal vectors instead of a grid.
+
+        References
+        ----------
+        .. [1] M. Kac, "Foundations of kinetic theory", Proceedings of the Third Berkeley Symposium
+           on Mathematical Statistics and Probability 3, 1956.
+        .. [2] S. Vargaftik et al., "EDEN: communication-efficient and robust distributed mean
+           estimation for federated learning", ICML, 2022.
+        .. [3] J. Gao and C. Long, "RaBitQ: quantizing high-dimensional vectors with a theoretical
+           error bound for approximate nearest neighbor search", SIGMOD, 2024, arXiv:2405.12497.
         """
         return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, seed, center)))
 
@@ -323,6 +342,8 @@ class Codec:
     def report(self, x: Any = None) -> DistortionReport:
         """Compare the error of decoded directions with the Shannon bound.
 
+        The bound is that of Gaussian dimensions with the plan's variances [1]_.
+
         Parameters
         ----------
         x : array_like, shape (n, d), optional
@@ -340,6 +361,11 @@ class Codec:
             If `x` is None and training held no rows out, or for rows that `encode` refuses.
         TypeError
             If `x` is not an array of real numbers on the CPU.
+
+        References
+        ----------
+        .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+           National Convention Record, 1959.
         """
         if x is not None:
             rows = Rows(x, "x", self.d)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class IndexIVF(InvertedLists):
     """Compressed vectors in inverted lists, of which a query searches the `nprobe` nearest.
 
-    Codes are relative to the centroid of their list; one set of tables per query serves all lists.
-    Ids are int64 and stay when other vectors are removed; `add` numbers vectors from `ntotal` on,
-    as FAISS does.
+    Lists are those of an inverted file over a coarse quantizer [1]_. Codes are relative to the
+    centroid of their list; one set of tables per query serves all lists. Ids are int64 and stay
+    when other vectors are removed; `add` numbers vectors from `ntotal` on, as FAISS does.
 
     Parameters
     ----------
@@ -75,6 +75,11 @@ class IndexIVF(InvertedLists):
     ------
     ValueError, TypeError
         As `IndexFlat`; or if `nlist` is out of range, or does not match the codec or quantizer.
+
+    References
+    ----------
+    .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
     """
 
     _least_candidates = 50

@@ -101,9 +101,14 @@ class Measured:
     Attributes
     ----------
     recall, low, high : float
-        The mean over the queries, and its 95 % interval.
+        The mean over the queries, and Wilson's 95 % interval [1]_.
     vectors, queries : int
         Numbers of vectors that were searched, and of queries.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+       Journal of the American Statistical Association 22, 1927.
     """
 
     recall: float

@@ -44,8 +44,8 @@ def report(
     """Write an HTML page about a result: one file that needs no network.
 
     The page shows the key figures, recall against bytes compared with FAISS index types, recall in
-    larger collections, the spectrum with the water level, bits per dimension, the distance from
-    the Shannon bound, memory and time for n vectors, findings about the data, and how to reproduce
+    larger collections, the spectrum with the water level, bits per dimension, the distance from the
+    Shannon bound [1]_, memory and time for n vectors, findings about the data, and how to reproduce
     the codec.
 
     Parameters
@@ -78,6 +78,11 @@ def report(
         If the file cannot be written.
     ValueError, TypeError
         If an argument is invalid.
+
+    References
+    ----------
+    .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+       National Convention Record, 1959.
     """
     _check(result, peers)
     size = result.ntotal if n is None else as_positive_int("n", n)

@@ -29,8 +29,15 @@ class DistortionReport:
     expected : float
         Distortion that the plan predicts.
     bound : float
-        Shannon bound for Gaussian dimensions with the plan's variances, by reverse water-filling
-        (Cover & Thomas, Elements of Information Theory, 2006, 10.3.3).
+        Shannon bound [1]_ for Gaussian dimensions with the plan's variances, by reverse
+        water-filling [2]_.
+
+    References
+    ----------
+    .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+       National Convention Record, 1959.
+    .. [2] T. M. Cover and J. A. Thomas, Elements of Information Theory, 2nd edition, Wiley, 2006,
+       section 10.3.3.
     """
 
     bits: float
