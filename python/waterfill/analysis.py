@@ -151,8 +151,6 @@ class Analysis:
             for field in fields(self)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # arrays have no hash
-
     def __repr__(self) -> str:
         norms = self.norms
         spread = "all the same" if norms.constant else f"{norms.min:.4g} to {norms.max:.4g}"

@@ -124,11 +124,9 @@ def train_codec(
     metric: Metric,
     *,
     cells: Cells | None = None,
-    queries: Any = None,
-    progress: Option = False,
+    **options: Any,
 ) -> Codec:
     """Train a codec from the plan or recipe that an index was created with."""
-    options: Any = {"queries": queries, "progress": progress}
     if isinstance(source, Recipe):
         return source.train(x, metric, cells=cells, **options)
     return Codec.train(

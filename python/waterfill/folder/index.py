@@ -170,7 +170,7 @@ class FolderIndex(CompactedIndex):
             self._require_changeable()
             self._publish(keep_vectors=False)
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Raise an error: the vectors of another index are added by `add_sa_codes`.
 
         Parameters

@@ -83,7 +83,7 @@ class Collection(StandaloneCodec):
             kept.append(self._prepare(block), first)
         return kept
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Move all vectors of an index with the same codec into this one.
 
         Shards that were filled separately, as copies of one trained index, are merged without
@@ -142,7 +142,7 @@ class Collection(StandaloneCodec):
                     "indexes with refine='float16'"
                 )
 
-    def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
+    def check_compatible_for_merge(self, otherIndex: Any) -> None:
         """Raise the error of `merge_from` if the indexes are incompatible.
 
         Parameters

@@ -97,7 +97,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         "update": "remove_ids(ids), then add_with_ids(x, ids)",
     }
 
-    def __init__(self, d: int, M: int = 32, metric: Metric | int = "ip") -> None:  # noqa: N803
+    def __init__(self, d: int, M: int = 32, metric: Metric | int = "ip") -> None:
         self._d = as_positive_int("d", d)
         self._links = as_positive_int("M", M)
         if not 2 <= self._links <= _MOST_LINKS:
@@ -121,7 +121,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         return self._hnsw
 
     @property
-    def M(self) -> int:  # noqa: N802 - FAISS's name
+    def M(self) -> int:
         """Links per vector, at most."""
         return self._links
 
@@ -229,8 +229,8 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         k: int,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
         numeric_type: int = 0,
         policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:

@@ -160,12 +160,12 @@ class InvertedLists(Index):
         self,
         x: Any,
         k: int,
-        Iq: Any,  # noqa: N803
-        Dq: Any = None,  # noqa: N803
+        Iq: Any,
+        Dq: Any = None,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
     ) -> tuple[FloatRows, Labels]:
         """Search in given lists, otherwise like `search`.
 
@@ -200,8 +200,8 @@ class InvertedLists(Index):
         self,
         x: Any,
         thresh: float,
-        Iq: Any,  # noqa: N803
-        Dq: Any = None,  # noqa: N803
+        Iq: Any,
+        Dq: Any = None,
         *,
         params: Any = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
@@ -253,8 +253,8 @@ class InvertedLists(Index):
         *,
         include_listnos: bool = False,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
         codes: Any = None,
     ) -> tuple[FloatRows, Labels, Codes]:
         """Search, and return the codes of the results.

@@ -259,7 +259,7 @@ class IndexIVF(InvertedLists):
         lists = self.quantizer.search(queries, nprobe, **options)[1]
         return np.ascontiguousarray(lists, dtype=np.int64)
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Move all vectors of an index with the same codec into this one.
 
         Like `IndexFlat.merge_from`, but an `add_id` other than 0 is always added to the ids of the
