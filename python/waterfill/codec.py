@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.progress import Option, metered
@@ -19,10 +16,11 @@ from waterfill._util.validation import Metric
 from waterfill.data.arrow_codes import read_codes
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_block, encode_on_device, encode_rows
 from waterfill.layout import vector_bytes
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
-from waterfill.training.distortion import DistortionReport, encode_block, measure_distortion
+from waterfill.training.distortion import DistortionReport, measure_distortion
 from waterfill.training.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.training.train import QUARTERS, Effort, to_quarters, train
 from waterfill.training.universal import UniversalSettings, train_universal
@@ -31,12 +29,7 @@ __all__ = ["DistortionReport"]
 
 LOG = logging.getLogger("waterfill.training")
 
-Codes = NDArray[np.uint8]
-
 Parsed = TypeVar("Parsed")
-
-_SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
-_WIDE_LOG = math.log(127)  # of the ratio of the scale's ends, from which small distances are as 0
 
 
 class Codec:
@@ -426,75 +419,9 @@ class Codec:
         """
         policy = as_policy(policy, WITHOUT_QUARANTINE)
         if is_device_array(x):
-            codes: Codes = self._encode_on_device(x, policy)
+            codes: Codes = encode_on_device(self._core, x, policy)
             return codes
-        return self._encode(admit(Rows(x, "x", self.d), policy).rows)
-
-    def _encode(
-        self,
-        rows: Rows,
-        prepare: Callable[[FloatRows], FloatRows] = lambda block: block,
-        assign: Callable[[FloatRows], NDArray[np.uint16]] | None = None,
-        *,
-        warns: bool = True,
-    ) -> Codes:
-        """Encode rows after `prepare`, in the cells of `assign` (default: the nearest)."""
-        codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
-        for first, block in rows.blocks():
-            prepared = prepare(block)
-            cells = None if assign is None else assign(prepared)
-            self._core.encode(prepared, codes[first : first + len(block)], cells)
-        if warns:
-            self._warn_of_clipped(rows, codes)
-        return codes
-
-    def _warn_of_clipped(self, rows: Rows, codes: Codes) -> None:
-        scales = codes[:, self._core.groups]
-        ends = (int((scales == end).sum()) for end in _SCALE_ENDS)
-        self._warn_of_ends(rows.name, rows.n, *ends)
-
-    def _encode_on_device(self, x: Any, policy: Policy) -> Any:
-        """Encode an array on a GPU there."""
-        from waterfill.device.array_encoding import encode_array
-
-        if policy != "raise":
-            raise ValueError(
-                f"policy={policy!r}: expected 'raise' for an array on a GPU; leave rows out there, "
-                "or encode a copy on the CPU"
-            )
-        codes, n, near, far = encode_array(self._core, x)
-        self._warn_of_ends("x", n, near, far, stacklevel=4)
-        return codes
-
-    def _warn_of_ends(self, name: str, n: int, near: int, far: int, *, stacklevel: int = 5) -> None:
-        """Warn of distances outside the range of the scale byte, and say on which side."""
-        near = 0 if self._is_wide else near
-        if not near and not far:
-            return
-        center = "centroid of their cell" if self.cells else "mean"
-        sides = [
-            *(["more than twice as far"] if far else []),
-            *(["less than half as far"] if near else []),
-        ]
-        warnings.warn(
-            f"{name}: {near + far} of {n} vectors are {' or '.join(sides)} from the "
-            f"{center} as any of the rows that training drew; their distance is clipped. Train on "
-            "vectors like these, or normalise them",
-            RuntimeWarning,
-            stacklevel=stacklevel,
-        )
-
-    def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
-        """Return which codes have a distance outside the range of the scale byte."""
-        scales = codes[:, self._core.groups]
-        near, far = _SCALE_ENDS
-        clipped: NDArray[np.bool_] = scales == far
-        return clipped if self._is_wide else clipped | (scales == near)
-
-    @property
-    def _is_wide(self) -> bool:
-        """Whether the scale reaches so far down that shorter distances are as good as none."""
-        return bool(254 * self._core.settings["scale"][1] > _WIDE_LOG)
+        return encode_rows(self._core, admit(Rows(x, "x", self.d), policy).rows)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
         """Decode codes to vectors.

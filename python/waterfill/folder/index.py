@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterfill import _core
-from waterfill.codec import Codec, Codes
+from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
+from waterfill.encoding import Codes
 from waterfill.errors import ArgumentError
 from waterfill.folder.compacted_index import CompactedIndex
 from waterfill.folder.mixed_index import MixedIndex

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.validation import as_int64
-from waterfill.codec import Codes
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes
 from waterfill.errors import ArgumentError
 from waterfill.index.selector_members import sorted_unique
 from waterfill.index.standalone_codec import StandaloneCodec

@@ -11,8 +11,9 @@ from waterfill import _core
 from waterfill._util.optional import require_faiss
 from waterfill._util.progress import Option
 from waterfill._util.validation import Metric, as_int, as_positive_int
-from waterfill.codec import Codec, Codes
+from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_rows
 from waterfill.index.base import Stored
 from waterfill.index.coarse_quantizer import CoarseQuantizer, add_centroids, check_quantizer
 from waterfill.index.inverted_lists import InvertedLists
@@ -235,7 +236,8 @@ class IndexIVF(InvertedLists):
         assert self._codec is not None
         if self._faiss_quantizer() is None:
             return super()._encode(rows)
-        return self._codec._encode(rows, self._prepare, self._assign, warns=self._warns_of_clipped)
+        core, warns = self._codec._core, self._warns_of_clipped
+        return encode_rows(core, rows, self._prepare, self._assign, warns=warns)
 
     def _assign(self, block: FloatRows) -> NDArray[np.uint16]:
         lists = self.quantizer.search(block, 1)[1][:, 0]

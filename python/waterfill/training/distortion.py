@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.data.rows import FloatRows
+from waterfill.encoding import encode_block
 from waterfill.plan import Plan
 
 
@@ -56,13 +56,6 @@ class DistortionReport:
             f"{self.bits:.2f} bits per dimension: distortion {self.distortion:.3%} (expected "
             f"{self.expected:.3%}), Shannon bound {self.bound:.3%}, gap {self.gap_db:.2f} dB"
         )
-
-
-def encode_block(core: _core.Codec, x: FloatRows) -> NDArray[np.uint8]:
-    """Encode rows in memory."""
-    codes = np.empty((len(x), core.code_size), dtype=np.uint8)
-    core.encode(x, codes)
-    return codes
 
 
 def measure_distortion(core: _core.Codec, plan: Plan, x: FloatRows) -> float:
