@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 from docutils import nodes
@@ -46,6 +47,8 @@ autodoc_typehints = "none"  # the docstrings have the types, with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
+_PREFIXED = re.compile(r"\[R[0-9a-f]{12}-(\d+)\]")
+
 
 def _skip(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool:
     """Leave out members that a host's class, or an exception of Python, has defined."""
@@ -60,7 +63,15 @@ def _leave_measures(app: Any, doctree: nodes.document) -> None:
             link.replace_self(nodes.Text(link.astext()))
 
 
+def _number_references(app: Any, doctree: nodes.document) -> None:
+    """Show references by number: numpydoc takes its prefixes off in pages of RST only."""
+    for text in list(doctree.findall(nodes.Text)):
+        if number := _PREFIXED.fullmatch(text):
+            text.parent.replace(text, nodes.Text(f"[{number[1]}]"))
+
+
 def setup(app: Any) -> None:
     """Connect the functions above."""
     app.connect("autodoc-skip-member", _skip)
     app.connect("doctree-read", _leave_measures)
+    app.connect("doctree-read", _number_references)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.docstrings import (
     RESULTS,
+    docstring_of,
     entries,
     faults,
     known_types,
@@ -16,9 +18,17 @@ from support.docstrings import (
     public_names,
     result_types,
 )
+from support.method_sources import (
+    WITHOUT_METHOD,
+    gives_source,
+    owes_source,
+    references,
+    source_faults,
+    years,
+)
 
-NAMES = [(module, name) for module in public_modules() for name in public_names(module)]
-NAMES += [(module, name) for module, names in RESULTS.items() for name in names]
+PUBLIC = [(module, name) for module in public_modules() for name in public_names(module)]
+NAMES = PUBLIC + [(module, name) for module, names in RESULTS.items() for name in names]
 
 SOUND = '''
 from waterfill._util.validation import as_positive_int
@@ -68,6 +78,37 @@ def test_types_of_results_are_in_the_reference(module: str, name: str) -> None:
         assert kind in known_types(), f"{kind}: make it public, or list it in RESULTS"
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(case) for case in NAMES])
+def test_docstrings_give_the_sources_of_methods(module: str, name: str) -> None:
+    pytest.importorskip(module, exc_type=ImportError)
+    found = {entry: list(source_faults(docstring_of(entry))) for entry in entries(module, name)}
+    lacking = [f"{entry}: {fault}" for entry, texts in found.items() for fault in texts]
+    if (module, name) in PUBLIC and owes_source(module, name):
+        exempt = name in WITHOUT_METHOD.get(module, ())
+        if gives_source(module, name) == exempt:
+            lacking.append(f"{name} must either have references, or be in WITHOUT_METHOD")
+    assert not lacking, "\n".join(lacking)
+
+
+@pytest.mark.filterwarnings("default")
+def test_names_without_a_method_are_public() -> None:
+    listed = {(module, name) for module, names in WITHOUT_METHOD.items() for name in names}
+    assert {case for case in listed if case not in PUBLIC or not owes_source(*case)} == set()
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_work_is_cited_in_the_same_words_everywhere() -> None:
+    works: dict[str, str] = {}
+    for module, name in NAMES:
+        with contextlib.suppress(ImportError):
+            for entry in entries(module, name):
+                for words in references(docstring_of(entry)).values():
+                    work = words.partition(",")[0] + years(words)[-1]
+                    assert works.setdefault(work, words) == words, entry
+    assert len(works) > 30
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
@@ -101,4 +142,38 @@ def test_a_fault_is_found(
     monkeypatch.setitem(sys.modules, "waterfill_sample", module)
     spec.loader.exec_module(module)
     found = faults("waterfill_sample.f")
+    assert any(fault in text for text in found) if fault else not found
+
+
+SOURCED = """Cluster rows by k-means [1]_.
+
+The intervals are Wilson's [2]_; ``itq`` is the name of an option.
+
+References
+----------
+.. [1] S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information
+   Theory 28(2), 1982.
+.. [2] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+   Journal of the American Statistical Association 22, 1927.
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("", "", ""),
+        ("``itq``", "ITQ", "It names 'ITQ', and no reference is Gong 2011"),
+        ("E. B. Wilson", "E. B. Nobody", "It names 'Wilson', and no reference is Wilson 1927"),
+        ("28(2), 1982", "28(2), 1957", "It names 'k-means', and no reference is Lloyd 1982"),
+        (" [1]_", "", "Of references ['1']"),
+        (" [2]_", " [3]_", "Of references ['2', '3']"),
+        (".. [2]", ".. [4]", "References are numbered ['1', '4']"),
+        (" 22, 1927", " 22", "Reference [2] has no year"),
+        ("1982.", "1982", "Reference [1] is not"),
+        ("option.", "option (Gong 2011).", "The text has (Gong 2011)"),
+        ("References\n----------\n", "Notes\n-----\n", "It names 'k-means'"),
+    ],
+)
+def test_a_fault_of_sources_is_found(old: str, new: str, fault: str) -> None:
+    found = list(source_faults(SOURCED.replace(old, new, 1)))
     assert any(fault in text for text in found) if fault else not found

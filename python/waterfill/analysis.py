@@ -72,7 +72,8 @@ class Analysis:
     """Mean, spectrum, norms and findings of vectors; made by `waterfill.analyze`.
 
     The spectrum is that of the directions ``u = (x - mean) / |x - mean|``, since codes store a
-    scale per vector anyway: the eigenvalues of ``E[u u^T]``, which sum to 1.
+    scale per vector anyway: the principal components [1]_ of ``E[u u^T]``, the sign covariance
+    [2]_. The eigenvalues sum to 1.
 
     Attributes
     ----------
@@ -94,6 +95,13 @@ class Analysis:
         Whether rows were divided by their norms first.
     findings : tuple of Finding
         What is unusual about the rows.
+
+    References
+    ----------
+    .. [1] H. Hotelling, "Analysis of a complex of statistical variables into principal components",
+       Journal of Educational Psychology 24, 1933.
+    .. [2] S. Visuri, V. Koivunen and H. Oja, "Sign and rank covariance matrices", Journal of
+       Statistical Planning and Inference 91(2), 2000.
     """
 
     n: int
@@ -108,7 +116,13 @@ class Analysis:
 
     @property
     def effective_rank(self) -> float:
-        """Exponential of the entropy of the spectrum (Roy & Vetterli 2007), 1 to d."""
+        """Effective rank: the exponential of the entropy of the spectrum [1]_, 1 to d.
+
+        References
+        ----------
+        .. [1] O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality",
+           EUSIPCO, 2007.
+        """
         shares = self.eigenvalues[self.eigenvalues > 0]
         return float(np.exp(-np.sum(shares * np.log(shares))))
 
@@ -137,8 +151,6 @@ class Analysis:
             for field in fields(self)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # arrays have no hash
-
     def __repr__(self) -> str:
         norms = self.norms
         spread = "all the same" if norms.constant else f"{norms.min:.4g} to {norms.max:.4g}"
@@ -164,6 +176,8 @@ class Analysis:
 def analyze(x: Any, *, normalize: bool = False) -> Analysis:
     """Compute the statistics of vectors in one blocked pass.
 
+    The spectrum is that of principal components [1]_, of the directions from the mean.
+
     Parameters
     ----------
     x : array_like, shape (n, d)
@@ -185,6 +199,11 @@ def analyze(x: Any, *, normalize: bool = False) -> Analysis:
         If `x` has no rows, or no finite ones.
     TypeError
         If `x` is not an array of real numbers on the CPU.
+
+    References
+    ----------
+    .. [1] H. Hotelling, "Analysis of a complex of statistical variables into principal components",
+       Journal of Educational Psychology 24, 1933.
     """
     return analyze_rows(Rows(x), normalize=normalize, meter=Meter(None))
 

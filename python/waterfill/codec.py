@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.progress import Option, metered
@@ -19,10 +16,11 @@ from waterfill._util.validation import Metric
 from waterfill.data.arrow_codes import read_codes
 from waterfill.data.row_policy import WITHOUT_QUARANTINE, Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_block, encode_on_device, encode_rows
 from waterfill.layout import vector_bytes
 from waterfill.plan import Plan
 from waterfill.training.cells import Cells
-from waterfill.training.distortion import DistortionReport, encode_block, measure_distortion
+from waterfill.training.distortion import DistortionReport, measure_distortion
 from waterfill.training.manifest import CODED_ROWS, Manifest, new_manifest
 from waterfill.training.train import QUARTERS, Effort, to_quarters, train
 from waterfill.training.universal import UniversalSettings, train_universal
@@ -31,12 +29,7 @@ __all__ = ["DistortionReport"]
 
 LOG = logging.getLogger("waterfill.training")
 
-Codes = NDArray[np.uint8]
-
 Parsed = TypeVar("Parsed")
-
-_SCALE_ENDS = (1, 255)  # values of the scale byte at which a distance may be clipped
-_WIDE_LOG = math.log(127)  # of the ratio of the scale's ends, from which small distances are as 0
 
 
 class Codec:
@@ -68,11 +61,10 @@ class Codec:
     ) -> Codec:
         """Train codebooks on a sample of rows and calibrate the search on held-out rows.
 
-        Codebooks come from k-means (Lloyd 1982) with k-means++ initialisation (Arthur &
-        Vassilvitskii 2007) and are renumbered so that the high nibble of each byte is a coarse code
-        (product quantization: Jegou, Douze & Schmid 2011). Held-out rows serve as queries to choose
-        the exponent of the scale, the number of groups that the coarse stage reads, and the number
-        of candidates that it passes on.
+        Codebooks are those of product quantization [1]_: they come from k-means [2]_ with k-means++
+        initialisation [3]_, and are renumbered so that the high nibble of each byte is a coarse
+        code. Held-out rows serve as queries to choose the exponent of the scale, the number of
+        groups that the coarse stage reads, and the number of candidates that it passes on.
 
         Parameters
         ----------
@@ -86,11 +78,12 @@ class Codec:
             Seed of sampling and k-means, 0 to 2**64 - 1.
         cells : int, 'auto', or array_like, shape (c, d)
             Number of cells, at most 65,536, or their centroids. Vectors are coded relative to the
-            nearest centroid (k-means) instead of the mean; 0: to the mean. The plan is refitted to
-            the residuals, with the same number of bytes. An index stores vectors cell by cell, so
-            that the number of the cell takes no space. ``auto``: up to 1,024 cells of 48 rows or
-            more, if they reduce the expected error by 5 % or more and lose no recall in a trial;
-            none for classic plans.
+            nearest centroid instead of the mean; 0: to the mean. Centroids come from k-means, of
+            vectors of one norm from spherical k-means [4]_. The plan is refitted to the residuals,
+            with the same number of bytes. An index stores vectors cell by cell, so that the number
+            of the cell takes no space. ``auto``: up to 1,024 cells of 48 rows or more, if they
+            reduce the expected error by 5 % or more and lose no recall in a trial; none for classic
+            plans.
         queries : array_like, shape (m, d), optional
             Training queries, for queries that are not distributed like the data. The basis and the
             weights are fitted to them (not for classic plans). With 32 or more, they replace the
@@ -128,6 +121,17 @@ class Codec:
         -----
         RuntimeWarning
             If ``drop`` leaves rows out, with their numbers.
+
+        References
+        ----------
+        .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+           IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
+        .. [2] S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information
+           Theory 28(2), 1982.
+        .. [3] D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA,
+           2007.
+        .. [4] I. S. Dhillon and D. S. Modha, "Concept decompositions for large sparse text data
+           using clustering", Machine Learning 42, 2001.
         """
         if is_device_array(x) or is_device_array(queries):
             from waterfill.device.arrays import device_source
@@ -221,10 +225,18 @@ class Codec:
 
         Notes
         -----
-        A random rotation makes the coordinates of any direction nearly normal, as in data-oblivious
-        codes (Vargaftik et al., "EDEN: communication-efficient and robust distributed mean
-        estimation", 2022; Gao and Long, "RaBitQ", 2024). Groups of several dimensions have a
-        codebook of normal vectors instead of a grid.
+        A random rotation, by Kac's random walk [1]_, makes the coordinates of any direction nearly
+        normal, as in the data-oblivious codes EDEN [2]_ and RaBitQ [3]_. Groups of several
+        dimensions have a codebook of normal vectors instead of a grid.
+
+        References
+        ----------
+        .. [1] M. Kac, "Foundations of kinetic theory", Proceedings of the Third Berkeley Symposium
+           on Mathematical Statistics and Probability 3, 1956.
+        .. [2] S. Vargaftik et al., "EDEN: communication-efficient and robust distributed mean
+           estimation for federated learning", ICML, 2022.
+        .. [3] J. Gao and C. Long, "RaBitQ: quantizing high-dimensional vectors with a theoretical
+           error bound for approximate nearest neighbor search", SIGMOD, 2024, arXiv:2405.12497.
         """
         return cls(train_universal(UniversalSettings.of(d, bits, metric, norms, seed, center)))
 
@@ -323,6 +335,8 @@ class Codec:
     def report(self, x: Any = None) -> DistortionReport:
         """Compare the error of decoded directions with the Shannon bound.
 
+        The bound is that of Gaussian dimensions with the plan's variances [1]_.
+
         Parameters
         ----------
         x : array_like, shape (n, d), optional
@@ -340,6 +354,11 @@ class Codec:
             If `x` is None and training held no rows out, or for rows that `encode` refuses.
         TypeError
             If `x` is not an array of real numbers on the CPU.
+
+        References
+        ----------
+        .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+           National Convention Record, 1959.
         """
         if x is not None:
             rows = Rows(x, "x", self.d)
@@ -400,75 +419,9 @@ class Codec:
         """
         policy = as_policy(policy, WITHOUT_QUARANTINE)
         if is_device_array(x):
-            codes: Codes = self._encode_on_device(x, policy)
+            codes: Codes = encode_on_device(self._core, x, policy)
             return codes
-        return self._encode(admit(Rows(x, "x", self.d), policy).rows)
-
-    def _encode(
-        self,
-        rows: Rows,
-        prepare: Callable[[FloatRows], FloatRows] = lambda block: block,
-        assign: Callable[[FloatRows], NDArray[np.uint16]] | None = None,
-        *,
-        warns: bool = True,
-    ) -> Codes:
-        """Encode rows after `prepare`, in the cells of `assign` (default: the nearest)."""
-        codes = np.empty((rows.n, self.code_size), dtype=np.uint8)
-        for first, block in rows.blocks():
-            prepared = prepare(block)
-            cells = None if assign is None else assign(prepared)
-            self._core.encode(prepared, codes[first : first + len(block)], cells)
-        if warns:
-            self._warn_of_clipped(rows, codes)
-        return codes
-
-    def _warn_of_clipped(self, rows: Rows, codes: Codes) -> None:
-        scales = codes[:, self._core.groups]
-        ends = (int((scales == end).sum()) for end in _SCALE_ENDS)
-        self._warn_of_ends(rows.name, rows.n, *ends)
-
-    def _encode_on_device(self, x: Any, policy: Policy) -> Any:
-        """Encode an array on a GPU there."""
-        from waterfill.device.array_encoding import encode_array
-
-        if policy != "raise":
-            raise ValueError(
-                f"policy={policy!r}: expected 'raise' for an array on a GPU; leave rows out there, "
-                "or encode a copy on the CPU"
-            )
-        codes, n, near, far = encode_array(self._core, x)
-        self._warn_of_ends("x", n, near, far, stacklevel=4)
-        return codes
-
-    def _warn_of_ends(self, name: str, n: int, near: int, far: int, *, stacklevel: int = 5) -> None:
-        """Warn of distances outside the range of the scale byte, and say on which side."""
-        near = 0 if self._is_wide else near
-        if not near and not far:
-            return
-        center = "centroid of their cell" if self.cells else "mean"
-        sides = [
-            *(["more than twice as far"] if far else []),
-            *(["less than half as far"] if near else []),
-        ]
-        warnings.warn(
-            f"{name}: {near + far} of {n} vectors are {' or '.join(sides)} from the "
-            f"{center} as any of the rows that training drew; their distance is clipped. Train on "
-            "vectors like these, or normalise them",
-            RuntimeWarning,
-            stacklevel=stacklevel,
-        )
-
-    def _clipped(self, codes: Codes) -> NDArray[np.bool_]:
-        """Return which codes have a distance outside the range of the scale byte."""
-        scales = codes[:, self._core.groups]
-        near, far = _SCALE_ENDS
-        clipped: NDArray[np.bool_] = scales == far
-        return clipped if self._is_wide else clipped | (scales == near)
-
-    @property
-    def _is_wide(self) -> bool:
-        """Whether the scale reaches so far down that shorter distances are as good as none."""
-        return bool(254 * self._core.settings["scale"][1] > _WIDE_LOG)
+        return encode_rows(self._core, admit(Rows(x, "x", self.d), policy).rows)
 
     def decode(self, codes: Any, *, alpha: float = 0.0) -> FloatRows:
         """Decode codes to vectors.

@@ -37,13 +37,18 @@ class Group:
     dims : tuple of int
         Numbers of eigen-dimensions; 0 has the largest eigenvalue.
     kind : {'vector', 'binary'}
-        ``vector``: 256 centroids over all dimensions (product quantization). ``binary``: one bit
-        and two centroids for each of at most eight dimensions.
+        ``vector``: 256 centroids over all dimensions (product quantization [1]_). ``binary``: one
+        bit and two centroids for each of at most eight dimensions.
 
     Notes
     -----
     A dimension of more than eight bits is in two groups: alone in the first; the second quantizes
     the residual of the first.
+
+    References
+    ----------
+    .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
     """
 
     dims: tuple[int, ...]
@@ -63,7 +68,7 @@ class Plan:
     basis : float32 (p, d)
         The p leading eigenvectors, as rows.
     variances : float64 (d,)
-        Eigenvalues, shrunk if rows were few; they sum to 1.
+        Eigenvalues, shrunk if rows were few (oracle approximating shrinkage [1]_); they sum to 1.
     groups : tuple of Group
         One per code byte, in the order of the code.
     weighting : float
@@ -78,6 +83,11 @@ class Plan:
     query_variances : float64 (d,) or None
         Second moments of training queries along the basis, which sum to 1. If not None, they
         replace `variances` in `weights`.
+
+    References
+    ----------
+    .. [1] Y. Chen, A. Wiesel, Y. C. Eldar and A. O. Hero, "Shrinkage algorithms for MMSE covariance
+       estimation", IEEE Transactions on Signal Processing 58(10), 2010.
     """
 
     maker: str
@@ -101,9 +111,8 @@ class Plan:
     def waterfill(cls, analysis: Analysis, code_bytes: int = 48, weighting: float = 0.2) -> Plan:
         """Allocate a number of bytes by reverse water-filling.
 
-        Every eigen-dimension gets ``max(0, 1/2 log2(variance / theta))`` bits (Cover & Thomas,
-        Elements of Information Theory, 2006, 10.3.3). Dimensions are grouped into groups of about
-        eight bits, one product-quantized byte each.
+        Every eigen-dimension gets ``max(0, 1/2 log2(variance / theta))`` bits [1]_. Dimensions are
+        grouped into groups of about eight bits, one product-quantized byte each [2]_.
 
         Parameters
         ----------
@@ -125,6 +134,13 @@ class Plan:
         ------
         ValueError, TypeError
             For a value out of range or of the wrong type.
+
+        References
+        ----------
+        .. [1] T. M. Cover and J. A. Thomas, Elements of Information Theory, 2nd edition, Wiley,
+           2006, section 10.3.3.
+        .. [2] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+           IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
         """
         as_int("code_bytes", code_bytes)
         if not 1 <= code_bytes <= analysis.d:
@@ -148,9 +164,9 @@ class Plan:
     ) -> Plan:
         """Divide dimensions into three classes by thresholds: 8 bits, 1 bit, or discarded.
 
-        The scheme of JECQ (Janea Systems 2025) in the eigenbasis: dimensions of high relevance are
-        quantized to 8 bits each, those of medium relevance to one bit after an ITQ rotation (Gong &
-        Lazebnik 2011) of their class, and the others are discarded.
+        The scheme of JECQ [1]_ in the eigenbasis: dimensions of high relevance are quantized to 8
+        bits each [2]_, those of medium relevance to one bit after an ITQ rotation [3]_ of their
+        class, and the others are discarded.
 
         Parameters
         ----------
@@ -178,6 +194,15 @@ class Plan:
         ------
         ValueError
             If the thresholds are out of order or range, or keep no dimension.
+
+        References
+        ----------
+        .. [1] Janea Systems, Jecq: just enough compression and quantization,
+           https://github.com/JaneaSystems/jecq, 2025.
+        .. [2] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+           IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
+        .. [3] Y. Gong and S. Lazebnik, "Iterative quantization: a Procrustean approach to learning
+           binary codes", CVPR, 2011.
         """
         variances = _core.shrink(analysis.eigenvalues, analysis.n)
         groups = _core.classic_groups(
@@ -249,8 +274,17 @@ class Plan:
     def shannon_bound(self) -> float:
         """Lower bound of the distortion of any code of as many bits, on a Gaussian source.
 
+        It is the Shannon bound [1]_, by reverse water-filling [2]_.
+
         Directions have one degree of freedom less than vectors, and the scale byte stores the
         length: with few dimensions a codec can be slightly below the bound.
+
+        References
+        ----------
+        .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+           National Convention Record, 1959.
+        .. [2] T. M. Cover and J. A. Thomas, Elements of Information Theory, 2nd edition, Wiley,
+           2006, section 10.3.3.
         """
         return self._distortion()[1]
 

@@ -27,6 +27,7 @@ from waterfill.data.row_policy import (
     reasons_of,
 )
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import clipped, encode_block
 
 __all__ = ["Check"]
 
@@ -300,7 +301,8 @@ class _RowScan:
         if self._bounds is not None:
             flaws[(norms < self._bounds[0]) | (norms > self._bounds[1])] |= bit("norm")
         if self._codec is not None:
-            flaws[self._codec._clipped(self._codec._encode_block(rows))] |= bit("beyond the codec")
+            core = self._codec._core
+            flaws[clipped(core, encode_block(core, rows))] |= bit("beyond the codec")
         return flaws
 
     @property

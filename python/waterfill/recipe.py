@@ -28,7 +28,7 @@ class Recipe:
     weighting : float
         See `Plan.waterfill`.
     seed : int
-        Seed of sampling and k-means, 0 to 2**64 - 1.
+        Seed of training, 0 to 2**64 - 1.
     effort : {'fast', 'balanced', 'best'}
         See `Codec.train`.
     cells : int or 'auto'
@@ -70,7 +70,7 @@ class Recipe:
         queries: Any = None,
         progress: Option = False,
     ) -> Codec:
-        """Analyze vectors, make a water-filling plan and train a codec for one metric.
+        """Analyze vectors, make a water-filling plan [1]_ and train a codec for one metric.
 
         Parameters
         ----------
@@ -94,6 +94,11 @@ class Recipe:
         ------
         ValueError, TypeError
             As `analyze` and `Codec.train`.
+
+        References
+        ----------
+        .. [1] T. M. Cover and J. A. Thomas, Elements of Information Theory, 2nd edition, Wiley,
+           2006, section 10.3.3.
         """
         Rows(x, "x", self.d)  # both before the analysis, which reads all rows
         if queries is not None and Rows(queries, "queries", self.d).n == 0:
@@ -119,11 +124,9 @@ def train_codec(
     metric: Metric,
     *,
     cells: Cells | None = None,
-    queries: Any = None,
-    progress: Option = False,
+    **options: Any,
 ) -> Codec:
     """Train a codec from the plan or recipe that an index was created with."""
-    options: Any = {"queries": queries, "progress": progress}
     if isinstance(source, Recipe):
         return source.train(x, metric, cells=cells, **options)
     return Codec.train(

@@ -137,7 +137,7 @@ def test_results_have_the_same_order_dtypes_and_shapes(kind, name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_go_where_they_are_wanted(kind):
     for index in pair(kind):
-        x, D, I, R, labels = (  # noqa: N806, E741
+        x, D, I, R, labels = (  # noqa: E741
             np.empty(shape, dtype)
             for shape, dtype in (
                 (8, "f4"),

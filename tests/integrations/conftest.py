@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.documents import D
 
 import waterfill as wf
 
@@ -26,6 +27,12 @@ def folder_options(base: NDArray[np.float32]) -> Callable[[str, str], dict[str, 
         return {"metric": metric, "codec": codec}
 
     return options
+
+
+@pytest.fixture(scope="module")
+def rows(base: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Real vectors, cut to a few dimensions."""
+    return np.ascontiguousarray(base[:600, :D])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -94,7 +94,7 @@ def test_sklearn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if sys.version_info < (3, 11):
         pytest.skip("the pinned scikit-learn needs Python 3.11")
     (datasets,) = load("sklearn.datasets")
-    X, y = datasets.load_digits(return_X_y=True)  # noqa: N806
+    X, y = datasets.load_digits(return_X_y=True)
     names = run("scikit-learn", {"X": X, "y": y}, monkeypatch, tmp_path)
     assert names["codes"].shape == (len(X), 17)
     assert (names["model"].predict(X) == y).mean() > 0.98

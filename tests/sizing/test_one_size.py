@@ -63,6 +63,15 @@ def check_surfaces(index, path, run):
     assert size.times_smaller == pytest.approx(4 * index.d / each)
 
 
+def add(index, rows, ids):
+    """Add rows with ids of a kind."""
+    own = IDS[ids](len(rows))
+    if own is None:
+        index.add(rows)
+    else:
+        index.add_with_ids(rows, own)
+
+
 @pytest.mark.parametrize("ids", IDS)
 @pytest.mark.parametrize("refine", [None, "int8", "float16", "float32"])
 @pytest.mark.parametrize("metric", ["ip", "l2"])
@@ -79,11 +88,7 @@ def test_a_file_grows_by_it(rows, codecs, tmp_path, kind, code_bytes, cells, met
             if kind == "lists"
             else wf.IndexFlat(codec, metric, refine=refine)
         )
-        own = IDS[ids](n)
-        if own is None:
-            index.add(rows[:n])
-        else:
-            index.add_with_ids(rows[:n], own)
+        add(index, rows[:n], ids)
         wf.write_index(index, tmp_path / "x.wf")
         sizes.append(on_disk(tmp_path / "x.wf"))
         expected = storage(
@@ -113,11 +118,7 @@ def test_a_graph(rows, tmp_path, ids):
     for n in (1000, 2000):
         index = wf.IndexHNSW(64, 16)
         index.train(rows[:n])
-        own = IDS[ids](n)
-        if own is None:
-            index.add(rows[:n])
-        else:
-            index.add_with_ids(rows[:n], own)
+        add(index, rows[:n], ids)
         wf.write_index(index, tmp_path / "x.wf")
         sizes.append(on_disk(tmp_path / "x.wf"))
     assert (sizes[1] - sizes[0]) / 1000 == pytest.approx(index.bytes_per_vector, rel=0.002)

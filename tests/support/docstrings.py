@@ -164,6 +164,12 @@ def _defined_here(member: Any) -> bool:
     return (getattr(_function(member), "__module__", None) or "").startswith("waterfill")
 
 
+def docstring_of(entry: str) -> str:
+    """Return the docstring of a full name."""
+    owner, _, name = entry.rpartition(".")
+    return inspect.getdoc(getattr(Validator._load_obj(owner), name)) or ""
+
+
 def faults(entry: str) -> list[str]:
     """Return what the docstring of a full name lacks, one line each."""
     owner, _, name = entry.rpartition(".")

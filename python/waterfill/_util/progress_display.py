@@ -39,12 +39,15 @@ def display(wanted: bool | None) -> Display | None:
     wanted : bool or None
         None: only in a terminal or a notebook.
     """
-    if wanted is False:
+    notebook, terminal = in_notebook(), sys.stderr.isatty()
+    if wanted is None:
+        wanted = notebook or terminal
+    if not wanted:
         return None
-    if in_notebook():
+    if notebook:
         return NotebookLine()
-    if not sys.stderr.isatty():
-        return Lines() if wanted else None
+    if not terminal:
+        return Lines()
     return RichBar() if importlib.util.find_spec("rich") is not None else Lines()
 
 

@@ -128,17 +128,19 @@ def is_running(process: int) -> bool:
     return True
 
 
-def _is_running_on_windows(process: int) -> bool:
-    # os.kill would end it.
-    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
-    kernel.OpenProcess.restype = ctypes.c_void_p
-    handle = kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, process)
-    if not handle:
-        access_denied = 5
-        return bool(ctypes.get_last_error() == access_denied)  # type: ignore[attr-defined]
-    try:
-        code = ctypes.c_ulong()
-        kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
-        return code.value == _STILL_ACTIVE
-    finally:
-        kernel.CloseHandle(ctypes.c_void_p(handle))
+if sys.platform == "win32":  # elsewhere ctypes has no such functions
+
+    def _is_running_on_windows(process: int) -> bool:
+        # os.kill would end it.
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, process)
+        if not handle:
+            access_denied = 5
+            return bool(ctypes.get_last_error() == access_denied)
+        try:
+            code = ctypes.c_ulong()
+            kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
+            return code.value == _STILL_ACTIVE
+        finally:
+            kernel.CloseHandle(ctypes.c_void_p(handle))

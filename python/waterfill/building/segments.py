@@ -16,6 +16,7 @@ from waterfill.building.record import FinishedShard
 from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy, reasons_of, unusable
 from waterfill.data.rows import FloatRows
+from waterfill.encoding import clipped
 from waterfill.folder.publication import (
     describe_segment,
     replace_segment_file,
@@ -117,7 +118,7 @@ class Segment:
         if self._filled == 0:
             return
         codes = self._codes[: self._filled]
-        self.clipped += int(np.count_nonzero(self.format.codec._clipped(codes)))
+        self.clipped += int(np.count_nonzero(clipped(self.format.codec._core, codes)))
         self.core.append(codes, np.concatenate(self._ids), self._kept, None)
         self._filled, self._ids, self._kept = 0, [], None
 

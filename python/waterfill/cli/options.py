@@ -245,7 +245,7 @@ def command(app: typer.Typer, function: Callable[..., Any]) -> None:
     run.__name__, run.__doc__ = function.__name__, help_text(function)
     run.__annotations__ = annotations
     kind = inspect.Parameter.KEYWORD_ONLY
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    vars(run)["__signature__"] = inspect.Signature(
         [
             inspect.Parameter(option, kind, default=defaults[option], annotation=annotation)
             for option, annotation in annotations.items()

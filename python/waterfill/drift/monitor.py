@@ -57,10 +57,14 @@ class DriftMonitor:
     Notes
     -----
     Rows of one session or document are correlated, and tests that treat them as independent raise
-    false alarms. So rows are summed over blocks, and the tests compare blocks: pass the session,
-    the document or the customer of each row as ``block=``. Without it, rows are treated as
+    false alarms. So rows are summed over blocks, and the tests permute blocks [1]_: pass the
+    session, the document or the customer of each row as ``block=``. Without it, rows are treated as
     independent, except for repetitions: a stored vector that equals a recent one counts once, and
     equal queries form one block.
+
+    References
+    ----------
+    .. [1] P. H. Westfall and S. S. Young, Resampling-Based Multiple Testing, Wiley, 1993.
     """
 
     def __init__(
@@ -333,10 +337,12 @@ class DriftMonitor:
         Blocks of the window are compared with those of the baseline, in families of features: means
         and variances along the codec's eigen-directions, means and variances of the original
         dimensions, energy in bands of directions, norms, and the quantization error. A family
-        raises an alarm if the p-value of its largest difference under permutation of blocks is at
-        most alpha divided by the number of families (Bonferroni) and, at the k-th look, by
-        k (k + 1). The reciprocals of k (k + 1) sum to 1 over all future looks (alpha spending: Lan
-        & DeMets 1983).
+        raises an alarm if the p-value of its largest difference under permutation of blocks (max-T
+        [1]_) is at most alpha divided by the number of families (Bonferroni [2]_) and, at the k-th
+        look, by k (k + 1). The reciprocals of k (k + 1) sum to 1 over all future looks (alpha
+        spending [3]_). Differences are Welch's t [4]_ with moderated variances [5]_, for which
+        permutation stays valid if the samples' variances differ [6]_; p-values beyond the number of
+        permutations come from a fitted tail [7]_.
 
         Parameters
         ----------
@@ -358,6 +364,23 @@ class DriftMonitor:
             If the canary does not match the codec or the baseline's canary.
         TypeError
             If `canary` is not a Canary.
+
+        References
+        ----------
+        .. [1] P. H. Westfall and S. S. Young, Resampling-Based Multiple Testing, Wiley, 1993.
+        .. [2] O. J. Dunn, "Multiple comparisons among means", Journal of the American Statistical
+           Association 56, 1961.
+        .. [3] K. K. G. Lan and D. L. DeMets, "Discrete sequential boundaries for clinical trials",
+           Biometrika 70(3), 1983.
+        .. [4] B. L. Welch, "The generalization of 'Student's' problem when several different
+           population variances are involved", Biometrika 34, 1947.
+        .. [5] G. K. Smyth, "Linear models and empirical Bayes methods for assessing differential
+           expression in microarray experiments", Statistical Applications in Genetics and Molecular
+           Biology 3(1), 2004.
+        .. [6] A. Janssen, "Studentized permutation tests for non-i.i.d. hypotheses and the
+           generalized Behrens-Fisher problem", Statistics & Probability Letters 36(1), 1997.
+        .. [7] T. A. Knijnenburg, L. F. A. Wessels, M. J. T. Reinders and I. Shmulevich, "Fewer
+           permutations, more accurate P-values", Bioinformatics 25(12), 2009.
         """
         with self._lock:
             settings = self._settings

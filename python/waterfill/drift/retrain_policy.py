@@ -26,13 +26,18 @@ class Cost:
         that of the current codec, minus the same difference on the baseline. It is negative by
         chance, or if current vectors are harder to compress than those of the baseline.
     gap_low, gap_high : float
-        Bounds of the 95 % interval of `gap`.
+        Bounds of the 95 % interval of `gap`, over bootstrap samples of the queries [1]_.
     size : int
         Number of vectors that the recalls hold for.
     measured : bool
         False for an estimate from the growth of the reconstruction error.
     words : str
         How the figures were obtained, and how to read them.
+
+    References
+    ----------
+    .. [1] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1),
+       1979.
     """
 
     recall_now: float

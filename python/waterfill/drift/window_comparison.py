@@ -199,12 +199,16 @@ class Occupancy:
     Attributes
     ----------
     shift : float
-        Population stability index: the mean over code bytes of ``sum (p - q) log(p / q)``. By
+        Population stability index [1]_: the mean over code bytes of ``sum (p - q) log(p / q)``. By
         convention, 0.1 is a small shift and 0.25 a large one.
     chance : float
         Expected index without a change, for samples of these sizes.
     unused : float
         Share of the baseline's cells that are empty in the window.
+
+    References
+    ----------
+    .. [1] N. Siddiqi, Credit Risk Scorecards, Wiley, 2006.
     """
 
     shift: float

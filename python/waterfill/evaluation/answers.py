@@ -28,12 +28,19 @@ _INTERVAL = (2.5, 97.5)
 class QueryMean:
     """A mean over queries and its 95 % bootstrap interval.
 
+    Queries are drawn with replacement [1]_.
+
     Attributes
     ----------
     mean : float
         The mean.
     low, high : float
         Bounds of the interval.
+
+    References
+    ----------
+    .. [1] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1),
+       1979.
     """
 
     mean: float
@@ -59,9 +66,15 @@ class Answers:
     k : int
         Results per query.
     ndcg : float64 (m,)
-        The nDCG@k of each query, with linear gains as of trec_eval.
+        The nDCG@k [1]_ of each query, with linear gains as of trec_eval.
     reciprocal_rank : float64 (m,)
-        One over the rank of the first relevant result among k, or 0.
+        One over the rank of the first relevant result among k, or 0; their mean is the MRR [2]_.
+
+    References
+    ----------
+    .. [1] K. Järvelin and J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM
+       Transactions on Information Systems 20(4), 2002.
+    .. [2] E. M. Voorhees, "The TREC-8 question answering track report", TREC-8, 1999.
     """
 
     name: str
@@ -73,16 +86,16 @@ class Answers:
 
     @property
     def mean_ndcg(self) -> QueryMean:
-        """Mean nDCG@k over queries."""
+        """Mean of `ndcg` over queries."""
         return bootstrap(self.ndcg)
 
     @property
     def mrr(self) -> QueryMean:
-        """MRR@k."""
+        """Mean of `reciprocal_rank` over queries."""
         return bootstrap(self.reciprocal_rank)
 
     def difference(self, exact: Answers) -> QueryMean:
-        """Return nDCG@k less that of another method, with the interval of paired differences.
+        """Return the mean of `ndcg` less that of another method, with the interval of pairs.
 
         Parameters
         ----------
@@ -145,6 +158,8 @@ def evaluate_answers(
 ) -> list[Answers]:
     """Answer judged queries by exact search and by compressed indexes.
 
+    Answers are measured by nDCG [1]_ and MRR [2]_, with bootstrap intervals [3]_.
+
     Parameters
     ----------
     base : array_like, shape (n, d)
@@ -172,6 +187,14 @@ def evaluate_answers(
     ------
     ValueError, TypeError
         If shapes do not match each other or the judgements, or `k` is not an int of at least 1.
+
+    References
+    ----------
+    .. [1] K. Järvelin and J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM
+       Transactions on Information Systems 20(4), 2002.
+    .. [2] E. M. Voorhees, "The TREC-8 question answering track report", TREC-8, 1999.
+    .. [3] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1),
+       1979.
     """
     k = as_positive_int("k", k)
     stored = Rows(base, "base")

@@ -59,7 +59,7 @@ class Peer:
 
     @property
     def family(self) -> str:
-        """The method without its size: PQ, PQ 4 bits, OPQ, RaBitQ or SQ."""
+        """The method without its size: ``PQ``, ``PQ 4 bits``, ``OPQ``, ``RaBitQ`` or ``SQ``."""
         family = next((f for start, f in _FAMILIES.items() if self.name.startswith(start)), "FAISS")
         return f"{family} 4 bits" if self.name.endswith("x4fs") else family
 
@@ -97,9 +97,12 @@ def measure_peers(
 ) -> Peers:
     """Train and search FAISS's compressed indexes: PQ, 4-bit PQ, OPQ, RaBitQ and scalars.
 
+    Product quantization [1]_ with codes of 8 and 4 bits, the latter by fast scan [2]_; OPQ [3]_;
+    RaBitQ [4]_; and scalar quantizers.
+
     The figures put a result into context; they are no benchmark, because training is short: it uses
     10,240 random rows, and OPQ, at one size, learns its rotation from 4,096 rows in 5 steps instead
-    of 50. Polysemous training, which does not affect an exhaustive search, is off.
+    of 50. Polysemous training [5]_, which does not affect an exhaustive search, is off.
 
     Parameters
     ----------
@@ -133,6 +136,19 @@ def measure_peers(
         If the shapes of the arrays do not match.
     TypeError
         If an argument has the wrong type.
+
+    References
+    ----------
+    .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
+    .. [2] F. André, A.-M. Kermarrec and N. Le Scouarnec, "Cache locality is not enough:
+       high-performance nearest neighbor search with product quantization fast scan", Proceedings of
+       the VLDB Endowment 9(4), 2015.
+    .. [3] T. Ge, K. He, Q. Ke and J. Sun, "Optimized product quantization for approximate nearest
+       neighbor search", CVPR, 2013.
+    .. [4] J. Gao and C. Long, "RaBitQ: quantizing high-dimensional vectors with a theoretical error
+       bound for approximate nearest neighbor search", SIGMOD, 2024, arXiv:2405.12497.
+    .. [5] M. Douze, H. Jégou and F. Perronnin, "Polysemous codes", ECCV, 2016.
     """
     faiss = require_faiss("measure_peers")
     bench = _bench(base, queries, truth, metric_name(metric), as_positive_int("k", k))

@@ -32,7 +32,9 @@ class IndexRecall:
         Mean share of the k nearest vectors that a search finds; a vector as near as the k-th counts
         as one of them.
     low, high : float
-        95 % interval, for other queries like these.
+        Wilson's 95 % interval [1]_, for other queries like these. The neighbours of a query are
+        found or missed together, so it counts as many trials as the spread over queries is worth
+        (design effect [2]_).
     k : int
         Neighbours per query.
     queries : int
@@ -41,6 +43,12 @@ class IndexRecall:
         Number of vectors in the index.
     shares : float64 (queries,)
         The recall of each query.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+       Journal of the American Statistical Association 22, 1927.
+    .. [2] L. Kish, Survey Sampling, Wiley, 1965.
     """
 
     recall: float
@@ -70,6 +78,9 @@ def measure_recall(
     seed: int = 0,
 ) -> IndexRecall:
     """Measure the recall of an index against exact search, as it is set to search now.
+
+    The interval is Wilson's [1]_, for as many trials as the spread over queries is worth (design
+    effect [2]_).
 
     Parameters
     ----------
@@ -103,6 +114,12 @@ def measure_recall(
         fewer than `k` vectors; if the index finds an id that `base` lacks.
     TypeError
         If an argument is of the wrong type.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+       Journal of the American Statistical Association 22, 1927.
+    .. [2] L. Kish, Survey Sampling, Wiley, 1965.
     """
     k = as_positive_int("k", k)
     rows = Rows(base, "base", int(index.d))

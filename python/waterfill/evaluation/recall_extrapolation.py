@@ -44,7 +44,13 @@ class Expected:
     recall : float
         The recall, 0 to 1.
     low, high : float
-        Bounds of the interval.
+        Bounds of the interval: quantiles over bootstrap samples of the queries [1]_ and over the
+        error of the extrapolation.
+
+    References
+    ----------
+    .. [1] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1),
+       1979.
     """
 
     recall: float

@@ -54,19 +54,19 @@ def compress(
     needed for a training sample and one block. `index` is not changed and may be deleted
     afterwards.
 
-    An index that keeps codes (PQ, scalar quantizers, RaBitQ and so on), or fewer dimensions, has
-    lost what it does not keep. Its vectors are decoded, with a warning: the new index then finds
-    at best what `index` finds. Give the original vectors as `rows` if you still have them; ids,
-    metric and lists are taken from `index`.
+    An index that keeps codes (``IndexPQ``, ``IndexScalarQuantizer``, ``IndexRaBitQ`` and so on), or
+    fewer dimensions, has lost what it does not keep. Its vectors are decoded, with a warning: the
+    new index then finds at best what `index` finds. Give the original vectors as `rows` if you
+    still have them; ids, metric and lists are taken from `index`.
 
     Parameters
     ----------
     index : faiss.Index
         Of float vectors, with METRIC_INNER_PRODUCT or METRIC_L2. Full vectors are read as they are
         from IndexFlat, IndexIVFFlat, IndexHNSWFlat, IndexNSGFlat, from an IndexRefineFlat, whose
-        codes are passed by, and behind rotations (OPQ, RandomRotation); all others are decoded.
-        They may be within IndexIDMap, IndexIDMap2 or IndexPreTransform, and in shards of an
-        IndexShards, which become one index, or replicas. An IndexPreTransform that
+        codes are passed by, and behind rotations (``OPQMatrix``, ``RandomRotationMatrix``); all
+        others are decoded. They may be within IndexIDMap, IndexIDMap2 or IndexPreTransform, and in
+        shards of an IndexShards, which become one index, or replicas. An IndexPreTransform that
         normalises and has inner products becomes an index with the metric ``cosine``.
     code_bytes : int
         Bytes per code, 1 to d, without the byte for the scale.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from waterfill._util.atomic_file import atomic_write
 from waterfill._util.optional import require_faiss
-from waterfill.codec import Codes
+from waterfill.encoding import Codes
 from waterfill.faiss.export_scale import CodeStats, Levels, Line, measure
 from waterfill.faiss.export_space import Decoder, Doubles, Space, build_space
 from waterfill.faiss.file_writer import INNER_PRODUCT, L2, Writer

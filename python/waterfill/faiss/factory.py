@@ -153,7 +153,7 @@ def index_factory(
     TypeError
         If an argument has the wrong type.
     ImportError
-        If the string has an HNSW graph and FAISS is not installed.
+        If the string has a graph (``_HNSW``) over lists, and FAISS is not installed.
     """
     parsed = parse(description)
     name = metric_name(metric)

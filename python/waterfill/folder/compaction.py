@@ -12,6 +12,7 @@ import numpy as np
 from waterfill import _core
 from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import encode_rows
 from waterfill.errors import ArgumentError
 from waterfill.folder.directory import segment_name
 from waterfill.folder.publication import Merger, removed_by_segment, write_segment_file
@@ -171,4 +172,4 @@ def _append_anew(
         rows = Rows(vectors(ids), "vectors", codec.d)
         if rows.n != n:
             raise ArgumentError(f"vectors: expected {n} vectors, one per id, got {rows.n}")
-    part.append(codec._encode(rows, prepare, warns=warns), ids, kept)
+    part.append(encode_rows(codec._core, rows, prepare, warns=warns), ids, kept)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waterfill import _core
-from waterfill.codec import Codec, Codes
+from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
+from waterfill.encoding import Codes
 from waterfill.errors import ArgumentError
 from waterfill.folder.compacted_index import CompactedIndex
 from waterfill.folder.mixed_index import MixedIndex
@@ -170,7 +171,7 @@ class FolderIndex(CompactedIndex):
             self._require_changeable()
             self._publish(keep_vectors=False)
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Raise an error: the vectors of another index are added by `add_sa_codes`.
 
         Parameters

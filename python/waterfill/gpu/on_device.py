@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from waterfill._util.progress import Option
 from waterfill._util.tensors import is_device_array
 from waterfill._util.validation import as_positive_int
-from waterfill.codec import Codec, Codes
+from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.device import opening
@@ -22,6 +22,7 @@ from waterfill.device.encoder import DeviceEncoder
 from waterfill.device.row_pipeline import RowPipeline
 from waterfill.device.search import DeviceSearch
 from waterfill.device.trainer import TrainedOn
+from waterfill.encoding import Codes, warn_of_clipped
 from waterfill.index.base import Index
 from waterfill.index.vector_index import Labels
 
@@ -153,7 +154,7 @@ class OnDevice(Index):
                 if bad is not None:
                     raise refused(bad)
         if self._warns_of_clipped:
-            codec._warn_of_clipped(rows, codes)
+            warn_of_clipped(codec._core, rows, codes)
         return codes
 
     def _pipeline_of(self, codec: Codec, capacity: int) -> RowPipeline:

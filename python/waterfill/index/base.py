@@ -116,10 +116,10 @@ class Index(SearchDepth):
     def expected_self_score(self) -> float:
         """Estimate the score of a vector with itself, from the stored codes.
 
-        Codes hold less than the vectors, so scores of very near vectors are off: inner products
-        are too low, squared distances too high. Of the nearest neighbours of other queries they
-        are right on average, because a search also selects by the error. ``docs/scores.md`` has
-        the figures, and how to choose thresholds.
+        Codes hold less than the vectors, so scores of very near vectors are off: inner products are
+        too low, squared distances too high. Of the nearest neighbours of other queries they are
+        right on average, because a search also selects by the error. The estimate rests on the
+        centroid condition [1]_. ``docs/scores.md`` has the figures, and how to choose thresholds.
 
         Returns
         -------
@@ -134,6 +134,11 @@ class Index(SearchDepth):
             If the index has no vectors.
         NotTrainedError
             If the index is not trained.
+
+        References
+        ----------
+        .. [1] A. Gersho and R. M. Gray, Vector Quantization and Signal Compression, Kluwer, 1992,
+           section 11.2.
         """
         return self_score(self)
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill._util.validation import as_int64
-from waterfill.codec import Codes
 from waterfill.data.row_policy import Policy, admit, as_policy
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes
 from waterfill.errors import ArgumentError
 from waterfill.index.selector_members import sorted_unique
 from waterfill.index.standalone_codec import StandaloneCodec
@@ -83,7 +83,7 @@ class Collection(StandaloneCodec):
             kept.append(self._prepare(block), first)
         return kept
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Move all vectors of an index with the same codec into this one.
 
         Shards that were filled separately, as copies of one trained index, are merged without
@@ -142,7 +142,7 @@ class Collection(StandaloneCodec):
                     "indexes with refine='float16'"
                 )
 
-    def check_compatible_for_merge(self, otherIndex: Any) -> None:  # noqa: N803
+    def check_compatible_for_merge(self, otherIndex: Any) -> None:
         """Raise the error of `merge_from` if the indexes are incompatible.
 
         Parameters

@@ -14,12 +14,13 @@ from waterfill.recipe import Recipe
 class IndexFlat(Index):
     """Compressed vectors, searched exhaustively in two or three stages.
 
-    The coarse stage reads half of every code, or less. Of the best ``refine_factor * k`` vectors,
-    those that can be among the results get the full score. There are at least 100 candidates,
-    unless the index has `refine` and `refine_factor` was set. With `refine` the best
-    ``k_factor * k`` are scored by exact rows. Ids are positions, as in FAISS: the first vector has
-    id 0, and `remove_ids` renumbers the remaining vectors, unless vectors were added with explicit
-    ids.
+    The coarse stage reads half of every code, or less: the high nibbles, whose tables stay in
+    registers (fast scan [1]_). The full score of whole bytes is that of product quantization [2]_.
+    Of the best ``refine_factor * k`` vectors, those that can be among the results get the full
+    score. There are at least 100 candidates, unless the index has `refine` and `refine_factor` was
+    set. With `refine` the best ``k_factor * k`` are scored by exact rows. Ids are positions, as in
+    FAISS: the first vector has id 0, and `remove_ids` renumbers the remaining vectors, unless
+    vectors were added with explicit ids.
 
     Parameters
     ----------
@@ -69,6 +70,14 @@ class IndexFlat(Index):
     With ``q`` a query, ``c`` the centroid of the vector's cell (the mean where the codec has no
     cells), ``u`` the decoded direction, ``rho`` the distance from c and ``s = rho / |u|**alpha``,
     the full score is ``<q, c> + s <q, u>`` for inner products and ``|q - c - s u|^2`` for L2.
+
+    References
+    ----------
+    .. [1] F. André, A.-M. Kermarrec and N. Le Scouarnec, "Cache locality is not enough:
+       high-performance nearest neighbor search with product quantization fast scan", Proceedings of
+       the VLDB Endowment 9(4), 2015.
+    .. [2] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
     """
 
     def __init__(

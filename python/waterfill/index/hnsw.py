@@ -38,8 +38,9 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
     """Rows of a byte per dimension, found through a graph of links.
 
     A search follows links from vector to vector towards the query, so it scores a small share of
-    all vectors. Where single queries want a recall of 0.95 and more, this is faster than lists; an
-    `IndexIVF` needs less memory, fills faster and answers batches faster.
+    all vectors. The graph is that of HNSW [1]_ in one layer, as of DiskANN [2]_. Where single
+    queries want a recall of 0.95 and more, this is faster than lists; an `IndexIVF` needs less
+    memory, fills faster and answers batches faster.
 
     Rows are stored in the eigenbasis of the training vectors, a byte per dimension. The high
     nibbles of the first 104 dimensions lie in one cache line, which scores a vector first; the rest
@@ -71,6 +72,14 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
     Ids are positions, as in FAISS, unless vectors are added with ids. Searches wait while vectors
     are added or removed. The graph depends on the order of the vectors and on how they were divided
     into calls of `add`, but neither on threads nor on the instruction set.
+
+    References
+    ----------
+    .. [1] Y. A. Malkov and D. A. Yashunin, "Efficient and robust approximate nearest neighbor
+       search using hierarchical navigable small world graphs", IEEE Transactions on Pattern
+       Analysis and Machine Intelligence 42(4), 2020, arXiv:1603.09320.
+    .. [2] S. J. Subramanya et al., "DiskANN: fast accurate billion-point nearest neighbor search on
+       a single node", NeurIPS, 2019.
     """
 
     _instead: ClassVar[dict[str, str]] = {
@@ -88,7 +97,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         "update": "remove_ids(ids), then add_with_ids(x, ids)",
     }
 
-    def __init__(self, d: int, M: int = 32, metric: Metric | int = "ip") -> None:  # noqa: N803
+    def __init__(self, d: int, M: int = 32, metric: Metric | int = "ip") -> None:
         self._d = as_positive_int("d", d)
         self._links = as_positive_int("M", M)
         if not 2 <= self._links <= _MOST_LINKS:
@@ -112,7 +121,7 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         return self._hnsw
 
     @property
-    def M(self) -> int:  # noqa: N802 - FAISS's name
+    def M(self) -> int:
         """Links per vector, at most."""
         return self._links
 
@@ -220,8 +229,8 @@ class IndexHNSW(VectorSearch[_core.GraphIndex]):
         k: int,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
         numeric_type: int = 0,
         policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:

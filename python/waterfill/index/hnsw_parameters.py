@@ -40,21 +40,21 @@ class HNSW:
         self.efConstruction = construction
 
     @property
-    def efSearch(self) -> int:  # noqa: N802 - FAISS's name
+    def efSearch(self) -> int:
         """Vectors that a search keeps."""
         return self._search
 
     @efSearch.setter
-    def efSearch(self, value: int) -> None:  # noqa: N802
+    def efSearch(self, value: int) -> None:
         self._search = _as_effort("efSearch", value)
 
     @property
-    def efConstruction(self) -> int:  # noqa: N802
+    def efConstruction(self) -> int:
         """Vectors that the search for links keeps."""
         return self._construction
 
     @efConstruction.setter
-    def efConstruction(self, value: int) -> None:  # noqa: N802
+    def efConstruction(self, value: int) -> None:
         self._construction = _as_effort("efConstruction", value)
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class SearchParametersHNSW:
     """
 
     sel: Any = None
-    efSearch: int | None = None  # noqa: N815 - FAISS's name
+    efSearch: int | None = None
 
     def __post_init__(self) -> None:
         if self.sel is not None and not is_selector(self.sel):

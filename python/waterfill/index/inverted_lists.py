@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill._util.tensors import returned
 from waterfill._util.validation import as_int, as_int64, output
-from waterfill.codec import Codes
 from waterfill.data.arrays import read_numbers
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_rows
 from waterfill.errors import ArgumentError, MissingIdError
 from waterfill.index.base import Index
 from waterfill.index.selector_members import sorted_unique
@@ -160,12 +160,12 @@ class InvertedLists(Index):
         self,
         x: Any,
         k: int,
-        Iq: Any,  # noqa: N803
-        Dq: Any = None,  # noqa: N803
+        Iq: Any,
+        Dq: Any = None,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
     ) -> tuple[FloatRows, Labels]:
         """Search in given lists, otherwise like `search`.
 
@@ -200,8 +200,8 @@ class InvertedLists(Index):
         self,
         x: Any,
         thresh: float,
-        Iq: Any,  # noqa: N803
-        Dq: Any = None,  # noqa: N803
+        Iq: Any,
+        Dq: Any = None,
         *,
         params: Any = None,
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
@@ -253,8 +253,8 @@ class InvertedLists(Index):
         *,
         include_listnos: bool = False,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
         codes: Any = None,
     ) -> tuple[FloatRows, Labels, Codes]:
         """Search, and return the codes of the results.
@@ -330,7 +330,7 @@ class InvertedLists(Index):
     def _append_in_lists(self, rows: Rows, ids: Labels | None, lists: NDArray[np.uint16]) -> None:
         blocks = iter(np.array_split(lists, range(rows.block_rows, rows.n, rows.block_rows)))
         assert self._codec is not None
-        codes = self._codec._encode(rows, self._prepare, lambda _: next(blocks))
+        codes = encode_rows(self._codec._core, rows, self._prepare, lambda _: next(blocks))
         kept = self._refine_rows(rows)
         self._store(codes, ids, kept)
 

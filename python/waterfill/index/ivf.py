@@ -11,8 +11,9 @@ from waterfill import _core
 from waterfill._util.optional import require_faiss
 from waterfill._util.progress import Option
 from waterfill._util.validation import Metric, as_int, as_positive_int
-from waterfill.codec import Codec, Codes
+from waterfill.codec import Codec
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_rows
 from waterfill.index.base import Stored
 from waterfill.index.coarse_quantizer import CoarseQuantizer, add_centroids, check_quantizer
 from waterfill.index.inverted_lists import InvertedLists
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 class IndexIVF(InvertedLists):
     """Compressed vectors in inverted lists, of which a query searches the `nprobe` nearest.
 
-    Codes are relative to the centroid of their list; one set of tables per query serves all lists.
-    Ids are int64 and stay when other vectors are removed; `add` numbers vectors from `ntotal` on,
-    as FAISS does.
+    Lists are those of an inverted file over a coarse quantizer [1]_. Codes are relative to the
+    centroid of their list; one set of tables per query serves all lists. Ids are int64 and stay
+    when other vectors are removed; `add` numbers vectors from `ntotal` on, as FAISS does.
 
     Parameters
     ----------
@@ -75,6 +76,11 @@ class IndexIVF(InvertedLists):
     ------
     ValueError, TypeError
         As `IndexFlat`; or if `nlist` is out of range, or does not match the codec or quantizer.
+
+    References
+    ----------
+    .. [1] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
     """
 
     _least_candidates = 50
@@ -230,7 +236,8 @@ class IndexIVF(InvertedLists):
         assert self._codec is not None
         if self._faiss_quantizer() is None:
             return super()._encode(rows)
-        return self._codec._encode(rows, self._prepare, self._assign, warns=self._warns_of_clipped)
+        core, warns = self._codec._core, self._warns_of_clipped
+        return encode_rows(core, rows, self._prepare, self._assign, warns=warns)
 
     def _assign(self, block: FloatRows) -> NDArray[np.uint16]:
         lists = self.quantizer.search(block, 1)[1][:, 0]
@@ -254,7 +261,7 @@ class IndexIVF(InvertedLists):
         lists = self.quantizer.search(queries, nprobe, **options)[1]
         return np.ascontiguousarray(lists, dtype=np.int64)
 
-    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:  # noqa: N803
+    def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
         """Move all vectors of an index with the same codec into this one.
 
         Like `IndexFlat.merge_from`, but an `add_id` other than 0 is always added to the ids of the

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from waterfill import _core
 from waterfill._util.tensors import returned
 from waterfill._util.validation import output
-from waterfill.codec import Codes
 from waterfill.data.arrow_codes import read_codes
 from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes, encode_rows
 from waterfill.errors import ArgumentError, NotTrainedError
 from waterfill.index.trainable import Trainable
 from waterfill.layout import scale_bytes
@@ -116,7 +116,7 @@ class StandaloneCodec(Trainable):
 
     def _encode(self, rows: Rows) -> Codes:
         assert self._codec is not None
-        return self._codec._encode(rows, self._prepare, warns=self._warns_of_clipped)
+        return encode_rows(self._codec._core, rows, self._prepare, warns=self._warns_of_clipped)
 
     def _decode(self, codes: Codes) -> FloatRows:
         assert self._codec is not None

@@ -104,9 +104,7 @@ class Trainable(VectorSearch[_core.Index]):
     @property
     def _kept_rows(self) -> RefineName | None:
         """The kind of the rows that the index keeps; None if they are an array of the user's."""
-        if not isinstance(self._refine, str):
-            return None
-        kept: RefineName = self._refine  # type: ignore[assignment]
+        kept: RefineName | None = None if isinstance(self._refine, np.ndarray) else self._refine
         return kept
 
     def _bytes_of_an_id(self) -> float:

@@ -30,8 +30,8 @@ class VectorSearch(StoredVectors[Core]):
         k: int,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
+        D: Any = None,
+        I: Any = None,  # noqa: E741
         numeric_type: int = 0,
         policy: Policy = "raise",
     ) -> tuple[FloatRows, Labels]:
@@ -86,8 +86,8 @@ class VectorSearch(StoredVectors[Core]):
         x: Any,
         k: int,
         params: Any,
-        D: Any,  # noqa: N803
-        I: Any,  # noqa: N803, E741
+        D: Any,
+        I: Any,  # noqa: E741
         *,
         policy: Policy = "raise",
         lists: Labels | None = None,
@@ -131,9 +131,9 @@ class VectorSearch(StoredVectors[Core]):
         k: int,
         *,
         params: Any = None,
-        D: Any = None,  # noqa: N803
-        I: Any = None,  # noqa: N803, E741
-        R: Any = None,  # noqa: N803
+        D: Any = None,
+        I: Any = None,  # noqa: E741
+        R: Any = None,
     ) -> tuple[FloatRows, Labels, NDArray[np.float32]]:
         """Search, and decode the results.
 

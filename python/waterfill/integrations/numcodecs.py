@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from waterfill._util.optional import required
 from waterfill.codec import Codec
 from waterfill.data.rows import Rows
+from waterfill.encoding import warn_of_clipped
 from waterfill.integrations.code_bytes import code_bytes_for
 from waterfill.recipe import Recipe
 
@@ -125,7 +126,7 @@ class WaterfillCodec(numcodecs.abc.Codec):
         codes = self._codec._encode_block(rows)
         # An array's last chunk is filled up with zeros, which may be unlike all vectors.
         used = rows.any(axis=1)
-        self._codec._warn_of_clipped(Rows(rows[used], "chunk", d), codes[used])
+        warn_of_clipped(self._codec._core, Rows(rows[used], "chunk", d), codes[used])
         return codes.reshape(-1)
 
     def decode(self, buf: Any, out: Any = None) -> NDArray[Any]:

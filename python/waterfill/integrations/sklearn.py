@@ -66,7 +66,7 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.effort = effort
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> WaterfillTransformer:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> WaterfillTransformer:
         """Train the codec.
 
         Parameters
@@ -98,7 +98,7 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.codec_ = recipe.train(rows, "l2", cells=0)
         return self
 
-    def transform(self, X: Any) -> NDArray[np.uint8]:  # noqa: N803
+    def transform(self, X: Any) -> NDArray[np.uint8]:
         """Return the codes of rows.
 
         Parameters
@@ -121,7 +121,7 @@ class WaterfillTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         check_is_fitted(self)
         return self.codec_.encode(validate_data(self, X, dtype=np.float32, order="C", reset=False))
 
-    def inverse_transform(self, X: Any) -> FloatRows:  # noqa: N803
+    def inverse_transform(self, X: Any) -> FloatRows:
         """Return the rows that codes stand for.
 
         Parameters
@@ -211,7 +211,7 @@ class WaterfillNeighborsTransformer(
         self.refine = refine
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> WaterfillNeighborsTransformer:  # noqa: N803
+    def fit(self, X: Any, y: Any = None) -> WaterfillNeighborsTransformer:
         """Train a codec on rows, and index them.
 
         Parameters
@@ -244,7 +244,7 @@ class WaterfillNeighborsTransformer(
         self.n_samples_fit_ = len(rows)
         return self
 
-    def transform(self, X: Any) -> Any:  # noqa: N803
+    def transform(self, X: Any) -> Any:
         """Return the graph from rows to their nearest among those of `fit`.
 
         Parameters

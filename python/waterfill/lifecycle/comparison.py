@@ -33,8 +33,12 @@ class Mean:
     value : float
         The mean.
     low, high : float
-        Bounds of the interval. It uses the normal approximation, and is too narrow below 30
+        Bounds of the interval. It uses the normal approximation [1]_, and is too narrow below 30
         queries.
+
+    References
+    ----------
+    .. [1] L. Wasserman, All of Statistics, Springer, 2004, section 6.3.2.
     """
 
     value: float
@@ -158,6 +162,8 @@ def compare(
 ) -> Comparison:
     """Compare two indexes on the same queries: overlap, recall and latency.
 
+    Intervals use the normal approximation [1]_.
+
     Parameters
     ----------
     old, new : IndexFlat or IndexIVF
@@ -190,6 +196,10 @@ def compare(
         If an argument has the wrong type.
     NotTrainedError
         If an index is not trained.
+
+    References
+    ----------
+    .. [1] L. Wasserman, All of Statistics, Springer, 2004, section 6.3.2.
     """
     for name, index in (("old", old), ("new", new)):
         if not isinstance(index, Index):

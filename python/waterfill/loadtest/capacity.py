@@ -52,9 +52,11 @@ def capacity_test(
     """Find the highest rate that a service answers within an SLO, and the concurrency for it.
 
     Requests arrive at random times (a Poisson process), whether or not earlier ones have been
-    answered, and latency is measured from when a request was due. A ramp over `rates` brackets
-    the rate at which the SLO breaks; bisection narrows the bracket. A sweep then keeps 1, 2, 3,
-    4, 6, ... requests in flight. A test takes some minutes, most of them near the limit.
+    answered (an open model [1]_), and latency is measured from when a request was due. A ramp over
+    `rates` brackets the rate at which the SLO breaks; bisection narrows the bracket. A rate is
+    within the SLO if the upper Wilson bound [2]_ of the share of slow answers is, for as many
+    requests as their correlation leaves (design effect [3]_). A sweep then keeps 1, 2, 3, 4, 6, ...
+    requests in flight. A test takes some minutes, most of them near the limit.
 
     Parameters
     ----------
@@ -100,6 +102,14 @@ def capacity_test(
         was found.
     TypeError, ValueError
         If an argument has the wrong type or is out of range.
+
+    References
+    ----------
+    .. [1] B. Schroeder, A. Wierman and M. Harchol-Balter, "Open versus closed: a cautionary tale",
+       NSDI, 2006.
+    .. [2] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+       Journal of the American Statistical Association 22, 1927.
+    .. [3] L. Kish, Survey Sampling, Wiley, 1965.
     """
     settings = read_settings(
         rates=rates,

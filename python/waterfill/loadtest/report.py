@@ -38,7 +38,7 @@ class CapacityReport:
         The fewest requests in flight that reach 95 % of the maximum throughput (the knee).
     ceiling : int
         Requests in flight whose mean latency equals the SLO's p99 at full throughput, by Little's
-        law.
+        law [1]_.
     unloaded : float
         Median latency in seconds with one request in flight.
     throughput : float
@@ -61,6 +61,11 @@ class CapacityReport:
         ``system``, ``cpus``, ``isa``, ``threads``, ``python``, ``numpy``, ``waterfill``.
     created : str
         Time of creation, UTC, ISO 8601.
+
+    References
+    ----------
+    .. [1] J. D. C. Little, "A proof for the queuing formula: L = λW", Operations Research 9(3),
+       1961.
     """
 
     rate: float

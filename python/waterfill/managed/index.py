@@ -9,35 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.errors import ArgumentError
-from waterfill.folder.index import FolderIndexIVF, as_distinct
+from waterfill.folder.index import as_distinct
 from waterfill.folder.snapshot import Snapshot
-from waterfill.index.search_parameters import SearchParametersIVF
 from waterfill.index.vector_index import Labels
-from waterfill.io import read_codec, write_codec
+from waterfill.io import read_codec
 from waterfill.managed.drift_watch import MONITOR, DriftWatch
 from waterfill.managed.growth import size_for
 from waterfill.managed.health import Health
+from waterfill.managed.maintained_index import PREVIOUS, MaintainedIndex
 from waterfill.managed.maintenance import Maintenance
 from waterfill.managed.record import RECORD, Event, Record
 from waterfill.managed.reservoir import RESERVOIR, Reservoir
 from waterfill.managed.settings import MANAGED, Settings, State
-from waterfill.managed.stored_rows import sample
 from waterfill.managed.worker import Worker
 from waterfill.reporting.object_tables import health_html
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_PREVIOUS = "MANAGED.codec"  # the codec before the present one
 _EVENTS = 5  # of a health report
-_RESERVOIR_ROWS = 32_768
 
 
-class ManagedIndex(FolderIndexIVF):
+class ManagedIndex(MaintainedIndex):
     """An index in a folder that needs no training and no tuning; made by `open_index` with ``d=``.
 
     It answers exactly until there are enough vectors to train a codec, which happens in the
@@ -46,14 +42,7 @@ class ManagedIndex(FolderIndexIVF):
     `maintain` and `rollback`.
     """
 
-    _state: State
-    _record: Record
-    _watch: DriftWatch
     _maintenance: Maintenance
-    _worker: Worker | None
-    _reservoir: Reservoir | None  # where no rows are kept
-    _warns_of_clipped = False  # the user cannot train; drift is watched, and recall measured
-    _coming: dict[str, Any] | None  # settings of lists that come with the next codec
 
     @classmethod
     def _open(cls, path: str, snapshot: Snapshot, lock: Any, **options: Any) -> Self:
@@ -166,7 +155,7 @@ class ManagedIndex(FolderIndexIVF):
             If there is none, or the index is not open for changes.
         """
         self._require_changeable()
-        name = os.path.join(self._path, _PREVIOUS)
+        name = os.path.join(self._path, PREVIOUS)
         if not os.path.exists(name):
             raise ValueError("there is no codec to go back to: only one has been trained")
         with self._maintenance.turn():
@@ -254,98 +243,6 @@ class ManagedIndex(FolderIndexIVF):
             )
         return x[:, : self.d]
 
-    def _search_quietly(self, queries: FloatRows, k: int, nprobe: int) -> tuple[FloatRows, Labels]:
-        """Search without remembering the queries."""
-        found = super()._found(queries, k, SearchParametersIVF(nprobe=nprobe), None, "")
-        return found[0], found[1]
-
-    def _search_more_lists(self, nprobe: int) -> None:
-        """Search so many lists from now on, until the next codec."""
-        with self._changing:
-            self._require_changeable()
-            self._set_lists(nprobe, None)
-            self._publish()
-
-    def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
-        if self._exact:
-            n = self.ntotal + 1  # as in `search_exactly`
-            return n, n
-        return super()._candidates(k, k_factor)
-
-    # What maintenance needs.
-
-    @property
-    def _exact(self) -> bool:
-        """Whether there are too few vectors to train with, so that all rows are compared."""
-        codec = self._codec
-        assert codec is not None
-        return codec.fingerprint == self._state.first_codec
-
-    @property
-    def _older_vectors(self) -> int:
-        """Number of vectors that have another codec than new ones."""
-        return sum(list(self.codecs.values())[:-1])
-
-    def _drop_rows(self, codec: Codec, nlist: int) -> None:
-        """Use the first codec, and keep a sample of the rows only."""
-        with self._changing:  # nothing comes between the sample and the codec
-            reservoir = Reservoir(self._path, self.d)
-            reservoir.start(sample(self, _RESERVOIR_ROWS, seed=0)[1], self.ntotal)
-            reservoir.save()
-            self._take_codec(codec, nlist, at_once=True)
-            self._reservoir = reservoir
-
-    def _take_codec(self, codec: Codec, nlist: int, *, at_once: bool) -> None:
-        """Use another codec from now on, with lists if `nlist` is not 0."""
-        old = self._codec
-        assert old is not None
-        if not self._exact:
-            write_codec(old, os.path.join(self._path, _PREVIOUS))
-        target = self._state.settings.target_recall
-        lists = 1 - (1 - (target or 0.9)) / 2  # of the neighbours; codes lose some, too
-        self._coming = {
-            "nprobe": max(1, nlist // 32) if nlist else codec.cells,
-            "target_recall": lists if nlist else None,
-        }
-        try:
-            if at_once:
-                keep_rows = self._state.settings.keep_rows != "none"
-                self._exchange_codec(codec, keep_rows=keep_rows)
-            else:
-                self.change_codec(codec)
-        finally:
-            self._coming = None
-
-    def _manifest_settings(self) -> dict[str, Any]:
-        return super()._manifest_settings() | (self._coming or {})
-
-    def _take_settings(self, codec: Codec) -> None:
-        super()._take_settings(codec)
-        if self._coming is not None:
-            self._set_lists(self._coming["nprobe"], self._coming["target_recall"])
-
-    def _in_turn(self, work: Any) -> None:
-        """Write segments anew when nobody else does."""
-        with self._merging:
-            if not self._closing:
-                work()
-
-    def _note(self, state: State, *events: Event) -> None:
-        """Keep a new state, and events in the record."""
-        with self._changing:
-            self._require_changeable()
-            state.write(self._path)
-            self._state = state
-            for event in events:
-                self._record.append(event)
-
-    def _merge_if_worthwhile(self) -> None:
-        self._wake()  # maintenance merges, too
-
-    def _wake(self) -> None:
-        if self._worker is not None:
-            self._worker.wake()
-
     # The folder.
 
     def close(self) -> None:
@@ -394,7 +291,7 @@ class ManagedIndex(FolderIndexIVF):
             If it cannot be written.
         """
         super().snapshot(path)
-        for name in (MANAGED, RECORD, MONITOR, RESERVOIR, _PREVIOUS):
+        for name in (MANAGED, RECORD, MONITOR, RESERVOIR, PREVIOUS):
             source = os.path.join(self._path, name)
             if os.path.exists(source):
                 shutil.copyfile(source, os.path.join(os.fspath(path), name))

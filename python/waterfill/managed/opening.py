@@ -87,14 +87,13 @@ def open_index(
     keep_rows : {'float16', 'int8', 'none'}, optional
         Managed: rows on the disk, ``float16`` by default. Searches rank the last candidates by
         them, and vectors are encoded anew from them. Memory holds only what searches read of them.
-        ``none``: only until the first codec is trained, and then a sample of at most 32,768;
-        vectors keep the codes that they got first.
+        ``none``: only until the first codec is trained, and then a random sample of at most 32,768
+        (reservoir sampling [1]_); vectors keep the codes that they got first.
     on_drift : {'retrain', 'warn'}, optional
         Managed: what to do when the measured recall falls below the target: ``retrain`` by default.
     truncate : bool, optional
         Managed: take vectors and queries of more than `d` dimensions, of which the first `d` count,
-        as for embeddings trained that way (Kusupati et al., "Matryoshka representation learning",
-        2022).
+        as for embeddings trained that way (Matryoshka representation learning [2]_).
     background : float or 'off'
         Managed: the share of one core, above 0 and at most 1, that a thread takes to maintain the
         index. ``off``: call `maintain`.
@@ -114,8 +113,8 @@ def open_index(
     flush_bytes : int
         Size of the write-ahead log from which it is flushed to a segment.
     compaction : {'background', 'off'}
-        Whether a thread merges small segments, and those with many removed vectors, after a flush.
-        In a managed folder maintenance does.
+        Whether a thread merges small segments, as of a log-structured merge-tree [3]_, and those
+        with many removed vectors, after a flush. In a managed folder maintenance does.
 
     Returns
     -------
@@ -135,6 +134,14 @@ def open_index(
         If an argument is invalid, or contradicts the folder.
     OSError
         If a file cannot be read or written.
+
+    References
+    ----------
+    .. [1] J. S. Vitter, "Random sampling with a reservoir", ACM Transactions on Mathematical
+       Software 11(1), 1985.
+    .. [2] A. Kusupati et al., "Matryoshka representation learning", NeurIPS, 2022.
+    .. [3] P. O'Neil, E. Cheng, D. Gawlick and E. O'Neil, "The log-structured merge-tree
+       (LSM-tree)", Acta Informatica 33, 1996.
     """
     name = os.path.abspath(os.fsdecode(os.fspath(path)))
     shared: dict[str, Any] = {"sync": sync, "verify": verify, "flush_bytes": flush_bytes}

@@ -16,7 +16,7 @@ from waterfill.managed.stored_rows import recent, sample, search_exactly
 
 if TYPE_CHECKING:
     from waterfill.index.vector_index import Labels
-    from waterfill.managed.index import ManagedIndex
+    from waterfill.managed.maintained_index import MaintainedIndex
 
 K = 10
 """Neighbours per query."""
@@ -31,7 +31,7 @@ _ROUNDING = 1e-6  # relative difference between two scores of one vector
 
 
 def measure(
-    index: ManagedIndex, asked: FloatRows, seed: int, target: float
+    index: MaintainedIndex, asked: FloatRows, seed: int, target: float
 ) -> tuple[Measured | None, Measured | None]:
     """Measure recall@10 with stored vectors as queries, and with queries that were asked.
 
@@ -67,7 +67,7 @@ class _Probe:
     own : ids of the queries, if they are stored vectors
     """
 
-    def __init__(self, index: ManagedIndex, queries: FloatRows, own: Labels | None) -> None:
+    def __init__(self, index: MaintainedIndex, queries: FloatRows, own: Labels | None) -> None:
         self._queries, self._own = queries, own
         self._k = K if own is None else K + 1
         self._sign = 1.0 if index.metric == "l2" else -1.0  # smaller is nearer
@@ -75,7 +75,7 @@ class _Probe:
         last = self._sign * self._others(exact, ids)[:, -1:].astype(np.float64)
         self._last = last + _ROUNDING * np.maximum(1, np.abs(last))
 
-    def shares(self, index: ManagedIndex, nprobe: int) -> NDArray[np.float64]:
+    def shares(self, index: MaintainedIndex, nprobe: int) -> NDArray[np.float64]:
         """Return the share of its true neighbours that each query finds."""
         found = self._others(*index._search_quietly(self._queries, self._k, nprobe))
         shares: NDArray[np.float64] = (self._sign * found <= self._last).mean(axis=1)
@@ -92,14 +92,14 @@ class _Probe:
         return distances[kept].reshape(len(ids), -1)
 
 
-def _probes(index: ManagedIndex, own: Labels | None, queries: FloatRows) -> list[_Probe]:
+def _probes(index: MaintainedIndex, own: Labels | None, queries: FloatRows) -> list[_Probe]:
     """Return queries in blocks, between which a background thread may pause."""
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(queries), _BLOCK)]
     return [_Probe(index, queries[one], None if own is None else own[one]) for one in blocks]
 
 
 def _widen(
-    index: ManagedIndex, groups: list[list[_Probe]], target: float
+    index: MaintainedIndex, groups: list[list[_Probe]], target: float
 ) -> list[NDArray[np.float64]]:
     """Raise `nprobe` until queries of each group find enough; return the shares that they find."""
 
@@ -126,7 +126,7 @@ def _means(shares: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.array([one.mean() for one in shares])
 
 
-def _by_codes(index: ManagedIndex, queries: FloatRows, k: int) -> Measured:
+def _by_codes(index: MaintainedIndex, queries: FloatRows, k: int) -> Measured:
     """Measure the codec in use on the reservoir, where there are no rows of all vectors.
 
     k: of those that are found; with one more than 10, a query may be among the vectors.

@@ -55,8 +55,8 @@ class Settings:
         d: int,
         target_recall: float | None,
         code_bytes: int | None,
-        keep_rows: str,
-        on_drift: str,
+        keep_rows: Any,
+        on_drift: Any,
         truncate: bool,
     ) -> Settings:
         """Validate what the user gave.
@@ -84,7 +84,7 @@ class Settings:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, known))}")
         if not isinstance(truncate, bool):
             raise TypeError(f"truncate must be a bool, got {truncate!r}")
-        return cls(target_recall, code_bytes, keep_rows, on_drift, truncate)  # type: ignore[arg-type]
+        return cls(target_recall, code_bytes, keep_rows, on_drift, truncate)
 
     @property
     def words(self) -> str:
@@ -101,9 +101,14 @@ class Measured:
     Attributes
     ----------
     recall, low, high : float
-        The mean over the queries, and its 95 % interval.
+        The mean over the queries, and Wilson's 95 % interval [1]_.
     vectors, queries : int
         Numbers of vectors that were searched, and of queries.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+       Journal of the American Statistical Association 22, 1927.
     """
 
     recall: float

@@ -10,13 +10,13 @@ from waterfill.data.rows import FloatRows
 
 if TYPE_CHECKING:
     from waterfill.index.vector_index import Labels
-    from waterfill.managed.index import ManagedIndex
+    from waterfill.managed.maintained_index import MaintainedIndex
 
 _BLOCK = 4096  # rows read at once
 _ID_BLOCK = 1 << 16
 
 
-def sample(index: ManagedIndex, count: int, seed: int) -> tuple[Labels, FloatRows]:
+def sample(index: MaintainedIndex, count: int, seed: int) -> tuple[Labels, FloatRows]:
     """Return ids and rows of vectors drawn without replacement; id -1 for those of a reservoir."""
     if index._reservoir is not None:
         rows = index._reservoir.rows
@@ -36,7 +36,7 @@ def sample(index: ManagedIndex, count: int, seed: int) -> tuple[Labels, FloatRow
     return _still_there(index, np.concatenate(parts))
 
 
-def recent(index: ManagedIndex, count: int) -> tuple[Labels, FloatRows]:
+def recent(index: MaintainedIndex, count: int) -> tuple[Labels, FloatRows]:
     """Return ids and rows of the vectors that came last; id -1 for those of a reservoir."""
     if index._reservoir is not None:
         rows = index._reservoir.latest[-count:]
@@ -48,7 +48,7 @@ def recent(index: ManagedIndex, count: int) -> tuple[Labels, FloatRows]:
     return _still_there(index, ids)
 
 
-def search_exactly(index: ManagedIndex, queries: FloatRows, k: int) -> tuple[FloatRows, Labels]:
+def search_exactly(index: MaintainedIndex, queries: FloatRows, k: int) -> tuple[FloatRows, Labels]:
     """Compare the rows of all vectors with queries; there must be one codec only."""
     core = index._trained()
     n = core.size + 1  # with fewer vectors than candidates, the rows of all are read
@@ -66,7 +66,7 @@ def search_exactly(index: ManagedIndex, queries: FloatRows, k: int) -> tuple[Flo
     return found[0], found[1]
 
 
-def _still_there(index: ManagedIndex, ids: Labels) -> tuple[Labels, FloatRows]:
+def _still_there(index: MaintainedIndex, ids: Labels) -> tuple[Labels, FloatRows]:
     """Return the rows of ids; those that were removed meanwhile are left out."""
     kept = [np.empty(0, np.int64)]
     parts = [np.empty((0, index.d), np.float32)]

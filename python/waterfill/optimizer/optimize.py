@@ -73,7 +73,7 @@ def optimize(
         An odd number of code bytes takes as much memory as the next even number.
     objective : callable or str, optional
         Maximize a function of a `Trial`, or a named one: ``accuracy_cubed_per_memory`` (published
-        with JECQ, 2025) or ``recall_cubed_per_memory``. The default of these three arguments is
+        with JECQ [1]_) or ``recall_cubed_per_memory``. The default of these three arguments is
         ``target_recall=0.95``.
     accuracy : {'recall', 'forgiving_accuracy'}
         The accuracy that `target_recall` and `max_bytes` refer to: see `Trial`.
@@ -113,6 +113,11 @@ def optimize(
         range, more than one objective is given, or the objective does not return a number.
     TypeError
         If an argument has the wrong type.
+
+    References
+    ----------
+    .. [1] Janea Systems, Jecq: just enough compression and quantization,
+       https://github.com/JaneaSystems/jecq, 2025.
     """
     start = time.perf_counter()
     goal = read_objective(target_recall, max_bytes, objective, accuracy)

@@ -72,14 +72,15 @@ class Trial:
     recall_at_1 : float
         The share of queries whose first answer was the nearest neighbour.
     forgiving_accuracy : float
-        The accuracy published with JECQ (Janea Systems 2025): 1 for a query that finds at least
-        half of its true neighbours, otherwise the share that it finds.
+        The accuracy published with JECQ [1]_: 1 for a query that finds at least half of its true
+        neighbours, otherwise the share that it finds.
     bytes_per_vector : float
         See `IndexFlat.bytes_per_vector`; explicit ids (8 or 12 bytes) are not counted.
     memory_ratio : float
         Size of a float32 vector divided by `bytes_per_vector`.
     pq_memory_ratio : float
-        `bytes_per_vector` divided by the size of product quantization with 8 bits per dimension.
+        `bytes_per_vector` divided by the size of product quantization [2]_ with 8 bits per
+        dimension.
     queries_per_second : float
         All queries in one call, on this machine with the number of threads that is set. Not
         repeatable.
@@ -92,6 +93,13 @@ class Trial:
     expected_accuracy : float
         Expected recall among the number of vectors that the codec is meant for, or the expected
         forgiving accuracy if `optimize` was called with it.
+
+    References
+    ----------
+    .. [1] Janea Systems, Jecq: just enough compression and quantization,
+       https://github.com/JaneaSystems/jecq, 2025.
+    .. [2] H. Jégou, M. Douze and C. Schmid, "Product quantization for nearest neighbor search",
+       IEEE Transactions on Pattern Analysis and Machine Intelligence 33(1), 2011.
     """
 
     settings: TrialSettings

@@ -20,7 +20,7 @@ from waterfill._util.progress import Meter, Option, metered
 from waterfill._util.validation import as_file_name, as_number, as_positive_int
 from waterfill._util.version import installed_version
 from waterfill.analysis import Analysis
-from waterfill.evaluation.faiss_peers import Peer, measure_peers
+from waterfill.evaluation.faiss_peers import Peer, Peers, measure_peers
 from waterfill.optimizer.result import Result
 from waterfill.reporting import chart_data, page_sections, vega_charts
 from waterfill.reporting import formatting as fmt
@@ -44,8 +44,8 @@ def report(
     """Write an HTML page about a result: one file that needs no network.
 
     The page shows the key figures, recall against bytes compared with FAISS index types, recall in
-    larger collections, the spectrum with the water level, bits per dimension, the distance from
-    the Shannon bound, memory and time for n vectors, findings about the data, and how to reproduce
+    larger collections, the spectrum with the water level, bits per dimension, the distance from the
+    Shannon bound [1]_, memory and time for n vectors, findings about the data, and how to reproduce
     the codec.
 
     Parameters
@@ -78,6 +78,11 @@ def report(
         If the file cannot be written.
     ValueError, TypeError
         If an argument is invalid.
+
+    References
+    ----------
+    .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+       National Convention Record, 1959.
     """
     _check(result, peers)
     size = result.ntotal if n is None else as_positive_int("n", n)
@@ -147,26 +152,28 @@ def _peers(
     result: Result, peers: bool | Sequence[Peer], meter: Meter
 ) -> tuple[Sequence[Peer], list[str]]:
     """Return peers, and notes about those that are missing."""
-    if peers is False:
-        return [], []
-    if peers is True:
-        split, d = result.split, result.codec.d
-        most = max(1, d // _MIN_DIMS_PER_BYTE)
-        sizes = [factor * result.best.bytes_per_vector for factor in _PEER_SIZES]
+    if isinstance(peers, bool):
         try:
-            peers = measure_peers(
-                split.base,
-                split.queries,
-                split.truth,
-                metric=result.metric,
-                k=result.k,
-                sizes=[min(max(1, round(size)), most) for size in sizes],
-                progress=lambda name: meter.begin(f"FAISS {name}", None),
-            )
+            peers = _measured_peers(result, meter) if peers else []
         except ImportError as error:
             return [], [f"FAISS index types are not shown: {error}."]
     left_out = getattr(peers, "left_out", {})
     return peers, [f"{name} is left out: {reason}." for name, reason in left_out.items()]
+
+
+def _measured_peers(result: Result, meter: Meter) -> Peers:
+    split, d = result.split, result.codec.d
+    most = max(1, d // _MIN_DIMS_PER_BYTE)
+    sizes = [factor * result.best.bytes_per_vector for factor in _PEER_SIZES]
+    return measure_peers(
+        split.base,
+        split.queries,
+        split.truth,
+        metric=result.metric,
+        k=result.k,
+        sizes=[min(max(1, round(size)), most) for size in sizes],
+        progress=lambda name: meter.begin(f"FAISS {name}", None),
+    )
 
 
 def _page(

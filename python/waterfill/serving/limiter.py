@@ -40,10 +40,12 @@ class Limiter(_core.Limiter, LimiterBase):
         use, this request and all priorities included, is then at most half of the limit (rounded
         down). A request without a priority has ``'default'``, whose share is 1 unless given.
     adaptive : CapacityReport, optional
-        Lets the limit move between the report's floor and ceiling: down while the median time
-        that recent permits were held is above what the report predicts, up while it is below.
-        Meant for services whose capacity drops at times. A limit that is set later is clamped to
-        these bounds and moves on from there; a forked child starts with the initial limit.
+        Lets the limit move between the report's floor and ceiling: down while the median time that
+        recent permits were held is above what the report predicts, up while it is below. Meant for
+        services whose capacity drops at times. The control law is that of the gradient limit [1]_,
+        with a fixed target in place of the latency that it measures. A limit that is set later is
+        clamped to these bounds and moves on from there; a forked child starts with the initial
+        limit.
 
     Attributes
     ----------
@@ -68,6 +70,10 @@ class Limiter(_core.Limiter, LimiterBase):
     A permit has ``release()``, ``held`` and ``cost``. ``with`` releases it, also in async
     functions; releasing it again has no effect. A permit that is dropped without being released is
     released by its finaliser and counted as abandoned.
+
+    References
+    ----------
+    .. [1] Netflix, concurrency-limits, https://github.com/Netflix/concurrency-limits, 2018.
     """
 
     def __init__(

@@ -22,13 +22,17 @@ class FanOut:
     Attributes
     ----------
     p50, p99 : float
-        Without hedged requests.
+        Without hedged requests [1]_.
     hedged_p50, hedged_p99 : float
         If a shard that has not answered after `hedge_delay` is asked again, on a replica.
     hedge_delay : float
         Seconds until a shard is asked again.
     hedge_share : float
         Share of the requests that are sent twice.
+
+    References
+    ----------
+    .. [1] J. Dean and L. A. Barroso, "The tail at scale", Communications of the ACM 56(2), 2013.
     """
 
     p50: float
@@ -42,9 +46,8 @@ class FanOut:
 def fan_out(latencies: Any, shards: int, *, hedge_quantile: float = 0.95, seed: int = 0) -> FanOut:
     """Simulate queries that wait for the slowest of several shards.
 
-    Each shard's latency is drawn from those of one, independently of the others. Hedging is that
-    of Dean & Barroso, The Tail at Scale (2013): a second request after the delay that most
-    requests do not reach, and the first answer counts.
+    Each shard's latency is drawn from those of one, independently of the others. Hedging [1]_ sends
+    a second request after the delay that most requests do not reach, and the first answer counts.
 
     Parameters
     ----------
@@ -67,6 +70,10 @@ def fan_out(latencies: Any, shards: int, *, hedge_quantile: float = 0.95, seed: 
     ValueError, TypeError
         If latencies are empty, negative or not finite, or an argument is out of range or of the
         wrong type.
+
+    References
+    ----------
+    .. [1] J. Dean and L. A. Barroso, "The tail at scale", Communications of the ACM 56(2), 2013.
     """
     measured = np.asarray(latencies, np.float64)
     if measured.ndim != 1 or len(measured) == 0:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _build_seconds(
         for file in files:
             _evict(file)
             out = directory / f"{number}-{file.stem}.wfx"
-            spent.append(_once(lambda: build(file, out, codec, **options)))  # noqa: B023
+            spent.append(_once(partial(build, file, out, codec, **options)))
         differences.append(spent[1] - spent[0])
     return float(np.median(differences)) / (sizes[1] - sizes[0])
 

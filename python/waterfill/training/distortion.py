@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waterfill import _core
 from waterfill.data.rows import FloatRows
+from waterfill.encoding import encode_block
 from waterfill.plan import Plan
 
 
@@ -29,8 +29,15 @@ class DistortionReport:
     expected : float
         Distortion that the plan predicts.
     bound : float
-        Shannon bound for Gaussian dimensions with the plan's variances, by reverse water-filling
-        (Cover & Thomas, Elements of Information Theory, 2006, 10.3.3).
+        Shannon bound [1]_ for Gaussian dimensions with the plan's variances, by reverse
+        water-filling [2]_.
+
+    References
+    ----------
+    .. [1] C. E. Shannon, "Coding theorems for a discrete source with a fidelity criterion", IRE
+       National Convention Record, 1959.
+    .. [2] T. M. Cover and J. A. Thomas, Elements of Information Theory, 2nd edition, Wiley, 2006,
+       section 10.3.3.
     """
 
     bits: float
@@ -49,13 +56,6 @@ class DistortionReport:
             f"{self.bits:.2f} bits per dimension: distortion {self.distortion:.3%} (expected "
             f"{self.expected:.3%}), Shannon bound {self.bound:.3%}, gap {self.gap_db:.2f} dB"
         )
-
-
-def encode_block(core: _core.Codec, x: FloatRows) -> NDArray[np.uint8]:
-    """Encode rows in memory."""
-    codes = np.empty((len(x), core.code_size), dtype=np.uint8)
-    core.encode(x, codes)
-    return codes
 
 
 def measure_distortion(core: _core.Codec, plan: Plan, x: FloatRows) -> float:

@@ -157,7 +157,7 @@ class Search(VectorStore):
     ) -> list[Document]:
         """Return documents that are near a text, and unlike each other.
 
-        They are chosen by maximal marginal relevance (Carbonell & Goldstein 1998).
+        They are chosen by maximal marginal relevance [1]_.
 
         Parameters
         ----------
@@ -183,6 +183,11 @@ class Search(VectorStore):
         ------
         ValueError, TypeError
             As `similarity_search_with_score`.
+
+        References
+        ----------
+        .. [1] J. Carbonell and J. Goldstein, "The use of MMR, diversity-based reranking for
+           reordering documents and producing summaries", SIGIR, 1998.
         """
         vector = self._embedding.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
