@@ -135,6 +135,13 @@ def test_nothing_is_shown_without_a_terminal(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("given", [None, False, True])
+def test_a_program_without_a_console_can_call(given, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with metered(given) as meter:
+        meter.begin("training", 1, unit="")
+
+
 def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
     monkeypatch.setattr(progress_display, "DELAY", 0.0)
     with metered(True) as meter:

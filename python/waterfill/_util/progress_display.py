@@ -39,7 +39,8 @@ def display(wanted: bool | None) -> Display | None:
     wanted : bool or None
         None: only in a terminal or a notebook.
     """
-    notebook, terminal = in_notebook(), sys.stderr.isatty()
+    notebook = in_notebook()
+    terminal = sys.stderr is not None and sys.stderr.isatty()  # None in a program without a console
     if wanted is None:
         wanted = notebook or terminal
     if not wanted:
