@@ -183,14 +183,15 @@ kernels-arm:
 wheel:
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
 
-# For glibc 2.28 and later, on whichever Linux this runs; auditwheel fails if a symbol is newer.
+# For glibc 2.28 and later, on whichever Linux this runs; auditwheel fails if a symbol is newer. The unwinder is that
+# of the system: Python ends threads by unwinding them, which crashes where a second unwinder meets frames of the first.
 wheel-manylinux: .venv-wheel/ready
 	rm -rf build/manylinux && mkdir -p build/manylinux
 	printf '#!/bin/sh\nexec "%s" c++ -target %s-linux-gnu.2.28 "$$@"\n' \
 		"$$(.venv-wheel/bin/python -c 'import ziglang; print(ziglang.__path__[0])')/zig" $$(uname -m) \
 		> build/manylinux/c++
 	chmod +x build/manylinux/c++
-	CXX=$(CURDIR)/build/manylinux/c++ .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
+	CXX=$(CURDIR)/build/manylinux/c++ LDFLAGS="$$(g++ -print-file-name=libgcc_s.so.1)" .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
 		--no-deps --wheel-dir build/manylinux --config-settings=build-dir=build/manylinux/objects .
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv-wheel/bin/auditwheel repair --wheel-dir dist \
 		--plat manylinux_2_28_$$(uname -m) build/manylinux/*.whl

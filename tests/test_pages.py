@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.doc_examples import DATA, DOCS, needs_docs
-from support.page_environment import PRELUDE, absent_modules, imports
+from support.page_environment import PRELUDE, absent_modules, imports, missing
 
 TESTS = Path(__file__).parent
 # Pages that no other test runs. Each is a program of its own: FAISS is registered in one of them.
@@ -56,12 +56,14 @@ _SHOWN = re.compile(r"```python\n.+?```\n\n```\n(.+?)```", re.DOTALL)
 
 def run(page: str, directory: Path) -> None:
     """Run the blocks of a page beside the sample and texts, and compare the output it shows."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if absent := missing(text):
+        pytest.skip(f"not installed: {', '.join(absent)}; see tests/requirements-stores.txt")
     for name in ("base.npy", "query.npy"):
         shutil.copy(DATA / name, directory)
     shutil.copytree(DOCS, directory / "texts", ignore=shutil.ignore_patterns("*.png"))
-    text = (DOCS / page).read_text(encoding="utf-8")
-    absent = PRELUDE.format(names=absent_modules(text))
-    program = "\n".join((absent, *_BLOCK.findall(text)))
+    prelude = PRELUDE.format(names=absent_modules(text))
+    program = "\n".join((prelude, *_BLOCK.findall(text)))
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=directory, capture_output=True, text=True
     )
@@ -111,6 +113,11 @@ def test_what_a_page_does_not_tell_to_install_is_absent(tmp_path: Path) -> None:
     program = PRELUDE.format(names=absent) + "import fastapi"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "ModuleNotFoundError: No module named 'fastapi'" in done.stderr
+
+
+def test_what_a_page_needs_may_be_missing_here() -> None:
+    assert not missing('Needs `pip install ".[faiss]"`.')
+    assert missing('Needs `pip install ".[faiss]" nobody-has-this`.') == ["nobody-has-this"]
 
 
 @needs_docs

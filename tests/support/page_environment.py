@@ -49,6 +49,17 @@ def installed_by(page: str) -> Iterator[Requirement]:
                 yield Requirement(word)
 
 
+def missing(page: str) -> list[str]:
+    """Return the packages that a page tells to install, but that are not installed here."""
+    found = []
+    for name in sorted(closure(installed_by(page))):
+        try:
+            metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            found.append(name)
+    return found
+
+
 def closure(requirements: Iterable[Requirement]) -> set[str]:
     """Return the names of the distributions that requirements install, with their own."""
     found: set[tuple[str, str]] = set()
