@@ -191,8 +191,9 @@ wheel-manylinux: .venv-wheel/ready
 		"$$(.venv-wheel/bin/python -c 'import ziglang; print(ziglang.__path__[0])')/zig" $$(uname -m) \
 		> build/manylinux/c++
 	chmod +x build/manylinux/c++
-	CXX=$(CURDIR)/build/manylinux/c++ LDFLAGS="$$(g++ -print-file-name=libgcc_s.so.1)" .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
-		--no-deps --wheel-dir build/manylinux --config-settings=build-dir=build/manylinux/objects .
+	CXX=$(CURDIR)/build/manylinux/c++ .venv-wheel/bin/python -m pip wheel --disable-pip-version-check \
+		--no-deps --wheel-dir build/manylinux --config-settings=build-dir=build/manylinux/objects \
+		--config-settings=cmake.define.CMAKE_MODULE_LINKER_FLAGS="$$(g++ -print-file-name=libgcc_s.so.1)" .
 	PATH="$(CURDIR)/.venv-wheel/bin:$$PATH" .venv-wheel/bin/auditwheel repair --wheel-dir dist \
 		--plat manylinux_2_28_$$(uname -m) build/manylinux/*.whl
 
