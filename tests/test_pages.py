@@ -96,13 +96,13 @@ def test_a_page_needs_only_what_it_tells_to_install(page: str, tmp_path: Path) -
 
 @needs_docs
 def test_blocks_import_only_what_their_page_tells_to_install() -> None:
-    missing = {}
+    faults = {}
     for path in (*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"):
         text = path.read_text(encoding="utf-8")
         found = imports(_BLOCK.findall(text)) & set(absent_modules(text))
-        if found:
-            missing[path.name] = sorted(found)
-    assert not missing
+        if found and not missing(text):  # what is not installed here may bring more
+            faults[path.name] = sorted(found)
+    assert not faults
 
 
 def test_what_a_page_does_not_tell_to_install_is_absent(tmp_path: Path) -> None:

@@ -7,9 +7,6 @@
 #elif defined(__APPLE__)
 #include <pthread.h>
 #endif
-#ifdef __GLIBCXX__
-#include <cxxabi.h>
-#endif
 
 #include <exception>
 
@@ -62,17 +59,14 @@ bool (*poll_of_this_thread())() {
 
 // When the interpreter ends, Python up to 3.13 ends its other threads where they take the GIL, by
 // unwinding their stacks; destructors would then run without it. Such a thread sleeps until the
-// process ends, as in Python 3.14.
+// process ends, as in Python 3.14. Every C++ library catches that unwinding here, but only
+// libstdc++ has a name for it; nothing else is thrown.
 void take_gil(PyThreadState* state) {
-#ifdef __GLIBCXX__
   try {
     PyEval_RestoreThread(state);
-  } catch (const abi::__forced_unwind&) {
+  } catch (...) {
     sleep_for_ever();
   }
-#else
-  PyEval_RestoreThread(state);
-#endif
 }
 
 }  // namespace
