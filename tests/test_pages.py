@@ -54,8 +54,8 @@ _BLOCK = re.compile(r"```python\n(.+?)```", re.DOTALL)
 _SHOWN = re.compile(r"```python\n.+?```\n\n```\n(.+?)```", re.DOTALL)
 
 
-def run(page: str, directory: Path) -> None:
-    """Run the blocks of a page beside the sample and texts, and compare the output it shows."""
+def run(page: str, directory: Path) -> str:
+    """Run the blocks of a page beside the sample and texts; return what they print."""
     text = (DOCS / page).read_text(encoding="utf-8")
     if absent := missing(text):
         pytest.skip(f"not installed: {', '.join(absent)}; see tests/requirements-stores.txt")
@@ -68,15 +68,15 @@ def run(page: str, directory: Path) -> None:
         [sys.executable, "-c", program], cwd=directory, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    printed = done.stdout.splitlines()
-    for shown in _SHOWN.findall(text):
-        assert set(shown.splitlines()) <= set(printed)
+    return done.stdout
 
 
 @needs_docs
 @pytest.mark.parametrize("page", OWN)
-def test_a_page_runs(page: str, tmp_path: Path) -> None:
-    run(page, tmp_path)
+def test_a_page_runs_and_shows_what_it_prints(page: str, tmp_path: Path) -> None:
+    printed = run(page, tmp_path).splitlines()
+    for shown in _SHOWN.findall((DOCS / page).read_text(encoding="utf-8")):
+        assert set(shown.splitlines()) <= set(printed)
 
 
 @needs_docs
