@@ -53,7 +53,7 @@ struct BlockFactors {
             base.rho.begin() + static_cast<std::ptrdiff_t>(first + n)),
         lengths(n) {
     for (std::vector<float>& scales : scale) scales.resize(n);
-    for (std::size_t i = 0; i < n; ++i) {
+    for_rows(n, [&](std::size_t i) {
       squares[i] = squared_distance(base.rows.row(first + i), codec.params().mean);
       const float length =
           codec.squared_length(base.codes.data() + (first + i) * codec.code_size());
@@ -61,7 +61,7 @@ struct BlockFactors {
       for (std::uint32_t a = 0; a < kAlphas; ++a) {
         scale[a][i] = rho[i] / length_power(length, Alpha{a});
       }
-    }
+    });
   }
 };
 
@@ -152,7 +152,7 @@ Alphas calibrate_alpha(const Codec& codec, const Rows& base, const Rows& queries
   std::vector<Rankings> rankings(queries.n);
   std::vector<float> directions(kBlockRows * p);
   for_blocks(base.n, [&](std::size_t first, std::size_t n) {
-    codec.decode_directions(encoded.codes.data() + first * codec.code_size(), n, directions.data());
+    decode_block(codec, encoded.codes.data() + first * codec.code_size(), n, directions.data());
     const BlockFactors block(codec, encoded, first, n);
     const Products exact(exact_queries, base.d, n, [&](std::size_t k, std::size_t i) {
       return base.row(first + i)[k] - mean[k];

@@ -26,6 +26,13 @@ std::size_t overlap(const Top& a, const Top& b) {
   return both.size();
 }
 
+void decode_block(const Codec& codec, const std::uint8_t* codes, std::size_t n, float* directions) {
+  const std::size_t p = codec.transform().p();
+  for_rows(n, [&](std::size_t i) {
+    codec.decode_directions(codes + i * codec.code_size(), 1, directions + i * p);
+  });
+}
+
 std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
                             bool euclidean) {
   const std::vector<float> rows = centered_queries(codec, queries);
@@ -39,7 +46,8 @@ std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& qu
     // product.
     std::vector<float> own(products.of_query(queries.n), products.of_query(queries.n) + n);
     if (euclidean) {
-      for (std::size_t i = 0; i < n; ++i) own[i] = -squared_distance(base.row(first + i), mean) / 2;
+      for_rows(n,
+               [&](std::size_t i) { own[i] = -squared_distance(base.row(first + i), mean) / 2; });
     }
     parallel_for(queries.n, [&](std::size_t q) {
       std::array<float, kBlockRows> scores;
@@ -109,11 +117,11 @@ CenterTerms::CenterTerms(const Codec& codec, const Rows& queries,
       distances_.push_back(2 * product - lengths[c] - squares);
     }
   }
-  for (std::size_t i = 0; i < cells_.size(); ++i) {
+  for_rows(cells_.size(), [&](std::size_t i) {
     const std::uint8_t* code = codes.data() + i * codec.code_size();
     cells_[i] = static_cast<std::uint16_t>(codec.cell_of(code));
     center_products_[i] = codec.centroid_product(code);
-  }
+  });
 }
 
 }  // namespace waterfill

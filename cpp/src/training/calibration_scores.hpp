@@ -28,7 +28,7 @@ class Products {
   // queries: n rows of d values; entry(k, i) gives value k of row i.
   template <class Entry>
   Products(const std::vector<float>& queries, std::size_t d, std::size_t rows, Entry entry)
-      : packed_(d, rows, entry), values_(queries.size() / d * packed_.stride()) {
+      : packed_(d, rows, entry, parallel_for), values_(queries.size() / d * packed_.stride()) {
     constexpr std::size_t kChunk = 16;
     const std::size_t n = queries.size() / d;
     parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t chunk) {
@@ -50,6 +50,9 @@ class Products {
 std::vector<float> centered_queries(const Codec& codec, const Rows& queries);
 // The same, projected to the coordinates of codes: n + 1 rows of p values.
 std::vector<float> project_queries(const Codec& codec, const Rows& queries);
+
+// The decoded directions of n codes: rows of p values.
+void decode_block(const Codec& codec, const std::uint8_t* codes, std::size_t n, float* directions);
 
 // The ten nearest rows of each query, by exact scores.
 std::vector<Top> exact_tops(const Codec& codec, const Rows& base, const Rows& queries,
@@ -73,6 +76,16 @@ class CenterTerms {
   std::vector<std::uint16_t> cells_;
   std::vector<float> center_products_, inner_, distances_;
 };
+
+// Calls visit(i) for rows 0 to n - 1, those of different tasks at the same time.
+template <class Visit>
+void for_rows(std::size_t n, Visit visit) {
+  constexpr std::size_t kTaskRows = 64;
+  parallel_for((n + kTaskRows - 1) / kTaskRows, [&](std::size_t task) {
+    const std::size_t end = std::min((task + 1) * kTaskRows, n);
+    for (std::size_t i = task * kTaskRows; i < end; ++i) visit(i);
+  });
+}
 
 // Calls visit(first, n) for each block of rows.
 template <class Visit>

@@ -27,21 +27,25 @@ class MetricScores {
  public:
   MetricScores(const Codec& codec, Metric metric, const std::vector<std::uint8_t>& codes,
                const CenterTerms& centers)
-      : metric_(metric), origins_(centers) {
+      : metric_(metric),
+        origins_(centers),
+        full_(codes.size() / codec.code_size()),
+        coarse_(full_.size()),
+        offsets_(full_.size()) {
     const bool euclidean = metric == Metric::l2;
     const CodecParams& p = codec.params();
     const Alpha alpha = euclidean ? p.alpha_l2 : p.alpha_ip;
     const float times = euclidean ? 2 : 1;
-    for (std::size_t i = 0; i < codes.size() / codec.code_size(); ++i) {
+    for_rows(full_.size(), [&](std::size_t i) {
       const std::uint8_t* code = codes.data() + i * codec.code_size();
       const float cell = codec.squared_cell_length(code);
       const float rho = codec.distance_from_center(code[codec.groups()], cell);
       const float squares = codec.squared_length(code), s = rho / length_power(squares, alpha);
-      full_.push_back(times * s);
-      coarse_.push_back(times * rho / length_power(cell, alpha));
+      full_[i] = times * s;
+      coarse_[i] = times * rho / length_power(cell, alpha);
       const float center_term = 2 * s * centers.center_product(i);
-      offsets_.push_back(euclidean ? s * s * squares + center_term : 0);
-    }
+      offsets_[i] = euclidean ? s * s * squares + center_term : 0;
+    });
   }
 
   Metric metric() const { return metric_; }
@@ -97,7 +101,7 @@ class DepthTrial {
     const std::size_t p = codec_.transform().p();
     std::vector<float> directions(kBlockRows * p);
     for_blocks(n_, [&](std::size_t first, std::size_t n) {
-      codec_.decode_directions(codes_.data() + first * codec_.code_size(), n, directions.data());
+      decode_block(codec_, codes_.data() + first * codec_.code_size(), n, directions.data());
       const Products products(projected_, p, n,
                               [&](std::size_t k, std::size_t i) { return directions[i * p + k]; });
       parallel_for(best.size(), [&](std::size_t task) {
@@ -127,11 +131,11 @@ class DepthTrial {
         const std::uint8_t byte = codes_[(first + i) * codec_.code_size() + groups[k]];
         return codec_.params().codebooks.cells[dims[k] * kCells + byte / kCells];
       });
-      for (std::size_t q = 0; q <= queries_; ++q) {
+      for_rows(queries_ + 1, [&](std::size_t q) {
         float* sums = coarse_.data() + q * n_ + first;
         const float* values = products.of_query(q);
         for (std::size_t i = 0; i < n; ++i) sums[i] += values[i];
-      }
+      });
     });
   }
 

@@ -8,6 +8,7 @@
 // batch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -22,17 +23,26 @@ namespace waterfill {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // entry(k, j) returns the value of row k, column j.
-  template <class Entry>
-  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
+  // entry(k, j) returns the value of row k, column j. each(n, fill) calls fill for panels 0 to n -
+  // 1, as parallel_for does.
+  template <class Entry, class Each>
+  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry, Each each)
       : rows_(rows),
         panels_((columns + kColumns - 1) / kColumns),
         data_(panels_ * rows * kColumns, 0.0f) {
-    for (std::size_t j = 0; j < columns; ++j) {
-      float* panel = data_.data() + (j / kColumns) * rows * kColumns + j % kColumns;
-      for (std::size_t k = 0; k < rows; ++k) panel[k * kColumns] = entry(k, j);
-    }
+    each(panels_, [&](std::size_t panel) {
+      float* values = data_.data() + panel * rows * kColumns;
+      const std::size_t first = panel * kColumns, end = std::min(first + kColumns, columns);
+      for (std::size_t j = first; j < end; ++j, ++values) {
+        for (std::size_t k = 0; k < rows; ++k) values[k * kColumns] = entry(k, j);
+      }
+    });
   }
+  template <class Entry>
+  PackedMatrix(std::size_t rows, std::size_t columns, Entry entry)
+      : PackedMatrix(rows, columns, entry, [](std::size_t n, const auto& fill) {
+          for (std::size_t panel = 0; panel < n; ++panel) fill(panel);
+        }) {}
 
   std::size_t stride() const;  // values of an output row: columns, padded to whole panels
   // y = x * matrix, for n rows of `rows` values; y has n * stride() values.
