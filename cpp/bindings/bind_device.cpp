@@ -1,11 +1,18 @@
 // Bindings of what a device needs of codecs and indexes to do their work.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "arrays.hpp"
 #include "codec/joint_encoding.hpp"
 #include "encoding_tables.hpp"
 #include "search_arguments.hpp"
 #include "waterfill/codec/codec.hpp"
+#include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -126,21 +133,20 @@ py::dict score_tables(const Index& index) {
   return dict;
 }
 
+py::tuple lists_of_queries(const ScanTables::Lists& some) {
+  return py::make_tuple(to_array(some.limits), to_array(some.lists), to_array(some.terms));
+}
+
 py::object scan_tables(const Index& index, const py::object& x, std::size_t k,
                        std::size_t candidates, std::size_t coarse_groups, float prune_sigma,
                        const py::object& probes, const py::object& selector,
-                       std::size_t refine_candidates, const py::object& thresholds) {
+                       std::size_t refine_candidates) {
   const RowsArgument argument(x, "x");
   const Rows queries = argument.rows();
   const SearchArguments arguments(queries, k, candidates, coarse_groups, prune_sigma, probes,
                                   selector, refine_candidates);
-  std::vector<float> known;
-  if (!thresholds.is_none()) known = vector_argument<float>(thresholds, "thresholds");
-  require(thresholds.is_none() || known.size() == queries.n,
-          "thresholds must have one value per query");
-  const float* given = thresholds.is_none() ? nullptr : known.data();
   const std::optional<ScanTables> tables =
-      unlocked([&] { return index.scan_tables(queries, arguments.params(), given); });
+      unlocked([&] { return index.scan_tables(queries, arguments.params()); });
   if (!tables.has_value()) return py::none();
   py::dict dict;
   dict["pairs"] = to_array(tables->pairs);
@@ -148,9 +154,9 @@ py::object scan_tables(const Index& index, const py::object& x, std::size_t k,
   dict["units"] = to_array(tables->units);
   dict["projected"] = to_array(tables->projected);
   dict["scaled"] = to_array(tables->scaled);
-  dict["limits"] = to_array(tables->limits);
-  dict["lists"] = to_array(tables->lists);
-  dict["terms"] = to_array(tables->terms);
+  dict["nearest"] = lists_of_queries(tables->nearest);
+  dict["others"] = lists_of_queries(tables->others);
+  dict["bounds"] = to_array(tables->bounds);
   dict["masks"] = to_array(tables->masks);
   return dict;
 }
@@ -165,9 +171,7 @@ py::dict range_tables(const Index& index, const py::object& x, float radius,
   py::dict dict;
   dict["units"] = to_array(tables.units);
   dict["projected"] = to_array(tables.projected);
-  dict["limits"] = to_array(tables.limits);
-  dict["lists"] = to_array(tables.lists);
-  dict["terms"] = to_array(tables.terms);
+  dict["lists"] = lists_of_queries(tables.nearest);
   dict["masks"] = to_array(tables.masks);
   dict["least"] = to_array(tables.least);
   return dict;
@@ -198,6 +202,47 @@ std::uint8_t* bytes_of(const py::object& value, const char* name, std::size_t si
   return array.mutable_data();
 }
 
+// Copies bytes past the caches: a bus reads them next, not this processor.
+void stream_bytes(const std::uint8_t* source, std::uint8_t* target, std::size_t size) {
+#if defined(__SSE2__)
+  constexpr std::size_t kWidth = sizeof(__m128i), kTogether = 4 * kWidth;
+  const std::size_t before =
+      std::min(size, (kWidth - reinterpret_cast<std::uintptr_t>(target) % kWidth) % kWidth);
+  std::memcpy(target, source, before);
+  std::size_t at = before;
+  for (; at + kTogether <= size; at += kTogether) {
+    const auto* from = reinterpret_cast<const __m128i*>(source + at);
+    auto* to = reinterpret_cast<__m128i*>(target + at);
+    const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+    const __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+    _mm_stream_si128(to, a);
+    _mm_stream_si128(to + 1, b);
+    _mm_stream_si128(to + 2, c);
+    _mm_stream_si128(to + 3, d);
+  }
+  _mm_sfence();
+  std::memcpy(target + at, source + at, size - at);
+#else
+  std::memcpy(target, source, size);
+#endif
+}
+
+// Copies bytes with all threads: a single one reads and writes memory more slowly than a bus does.
+void copy_bytes(const py::object& x, const py::object& out) {
+  constexpr std::size_t kLeast = std::size_t{1} << 18;  // of a task
+  const auto from = checked<std::uint8_t>(x, "x", 1, "uint8 (n,)");
+  const auto size = static_cast<std::size_t>(from.size());
+  std::uint8_t* const target = bytes_of(out, "out", size);
+  const std::uint8_t* const source = from.data();
+  const std::size_t tasks = std::clamp<std::size_t>(size / kLeast, 1, num_threads());
+  unlocked([&] {
+    parallel_for(tasks, [&](std::size_t i) {
+      const std::size_t first = size * i / tasks, end = size * (i + 1) / tasks;
+      stream_bytes(source + first, target + first, end - first);
+    });
+  });
+}
+
 void copy_blocks(const Index& index, std::size_t first, std::size_t n, const py::object& high,
                  const py::object& low, const py::object& scale, const py::object& extra) {
   const Layout layout(index.codec()->groups());
@@ -213,13 +258,14 @@ void copy_blocks(const Index& index, std::size_t first, std::size_t n, const py:
 void bind_device(py::module_& m, py::class_<Index>& index) {
   m.def("encoding_tables", &encoding_tables, py::arg("codec"),
         "Return the arrays that encoding reads, by name.");
+  m.def("copy_bytes", &copy_bytes, py::arg("x"), py::arg("out"),
+        "Copy bytes to an array of the same size, with all threads.");
   index
       .def("scan_tables", &scan_tables, py::arg("x"), py::arg("k"), py::arg("candidates"),
            py::arg("coarse_groups"), py::arg("prune_sigma"), py::arg("probes"), py::arg("selector"),
-           py::arg("refine_candidates"), py::arg("thresholds"),
+           py::arg("refine_candidates"),
            "Return what a device needs to find candidates for `merge_shares`, by name, or None if "
-           "all vectors are candidates. With several lists there are two rounds; the first has no "
-           "thresholds.")
+           "all vectors are candidates. Lists of queries are limits, lists and terms.")
       .def("range_tables", &range_tables, py::arg("x"), py::arg("radius"), py::arg("probes"),
            py::arg("selector"),
            "Return what a device needs to find the vectors within a radius, by name: see "

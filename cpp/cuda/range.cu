@@ -1,6 +1,6 @@
 // Range search: all vectors of some lists whose full score reaches that of the radius.
 //
-// A block takes an item of scan_blocks, up to 256 blocks of vectors and four queries, and a thread
+// A block takes an item of a scan, some 256 blocks of vectors and four queries, and a thread
 // a vector. What is found is appended to one list for all queries. Where it has too little room,
 // the count says how much it would have needed, and the search of the piece is repeated.
 #include "full_score.hpp"
@@ -8,7 +8,7 @@
 
 using namespace waterfill;
 
-// Grid: items, queries of an item. sizes, masks: as of scan_blocks. least: of each query, as
+// Grid: items, queries of an item. sizes, masks: as of scan_few. least: of each query, as
 // ordered_score. keys, numbers: room for `capacity` candidate_keys and the queries that found them;
 // count: how many there were, which may be more. The other arguments are those of full_scores;
 // projected_centroids may be null.

@@ -54,7 +54,7 @@ __device__ std::uint64_t nth_greatest(const Keys& keys, unsigned n) {
 using namespace waterfill;
 
 // Grid: queries. kept: room for n keys of each query, of which there are kept_counts; result: the
-// same, written. fresh, capacity, counts: as of scan_blocks; counts become 0. again: whether the
+// same, written. fresh, capacity, counts: as of scan_few; counts become 0. again: whether the
 // query needs another scan.
 extern "C" __global__ void select_best(const std::uint64_t* kept, unsigned n, unsigned* kept_counts,
                                        const std::uint64_t* fresh, unsigned capacity,

@@ -252,6 +252,7 @@ class Codec:
     @staticmethod
     def from_bytes(data: bytes) -> Codec: ...
 
+def copy_bytes(x: NDArray[np.uint8], out: NDArray[np.uint8]) -> None: ...
 def encoding_tables(codec: Codec) -> dict[str, Any]: ...
 
 class Metric:
@@ -422,7 +423,6 @@ class Index:
         probes: NDArray[np.int64] | int | None,
         selector: list[tuple[Any, ...]] | None,
         refine_candidates: int,
-        thresholds: NDArray[np.float32] | None,
     ) -> dict[str, Any] | None: ...
     def range_tables(
         self,

@@ -19,7 +19,7 @@ def plans(draw):
     lists = np.array([n for own in chosen for n in sorted(own)], np.uint32)
     limits = np.cumsum([0, *map(len, chosen)]).astype(np.uint64)
     terms = np.arange(len(lists), dtype=np.float32)
-    return starts, chosen, Runs.of(limits, lists, terms, starts), terms
+    return starts, chosen, Runs.of((limits, lists, terms), starts), terms
 
 
 def blocks_of(items) -> Counter:
@@ -68,10 +68,17 @@ def test_some_queries(plan):
     assert own.count.sum() == runs.count[runs.queries % 2 == 0].sum()
 
 
+def test_runs_above_their_bounds():
+    limits, lists = np.array([0, 2, 4], np.uint64), np.array([0, 1, 0, 1], np.uint32)
+    runs = Runs.of((limits, lists, np.zeros(4, np.float32)), np.array([0, 3, 9]))
+    own = runs.above(np.float32([1, 2, 3, 4]), np.float32([1, 3.5]))
+    assert [*zip(own.queries, own.first, own.count, strict=True)] == [(0, 3, 6), (1, 3, 6)]
+
+
 def test_queries_share_an_item():
     """Of the same blocks, four at a time."""
     limits, lists = np.arange(11).astype(np.uint64), np.zeros(10, np.uint32)
-    runs = Runs.of(limits, lists, np.zeros(10, np.float32), np.array([0, 300]))
+    runs = Runs.of((limits, lists, np.zeros(10, np.float32)), np.array([0, 300]))
     items = runs.items()
     assert len(items) == 2 * -(-10 // QUERIES)
     assert (np.diff(items["first"].astype(int)) >= 0).all()

@@ -100,6 +100,21 @@ inline int __dp4a(int a, int b, int sum) {
   return sum;
 }
 
+namespace waterfill {
+// PRMT, as the processors of NVIDIA do it.
+inline std::uint32_t permuted_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t selectors) {
+  const std::uint64_t bytes = a | std::uint64_t{b} << 32;
+  std::uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::uint32_t selector = selectors >> (4 * i) & 15;
+    const auto byte = static_cast<std::uint8_t>(bytes >> (8 * (selector & 7)));
+    const std::uint32_t sign = byte >= 128 ? 255 : 0;
+    result |= (selector < 8 ? byte : sign) << (8 * i);
+  }
+  return result;
+}
+}  // namespace waterfill
+
 inline float __uint_as_float(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);

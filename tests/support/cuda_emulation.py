@@ -17,7 +17,7 @@ from support import trained
 from waterfill.device.kernels import KERNEL_FILES, SOURCE
 
 SUPPORT = Path(__file__).parent
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+KERNEL = re.compile(r'extern "C" (?:__launch_bounds__\([^)]*\)\s+)?__global__\s+void (\w+)\(')
 
 # No fused products and sums, as on a device. The jumps between fibers are no error.
 FLAGS = ["-std=c++20", "-O2", "-ffp-contract=off", "-fPIC", "-w", "-U_FORTIFY_SOURCE"]

@@ -104,6 +104,84 @@ std::size_t ListPruner::min_filtered_vectors() const {
   return static_cast<std::size_t>(static_cast<double>(params_.k) * std::sqrt(scanned / kTenth));
 }
 
+// The lists that a query may scan, the best first. With a filter, lists without a selected vector
+// do not count towards nprobe. If few vectors are selected, more than nprobe lists are scanned: the
+// neighbors among few vectors are farther away.
+struct ListPruner::Order {
+  Candidates heap;
+  std::size_t left;         // of nprobe
+  std::size_t min_vectors;  // that are scanned, even if no list is left
+  std::size_t count = 0, vectors = 0;
+
+  // The next list, or none after the last.
+  std::optional<std::size_t> next(const IdFilter& filter) {
+    while (!heap.empty() && (left > 0 || vectors < min_vectors)) {
+      const std::size_t list = take_best(heap), selected = filter.count(list);
+      if (selected == 0) continue;
+      vectors += selected;
+      ++count;
+      left -= left > 0 ? 1 : 0;
+      return list;
+    }
+    return std::nullopt;
+  }
+};
+
+ListPruner::Order ListPruner::order(const QueryBatch& batch, std::size_t q,
+                                    std::size_t number) const {
+  Candidates heap = rank_lists(batch, q, number);
+  const std::size_t left = limited() ? params_.nprobe : heap.size();
+  return {std::move(heap), left, filter_.everything() ? 0 : min_filtered_vectors()};
+}
+
+// Takes the nearest lists, which are scanned before any is skipped. visit: gets a list, and the
+// next one, if there is another.
+template <class Visit>
+void ListPruner::take_nearest(QueryBatch& batch, std::size_t q, Order& order, Visit visit) const {
+  const std::size_t initial_vectors = kInitialCandidates * num_candidates_;
+  const std::size_t max_lists = filter_.everything() ? order.heap.size() : kMaxFilteredInitialLists;
+  const auto next = [&] {
+    const std::optional<std::size_t> list = order.next(filter_);
+    if (list) batch.estimate_list_term(q, *list);
+    return list;
+  };
+  const auto wants_more = [&] {
+    return order.count < kMinInitialLists ||
+           (order.vectors < initial_vectors && order.count < max_lists);
+  };
+  for (std::optional<std::size_t> list = next(), following; list; list = following) {
+    following = wants_more() ? next() : std::nullopt;
+    visit(*list, following);
+  }
+}
+
+// Calls visit(list, bound) for the other lists: no score of their vectors is likely to exceed the
+// bound. nearest: will be sorted.
+template <class Visit>
+void ListPruner::take_others(QueryBatch& batch, std::size_t q, Order& order,
+                             std::vector<std::uint32_t>& nearest, Visit visit) const {
+  const float t = params_.prune_sigma * batch[q].deviation;
+  const auto take = [&](std::size_t list) {
+    batch.estimate_list_term(q, list);
+    visit(list, scoring_.best_of_list(list, batch.list_terms(q)[list], t, batch[q].w));
+  };
+  if (params_.nprobe == 0 && filter_.everything()) {  // all of them, in their order
+    std::sort(nearest.begin(), nearest.end());
+    auto skipped = nearest.begin();
+    for (std::size_t l = 0; l < store_.lists().size(); ++l) {
+      if (skipped != nearest.end() && *skipped == l) {
+        ++skipped;
+      } else {
+        take(l);
+      }
+    }
+  } else if (limited() && !filter_.everything()) {
+    while (const auto list = order.next(filter_)) take(*list);
+  } else {
+    for (const Candidate& list : order.heap) take(list.position());
+  }
+}
+
 Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t number,
                                 const float* known) const {
   Probe probe(num_candidates_);
@@ -113,66 +191,39 @@ Probe ListPruner::initial_probe(QueryBatch& batch, std::size_t q, std::size_t nu
     probe.lists = {0};
     return probe;
   }
-  Candidates order = rank_lists(batch, q, number);
-  std::size_t left = limited() ? params_.nprobe : order.size();
-  // With a filter, lists without a selected vector do not count towards nprobe. If few vectors are
-  // selected, more than nprobe lists are scanned: the neighbors among few vectors are farther away.
-  const bool filtered = !filter_.everything();
-  const std::size_t min_vectors = filtered ? min_filtered_vectors() : 0;
-  const std::size_t initial_vectors = kInitialCandidates * num_candidates_;
-  const std::size_t max_lists = filtered ? kMaxFilteredInitialLists : order.size();
-  std::size_t count = 0, vectors = 0;
-  std::vector<std::uint32_t>& initial = probe.nearest;
-  // The next list, or none after the last.
-  const auto next = [&]() -> std::optional<std::size_t> {
-    while (!order.empty() && (left > 0 || vectors < min_vectors)) {
-      const std::size_t list = take_best(order), selected = filter_.count(list);
-      if (selected == 0) continue;
-      vectors += selected;
-      ++count;
-      left -= left > 0 ? 1 : 0;
-      batch.estimate_list_term(q, list);
-      return list;
-    }
-    return std::nullopt;
-  };
-  const auto wants_more = [&] {
-    return count < kMinInitialLists || (vectors < initial_vectors && count < max_lists);
-  };
-  for (std::optional<std::size_t> list = next(), following; list; list = following) {
-    following = wants_more() ? next() : std::nullopt;
-    initial.push_back(static_cast<std::uint32_t>(*list));
-    if (known != nullptr) continue;
+  Order order = this->order(batch, q, number);
+  std::vector<std::uint32_t> nearest;
+  take_nearest(batch, q, order, [&](std::size_t list, std::optional<std::size_t> following) {
+    nearest.push_back(static_cast<std::uint32_t>(list));
+    if (known != nullptr) return;
     if (following) scanner_.prefetch(*following);
-    scanner_.scan_list(batch, q, *list, probe.state);
-  }
+    scanner_.scan_list(batch, q, list, probe.state);
+  });
   probe.state.best.raise_threshold();
   const float threshold = probe.state.best.threshold();
-  const float t = params_.prune_sigma * batch[q].deviation;
-  const auto keep_if_promising = [&](std::size_t list) {
-    batch.estimate_list_term(q, list);
-    const float best = scoring_.best_of_list(list, batch.list_terms(q)[list], t, batch[q].w);
-    if (best > threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
-  };
-  if (params_.nprobe == 0 && !filtered) {  // all other lists, in their order
-    std::sort(initial.begin(), initial.end());
-    auto skipped = initial.begin();
-    for (std::size_t l = 0; l < store_.lists().size(); ++l) {
-      if (skipped != initial.end() && *skipped == l) {
-        ++skipped;
-      } else {
-        keep_if_promising(l);
-      }
-    }
-    return probe;
-  }
-  if (limited() && filtered) {
-    while (const auto list = next()) keep_if_promising(*list);
-  } else {
-    for (const Candidate& list : order) keep_if_promising(list.position());
-  }
+  take_others(batch, q, order, nearest, [&](std::size_t list, float bound) {
+    if (bound > threshold) probe.lists.push_back(static_cast<std::uint32_t>(list));
+  });
   std::sort(probe.lists.begin(), probe.lists.end());
   return probe;
+}
+
+RankedLists ListPruner::ranked_lists(QueryBatch& batch, std::size_t q, std::size_t number) const {
+  RankedLists ranked;
+  if (store_.lists().size() == 1) {
+    batch.estimate_list_term(q, 0);
+    ranked.nearest = {0};
+    return ranked;
+  }
+  Order order = this->order(batch, q, number);
+  take_nearest(batch, q, order, [&](std::size_t list, std::optional<std::size_t>) {
+    ranked.nearest.push_back(static_cast<std::uint32_t>(list));
+  });
+  take_others(batch, q, order, ranked.nearest, [&](std::size_t list, float bound) {
+    ranked.others.push_back(static_cast<std::uint32_t>(list));
+    ranked.bounds.push_back(bound);
+  });
+  return ranked;
 }
 
 }  // namespace waterfill

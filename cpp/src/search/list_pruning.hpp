@@ -17,8 +17,14 @@ namespace waterfill {
 struct Probe {
   explicit Probe(std::size_t num_candidates = 0) : state(num_candidates) {}
   ScanState state;
-  std::vector<std::uint32_t> nearest;  // lists of the initial probe, if there are several lists
-  std::vector<std::uint32_t> lists;    // that remain to be scanned, ascending
+  std::vector<std::uint32_t> lists;  // that remain to be scanned, ascending
+};
+
+// The same choice without a scan: the lists that a query scans first, and the others, each of which
+// it scans if the threshold that is found then is below the bound.
+struct RankedLists {
+  std::vector<std::uint32_t> nearest, others;
+  std::vector<float> bounds;  // of the others
 };
 
 // The queries of a batch that scan each list. If the batch is a single query, `of` may be asked for
@@ -55,11 +61,20 @@ class ListPruner {
   // known: the threshold that such a scan has found, which is then not done again; or null.
   Probe initial_probe(QueryBatch& batch, std::size_t q, std::size_t number,
                       const float* known = nullptr) const;
+  RankedLists ranked_lists(QueryBatch& batch, std::size_t q, std::size_t number) const;
   // The lists that a query scans, without pruning and without scanning any.
   std::vector<std::uint32_t> probed_lists(QueryBatch& batch, std::size_t q,
                                           std::size_t number) const;
 
  private:
+  struct Order;
+
+  Order order(const QueryBatch& batch, std::size_t q, std::size_t number) const;
+  template <class Visit>
+  void take_nearest(QueryBatch& batch, std::size_t q, Order& order, Visit visit) const;
+  template <class Visit>
+  void take_others(QueryBatch& batch, std::size_t q, Order& order,
+                   std::vector<std::uint32_t>& nearest, Visit visit) const;
   Candidates rank_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
   Candidates rank_given_lists(const QueryBatch& batch, std::size_t q, std::size_t number) const;
   std::size_t min_filtered_vectors() const;

@@ -13,19 +13,10 @@ namespace {
 
 constexpr std::size_t kTaskQueries = 16;  // queries per pass over the basis
 
-// Scales a row (minus the mean for Euclidean distances) by a power of two that brings the largest
-// number in its scores to at most 1, and tiny ones closer to 1.
 void scale(const Codec& codec, const Scoring& scoring, const float* row, Query& query, float* out) {
-  constexpr int kLeast = -60;  // leaves room for terms that do not scale with the query
   const std::vector<float>& mean = codec.params().mean;
   const bool euclidean = scoring.euclidean();
-  float largest = largest_magnitude(row, mean.size());
-  if (euclidean) {  // w rho^2 must not overflow
-    largest =
-        std::max({largest, scoring.largest_rho(), largest_magnitude(mean.data(), mean.size())});
-  }
-  std::frexp(largest, &query.exponent);
-  query.exponent = std::max(query.exponent, kLeast);
+  query.exponent = scale_exponent(codec, scoring, row);
   query.w = std::ldexp(1.0f, -query.exponent);
   for (std::size_t k = 0; k < mean.size(); ++k) {
     out[k] = row[k] * query.w - (euclidean ? mean[k] * query.w : 0.0f);
@@ -33,6 +24,19 @@ void scale(const Codec& codec, const Scoring& scoring, const float* row, Query& 
 }
 
 }  // namespace
+
+int scale_exponent(const Codec& codec, const Scoring& scoring, const float* row) {
+  constexpr int kLeast = -60;  // leaves room for terms that do not scale with the query
+  const std::vector<float>& mean = codec.params().mean;
+  float largest = largest_magnitude(row, mean.size());
+  if (scoring.euclidean()) {  // w rho^2 must not overflow
+    largest =
+        std::max({largest, scoring.largest_rho(), largest_magnitude(mean.data(), mean.size())});
+  }
+  int exponent;
+  std::frexp(largest, &exponent);
+  return std::max(exponent, kLeast);
+}
 
 QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
                        const float* centroids, const Rows& queries, const Probes& probes)

@@ -30,6 +30,10 @@ struct Probes {
   std::size_t count;
 };
 
+// A query (minus the mean for Euclidean distances) is divided by two to this power, which brings
+// the largest number in its scores to at most 1, and tiny ones closer to 1.
+int scale_exponent(const Codec& codec, const Scoring& scoring, const float* row);
+
 class QueryBatch {
  public:
   // centroids: those of the codec's cells minus the mean.

@@ -67,12 +67,11 @@ class RangeSearcher {
         [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
           for (std::size_t i = 0; i < rows.n; ++i) {
             for (const std::uint32_t list : pruner_.probed_lists(batch, i, begin + i)) {
-              all.lists.push_back(list);
-              all.terms.push_back(batch.list_terms(i)[list]);
+              all.nearest.add(list, batch.list_terms(i)[list]);
               scanned[list] = true;
             }
             const Query& query = batch[i];
-            all.limits.push_back(all.lists.size());
+            all.nearest.end_query();
             all.units.insert(all.units.end(), {query.unit.bias, query.unit.step, query.w});
             all.projected.insert(all.projected.end(), query.projected,
                                  query.projected + view_.codec.transform().stride());
@@ -86,19 +85,17 @@ class RangeSearcher {
   RangeResult merge(const std::vector<std::size_t>& limits, const std::vector<std::uint32_t>& slots,
                     const std::vector<float>& scores) const {
     RangeResult result{{0}, {}, {}};
-    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
-                     [&](const Rows& rows, const QueryBatch& batch, std::size_t begin) {
-                       for (std::size_t i = 0; i < rows.n; ++i) {
-                         const double offset = reranker_.score_offset(rows.row(i));
-                         std::vector<Found> all;
-                         for (std::size_t f = limits[begin + i]; f < limits[begin + i + 1]; ++f) {
-                           const float distance =
-                               reranker_.distance(scores[f], batch[i].exponent, offset);
-                           all.push_back({label_of(slots[f]), distance});
-                         }
-                         append(std::move(all), result);
-                       }
-                     });
+    const std::vector<float> copy = finite_copy(queries_, "x", 0);
+    for (std::size_t q = 0; q < queries_.n; ++q) {
+      const float* row = copy.data() + q * queries_.d;
+      const int exponent = scale_exponent(view_.codec, view_.scoring, row);
+      const double offset = reranker_.score_offset(row);
+      std::vector<Found> all;
+      for (std::size_t f = limits[q]; f < limits[q + 1]; ++f) {
+        all.push_back({label_of(slots[f]), reranker_.distance(scores[f], exponent, offset)});
+      }
+      append(std::move(all), result);
+    }
     return result;
   }
 

@@ -129,8 +129,8 @@ std::size_t Reranker::direct() const {
 // full(some): replaces scores of slots by full scores. with_labels(some): returns them with labels
 // in place of slots. exact(some): replaces scores of labels by exact scores.
 template <class Full, class Labels, class Exact>
-void Reranker::rank(Candidates& found, const Query& query, double offset, Full full,
-                    Labels with_labels, Exact exact) const {
+void Reranker::rank(Candidates& found, int exponent, double offset, Full full, Labels with_labels,
+                    Exact exact) const {
   if (found.size() > direct()) {
     const std::size_t best = std::max(k_, refine_candidates_);
     score_promising(found, best, full, [](float score) { return double{score}; });
@@ -141,7 +141,7 @@ void Reranker::rank(Candidates& found, const Query& query, double offset, Full f
       some = with_labels(some);
       exact(some);
     };
-    const double scale = std::ldexp(1.0, -query.exponent);
+    const double scale = std::ldexp(1.0, -exponent);
     const auto unit = [&](float score) {
       return (view_.scoring.euclidean() ? offset + score : score - offset) * scale;
     };
@@ -166,7 +166,8 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
       score(batch, q, tables + (q - first) * size, some);
     };
     rank(
-        found[q], batch[q], offset, full, [&](const Candidates& some) { return with_labels(some); },
+        found[q], batch[q].exponent, offset, full,
+        [&](const Candidates& some) { return with_labels(some); },
         [&](Candidates& some) { score_exactly(row, some); });
     write_results(found[q], batch[q].exponent, offset, distances + q * k_, labels + q * k_);
   }
@@ -204,9 +205,8 @@ void Reranker::score_all(const Rows& rows, QueryBatch& batch, std::vector<Candid
   });
 }
 
-void Reranker::merge(const float* row, const Query& query, const ShareCandidates& all,
-                     std::size_t q, std::size_t kept, float* distances,
-                     std::int64_t* labels) const {
+void Reranker::merge(const float* row, int exponent, const ShareCandidates& all, std::size_t q,
+                     std::size_t kept, float* distances, std::int64_t* labels) const {
   struct Place {
     std::uint32_t number;  // slot or label
     std::size_t at;
@@ -241,8 +241,8 @@ void Reranker::merge(const float* row, const Query& query, const ShareCandidates
   };
   keep_best(found, kept);
   const double offset = score_offset(row);
-  rank(found, query, offset, full, with_labels, exact);
-  write_results(found, query.exponent, offset, distances, labels);
+  rank(found, exponent, offset, full, with_labels, exact);
+  write_results(found, exponent, offset, distances, labels);
 }
 
 void Reranker::write_results(const Candidates& best, int exponent, double offset, float* distances,

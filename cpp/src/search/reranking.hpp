@@ -31,7 +31,8 @@ class Reranker {
                  ShareCandidates& out) const;
   // Writes the k best of the candidates of all shares for query q of the call, as `write`.
   // kept: candidates that the coarse stage keeps.
-  void merge(const float* row, const Query& query, const ShareCandidates& all, std::size_t q,
+  // exponent: of `scale_exponent`.
+  void merge(const float* row, int exponent, const ShareCandidates& all, std::size_t q,
              std::size_t kept, float* distances, std::int64_t* labels) const;
   // Full-score tables, query after query, until this thread asks for others.
   const float* tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
@@ -54,7 +55,7 @@ class Reranker {
   template <class Score, class Unit>
   void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
   template <class Full, class Labels, class Exact>
-  void rank(Candidates& found, const Query& query, double offset, Full full, Labels with_labels,
+  void rank(Candidates& found, int exponent, double offset, Full full, Labels with_labels,
             Exact exact) const;
   void write_results(const Candidates& best, int exponent, double offset, float* distances,
                      std::int64_t* labels) const;

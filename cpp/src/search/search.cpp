@@ -33,9 +33,11 @@ struct SearchState {
 
 namespace {
 
-constexpr std::size_t kQueryBatch = 128;  // queries whose tables exist at the same time
-constexpr std::size_t kFirstBlocks = 8;   // blocks of the first tiles
-constexpr std::size_t kTilesPerPoll = 8;  // tiles between looks for Ctrl-C
+constexpr std::size_t kQueryBatch = 128;    // queries whose tables exist at the same time
+constexpr std::size_t kDeviceBatch = 1024;  // the same for the scans of a device, at most
+constexpr std::size_t kDeviceTerms = std::size_t{1} << 22;  // and terms of lists
+constexpr std::size_t kFirstBlocks = 8;                     // blocks of the first tiles
+constexpr std::size_t kTilesPerPoll = 8;                    // tiles between looks for Ctrl-C
 constexpr std::size_t kTables = 4;        // full-score tables that are computed together
 constexpr std::size_t kTaskBlocks = 128;  // blocks per unit of work for one query
 constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so many is sampled
@@ -88,41 +90,36 @@ class Searcher {
     return all;
   }
 
-  // Returns what a device needs to do the scans of `run_share`.
-  std::optional<ScanTables> tables(const float* thresholds) const {
+  // Returns what a device needs to find the candidates.
+  std::optional<ScanTables> tables() const {
     if (takes_all()) return std::nullopt;
     ScanTables all;
     all.pairs = plan_.pairs;
     std::vector<bool> scanned(view_.store.lists().size(), false);
-    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
-      std::vector<Probe> probes(rows.n);
-      parallel_for(rows.n, [&](std::size_t i) {
-        const float* known = thresholds != nullptr ? thresholds + begin + i : &Reservoir::kLowest;
-        probes[i] = pruner_.initial_probe(batch, i, begin + i, known);
-      });
+    const std::size_t size = std::clamp(kDeviceTerms / scanned.size(), kQueryBatch, kDeviceBatch);
+    const auto visit = [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
+      std::vector<RankedLists> ranked(rows.n);
+      parallel_for(rows.n,
+                   [&](std::size_t i) { ranked[i] = pruner_.ranked_lists(batch, i, begin + i); });
       for (std::size_t i = 0; i < rows.n; ++i) {
-        const bool first = thresholds == nullptr && scanned.size() > 1;
-        const std::vector<std::uint32_t>& lists = first ? probes[i].nearest : probes[i].lists;
-        for (const std::uint32_t list : lists) {
-          all.lists.push_back(list);
-          all.terms.push_back(batch.list_terms(i)[list]);
-          scanned[list] = true;
-        }
-        all.limits.push_back(all.lists.size());
+        append_lists(batch, i, ranked[i].nearest, all.nearest, scanned);
+        append_lists(batch, i, ranked[i].others, all.others, scanned);
+        append(all.bounds, ranked[i].bounds.data(), ranked[i].bounds.size());
         append_tables(batch, i, all);
       }
-    });
+    };
+    each_query_batch(view_, plan_, queries_, params_, size, visit);
     all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }
 
   void merge(const ShareCandidates& found, float* distances, std::int64_t* labels) {
-    each_batch([&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
-      parallel_for(rows.n, [&](std::size_t i) {
-        const std::size_t q = begin + i;
-        reranker_.merge(rows.row(i), batch[i], found, q, num_candidates_, distances + q * params_.k,
-                        labels + q * params_.k);
-      });
+    const std::vector<float> copy = finite_copy(queries_, "x", 0);
+    parallel_for(queries_.n, [&](std::size_t q) {
+      const float* row = copy.data() + q * queries_.d;
+      const int exponent = scale_exponent(view_.codec, view_.scoring, row);
+      reranker_.merge(row, exponent, found, q, num_candidates_, distances + q * params_.k,
+                      labels + q * params_.k);
     });
   }
 
@@ -141,10 +138,22 @@ class Searcher {
     each_query_batch(view_, plan_, queries_, params_, kQueryBatch, visit);
   }
 
+  template <class T>
+  static void append(std::vector<T>& to, const T* values, std::size_t n) {
+    to.insert(to.end(), values, values + n);
+  }
+
+  static void append_lists(const QueryBatch& batch, std::size_t i,
+                           const std::vector<std::uint32_t>& lists, ScanTables::Lists& to,
+                           std::vector<bool>& scanned) {
+    for (const std::uint32_t list : lists) {
+      to.add(list, batch.list_terms(i)[list]);
+      scanned[list] = true;
+    }
+    to.end_query();
+  }
+
   void append_tables(const QueryBatch& batch, std::size_t i, ScanTables& all) const {
-    const auto append = [](auto& to, const auto* values, std::size_t n) {
-      to.insert(to.end(), values, values + n);
-    };
     const Query& query = batch[i];
     append(all.luts, batch.luts(i), plan_.lut_bytes());
     append(all.projected, query.projected, view_.codec.transform().stride());
@@ -420,11 +429,11 @@ void Index::merge_shares(const Rows& queries, const SearchParams& params,
   });
 }
 
-std::optional<ScanTables> Index::scan_tables(const Rows& queries, const SearchParams& params,
-                                             const float* thresholds) const {
+std::optional<ScanTables> Index::scan_tables(const Rows& queries,
+                                             const SearchParams& params) const {
   std::optional<ScanTables> tables;
   locked_search(queries, params, [&](const SearchState& state) {
-    tables = Searcher(state, queries, params).tables(thresholds);
+    tables = Searcher(state, queries, params).tables();
   });
   return tables;
 }

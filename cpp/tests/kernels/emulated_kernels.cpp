@@ -10,7 +10,8 @@
 
 #include "nearest.cu"
 #include "rotate.cu"
-#include "scan.cu"
+#include "scan_few.cu"
+#include "scan_many.cu"
 
 namespace waterfill {
 namespace {
@@ -82,8 +83,9 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
   const float one = 1;
   std::vector<unsigned> counts(queries, 0);
   std::vector<std::uint64_t> thresholds(queries, 0), keys(queries * vectors);
-  run(&scan_blocks, 1, 1, 128, std::min<std::size_t>(count, 256) * 128, high.data(), scale.data(),
-      nullptr, sizes.data(), nullptr, 0u, reinterpret_cast<const unsigned*>(&item), pairs,
+  const std::size_t shared = (std::min<std::size_t>(count, 256) + 3) / 4 * 512;
+  run(queries <= 2 ? &scan_few : &scan_many, 1, 1, 128, shared, high.data(), scale.data(), nullptr,
+      sizes.data(), nullptr, 0u, reinterpret_cast<const unsigned*>(&item), pairs,
       static_cast<unsigned>(count), static_cast<unsigned>(held), tables.data(), units.data(), 0u,
       &one, nullptr, 0.0f, 0.0f, 0.0f, nullptr, thresholds.data(), keys.data(), counts.data(),
       static_cast<unsigned>(vectors));

@@ -25,7 +25,8 @@ KERNEL_FILES = (
     "range.cu",
     "rotate.cu",
     "scale.cu",
-    "scan.cu",
+    "scan_few.cu",
+    "scan_many.cu",
     "select.cu",
     "tables.cu",
 )

@@ -75,7 +75,7 @@ class RangeSearch:
 
     def _all_found(self, tables: dict[str, Any], n: int) -> list[Found]:
         """Return the vectors within the radius of n queries, by piece."""
-        runs = Runs.of(tables["limits"], tables["lists"], tables["terms"], self._codes.list_starts)
+        runs = Runs.of(tables["lists"], self._codes.list_starts)
         if not len(runs):
             return []
         device = self._device

@@ -12,7 +12,10 @@ QUERIES = 4
 """Queries of an item: a scan reads a block once for all of them."""
 
 ITEM_BLOCKS = 256
-"""Blocks of an item at most."""
+"""Blocks of an item at most, unless a scan would have more than `MOST_ITEMS`."""
+
+MOST_ITEMS = 1 << 14
+"""Items that a scan is divided into: enough to fill a device many times."""
 
 ITEM = np.dtype(
     [
@@ -23,7 +26,10 @@ ITEM = np.dtype(
         ("terms", np.float32, QUERIES),
     ]
 )
-"""An item of `scan_blocks`: see ``cpp/cuda/scan.cu``."""
+"""An item of a scan: see ``cpp/cuda/scan_item.hpp``."""
+
+ListsOfQueries = tuple[NDArray[np.uint64], NDArray[np.uint32], NDArray[np.float32]]
+"""Limits, lists and terms: the lists of query q are those from limits[q] to limits[q + 1]."""
 
 _EXPECTED_SHARE = 4  # of the room for candidates: as many as this part of it are expected
 
@@ -47,14 +53,9 @@ class Runs:
     count: NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls,
-        limits: NDArray[np.uint64],
-        lists: NDArray[np.uint32],
-        terms: NDArray[np.float32],
-        list_starts: NDArray[np.int64],
-    ) -> Runs:
-        """Make the runs of whole lists; those of query q are ``limits[q]`` to ``limits[q + 1]``."""
+    def of(cls, of_queries: ListsOfQueries, list_starts: NDArray[np.int64]) -> Runs:
+        """Make the runs of whole lists, which start at some blocks."""
+        limits, lists, terms = of_queries
         ends = limits.astype(np.int64)
         queries = np.repeat(np.arange(len(limits) - 1), ends[1:] - ends[:-1])
         first = list_starts[lists]
@@ -75,6 +76,11 @@ class Runs:
         begin = np.maximum(self.first, first)
         stop = np.minimum(self.first + self.count, end)
         return self._select(begin < stop, begin, stop)
+
+    def above(self, bounds: NDArray[np.float32], thresholds: NDArray[np.float32]) -> Runs:
+        """Return those whose bound exceeds the threshold of their query."""
+        chosen = bounds > thresholds[self.queries]
+        return self._select(chosen, self.first, self.first + self.count)
 
     def of_queries(self, chosen: NDArray[np.bool_]) -> Runs:
         """Return those of some queries."""
@@ -109,7 +115,8 @@ class Runs:
 
     def items(self) -> NDArray[np.void]:
         """Return the items of a scan: queries with the same run share it, four at a time."""
-        order = np.lexsort((self.queries, self.count, self.first))
+        # Of equal runs, queries ascend: those of a query follow those of the one before.
+        order = np.argsort(self.first << 32 | self.count, kind="stable")
         first, count = self.first[order], self.count[order]
         new = np.r_[True, (first[1:] != first[:-1]) | (count[1:] != count[:-1])]
         group_start = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
@@ -129,10 +136,12 @@ def _divided(whole: NDArray[np.void]) -> NDArray[np.void]:
 
     They run at about the same time, and find the blocks in the cache of the device.
     """
-    parts = -(-whole["count"].astype(np.int64) // ITEM_BLOCKS)
+    counts = whole["count"].astype(np.int64)
+    most = max(ITEM_BLOCKS, int(counts.sum()) // MOST_ITEMS)
+    parts = -(-counts // most)
     items = np.repeat(whole, parts)
     part = np.arange(len(items)) - np.repeat(np.cumsum(parts) - parts, parts)
-    skipped = (part * ITEM_BLOCKS).astype(np.uint32)
+    skipped = (part * most).astype(np.uint32)
     items["first"] += skipped
-    items["count"] = np.minimum(items["count"] - skipped, ITEM_BLOCKS)
+    items["count"] = np.minimum(items["count"] - skipped, most)
     return items[np.argsort(items["first"], kind="stable")]

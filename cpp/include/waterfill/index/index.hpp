@@ -83,10 +83,23 @@ struct ScanTables {
   // and w of its scores; its projection, padded to whole panels; the query as it was projected.
   std::vector<std::uint8_t> luts;
   std::vector<float> units, projected, scaled;
-  // The lists of query q are [limits[q], limits[q + 1]), with the term of their coarse scores.
-  std::vector<std::uint64_t> limits{0};
-  std::vector<std::uint32_t> lists;
-  std::vector<float> terms;
+  // Lists of queries: those of query q are [limits[q], limits[q + 1]), with the term of their
+  // coarse scores.
+  struct Lists {
+    std::vector<std::uint64_t> limits{0};
+    std::vector<std::uint32_t> lists;
+    std::vector<float> terms;
+
+    void add(std::uint32_t list, float term) {
+      lists.push_back(list);
+      terms.push_back(term);
+    }
+    void end_query() { limits.push_back(lists.size()); }
+  };
+  // A query scans the nearest lists first. Then it scans another one if the threshold that it has
+  // found is below the list's bound.
+  Lists nearest, others;
+  std::vector<float> bounds;
   std::vector<std::uint32_t> masks;  // of vectors, by block; empty: all vectors
   // For a range search: the least full score within the radius, as ordered_score; by query.
   std::vector<std::uint32_t> least;
@@ -212,9 +225,8 @@ class Index {
                     float* distances, std::int64_t* ids) const;
   // A search whose scans a device does. `scan_tables` returns what it needs, or nothing if all
   // vectors are candidates. The device returns its coarse candidates with full scores to
-  // `merge_shares`. If there are several lists, there are two rounds, as for `search_share`.
-  std::optional<ScanTables> scan_tables(const Rows& queries, const SearchParams& params,
-                                        const float* thresholds) const;
+  // `merge_shares`.
+  std::optional<ScanTables> scan_tables(const Rows& queries, const SearchParams& params) const;
   BlockTable block_table() const;
   // Writes blocks [first, first + n) of those of `block_table`.
   void copy_blocks(std::size_t first, std::size_t n, const BlockArrays& out) const;
