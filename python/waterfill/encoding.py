@@ -56,7 +56,7 @@ def encode_on_device(core: _core.Codec, x: Any, policy: Policy) -> Any:
             "or encode a copy on the CPU"
         )
     codes, n, near, far = encode_array(core, x)
-    _warn_of_ends(core, "x", n, near, far, stacklevel=4)
+    warn_of_ends(core, "x", n, near, far, stacklevel=4)
     return codes
 
 
@@ -72,13 +72,19 @@ def warn_of_clipped(core: _core.Codec, rows: Rows, codes: Codes) -> None:
     """Warn of rows whose codes have a distance outside the range of the scale byte."""
     scales = codes[:, core.groups]
     ends = (int((scales == end).sum()) for end in _SCALE_ENDS)
-    _warn_of_ends(core, rows.name, rows.n, *ends)
+    warn_of_ends(core, rows.name, rows.n, *ends)
 
 
-def _warn_of_ends(
+def warn_of_ends(
     core: _core.Codec, name: str, n: int, near: int, far: int, *, stacklevel: int = 5
 ) -> None:
-    """Warn of distances outside the range of the scale byte, and say on which side."""
+    """Warn of distances outside the range of the scale byte, and say on which side.
+
+    Parameters
+    ----------
+    near, far : int
+        Of n rows, how many have the lowest and the highest scale byte.
+    """
     near = 0 if _is_wide(core) else near
     if not near and not far:
         return

@@ -16,19 +16,20 @@ ROWS = 40
 """Of a block, so that several are under way."""
 
 
-def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """Codes by the kernels, and the number of the first bad row."""
+def encoded(codec: wf.Codec, x: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Codes by the kernels, and how many rows have the lowest and the highest scale byte."""
     device = new_device()
     codes = np.zeros((len(x), codec.code_size), np.uint8)
     pipeline = RowPipeline(device, DeviceEncoder(device, codec._core), ROWS)
     blocks = ((i, np.float32(x[i : i + ROWS])) for i in range(0, len(x), ROWS))
-    return codes, pipeline.encode(blocks, codes)
+    return codes, pipeline.encode(blocks, codes, name="these")
 
 
 def assert_equal_codes(codec: wf.Codec, x: np.ndarray) -> None:
-    codes, bad = encoded(codec, x)
-    assert bad is None
+    codes, ends = encoded(codec, x)
     np.testing.assert_array_equal(codes, codec.encode(x))
+    scales = codes[:, codec._core.groups]
+    assert ends == ((scales == 1).sum(), (scales == 255).sum())
 
 
 def test_real_vectors(codec, base, queries):
@@ -104,13 +105,31 @@ def test_extreme_rows(small_codec, clustered):
     x[16:20] *= np.float32(1e-30)
     with pytest.warns(RuntimeWarning, match="clipped"):
         expected = small_codec.encode(x)
-    codes, _ = encoded(small_codec, x)
+    codes, (near, far) = encoded(small_codec, x)
     np.testing.assert_array_equal(codes, expected)
+    scales = codes[:, small_codec._core.groups]
+    assert (near, far) == ((scales == 1).sum(), (scales == 255).sum())
+    assert far > 0
 
 
 def test_a_row_that_is_not_finite_is_named(codec_64, queries_64):
     x = queries_64.copy()
     x[11, 3], x[90, 60] = np.inf, np.nan
-    assert encoded(codec_64, x)[1] == 11
-    assert encoded(codec_64, x[12:])[1] == 78
-    assert encoded(codec_64, x[91:])[1] is None
+    with pytest.raises(ValueError, match="these: row 11 has a NaN"):
+        encoded(codec_64, x)
+    with pytest.raises(ValueError, match="these: row 78 has a NaN"):
+        encoded(codec_64, x[12:])
+    encoded(codec_64, x[91:])
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 63, 64, 200, (1 << 20) + 13])
+def test_bytes_are_copied_from_and_to_any_address(size):
+    source = np.random.default_rng(1).integers(0, 256, size + 40, np.uint8)
+    for start in (0, 1, 9, 31):
+        out = np.zeros(size + 40, np.uint8)
+        _core.copy_bytes(source[5 : 5 + size], out[start : start + size])
+        np.testing.assert_array_equal(out[start : start + size], source[5 : 5 + size])
+        assert not out[:start].any()
+        assert not out[start + size :].any()
+    with pytest.raises(ValueError, match="out must have"):
+        _core.copy_bytes(source, np.empty(size, np.uint8))

@@ -9,6 +9,7 @@ from waterfill import _core
 from waterfill.device.arrays import DeviceRows, new_codes
 from waterfill.device.backend import Memory, part_of
 from waterfill.device.encoder import CHUNK_ROWS, DeviceEncoder
+from waterfill.device.row_pipeline import refused
 from waterfill.errors import ArgumentError
 
 _encoders: WeakKeyDictionary[_core.Codec, dict[str, DeviceEncoder]] = WeakKeyDictionary()
@@ -53,13 +54,6 @@ def encode_device_rows(
             raise refused(first + status.first_bad)
         near, far = near + status.near, far + status.far
     return near, far
-
-
-def refused(row: int) -> ValueError:
-    """Return the error for a row that is not finite."""
-    return ValueError(
-        f"x: row {row} has a NaN or an infinity in float32; every value must be finite"
-    )
 
 
 def _encoder(core: _core.Codec, rows: DeviceRows) -> DeviceEncoder:

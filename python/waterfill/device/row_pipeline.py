@@ -1,21 +1,24 @@
-"""Encoding of rows in host memory: the next rows are copied while those before are encoded."""
+"""Encoding of rows in host memory: the next rows are copied while those before are encoded.
+
+The caller's thread and those of the core copy rows to page-locked memory, which bounds all. A
+second thread starts the work of the device and takes the codes.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waterfill import _core
 from waterfill.device.backend import Device, Memory
-from waterfill.device.encoder import DeviceEncoder, Status
+from waterfill.device.encoder import CHUNK_ROWS, DeviceEncoder, Status
 
 _LANES = 3  # one is filled by the CPU, one copied, one encoded
-_COPY_THREADS = 4  # one copies from memory to memory more slowly than the bus does
-_LEAST_SHARE = 1 << 20  # bytes for each of them
+_LANE_BYTES = 1 << 26  # of rows: to launch kernels takes a small part of the time of their copy
 
 
 class _Lane:
@@ -25,12 +28,17 @@ class _Lane:
         self.device = device.fork()
         self.rows = self.device.allocate(rows * d * 4)
         self.codes = self.device.allocate(rows * code_size)
-        self.staged_rows = self.device.staging(rows * d * 4).view(np.float32)
+        self.staged_rows = self.device.staging(rows * d * 4).view(np.float32).reshape(rows, d)
         self.staged_codes = self.device.staging(rows * code_size)
         self.staged_status = self.device.staging(12).view(np.uint32)
         self._status: Memory | None = None  # kept until the work is done
         self._first = 0
         self._codes = np.empty((0, code_size), np.uint8)  # where they go
+
+    def stage(self, rows: NDArray[np.float32]) -> None:
+        """Copy contiguous rows to page-locked memory, with all threads."""
+        staged = self.staged_rows[: len(rows)]
+        _core.copy_bytes(rows.reshape(-1).view(np.uint8), staged.reshape(-1).view(np.uint8))
 
     def start(
         self, encoder: DeviceEncoder, first: int, codes: NDArray[np.uint8], normalize: bool
@@ -38,20 +46,20 @@ class _Lane:
         """Start to encode the staged rows, as many as there is room for codes."""
         n = len(codes)
         self._first, self._codes = first, codes
-        self.device.write(self.rows, self.staged_rows[: n * encoder.d])
+        self.device.write(self.rows, self.staged_rows[:n])
         self._status = encoder.start(self.device, self.rows, n, self.codes, normalize=normalize)
         self.device.start_read(self.codes, self.staged_codes[: codes.size])
         self.device.start_read(self._status, self.staged_status)
 
-    def finish(self) -> int | None:
-        """Wait for the codes; return the number of the first row that is not finite, if any."""
+    def finish(self, name: str) -> Status:
+        """Wait for the codes; ValueError for a row that is not finite."""
         self.device.synchronize()
         self._status = None
         status = Status(*map(int, self.staged_status))
         if status.first_bad < len(self._codes):
-            return self._first + status.first_bad
+            raise refused(self._first + status.first_bad, name)
         self._codes[:] = self.staged_codes[: self._codes.size].reshape(self._codes.shape)
-        return None
+        return status
 
 
 class RowPipeline:
@@ -61,66 +69,85 @@ class RowPipeline:
     ----------
     device : Device
     encoder : DeviceEncoder
-    capacity : int
-        Rows of a block at most.
+    n : int
+        Rows that a call encodes at most, or more.
 
     Attributes
     ----------
     capacity : int
+        Rows of a block at most.
     """
 
-    def __init__(self, device: Device, encoder: DeviceEncoder, capacity: int) -> None:
-        self._encoder, self.capacity = encoder, capacity
-        self._lanes = [_Lane(device, capacity, encoder.d, encoder.code_size) for _ in range(_LANES)]
+    def __init__(self, device: Device, encoder: DeviceEncoder, n: int) -> None:
+        self._encoder, self.capacity = encoder, self.capacity_for(n, encoder.d)
+        self._lanes = [
+            _Lane(device, self.capacity, encoder.d, encoder.code_size) for _ in range(_LANES)
+        ]
+
+    @staticmethod
+    def capacity_for(n: int, d: int) -> int:
+        """Return how many rows the blocks of n rows should have."""
+        return max(1, min(n, CHUNK_ROWS, _LANE_BYTES // (4 * d)))
 
     def encode(
         self,
         blocks: Iterable[tuple[int, NDArray[np.float32]]],
         codes: NDArray[np.uint8],
         *,
+        name: str = "x",
         normalize: bool = False,
-    ) -> int | None:
+    ) -> tuple[int, int]:
         """Encode blocks, each with the number of its first row, in order.
 
         Returns
         -------
-        int or None
-            The number of the first row with a NaN or an infinity, if there is one. Then the codes
-            have no meaning.
+        near, far : int
+            How many rows have the lowest and the highest scale byte.
+
+        Raises
+        ------
+        ValueError
+            For a row with a NaN or an infinity, the first of them; `name` is that of the rows.
+            Then the codes have no meaning.
         """
-        idle, busy = deque(self._lanes), deque[_Lane]()
-        bad: int | None = None
+        near = far = 0
+
+        def step(
+            lane: _Lane, before: _Lane | None, first: int, part: NDArray[np.uint8]
+        ) -> Status | None:
+            lane.start(self._encoder, first, part, normalize)
+            return None if before is None else before.finish(name)
+
+        def wait_for(task: Future[Status | None]) -> None:
+            nonlocal near, far
+            status = task.result()
+            if status is not None:
+                near, far = near + status.near, far + status.far
+
+        tasks = deque[Future[Status | None]]()
+        last: _Lane | None = None
         try:
-            with ThreadPoolExecutor(_COPY_THREADS) as pool:
-                for first, block in blocks:
-                    if not idle:
-                        bad = busy[0].finish()
-                        idle.append(busy.popleft())
-                    if bad is not None:
-                        return bad
-                    if len(block):
-                        lane = idle.popleft()
-                        busy.append(lane)
-                        _copy(block, lane.staged_rows, pool)
-                        lane.start(
-                            self._encoder, first, codes[first : first + len(block)], normalize
-                        )
-            while busy and bad is None:
-                bad = busy[0].finish()
-                busy.popleft()
-            return bad
+            with ThreadPoolExecutor(1) as worker:
+                for number, (first, block) in enumerate(blocks):
+                    lane = self._lanes[number % _LANES]
+                    if len(tasks) == _LANES - 1:
+                        wait_for(tasks.popleft())  # it has finished the lane's last block
+                    lane.stage(block)
+                    part = codes[first : first + len(block)]
+                    tasks.append(worker.submit(step, lane, last, first, part))
+                    last = lane
+                if last is not None:
+                    tasks.append(worker.submit(last.finish, name))
+                for task in tasks:
+                    wait_for(task)
+            return near, far
         finally:
-            for lane in busy:  # after an error: nothing writes to the codes any more
+            for lane in self._lanes:  # after an error: nothing writes to the codes any more
                 lane.device.synchronize()
 
 
-def _copy(block: NDArray[np.float32], to: NDArray[np.float32], pool: ThreadPoolExecutor) -> None:
-    """Copy rows with several threads."""
-    values = np.ascontiguousarray(block).reshape(-1)
-    shares = max(1, min(_COPY_THREADS, values.nbytes // _LEAST_SHARE))
-    limits = [len(values) * i // shares for i in range(shares + 1)]
-    copies = [
-        pool.submit(np.copyto, to[low:high], values[low:high]) for low, high in pairwise(limits)
-    ]
-    for copy in copies:
-        copy.result()
+def refused(row: int, name: str = "x") -> ValueError:
+    """Return the error for a row that is not finite."""
+    return ValueError(
+        f"{name}: row {row} has a NaN or an infinity in float32; every value must be finite"
+    )

@@ -15,14 +15,14 @@ from waterfill.codec import Codec
 from waterfill.data.row_policy import Policy
 from waterfill.data.rows import FloatRows, Rows
 from waterfill.device import opening
-from waterfill.device.array_encoding import encode_device_rows, refused
+from waterfill.device.array_encoding import encode_device_rows
 from waterfill.device.arrays import DeviceRows, device_source, in_kind
 from waterfill.device.backend import Device
 from waterfill.device.encoder import DeviceEncoder
 from waterfill.device.row_pipeline import RowPipeline
 from waterfill.device.search import DeviceSearch
 from waterfill.device.trainer import TrainedOn
-from waterfill.encoding import Codes, warn_of_clipped
+from waterfill.encoding import Codes, warn_of_ends
 from waterfill.index.base import Index
 from waterfill.index.vector_index import Labels
 
@@ -138,32 +138,31 @@ class OnDevice(Index):
             return super()._encode(rows)  # a quantizer of FAISS chooses the lists, on the CPU
         codec = self._codec
         assert codec is not None
-        codes = np.empty((rows.n, codec.code_size), np.uint8)
+        codes, ends = np.empty((rows.n, codec.code_size), np.uint8), (0, 0)
         normalize = self._metric == "cosine"
         source = rows.source
         if isinstance(source, DeviceRows):
             memory = source.device.allocate(max(codes.nbytes, 1))
             if rows.n:
-                encode_device_rows(codec._core, source, memory, normalize=normalize)
+                ends = encode_device_rows(codec._core, source, memory, normalize=normalize)
                 own = source.device.read(memory, np.uint8, codes.size)
                 codes[:] = own.reshape(codes.shape)
         else:
             with self._writing:  # one call at a time uses the stream
-                pipeline = self._pipeline_of(codec, min(rows.n, rows.block_rows))
-                bad = pipeline.encode(rows.blocks(), codes, normalize=normalize)
-                if bad is not None:
-                    raise refused(bad)
+                pipeline = self._pipeline_of(codec, rows.n)
+                blocks = rows.blocks(finite=False, step=pipeline.capacity)  # the GPU checks them
+                ends = pipeline.encode(blocks, codes, name=rows.name, normalize=normalize)
         if self._warns_of_clipped:
-            warn_of_clipped(codec._core, rows, codes)
+            warn_of_ends(codec._core, rows.name, rows.n, *ends)
         return codes
 
-    def _pipeline_of(self, codec: Codec, capacity: int) -> RowPipeline:
+    def _pipeline_of(self, codec: Codec, n: int) -> RowPipeline:
         """Return the pipeline of the last call, or one with more room or another codec."""
-        known = self._pipeline
+        known, capacity = self._pipeline, RowPipeline.capacity_for(n, codec.d)
         if known is None or known[0] is not codec or known[1].capacity < capacity:
             self._pipeline = None  # its memory is free before the other takes some
             encoder = DeviceEncoder(self._device, codec._core)
-            self._pipeline = known = codec, RowPipeline(self._device, encoder, capacity)
+            self._pipeline = known = codec, RowPipeline(self._device, encoder, n)
         return known[1]
 
     # Searching it.

@@ -82,6 +82,8 @@ class StandaloneCodec(Trainable):
         """
         self._trained()
         rows = Rows(x, "x", self.d)
+        if codes is None:
+            return returned(self._encode(rows), None, x)
         out = output("codes", codes, (rows.n, self.sa_code_size()), np.uint8)
         out[:] = self._encode(rows)
         return returned(out, codes, x)
