@@ -186,6 +186,8 @@ def _interface(x: Any) -> dict[str, Any]:
     """Return the description of an array on a GPU."""
     if is_tensor(x):
         x = x.detach()
+    if _library(x) == "jax":
+        x.block_until_ready()  # it works on streams of its own
     found = getattr(x, "__cuda_array_interface__", None)
     if found is not None:
         return dict(found)
