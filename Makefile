@@ -60,7 +60,7 @@ test-slow: .venv-test/installed .venv-test/stores
 # With the packages of the machine, which has torch and CuPy: bench/gpu.py installs waterfill there. What these
 # packages warn of is no failure.
 test-gpu:
-	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow" -W default
+	WATERFILL_TEST_GPU=1 $(PYTHON) -m pytest tests/gpu -m "not slow" -W default --numprocesses=$(WORKERS)
 
 lint: .venv-lint/ready
 	.venv-lint/bin/ruff check .
