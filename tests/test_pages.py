@@ -5,6 +5,7 @@ Only what a page tells to install can be imported.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -58,7 +59,8 @@ def run(page: str, directory: Path) -> str:
     """Run the blocks of a page beside the sample and texts; return what they print."""
     text = (DOCS / page).read_text(encoding="utf-8")
     if absent := missing(text):
-        pytest.skip(f"not installed: {', '.join(absent)}; see tests/requirements-stores.txt")
+        stop = pytest.fail if os.environ.get("WATERFILL_REQUIRE_STORES") == "1" else pytest.skip
+        stop(f"not installed: {', '.join(absent)}; see tests/requirements-stores.txt")
     for name in ("base.npy", "query.npy"):
         shutil.copy(DATA / name, directory)
     shutil.copytree(DOCS, directory / "texts", ignore=shutil.ignore_patterns("*.png"))
