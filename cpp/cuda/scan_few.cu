@@ -9,25 +9,7 @@
 namespace waterfill {
 namespace {
 
-__device__ inline void add(const Sums& some, Sums& to) {
-#pragma unroll
-  for (unsigned half = 0; half < 2; ++half) {
-    to.all[half] += some.all[half];
-    to.odd[half] += some.odd[half];
-  }
-}
-
-// The sums of the thread whose number differs in one bit.
-__device__ inline Sums of_neighbor(const Sums& own, unsigned bit) {
-  Sums result;
-#pragma unroll
-  for (unsigned half = 0; half < 2; ++half) {
-    result.all[half] = __shfl_xor_sync(kAllLanes, own.all[half], bit);
-    result.odd[half] = __shfl_xor_sync(kAllLanes, own.odd[half], bit);
-  }
-  return result;
-}
-
+// One of two, value by value: sums in an array with a variable index would not be in registers.
 __device__ inline Sums chosen(bool first, const Sums& a, const Sums& b) {
   Sums result;
 #pragma unroll
@@ -43,6 +25,7 @@ struct alignas(16) Pair {
   std::uint32_t words[2][kShares];
 };
 
+// How a thread adds up its part: see Scan::scan.
 struct LineAdder {
   static constexpr unsigned kTogether = 3;  // pairs whose codes a thread reads together
 
@@ -85,10 +68,10 @@ struct LineAdder {
     const bool upper = (share & 2) != 0, odd = (share & 1) != 0;
     const Sums* words = sums.words;
     Sums low = chosen(upper, words[2], words[0]), high = chosen(upper, words[3], words[1]);
-    waterfill::add(of_neighbor(chosen(upper, words[0], words[2]), 2), low);
-    waterfill::add(of_neighbor(chosen(upper, words[1], words[3]), 2), high);
+    low.add(chosen(upper, words[0], words[2]).of_neighbor(2));
+    high.add(chosen(upper, words[1], words[3]).of_neighbor(2));
     Sums own = chosen(odd, high, low);
-    waterfill::add(of_neighbor(chosen(odd, low, high), 1), own);
+    own.add(chosen(odd, low, high).of_neighbor(1));
     return own;
   }
 };

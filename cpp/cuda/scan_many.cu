@@ -7,6 +7,7 @@
 namespace waterfill {
 namespace {
 
+// How a thread adds up its part: see Scan::scan.
 struct ShareAdder {
   static constexpr unsigned kTogether = 4;  // pairs whose codes a thread reads together
 
