@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_a_work_is_cited_in_the_same_words_everywhere() -> None:
     works: dict[str, str] = {}
     for module, name in NAMES:
         with contextlib.suppress(ImportError):
+            importlib.import_module(module)
             for entry in entries(module, name):
                 for words in references(docstring_of(entry)).values():
                     work = words.partition(",")[0] + years(words)[-1]
