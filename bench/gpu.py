@@ -3,10 +3,10 @@
     python bench/gpu.py [--keep gpu.json] [--seconds 570] [--again STEP ...]
 
 Builds and installs waterfill without a network, from what an image for GPUs has (cmake, pybind11,
-scikit-build-core, torch, cuda-core), runs the tests with `make test-gpu`, and then measures step
-by step. Each result is written at once: called again, the script goes on where it was cut off. A
-step that would probably not end in time is left for the next call. Vectors are synthetic: a
-mixture of normal distributions with an uneven spectrum.
+scikit-build-core, torch, cuda-core, pytest-xdist), runs the tests with `make test-gpu`, and then
+measures step by step. Each result is written at once: called again, the script goes on where it was
+cut off. A step that would probably not end in time is left for the next call. Vectors are
+synthetic: a mixture of normal distributions with an uneven spectrum.
 """
 
 from __future__ import annotations

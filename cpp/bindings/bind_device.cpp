@@ -1,18 +1,12 @@
 // Bindings of what a device needs of codecs and indexes to do their work.
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <cstring>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include "arrays.hpp"
 #include "codec/joint_encoding.hpp"
 #include "encoding_tables.hpp"
 #include "search_arguments.hpp"
 #include "waterfill/codec/codec.hpp"
-#include "waterfill/core/thread_pool.hpp"
+#include "waterfill/core/parallel_copy.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
@@ -202,45 +196,12 @@ std::uint8_t* bytes_of(const py::object& value, const char* name, std::size_t si
   return array.mutable_data();
 }
 
-// Copies bytes past the caches: a bus reads them next, not this processor.
-void stream_bytes(const std::uint8_t* source, std::uint8_t* target, std::size_t size) {
-#if defined(__SSE2__)
-  constexpr std::size_t kWidth = sizeof(__m128i), kTogether = 4 * kWidth;
-  const std::size_t before =
-      std::min(size, (kWidth - reinterpret_cast<std::uintptr_t>(target) % kWidth) % kWidth);
-  std::memcpy(target, source, before);
-  std::size_t at = before;
-  for (; at + kTogether <= size; at += kTogether) {
-    const auto* from = reinterpret_cast<const __m128i*>(source + at);
-    auto* to = reinterpret_cast<__m128i*>(target + at);
-    const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
-    const __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
-    _mm_stream_si128(to, a);
-    _mm_stream_si128(to + 1, b);
-    _mm_stream_si128(to + 2, c);
-    _mm_stream_si128(to + 3, d);
-  }
-  _mm_sfence();
-  std::memcpy(target + at, source + at, size - at);
-#else
-  std::memcpy(target, source, size);
-#endif
-}
-
-// Copies bytes with all threads: a single one reads and writes memory more slowly than a bus does.
 void copy_bytes(const py::object& x, const py::object& out) {
-  constexpr std::size_t kLeast = std::size_t{1} << 18;  // of a task
   const auto from = checked<std::uint8_t>(x, "x", 1, "uint8 (n,)");
   const auto size = static_cast<std::size_t>(from.size());
   std::uint8_t* const target = bytes_of(out, "out", size);
   const std::uint8_t* const source = from.data();
-  const std::size_t tasks = std::clamp<std::size_t>(size / kLeast, 1, num_threads());
-  unlocked([&] {
-    parallel_for(tasks, [&](std::size_t i) {
-      const std::size_t first = size * i / tasks, end = size * (i + 1) / tasks;
-      stream_bytes(source + first, target + first, end - first);
-    });
-  });
+  unlocked([&] { copy_for_bus(source, target, size); });
 }
 
 void copy_blocks(const Index& index, std::size_t first, std::size_t n, const py::object& high,

@@ -224,14 +224,39 @@ def test_mapped_files_and_folders(small_codec, clustered, tmp_path, devices):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_batches_and_pieces_of_a_search(codec_64, base_64, queries_64):
-    """More queries than are on the device together."""
-    index = wf.IndexFlat(codec_64)
-    index.add(base_64[:500])
-    x = np.concatenate([queries_64] * 3)
-    search = DeviceSearch(new_device(), index._core, 1 << 30)
-    arguments = (x, 2, 100, 16, np.inf, None, None, 0)
-    for found, expected in zip(
-        search.search(*arguments), index._core.search(*arguments)[:2], strict=True
+def test_batches_of_a_search(codec_64, small_codec, base_64, queries_64, clustered, monkeypatch):
+    """More queries, or more of their lists, than are on the device together."""
+    monkeypatch.setattr(device_search, "_BATCH_QUERIES", 256)
+    monkeypatch.setattr(device_search, "_BATCH_LISTS", 64 * max(small_codec.cells, 1))
+    for codec, stored, some in (
+        (codec_64, base_64[:500], np.concatenate([queries_64] * 3)),
+        (small_codec, clustered[:1000], clustered[:150]),
     ):
-        np.testing.assert_array_equal(found, expected)
+        index = wf.IndexFlat(codec)
+        index.add(stored)
+        search = DeviceSearch(new_device(), index._core, 1 << 30)
+        arguments = (some, 2, 100, min(16, codec._core.groups), np.inf, None, None, 0)
+        for found, expected in zip(
+            search.search(*arguments), index._core.search(*arguments)[:2], strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_tables_do_not_depend_on_other_queries(small_codec, clustered):
+    """The core prepares queries in batches of its own."""
+    index = wf.IndexFlat(small_codec)
+    index.add(clustered)
+    x = np.concatenate([clustered, clustered])[:2100]  # more than a batch has
+
+    def tables(rows):
+        return index._core.scan_tables(rows, 2, 100, small_codec._core.groups, 2.0, None, None, 0)
+
+    together, parts = tables(x), [tables(x[:900]), tables(x[900:])]
+    for name in ("luts", "units", "projected", "scaled", "bounds"):
+        np.testing.assert_array_equal(together[name], np.concatenate([p[name] for p in parts]))
+    for name in ("nearest", "others"):
+        limits, lists, terms = zip(*(part[name] for part in parts), strict=True)
+        joined = np.concatenate([limits[0], limits[0][-1] + limits[1][1:]])
+        np.testing.assert_array_equal(together[name][0], joined)
+        np.testing.assert_array_equal(together[name][1], np.concatenate(lists))
+        np.testing.assert_array_equal(together[name][2], np.concatenate(terms))

@@ -23,8 +23,8 @@ namespace waterfill {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // entry(k, j) returns the value of row k, column j. each(n, fill) calls fill for panels 0 to n -
-  // 1, as parallel_for does.
+  // entry(k, j) returns the value of row k, column j. each(n, fill) calls fill for each of n
+  // panels, as parallel_for does.
   template <class Entry, class Each>
   PackedMatrix(std::size_t rows, std::size_t columns, Entry entry, Each each)
       : rows_(rows),
