@@ -8,6 +8,8 @@
 namespace waterfill {
 namespace {
 
+constexpr int kMany = 8;  // panels of a single row, so that no sum waits for the one before
+
 __m512i broadcast_four_bytes(const void* bytes) {
   std::int32_t four;
   __builtin_memcpy(&four, bytes, sizeof four);
@@ -66,6 +68,10 @@ void rotate_int16_panels(const std::int16_t* x, std::size_t rows, std::size_t d,
 void rotate_int16(const std::int16_t* x, std::size_t rows, std::size_t d, const std::int16_t* w,
                   const float* scales, std::size_t panels, std::int16_t* y) {
   std::size_t p = 0;
+  for (; rows == 1 && p + kMany <= panels; p += kMany) {
+    rotate_int16_tile<1, kMany>(x, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
+                                panels * kPanel);
+  }
   for (; p + 2 <= panels; p += 2) {
     rotate_int16_panels<2>(x, rows, d, w + p * d * kPanel, scales + p * kPanel, y + p * kPanel,
                            panels * kPanel);
@@ -124,7 +130,6 @@ void rotate_int8(const std::uint8_t* x, std::size_t rows, std::size_t d, const s
                  std::size_t panels, std::int16_t* y) {
   const std::size_t stride = panels * kPanel;
   std::size_t p = 0;
-  constexpr int kMany = 8;  // sums of a single row, so that none waits for the one before
   for (; rows == 1 && p + kMany <= panels; p += kMany) {
     rotate_int8_tile<1, kMany>(x, d, w + p * d * kPanel, offsets + p * kPanel, scales + p * kPanel,
                                row_scales, y + p * kPanel, stride);

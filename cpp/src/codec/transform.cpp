@@ -47,6 +47,9 @@ Transform::Transform(std::vector<float> mean, std::vector<float> basis, std::vec
       d, p, [&](std::size_t k, std::size_t j) { return basis_[j * d + k] / weights_[j]; });
   from_codes_ = PackedMatrix(
       p, d, [&](std::size_t j, std::size_t k) { return basis_[j * d + k] / weights_[j]; });
+  int16_scales_.assign(stride(), kFixedOne);
+  query_weights_.assign(stride(), 0.0f);
+  for (std::size_t j = 0; j < p; ++j) query_weights_[j] = 1 / (kFixedOne * weights_[j]);
 }
 
 void Transform::directions(const Rows& x, const CodingCenters& centers, float* y,
@@ -93,6 +96,24 @@ void Transform::fixed_directions(const Rows& x, const CodingCenters& centers, bo
 
 void Transform::queries(const Rows& q, float* projected) const {
   to_queries_.multiply(q.data, q.n, projected);
+}
+
+void Transform::fixed_queries(const Rows& q, float* projected) const {
+  const std::size_t width = int16_basis_.width(), stride = this->stride();
+  const auto product = kernels().rows.product.float32;
+  std::vector<std::int16_t> units(q.n * width), products(q.n * stride);
+  std::vector<float> norms(q.n);
+  for (std::size_t i = 0; i < q.n; ++i) {
+    norms[i] = std::sqrt(product(q.row(i), q.row(i), q.d));
+    int16_basis_.quantize(q.row(i), norms[i], units.data() + i * width);
+  }
+  int16_basis_.multiply(units.data(), q.n, int16_scales_.data(), products.data());
+  for (std::size_t i = 0; i < q.n; ++i) {
+    for (std::size_t j = 0; j < stride; ++j) {
+      projected[i * stride + j] =
+          static_cast<float>(products[i * stride + j]) * query_weights_[j] * norms[i];
+    }
+  }
 }
 
 void Transform::directions_from_codes(const float* y, std::size_t n, float* out) const {

@@ -56,12 +56,16 @@ struct Range {
 };
 
 Range range_of(const float* values) {
-  std::array<float, 4> low, high;
-  std::copy_n(values, 4, low.begin());
+  constexpr std::size_t kLanes = 4;
+  std::array<float, kLanes> low, high;
+  std::copy_n(values, kLanes, low.begin());
   high = low;
-  for (std::size_t i = 4; i < kCells; ++i) {
-    low[i % 4] = std::min(low[i % 4], values[i]);
-    high[i % 4] = std::max(high[i % 4], values[i]);
+  for (std::size_t i = kLanes; i < kCells; i += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) {  // conditions that compile to vector instructions
+      const float value = values[i + j];
+      low[j] = value < low[j] ? value : low[j];
+      high[j] = value > high[j] ? value : high[j];
+    }
   }
   return {std::min(std::min(low[0], low[1]), std::min(low[2], low[3])),
           std::max(std::max(high[0], high[1]), std::max(high[2], high[3]))};

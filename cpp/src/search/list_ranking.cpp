@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <functional>
-#include <limits>
 #include <mutex>
 #include <shared_mutex>
 
@@ -14,18 +14,11 @@
 namespace waterfill {
 namespace {
 
-float largest(const float* values, std::size_t n) {
-  std::array<float, 8> most;  // independent maxima
-  most.fill(-std::numeric_limits<float>::infinity());
-  for (std::size_t i = 0; i + most.size() <= n; i += most.size()) {
-    for (std::size_t j = 0; j < most.size(); ++j) {
-      most[j] = values[i + j] > most[j] ? values[i + j] : most[j];
-    }
-  }
-  for (std::size_t i = n / most.size() * most.size(); i < n; ++i) {
-    most[0] = values[i] > most[0] ? values[i] : most[0];
-  }
-  return *std::max_element(most.begin(), most.end());
+// The scores of a burst that reach a threshold, one bit each.
+std::uint32_t reaching(const float* scores, std::size_t n, float threshold) {
+  std::uint32_t mask = 0;
+  for (std::size_t i = 0; i < n; ++i) mask |= (scores[i] >= threshold ? 1u : 0u) << i;
+  return mask;
 }
 
 }  // namespace
@@ -38,11 +31,13 @@ Candidates nearest_lists(const CodeStore& store, const Scoring& scoring, const Q
   for (std::size_t first = 0; first < lists; first += scores.size()) {
     const std::size_t n = std::min(scores.size(), lists - first);
     scoring.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
-    if (largest(scores.data(), n) < best.threshold()) continue;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (store.count(first + i) == 0) continue;
-      best.push(scores[i], static_cast<std::uint32_t>(first + i));
+    std::uint32_t mask = reaching(scores.data(), n, best.threshold());
+    for (std::uint32_t left = mask; left != 0; left &= left - 1) {
+      const auto i = static_cast<std::size_t>(std::countr_zero(left));
+      if (store.count(first + i) == 0) mask &= ~(1u << i);
     }
+    if (mask == 0) continue;
+    best.push(scores.data(), mask, static_cast<std::uint32_t>(first));
     best.trim();
   }
   return best.take();

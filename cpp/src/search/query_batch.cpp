@@ -68,7 +68,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
   for (std::size_t i = 0; i < n; ++i) {
     scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled + i * d);
   }
-  codec_.transform().queries({scaled, n, d}, projected);
+  codec_.transform().fixed_queries({scaled, n, d}, projected);
   for (std::size_t i = 0; i < n; ++i) {
     Query& query = queries_[first + i];
     query.scaled = scaled + i * d;

@@ -1,8 +1,10 @@
 #include "search/reranking.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "kernels.hpp"
@@ -67,12 +69,15 @@ void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
 
 // Computes better scores for the candidates that may be among the `best` ones.
 //
+// by_slot: whether `score` wants them in this order. units(): returns the function that converts
+// a better score to the unit of coarse ones.
+//
 // The difference between better and coarse scores is estimated on the best coarse ones. A candidate
 // is dropped if it would have to gain more than the difference plus kDeviations allows. If there
 // are fewer candidates than requested, these are all vectors, and all of them are scored.
-template <class Score, class Unit>
-void Reranker::score_promising(Candidates& candidates, std::size_t best, Score score,
-                               Unit unit) const {
+template <class Score, class Units>
+void Reranker::score_promising(Candidates& candidates, std::size_t best, bool by_slot, Score score,
+                               Units units) const {
   const std::size_t size = candidates.size();
   const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
   const bool all = size < num_candidates_ || 2 * first >= size;
@@ -82,10 +87,11 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
     rest.assign(candidates.begin() + static_cast<std::ptrdiff_t>(first), candidates.end());
     candidates.resize(first);
   }
-  sort_by_slot(candidates);
+  if (by_slot) sort_by_slot(candidates);
+  if (all) return score(candidates);
   const Candidates coarse(candidates);
   score(candidates);
-  if (all) return;
+  const auto unit = units();
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < first; ++i) {
     const double rise = unit(candidates[i].score()) - coarse[i].score();
@@ -98,7 +104,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, Score s
   const double least =
       unit(candidates[best - 1].score()) - mean - deviations_ * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
-  sort_by_slot(rest);
+  if (by_slot) sort_by_slot(rest);
   score(rest);
   candidates.insert(candidates.end(), rest.begin(), rest.end());
 }
@@ -129,11 +135,12 @@ std::size_t Reranker::direct() const {
 // full(some): replaces scores of slots by full scores. with_labels(some): returns them with labels
 // in place of slots. exact(some): replaces scores of labels by exact scores.
 template <class Full, class Labels, class Exact>
-void Reranker::rank(Candidates& found, int exponent, double offset, Full full, Labels with_labels,
-                    Exact exact) const {
+void Reranker::rank(const float* row, Candidates& found, int exponent, Full full,
+                    Labels with_labels, Exact exact) const {
   if (found.size() > direct()) {
     const std::size_t best = std::max(k_, refine_candidates_);
-    score_promising(found, best, full, [](float score) { return double{score}; });
+    const auto same = [] { return [](float score) { return double{score}; }; };
+    score_promising(found, best, true, full, same);
     found = best_by_label(found, std::min(best, found.size()), with_labels);
     if (refine_candidates_ > 0) exact(found);
   } else if (!found.empty()) {
@@ -141,11 +148,13 @@ void Reranker::rank(Candidates& found, int exponent, double offset, Full full, L
       some = with_labels(some);
       exact(some);
     };
-    const double scale = std::ldexp(1.0, -exponent);
-    const auto unit = [&](float score) {
-      return (view_.scoring.euclidean() ? offset + score : score - offset) * scale;
+    const auto units = [&] {
+      return [scale = std::ldexp(1.0, -exponent), offset = score_offset(row),
+              euclidean = view_.scoring.euclidean()](float score) {
+        return (euclidean ? offset + score : score - offset) * scale;
+      };
     };
-    score_promising(found, k_, label_and_score, unit);
+    score_promising(found, k_, false, label_and_score, units);
   }
   keep_best(found, std::min(k_, found.size()));
   std::sort(found.begin(), found.end(), std::greater<>());
@@ -160,16 +169,15 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
   const std::size_t size = view_.codec.groups() * kCentroids;
   for (std::size_t q = first; q < first + n; ++q) {
     const float* row = rows.row(q);
-    const double offset = score_offset(row);
     const auto full = [&](Candidates& some) {
       compute_list_terms(batch, q, some);
       score(batch, q, tables + (q - first) * size, some);
     };
     rank(
-        found[q], batch[q].exponent, offset, full,
+        row, found[q], batch[q].exponent, full,
         [&](const Candidates& some) { return with_labels(some); },
         [&](Candidates& some) { score_exactly(row, some); });
-    write_results(found[q], batch[q].exponent, offset, distances + q * k_, labels + q * k_);
+    write_results(row, found[q], batch[q].exponent, distances + q * k_, labels + q * k_);
   }
 }
 
@@ -240,14 +248,14 @@ void Reranker::merge(const float* row, int exponent, const ShareCandidates& all,
     for (Candidate& one : some) one = Candidate(all.exact[place(by_label, one)], one.position());
   };
   keep_best(found, kept);
-  const double offset = score_offset(row);
-  rank(found, exponent, offset, full, with_labels, exact);
-  write_results(found, exponent, offset, distances, labels);
+  rank(row, found, exponent, full, with_labels, exact);
+  write_results(row, found, exponent, distances, labels);
 }
 
-void Reranker::write_results(const Candidates& best, int exponent, double offset, float* distances,
-                             std::int64_t* labels) const {
+void Reranker::write_results(const float* row, const Candidates& best, int exponent,
+                             float* distances, std::int64_t* labels) const {
   const bool euclidean = view_.scoring.euclidean();
+  const double offset = refine_candidates_ > 0 ? 0 : score_offset(row);
   const float largest = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < k_; ++i) {
     if (i >= best.size()) {
@@ -295,15 +303,18 @@ void Reranker::score_exactly(const float* row, Candidates& some) const {
 }
 
 double Reranker::score_offset(const float* row) const {
+  const bool euclidean = view_.scoring.euclidean();
+  if (!euclidean && view_.codec.params().pq_multiplier > 0) return 0;
   const std::vector<float>& mean = view_.codec.params().mean;
-  double product = 0, squares = 0;
-  for (std::size_t k = 0; k < mean.size(); ++k) {
-    const double gap = static_cast<double>(row[k]) - mean[k];
-    product += static_cast<double>(row[k]) * mean[k];
-    squares += gap * gap;
+  std::array<double, 8> sums{};  // independent sums
+  for (std::size_t first = 0; first < mean.size(); first += sums.size()) {
+    const std::size_t n = std::min(sums.size(), mean.size() - first);
+    for (std::size_t i = 0; i < n; ++i) {
+      const double value = row[first + i], gap = value - mean[first + i];
+      sums[i] += euclidean ? gap * gap : value * mean[first + i];
+    }
   }
-  if (view_.scoring.euclidean()) return squares;
-  return view_.codec.params().pq_multiplier > 0 ? 0 : product;
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 float Reranker::distance(float scaled, int exponent, double offset) const {

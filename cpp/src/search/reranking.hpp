@@ -40,7 +40,7 @@ class Reranker {
   // of their lists are exact.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
              Candidates& candidates) const;
-  // Replaces slots, which must ascend, by labels.
+  // Replaces slots by labels.
   Candidates with_labels(const Candidates& some) const;
   // Replaces the scores of labels by exact scores from the refine rows; negative for L2.
   void score_exactly(const float* row, Candidates& some) const;
@@ -52,12 +52,13 @@ class Reranker {
   void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
   // Up to this many candidates get exact scores at once, and no full scores.
   std::size_t direct() const;
-  template <class Score, class Unit>
-  void score_promising(Candidates& candidates, std::size_t best, Score score, Unit unit) const;
+  template <class Score, class Units>
+  void score_promising(Candidates& candidates, std::size_t best, bool by_slot, Score score,
+                       Units units) const;
   template <class Full, class Labels, class Exact>
-  void rank(Candidates& found, int exponent, double offset, Full full, Labels with_labels,
+  void rank(const float* row, Candidates& found, int exponent, Full full, Labels with_labels,
             Exact exact) const;
-  void write_results(const Candidates& best, int exponent, double offset, float* distances,
+  void write_results(const float* row, const Candidates& best, int exponent, float* distances,
                      std::int64_t* labels) const;
   template <class Labels>
   Candidates best_by_label(Candidates& all, std::size_t n, Labels with_labels) const;

@@ -92,6 +92,9 @@ class Transform {
                         float* rho) const;
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
+  // The same in fixed point, for searches: exact to about 1e-7 of a query's energy, far less than
+  // what codes leave out. Squared norms must be finite.
+  void fixed_queries(const Rows& q, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
   void directions_from_codes(const float* y, std::size_t n, float* out) const;
 
@@ -100,6 +103,8 @@ class Transform {
   PackedMatrix to_codes_, to_queries_, from_codes_;
   Int16Matrix int16_basis_;
   Int8Matrix int8_basis_;
+  std::vector<float> int16_scales_;   // of products of unit queries as int16
+  std::vector<float> query_weights_;  // from these products to coordinates; 0 for padding
 };
 
 }  // namespace waterfill
