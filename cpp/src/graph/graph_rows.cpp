@@ -145,8 +145,8 @@ std::uint8_t* GraphRows::own_rests() {
 
 void GraphRows::prefetch_rest(std::size_t row) const {
   const std::uint8_t* data = rest(row);
-  for (std::size_t k = 0; k < rest_bytes_; k += kGraphLine) __builtin_prefetch(data + k);
-  __builtin_prefetch(data + rest_bytes_ - 1);
+  prefetch_bytes(data, rest_bytes_);
+  prefetch_line(data + rest_bytes_ - 1);
 }
 
 // Grows by half at least, so that many small additions copy little.

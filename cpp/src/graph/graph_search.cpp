@@ -4,6 +4,7 @@
 
 #include "graph/graph_scratch.hpp"
 #include "waterfill/core/interruption.hpp"
+#include "waterfill/core/prefetch.hpp"
 #include "waterfill/graph/graph.hpp"
 
 namespace waterfill {
@@ -122,7 +123,7 @@ void Graph::visit(const GraphQuery& query, std::size_t effort, GraphScratch& scr
     scratch.waiting.clear();
     if (const GraphBeam::Entry* next = scratch.beam.next()) {
       const std::uint32_t* links = links_of(next->row);
-      for (std::size_t i = 0; i < links_; i += 16) __builtin_prefetch(links + i);
+      prefetch_bytes(links, links_ * sizeof *links);
     }
     weigh(query, count, scratch);
   }

@@ -1,6 +1,7 @@
 #include "waterfill/index/block_layout.hpp"
 
 #include "kernels.hpp"
+#include "waterfill/core/prefetch.hpp"
 
 namespace waterfill {
 namespace {
@@ -88,13 +89,9 @@ bool Layout::padding_is_zero(const Segment& segment) const {
 }
 
 void Layout::prefetch(const Segment& segment, std::size_t i) const {
-  constexpr std::size_t kLine = 64;
-  constexpr int kToL2 = 2;  // more lines can be under way than to L1
-  const std::uint8_t* block = segment.high.data() + i / kBlock * block_bytes();
-  for (std::size_t at = 0; at < block_bytes(); at += kLine)
-    __builtin_prefetch(block + at, 0, kToL2);
-  const std::uint8_t* low = segment.low.data() + i * low_bytes();
-  for (std::size_t at = 0; at < low_bytes(); at += kLine) __builtin_prefetch(low + at, 0, kToL2);
+  const std::size_t block = i / kBlock * block_bytes();
+  prefetch_bytes<CacheLevel::second>(segment.high.data() + block, block_bytes());
+  prefetch_bytes<CacheLevel::second>(segment.low.data() + i * low_bytes(), low_bytes());
 }
 
 }  // namespace waterfill

@@ -11,6 +11,7 @@
 #include "float16.hpp"
 #include "index/read_ahead.hpp"
 #include "kernels.hpp"
+#include "waterfill/core/prefetch.hpp"
 #include "waterfill/core/row_validation.hpp"
 #include "waterfill/core/system.hpp"
 #include "waterfill/core/thread_pool.hpp"
@@ -396,14 +397,12 @@ std::size_t RefineRows::first_nonfinite(std::size_t first) const {
 template <class Number>
 void RefineRows::score_rows(const float* query, bool euclidean, const Number* rows, std::size_t n,
                             float* out) const {
-  constexpr std::size_t kAhead = 16;               // rows to prefetch
-  constexpr int kToL2 = 2;                         // more lines can be under way than to L1
-  constexpr std::size_t kMost = 4096, kLine = 64;  // bytes of each, line by line
+  constexpr std::size_t kAhead = 16;   // rows to prefetch
+  constexpr std::size_t kMost = 4096;  // bytes of each
   const RowKernels::Score score = kernel(kind_, euclidean);
   const std::size_t near = std::min(row_bytes_, kMost);
   const auto prefetch = [&](std::size_t i) {
-    const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));
-    for (std::size_t b = 0; b < near; b += kLine) __builtin_prefetch(row + b, 0, kToL2);
+    prefetch_bytes<CacheLevel::second>(at(static_cast<std::size_t>(rows[i])), near);
   };
   const auto score_row = [&](std::size_t i) {
     const std::uint8_t* row = at(static_cast<std::size_t>(rows[i]));

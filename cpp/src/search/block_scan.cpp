@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "waterfill/core/prefetch.hpp"
+
 namespace waterfill {
 namespace {
 
@@ -25,14 +27,11 @@ void BlockScanner::scan_list(const QueryBatch& batch, std::size_t query, std::si
 }
 
 void BlockScanner::prefetch(const BlockRange& range) const {
-  constexpr std::size_t kLine = 64;
   const Segment& segment = store_.lists()[range.list].segments[range.segment];
   const std::size_t stride = store_.layout().block_bytes();
   const std::size_t blocks = std::min(kPrefetchBlocks, range.last - range.first);
-  const std::uint8_t* high = segment.high.data() + range.first * stride;
-  for (std::size_t at = 0; at < blocks * stride; at += kLine) __builtin_prefetch(high + at);
-  const std::uint8_t* scale = segment.scale.data() + range.first * kBlock;
-  for (std::size_t at = 0; at < 2 * blocks * kBlock; at += kLine) __builtin_prefetch(scale + at);
+  prefetch_bytes(segment.high.data() + range.first * stride, blocks * stride);
+  prefetch_bytes(segment.scale.data() + range.first * kBlock, 2 * blocks * kBlock);
 }
 
 void BlockScanner::prefetch(std::size_t list) const {

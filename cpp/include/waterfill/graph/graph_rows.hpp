@@ -19,6 +19,7 @@
 
 #include "waterfill/codec/transform.hpp"
 #include "waterfill/core/aligned_vector.hpp"
+#include "waterfill/core/prefetch.hpp"
 #include "waterfill/core/types.hpp"
 
 namespace waterfill {
@@ -88,7 +89,7 @@ class GraphRows {
   float spread(const GraphQuery& query, std::size_t row) const;
   float bias(std::size_t row) const;
 
-  void prefetch_front(std::size_t row) const { __builtin_prefetch(line(row)); }
+  void prefetch_front(std::size_t row) const { prefetch_line(line(row)); }
   void prefetch_rest(std::size_t row) const;
 
   // For files: arrays of size() rows. `load` replaces all rows; it throws InvalidArgument unless

@@ -15,6 +15,8 @@
 #include <cstring>
 #include <vector>
 
+#include "waterfill/core/prefetch.hpp"
+
 namespace waterfill {
 
 // A sequence in memory that somebody else owns, perhaps a mapped file. Reading is safe whatever the
@@ -39,10 +41,10 @@ class EliasFanoView {
   std::uint32_t operator[](std::size_t i) const;
   // Prefetches most of what operator[] reads.
   void prefetch(std::size_t i) const {
-    __builtin_prefetch(low_ + i * low_bytes_);
-    __builtin_prefetch(samples_ + i / kSample);
+    prefetch_line(low_ + i * low_bytes_);
+    prefetch_line(samples_ + i / kSample);
     // The ones are spread almost evenly.
-    __builtin_prefetch(bits_ + i * words_ / size_);
+    prefetch_line(bits_ + i * words_ / size_);
   }
   // The number of values below `value`.
   std::size_t count_below(std::uint32_t value) const;
