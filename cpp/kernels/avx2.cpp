@@ -422,7 +422,8 @@ const Kernels& avx2_kernels() {
                                .crc32c = sse42_crc32c,
                                .rows = avx2_row_kernels(),
                                .graph = avx2_graph_kernels(),
-                               .coarse = avx2_coarse_kernels()};
+                               .coarse = avx2_coarse_kernels(),
+                               .query = avx2_query_kernels()};
   return kernels;
 }
 

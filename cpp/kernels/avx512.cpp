@@ -346,6 +346,7 @@ const Kernels& avx512_kernels() {
     table.rows = avx512_row_kernels();
     table.graph = avx512_graph_kernels();
     table.coarse = avx512_coarse_kernels();
+    table.query = avx512_query_kernels();
     return table;
   }();
   return table_;

@@ -72,6 +72,25 @@ struct GraphKernels {
                        const std::int8_t* high, const std::int8_t* low);
 };
 
+// What a query needs before its scan: tables, and the order of lists.
+struct QueryKernels {
+  // cells[g * kCells + h] = sum_j q[j] * book[j * kCells + h], for the dimensions j of group g:
+  // offsets[g] to offsets[g + 1] - 1.
+  void (*cells)(const float* q, const std::size_t* offsets, std::size_t groups, const float* book,
+                float* cells);
+  // The least of the kCells values of each group, and the difference between it and the largest.
+  // Halves are compared with each other until one value is left.
+  void (*ranges)(const float* cells, std::size_t groups, float* least, float* range);
+  // n tables of bytes: luts[i * kCells + h] = (cells[g * kCells + h] - least[g]) * inverse_step -
+  // before[i], for g = groups[i]; clipped to 0 ... kMaxEntry, and 0 for NaN.
+  void (*quantize)(const float* cells, const float* least, const std::uint32_t* groups,
+                   const float* before, std::size_t n, float inverse_step, std::uint8_t* luts);
+  // scores[i] = products[i] * unit + share * addends[i], for n <= 32. Returns one bit each for
+  // scores of at least `threshold`.
+  std::uint32_t (*rank)(const std::int16_t* products, const float* addends, std::size_t n,
+                        float unit, float share, float threshold, float* scores);
+};
+
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
 // before.
 using CrcKernel = std::uint32_t (*)(const void* data, std::size_t size, std::uint32_t crc);
@@ -145,23 +164,28 @@ struct Kernels {
   GraphKernels graph;
 
   CoarseKernels coarse;
+
+  QueryKernels query;
 };
 
 const Kernels& scalar_kernels();
 RowKernels scalar_row_kernels();
 GraphKernels scalar_graph_kernels();
 CoarseKernels scalar_coarse_kernels();
+QueryKernels scalar_query_kernels();
 std::uint32_t scalar_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 #if defined(WATERFILL_X86)
 const Kernels& avx2_kernels();
 RowKernels avx2_row_kernels();
 GraphKernels avx2_graph_kernels();
 CoarseKernels avx2_coarse_kernels();
+QueryKernels avx2_query_kernels();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
 GraphKernels avx512_graph_kernels();
 CoarseKernels avx512_coarse_kernels();
+QueryKernels avx512_query_kernels();
 const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)

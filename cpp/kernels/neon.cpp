@@ -412,7 +412,8 @@ const Kernels& neon_kernels() {
                                .crc32c = arm_crc32c(),
                                .rows = neon_row_kernels(),
                                .graph = scalar_graph_kernels(),
-                               .coarse = scalar_coarse_kernels()};
+                               .coarse = scalar_coarse_kernels(),
+                               .query = scalar_query_kernels()};
   return kernels;
 }
 

@@ -147,7 +147,8 @@ const Kernels& scalar_kernels() {
                                .crc32c = scalar_crc32c,
                                .rows = scalar_row_kernels(),
                                .graph = scalar_graph_kernels(),
-                               .coarse = scalar_coarse_kernels()};
+                               .coarse = scalar_coarse_kernels(),
+                               .query = scalar_query_kernels()};
   return kernels;
 }
 

@@ -128,6 +128,7 @@ Codec::Codec(CodecParams params, Annotations annotations)
                 squared_cells_.data() + g * kCells);
     offset += width;
   }
+  offsets_.push_back(offset);
   if (params_.joint > 0) joint_ = std::make_unique<const JointEncoder>(params_, params_.joint);
 }
 
@@ -356,11 +357,8 @@ void Codec::cell_tables(const float* projected, float w, float* cells) const {
     }
     return;
   }
-  for (std::size_t g = 0; g < groups(); ++g) {
-    static_assert(kCells == kPanel);
-    kernels().project(projected + offsets_[g], 1, params_.shapes[g].width,
-                      params_.codebooks.cells.data() + offsets_[g] * kCells, 1, cells + g * kCells);
-  }
+  kernels().query.cells(projected, offsets_.data(), groups(), params_.codebooks.cells.data(),
+                        cells);
 }
 
 // The published score times w: the product-quantized part times the multiplier, plus one for every

@@ -1,7 +1,6 @@
 #include "search/coarse_tables.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -51,26 +50,6 @@ double unresolved(const Codec& codec, const std::vector<double>& variance,
   return sum;
 }
 
-struct Range {
-  float low, high;
-};
-
-Range range_of(const float* values) {
-  constexpr std::size_t kLanes = 4;
-  std::array<float, kLanes> low, high;
-  std::copy_n(values, kLanes, low.begin());
-  high = low;
-  for (std::size_t i = kLanes; i < kCells; i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) {  // conditions that compile to vector instructions
-      const float value = values[i + j];
-      low[j] = value < low[j] ? value : low[j];
-      high[j] = value > high[j] ? value : high[j];
-    }
-  }
-  return {std::min(std::min(low[0], low[1]), std::min(low[2], low[3])),
-          std::max(std::max(high[0], high[1]), std::max(high[2], high[3]))};
-}
-
 }  // namespace
 
 std::vector<std::uint32_t> pairs_by_contribution(const Codec& codec) {
@@ -108,52 +87,42 @@ CoarsePlan::CoarsePlan(const Codec& codec, std::size_t group_count) : groups(gro
     ++count[widest];
   }
   for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::uint32_t first = 2 * order[i];
     for (std::uint32_t c = 0; c < count[i]; ++c) {
       pairs.push_back(order[i]);
-      copy.push_back(c);
-      copies.push_back(count[i]);
+      // Float32 is exact for these integers.
+      before.insert(before.end(), 2, static_cast<float>(kMaxEntry * c) - 0.5f);
+      table_groups.insert(table_groups.end(), {first, first + 1});
+    }
+    for (std::uint32_t g = first; g < std::min<std::size_t>(first + 2, codec.groups()); ++g) {
+      read.push_back(g);
+      inverse_steps.push_back(1 / static_cast<float>(kMaxEntry * count[i]));
     }
   }
 }
 
-CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size_t groups,
+CoarseUnit quantize_tables(const CoarsePlan& plan, const std::vector<float>& cells,
                            std::uint8_t* luts) {
+  const QueryKernels& query = kernels().query;
+  const std::size_t groups = cells.size() / kCells;
+  std::vector<float> least(groups), range(groups);
+  query.ranges(cells.data(), groups, least.data(), range.data());
   CoarseUnit unit;
   float total = 0;
-  std::vector<float> lowest(2 * plan.pairs.size());
-  for (std::size_t i = 0; i < lowest.size(); ++i) {
-    const std::size_t g = 2 * plan.pairs[i / 2] + i % 2;
-    if (g >= groups) continue;
-    const Range range = range_of(cells + g * kCells);
-    lowest[i] = range.low;
-    const float width = range.high - range.low;
-    unit.step = std::max(unit.step, width / static_cast<float>(kMaxEntry * plan.copies[i / 2]));
-    if (plan.copy[i / 2] > 0) continue;
-    unit.bias += range.low;
-    total += width;
+  for (std::size_t i = 0; i < plan.read.size(); ++i) {
+    const std::size_t g = plan.read[i];
+    unit.step = std::max(unit.step, range[g] * plan.inverse_steps[i]);
+    unit.bias += least[g];
+    total += range[g];
   }
-  // Rounding may add half a step per group.
-  unit.step = std::max(unit.step, total / (kMaxSum - static_cast<float>(lowest.size())));
+  // Rounding may add half a step per table.
+  const auto tables = static_cast<float>(plan.table_groups.size());
+  unit.step = std::max(unit.step, total / (kMaxSum - tables));
   constexpr float kSmallestStep = 1e-30f;  // below it, tables are effectively constant
   if (unit.step < kSmallestStep) unit.step = 0;
   unit.inverse_step = unit.step > 0 ? 1 / unit.step : 0;
-  for (std::size_t i = 0; i < lowest.size(); ++i) {
-    const std::size_t g = 2 * plan.pairs[i / 2] + i % 2;
-    std::uint8_t* lut = luts + i * kCells;
-    if (g >= groups) {
-      std::fill_n(lut, kCells, std::uint8_t{0});
-      continue;
-    }
-    // Steps beyond those of the previous copies, rounded. Float32 is exact for these integers.
-    const float before = static_cast<float>(kMaxEntry * plan.copy[i / 2]) - 0.5f;
-    const float low = lowest[i];
-    for (std::size_t h = 0; h < kCells; ++h) {
-      const float steps = (cells[g * kCells + h] - low) * unit.inverse_step - before;
-      const float kept =
-          std::min(std::max(0.0f, steps), static_cast<float>(kMaxEntry));  // 0 for NaN
-      lut[h] = static_cast<std::uint8_t>(static_cast<std::int32_t>(kept));
-    }
-  }
+  query.quantize(cells.data(), least.data(), plan.table_groups.data(), plan.before.data(),
+                 plan.table_groups.size(), unit.inverse_step, luts);
   return unit;
 }
 

@@ -22,10 +22,14 @@ struct CoarsePlan {
   CoarsePlan(const Codec& codec, std::size_t group_count);
 
   std::size_t groups;
-  std::vector<std::uint32_t> pairs;   // a multiple of kPairStep
-  std::vector<std::uint32_t> copy;    // which copy of its pair: 0, 1, ...
-  std::vector<std::uint32_t> copies;  // the number of copies of its pair
-  std::size_t lut_bytes() const { return pairs.size() * 32; }
+  std::vector<std::uint32_t> pairs;  // a multiple of kPairStep
+  // Per table, two for a pair: its group, and the steps of the copies before, less one half.
+  std::vector<std::uint32_t> table_groups;
+  std::vector<float> before;
+  // The groups that are read, each once, and what fits a byte: 1 / steps of all its copies.
+  std::vector<std::uint32_t> read;
+  std::vector<float> inverse_steps;
+  std::size_t lut_bytes() const { return table_groups.size() * kCells; }
 };
 
 // A sum of table entries stands for bias + step * sum.
@@ -33,8 +37,14 @@ struct CoarseUnit {
   float bias = 0, step = 0, inverse_step = 0;
 };
 
-// cells: codec.groups() * 16 values of one query; luts: plan.lut_bytes() bytes.
-CoarseUnit quantize_tables(const CoarsePlan& plan, const float* cells, std::size_t groups,
+// Groups of a codec, padded to pairs.
+inline std::size_t padded_groups(const Codec& codec) {
+  return (codec.groups() + 1) / 2 * 2;
+}
+
+// cells: kCells values of one query for each of padded_groups() groups, zeros for padding; luts:
+// plan.lut_bytes() bytes.
+CoarseUnit quantize_tables(const CoarsePlan& plan, const std::vector<float>& cells,
                            std::uint8_t* luts);
 
 }  // namespace waterfill

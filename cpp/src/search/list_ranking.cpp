@@ -8,30 +8,23 @@
 #include <shared_mutex>
 
 #include "index/index_view.hpp"
+#include "kernels.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
 namespace waterfill {
-namespace {
-
-// The scores of a burst that reach a threshold, one bit each.
-std::uint32_t reaching(const float* scores, std::size_t n, float threshold) {
-  std::uint32_t mask = 0;
-  for (std::size_t i = 0; i < n; ++i) mask |= (scores[i] >= threshold ? 1u : 0u) << i;
-  return mask;
-}
-
-}  // namespace
 
 Candidates nearest_lists(const CodeStore& store, const Scoring& scoring, const Query& query,
                          std::size_t number) {
   const std::size_t lists = store.lists().size();
   Reservoir best(std::min(number, lists));
   std::array<float, Reservoir::kBurst> scores;
+  const Scoring::ListOrder order = scoring.list_order(query.lists, query.deviation, query.w);
+  const auto rank = kernels().query.rank;
   for (std::size_t first = 0; first < lists; first += scores.size()) {
-    const std::size_t n = std::min(scores.size(), lists - first);
-    scoring.rank_scores(query.lists, first, n, query.deviation, query.w, scores.data());
-    std::uint32_t mask = reaching(scores.data(), n, best.threshold());
+    std::uint32_t mask =
+        rank(order.products + first, order.addends + first, std::min(scores.size(), lists - first),
+             order.unit, order.share, best.threshold(), scores.data());
     for (std::uint32_t left = mask; left != 0; left &= left - 1) {
       const auto i = static_cast<std::size_t>(std::countr_zero(left));
       if (store.count(first + i) == 0) mask &= ~(1u << i);

@@ -64,7 +64,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
   const std::size_t n = rows.n, d = rows.d, stride = codec_.transform().stride();
   float* const scaled = scaled_.data() + first * d;
   float* const projected = projected_.data() + first * stride;
-  std::vector<float> cells(codec_.groups() * kCells);
+  std::vector<float> cells(padded_groups(codec_) * kCells);
   for (std::size_t i = 0; i < n; ++i) {
     scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled + i * d);
   }
@@ -74,8 +74,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
     query.scaled = scaled + i * d;
     query.projected = projected + i * stride;
     codec_.cell_tables(query.projected, query.w, cells.data());
-    query.unit = quantize_tables(plan, cells.data(), codec_.groups(),
-                                 luts_.data() + (first + i) * lut_bytes_);
+    query.unit = quantize_tables(plan, cells, luts_.data() + (first + i) * lut_bytes_);
     if (!scoring_.with_cells()) continue;
     query.deviation = scoring_.deviation(query.projected);
     if (probes.lists != nullptr && codec_.partition().by_direction()) {

@@ -99,6 +99,7 @@ Scoring::Scoring(const Codec& codec, Alpha alpha, bool euclidean,
     mean_factor_ = length_power(squares, p.alpha_ip) / length_power(squares, alpha);
     for (std::size_t l = 0; l < codec.lists(); ++l) {
       lengths_.push_back(codec.centroid_length(l));
+      squared_lengths_.push_back(lengths_[l] * lengths_[l]);
       largest_rho_ = std::max(largest_rho_, lengths_[l]);
     }
   }
@@ -144,25 +145,12 @@ float Scoring::best_of_list(std::size_t list, float list_term, float t, float w)
 // For inner products, lists rank by the best score that their vectors can have: long vectors score
 // high from any direction. For L2 they rank by the centroid alone: a list that reaches far is near
 // to every query. Lists by direction rank by the direction of the centroid.
-void Scoring::rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n,
-                          float t, float w, float* scores) const {
-  const std::int16_t* products = query.products + first;
+Scoring::ListOrder Scoring::list_order(const Partition::Estimate& query, float t, float w) const {
   if (by_direction()) {
-    const float *means = codec_.partition().mean_products() + first, share = euclidean_ ? w : 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = static_cast<float>(products[i]) * query.unit + share * means[i];
-    }
-  } else if (euclidean_) {
-    const float* lengths = lengths_.data() + first;
-    for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = 2 * static_cast<float>(products[i]) * query.unit - w * lengths[i] * lengths[i];
-    }
-  } else {
-    const float* gains = gains_.data() + first;
-    for (std::size_t i = 0; i < n; ++i) {
-      scores[i] = static_cast<float>(products[i]) * query.unit + gains[i] * t;
-    }
+    return {query.products, codec_.partition().mean_products(), query.unit, euclidean_ ? w : 0};
   }
+  if (euclidean_) return {query.products, squared_lengths_.data(), 2 * query.unit, -w};
+  return {query.products, gains_.data(), query.unit, t};
 }
 
 CoarseTerms Scoring::coarse_terms(std::size_t list, float list_term, const CoarseUnit& unit,

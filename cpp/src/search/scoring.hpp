@@ -52,10 +52,15 @@ class Scoring {
   float deviation(const float* projected) const;
   // An upper bound of the scores of vectors of a list whose table sum is at most t.
   float best_of_list(std::size_t list, float list_term, float t, float w) const;
-  // What n lists from `first` on rank by; scores that the term of a query adds to all are left out.
+  // What lists rank by: products of the query with the centroids times a unit, and a share of a
+  // value of each list. Terms that are the same for all lists are left out.
+  struct ListOrder {
+    const std::int16_t* products;
+    const float* addends;
+    float unit, share;
+  };
   // t: as for `best_of_list`.
-  void rank_scores(const Partition::Estimate& query, std::size_t first, std::size_t n, float t,
-                   float w, float* scores) const;
+  ListOrder list_order(const Partition::Estimate& query, float t, float w) const;
 
   // The coarse inner product from the sum t of a vector's coarse table entries and its scale byte.
   float product(float list_term, float t, std::uint8_t scale) const {
@@ -92,6 +97,7 @@ class Scoring {
   std::vector<float> variances_;         // of decoded coordinates
   std::vector<ByteRange> scale_ranges_;  // of lists
   std::vector<float> lengths_;           // |centroid - mean|
+  std::vector<float> squared_lengths_;
   // Per list: the best score is at most list_term + gain t - w least_offset.
   std::vector<float> gains_;
   std::vector<double> least_offsets_;

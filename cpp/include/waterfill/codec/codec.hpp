@@ -194,7 +194,7 @@ class Codec {
   mutable std::mutex annotations_mutex_;
   mutable Annotations annotations_;
   Transform transform_;
-  std::vector<std::size_t> offsets_;            // first dimension of each group
+  std::vector<std::size_t> offsets_;            // first dimension of each group, and their number
   std::vector<std::size_t> first_byte_groups_;  // groups with a second byte, one per second byte
   std::vector<float> points_;                   // centroids by group, point after point
   std::vector<Int16Codebook> int16_books_;
