@@ -59,8 +59,8 @@ void Int16Matrix::quantize(const float* row, float norm, std::int16_t* u) const 
 }
 
 void Int16Matrix::multiply(const std::int16_t* u, std::size_t n, const float* scales,
-                           std::int16_t* y) const {
-  kernels().rotate_int16(u, n, d_, values_.data(), units(scales).data(), panels_, y);
+                           std::size_t panels, std::int16_t* y) const {
+  kernels().rotate_int16(u, n, d_, values_.data(), units(scales).data(), panels, y);
 }
 
 std::vector<float> Int16Matrix::units(const float* scales) const {

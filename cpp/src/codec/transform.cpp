@@ -98,20 +98,21 @@ void Transform::queries(const Rows& q, float* projected) const {
   to_queries_.multiply(q.data, q.n, projected);
 }
 
-void Transform::fixed_queries(const Rows& q, float* projected) const {
-  const std::size_t width = int16_basis_.width(), stride = this->stride();
+void Transform::fixed_queries(const Rows& q, std::size_t columns, float* projected) const {
+  const std::size_t width = int16_basis_.width(), panels = (columns + kPanel - 1) / kPanel;
   const auto product = kernels().rows.product.float32;
-  std::vector<std::int16_t> units(q.n * width), products(q.n * stride);
+  std::vector<std::int16_t> units(q.n * width), products(q.n * panels * kPanel);
   std::vector<float> norms(q.n);
   for (std::size_t i = 0; i < q.n; ++i) {
     norms[i] = std::sqrt(product(q.row(i), q.row(i), q.d));
     int16_basis_.quantize(q.row(i), norms[i], units.data() + i * width);
   }
-  int16_basis_.multiply(units.data(), q.n, int16_scales_.data(), products.data());
+  int16_basis_.multiply(units.data(), q.n, int16_scales_.data(), panels, products.data());
   for (std::size_t i = 0; i < q.n; ++i) {
-    for (std::size_t j = 0; j < stride; ++j) {
-      projected[i * stride + j] =
-          static_cast<float>(products[i * stride + j]) * query_weights_[j] * norms[i];
+    const std::int16_t* own = products.data() + i * panels * kPanel;
+    float* row = projected + i * stride();
+    for (std::size_t j = 0; j < panels * kPanel; ++j) {
+      row[j] = static_cast<float>(own[j]) * query_weights_[j] * norms[i];
     }
   }
 }

@@ -97,6 +97,7 @@ CoarsePlan::CoarsePlan(const Codec& codec, std::size_t group_count) : groups(gro
     for (std::uint32_t g = first; g < std::min<std::size_t>(first + 2, codec.groups()); ++g) {
       read.push_back(g);
       inverse_steps.push_back(1 / static_cast<float>(kMaxEntry * count[i]));
+      dimensions = std::max(dimensions, codec.offsets()[g + 1]);
     }
   }
 }

@@ -29,6 +29,7 @@ struct CoarsePlan {
   // The groups that are read, each once, and what fits a byte: 1 / steps of all its copies.
   std::vector<std::uint32_t> read;
   std::vector<float> inverse_steps;
+  std::size_t dimensions = 0;  // of a projected query, that the tables depend on
   std::size_t lut_bytes() const { return table_groups.size() * kCells; }
 };
 

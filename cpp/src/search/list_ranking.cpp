@@ -46,7 +46,7 @@ void Index::rank_lists(const Rows& queries, std::uint32_t* ranks) const {
   for (std::size_t first = 0; first < queries.n; first += kBatch) {
     const std::size_t n = std::min(kBatch, queries.n - first);
     const QueryBatch batch(view.codec, view.scoring, *plan, view.centroids,
-                           {queries.row(first), n, queries.d}, {nullptr, 0});
+                           {queries.row(first), n, queries.d}, {nullptr, 0}, false);
     parallel_for(n, [&](std::size_t q) {
       std::uint32_t* own = ranks + (first + q) * lists;
       std::fill_n(own, lists, static_cast<std::uint32_t>(lists));

@@ -39,10 +39,12 @@ int scale_exponent(const Codec& codec, const Scoring& scoring, const float* row)
 }
 
 QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
-                       const float* centroids, const Rows& queries, const Probes& probes)
+                       const float* centroids, const Rows& queries, const Probes& probes,
+                       bool with_full)
     : codec_(codec),
       scoring_(scoring),
       centroids_(centroids),
+      dimensions_(with_full ? codec.transform().p() : plan.dimensions),
       lut_bytes_(plan.lut_bytes()),
       lists_(codec.lists()),
       queries_(queries.n),
@@ -68,7 +70,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
   for (std::size_t i = 0; i < n; ++i) {
     scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled + i * d);
   }
-  codec_.transform().fixed_queries({scaled, n, d}, projected);
+  codec_.transform().fixed_queries({scaled, n, d}, dimensions_, projected);
   for (std::size_t i = 0; i < n; ++i) {
     Query& query = queries_[first + i];
     query.scaled = scaled + i * d;
@@ -76,7 +78,7 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
     codec_.cell_tables(query.projected, query.w, cells.data());
     query.unit = quantize_tables(plan, cells, luts_.data() + (first + i) * lut_bytes_);
     if (!scoring_.with_cells()) continue;
-    query.deviation = scoring_.deviation(query.projected);
+    query.deviation = scoring_.deviation(query.projected, plan.dimensions);
     if (probes.lists != nullptr && codec_.partition().by_direction()) {
       query.mean_product =
           kernels().rows.product.float32(query.scaled, codec_.params().mean.data(), d);

@@ -19,7 +19,7 @@ struct Query {
   float mean_product = 0;  // of `scaled` with the mean; with given lists by direction only
   CoarseUnit unit;
   Partition::Estimate lists;         // with cells only, unless the caller names the lists
-  const float* projected = nullptr;  // into the eigenbasis
+  const float* projected = nullptr;  // into the eigenbasis; 0 beyond what the stages need
   const float* scaled = nullptr;     // the query itself
 };
 
@@ -36,9 +36,10 @@ int scale_exponent(const Codec& codec, const Scoring& scoring, const float* row)
 
 class QueryBatch {
  public:
-  // centroids: those of the codec's cells minus the mean.
+  // centroids: those of the codec's cells minus the mean. with_full: whether full scores will be
+  // computed, which depend on more dimensions than the tables of a scan.
   QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
-             const float* centroids, const Rows& queries, const Probes& probes);
+             const float* centroids, const Rows& queries, const Probes& probes, bool with_full);
 
   std::size_t size() const { return queries_.size(); }
   const Query& operator[](std::size_t i) const { return queries_[i]; }
@@ -62,7 +63,7 @@ class QueryBatch {
   const Codec& codec_;
   const Scoring& scoring_;
   const float* centroids_;
-  std::size_t lut_bytes_, lists_;
+  std::size_t dimensions_, lut_bytes_, lists_;  // dimensions: of projected queries
   std::vector<Query> queries_;
   std::vector<float> scaled_, projected_;  // of all queries
   Aligned<std::uint8_t> luts_;

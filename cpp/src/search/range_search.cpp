@@ -43,7 +43,7 @@ class RangeSearcher {
 
   RangeResult run() const {
     RangeResult result{{0}, {}, {}};
-    each_query_batch(view_, plan_, queries_, params_, kQueryBatch,
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch, true,
                      [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
                        for (std::size_t q = 0; q < rows.n; ++q) {
                          std::vector<Task> tasks = split_into_tasks(batch, q, begin + q);
@@ -63,7 +63,7 @@ class RangeSearcher {
     ScanTables all;
     std::vector<bool> scanned(view_.store.lists().size(), false);
     each_query_batch(
-        view_, plan_, queries_, params_, kQueryBatch,
+        view_, plan_, queries_, params_, kQueryBatch, true,
         [&](const Rows& rows, QueryBatch& batch, std::size_t begin) {
           for (std::size_t i = 0; i < rows.n; ++i) {
             for (const std::uint32_t list : pruner_.probed_lists(batch, i, begin + i)) {

@@ -184,7 +184,7 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
 void Reranker::score_all(const Rows& rows, QueryBatch& batch, std::vector<Candidates>& found,
                          ShareCandidates& out) const {
   // What other shares find is not known, so any of the candidates may get any of the scores.
-  const bool with_full = num_candidates_ > direct(), with_exact = refine_candidates_ > 0;
+  const bool with_full = this->with_full(), with_exact = refine_candidates_ > 0;
   for (Candidates& own : found) {
     sort_by_slot(own);
     out.limits.push_back(out.limits.back() + own.size());

@@ -20,6 +20,8 @@ class Reranker {
         num_candidates_(params.coarse_candidates()),
         deviations_(params.nprobe > 0 ? 3 : 4) {}
 
+  // Whether a search may compute full scores.
+  bool with_full() const { return num_candidates_ > direct(); }
   // Writes the k best candidates of queries [first, first + n) of the batch, best first and ties by
   // label. Missing results have label -1 and the worst possible distance. rows, found, distances
   // and labels are those of the whole batch.

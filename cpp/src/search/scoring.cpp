@@ -125,10 +125,10 @@ double Scoring::least_offset(const ListRange& list, std::size_t number) const {
   return std::min({at(low), at(high), at(std::clamp(turn, low, high))});
 }
 
-float Scoring::deviation(const float* projected) const {
+float Scoring::deviation(const float* projected, std::size_t dimensions) const {
   std::array<float, 8> sums{};  // independent sums
-  for (std::size_t first = 0; first < variances_.size(); first += sums.size()) {
-    const std::size_t n = std::min(sums.size(), variances_.size() - first);
+  for (std::size_t first = 0; first < dimensions; first += sums.size()) {
+    const std::size_t n = std::min(sums.size(), dimensions - first);
     for (std::size_t i = 0; i < n; ++i) {
       const float value = projected[first + i];
       sums[i] += value * value * variances_[first + i];

@@ -48,8 +48,8 @@ class Scoring {
     const float product = euclidean_ ? (list_term + w * square) / 2 : list_term;
     return codec_.partition().direction_product(list, product, mean_product, euclidean_ ? w : 0);
   }
-  // The standard deviation of t over all vectors, for a projected query.
-  float deviation(const float* projected) const;
+  // The standard deviation of t over all vectors, for the first dimensions of a projected query.
+  float deviation(const float* projected, std::size_t dimensions) const;
   // An upper bound of the scores of vectors of a list whose table sum is at most t.
   float best_of_list(std::size_t list, float list_term, float t, float w) const;
   // What lists rank by: products of the query with the centroids times a unit, and a share of a

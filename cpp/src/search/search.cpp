@@ -108,7 +108,7 @@ class Searcher {
         append_tables(batch, i, all);
       }
     };
-    each_query_batch(view_, plan_, queries_, params_, size, visit);
+    each_query_batch(view_, plan_, queries_, params_, size, true, visit);
     all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }
@@ -135,7 +135,7 @@ class Searcher {
   // Calls visit(rows, batch, number of the first query) for all queries.
   template <class Visit>
   void each_batch(Visit visit) const {
-    each_query_batch(view_, plan_, queries_, params_, kQueryBatch, visit);
+    each_query_batch(view_, plan_, queries_, params_, kQueryBatch, reranker_.with_full(), visit);
   }
 
   template <class T>

@@ -31,7 +31,12 @@ class Int16Matrix {
   void quantize(const float* row, float norm, std::int16_t* u) const;
   // y = scales * matrix * u; scales has stride() values. The product of a direction with a row of
   // the matrix is at most 1, so sums fit 32 bits.
-  void multiply(const std::int16_t* u, std::size_t n, const float* scales, std::int16_t* y) const;
+  void multiply(const std::int16_t* u, std::size_t n, const float* scales, std::int16_t* y) const {
+    multiply(u, n, scales, panels_, y);
+  }
+  // The same for the first panels of rows of the matrix: y has panels * kPanel values a row.
+  void multiply(const std::int16_t* u, std::size_t n, const float* scales, std::size_t panels,
+                std::int16_t* y) const;
 
  private:
   std::size_t size_ = 0, d_ = 0, panels_ = 0;
