@@ -99,8 +99,8 @@ class SearchDepth(Collection):
     def _candidates(self, k: int, k_factor: float | None) -> tuple[int, int]:
         """Return the numbers of candidates of the coarse stage, and of those for exact scores."""
         candidates, exact = self.refine_factor * k, 0
-        # Where rows rank the candidates, a `refine_factor` that was set holds for small k, too.
-        if self._refine is None or "refine_factor" not in self._given:
+        # A `refine_factor` that was set holds for small k, too.
+        if "refine_factor" not in self._given:
             candidates = max(candidates, self._least_candidates)
         if self._refine is not None:
             factor = self._k_factor if k_factor is None else k_factor
