@@ -52,8 +52,7 @@ void quantize(const float* cells, const float* least, const std::uint32_t* group
   for (std::size_t i = 0; i < n; ++i) {
     const __m512 above = _mm512_sub_ps(_mm512_loadu_ps(cells + groups[i] * kCells),
                                        _mm512_set1_ps(least[groups[i]]));
-    const __m512 steps =
-        _mm512_sub_ps(_mm512_mul_ps(above, inverse), _mm512_set1_ps(before[i]));
+    const __m512 steps = _mm512_sub_ps(_mm512_mul_ps(above, inverse), _mm512_set1_ps(before[i]));
     const __m512 kept = _mm512_min_ps(_mm512_max_ps(steps, _mm512_setzero_ps()), most);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(luts + i * kCells),
                      _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(kept)));

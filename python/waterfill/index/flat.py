@@ -17,9 +17,10 @@ class IndexFlat(Index):
     The coarse stage reads half of every code, or less: the high nibbles, whose tables stay in
     registers (fast scan [1]_). The full score of whole bytes is that of product quantization [2]_.
     Of the best ``refine_factor * k`` vectors, those that can be among the results get the full
-    score. There are at least 100 candidates, unless `refine_factor` was set. With `refine` the best ``k_factor * k`` are scored by exact rows. Ids are positions, as in
-    FAISS: the first vector has id 0, and `remove_ids` renumbers the remaining vectors, unless
-    vectors were added with explicit ids.
+    score. There are at least 100 candidates, unless `refine_factor` was set. With `refine` the best
+    ``k_factor * k`` are scored by exact rows. Ids are positions, as in FAISS: the first vector has
+    id 0, and `remove_ids` renumbers the remaining vectors, unless vectors were added with explicit
+    ids.
 
     Parameters
     ----------

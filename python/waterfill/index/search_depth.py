@@ -52,11 +52,13 @@ class SearchDepth(Collection):
         """
         if "prune_sigma" in self._given:
             return float(self._given["prune_sigma"])
-        sigma = float(self._setting("prune_sigma"))
         chosen, core = self._chosen, self._trained()
-        if "calibration_rows" not in chosen:
-            chosen["calibration_rows"] = core.codec.calibration_rows
-        return sigma_for(sigma, chosen["calibration_rows"], core.size)
+        size, known = core.size, chosen.get("sigma_by_size")
+        if known is None or known[0] != size:  # kept: a search of one query takes some microseconds
+            sigma = float(self._setting("prune_sigma"))
+            known = size, sigma_for(sigma, core.codec.calibration_rows, size)
+            chosen["sigma_by_size"] = known
+        return float(known[1])
 
     @prune_sigma.setter
     def prune_sigma(self, value: float) -> None:
