@@ -149,7 +149,7 @@ def test_more_than_256_groups_are_summed_right():
     x = np.random.default_rng(0).standard_normal((400, 300)).astype("f4")
     c = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=299))
     index = filled(c, x)
-    index.refine_factor = 1
+    index.refine_factor = 33
     found = index.search(x[:50], 3)
     full = exhaustive(index).search(x[:50], 3)
     assert (found[1] == full[1]).mean() > 0.95

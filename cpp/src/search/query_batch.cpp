@@ -44,7 +44,7 @@ QueryBatch::QueryBatch(const Codec& codec, const Scoring& scoring, const CoarseP
     : codec_(codec),
       scoring_(scoring),
       centroids_(centroids),
-      dimensions_(with_full ? codec.transform().p() : plan.dimensions),
+      with_full_(with_full),
       lut_bytes_(plan.lut_bytes()),
       lists_(codec.lists()),
       queries_(queries.n),
@@ -70,7 +70,11 @@ void QueryBatch::prepare(const CoarsePlan& plan, const Rows& rows, const Probes&
   for (std::size_t i = 0; i < n; ++i) {
     scale(codec_, scoring_, rows.row(i), queries_[first + i], scaled + i * d);
   }
-  codec_.transform().fixed_queries({scaled, n, d}, dimensions_, projected);
+  if (with_full_) {
+    codec_.transform().queries({scaled, n, d}, projected);
+  } else {
+    codec_.transform().fixed_queries({scaled, n, d}, plan.dimensions, projected);
+  }
   for (std::size_t i = 0; i < n; ++i) {
     Query& query = queries_[first + i];
     query.scaled = scaled + i * d;

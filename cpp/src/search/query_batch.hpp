@@ -19,7 +19,7 @@ struct Query {
   float mean_product = 0;  // of `scaled` with the mean; with given lists by direction only
   CoarseUnit unit;
   Partition::Estimate lists;         // with cells only, unless the caller names the lists
-  const float* projected = nullptr;  // into the eigenbasis; 0 beyond what the stages need
+  const float* projected = nullptr;  // into the eigenbasis; 0 where it is not needed
   const float* scaled = nullptr;     // the query itself
 };
 
@@ -37,7 +37,8 @@ int scale_exponent(const Codec& codec, const Scoring& scoring, const float* row)
 class QueryBatch {
  public:
   // centroids: those of the codec's cells minus the mean. with_full: whether full scores will be
-  // computed, which depend on more dimensions than the tables of a scan.
+  // computed. They are as exact as float32, and depend on all dimensions; a scan alone needs
+  // neither.
   QueryBatch(const Codec& codec, const Scoring& scoring, const CoarsePlan& plan,
              const float* centroids, const Rows& queries, const Probes& probes, bool with_full);
 
@@ -63,7 +64,8 @@ class QueryBatch {
   const Codec& codec_;
   const Scoring& scoring_;
   const float* centroids_;
-  std::size_t dimensions_, lut_bytes_, lists_;  // dimensions: of projected queries
+  bool with_full_;
+  std::size_t lut_bytes_, lists_;
   std::vector<Query> queries_;
   std::vector<float> scaled_, projected_;  // of all queries
   Aligned<std::uint8_t> luts_;

@@ -108,7 +108,7 @@ class Searcher {
         append_tables(batch, i, all);
       }
     };
-    each_query_batch(view_, plan_, queries_, params_, size, true, visit);
+    each_query_batch(view_, plan_, queries_, params_, size, reranker_.with_full(), visit);
     all.masks = masks_of(view_.store, filter_, scanned);
     return all;
   }

@@ -19,6 +19,7 @@ void check_instruction_sets() {
     select_isa(isa);
     check_refine_scores(isa.c_str());
     check_row_validation(isa.c_str());
+    check_query_projection(isa.c_str());
   }
 }
 

@@ -32,6 +32,7 @@ void check_constant_dimensions();
 void check_refine_rows();
 void check_refine_scores(const char* isa);   // of the instruction set in use
 void check_row_validation(const char* isa);  // likewise
+void check_query_projection(const char* isa);
 void check_limiter();
 
 }  // namespace waterfill

@@ -92,9 +92,9 @@ class Transform {
                         float* rho) const;
   // projected: n * stride() values.
   void queries(const Rows& q, float* projected) const;
-  // The same in fixed point, for searches: exact to about 1e-7 of a query's energy, far less than
-  // what codes leave out. Only the first `columns` values of a row are needed, and whole panels are
-  // written. Squared norms must be finite.
+  // The same in fixed point, for scans: exact to about 1e-5 of a query's length. Only the first
+  // `columns` values of a row are needed, and whole panels are written. Squared norms must be
+  // finite.
   void fixed_queries(const Rows& q, std::size_t columns, float* projected) const;
   // out = basis^T (y / weights): n rows of d values from n rows of p.
   void directions_from_codes(const float* y, std::size_t n, float* out) const;
