@@ -30,7 +30,9 @@ void BlockScanner::prefetch(const BlockRange& range) const {
   const Segment& segment = store_.lists()[range.list].segments[range.segment];
   const std::size_t stride = store_.layout().block_bytes();
   const std::size_t blocks = std::min(kPrefetchBlocks, range.last - range.first);
-  prefetch_bytes(segment.high.data() + range.first * stride, blocks * stride);
+  const std::size_t read = (plan_.pairs.back() + 1) * kPairBytes;  // pairs ascend
+  const std::uint8_t* high = segment.high.data() + range.first * stride;
+  for (std::size_t b = 0; b < blocks; ++b) prefetch_bytes(high + b * stride, read);
   prefetch_bytes(segment.scale.data() + range.first * kBlock, 2 * blocks * kBlock);
 }
 
