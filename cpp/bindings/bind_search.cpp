@@ -103,6 +103,7 @@ py::tuple range_search(const Index& index, const py::object& x, float radius,
 }  // namespace
 
 void bind_search(py::class_<Index>& index) {
+  index.attr("MANY_ROWS") = kManyRows;
   index
       .def("search", &search, py::arg("x"), py::arg("k"), py::arg("candidates"),
            py::arg("coarse_groups"), py::arg("prune_sigma"), py::arg("probes") = py::none(),

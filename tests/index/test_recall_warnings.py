@@ -47,13 +47,18 @@ def test_few_candidates_of_rows(isotropic):
         return index
 
     index = searched()
+    index.refine_factor = 64
+    assert raised(lambda: index.search(isotropic[:3], 10)) == []  # rows rank them all
+    index.refine_factor = 65
     (said,) = raised(lambda: index.search(isotropic[:3], 10))
     assert said.startswith("k_factor: rows rank 4 candidates per result")
     assert raised(lambda: index.search(isotropic[:3], 10)) == []  # once
-    assert raised(lambda: searched(k_factor=10).search(isotropic[:3], 10)) == []
+    deeper = searched(k_factor=10)
     chosen = searched()
     chosen.k_factor = 4
-    assert raised(lambda: chosen.search(isotropic[:3], 10)) == []
+    for other in (deeper, chosen):
+        other.refine_factor = 65
+        assert raised(lambda other=other: other.search(isotropic[:3], 10)) == []
 
 
 def test_the_warning_names_the_line_of_the_caller(isotropic):

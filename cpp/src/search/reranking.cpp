@@ -16,8 +16,10 @@ namespace {
 // A better score is computed for one candidate in kFirstShare first, then for the candidates that
 // may still be among the best: those within some deviations of the difference on the first ones.
 constexpr std::size_t kFirstShare = 3, kFewestFirst = 32;
-// Up to this many candidates all get exact scores, and none a full score.
+// So few candidates get exact scores and none a full score, whatever k_factor is.
 constexpr std::size_t kFewRows = 64;
+// Deviations that a candidate may rise from its coarse to its exact score.
+constexpr double kExactDeviations = 4;
 
 void sort_by_slot(Candidates& some) {
   std::sort(some.begin(), some.end(),
@@ -73,11 +75,11 @@ void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
 // a better score to the unit of coarse ones.
 //
 // The difference between better and coarse scores is estimated on the best coarse ones. A candidate
-// is dropped if it would have to gain more than the difference plus kDeviations allows. If there
+// is dropped if it would have to gain more than the difference plus some deviations. If there
 // are fewer candidates than requested, these are all vectors, and all of them are scored.
 template <class Score, class Units>
-void Reranker::score_promising(Candidates& candidates, std::size_t best, bool by_slot, Score score,
-                               Units units) const {
+void Reranker::score_promising(Candidates& candidates, std::size_t best, double deviations,
+                               bool by_slot, Score score, Units units) const {
   const std::size_t size = candidates.size();
   const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
   const bool all = size < num_candidates_ || 2 * first >= size;
@@ -101,8 +103,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, bool by
   const double mean = sum / static_cast<double>(first);
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
   part_best(candidates.data(), first, best);
-  const double least =
-      unit(candidates[best - 1].score()) - mean - deviations_ * std::sqrt(variance);
+  const double least = unit(candidates[best - 1].score()) - mean - deviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
   if (by_slot) sort_by_slot(rest);
   score(rest);
@@ -122,12 +123,12 @@ Candidates Reranker::best_by_label(Candidates& all, std::size_t n, Labels with_l
   return best;
 }
 
-// Full scores are not needed if all candidates get exact scores. Of few candidates, reading all
-// rows takes less time than the tables of the full score, unless the rows are on a disk.
+// Full scores are not needed where rows rank the candidates of the coarse stage. The caller's own
+// rows may be on a disk, where each costs more than a full score.
 std::size_t Reranker::direct() const {
   if (refine_candidates_ == 0) return 0;
   return view_.refine_rows->borrowed() ? refine_candidates_
-                                       : std::max(2 * refine_candidates_, kFewRows);
+                                       : std::max(kManyRows * refine_candidates_, kFewRows);
 }
 
 // Replaces candidates by the k best, with labels, best first.
@@ -140,7 +141,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
   if (found.size() > direct()) {
     const std::size_t best = std::max(k_, refine_candidates_);
     const auto same = [] { return [](float score) { return double{score}; }; };
-    score_promising(found, best, true, full, same);
+    score_promising(found, best, deviations_, true, full, same);
     found = best_by_label(found, std::min(best, found.size()), with_labels);
     if (refine_candidates_ > 0) exact(found);
   } else if (!found.empty()) {
@@ -154,7 +155,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
         return (euclidean ? offset + score : score - offset) * scale;
       };
     };
-    score_promising(found, k_, false, label_and_score, units);
+    score_promising(found, k_, kExactDeviations, false, label_and_score, units);
   }
   keep_best(found, std::min(k_, found.size()));
   std::sort(found.begin(), found.end(), std::greater<>());

@@ -52,11 +52,11 @@ class Reranker {
 
  private:
   void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
-  // Up to this many candidates get exact scores at once, and no full scores.
+  // Up to this many candidates get no full scores: rows rank them.
   std::size_t direct() const;
   template <class Score, class Units>
-  void score_promising(Candidates& candidates, std::size_t best, bool by_slot, Score score,
-                       Units units) const;
+  void score_promising(Candidates& candidates, std::size_t best, double deviations, bool by_slot,
+                       Score score, Units units) const;
   template <class Full, class Labels, class Exact>
   void rank(const float* row, Candidates& found, int exponent, Full full, Labels with_labels,
             Exact exact) const;
@@ -67,7 +67,7 @@ class Reranker {
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;
-  double deviations_;  // a search of nprobe lists need not find everything
+  double deviations_;  // of full scores: a search of nprobe lists need not find everything
 };
 
 }  // namespace waterfill

@@ -35,10 +35,10 @@ class IndexFlat(Index):
         own array of float32 or float16, such as a memory map. Your array is not copied and must not
         change; its row i is the vector with id i.
     k_factor : float
-        Candidates per requested neighbour that the third stage scores. It scores all candidates,
-        and the second stage is skipped, if `k_factor` is at least half of `refine_factor` or there
-        are at most 64. With your own array, `k_factor` must be `refine_factor` or more for that:
-        reading rows from a disk takes longer than the second stage.
+        Candidates per requested neighbour that the third stage scores. It ranks all candidates,
+        and the second stage is skipped, if `k_factor` is at least a sixteenth of `refine_factor` or
+        there are at most 64. With your own array, `k_factor` must be `refine_factor` or more for
+        that: reading rows from a disk takes longer than the second stage.
 
     Attributes
     ----------

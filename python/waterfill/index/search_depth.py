@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from waterfill import _core
 from waterfill._util.validation import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
 from waterfill.index.collection import Collection
@@ -106,10 +107,11 @@ class SearchDepth(Collection):
             candidates = max(candidates, self._least_candidates)
         if self._refine is not None:
             factor = self._k_factor if k_factor is None else k_factor
-            if self._k_factor_is_default and k_factor is None and self._codec is not None:
+            exact = min(math.ceil(factor * k), MOST_CANDIDATES)
+            few = not isinstance(self._refine, str) or candidates > _core.Index.MANY_ROWS * exact
+            if few and self._k_factor_is_default and k_factor is None and self._codec is not None:
                 self._k_factor_is_default = False  # it is said once
                 warn_of_k_factor(self._codec, self._metric)
-            exact = min(math.ceil(factor * k), MOST_CANDIDATES)
         return min(candidates, MOST_CANDIDATES), exact
 
 

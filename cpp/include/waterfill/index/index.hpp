@@ -49,6 +49,10 @@ struct SearchParams {
   std::size_t coarse_candidates() const { return std::max({candidates, k, refine_candidates}); }
 };
 
+// Rows in memory rank all candidates of the coarse stage, without full scores, if these are at most
+// this multiple of `refine_candidates`: a row takes less time than a full score.
+inline constexpr std::size_t kManyRows = 16;
+
 // Arrays for what is stored of vectors that a call found, row by row: their codes, or their refine
 // rows. Null: not requested.
 struct ContentArrays {
