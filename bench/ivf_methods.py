@@ -22,8 +22,8 @@ _BY_LIST, _BY_QUERY, _BY_QUERY_MANY, _MANY = 0, 10, 11, 20
 _K = 10
 _FAISS_FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _ROW_FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # refine_factor = k_factor: no full scores
-_FULL_FACTORS = ((20, 2), (20, 4), (40, 2), (40, 4), (40, 8), (80, 4), (80, 8), (160, 16))
-_REFINE_FACTORS = (5, 7, 10, 14, 20, 28, 40, 56, 80)
+_FULL_FACTORS = ((40, 2), (80, 2), (80, 4), (160, 8))  # full scores: more than 16 times k_factor
+_REFINE_FACTORS = (2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80)
 _SIGMAS = (3.0, 2.5, 4.0)  # prune_sigma with nprobe
 
 
