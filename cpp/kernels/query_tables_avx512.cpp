@@ -1,5 +1,5 @@
 // A query's tables and its ranking of lists with AVX-512 (F, BW, VL): a table of sixteen values in
-// a register, in the order of operations of query_tables_scalar.cpp.
+// a register, in the order of operations of query_tables_scalar.cpp. `ranges` is that of AVX2.
 #include <immintrin.h>
 
 #include "kernels.hpp"
@@ -18,31 +18,6 @@ void cells(const float* q, const std::size_t* offsets, std::size_t groups, const
       sum = _mm512_add_ps(sum, _mm512_mul_ps(_mm512_set1_ps(q[j]), own));
     }
     _mm512_storeu_ps(out + g * kCells, sum);
-  }
-}
-
-// step(a, b) of the first and the second half, until one value is left.
-template <class Step, class Step4>
-float reduced(__m512 values, Step step, Step4 step4) {
-  const __m256 front = _mm512_castps512_ps256(values),
-               back = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(values), 1));
-  const __m256 eight = step(front, back);
-  const __m128 four = step4(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = step4(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(step4(two, _mm_movehdup_ps(two)));
-}
-
-void ranges(const float* cells, std::size_t groups, float* least, float* range) {
-  for (std::size_t g = 0; g < groups; ++g) {
-    const __m512 values = _mm512_loadu_ps(cells + g * kCells);
-    const float low = reduced(
-        values, [](__m256 a, __m256 b) { return _mm256_min_ps(a, b); },
-        [](__m128 a, __m128 b) { return _mm_min_ps(a, b); });
-    const float high = reduced(
-        values, [](__m256 a, __m256 b) { return _mm256_max_ps(a, b); },
-        [](__m128 a, __m128 b) { return _mm_max_ps(a, b); });
-    least[g] = low;
-    range[g] = high - low;
   }
 }
 
@@ -81,7 +56,11 @@ std::uint32_t rank(const std::int16_t* products, const float* addends, std::size
 }  // namespace
 
 QueryKernels avx512_query_kernels() {
-  return {.cells = cells, .ranges = ranges, .quantize = quantize, .rank = rank};
+  QueryKernels kernels = avx2_query_kernels();
+  kernels.cells = cells;
+  kernels.quantize = quantize;
+  kernels.rank = rank;
+  return kernels;
 }
 
 }  // namespace waterfill

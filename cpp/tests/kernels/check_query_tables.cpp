@@ -1,4 +1,5 @@
 // A query's tables and its ranking of lists.
+#include <algorithm>
 #include <limits>
 
 #include "kernel_check.hpp"

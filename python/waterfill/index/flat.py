@@ -37,8 +37,9 @@ class IndexFlat(Index):
     k_factor : float
         Candidates per requested neighbour that the third stage scores. It ranks all candidates,
         and the second stage is skipped, if `k_factor` is at least a sixteenth of `refine_factor` or
-        there are at most 64. With your own array, `k_factor` must be `refine_factor` or more for
-        that: reading rows from a disk takes longer than the second stage.
+        there are at most 64. Rows of a mapped file count as in memory. With your own array,
+        `k_factor` must be `refine_factor` or more for that: reading rows from a disk takes longer
+        than the second stage.
 
     Attributes
     ----------
