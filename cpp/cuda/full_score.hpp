@@ -48,12 +48,12 @@ __device__ float full_score_of(const Codes& codes, const ScoreTables& tables, st
     cells += tables.squared_cells[g * kCells + byte / kCells];
     if (!with_product) continue;
     const unsigned width = tables.widths[g];
-    const float* point = points + byte * width;
+    const float* point = points + byte * (width + 1);
     float sum = 0;
     for (unsigned j = 0; j < width; ++j) sum += centroid[j] * point[j];
     products[g % 4] += sum;
     centroid += width;
-    points += kCentroids * width;
+    points += kCentroids * (width + 1);
   }
   const float product = (products[0] + products[1]) + (products[2] + products[3]);
   const float rho = tables.scale_values[codes.scale[block * kBlock + lane]] *

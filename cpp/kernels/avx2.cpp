@@ -416,6 +416,7 @@ const Kernels& avx2_kernels() {
                                .rotate_int8 = rotate_int8,
                                .nearest = nearest,
                                .table = table,
+                               .code_sums = avx2_code_sums(),
                                .scan = scan,
                                .select = select,
                                .gram = gram_by<GramTile>,

@@ -91,6 +91,30 @@ struct QueryKernels {
                         float unit, float share, float threshold, float* scores);
 };
 
+// What full scores are computed from without tables, for kCodes codes: sums over the groups, in
+// their order.
+constexpr std::size_t kCodes = 8;
+struct CodeSums {
+  float products[kCodes];  // of a query with the centroids: per group as `table` computes them
+  float lengths[kCodes];   // squared lengths of the centroids
+  float cells[kCodes];     // and of the means of their cells
+};
+// points: by group its centroids, `width` values each and then the squared length, in code order;
+// a kernel may read kPointPadding values behind the last. cells: groups * kCells values, or null if
+// neither lengths nor cells are wanted. Group g has the dimensions offsets[g] to offsets[g + 1]
+// - 1.
+constexpr std::size_t kPointPadding = 3, kCodePadding = 15;
+struct CodePoints {
+  const float* points;
+  const float* cells;
+  const std::size_t* offsets;
+  std::size_t groups;
+};
+// codes: kCodes codes, `size` bytes apart, a byte per group; a kernel may read kCodePadding bytes
+// behind the last.
+using CodeSumsKernel = void (*)(const float* q, const CodePoints& points, const std::uint8_t* codes,
+                                std::size_t size, CodeSums& sums);
+
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
 // before.
 using CrcKernel = std::uint32_t (*)(const void* data, std::size_t size, std::uint32_t crc);
@@ -137,6 +161,8 @@ struct Kernels {
   // table[c] = sum_j q[j] * book[j][c].
   void (*table)(const float* q, std::size_t width, const float* book, float* table);
 
+  CodeSumsKernel code_sums;
+
   // For `queries` (1 to kScanQueries) queries and `blocks` blocks:
   //   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
   //       luts[q][(2 * i + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
@@ -180,6 +206,7 @@ RowKernels avx2_row_kernels();
 GraphKernels avx2_graph_kernels();
 CoarseKernels avx2_coarse_kernels();
 QueryKernels avx2_query_kernels();
+CodeSumsKernel avx2_code_sums();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();

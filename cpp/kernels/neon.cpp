@@ -406,6 +406,7 @@ const Kernels& neon_kernels() {
                                .rotate_int8 = rotate_int8,
                                .nearest = nearest,
                                .table = table,
+                               .code_sums = scalar_kernels().code_sums,
                                .scan = scan,
                                .select = select,
                                .gram = gram_by<GramTile>,

@@ -86,6 +86,31 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
   }
 }
 
+void code_sums(const float* q, const CodePoints& points, const std::uint8_t* codes,
+               std::size_t size, CodeSums& sums) {
+  const bool with_lengths = points.cells != nullptr;
+  for (std::size_t i = 0; i < kCodes; ++i, codes += size) {
+    float products = 0, lengths = 0, cells = 0;
+    const float* group = points.points;
+    for (std::size_t g = 0; g < points.groups; ++g) {
+      const float* own = q + points.offsets[g];
+      const std::size_t width = points.offsets[g + 1] - points.offsets[g];
+      const float* point = group + codes[g] * (width + 1);
+      float product = 0;
+      for (std::size_t j = 0; j < width; ++j) product += own[j] * point[j];
+      products += product;
+      if (with_lengths) {
+        lengths += point[width];
+        cells += points.cells[g * kCells + codes[g] / kCells];
+      }
+      group += kCentroids * (width + 1);
+    }
+    sums.products[i] = products;
+    sums.lengths[i] = lengths;
+    sums.cells[i] = cells;
+  }
+}
+
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
           const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
@@ -141,6 +166,7 @@ const Kernels& scalar_kernels() {
                                .rotate_int8 = rotate_int8,
                                .nearest = nearest,
                                .table = table,
+                               .code_sums = code_sums,
                                .scan = scan,
                                .select = select,
                                .gram = gram,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -137,16 +139,60 @@ def test_fewer_planes_find_less_with_as_many_candidates(codec, base, queries):
     assert found[-1] > 0.99
 
 
-def test_planes_of_many_bytes_are_not_all_scanned():
-    """Where codes are long, half of the high nibbles tell which vectors deserve a look."""
+@pytest.fixture(scope="module")
+def long_codes():
+    """Vectors with codes of 96 bytes, queries, and codecs without and with cells."""
     rng = np.random.default_rng(2)
     spread = np.geomspace(3, 0.01, 96)
     x, q = gaussian(rng, 8000, spread), gaussian(rng, 100, spread)
-    codec = wf.Codec.train(x, wf.Plan.waterfill(wf.analyze(x), code_bytes=96))
-    index = wf.IndexFlat(codec)
-    index.add(x)
+    plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=96)
+    return x, q, {cells: wf.Codec.train(x, plan, cells=cells) for cells in (0, 16)}
+
+
+@pytest.mark.parametrize("copies", [1, 16])
+def test_planes_of_many_bytes_are_all_scanned_for_few_vectors_only(long_codes, copies):
+    """Where codes are long, half of the high nibbles tell which vectors deserve a look."""
+    x, q, codecs = long_codes
+    index = wf.IndexFlat(codecs[0])
+    for _ in range(copies):
+        index.add(x)
     assert index.coarse_groups < 96
-    assert recall(index.search(q, 10)[1], full_score_alone(index, q, 10)) >= 0.99
+    found = index.search(q, 10)
+    index.coarse_groups = 96 if copies == 1 else index.coarse_groups
+    for own, expected in zip(found, index.search(q, 10), strict=True):
+        np.testing.assert_array_equal(own, expected)
+    if copies == 1:
+        assert recall(found[1], full_score_alone(index, q, 10)) >= 0.99
+
+
+def test_few_lists_are_scanned_with_all_planes(long_codes):
+    x, q, codecs = long_codes
+    index = wf.IndexIVF(codecs[16], 16)
+    for _ in range(16):
+        index.add(x)
+    chosen, found = index.coarse_groups, {}
+    assert chosen < 96
+    for nprobe in (2, 16):
+        found[nprobe] = index.search(q, 10, params=wf.SearchParametersIVF(nprobe=nprobe))
+    for nprobe, groups in ((2, 96), (16, chosen)):
+        index.nprobe, index.coarse_groups = nprobe, groups
+        np.testing.assert_array_equal(index.search(q, 10)[0], found[nprobe][0])
+
+
+def test_scores_do_not_depend_on_the_number_of_candidates(long_codes):
+    """Few candidates are scored by their centroids, many by tables."""
+    x, q, codecs = long_codes
+    for metric, cells in itertools.product(METRICS, codecs):
+        index = wf.IndexFlat(codecs[cells], metric)
+        index.add(x)
+        index.coarse_groups, scores = 96, []
+        for factor in (8, 50, 400):
+            index.refine_factor = factor
+            scores.append(index.search(q, 5))
+        for distances, ids in scores[:-1]:
+            same = ids == scores[-1][1]
+            assert same.mean() > 0.95
+            np.testing.assert_array_equal(distances[same], scores[-1][0][same])
 
 
 @pytest.mark.parametrize(

@@ -117,18 +117,20 @@ Codec::Codec(CodecParams params, Annotations annotations)
       int16_scales_[j] = std::min(params_.weights[j] * int16_books_[g].scale(), kLargestScale);
     }
     const float* weights = params_.weights.data() + offset;
-    for (std::size_t c = 0; c < kCentroids; ++c) {
-      for (std::size_t j = 0; j < width; ++j) points_.push_back(book[j * kCentroids + c]);
-    }
     for (const SecondByte& second : params_.second_bytes) {
       if (second.first_column == offset) first_byte_groups_.push_back(g);
     }
     add_squares(book, weights, width, kCentroids, squared_lengths_.data() + g * kCentroids);
+    for (std::size_t c = 0; c < kCentroids; ++c) {
+      for (std::size_t j = 0; j < width; ++j) points_.push_back(book[j * kCentroids + c]);
+      points_.push_back(squared_lengths_[g * kCentroids + c]);
+    }
     add_squares(params_.codebooks.cells.data() + offset * kCells, weights, width, kCells,
                 squared_cells_.data() + g * kCells);
     offset += width;
   }
   offsets_.push_back(offset);
+  points_.resize(points_.size() + kPointPadding);
   if (params_.joint > 0) joint_ = std::make_unique<const JointEncoder>(params_, params_.joint);
 }
 
@@ -316,12 +318,12 @@ float Codec::centroid_product(const std::uint8_t* code, std::size_t cell) const 
   std::array<float, 4> sums{};  // independent sums
   for (std::size_t g = 0; g < groups(); ++g) {
     const std::size_t width = params_.shapes[g].width;
-    const float* point = points + code[g] * width;
+    const float* point = points + code[g] * (width + 1);
     float sum = 0;
     for (std::size_t j = 0; j < width; ++j) sum += centroid[j] * point[j];
     sums[g % 4] += sum;
     centroid += width;
-    points += kCentroids * width;
+    points += kCentroids * (width + 1);
   }
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }

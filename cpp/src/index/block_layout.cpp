@@ -47,16 +47,14 @@ void Layout::unpack(const Segment& segment, std::size_t i, std::uint8_t* code) c
   const std::uint8_t* high = high_bytes(segment.high.data(), *this, i);
   for (std::size_t g = 0; g < count; ++g) code[g] = high[g * 16];
   const std::uint8_t* low = segment.low.data() + i * low_bytes();
-  if (i % kBlock < 16) {
-    for (std::size_t g = 0; g < count; ++g) code[g] = static_cast<std::uint8_t>(code[g] << 4);
-  }
+  const unsigned shift = i % kBlock < 16 ? 4 : 0;
   for (std::size_t g = 0; g < count / 2; ++g) {
-    code[2 * g] = static_cast<std::uint8_t>((code[2 * g] & 0xf0u) | (low[g] & 15u));
-    code[2 * g + 1] = static_cast<std::uint8_t>((code[2 * g + 1] & 0xf0u) | low[g] >> 4u);
+    code[2 * g] = static_cast<std::uint8_t>((code[2 * g] << shift & 0xf0u) | (low[g] & 15u));
+    code[2 * g + 1] = static_cast<std::uint8_t>((code[2 * g + 1] << shift & 0xf0u) | low[g] >> 4u);
   }
   if (count % 2 == 1) {
     std::uint8_t& last = code[count - 1];
-    last = static_cast<std::uint8_t>((last & 0xf0u) | (low[count / 2] & 15u));
+    last = static_cast<std::uint8_t>((last << shift & 0xf0u) | (low[count / 2] & 15u));
   }
   code[count] = segment.scale[i];
 }

@@ -20,7 +20,8 @@ namespace waterfill {
 namespace {
 
 constexpr std::size_t kMergedVectors = 65536;  // vectors per step of a merge
-constexpr std::size_t kTaskVectors = 8192;     // vectors whose places are computed together
+constexpr std::size_t kCoarsePlans = 4;     // that are kept: searches of few lists have another one
+constexpr std::size_t kTaskVectors = 8192;  // vectors whose places are computed together
 
 std::int64_t shifted(std::int64_t id, std::int64_t add_id) {
   std::int64_t sum = 0;
@@ -93,10 +94,11 @@ IndexView Index::view() const {
 std::shared_ptr<const CoarsePlan> Index::coarse_plan(std::size_t groups) const {
   if (groups == 0) groups = codec_->groups();
   const std::unique_lock own(locks_.caches);
-  if (coarse_plan_ == nullptr || coarse_plan_->groups != groups) {
-    coarse_plan_ = std::make_shared<const CoarsePlan>(*codec_, groups);
+  for (const std::shared_ptr<const CoarsePlan>& plan : coarse_plans_) {
+    if (plan->groups == groups) return plan;
   }
-  return coarse_plan_;
+  if (coarse_plans_.size() == kCoarsePlans) coarse_plans_.erase(coarse_plans_.begin());
+  return coarse_plans_.emplace_back(std::make_shared<const CoarsePlan>(*codec_, groups));
 }
 
 std::shared_ptr<const IdFilter> Index::filter(const Selector* selector) const {

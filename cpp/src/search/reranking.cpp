@@ -15,11 +15,13 @@ namespace {
 
 // A better score is computed for one candidate in kFirstShare first, then for the candidates that
 // may still be among the best: those within some deviations of the difference on the first ones.
-constexpr std::size_t kFirstShare = 3, kFewestFirst = 32;
+constexpr std::size_t kFirstShare = 8, kFewestFull = 24, kFewestExact = 32;
+// Up to so many candidates get full scores without tables.
+constexpr std::size_t kFewCodes = 512;
 // So few candidates get exact scores and none a full score, whatever k_factor is.
 constexpr std::size_t kFewRows = 64;
-// Deviations that a candidate may rise from its coarse to its exact score.
-constexpr double kExactDeviations = 4;
+// Deviations that a candidate may rise from its coarse to its full or exact score.
+constexpr double kDeviations = 4;
 
 void sort_by_slot(Candidates& some) {
   std::sort(some.begin(), some.end(),
@@ -55,7 +57,9 @@ const float* Reranker::tables(const QueryBatch& batch, std::size_t first, std::s
 
 void Reranker::score(const QueryBatch& batch, std::size_t q, const float* tables,
                      Candidates& candidates) const {
-  view_.scoring.full(view_.store, tables, batch.list_terms(q), batch[q].w, candidates);
+  const Query& query = batch[q];
+  view_.scoring.full(view_.store, {query.projected, tables, batch.list_terms(q), query.w},
+                     candidates);
 }
 
 void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
@@ -71,17 +75,18 @@ void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
 
 // Computes better scores for the candidates that may be among the `best` ones.
 //
-// by_slot: whether `score` wants them in this order. units(): returns the function that converts
-// a better score to the unit of coarse ones.
+// fewest_first: candidates that get better scores before the others. by_slot: whether `score` wants
+// them in this order. units(): returns the function that converts a better score to the unit of
+// coarse ones.
 //
 // The difference between better and coarse scores is estimated on the best coarse ones. A candidate
 // is dropped if it would have to gain more than the difference plus some deviations. If there
 // are fewer candidates than requested, these are all vectors, and all of them are scored.
 template <class Score, class Units>
-void Reranker::score_promising(Candidates& candidates, std::size_t best, double deviations,
+void Reranker::score_promising(Candidates& candidates, std::size_t best, std::size_t fewest_first,
                                bool by_slot, Score score, Units units) const {
   const std::size_t size = candidates.size();
-  const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
+  const std::size_t first = std::max({size / kFirstShare, best + best / 2, fewest_first});
   const bool all = size < num_candidates_ || 2 * first >= size;
   Candidates rest;
   if (!all) {
@@ -103,7 +108,8 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, double 
   const double mean = sum / static_cast<double>(first);
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
   part_best(candidates.data(), first, best);
-  const double least = unit(candidates[best - 1].score()) - mean - deviations * std::sqrt(variance);
+  const double least =
+      unit(candidates[best - 1].score()) - mean - kDeviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
   if (by_slot) sort_by_slot(rest);
   score(rest);
@@ -131,6 +137,12 @@ std::size_t Reranker::direct() const {
                                        : std::max(kManyRows * refine_candidates_, kFewRows);
 }
 
+// The published score is no product of centroids, and has tables only.
+bool Reranker::wants_tables(std::size_t candidates) const {
+  return candidates > direct() &&
+         (candidates > kFewCodes || view_.codec.params().pq_multiplier > 0);
+}
+
 // Replaces candidates by the k best, with labels, best first.
 //
 // full(some): replaces scores of slots by full scores. with_labels(some): returns them with labels
@@ -141,7 +153,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
   if (found.size() > direct()) {
     const std::size_t best = std::max(k_, refine_candidates_);
     const auto same = [] { return [](float score) { return double{score}; }; };
-    score_promising(found, best, deviations_, true, full, same);
+    score_promising(found, best, kFewestFull, true, full, same);
     found = best_by_label(found, std::min(best, found.size()), with_labels);
     if (refine_candidates_ > 0) exact(found);
   } else if (!found.empty()) {
@@ -155,7 +167,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
         return (euclidean ? offset + score : score - offset) * scale;
       };
     };
-    score_promising(found, k_, kExactDeviations, false, label_and_score, units);
+    score_promising(found, k_, kFewestExact, false, label_and_score, units);
   }
   keep_best(found, std::min(k_, found.size()));
   std::sort(found.begin(), found.end(), std::greater<>());
@@ -165,14 +177,14 @@ void Reranker::write(const Rows& rows, QueryBatch& batch, std::size_t first, std
                      Candidates* found, float* distances, std::int64_t* labels) const {
   const float* tables = nullptr;
   for (std::size_t q = first; q < first + n && tables == nullptr; ++q) {
-    if (found[q].size() > direct()) tables = this->tables(batch, first, n);
+    if (wants_tables(found[q].size())) tables = this->tables(batch, first, n);
   }
   const std::size_t size = view_.codec.groups() * kCentroids;
   for (std::size_t q = first; q < first + n; ++q) {
     const float* row = rows.row(q);
     const auto full = [&](Candidates& some) {
       compute_list_terms(batch, q, some);
-      score(batch, q, tables + (q - first) * size, some);
+      score(batch, q, tables == nullptr ? nullptr : tables + (q - first) * size, some);
     };
     rank(
         row, found[q], batch[q].exponent, full,
@@ -204,7 +216,7 @@ void Reranker::score_all(const Rows& rows, QueryBatch& batch, std::vector<Candid
     for (std::size_t i = 0; i < labelled.size(); ++i) out.labels[at + i] = labelled[i].position();
     if (with_full && !found[q].empty()) {
       compute_list_terms(batch, q, found[q]);
-      score(batch, q, tables(batch, q, 1), found[q]);
+      score(batch, q, wants_tables(found[q].size()) ? tables(batch, q, 1) : nullptr, found[q]);
       for (std::size_t i = 0; i < labelled.size(); ++i) out.full[at + i] = found[q][i].score();
     }
     if (with_exact) {

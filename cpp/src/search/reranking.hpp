@@ -17,8 +17,7 @@ class Reranker {
       : view_(view),
         k_(params.k),
         refine_candidates_(params.refine_candidates),
-        num_candidates_(params.coarse_candidates()),
-        deviations_(params.nprobe > 0 ? 3 : 4) {}
+        num_candidates_(params.coarse_candidates()) {}
 
   // Whether a search may compute full scores.
   bool with_full() const { return num_candidates_ > direct(); }
@@ -39,7 +38,7 @@ class Reranker {
   // Full-score tables, query after query, until this thread asks for others.
   const float* tables(const QueryBatch& batch, std::size_t first, std::size_t n) const;
   // Replaces the scores of candidates by full scores. Candidates ascend by slot, and the list terms
-  // of their lists are exact.
+  // of their lists are exact. tables: of the query, or null where there are few candidates.
   void score(const QueryBatch& batch, std::size_t q, const float* tables,
              Candidates& candidates) const;
   // Replaces slots by labels.
@@ -52,11 +51,13 @@ class Reranker {
 
  private:
   void compute_list_terms(QueryBatch& batch, std::size_t q, const Candidates& candidates) const;
+  // Whether so many candidates of a query get full scores from tables.
+  bool wants_tables(std::size_t candidates) const;
   // Up to this many candidates get no full scores: rows rank them.
   std::size_t direct() const;
   template <class Score, class Units>
-  void score_promising(Candidates& candidates, std::size_t best, double deviations, bool by_slot,
-                       Score score, Units units) const;
+  void score_promising(Candidates& candidates, std::size_t best, std::size_t fewest_first,
+                       bool by_slot, Score score, Units units) const;
   template <class Full, class Labels, class Exact>
   void rank(const float* row, Candidates& found, int exponent, Full full, Labels with_labels,
             Exact exact) const;
@@ -67,7 +68,6 @@ class Reranker {
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;
-  double deviations_;  // of full scores: a search of nprobe lists need not find everything
 };
 
 }  // namespace waterfill

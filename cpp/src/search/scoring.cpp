@@ -12,29 +12,38 @@
 namespace waterfill {
 namespace {
 
-// Codes that are scored together, so that their sums are independent.
-constexpr std::size_t kLanes = 4;
-using Lanes = std::array<float, kLanes>;
+constexpr std::size_t kLanes =
+    4;  // codes that are scored together, so that their sums are independent
+static_assert(kCodes % kLanes == 0);
 
-struct Sums {
-  Lanes products{}, lengths{}, cells{};
-};
-
-// codes: kLanes codes, `size` bytes apart. kWithLengths: whether the score depends on norms.
+// Adds the entries of kLanes codes, `size` bytes apart. kWithLengths: whether the score depends on
+// norms.
 template <bool kWithLengths>
-Sums sum_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
-                 std::size_t size) {
-  Sums sums;
-  const float *lengths = codec.squared_lengths(), *cells = codec.squared_cells();
+void add_entries(const Codec& codec, const float* tables, const std::uint8_t* codes,
+                 std::size_t size, float* products, float* lengths, float* cells) {
+  std::array<float, kLanes> sums{}, squares{}, cell_squares{};
   for (std::size_t g = 0; g < codec.groups(); ++g) {
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
       const std::size_t byte = codes[lane * size + g];
-      sums.products[lane] += tables[g * kCentroids + byte];
+      sums[lane] += tables[g * kCentroids + byte];
       if constexpr (kWithLengths) {
-        sums.lengths[lane] += lengths[g * kCentroids + byte];
-        sums.cells[lane] += cells[g * kCells + byte / kCells];
+        squares[lane] += codec.squared_lengths()[g * kCentroids + byte];
+        cell_squares[lane] += codec.squared_cells()[g * kCells + byte / kCells];
       }
     }
+  }
+  std::copy_n(sums.data(), kLanes, products);
+  std::copy_n(squares.data(), kLanes, lengths);
+  std::copy_n(cell_squares.data(), kLanes, cells);
+}
+
+// The sums of kCodes codes from tables.
+CodeSums sums_from_tables(const Codec& codec, const float* tables, const std::uint8_t* codes,
+                          std::size_t size, bool with_lengths) {
+  CodeSums sums;
+  const auto add = with_lengths ? add_entries<true> : add_entries<false>;
+  for (std::size_t i = 0; i < kCodes; i += kLanes) {
+    add(codec, tables, codes + i * size, size, sums.products + i, sums.lengths + i, sums.cells + i);
   }
   return sums;
 }
@@ -199,14 +208,14 @@ void Scoring::limits(std::size_t list, float list_term, float threshold, const C
   }
 }
 
-void Scoring::full(const CodeStore& store, const float* tables, const float* list_terms, float w,
-                   Candidates& candidates) const {
-  const std::size_t groups = codec_.groups();
+void Scoring::full(const CodeStore& store, const FullQuery& query, Candidates& candidates) const {
+  const std::size_t groups = codec_.groups(), size = groups + 1;
   const bool with_lengths =
       euclidean_ || alpha_.quarters > 0 || codec_.params().alpha_ip.quarters > 0;
-  const std::size_t size = groups + 1;
-  std::vector<std::uint8_t> codes(kLanes * size);
-  std::array<Location, 3 * kLanes> locations{};  // a ring buffer, ahead of the scores
+  const CodePoints points{codec_.points().data(), with_lengths ? codec_.squared_cells() : nullptr,
+                          codec_.offsets().data(), groups};
+  std::vector<std::uint8_t> codes(kCodes * size + kCodePadding);
+  std::array<Location, 2 * kCodes> locations{};  // a ring buffer, ahead of the scores
   std::size_t located = 0;
   const auto locate_until = [&](std::size_t end) {
     for (end = std::min(end, candidates.size()); located < end; ++located) {
@@ -215,25 +224,29 @@ void Scoring::full(const CodeStore& store, const float* tables, const float* lis
       locations[located % locations.size()] = location;
     }
   };
-  for (std::size_t first = 0; first < candidates.size(); first += kLanes) {
-    const std::size_t n = std::min(kLanes, candidates.size() - first);
-    locate_until(first + 3 * kLanes);
+  for (std::size_t first = 0; first < candidates.size(); first += kCodes) {
+    const std::size_t n = std::min(kCodes, candidates.size() - first);
+    locate_until(first + locations.size());
     for (std::size_t i = 0; i < n; ++i) {
       store.read(locations[(first + i) % locations.size()], codes.data() + i * size);
     }
-    const Sums sums = with_lengths ? sum_entries<true>(codec_, tables, codes.data(), size)
-                                   : sum_entries<false>(codec_, tables, codes.data(), size);
+    CodeSums sums;
+    if (query.tables != nullptr) {
+      sums = sums_from_tables(codec_, query.tables, codes.data(), size, with_lengths);
+    } else {
+      kernels().code_sums(query.projected, points, codes.data(), size, sums);
+    }
     for (std::size_t i = 0; i < n; ++i) {
       const Location& location = locations[(first + i) % locations.size()];
       const float rho = codec_.distance_from_center(codes[i * size + groups], sums.cells[i]);
-      const float t = sums.products[i];
       const float s = rho / length_power(sums.lengths[i], alpha_);
-      const float list_term = list_terms != nullptr ? list_terms[location.list] : 0.0f;
+      const float list_term = query.list_terms != nullptr ? query.list_terms[location.list] : 0.0f;
       float product = 0;
       if (euclidean_ && with_cells()) {
         product = codec_.centroid_product(codes.data() + i * size, location.list);
       }
-      const float score = full_score(euclidean_, list_term, t, sums.lengths[i], s, product, w);
+      const float score =
+          full_score(euclidean_, list_term, sums.products[i], sums.lengths[i], s, product, query.w);
       candidates[first + i] = Candidate(score, candidates[first + i].position());
     }
   }

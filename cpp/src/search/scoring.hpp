@@ -78,10 +78,14 @@ class Scoring {
   // The tables of coarse scores, and per list what they depend on.
   ScoreTables tables() const;
 
-  // Replaces scores by full scores. Candidates ascend by slot; list_terms: of the query;
-  // tables: codec.groups() * 256 values.
-  void full(const CodeStore& store, const float* tables, const float* list_terms, float w,
-            Candidates& candidates) const;
+  // A query of full scores. tables: codec.groups() * 256 values, or null to compute the entries of
+  // the candidates alone, which gives the same scores to the bit.
+  struct FullQuery {
+    const float *projected, *tables, *list_terms;
+    float w;
+  };
+  // Replaces scores by full scores. Candidates ascend by slot.
+  void full(const CodeStore& store, const FullQuery& query, Candidates& candidates) const;
 
  private:
   double least_offset(const ListRange& list, std::size_t number) const;

@@ -147,7 +147,7 @@ void check(const std::string& isa) {
   for (auto* part :
        {check_project, check_residual, check_rotate_int16, check_rotate_int8, check_nearest,
         check_table, check_scan, check_select, check_gram, check_crc32c, check_row_scores,
-        check_graph_scores, check_coarse_scores, check_query_tables}) {
+        check_graph_scores, check_coarse_scores, check_query_tables, check_code_sums}) {
     part(scalar, own);
     std::fflush(stdout);
   }

@@ -125,6 +125,9 @@ void check_graph_scores(const Kernels& scalar, const Kernels& own);
 // A query's tables and its ranking of lists: check_query_tables.cpp.
 void check_query_tables(const Kernels& scalar, const Kernels& own);
 
+// Sums of full scores without tables: check_code_sums.cpp.
+void check_code_sums(const Kernels& scalar, const Kernels& own);
+
 // Coarse scores of L2 indexes: check_coarse_scores.cpp.
 void check_coarse_scores(const Kernels& scalar, const Kernels& own);
 

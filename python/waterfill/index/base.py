@@ -56,13 +56,14 @@ class Index(SearchDepth):
         if self._metric == "cosine":
             _core.require_finite(queries, "x", 0)
             queries = self._prepare(queries)
+        probes = self._probes(queries, chosen) if lists is None else lists
         distances, ids, stored = self._ranked(
             queries,
             k,
             candidates,
-            self.coarse_groups,
+            self._groups_for(probes),
             self.prune_sigma,
-            self._probes(queries, chosen) if lists is None else lists,
+            probes,
             selector,
             exact,
             self._contents if contents == "vectors" else contents,

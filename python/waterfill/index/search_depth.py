@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from waterfill import _core
 from waterfill._util.validation import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
@@ -14,6 +17,7 @@ from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
 _SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
+_FEW_READS = 1 << 22  # nibbles that cost less to read than the full scores which they save
 MOST_CANDIDATES = 1 << 32
 """An index holds no more vectors."""
 
@@ -67,7 +71,10 @@ class SearchDepth(Collection):
 
     @property
     def coarse_groups(self) -> int:
-        """Groups whose high nibbles the coarse score reads."""
+        """Groups whose high nibbles the coarse score reads.
+
+        Until it is set, a search that scans few vectors reads all groups.
+        """
         return int(self._setting("coarse_groups"))
 
     @coarse_groups.setter
@@ -79,6 +86,25 @@ class SearchDepth(Collection):
                 f"coarse_groups={number} must be at most the {groups} groups of the codec"
             )
         self._given["coarse_groups"] = number
+
+    def _groups_for(self, probes: NDArray[np.int64] | int | None) -> int:
+        """Return how many groups a search of some lists reads; None: of all, but for pruned cells.
+
+        What training chose suits a scan of some hundred thousand vectors. Where fewer are scanned,
+        the other groups cost less than the full scores that they make unnecessary.
+        """
+        chosen = self.coarse_groups
+        if "coarse_groups" in self._given:
+            return chosen
+        core, known = self._trained(), self._chosen.get("groups_and_cells")
+        if known is None:  # kept, as for prune_sigma
+            known = self._chosen["groups_and_cells"] = core.codec.groups, core.codec.cells
+        groups, cells = known
+        if probes is None:
+            share = 0.5 if cells else 1.0
+        else:
+            share = (probes if isinstance(probes, int) else probes.shape[1]) / max(cells, 1)
+        return int(groups) if core.size * share * (groups - chosen) <= _FEW_READS else chosen
 
     @property
     def refine_factor(self) -> int:

@@ -130,7 +130,8 @@ class Codec {
   const JointEncoder* joint_encoder() const { return joint_.get(); }
   // At two bits per dimension or less, int8 products add less than half a percent to the error.
   bool uses_int8() const { return transform_.p() >= 4 * groups(); }
-  // Centroids - mean, as queries: p values each; and the centroids of groups, point after point.
+  // Centroids - mean, as queries: p values each; and the centroids of groups, point after point,
+  // each followed by its squared length (see CodePoints).
   const std::vector<float>& projected_centroids() const;
   const std::vector<float>& points() const { return points_; }
   // Bytes of a code: one per group, the scale, and the cell number if there are cells.
@@ -196,7 +197,7 @@ class Codec {
   Transform transform_;
   std::vector<std::size_t> offsets_;            // first dimension of each group, and their number
   std::vector<std::size_t> first_byte_groups_;  // groups with a second byte, one per second byte
-  std::vector<float> points_;                   // centroids by group, point after point
+  std::vector<float> points_;                   // centroids by group and squared lengths
   std::vector<Int16Codebook> int16_books_;
   std::unique_ptr<const JointEncoder> joint_;
   std::vector<float> int16_scales_;  // from the coordinates of a direction to those of a codebook

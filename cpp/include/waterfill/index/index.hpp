@@ -325,7 +325,7 @@ class Index {
   std::atomic<std::uint64_t> version_{0};
   // Caches of the last calls.
   mutable std::unique_ptr<Ids::Lookup> lookup_;
-  mutable std::shared_ptr<const CoarsePlan> coarse_plan_;
+  mutable std::vector<std::shared_ptr<const CoarsePlan>> coarse_plans_;
   mutable std::shared_ptr<const IdFilter> filter_;
   mutable ForkSafeLocks locks_;
 };
