@@ -15,13 +15,13 @@ namespace {
 
 // A better score is computed for one candidate in kFirstShare first, then for the candidates that
 // may still be among the best: those within some deviations of the difference on the first ones.
-constexpr std::size_t kFirstShare = 8, kFewestFull = 24, kFewestExact = 32;
+constexpr std::size_t kFirstShare = 4, kFewestFirst = 32;
 // Up to so many candidates get full scores without tables.
 constexpr std::size_t kFewCodes = 512;
 // So few candidates get exact scores and none a full score, whatever k_factor is.
 constexpr std::size_t kFewRows = 64;
-// Deviations that a candidate may rise from its coarse to its full or exact score.
-constexpr double kDeviations = 4;
+// Deviations that a candidate may rise from its coarse to its exact score.
+constexpr double kExactDeviations = 4;
 
 void sort_by_slot(Candidates& some) {
   std::sort(some.begin(), some.end(),
@@ -75,18 +75,17 @@ void Reranker::compute_list_terms(QueryBatch& batch, std::size_t q,
 
 // Computes better scores for the candidates that may be among the `best` ones.
 //
-// fewest_first: candidates that get better scores before the others. by_slot: whether `score` wants
-// them in this order. units(): returns the function that converts a better score to the unit of
-// coarse ones.
+// by_slot: whether `score` wants them in this order. units(): returns the function that converts
+// a better score to the unit of coarse ones.
 //
 // The difference between better and coarse scores is estimated on the best coarse ones. A candidate
 // is dropped if it would have to gain more than the difference plus some deviations. If there
 // are fewer candidates than requested, these are all vectors, and all of them are scored.
 template <class Score, class Units>
-void Reranker::score_promising(Candidates& candidates, std::size_t best, std::size_t fewest_first,
+void Reranker::score_promising(Candidates& candidates, std::size_t best, double deviations,
                                bool by_slot, Score score, Units units) const {
   const std::size_t size = candidates.size();
-  const std::size_t first = std::max({size / kFirstShare, best + best / 2, fewest_first});
+  const std::size_t first = std::max({size / kFirstShare, best + best / 2, kFewestFirst});
   const bool all = size < num_candidates_ || 2 * first >= size;
   Candidates rest;
   if (!all) {
@@ -108,8 +107,7 @@ void Reranker::score_promising(Candidates& candidates, std::size_t best, std::si
   const double mean = sum / static_cast<double>(first);
   const double variance = std::max(0.0, squares / static_cast<double>(first) - mean * mean);
   part_best(candidates.data(), first, best);
-  const double least =
-      unit(candidates[best - 1].score()) - mean - kDeviations * std::sqrt(variance);
+  const double least = unit(candidates[best - 1].score()) - mean - deviations * std::sqrt(variance);
   std::erase_if(rest, [&](Candidate one) { return one.score() < least; });
   if (by_slot) sort_by_slot(rest);
   score(rest);
@@ -153,7 +151,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
   if (found.size() > direct()) {
     const std::size_t best = std::max(k_, refine_candidates_);
     const auto same = [] { return [](float score) { return double{score}; }; };
-    score_promising(found, best, kFewestFull, true, full, same);
+    score_promising(found, best, deviations_, true, full, same);
     found = best_by_label(found, std::min(best, found.size()), with_labels);
     if (refine_candidates_ > 0) exact(found);
   } else if (!found.empty()) {
@@ -167,7 +165,7 @@ void Reranker::rank(const float* row, Candidates& found, int exponent, Full full
         return (euclidean ? offset + score : score - offset) * scale;
       };
     };
-    score_promising(found, k_, kFewestExact, false, label_and_score, units);
+    score_promising(found, k_, kExactDeviations, false, label_and_score, units);
   }
   keep_best(found, std::min(k_, found.size()));
   std::sort(found.begin(), found.end(), std::greater<>());

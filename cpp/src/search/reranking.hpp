@@ -17,7 +17,8 @@ class Reranker {
       : view_(view),
         k_(params.k),
         refine_candidates_(params.refine_candidates),
-        num_candidates_(params.coarse_candidates()) {}
+        num_candidates_(params.coarse_candidates()),
+        deviations_(params.nprobe > 0 ? 3 : 4) {}
 
   // Whether a search may compute full scores.
   bool with_full() const { return num_candidates_ > direct(); }
@@ -56,8 +57,8 @@ class Reranker {
   // Up to this many candidates get no full scores: rows rank them.
   std::size_t direct() const;
   template <class Score, class Units>
-  void score_promising(Candidates& candidates, std::size_t best, std::size_t fewest_first,
-                       bool by_slot, Score score, Units units) const;
+  void score_promising(Candidates& candidates, std::size_t best, double deviations, bool by_slot,
+                       Score score, Units units) const;
   template <class Full, class Labels, class Exact>
   void rank(const float* row, Candidates& found, int exponent, Full full, Labels with_labels,
             Exact exact) const;
@@ -68,6 +69,7 @@ class Reranker {
 
   const IndexView& view_;
   std::size_t k_, refine_candidates_, num_candidates_;
+  double deviations_;  // of full scores: a search of nprobe lists need not find everything
 };
 
 }  // namespace waterfill

@@ -61,7 +61,7 @@ class Index(SearchDepth):
             queries,
             k,
             candidates,
-            self._groups_for(probes),
+            self._groups_for(probes, candidates, exact),
             self.prune_sigma,
             probes,
             selector,

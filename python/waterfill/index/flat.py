@@ -49,8 +49,9 @@ class IndexFlat(Index):
     coarse_groups : int
         Groups that the coarse stage reads, those that contribute most first: the codec's choice at
         first, and all in a search that scans few vectors (some ten thousand to some hundred
-        thousand: the fewer, the more groups the codec leaves out). May be set, from 1 to the number
-        of groups (code bytes); then it holds for every search.
+        thousand: the fewer, the more groups the codec leaves out), unless rows rank fewer than 256
+        candidates. May be set, from 1 to the number of groups (code bytes); then it holds for every
+        search.
     prune_sigma : float
         With cells: a search scans the cells nearest to the query first, and skips a cell if its
         vectors would score less than the results so far even with products with the query that

@@ -18,6 +18,7 @@ from waterfill.recipe import Recipe
 
 _SIGMA_GROWTH = 1.5  # 2 where nothing else changes; but what a candidate must score rises, too
 _FEW_READS = 1 << 22  # nibbles that cost less to read than the full scores which they save
+_MANY_CANDIDATES = 256  # whose rows cost more to read than these nibbles
 MOST_CANDIDATES = 1 << 32
 """An index holds no more vectors."""
 
@@ -87,14 +88,18 @@ class SearchDepth(Collection):
             )
         self._given["coarse_groups"] = number
 
-    def _groups_for(self, probes: NDArray[np.int64] | int | None) -> int:
+    def _groups_for(
+        self, probes: NDArray[np.int64] | int | None, candidates: int, exact: int
+    ) -> int:
         """Return how many groups a search of some lists reads; None: of all, but for pruned cells.
 
         What training chose suits a scan of some hundred thousand vectors. Where fewer are scanned,
-        the other groups cost less than the full scores that they make unnecessary.
+        the other groups cost less than the better scores that they make unnecessary, unless these
+        come from a few rows.
         """
         chosen = self.coarse_groups
-        if "coarse_groups" in self._given:
+        few_rows = candidates < min(_MANY_CANDIDATES, _core.Index.MANY_ROWS * exact)
+        if few_rows or "coarse_groups" in self._given:
             return chosen
         core, known = self._trained(), self._chosen.get("groups_and_cells")
         if known is None:  # kept, as for prune_sigma
