@@ -143,10 +143,20 @@ def test_fewer_planes_find_less_with_as_many_candidates(codec, base, queries):
 def long_codes():
     """Vectors with codes of 96 bytes, queries, and codecs without and with cells."""
     rng = np.random.default_rng(2)
-    spread = np.geomspace(3, 0.01, 96)
+    spread = np.geomspace(3, 0.3, 96)
     x, q = gaussian(rng, 8000, spread), gaussian(rng, 100, spread)
     plan = wf.Plan.waterfill(wf.analyze(x), code_bytes=96)
     return x, q, {cells: wf.Codec.train(x, plan, cells=cells) for cells in (0, 16)}
+
+
+def check_groups(index, q, found, groups):
+    """Compare results with those of an index that reads so many groups; all others differ."""
+    chosen = index.coarse_groups
+    assert chosen < 96
+    for number in (chosen, 96):
+        index.coarse_groups = number
+        same = (index.search(q, 10)[0] == found[0]).all()
+        assert same == (number == groups)
 
 
 @pytest.mark.parametrize("copies", [1, 16])
@@ -156,27 +166,30 @@ def test_planes_of_many_bytes_are_all_scanned_for_few_vectors_only(long_codes, c
     index = wf.IndexFlat(codecs[0])
     for _ in range(copies):
         index.add(x)
-    assert index.coarse_groups < 96
-    found = index.search(q, 10)
-    index.coarse_groups = 96 if copies == 1 else index.coarse_groups
-    for own, expected in zip(found, index.search(q, 10), strict=True):
-        np.testing.assert_array_equal(own, expected)
     if copies == 1:
-        assert recall(found[1], full_score_alone(index, q, 10)) >= 0.99
+        assert recall(index.search(q, 10)[1], full_score_alone(index, q, 10)) >= 0.99
+    index.refine_factor = 1
+    groups = 96 if copies == 1 else index.coarse_groups
+    check_groups(index, q, index.search(q, 10), groups)
 
 
-def test_few_lists_are_scanned_with_all_planes(long_codes):
+@pytest.mark.parametrize("nprobe", [2, 16])
+def test_few_lists_are_scanned_with_all_planes(long_codes, nprobe):
     x, q, codecs = long_codes
     index = wf.IndexIVF(codecs[16], 16)
     for _ in range(16):
         index.add(x)
-    chosen, found = index.coarse_groups, {}
-    assert chosen < 96
-    for nprobe in (2, 16):
-        found[nprobe] = index.search(q, 10, params=wf.SearchParametersIVF(nprobe=nprobe))
-    for nprobe, groups in ((2, 96), (16, chosen)):
-        index.nprobe, index.coarse_groups = nprobe, groups
-        np.testing.assert_array_equal(index.search(q, 10)[0], found[nprobe][0])
+    index.nprobe, index.refine_factor = nprobe, 1
+    groups = 96 if nprobe == 2 else index.coarse_groups
+    check_groups(index, q, index.search(q, 10), groups)
+
+
+def test_few_rows_cost_less_than_all_planes(long_codes):
+    x, q, codecs = long_codes
+    index = wf.IndexIVF(codecs[16], 16, refine="float16")
+    index.add(x)
+    index.nprobe, index.refine_factor = 2, 1
+    check_groups(index, q, index.search(q, 10), index.coarse_groups)
 
 
 def test_scores_do_not_depend_on_the_number_of_candidates(long_codes):
