@@ -1,6 +1,6 @@
-// What full scores are computed from without tables, with AVX2: the centroids of eight codes are
-// loaded four values at a time and transposed, so that each code has a lane. The order of
-// operations is that of scalar.cpp.
+// The terms of full scores, without tables, with AVX2: the centroids of eight codes are loaded four
+// values at a time and transposed, so that each code has a lane. The order of operations is that of
+// scalar.cpp.
 #include <immintrin.h>
 
 #include <algorithm>

@@ -91,8 +91,7 @@ struct QueryKernels {
                         float unit, float share, float threshold, float* scores);
 };
 
-// What full scores are computed from without tables, for kCodes codes: sums over the groups, in
-// their order.
+// The terms of full scores, without tables, for kCodes codes: sums over the groups, in their order.
 constexpr std::size_t kCodes = 8;
 struct CodeSums {
   float products[kCodes];  // of a query with the centroids: per group as `table` computes them
@@ -101,8 +100,8 @@ struct CodeSums {
 };
 // points: by group its centroids, `width` values each and then the squared length, in code order;
 // a kernel may read kPointPadding values behind the last. cells: groups * kCells values, or null if
-// neither lengths nor cells are wanted. Group g has the dimensions offsets[g] to offsets[g + 1]
-// - 1.
+// neither lengths nor cells are wanted. The dimensions of group g start at offsets[g] and end
+// before offsets[g + 1].
 constexpr std::size_t kPointPadding = 3, kCodePadding = 15;
 struct CodePoints {
   const float* points;

@@ -1,6 +1,5 @@
-// Sums of full scores without tables: those of each instruction set, and those of tables.
-#include <array>
-
+// Sums of full scores without tables: each instruction set gives what the scalar kernel and what
+// tables give.
 #include "kernel_check.hpp"
 
 namespace waterfill {
