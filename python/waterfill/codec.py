@@ -41,6 +41,7 @@ class Codec:
 
     def __init__(self, core: _core.Codec) -> None:
         self._core = core
+        self._d = core.d  # every search asks for it
         self._plan: Plan | None = None
         self._fingerprint = ""
 
@@ -243,7 +244,7 @@ class Codec:
     @property
     def d(self) -> int:
         """Number of dimensions of the vectors."""
-        return self._core.d
+        return self._d
 
     @property
     def code_size(self) -> int:

@@ -259,7 +259,7 @@ class FolderIndexIVF(FolderIndex, IndexIVF):
             self._set_lists(new.nprobe, new.target_recall)
 
     def _manifest_settings(self) -> dict[str, Any]:
-        lists = {"nprobe": self.nprobe, "target_recall": self._target_recall}
+        lists = {"nprobe": self.nprobe, "target_recall": self.target_recall}
         return super()._manifest_settings() | lists
 
 

@@ -51,21 +51,20 @@ class Index(SearchDepth):
         self._trained()
         k = as_positive_int("k", k)
         chosen = read_parameters(params)
-        candidates, exact = self._candidates(k, chosen.k_factor)
+        depth = self._depth(k, chosen, None if lists is None else lists.shape[1])
         selector = self._program(chosen.sel)
         if self._metric == "cosine":
             _core.require_finite(queries, "x", 0)
             queries = self._prepare(queries)
-        probes = self._probes(queries, chosen) if lists is None else lists
         distances, ids, stored = self._ranked(
             queries,
             k,
-            candidates,
-            self._groups_for(probes, candidates, exact),
-            self.prune_sigma,
-            probes,
+            depth.candidates,
+            depth.coarse_groups,
+            depth.prune_sigma,
+            self._probes(queries, chosen, depth.lists) if lists is None else lists,
             selector,
-            exact,
+            depth.exact,
             self._contents if contents == "vectors" else contents,
         )
         if contents == "vectors" and stored is not None:
@@ -151,7 +150,8 @@ class Index(SearchDepth):
     ) -> tuple[NDArray[np.uint64], NDArray[np.float32], Labels]:
         self._trained()
         selector = self._program(chosen.sel)
-        probes = self._probes(queries, chosen) if lists is None else lists
+        number = self._lists_to_search(chosen)
+        probes = self._probes(queries, chosen, number) if lists is None else lists
         return self._ranged(queries, radius, probes, selector)
 
     def _ranged(
@@ -160,9 +160,9 @@ class Index(SearchDepth):
         """Call the core's search within a radius."""
         return self._trained().range_search(queries, radius, probes, selector)
 
-    def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
-        """Return the lists to search per query, the number of nearest lists, or None for all."""
-        return None
+    def _probes(self, queries: FloatRows, chosen: SearchParameters, number: int | None) -> Any:
+        """Return the lists to search per query, or `number`: that of the nearest, or None."""
+        return number
 
     # Copies and files.
 

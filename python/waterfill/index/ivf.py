@@ -110,8 +110,6 @@ class IndexIVF(InvertedLists):
             if isinstance(codec, Codec):
                 add_centroids(quantizer, codec._core)
 
-    _nprobe: int | None = None  # None: by the target recall
-    _target_recall: float | None = None
     _known_nprobe: tuple[Any, int] | None = None  # of the last target, with what it depends on
 
     own_fields = False  # whether a FAISS index deletes its quantizer; Python counts references
@@ -124,23 +122,24 @@ class IndexIVF(InvertedLists):
     @property
     def nprobe(self) -> int:
         """Number of lists to search per query."""
-        if self._nprobe is not None:
-            return self._nprobe
-        assert self._target_recall is not None
-        return self._nprobe_for(self._target_recall)
+        number, target = self._list_setting
+        if number is not None:
+            return number
+        assert target is not None
+        return self._nprobe_for(target)
 
     @nprobe.setter
     def nprobe(self, value: int) -> None:
-        self._nprobe, self._target_recall = as_positive_int("nprobe", value), None
+        self._list_setting = as_positive_int("nprobe", value), None
 
     @property
     def target_recall(self) -> float | None:
         """The share of the neighbours in all lists that a search must find."""
-        return self._target_recall
+        return self._list_setting[1]
 
     @target_recall.setter
     def target_recall(self, value: float) -> None:
-        self._target_recall, self._nprobe = as_target_recall(value), None
+        self._list_setting = None, as_target_recall(value)
 
     def _set_lists(self, nprobe: int, target: float | None) -> None:
         """Set `nprobe` as it was stored, or the target recall that it follows."""
@@ -245,20 +244,22 @@ class IndexIVF(InvertedLists):
             raise ValueError("quantizer finds no list for some rows of x")
         return np.ascontiguousarray(lists, dtype=np.uint16)
 
-    def _probes(self, queries: FloatRows, chosen: SearchParameters) -> Any:
+    def _lists_to_search(self, chosen: SearchParameters) -> int:
         nprobe = chosen.nprobe or self.nprobe
         if chosen.target_recall is not None:
             nprobe = self._nprobe_for(chosen.target_recall)
-        nprobe = min(nprobe, self._nlist)
+        return min(nprobe, self._nlist)
+
+    def _probes(self, queries: FloatRows, chosen: SearchParameters, number: int | None) -> Any:
         if self._faiss_quantizer() is None:
             if chosen.quantizer_params is not None:
                 raise ValueError(
                     "params: quantizer_params are for an index with a FAISS quantizer, and this "
                     "one has none"
                 )
-            return nprobe
+            return number
         options = {} if chosen.quantizer_params is None else {"params": chosen.quantizer_params}
-        lists = self.quantizer.search(queries, nprobe, **options)[1]
+        lists = self.quantizer.search(queries, number, **options)[1]
         return np.ascontiguousarray(lists, dtype=np.int64)
 
     def merge_from(self, otherIndex: Any, add_id: int = 0) -> None:
@@ -301,7 +302,7 @@ class IndexIVF(InvertedLists):
         return super()._settings() | {
             "inverted": True,
             "nprobe": self.nprobe,
-            "target_recall": self._target_recall,
+            "target_recall": self.target_recall,
             "quantizer": kept,
         }
 

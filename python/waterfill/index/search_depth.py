@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from waterfill import _core
 from waterfill._util.validation import Metric, as_number, as_positive_int
 from waterfill.codec import Codec
 from waterfill.index.collection import Collection
 from waterfill.index.recall_warnings import DEFAULT_K_FACTOR, warn_of_k_factor
+from waterfill.index.search_parameters import SearchParameters
 from waterfill.plan import Plan
 from waterfill.recipe import Recipe
 
@@ -23,18 +21,33 @@ MOST_CANDIDATES = 1 << 32
 """An index holds no more vectors."""
 
 
+class Depth(NamedTuple):
+    """What one search asks of the core."""
+
+    candidates: int  # of the coarse stage
+    exact: int  # of these, for scores by rows
+    coarse_groups: int
+    prune_sigma: float
+    lists: int | None  # per query; None: all vectors
+
+
 class SearchDepth(Collection):
     """The settings of a search that trade speed for recall."""
 
     _least_candidates = 100  # for small k
     _k_factor_is_default = False
+    _list_setting: tuple[int | None, float | None] = None, None
+    """`nprobe`, or the target recall that it follows, of an index with lists."""
+
+    _last_depth: tuple[tuple[Any, ...], Depth] | None = None
 
     def __init__(
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
     ) -> None:
         super().__init__(source, metric, refine)
+        # Both are replaced, not changed, so that a depth that was found from them shows its age.
         self._given: dict[str, Any] = {}  # settings that are not left to the codec
-        self._chosen: dict[str, Any] = {}  # the codec's
+        self._chosen: dict[str, Any] = {}  # the codec's; filled as they are asked for
         self.k_factor = k_factor
         self._k_factor_is_default = k_factor == DEFAULT_K_FACTOR
 
@@ -58,17 +71,13 @@ class SearchDepth(Collection):
         """
         if "prune_sigma" in self._given:
             return float(self._given["prune_sigma"])
-        chosen, core = self._chosen, self._trained()
-        size, known = core.size, chosen.get("sigma_by_size")
-        if known is None or known[0] != size:  # kept: a search of one query takes some microseconds
-            sigma = float(self._setting("prune_sigma"))
-            known = size, sigma_for(sigma, core.codec.calibration_rows, size)
-            chosen["sigma_by_size"] = known
-        return float(known[1])
+        core = self._trained()
+        sigma = float(self._setting("prune_sigma"))
+        return sigma_for(sigma, core.codec.calibration_rows, core.size)
 
     @prune_sigma.setter
     def prune_sigma(self, value: float) -> None:
-        self._given["prune_sigma"] = as_number("prune_sigma", value, 0)
+        self._given = self._given | {"prune_sigma": as_number("prune_sigma", value, 0)}
 
     @property
     def coarse_groups(self) -> int:
@@ -86,11 +95,9 @@ class SearchDepth(Collection):
             raise ValueError(
                 f"coarse_groups={number} must be at most the {groups} groups of the codec"
             )
-        self._given["coarse_groups"] = number
+        self._given = self._given | {"coarse_groups": number}
 
-    def _groups_for(
-        self, probes: NDArray[np.int64] | int | None, candidates: int, exact: int
-    ) -> int:
+    def _groups_for(self, lists: int | None, candidates: int, exact: int) -> int:
         """Return how many groups a search of some lists reads; None: of all, but for pruned cells.
 
         What training chose suits a scan of some hundred thousand vectors. Where fewer are scanned,
@@ -101,14 +108,9 @@ class SearchDepth(Collection):
         few_rows = candidates < min(_MANY_CANDIDATES, _core.Index.MANY_ROWS * exact)
         if few_rows or "coarse_groups" in self._given:
             return chosen
-        core, known = self._trained(), self._chosen.get("groups_and_cells")
-        if known is None:  # kept, as for prune_sigma
-            known = self._chosen["groups_and_cells"] = core.codec.groups, core.codec.cells
-        groups, cells = known
-        if probes is None:
-            share = 0.5 if cells else 1.0
-        else:
-            share = (probes if isinstance(probes, int) else probes.shape[1]) / max(cells, 1)
+        core = self._trained()
+        groups, cells = core.codec.groups, core.codec.cells
+        share = (0.5 if cells else 1.0) if lists is None else lists / max(cells, 1)
         return int(groups) if core.size * share * (groups - chosen) <= _FEW_READS else chosen
 
     @property
@@ -118,7 +120,7 @@ class SearchDepth(Collection):
 
     @refine_factor.setter
     def refine_factor(self, value: int) -> None:
-        self._given["refine_factor"] = as_positive_int("refine_factor", value)
+        self._given = self._given | {"refine_factor": as_positive_int("refine_factor", value)}
 
     @property
     def k_factor(self) -> float:
@@ -144,6 +146,32 @@ class SearchDepth(Collection):
                 self._k_factor_is_default = False  # it is said once
                 warn_of_k_factor(self._codec, self._metric)
         return min(candidates, MOST_CANDIDATES), exact
+
+    def _lists_to_search(self, chosen: SearchParameters) -> int | None:
+        """Return how many lists a query searches; None: all vectors."""
+        return None
+
+    def _depth(self, k: int, chosen: SearchParameters, lists: int | None = None) -> Depth:
+        """Return how deep a search goes, in as many lists per query if they are given."""
+        if lists is not None:
+            return self._find_depth(k, chosen, lists)
+        # The last one is kept: a search of one query takes some microseconds, and so does this.
+        key = (k, chosen.nprobe, chosen.k_factor, chosen.target_recall, self._depth_key())
+        known = self._last_depth  # one read: another thread may replace it
+        if known is None or known[0] != key:
+            known = key, self._find_depth(k, chosen, self._lists_to_search(chosen))
+            self._last_depth = known
+        return known[1]
+
+    def _depth_key(self) -> tuple[Any, ...]:
+        """Return all that a depth depends on, apart from the arguments of the search."""
+        core = self._trained()
+        return core, core.size, self._given, self._chosen, self._k_factor, self._list_setting
+
+    def _find_depth(self, k: int, chosen: SearchParameters, lists: int | None) -> Depth:
+        candidates, exact = self._candidates(k, chosen.k_factor)
+        groups = self._groups_for(lists, candidates, exact)
+        return Depth(candidates, exact, groups, self.prune_sigma, lists)
 
 
 def sigma_for(sigma: float, rows: int, size: int) -> float:

@@ -124,3 +124,6 @@ class MaintainedIndex(FolderIndexIVF):
             n = self.ntotal + 1  # as in `search_exactly`
             return n, n
         return super()._candidates(k, k_factor)
+
+    def _depth_key(self) -> tuple[Any, ...]:
+        return *super()._depth_key(), self._exact
