@@ -275,88 +275,8 @@ void table(const float* q, std::size_t width, const float* book, float* table) {
   }
 }
 
-// Two groups per step: the lower 128 bits look up group g, the upper ones group g + 1. Bytes are
-// added as 16-bit numbers: `even` sums whole pairs (the even byte plus 256 times the odd one),
-// `odd` the odd bytes alone, which are subtracted from `even` at the end. Both may wrap.
-struct Sums {
-  __m256i even, odd;
-
-  void add(__m256i bytes) {
-    even = _mm256_add_epi16(even, bytes);
-    odd = _mm256_add_epi16(odd, _mm256_srli_epi16(bytes, 8));
-  }
-
-  void store(std::uint16_t* out) const {  // 16 sums in the order of the vectors
-    const __m256i low = _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8));
-    const __m128i evens =
-        _mm_add_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
-    const __m128i odds =
-        _mm_add_epi16(_mm256_castsi256_si128(odd), _mm256_extracti128_si256(odd, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi16(evens, odds));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 8), _mm_unpackhi_epi16(evens, odds));
-  }
-};
-
 __m256i load(const std::uint8_t* bytes) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
-}
-
-// One block for kQueries queries: nibbles are loaded and separated once for all queries. Entries of
-// two pairs are added as bytes before they are widened.
-template <int kQueries>
-void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
-                std::size_t sum_stride) {
-  const std::uint8_t* ahead = block + kPrefetchBlocks * block_stride;
-  // All lines, including those of skipped pairs: memory is fastest without gaps.
-  const std::size_t share = block_stride * 2 / count;
-  const std::size_t advance = share < kMostAhead ? share : kMostAhead;
-  const __m256i nibble = _mm256_set1_epi8(15);
-  Sums front[kQueries], back[kQueries];
-  for (int q = 0; q < kQueries; ++q) {
-    front[q].even = front[q].odd = back[q].even = back[q].odd = _mm256_setzero_si256();
-  }
-  for (std::size_t i = 0; i < count; i += 2) {
-    for (std::size_t line = 0; line < advance; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
-    }
-    ahead += advance;
-    const __m256i first = load(block + pairs[i] * kPairBytes);
-    const __m256i second = load(block + pairs[i + 1] * kPairBytes);
-    const __m256i low0 = _mm256_and_si256(first, nibble);
-    const __m256i low1 = _mm256_and_si256(second, nibble);
-    const __m256i high0 = _mm256_and_si256(_mm256_srli_epi16(first, 4), nibble);
-    const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(second, 4), nibble);
-    for (int q = 0; q < kQueries; ++q) {
-      const std::uint8_t* lut = luts[q] + i * 2 * kCells;
-      const __m256i lut0 = load(lut), lut1 = load(lut + kPairBytes);
-      front[q].add(
-          _mm256_add_epi8(_mm256_shuffle_epi8(lut0, low0), _mm256_shuffle_epi8(lut1, low1)));
-      back[q].add(
-          _mm256_add_epi8(_mm256_shuffle_epi8(lut0, high0), _mm256_shuffle_epi8(lut1, high1)));
-    }
-  }
-  for (int q = 0; q < kQueries; ++q) {
-    front[q].store(sums + q * sum_stride);
-    back[q].store(sums + q * sum_stride + 16);
-  }
-}
-
-void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-          std::size_t queries, std::uint16_t* sums) {
-  const std::size_t sum_stride = blocks * kBlock;
-  std::size_t q = 0;
-  for (; q + 2 <= queries; q += 2) {
-    for (std::size_t b = 0; b < blocks; ++b) {
-      scan_block<2>(planes + b * block_stride, block_stride, pairs, count, luts + q,
-                    sums + q * sum_stride + b * kBlock, sum_stride);
-    }
-  }
-  for (std::size_t b = 0; b < blocks && q < queries; ++b) {
-    scan_block<1>(planes + b * block_stride, block_stride, pairs, count, luts + q,
-                  sums + q * sum_stride + b * kBlock, sum_stride);
-  }
 }
 
 // The low and high bytes of the limits are looked up separately and interleaved. The halves of the
@@ -417,7 +337,7 @@ const Kernels& avx2_kernels() {
                                .nearest = nearest,
                                .table = table,
                                .code_sums = avx2_code_sums(),
-                               .scan = scan,
+                               .scan = avx2_scan(),
                                .select = select,
                                .gram = gram_by<GramTile>,
                                .crc32c = sse42_crc32c,

@@ -2,7 +2,6 @@
 // AVX2. The rules of avx2.cpp apply.
 #include <immintrin.h>
 
-#include "avx512_scan.hpp"
 #include "kernels.hpp"
 
 namespace waterfill {
@@ -190,70 +189,6 @@ void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::s
   }
 }
 
-// As in avx2.cpp, but four groups per step, one in each 128-bit lane.
-struct Sums {
-  __m512i even, odd;
-
-  void clear() { even = odd = _mm512_setzero_si512(); }
-
-  void add(__m512i bytes) {
-    even = _mm512_add_epi16(even, bytes);
-    odd = _mm512_add_epi16(odd, _mm512_srli_epi16(bytes, 8));
-  }
-
-  // The sums of even and odd bytes, with lanes 0 and 2, and 1 and 3 added: even, even, odd, odd.
-  __m512i halves() const {
-    const __m512i low = _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8));
-    return _mm512_add_epi16(_mm512_shuffle_i64x2(low, odd, 0x44),
-                            _mm512_shuffle_i64x2(low, odd, 0xee));
-  }
-};
-
-// The sums of a block in the order of its vectors.
-__m512i in_order(const Sums& front, const Sums& back) {
-  const __m512i f = front.halves(), b = back.halves();
-  const __m512i all =
-      _mm512_add_epi16(_mm512_shuffle_i64x2(f, b, 0x88), _mm512_shuffle_i64x2(f, b, 0xdd));
-  // Eight even and eight odd sums of the front, then of the back: interleave even and odd.
-  const __m512i order = _mm512_set_epi16(31, 23, 30, 22, 29, 21, 28, 20, 27, 19, 26, 18, 25, 17, 24,
-                                         16, 15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
-  return _mm512_permutexvar_epi16(order, all);
-}
-
-struct Shuffles {
-  template <int kQueries>
-  static void sum(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
-                  std::size_t count, const std::uint8_t* const* luts, std::uint16_t* sums,
-                  std::size_t sum_stride) {
-    Prefetcher prefetcher(block, block_stride, count);
-    const __m512i nibble = _mm512_set1_epi8(15);
-    Sums front[kQueries], back[kQueries];
-    for (int q = 0; q < kQueries; ++q) {
-      front[q].clear();
-      back[q].clear();
-    }
-    for (std::size_t i = 0; i < count; i += 4) {
-      prefetcher.step();
-      const __m512i first = load_pairs(block, pairs + i), second = load_pairs(block, pairs + i + 2);
-      const __m512i low0 = _mm512_and_si512(first, nibble);
-      const __m512i low1 = _mm512_and_si512(second, nibble);
-      const __m512i high0 = _mm512_and_si512(_mm512_srli_epi16(first, 4), nibble);
-      const __m512i high1 = _mm512_and_si512(_mm512_srli_epi16(second, 4), nibble);
-      for (int q = 0; q < kQueries; ++q) {
-        const std::uint8_t* lut = luts[q] + i * 2 * kCells;
-        const __m512i lut0 = _mm512_loadu_si512(lut), lut1 = _mm512_loadu_si512(lut + 64);
-        front[q].add(
-            _mm512_add_epi8(_mm512_shuffle_epi8(lut0, low0), _mm512_shuffle_epi8(lut1, low1)));
-        back[q].add(
-            _mm512_add_epi8(_mm512_shuffle_epi8(lut0, high0), _mm512_shuffle_epi8(lut1, high1)));
-      }
-    }
-    for (int q = 0; q < kQueries; ++q) {
-      _mm512_storeu_si512(sums + q * sum_stride, in_order(front[q], back[q]));
-    }
-  }
-};
-
 void select(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
             const std::uint16_t* limits, std::uint32_t* masks) {
   const __m512i table =
@@ -341,7 +276,7 @@ const Kernels& avx512_kernels() {
     table.rotate_int16 = rotate_int16;
     table.rotate_int8 = rotate_int8;
     table.nearest = nearest;
-    table.scan = scan_by<Shuffles>;
+    table.scan = avx512_scan();
     table.select = select;
     table.rows = avx512_row_kernels();
     table.graph = avx512_graph_kernels();

@@ -18,7 +18,7 @@ inline constexpr std::size_t kPairStep = 4;        // pairs that a scan takes pe
 inline constexpr int kMaxEntry = 127;              // of a scan's tables: the sum of two fits a byte
 inline constexpr std::size_t kPrefetchBlocks = 4;  // prefetch distance of a scan
 inline constexpr std::size_t kMostAhead = 256;     // bytes prefetched per step at most
-inline constexpr std::size_t kScanQueries = 4;     // queries per pass over a block
+inline constexpr std::size_t kScanQueries = 16;    // of a scan at most
 inline constexpr std::size_t kLimits = 16;         // classes of scale bytes in `select`
 inline constexpr std::size_t kRowHead = 8;         // bytes before the values of an int8 row
 inline constexpr std::size_t kGraphLine = 64;      // bytes of the front line of a graph's row
@@ -114,6 +114,18 @@ struct CodePoints {
 using CodeSumsKernel = void (*)(const float* q, const CodePoints& points, const std::uint8_t* codes,
                                 std::size_t size, CodeSums& sums);
 
+// For `queries` (1 to kScanQueries) queries and `blocks` blocks:
+//   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
+//       luts[q][(2 * i + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
+// Block b starts at planes + b * block_stride. A group has 16 bytes in it: byte j holds the nibble
+// of vector j in its low half and that of vector j + 16 in its high half. A pair of groups may be
+// named any number of times. `count` is a multiple of kPairStep, entries are at most kMaxEntry, and
+// no sum exceeds 16 bits.
+using ScanKernel = void (*)(const std::uint8_t* planes, std::size_t blocks,
+                            std::size_t block_stride, const std::uint32_t* pairs, std::size_t count,
+                            const std::uint8_t* const* luts, std::size_t queries,
+                            std::uint16_t* sums);
+
 // The CRC-32C of bytes without the initial and the final inversion: crc is that of the bytes
 // before.
 using CrcKernel = std::uint32_t (*)(const void* data, std::size_t size, std::uint32_t crc);
@@ -162,16 +174,7 @@ struct Kernels {
 
   CodeSumsKernel code_sums;
 
-  // For `queries` (1 to kScanQueries) queries and `blocks` blocks:
-  //   sums[(q * blocks + b) * kBlock + v] = sum over i < count, e < 2 of
-  //       luts[q][(2 * i + e) * kCells + nibble of vector v in group 2 pairs[i] + e]
-  // Block b starts at planes + b * block_stride. A group has 16 bytes in it: byte j holds the
-  // nibble of vector j in its low half and that of vector j + 16 in its high half. A pair of groups
-  // may be named any number of times. `count` is a multiple of kPairStep, entries are at most
-  // kMaxEntry, and no sum exceeds 16 bits.
-  void (*scan)(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-               const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-               std::size_t queries, std::uint16_t* sums);
+  ScanKernel scan;
 
   // Bit v of masks[b] = sums[b * kBlock + v] >= limits[scale[b * kBlock + v] / 16].
   void (*select)(const std::uint16_t* sums, const std::uint8_t* scale, std::size_t blocks,
@@ -206,12 +209,14 @@ GraphKernels avx2_graph_kernels();
 CoarseKernels avx2_coarse_kernels();
 QueryKernels avx2_query_kernels();
 CodeSumsKernel avx2_code_sums();
+ScanKernel avx2_scan();
 std::uint32_t sse42_crc32c(const void* data, std::size_t size, std::uint32_t crc);
 const Kernels& avx512_kernels();
 RowKernels avx512_row_kernels();
 GraphKernels avx512_graph_kernels();
 CoarseKernels avx512_coarse_kernels();
 QueryKernels avx512_query_kernels();
+ScanKernel avx512_scan();
 const Kernels& avx512_vbmi_kernels();
 #endif
 #if defined(WATERFILL_ARM64)

@@ -322,28 +322,29 @@ void scan_block(const std::uint8_t* block, std::size_t block_stride, const std::
   }
 }
 
-template <std::size_t kQueries>
-void scan_blocks(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-                 const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-                 std::uint16_t* sums) {
-  for (std::size_t b = 0; b < blocks; ++b) {
-    scan_block<kQueries>(planes + b * block_stride, block_stride, pairs, count, luts,
-                         sums + b * kBlock, blocks * kBlock);
+// A block for the first of the queries, at most kMost.
+template <std::size_t kMost>
+void scan_pass(const std::uint8_t* block, std::size_t block_stride, const std::uint32_t* pairs,
+               std::size_t count, const std::uint8_t* const* luts, std::size_t queries,
+               std::uint16_t* sums, std::size_t sum_stride) {
+  if constexpr (kMost > 1) {
+    if (queries < kMost) {
+      return scan_pass<kMost - 1>(block, block_stride, pairs, count, luts, queries, sums,
+                                  sum_stride);
+    }
   }
+  scan_block<kMost>(block, block_stride, pairs, count, luts, sums, sum_stride);
 }
 
 void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
           const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
           std::size_t queries, std::uint16_t* sums) {
-  switch (queries) {
-    case 1:
-      return scan_blocks<1>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 2:
-      return scan_blocks<2>(planes, blocks, block_stride, pairs, count, luts, sums);
-    case 3:
-      return scan_blocks<3>(planes, blocks, block_stride, pairs, count, luts, sums);
-    default:
-      return scan_blocks<4>(planes, blocks, block_stride, pairs, count, luts, sums);
+  constexpr std::size_t kPass = 4;  // queries whose sums stay in registers
+  for (std::size_t q = 0; q < queries; q += kPass) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      scan_pass<kPass>(planes + b * block_stride, block_stride, pairs, count, luts + q, queries - q,
+                       sums + (q * blocks + b) * kBlock, blocks * kBlock);
+    }
   }
 }
 

@@ -48,7 +48,7 @@ def codecs():
     seed=st.integers(0, 2**16),
     which=st.integers(0, 6),
     n=st.sampled_from([101, 127, 128, 129, 1023, 1024, 1025, 1500, 2080]),
-    queries=st.integers(1, 9),
+    queries=st.integers(1, 35),  # one, some and several passes of a scan
     metric=st.sampled_from(METRICS),
     data=st.data(),
 )

@@ -38,8 +38,9 @@ constexpr std::size_t kDeviceBatch = 1024;  // the same for the scans of a devic
 constexpr std::size_t kDeviceTerms = std::size_t{1} << 22;  // and terms of lists
 constexpr std::size_t kFirstBlocks = 8;                     // blocks of the first tiles
 constexpr std::size_t kTilesPerPoll = 8;                    // tiles between looks for Ctrl-C
-constexpr std::size_t kTables = 4;        // full-score tables that are computed together
-constexpr std::size_t kTaskBlocks = 128;  // blocks per unit of work for one query
+constexpr std::size_t kFewestQueries = 4;  // that a thread scans for, so that it reads codes once
+constexpr std::size_t kTables = 4;         // full-score tables that are computed together
+constexpr std::size_t kTaskBlocks = 128;   // blocks per unit of work for one query
 constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so many is sampled
 
 // The state that the threads of one search share.
@@ -171,7 +172,7 @@ class Searcher {
   // few queries the lists are. thresholds: of a scan of the nearest lists, or null before it.
   std::vector<Candidates> candidates(QueryBatch& batch, std::size_t begin,
                                      const float* thresholds) const {
-    const std::size_t n = batch.size(), passes = (n + kScanQueries - 1) / kScanQueries;
+    const std::size_t n = batch.size(), shares = (n + kFewestQueries - 1) / kFewestQueries;
     std::vector<Candidates> found(n);
     if (takes_all()) {
       for (Candidates& all : found) {
@@ -189,8 +190,8 @@ class Searcher {
       probes[i] = pruner_.initial_probe(batch, i, begin + i, known);
     });
     const std::vector<BlockRange> ranges = ranges_of(probes);
-    if (passes < num_threads()) {
-      scan_by_lists(batch, ranges, (num_threads() + passes - 1) / passes, probes);
+    if (shares < num_threads()) {
+      scan_by_lists(batch, ranges, (num_threads() + shares - 1) / shares, probes);
     } else {
       scan_by_queries(batch, ranges, probes);
     }
@@ -230,8 +231,9 @@ class Searcher {
                        std::vector<Probe>& probes) const {
     const std::size_t n = probes.size();
     // Two tasks per thread balance the load if another process slows one thread down.
-    const std::size_t share = (n + 2 * num_threads() - 1) / (2 * num_threads());
-    const std::size_t size = (share + kScanQueries - 1) / kScanQueries * kScanQueries;
+    const std::size_t tasks = num_threads() == 1 ? 1 : 2 * num_threads();
+    const std::size_t share = (n + tasks - 1) / tasks;
+    const std::size_t size = (share + kFewestQueries - 1) / kFewestQueries * kFewestQueries;
     parallel_for((n + size - 1) / size, [&](std::size_t task) {
       const std::size_t begin = task * size, end = std::min(begin + size, n);
       std::vector<ScanState*> states(n, nullptr);

@@ -53,8 +53,9 @@ void check_scan(const Kernels& scalar, const Kernels& own) {
   Tally tally(own.isa, "scan");
   Inputs inputs(5);
   for (std::size_t blocks : kBlockCounts) {
-    // 512 entries of 127 nearly fill 16 bits.
-    for (std::size_t count : {4u, 8u, 12u, 24u, 48u, 256u}) {
+    // 512 entries of 127 nearly fill 16 bits, and so do 520 of 126.
+    for (std::size_t count : {4u, 8u, 12u, 24u, 48u, 256u, 260u}) {
+      const int most = count > 256 ? kMaxEntry - 1 : kMaxEntry;
       for (std::size_t queries = 1; queries <= kScanQueries; ++queries) {
         for (std::size_t kind = 0; kind < kKinds; ++kind) {
           const std::size_t held = kind == kRepeated ? 5 : count;  // pairs of a block
@@ -66,8 +67,8 @@ void check_scan(const Kernels& scalar, const Kernels& own) {
           if (kind == kInOrder) {
             for (std::size_t i = 0; i < count; ++i) pairs[i] = static_cast<std::uint32_t>(i);
           }
-          const auto luts = inputs.integers<std::uint8_t>(
-              queries * count * 2 * kCells, kind == kAllLargest ? kMaxEntry : 0, kMaxEntry);
+          const auto luts = inputs.integers<std::uint8_t>(queries * count * 2 * kCells,
+                                                          kind == kAllLargest ? most : 0, most);
           std::array<const std::uint8_t*, kScanQueries> tables{};
           for (std::size_t q = 0; q < queries; ++q) {  // not in order
             tables[q] = luts.data() + (queries - 1 - q) * count * 2 * kCells;
