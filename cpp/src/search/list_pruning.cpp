@@ -24,24 +24,6 @@ std::size_t take_best(Candidates& heap) {
 
 }  // namespace
 
-QueriesByList::QueriesByList(const std::vector<Probe>& probes, std::size_t begin, std::size_t end,
-                             std::size_t lists) {
-  if (probes.size() == 1) {
-    queries_.push_back(0);
-    return;
-  }
-  starts_.assign(lists + 1, 0);
-  for (std::size_t q = begin; q < end; ++q) {
-    for (const std::uint32_t list : probes[q].lists) ++starts_[list + 1];
-  }
-  for (std::size_t l = 0; l < lists; ++l) starts_[l + 1] += starts_[l];
-  queries_.resize(starts_[lists]);
-  std::vector<std::uint32_t> next(starts_.begin(), starts_.end() - 1);
-  for (std::size_t q = begin; q < end; ++q) {
-    for (const std::uint32_t list : probes[q].lists) queries_[next[list]++] = q;
-  }
-}
-
 // A heap of the lists that may be scanned.
 Candidates ListPruner::rank_lists(const QueryBatch& batch, std::size_t q,
                                   std::size_t number) const {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "search/block_scan.hpp"
@@ -25,23 +24,6 @@ struct Probe {
 struct RankedLists {
   std::vector<std::uint32_t> nearest, others;
   std::vector<float> bounds;  // of the others
-};
-
-// The queries of a batch that scan each list. If the batch is a single query, `of` may be asked for
-// its lists only.
-class QueriesByList {
- public:
-  QueriesByList(const std::vector<Probe>& probes, std::size_t begin, std::size_t end,
-                std::size_t lists);
-
-  std::span<const std::size_t> of(std::size_t list) const {
-    if (starts_.empty()) return queries_;
-    return std::span(queries_).subspan(starts_[list], starts_[list + 1] - starts_[list]);
-  }
-
- private:
-  std::vector<std::uint32_t> starts_;
-  std::vector<std::size_t> queries_;
 };
 
 class ListPruner {

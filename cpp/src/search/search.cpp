@@ -1,14 +1,15 @@
 // Index::search: the coarse scan of all or some lists, full scores for the best candidates, and
 // exact scores for the best of these if the index keeps refine rows.
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <array>
 #include <memory>
 #include <mutex>
-#include <span>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "index/index_view.hpp"
+#include "search/batch_scan.hpp"
 #include "search/block_scan.hpp"
 #include "search/coarse_tables.hpp"
 #include "search/id_filter.hpp"
@@ -16,9 +17,7 @@
 #include "search/query_batch.hpp"
 #include "search/query_batches.hpp"
 #include "search/reranking.hpp"
-#include "search/reservoir.hpp"
 #include "search/scoring.hpp"
-#include "waterfill/core/interruption.hpp"
 #include "waterfill/core/thread_pool.hpp"
 #include "waterfill/index/index.hpp"
 
@@ -36,12 +35,7 @@ namespace {
 constexpr std::size_t kQueryBatch = 128;    // queries whose tables exist at the same time
 constexpr std::size_t kDeviceBatch = 1024;  // the same for the scans of a device, at most
 constexpr std::size_t kDeviceTerms = std::size_t{1} << 22;  // and terms of lists
-constexpr std::size_t kFirstBlocks = 8;                     // blocks of the first tiles
-constexpr std::size_t kTilesPerPoll = 8;                    // tiles between looks for Ctrl-C
-constexpr std::size_t kFewestQueries = 4;  // that a thread scans for, so that it reads codes once
-constexpr std::size_t kTables = 4;         // full-score tables that are computed together
-constexpr std::size_t kTaskBlocks = 128;   // blocks per unit of work for one query
-constexpr std::size_t kShare = kTaskBlocks / kFirstBlocks;  // one block in so many is sampled
+constexpr std::size_t kTables = 4;  // full-score tables that are computed together
 
 // The state that the threads of one search share.
 class Searcher {
@@ -57,6 +51,7 @@ class Searcher {
         share_(share),
         scanner_(view_.store, view_.scoring, plan_, filter_, share),
         pruner_(view_.store, view_.scoring, scanner_, filter_, params, num_candidates_),
+        scan_(view_.store, scanner_, filter_, num_candidates_),
         reranker_(view_, params) {}
 
   // Writes labels, -1 for none.
@@ -125,14 +120,6 @@ class Searcher {
   }
 
  private:
-  // The queries [begin, end) of a batch, and the state of each query.
-  struct Queries {
-    const QueryBatch& batch;
-    const std::vector<Probe>& probes;
-    std::size_t begin, end;
-    const std::vector<ScanState*>& states;
-  };
-
   // Calls visit(rows, batch, number of the first query) for all queries.
   template <class Visit>
   void each_batch(Visit visit) const {
@@ -168,11 +155,11 @@ class Searcher {
            (num_candidates_ == view_.store.live() && params_.nprobe == 0 && filter_.everything());
   }
 
-  // The candidates of the share by coarse score. Many queries are divided among the threads; for
-  // few queries the lists are. thresholds: of a scan of the nearest lists, or null before it.
+  // The candidates of the share by coarse score. thresholds: of a scan of the nearest lists, or
+  // null before it.
   std::vector<Candidates> candidates(QueryBatch& batch, std::size_t begin,
                                      const float* thresholds) const {
-    const std::size_t n = batch.size(), shares = (n + kFewestQueries - 1) / kFewestQueries;
+    const std::size_t n = batch.size();
     std::vector<Candidates> found(n);
     if (takes_all()) {
       for (Candidates& all : found) {
@@ -189,167 +176,9 @@ class Searcher {
       const float* known = thresholds == nullptr ? nullptr : thresholds + begin + i;
       probes[i] = pruner_.initial_probe(batch, i, begin + i, known);
     });
-    const std::vector<BlockRange> ranges = ranges_of(probes);
-    if (shares < num_threads()) {
-      scan_by_lists(batch, ranges, (num_threads() + shares - 1) / shares, probes);
-    } else {
-      scan_by_queries(batch, ranges, probes);
-    }
+    scan_.run(batch, probes);
     for (std::size_t i = 0; i < n; ++i) found[i] = probes[i].state.best.take();
     return found;
-  }
-
-  // The blocks of all lists that at least one query scans.
-  std::vector<BlockRange> ranges_of(const std::vector<Probe>& probes) const {
-    std::vector<BlockRange> ranges;
-    if (probes.size() == 1) {
-      for (const std::uint32_t list : probes.front().lists) add_ranges(list, ranges);
-      return ranges;
-    }
-    std::vector<bool> scanned(view_.store.lists().size(), false);
-    for (const Probe& probe : probes) {
-      for (const std::uint32_t list : probe.lists) scanned[list] = true;
-    }
-    for (std::size_t l = 0; l < scanned.size(); ++l) {
-      if (scanned[l]) add_ranges(l, ranges);
-    }
-    return ranges;
-  }
-
-  void add_ranges(std::size_t list, std::vector<BlockRange>& ranges) const {
-    const std::vector<Segment>& segments = view_.store.lists()[list].segments;
-    for (std::size_t s = 0; s < segments.size(); ++s) {
-      if (!scanner_.owns(list, s)) continue;
-      const std::size_t blocks = blocks_for(segments[s].size);
-      for (std::size_t b = 0; b < blocks; b += kTaskBlocks) {
-        ranges.push_back({list, s, b, std::min(b + kTaskBlocks, blocks)});
-      }
-    }
-  }
-
-  void scan_by_queries(const QueryBatch& batch, const std::vector<BlockRange>& ranges,
-                       std::vector<Probe>& probes) const {
-    const std::size_t n = probes.size();
-    // Two tasks per thread balance the load if another process slows one thread down.
-    const std::size_t tasks = num_threads() == 1 ? 1 : 2 * num_threads();
-    const std::size_t share = (n + tasks - 1) / tasks;
-    const std::size_t size = (share + kFewestQueries - 1) / kFewestQueries * kFewestQueries;
-    parallel_for((n + size - 1) / size, [&](std::size_t task) {
-      const std::size_t begin = task * size, end = std::min(begin + size, n);
-      std::vector<ScanState*> states(n, nullptr);
-      for (std::size_t q = begin; q < end; ++q) states[q] = &probes[q].state;
-      const Queries queries{batch, probes, begin, end, states};
-      if (!with_sample(ranges)) return scan(queries, ranges);
-      scan_with_sample(queries, ranges);
-    });
-  }
-
-  // A sample of the blocks gives a threshold that few vectors exceed. It is worth it if there are
-  // enough of them, and no lists: the nearest lists give a better one.
-  bool with_sample(const std::vector<BlockRange>& ranges) const {
-    constexpr std::size_t kFewest = 8;  // ranges
-    return view_.store.lists().size() == 1 && ranges.size() >= kFewest && filter_.everything();
-  }
-
-  // Scans the first blocks of all ranges for the best of the sample, then the other blocks for
-  // vectors that reach the worst of these. Of N candidates, N / kShare are expected in the sample,
-  // give or take the square root, if vectors lie in any order. Where the N-th best does not exceed
-  // the threshold, some of the N may have been dropped, and all is scanned again.
-  void scan_with_sample(const Queries& queries, const std::vector<BlockRange>& ranges) const {
-    constexpr double kDeviations = 4;
-    const double expected = static_cast<double>(num_candidates_) / kShare;
-    const auto sampled = static_cast<std::size_t>(expected + kDeviations * std::sqrt(expected) + 1);
-    std::vector<BlockRange> first(ranges), rest(ranges);
-    for (BlockRange& range : first) range.last = std::min(range.first + kFirstBlocks, range.last);
-    for (BlockRange& range : rest) range.first = std::min(range.first + kFirstBlocks, range.last);
-    const std::span states(queries.states.begin() + static_cast<std::ptrdiff_t>(queries.begin),
-                           queries.states.begin() + static_cast<std::ptrdiff_t>(queries.end));
-    for (ScanState* state : states) state->best.set_capacity(std::min(sampled, num_candidates_));
-    scan(queries, first);
-    std::vector<float> thresholds;
-    thresholds.reserve(states.size());
-    for (ScanState* state : states) {
-      state->best.raise_threshold();
-      thresholds.push_back(state->best.threshold());
-      state->best.set_capacity(num_candidates_);
-    }
-    scan(queries, rest);
-    for (std::size_t i = 0; i < states.size(); ++i) {
-      if (thresholds[i] == Reservoir::kLowest) continue;  // nothing has been dropped
-      states[i]->best.raise_threshold();
-      if (states[i]->best.threshold() > thresholds[i]) continue;
-      *states[i] = ScanState(num_candidates_);
-      const std::size_t q = queries.begin + i;
-      scan({queries.batch, queries.probes, q, q + 1, queries.states}, ranges);
-    }
-  }
-
-  void scan_by_lists(const QueryBatch& batch, const std::vector<BlockRange>& ranges,
-                     std::size_t parts, std::vector<Probe>& probes) const {
-    const std::size_t n = probes.size();
-    parts = std::min(parts, ranges.size());
-    const auto first = [&](std::size_t part) { return ranges.size() * part / parts; };
-    std::vector<float> thresholds;
-    thresholds.reserve(n);
-    for (const Probe& probe : probes) thresholds.push_back(probe.state.best.threshold());
-    // The first part goes on with the candidates of the initial probe, the others start empty.
-    std::vector<std::vector<ScanState>> pieces(parts);
-    parallel_for(parts, [&](std::size_t part) {
-      std::vector<ScanState*> states(n);
-      pieces[part].reserve(n);
-      for (std::size_t q = 0; q < n; ++q) {
-        states[q] = part == 0 ? &probes[q].state
-                              : &pieces[part].emplace_back(num_candidates_, thresholds[q]);
-      }
-      const auto own = std::span(ranges).subspan(first(part), first(part + 1) - first(part));
-      scan({batch, probes, 0, n, states}, own);
-    });
-    for (std::size_t part = 1; part < parts; ++part) {
-      for (std::size_t q = 0; q < n; ++q) probes[q].state.best.merge(pieces[part][q].best);
-    }
-  }
-
-  // Scans some ranges, one tile of blocks at a time.
-  void scan(const Queries& queries, std::span<const BlockRange> ranges) const {
-    const QueriesByList queries_by_list(queries.probes, queries.begin, queries.end,
-                                        view_.store.lists().size());
-    const auto next = [&](std::size_t r) {  // the first range from r on that a query scans
-      while (r < ranges.size() && queries_by_list.of(ranges[r].list).empty()) ++r;
-      return r;
-    };
-    const auto size = [&](std::size_t r) { return ranges[r].last - ranges[r].first; };
-    bool starting = true;
-    std::size_t tiles = 0, first = next(0);
-    std::size_t ahead = next(first + 1), requested = 0;  // the next to request; blocks under way
-    for (std::size_t r = first; r < ranges.size(); r = next(r + 1)) {
-      const BlockRange& range = ranges[r];
-      if (r != first) requested -= size(r);
-      // Several ranges ahead where they are short, as in a folder of many segments.
-      for (; ahead < ranges.size() && requested < kPrefetchBlocks; ahead = next(ahead + 1)) {
-        scanner_.prefetch(ranges[ahead]);
-        requested += size(ahead);
-      }
-      std::size_t blocks = 0;
-      for (std::size_t b = range.first; b < range.last; b += blocks) {
-        if (tiles++ % kTilesPerPoll == 0) throw_if_interrupted();
-        // Short tiles at first: the threshold is updated only between tiles.
-        starting = starting && b < range.first + 2 * kTileBlocks;
-        blocks = std::min(starting ? kFirstBlocks : kTileBlocks, range.last - b);
-        scan_tile(queries, queries_by_list.of(range.list),
-                  {range.list, range.segment, b, b + blocks});
-      }
-      starting = false;
-    }
-  }
-
-  void scan_tile(const Queries& queries, std::span<const std::size_t> own,
-                 const BlockRange& tile) const {
-    for (std::size_t first = 0; first < own.size(); first += kScanQueries) {
-      const auto some = own.subspan(first, std::min(kScanQueries, own.size() - first));
-      std::array<ScanState*, kScanQueries> states{};
-      for (std::size_t i = 0; i < some.size(); ++i) states[i] = queries.states[some[i]];
-      scanner_.scan(queries.batch, some.data(), some.size(), tile, states.data());
-    }
   }
 
   const IndexView& view_;
@@ -361,6 +190,7 @@ class Searcher {
   PartRange share_;
   BlockScanner scanner_;
   ListPruner pruner_;
+  BatchScan scan_;
   Reranker reranker_;
 };
 
