@@ -206,7 +206,7 @@ class SegmentedIndex(Index):
         """Take the settings of searches from another codec, except those that were set."""
         self._chosen = {}
         if self._given.get("coarse_groups", 0) > codec._core.groups:
-            self._given = {k: v for k, v in self._given.items() if k != "coarse_groups"}
+            del self._given["coarse_groups"]
 
     def _with_one_codec(self, read: Callable[[], T]) -> T:
         """Call a function that must not see a change of the codec."""

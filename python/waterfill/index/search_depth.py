@@ -45,9 +45,8 @@ class SearchDepth(Collection):
         self, source: Codec | Plan | Recipe, metric: Metric | int, refine: Any, k_factor: float
     ) -> None:
         super().__init__(source, metric, refine)
-        # Both are replaced, not changed, so that a depth that was found from them shows its age.
         self._given: dict[str, Any] = {}  # settings that are not left to the codec
-        self._chosen: dict[str, Any] = {}  # the codec's; filled as they are asked for
+        self._chosen: dict[str, Any] = {}  # the codec's, as they are asked for; replaced with it
         self.k_factor = k_factor
         self._k_factor_is_default = k_factor == DEFAULT_K_FACTOR
 
@@ -77,7 +76,7 @@ class SearchDepth(Collection):
 
     @prune_sigma.setter
     def prune_sigma(self, value: float) -> None:
-        self._given = self._given | {"prune_sigma": as_number("prune_sigma", value, 0)}
+        self._given["prune_sigma"] = as_number("prune_sigma", value, 0)
 
     @property
     def coarse_groups(self) -> int:
@@ -95,7 +94,7 @@ class SearchDepth(Collection):
             raise ValueError(
                 f"coarse_groups={number} must be at most the {groups} groups of the codec"
             )
-        self._given = self._given | {"coarse_groups": number}
+        self._given["coarse_groups"] = number
 
     def _groups_for(self, lists: int | None, candidates: int, exact: int) -> int:
         """Return how many groups a search of some lists reads; None: of all, but for pruned cells.
@@ -120,7 +119,7 @@ class SearchDepth(Collection):
 
     @refine_factor.setter
     def refine_factor(self, value: int) -> None:
-        self._given = self._given | {"refine_factor": as_positive_int("refine_factor", value)}
+        self._given["refine_factor"] = as_positive_int("refine_factor", value)
 
     @property
     def k_factor(self) -> float:
@@ -165,8 +164,8 @@ class SearchDepth(Collection):
 
     def _depth_key(self) -> tuple[Any, ...]:
         """Return all that a depth depends on, apart from the arguments of the search."""
-        core = self._trained()
-        return core, core.size, self._given, self._chosen, self._k_factor, self._list_setting
+        core, given = self._trained(), self._given.copy()
+        return core, core.size, given, self._chosen, self._k_factor, self._list_setting
 
     def _find_depth(self, k: int, chosen: SearchParameters, lists: int | None) -> Depth:
         candidates, exact = self._candidates(k, chosen.k_factor)
