@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import gc
+import inspect
 import json
 import math
 import pickle
@@ -205,7 +206,7 @@ def test_def_and_async_def_are_decorated(make):
 
     assert plain(1, y=2) == (3, 1)
     assert (plain.__name__, plain.__doc__) == ("plain", "Adds.")
-    assert asyncio.iscoroutinefunction(awaited)
+    assert inspect.iscoroutinefunction(awaited)
     assert asyncio.run(awaited(7)) == (7, 1)
     assert asyncio.run(limiter(Awaited())(7)) == (7, 1)
     assert asyncio.run(limiter(functools.partial(awaited.__wrapped__, 8))()) == (8, 1)
