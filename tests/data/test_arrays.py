@@ -7,13 +7,14 @@ import pickle
 import joblib
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import waterfill as wf
 from waterfill.data.rows import Rows
+
+torch = pytest.importorskip("torch")  # Macs with Intel processors have none
 
 
 def read(x: object, name: str = "x") -> np.ndarray:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import waterfill as wf
 from waterfill.data.rows import Rows
+
+torch = pytest.importorskip("torch")  # Macs with Intel processors have none
 
 X = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
 

@@ -7,11 +7,19 @@ import io
 
 import numpy as np
 import pytest
-import torch
 from support import trained
 
 import waterfill as wf
-from waterfill.integrations.torch import CodedEmbedding, Decoder, decode, encode, search
+
+torch = pytest.importorskip("torch")  # Macs with Intel processors have none
+
+from waterfill.integrations.torch import (  # noqa: E402
+    CodedEmbedding,
+    Decoder,
+    decode,
+    encode,
+    search,
+)
 
 
 @pytest.fixture(scope="module")

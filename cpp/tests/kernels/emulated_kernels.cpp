@@ -59,11 +59,11 @@ void nearest(const std::int16_t* y, std::size_t rows, std::size_t stride, std::s
       words(book), half_norms, codes, static_cast<unsigned>(code_stride));
 }
 
-// Sums as scores: a vector's key has its score and its position.
-void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
-          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
-          std::size_t queries, std::uint16_t* sums) {
-  if (blocks == 0) return;
+// An item of at most kQueries queries. Sums as scores: a vector's key has its score and its
+// position.
+void scan_item(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+               const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
+               std::size_t queries, std::uint16_t* sums) {
   std::size_t held = 0;  // bytes of a block that are read
   for (std::size_t i = 0; i < count; ++i) {
     held = std::max<std::size_t>(held, (pairs[i] + std::size_t{1}) * kPairBytes);
@@ -93,6 +93,16 @@ void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stri
     const auto position = ~static_cast<std::uint32_t>(keys[i]);
     const auto bits = static_cast<std::uint32_t>(keys[i] >> 32) & 0x7fffffffu;
     sums[i / vectors * vectors + position] = static_cast<std::uint16_t>(std::bit_cast<float>(bits));
+  }
+}
+
+void scan(const std::uint8_t* planes, std::size_t blocks, std::size_t block_stride,
+          const std::uint32_t* pairs, std::size_t count, const std::uint8_t* const* luts,
+          std::size_t queries, std::uint16_t* sums) {
+  if (blocks == 0) return;
+  for (std::size_t q = 0; q < queries; q += kQueries) {
+    scan_item(planes, blocks, block_stride, pairs, count, luts + q,
+              std::min<std::size_t>(kQueries, queries - q), sums + q * blocks * kBlock);
   }
 }
 
