@@ -272,6 +272,7 @@ def test_another_change_of_the_codec_during_a_recoding(tmp_path: Path) -> None:
 
 
 def test_what_shows_codes_of_two_codecs_raises(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
     changed = Changed(tmp_path / "a.wfx", "lists")
     index, q = changed.index, some_vectors(3, seed=1)
     lists = np.zeros((3, 1), np.int64)
