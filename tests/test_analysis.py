@@ -234,3 +234,9 @@ class OnDevice:
 def test_wrong_inputs_are_named(x, error, message):
     with pytest.raises(error, match=message):
         wf.analyze(x)
+
+
+def test_sparse_tensors_are_named():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"x is sparse \(torch.sparse_coo\); .* x.to_dense"):
+        wf.analyze(torch.eye(3).to_sparse())

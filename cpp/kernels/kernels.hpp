@@ -99,9 +99,9 @@ struct CodeSums {
   float cells[kCodes];     // and of the means of their cells
 };
 // points: by group its centroids, `width` values each and then the squared length, in code order;
-// a kernel may read kPointPadding values behind the last. cells: groups * kCells values, or null if
-// neither lengths nor cells are wanted. The dimensions of group g start at offsets[g] and end
-// before offsets[g + 1].
+// a kernel may read kPointPadding values behind the last. cells: groups * kCells values; may be
+// null if the caller needs only products. Group g has the dimensions from offsets[g] up to, but not
+// including, offsets[g + 1].
 constexpr std::size_t kPointPadding = 3, kCodePadding = 15;
 struct CodePoints {
   const float* points;

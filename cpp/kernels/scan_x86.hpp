@@ -1,10 +1,9 @@
 // The scan of blocks with the registers of one x86 instruction set. Only for the files of scans:
 // everything here has internal linkage.
 //
-// A register looks up some groups for the vectors of a block. Two steps come before: the nibbles of
-// a byte are separated, and sums stay in registers, which suffice for a few queries. For more
-// queries, the nibbles of a block are separated once, into a buffer of the first-level cache, and
-// pass after pass of these few queries reads them there.
+// The nibbles of a block are separated, and then index the tables of a query. A pass scans a block
+// for a few queries, whose sums fit the registers. For more queries, the nibbles are separated
+// once, into a buffer that fits the first-level cache, and all passes read them there.
 #pragma once
 
 #include <immintrin.h>
