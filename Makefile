@@ -185,9 +185,10 @@ wheel:
 
 # For glibc 2.28 and later, on whichever Linux this runs; auditwheel fails if a symbol is newer. The unwinder is that
 # of the system: Python ends threads by unwinding them, which crashes where a second unwinder meets frames of the first.
+# -idirafter: Debian's Python includes a header of its own by its path in /usr/include.
 wheel-manylinux: .venv-wheel/ready
 	rm -rf build/manylinux && mkdir -p build/manylinux
-	printf '#!/bin/sh\nexec "%s" c++ -target %s-linux-gnu.2.28 "$$@"\n' \
+	printf '#!/bin/sh\nexec "%s" c++ -target %s-linux-gnu.2.28 -idirafter /usr/include "$$@"\n' \
 		"$$(.venv-wheel/bin/python -c 'import ziglang; print(ziglang.__path__[0])')/zig" $$(uname -m) \
 		> build/manylinux/c++
 	chmod +x build/manylinux/c++
