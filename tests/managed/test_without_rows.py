@@ -9,9 +9,8 @@ import pytest
 from support.managed import ENOUGH, D, open_managed, recall, some_vectors, true_ids
 
 import waterfill as wf
-from waterfill.data.rows import Rows
 from waterfill.layout import order_bytes
-from waterfill.managed.reservoir import RESERVOIR, Reservoir
+from waterfill.managed.reservoir import RESERVOIR
 
 QUERIES = some_vectors(50, seed=5)
 
@@ -46,22 +45,63 @@ def test_rows_go_with_the_first_codec(tmp_path: Path) -> None:
         assert again.maintain() == []
 
 
-def test_the_sample_keeps_removed_vectors_until_it_is_deleted(tmp_path: Path) -> None:
+def files_with(folder: Path, row: np.ndarray) -> set[str]:
+    """Return the names of the files that hold a row of float16."""
+    data = row.astype(np.float16).tobytes()
+    return {file.name for file in folder.iterdir() if data in file.read_bytes()}
+
+
+def test_removed_vectors_leave_the_sample(tmp_path: Path) -> None:
     x = some_vectors(ENOUGH + 300)
-    sample = tmp_path / "a" / RESERVOIR
-    row = x[7].astype(np.float16).tobytes()
-    with open_managed(tmp_path / "a", keep_rows="none", code_bytes=12) as index:
+    folder = tmp_path / "a"
+    with open_managed(folder, keep_rows="none", code_bytes=12) as index:
         index.upsert(np.arange(ENOUGH), x[:ENOUGH])
         index.maintain()
+        assert files_with(folder, x[7]) == files_with(folder, x[8]) == {RESERVOIR}
         index.remove_ids([7])
+        index.upsert([8], x[ENOUGH : ENOUGH + 1])
+        index.remove_ids(wf.IDSelectorRange(20, 30))
         index.compact()
-    assert {file for file in sample.parent.iterdir() if row in file.read_bytes()} == {sample}
-    sample.unlink()
-    with open_managed(tmp_path / "a") as index:
+        for row in (*x[7:9], *x[20:30]):
+            assert not files_with(folder, row)
+        assert files_with(folder, x[9]) == files_with(folder, x[ENOUGH]) == {RESERVOIR}
+        index.remove_ids([9])
+        index.snapshot(tmp_path / "copy")
+        assert not files_with(tmp_path / "copy", x[9])
         index.upsert(np.arange(ENOUGH, len(x)), x[ENOUGH:])
-        assert recall(index.search(QUERIES, 10)[1], true_ids(x, QUERIES, "ip")) > 0.75
-        assert index.ntotal == len(x) - 1
-    assert len(Reservoir(str(sample.parent), D).rows) == 300
+        assert len(index._reservoir.rows) == index.ntotal
+        index.reset()
+        assert not files_with(folder, x[10])
+        index.upsert([1], x[:1])
+        assert len(index._reservoir.rows) == 1
+
+
+def test_a_sample_that_was_not_saved_loses_removed_ids(tmp_path: Path) -> None:
+    x = some_vectors(ENOUGH)
+    folder = tmp_path / "a"
+    with open_managed(folder, keep_rows="none", code_bytes=12) as index:
+        index.upsert(np.arange(ENOUGH), x)
+        index.maintain()
+        saved = (folder / RESERVOIR).read_bytes()
+        index.remove_ids([7])
+    (folder / RESERVOIR).write_bytes(saved)  # as after a kill
+    with open_managed(folder) as index:
+        index.compact()
+        assert index.ntotal == len(index._reservoir.rows) == ENOUGH - 1
+        assert not files_with(folder, x[7])
+
+
+def test_the_sample_may_be_deleted(tmp_path: Path) -> None:
+    x = some_vectors(ENOUGH + 300)
+    folder = tmp_path / "a"
+    with open_managed(folder, keep_rows="none", code_bytes=12) as index:
+        index.upsert(np.arange(ENOUGH), x[:ENOUGH])
+        index.maintain()
+    (folder / RESERVOIR).unlink()
+    with open_managed(folder) as index:
+        index.remove_ids(np.arange(500))
+        index.upsert(np.arange(ENOUGH, len(x)), x[ENOUGH:])
+        assert len(index._reservoir.rows) == 300
 
 
 def test_later_codecs_are_for_new_vectors(tmp_path: Path) -> None:
@@ -81,46 +121,3 @@ def test_later_codecs_are_for_new_vectors(tmp_path: Path) -> None:
         index.recode(lambda ids: x[ids])  # the user has the vectors
         assert len(index.codecs) == 1
         assert index.maintain() == []
-
-
-def test_a_reservoir_is_a_sample_of_all_that_came(tmp_path: Path) -> None:
-    reservoir = Reservoir(str(tmp_path), 1)
-    reservoir._size = 1000
-    reservoir.start(np.arange(500, dtype=np.float32)[:, None], 500)
-    for first in range(500, 60_000, 700):
-        reservoir.note(Rows(np.arange(first, first + 700, dtype=np.float32)[:, None] % 65_000))
-    rows = reservoir.rows[:, 0]
-    assert len(rows) == 1000
-    # A quarter of the stream in each quarter, with five deviations.
-    counts = np.histogram(rows, 4, (0, 60_000))[0]
-    assert np.abs(counts - 250).max() < 5 * np.sqrt(1000 * 0.25 * 0.75)
-    assert len(reservoir.latest) == 3000
-    reservoir.save()
-    again = Reservoir(str(tmp_path), 1)
-    assert again._seen == reservoir._seen
-    np.testing.assert_array_equal(again.rows, reservoir.rows)
-
-
-def test_rows_that_are_not_finite_stay_out(tmp_path: Path) -> None:
-    reservoir = Reservoir(str(tmp_path), 2)
-    reservoir.start(np.zeros((3, 2), np.float32), 3)
-    reservoir.note(Rows(np.array([[1, np.nan], [1e30, 0], [4, 5]], np.float32)))
-    assert np.isfinite(reservoir.rows).all()
-    assert reservoir.rows[-1].tolist() == [4, 5]
-    reservoir.note(Rows(np.empty((0, 2), np.float32)))
-    assert len(reservoir.rows) == 4
-
-
-def test_a_damaged_sample_is_refused(tmp_path: Path) -> None:
-    reservoir = Reservoir(str(tmp_path), 2)
-    reservoir.start(np.ones((3, 2), np.float32), 3)
-    reservoir.save()
-    name = tmp_path / RESERVOIR
-    good = name.read_bytes()
-    for bad in (b"", good[:20], good[:-1], good[:-1] + b"x", good + b"x"):
-        name.write_bytes(bad)
-        with pytest.raises(wf.FormatError, match=r"MANAGED\.rows: damaged"):
-            Reservoir(str(tmp_path), 2)
-    name.write_bytes(good)
-    with pytest.raises(wf.FormatError, match="3 dimensions"):
-        Reservoir(str(tmp_path), 3)

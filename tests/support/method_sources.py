@@ -51,6 +51,7 @@ METHODS = {
     r"principal components": "Hotelling 1933",
     r"product[- ]quanti[sz]": "Jégou 2011",
     r"rabitq": "Gao 2024",
+    r"random pairing": "Gemulla 2006",
     r"random walk": "Kac 1956",
     r"reservoir sampling": "Vitter 1985",
     r"shannon bound": "Shannon 1959",

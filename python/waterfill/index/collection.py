@@ -50,6 +50,7 @@ class Collection(StandaloneCodec):
                 stored = codec is self._codec  # it may have been changed meanwhile
                 if stored:
                     self._store(codes, own, kept, replaces=replaces)
+                    self._note_stored(rows)
                     self._quarantine._take(call, came, ids)
 
     def _store(
@@ -68,6 +69,9 @@ class Collection(StandaloneCodec):
         with self._writing:
             self._require_changeable()
             self._trained().append(codes, ids, rows, replaced)
+
+    def _note_stored(self, rows: Rows) -> None:
+        """Do something with the rows whose codes have just been appended, before other changes."""
 
     @property
     def _holds_halves(self) -> bool:

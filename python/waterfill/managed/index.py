@@ -54,7 +54,10 @@ class ManagedIndex(MaintainedIndex):
         index._worker = None
         coded = snapshot.codec.fingerprint != index._state.first_codec
         drops = index._state.settings.keep_rows == "none"
-        index._reservoir = Reservoir(path, index.d) if drops and coded else None
+        index._reservoir = None
+        if drops and coded:
+            index._reservoir = Reservoir(path, index.d)
+            index._keep_known(unknown=True)
         index._coming = None
         return index
 
@@ -213,8 +216,6 @@ class ManagedIndex(MaintainedIndex):
         if same_model:
             self._watch.require_same_model(Rows(x, "x", self.d))
         super()._append(x, ids, call, policy, replaces=replaces)
-        if self._reservoir is not None:
-            self._reservoir.note(Rows(x, "x", self.d))
         self._wake()
 
     def _found(
@@ -290,11 +291,17 @@ class ManagedIndex(MaintainedIndex):
         OSError
             If it cannot be written.
         """
-        super().snapshot(path)
+        with self._changing:
+            super().snapshot(path)
+            self._copy_own_files(os.fspath(path))
+
+    def _copy_own_files(self, path: str) -> None:
+        if self._reservoir is not None and self._lock is not None:
+            self._reservoir.save()  # without what was removed
         for name in (MANAGED, RECORD, MONITOR, RESERVOIR, PREVIOUS):
             source = os.path.join(self._path, name)
             if os.path.exists(source):
-                shutil.copyfile(source, os.path.join(os.fspath(path), name))
+                shutil.copyfile(source, os.path.join(path, name))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         from waterfill.managed.opening import open_index

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from waterfill.codec import Codec
-from waterfill.data.rows import FloatRows
+from waterfill.data.rows import FloatRows, Rows
+from waterfill.encoding import Codes
 from waterfill.folder.index import FolderIndexIVF
 from waterfill.index.search_parameters import SearchParametersIVF
 from waterfill.index.vector_index import Labels
@@ -51,10 +55,60 @@ class MaintainedIndex(FolderIndexIVF):
         """Use the first codec, and keep a sample of the rows only."""
         with self._changing:  # nothing comes between the sample and the codec
             reservoir = Reservoir(self._path, self.d)
-            reservoir.start(sample(self, _RESERVOIR_ROWS, seed=0)[1], self.ntotal)
+            reservoir.start(*sample(self, _RESERVOIR_ROWS, seed=0), self.ntotal)
             reservoir.save()
             self._take_codec(codec, nlist, at_once=True)
             self._reservoir = reservoir
+
+    def _note_stored(self, rows: Rows) -> None:
+        if self._reservoir is not None and rows.n:
+            core = self._trained()
+            self._reservoir.note(core.ids(core.size - rows.n, rows.n), rows)
+
+    def _logged(
+        self, kind: str, ids: Labels, codes: Codes | None, rows: Any, change: Callable[[], Any]
+    ) -> Any:
+        before = self._trained().size + (0 if codes is None else len(codes))
+        answer = super()._logged(kind, ids, codes, rows, change)
+        removed = before - self._trained().size
+        if self._reservoir is not None and removed:
+            self._reservoir.remove(ids, removed)
+        return answer
+
+    def _keep_known(self, *, unknown: bool) -> None:
+        """Leave out of the sample what is not in the index any more."""
+        assert self._reservoir is not None
+        core = self._trained()
+        self._reservoir.keep(lambda ids: core.find(ids)[0] >= 0, core.size, unknown=unknown)
+
+    def reset(self) -> None:
+        """Remove all vectors."""
+        with self._changing:
+            super().reset()
+            if self._reservoir is not None:
+                self._reservoir.start(
+                    np.empty(0, np.int64), np.empty((0, self.d), np.float32), vectors=0
+                )
+                self._reservoir.save()
+
+    def compact(self) -> None:
+        """Merge all segments into one, without removed vectors; their space is free afterwards.
+
+        Searches and changes go on meanwhile. Removed vectors leave the sample that is kept instead
+        of rows, too. Vectors keep their codes, if there are no rows to encode them anew from.
+
+        Raises
+        ------
+        OSError
+            If the files cannot be written; nothing is lost.
+        ValueError
+            If the folder is not open for changes.
+        """
+        super().compact()
+        if self._reservoir is not None:
+            with self._changing:
+                self._keep_known(unknown=False)
+                self._reservoir.save()
 
     def _take_codec(self, codec: Codec, nlist: int, *, at_once: bool) -> None:
         """Use another codec from now on, with lists if `nlist` is not 0."""

@@ -88,7 +88,8 @@ def open_index(
         Managed: rows on the disk, ``float16`` by default. Searches rank the last candidates by
         them, and vectors are encoded anew from them. Memory holds only what searches read of them.
         ``none``: only until the first codec is trained, and then a random sample of at most 32,768
-        (reservoir sampling [1]_); vectors keep the codes that they got first.
+        of the vectors in the index (reservoir sampling [1]_, and random pairing [4]_ after
+        removals); vectors keep the codes that they got first.
     on_drift : {'retrain', 'warn'}, optional
         Managed: what to do when the measured recall falls below the target: ``retrain`` by default.
     truncate : bool, optional
@@ -142,6 +143,8 @@ def open_index(
     .. [2] A. Kusupati et al., "Matryoshka representation learning", NeurIPS, 2022.
     .. [3] P. O'Neil, E. Cheng, D. Gawlick and E. O'Neil, "The log-structured merge-tree
        (LSM-tree)", Acta Informatica 33, 1996.
+    .. [4] R. Gemulla, W. Lehner and P. J. Haas, "A dip in the reservoir: maintaining sample
+       synopses of evolving datasets", VLDB, 2006.
     """
     name = os.path.abspath(os.fsdecode(os.fspath(path)))
     shared: dict[str, Any] = {"sync": sync, "verify": verify, "flush_bytes": flush_bytes}
