@@ -209,7 +209,13 @@ def with_nan():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: wf.compress(np.eye(4)), TypeError, "index must be a faiss.Index.* ndarray"),
+        (lambda: wf.compress(np.eye(4)), TypeError, "got ndarray; for vectors in an array call"),
+        (lambda: wf.compress([1]), TypeError, "index must be a faiss.Index.*, got list$"),
+        (
+            lambda: wf.compress(wf.index_factory(8, "WF4")),
+            TypeError,
+            "got IndexFlat of waterfill, which is compressed",
+        ),
         (
             lambda: wf.compress(faiss.IndexBinaryFlat(8)),
             TypeError,

@@ -30,8 +30,22 @@ def stored_vectors(index: Any) -> Stored:
     faiss = loaded_faiss()
     # isinstance is also true of our own indexes with ids.
     if faiss is None or not issubclass(type(index), faiss.Index):
-        raise TypeError(f"index must be a faiss.Index of float vectors, got {type(index).__name__}")
+        raise TypeError(
+            f"index must be a faiss.Index of float vectors, got {type(index).__name__}{_way(index)}"
+        )
     return _stored(faiss, faiss.downcast_index(index))
+
+
+def _way(index: Any) -> str:
+    """Return what to do with something that is no FAISS index, as the end of a message."""
+    if type(index).__module__.startswith("waterfill."):
+        return " of waterfill, which is compressed"
+    if len(getattr(index, "shape", ())) == 2:
+        return (
+            "; for vectors in an array call Recipe(d, code_bytes=48).train(x, 'ip'), make an "
+            "IndexFlat of what it returns, and add them to it"
+        )
+    return ""
 
 
 def _stored(faiss: Any, index: Any) -> Stored:
