@@ -105,11 +105,7 @@ def choose(
         indexes[one.name] = one
         swept += sweep(one, corpus, truth)
     targets = {**dict.fromkeys(extra, 2), **TARGETS}
-    points = [
-        replace(point, qps={load: point.qps[load]})
-        for load in LOADS
-        for point in around(swept, load, targets)
-    ]
+    points = _distinct(point for load in LOADS for point in around(swept, load, targets))
     used = {point.index for point in points}
     return Finalist(family, {name: indexes[name] for name in indexes if name in used}, points)
 
@@ -125,7 +121,7 @@ def refill(family: Family, corpus: corpora.Corpus, points: Sequence[Point]) -> F
         if make().name in used:
             one = _filled(make, corpus)
             indexes[one.name] = one
-    kept = [point for point in points if point.index in indexes]
+    kept = _distinct(point for point in points if point.index in indexes)
     return Finalist(family, indexes, kept) if kept else None
 
 
@@ -138,6 +134,12 @@ def obstacle(family: Family) -> str:
     return ""
 
 
+def _distinct(points: Iterable[Point]) -> list[Point]:
+    """Return each setting of an index once."""
+    found = {(point.index, *sorted(point.setting.items())): point for point in points}
+    return list(found.values())
+
+
 def _filled(make: Callable[[], Swept], corpus: corpora.Corpus) -> Swept:
     one = make()
     _note(f"filling {one.name}")
@@ -146,7 +148,11 @@ def _filled(make: Callable[[], Swept], corpus: corpora.Corpus) -> Swept:
 
 
 def measure(finalists: Sequence[Finalist], query: Array, rounds: int, run: str) -> list[Curve]:
-    """Time the points of all finalists interleaved, by the CPU time of the process."""
+    """Time the points of all finalists interleaved, by the CPU time of the process.
+
+    Each point is timed under all loads, whichever it was chosen for: a sweep is too short to choose
+    for single queries alone.
+    """
     loads = {load: calls(query, load) for load in LOADS}
     works = {
         Key(final.family.name, number, load): partial(
@@ -154,7 +160,7 @@ def measure(finalists: Sequence[Finalist], query: Array, rounds: int, run: str) 
         )
         for final in finalists
         for number, point in enumerate(final.points)
-        for load in point.qps
+        for load in LOADS
     }
     seconds = interleave(works, rounds, time.process_time)
 
@@ -163,7 +169,7 @@ def measure(finalists: Sequence[Finalist], query: Array, rounds: int, run: str) 
             rates = {
                 load: sum(map(len, loads[load]))
                 / median(seconds[Key(final.family.name, number, load)])
-                for load in point.qps
+                for load in LOADS
             }
             yield replace(point, qps=rates)
 

@@ -32,7 +32,7 @@ class Point:
     recall
         Share of the true neighbours that are found.
     qps
-        Queries per second by load. A point may have the rate of one load only.
+        Queries per second by load. A point of an old file may have the rate of one load only.
     """
 
     index: str
