@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from support.concurrency import PATIENCE, until
 
 import waterfill as wf
 from waterfill.loadtest.capacity import make_driver
 from waterfill.loadtest.steps import ANSWERED, FAILED, LOST, REFUSED, ClosedLoop, OpenLoop
 from waterfill.loadtest.task_driver import TaskDriver
-from waterfill.loadtest.thread_driver import ThreadDriver
+from waterfill.loadtest.thread_driver import Recorder, ThreadDriver
 
 
 def plain(seconds=0.002, outcome=None):
@@ -98,8 +99,29 @@ def test_outcomes_of_requests(driver_for, kind):
 
 @KINDS
 def test_backlog_stops_sending_and_loses_requests(monkeypatch, driver_for, kind):
-    monkeypatch.setattr("waterfill.loadtest.thread_driver._CLOSE_SECONDS", 0.01)
-    trace = driver_for(kind(3)).run(OpenLoop(np.linspace(0, 0.2, 50), 20, 0.2))
+    begun, end = [], threading.Event()
+
+    def target():
+        begun.append(None)
+        end.wait(PATIENCE)
+
+    async def awaiting():
+        begun.append(None)
+        await asyncio.sleep(PATIENCE)
+
+    finish = Recorder.trace
+
+    def trace_of_all(recorder, cut):
+        until(lambda: len(begun) == 20)  # a thread may begin after the driver has lost patience
+        return finish(recorder, cut)
+
+    monkeypatch.setattr(Recorder, "trace", trace_of_all)
+    try:
+        trace = driver_for(target if kind is plain else awaiting).run(
+            OpenLoop(np.linspace(0, 0.2, 50), 20, 0.2)
+        )
+    finally:
+        end.set()
     assert trace.cut
     assert len(trace.due) == 20
     assert (trace.outcome == LOST).all()
@@ -109,12 +131,13 @@ def test_backlog_stops_sending_and_loses_requests(monkeypatch, driver_for, kind)
 @KINDS
 def test_closed_loop_keeps_the_number_in_flight(driver_for, kind):
     driver = driver_for(kind(0.01))
-    trace = driver.run(ClosedLoop(4, 0.5, 10_000, 30))
+    trace = driver.run(ClosedLoop(4, 30, 100, 30))
     starts, ends = np.sort(trace.sent), np.sort(trace.ended)
-    in_flight = [int((starts <= t).sum() - (ends <= t).sum()) for t in (0.1, 0.2, 0.3)]
+    in_flight = [int((starts <= t).sum() - (ends <= t).sum()) for t in trace.sent]
     assert max(in_flight) <= 4
-    assert len(trace.due) > 20
-    assert len(driver.run(ClosedLoop(4, 5, 7, 30)).due) == 7
+    assert len(trace.due) == 100
+    assert len(driver.run(ClosedLoop(4, 30, 7, 30)).due) == 7
+    assert len(driver.run(ClosedLoop(4, 0.1, 10**6, 30)).due) < 10**6  # no more are sent then
 
 
 def test_refused_callers_pause(driver_for):
@@ -186,22 +209,37 @@ def test_driver_for_each_kind_of_target():
 
 def test_unawaited_coroutine_is_an_error():
     with pytest.raises(wf.loadtest.CapacityError, match="target returned a coroutine"):
-        wf.capacity_test(lambda: asynchronous()(), step_seconds=0.1)
+        wf.capacity_test(lambda: asynchronous()(), step_seconds=60, max_requests=5)
 
 
-def test_capacity_test_of_a_real_service():
-    """Two servers of 5 ms each answer at most 400 requests per second."""
-    steps = []
+def capacity_of_two_servers(on_step):
+    """The report of a service that takes 5 ms for an answer."""
     with ThreadPoolExecutor(2) as servers:
-        report = wf.capacity_test(
+        return wf.capacity_test(
             lambda: servers.submit(time.sleep, 0.005).result(),
             rates=[20, 100],
             step_seconds=0.4,
             slo=wf.loadtest.Slo(0.15, errors=0.05),
             max_seconds=8,
             tolerance=0.15,
-            on_step=steps.append,
+            on_step=on_step,
         )
+
+
+def test_capacity_test_of_a_real_service():
+    """Two servers of 5 ms each answer at most 400 requests per second."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        steps = []
+        try:
+            report = capacity_of_two_servers(steps.append)
+        except wf.loadtest.CapacityError:  # right, while the machine is busy with something else
+            if time.monotonic() > end:
+                raise
+        else:
+            enough = report.rate > 10 and report.throughput > 20
+            if enough or time.monotonic() > end:
+                break
     assert 10 < report.rate < 450
     assert 20 < report.throughput < 450
     assert 1 <= report.floor <= report.limit <= report.ceiling < 80
