@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import signal
 import socket
 import threading
-import time
 
 import httpx
 import numpy as np
@@ -24,6 +24,7 @@ from waterfill.server.connections import Connections
 from waterfill.server.process import listen
 from waterfill.server.shutdown import DrainingServer
 
+get, post = (functools.partial(call, timeout=PATIENCE) for call in (httpx.get, httpx.post))
 CLIENTS = 10
 FLOATS = {"Content-Type": "application/octet-stream; dtype=float32"}
 JSON = {"Content-Type": "application/json"}
@@ -77,6 +78,9 @@ class Balancer:
             connection.close()
             number += 1
 
+    def has_seen_enough(self):
+        return self.answers > CLIENTS and len(self.generations) > 3
+
     def run(self, *calls):
         def kept(call):
             try:
@@ -92,19 +96,19 @@ class Balancer:
 
 
 def test_draining_under_load_fails_no_request(files, rows):
-    options = ("--drain-seconds", "1", "--limit", "64", "--swap-folder", files)
+    # Long enough for a busy machine to see that the service drains, and to connect no more.
+    options = ("--drain-seconds", "5", "--limit", "64", "--swap-folder", files)
     with serving(files / "one.wf", *options) as process:
         balancer = Balancer(process.port, rows[:1].tobytes())
         searches = [balancer.search] * CLIENTS
         threads = balancer.run(*searches, balancer.watch, balancer.swap)
-        time.sleep(1)
+        until(lambda: balancer.errors or balancer.has_seen_enough())
         process.child.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(PATIENCE)
         assert process.end() == 0
     assert not balancer.errors
-    assert balancer.answers > CLIENTS
-    assert len(balancer.generations) > 3
+    assert balancer.has_seen_enough()
     assert "closing the listener" in process.said
     assert "changes to the index are lost" in process.said  # what was swapped in
 
@@ -122,11 +126,11 @@ def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
     gate = ("--canary", tmp_path / "asked.npy", "--overlap", "0.99", "--swap-folder", files)
     with serving(path, "--drain-seconds", "0", "--save", *limit, *gate) as process:
         assert "7 concurrent requests" in process.said
-        refused = httpx.post(f"{process.url}/swap", json={"file": "two.wf"})
+        refused = post(f"{process.url}/swap", json={"file": "two.wf"})
         assert refused.status_code == 409
         assert "overlap" in refused.json()["reasons"][0]
-        assert httpx.post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
-        added = httpx.post(f"{process.url}/add", json={"vectors": rows[:1].tolist()})
+        assert post(f"{process.url}/swap", json={"file": "one.wf"}).status_code == 200
+        added = post(f"{process.url}/add", json={"vectors": rows[:1].tolist()})
         assert added.status_code == 200
         connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
         connection.putrequest("POST", "/search")
@@ -136,7 +140,7 @@ def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
         connection.endheaders()
         assert b" 100 " in connection.sock.recv(1000)  # the body is awaited, without a permit
         in_flight = 'waterfill_in_flight{limiter="service"} 0.0'
-        assert in_flight in httpx.get(f"{process.url}/metrics").text
+        assert in_flight in get(f"{process.url}/metrics").text
         connection.send(body[:10])
         process.child.send_signal(signal.SIGINT)
         process.wait_for("closing the listener")
@@ -158,7 +162,7 @@ def test_options_requests_in_progress_and_saving(files, rows, tmp_path):
 def test_a_second_signal_ends_at_once(files):
     with serving(files / "one.wf", "--drain-seconds", "60") as process:
         process.child.send_signal(signal.SIGTERM)
-        until(lambda: httpx.get(f"{process.url}/readyz").status_code == 503)
+        until(lambda: get(f"{process.url}/readyz").status_code == 503)
         process.child.send_signal(signal.SIGTERM)
         assert process.end() == 128 + signal.SIGTERM
 
