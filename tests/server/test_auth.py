@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 from support.asgi_server import serve
+from support.concurrency import PATIENCE
 from support.server_process import exit_code
 
 import waterfill as wf
@@ -19,7 +20,10 @@ TOKEN = "correct-horse-battery"
 @pytest.fixture(scope="module")
 def guarded(files):
     app = create_app(wf.read_index(files / "one.wf"), ServerSettings(token=TOKEN))
-    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with (
+        serve(app) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
+    ):
         yield client
 
 
@@ -76,7 +80,10 @@ HOSTS = {
 
 def test_hosts_without_a_token(index):
     app = create_app(index, ServerSettings(names=["search.example"]))
-    with serve(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with (
+        serve(app) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
+    ):
         for host, status in HOSTS.items():
             for path in ("/metrics", "/healthz"):
                 answer = client.get(path, headers={"host": host})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import signal
 
@@ -13,19 +14,22 @@ from support.server_process import exit_code, serving
 
 import waterfill as wf
 
+get, post, delete = (
+    functools.partial(call, timeout=PATIENCE) for call in (httpx.get, httpx.post, httpx.delete)
+)
 D = 8
 AT_ONCE = ("--drain-seconds", "0")
 
 
 def add(process, rows):
-    answer = httpx.post(f"{process.url}/add", json={"vectors": rows.tolist()}, timeout=PATIENCE)
+    answer = post(f"{process.url}/add", json={"vectors": rows.tolist()})
     assert answer.status_code == 200, answer.text
     return answer.json()["ids"]
 
 
 def found(process, row, **more):
     body = {"vector": row.tolist(), "k": 1, **more}
-    answer = httpx.post(f"{process.url}/search", json=body, timeout=PATIENCE)
+    answer = post(f"{process.url}/search", json=body)
     assert answer.status_code == 200, answer.text
     return answer.json()["ids"][0]
 
@@ -67,7 +71,7 @@ def test_a_second_service_is_refused(folder, capsys):
 def test_a_kill_and_a_restart(folder, rows):
     with serving(folder) as process:
         ids = add(process, rows[500:503])
-        httpx.delete(f"{process.url}/vectors/{ids[1]}")
+        delete(f"{process.url}/vectors/{ids[1]}")
         process.child.kill()
         process.end()
     with serving(folder) as process:
@@ -83,10 +87,10 @@ def test_read_only_services_follow_the_writer(folder, rows):
             with serving(folder) as writer:
                 ids = add(writer, rows[600:605])
                 until(lambda ids=ids: found(reader, rows[600], ids=ids[:1]) == ids[:1])
-                httpx.post(f"{writer.url}/remove", json={"ids": ids[:1]})
+                post(f"{writer.url}/remove", json={"ids": ids[:1]})
                 until(lambda ids=ids: found(reader, rows[600], ids=ids[:1]) == [])
                 until(lambda ids=ids: found(other, rows[601], ids=ids[1:2]) == ids[1:2])
-        answer = httpx.post(f"{reader.url}/add", json={"vectors": rows[:1].tolist()})
+        answer = post(f"{reader.url}/add", json={"vectors": rows[:1].tolist()})
         assert (answer.status_code, answer.json()) == (403, {"error": "this service is read-only"})
         # Another writer compacts: files that the readers have mapped are removed.
         with wf.open_index(folder, "a") as index:
@@ -121,13 +125,13 @@ def test_a_full_disk(folder, rows):
             ("/upsert", {"ids": [*range(16)], **vectors}),
             ("/remove", {"ids": [1]}),
         ):
-            answer = httpx.post(f"{process.url}{path}", json=body, timeout=PATIENCE)
+            answer = post(f"{process.url}{path}", json=body)
             assert answer.status_code == 503
             expected = "the change could not be written: File too large"
             assert answer.json() == {"error": expected}
-        assert httpx.delete(f"{process.url}/vectors/1").status_code == 503
+        assert delete(f"{process.url}/vectors/1").status_code == 503
         assert len(found(process, rows[0])) == 1
-        assert httpx.get(f"{process.url}/readyz").status_code == 200
+        assert get(f"{process.url}/readyz").status_code == 200
         resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (-1, -1))
         assert add(process, rows[16:17]) == [216]
         process.child.send_signal(signal.SIGTERM)
