@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.concurrency import PATIENCE, until
 from support.folder_model import D, options_of, some_vectors
 from support.systems import on_posix
 
@@ -81,8 +82,14 @@ def test_each_search_sees_one_state(tmp_path: Path) -> None:
     readers = [threading.Thread(target=read, args=(number,)) for number in range(8)]
     for reader in readers:
         reader.start()
-    timer = threading.Timer(SECONDS, stop.set)
-    timer.start()
+
+    def end() -> None:
+        try:
+            until(lambda: min(answers) > 0 or stop.is_set())
+        finally:
+            stop.set()
+
+    threading.Timer(SECONDS, end).start()
     try:
         steps = change(index, stop, np.random.default_rng(1))
     finally:
@@ -104,8 +111,9 @@ from test_concurrency import BATCHES, check_batch
 index = wf.open_index(sys.argv[1])
 print("open", flush=True)
 rng = np.random.default_rng(int(sys.argv[3]))
-deadline, refreshed, answers = time.monotonic() + float(sys.argv[4]), 0, 0
-while time.monotonic() < deadline:
+now, refreshed, answers = time.monotonic(), 0, 0
+enough, patience = now + float(sys.argv[4]), now + float(sys.argv[5])
+while time.monotonic() < (enough if refreshed else patience):
     refreshed += index.refresh()
     for number in rng.integers(BATCHES, size=5):
         check_batch(index, int(number))
@@ -121,9 +129,10 @@ def test_readers_in_other_processes_follow_the_writer(tmp_path: Path) -> None:
         index.add_with_ids(batch_of(number, 0), ids_of(number))
     path = os.pathsep.join(p for p in sys.path if p)
     arguments = [str(tmp_path / "a.wfx"), str(Path(__file__).parent)]
+    limits = [str(SECONDS), str(SECONDS + PATIENCE)]
     readers = [
         subprocess.Popen(
-            [sys.executable, "-c", READER, *arguments, str(seed), str(SECONDS)],
+            [sys.executable, "-c", READER, *arguments, str(seed), *limits],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": path},
