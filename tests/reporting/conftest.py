@@ -23,7 +23,7 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-_PATIENCE = 20  # seconds
+_PATIENCE = 120  # seconds, far more than a busy machine needs
 
 
 @pytest.fixture(scope="session")
