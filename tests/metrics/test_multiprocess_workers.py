@@ -62,7 +62,7 @@ def total():
             outcomes[key[3]] += value
     return found, [outcomes.pop("admitted", 0), sum(outcomes.values())]
 
-end, before = time.monotonic() + 50, {}
+end, before = time.monotonic() + 250, {}
 while True:
     found, now = total()
     grown = counts(found)
@@ -149,7 +149,7 @@ def worker():
     return child
 
 def get(path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=250)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -193,7 +193,7 @@ def grows(found):
             before[key] = value
 
 def expect(workers):
-    end = time.monotonic() + 50
+    end = time.monotonic() + 250
     while True:
         found = scrape()
         grows(found)

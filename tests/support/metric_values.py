@@ -13,7 +13,7 @@ from typing import Any
 from waterfill.metrics import FAMILIES
 
 TESTS = Path(__file__).parents[1]
-PATIENCE = 60  # seconds after which something hangs
+PATIENCE = 300  # seconds after which something hangs, more than any script waits for
 
 
 def values(source: Any) -> dict[tuple[str, ...], Any]:
