@@ -200,6 +200,7 @@ def test_generations_do_not_mix(ray, folder, base_64, queries_64, tmp_path):
 
         thread = threading.Thread(target=search)
         thread.start()
+        wait_for(lambda: 0 in seen)  # before that state is gone
         with wf.open_index(path, "a", compaction="off") as writer:
             for step in range(3):
                 assert not index.refresh()
