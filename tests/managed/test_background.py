@@ -81,10 +81,11 @@ def test_closing_ends_a_training(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((20_000, 128)).astype(np.float32)
     index = open_managed(tmp_path / "a", d=128, target_recall=0.9, background=0.05)
     index.upsert(np.arange(len(x)), x)
-    before = threading.active_count()
+    thread = index._worker._thread
     time.sleep(0.3)
+    assert thread.is_alive()
     index.close()
-    assert threading.active_count() == before - 1
+    assert not thread.is_alive()
     with open_managed(tmp_path / "a", d=128, target_recall=0.9) as again:
         assert again.health().phase == "exact"
         assert again.ntotal == len(x)
@@ -93,10 +94,11 @@ def test_closing_ends_a_training(tmp_path: Path) -> None:
 def test_an_index_that_nobody_uses_is_freed(tmp_path: Path) -> None:
     index = open_managed(tmp_path / "a", background=0.5)
     index.upsert([1], some_vectors(1))
-    before = threading.active_count()
+    thread = index._worker._thread
+    assert thread.is_alive()
     del index
     gc.collect()
-    wait_for(lambda: threading.active_count() < before)
+    wait_for(lambda: not thread.is_alive())
     open_managed(tmp_path / "a").close()
 
 
