@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
-from support.concurrency import until
+from support.concurrency import PATIENCE, until
 from support.server_process import serving
 from support.store_checks import load
 
@@ -37,6 +39,8 @@ OF_THE_SERVICE = {
     "Contents in use",
     "Vectors and memory",
 }
+# What asking a port ends with until the right process listens on it.
+NOT_YET = (OSError, http.client.HTTPException, ValueError, LookupError)
 
 
 def dashboard():
@@ -86,48 +90,68 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running(*command, **options):
-    child = subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-    )
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
+def running(command, answers):
+    """A process that listens on a free port, started by `command(port)`; yield the port.
+
+    Another process may take the port first. Then this one exits, and is started on the next.
+    """
+    for _ in range(5):
+        port = free_port()
+        arguments, environment = command(port)
+        child = subprocess.Popen(
+            [*map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | environment,
+        )
+        try:
+            until(lambda port=port, child=child: child.poll() is not None or answers(port))
+            if child.poll() is None:
+                yield port
+                return
+        finally:
+            child.kill()
+            child.wait()
+    pytest.fail(f"{arguments[0]} does not start")
+
+
+def get(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+        return answer.read()
 
 
 @contextlib.contextmanager
 def scraped(target, folder):
     """A function that asks a Prometheus, which scrapes a port, for the values of a query."""
-    port = free_port()
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s}\n"
         "scrape_configs:\n"
         f"  - {{job_name: search, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}\n"
     )
-    command = [
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
 
-    def ask(query):
+    def command(port):
+        return [
+            "prometheus",
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ], {}
+
+    def query(port, expression):
         for name, value in (("$job", ".*"), ("$limiter", ".*"), ("$__rate_interval", "5m")):
-            query = query.replace(name, value)
-        asked = urllib.parse.urlencode({"query": query})
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{asked}") as answer:
-            return json.load(answer)["data"]["result"]
+            expression = expression.replace(name, value)
+        asked = urllib.parse.urlencode({"query": expression})
+        return json.loads(get(port, f"/api/v1/query?{asked}"))["data"]["result"]
 
-    def scrapes():
-        with contextlib.suppress(OSError):
-            return float(ask("count_over_time(up[5m])")[0]["value"][1]) if ask("up == 1") else 0
-        return 0
+    def has_scraped(port):
+        up = f"up{{instance='127.0.0.1:{target}'}}"
+        with contextlib.suppress(*NOT_YET):
+            scrapes = query(port, f"count_over_time({up}[5m])") if query(port, f"{up} == 1") else []
+            return any(float(one["value"][1]) >= 3 for one in scrapes)
+        return False
 
-    with running(*command):
-        until(lambda: scrapes() >= 3)
-        yield ask
+    with running(command, has_scraped) as port:
+        yield lambda expression: query(port, expression)
 
 
 def unanswered(ask, titles=None):
@@ -150,12 +174,18 @@ needs_prometheus = pytest.mark.skipif(
 def test_every_query_has_an_answer_from_the_example(tmp_path):
     pytest.importorskip("uvicorn")
     pytest.importorskip("prometheus_client")
-    shared, port = tmp_path / "shared", free_port()
-    shared.mkdir()
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(shared)}
-    service = [sys.executable, EXAMPLE / "service.py", port]
-    with running(*service, env=environment) as child, scraped(port, tmp_path) as ask:
-        assert child.poll() is None
+
+    def command(port):
+        shared = tempfile.mkdtemp(dir=tmp_path)
+        service = [sys.executable, EXAMPLE / "service.py", port]
+        return service, {"PROMETHEUS_MULTIPROC_DIR": shared}
+
+    def answers(port):
+        with contextlib.suppress(*NOT_YET):
+            return b"waterfill_" in get(port, "/metrics")
+        return False
+
+    with running(command, answers) as port, scraped(port, tmp_path) as ask:
         until(lambda: not unanswered(ask))
         swapped = [one["expr"] for one in dashboard()["annotations"]["list"]]
         until(lambda: all(ask(one) for one in swapped))
@@ -170,6 +200,6 @@ def test_queries_have_answers_from_the_service(tmp_path, flat, queries_64):
         request = urllib.request.Request(
             f"{service.url}/search", body, {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             assert answer.status == 200
         until(lambda: not unanswered(ask, OF_THE_SERVICE))
