@@ -64,6 +64,7 @@ _LINES = (
     Line("turbovec, 2 and 4 bit", of_kind("turbovec", "flat"), "#1d1d1d", "*", "", size=8),
     Line("waterfill flat", of_kind("waterfill", "flat"), "#f4a582", "o", "-", 2.4, 4.2),
     Line("waterfill IVF, no rows", of_kind("waterfill", "lists"), "#ef6a4c", "o", "-", 2.4, 4.2),
+    Line("waterfill HNSW", of_kind("waterfill", "graph"), "#67000d", "D", ":", 2, 3.6),
     Line("waterfill IVF, int8 rows", of_kind("waterfill", "rows", "int8"), _RED, "o", "--", 2, 3.6),
     Line(
         "waterfill IVF, float16 rows", of_kind("waterfill", "rows", "float16"), _RED, "o", "-", 3, 5
