@@ -98,10 +98,27 @@ def test_the_sample_may_be_deleted(tmp_path: Path) -> None:
         index.upsert(np.arange(ENOUGH), x[:ENOUGH])
         index.maintain()
     (folder / RESERVOIR).unlink()
-    with open_managed(folder) as index:
+    with open_managed(folder, code_bytes=14) as index:  # for which a training is due
+        assert index.maintain() == []
+        assert "the sample of their rows is too small" in index.health().next
         index.remove_ids(np.arange(500))
         index.upsert(np.arange(ENOUGH, len(x)), x[ENOUGH:])
         assert len(index._reservoir.rows) == 300
+        assert index.maintain() == []
+        index.upsert(np.arange(1000), x[:1000])
+        assert [event.what for event in index.maintain()] in (["trained"], ["trained", "measured"])
+
+
+def test_a_sample_of_fewer_vectors_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waterfill.managed.reservoir._MOST_ROWS", 2000)
+    with open_managed(tmp_path / "a", keep_rows="none", code_bytes=12) as index:
+        index.upsert(np.arange(ENOUGH), some_vectors(ENOUGH))
+        for _ in range(2):  # training, and a measurement
+            index._maintenance.next().work(lambda: None)
+        assert index._state.measured.vectors == 2000
+        assert index._maintenance.next() is None
 
 
 def test_later_codecs_are_for_new_vectors(tmp_path: Path) -> None:

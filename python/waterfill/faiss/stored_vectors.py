@@ -39,7 +39,7 @@ def stored_vectors(index: Any) -> Stored:
 def _way(index: Any) -> str:
     """Return what to do with something that is no FAISS index, as the end of a message."""
     if type(index).__module__.startswith("waterfill."):
-        return " of waterfill, which is compressed"
+        return " of waterfill, which is compressed already"
     if len(getattr(index, "shape", ())) == 2:
         return (
             "; for vectors in an array call Recipe(d, code_bytes=48).train(x, 'ip'), make an "

@@ -70,6 +70,10 @@ class CompactedIndex(SegmentedIndex):
             for first, last in same_codec(segments):
                 if last - first > 1 or segments[first].dead:
                     self._merge((first, last))
+        self._erase_removed()
+
+    def _erase_removed(self) -> None:
+        """Erase removed vectors from files other than the segments and the log."""
 
     def _merge_if_worthwhile(self) -> None:
         """Start a merger in the background, if the segments call for one and none is running."""

@@ -91,20 +91,8 @@ class MaintainedIndex(FolderIndexIVF):
                 )
                 self._reservoir.save()
 
-    def compact(self) -> None:
-        """Merge all segments into one, without removed vectors; their space is free afterwards.
-
-        Searches and changes go on meanwhile. Removed vectors leave the sample that is kept instead
-        of rows, too. Vectors keep their codes, if there are no rows to encode them anew from.
-
-        Raises
-        ------
-        OSError
-            If the files cannot be written; nothing is lost.
-        ValueError
-            If the folder is not open for changes.
-        """
-        super().compact()
+    def _erase_removed(self) -> None:
+        super()._erase_removed()
         if self._reservoir is not None:
             with self._changing:
                 self._keep_known(unknown=False)

@@ -89,13 +89,14 @@ class Maintenance:
             )
         if index._reservoir is None and index._older_segment() is not None:
             return Step("encode vectors anew", lambda between: self._encode(between))
-        if n >= max(state.meant_for, FIRST_TRAINING):
+        sampled = index._reservoir is None or index._reservoir.enough
+        if sampled and n >= max(state.meant_for, FIRST_TRAINING):
             grown = f"the codec was trained among {state.trained_among:,} vectors, and {n:,} came"
             reason = _lost(state) or grown
             return Step(f"train again: {reason}", lambda between: self._train(reason, between))
-        measured = state.measured
-        known = 0 if measured is None else measured.vectors
-        if n >= max(_MEASURE_GROWTH * known, known + _MEASURE_FEWEST) or self._many_asked():
+        known = state.measured_at
+        more = n >= max(_MEASURE_GROWTH * known, known + _MEASURE_FEWEST)
+        if sampled and (more or self._many_asked()):
             return Step("measure the recall", lambda between: self._measure())
         merger = index._next_merger()
         if merger is not None:
@@ -111,7 +112,9 @@ class Maintenance:
         n, state = index.ntotal, index._state
         if index._exact:
             return f"a first codec is trained at {FIRST_TRAINING:,} vectors"
-        measured = state.measured.vectors if state.measured else n
+        if index._reservoir is not None and not index._reservoir.enough:
+            return "nothing until enough new vectors came: the sample of their rows is too small"
+        measured = state.measured_at or n
         at = max(int(_MEASURE_GROWTH * measured), measured + _MEASURE_FEWEST)
         again = f"a new codec is trained at {state.meant_for:,} vectors"
         return (
@@ -163,6 +166,7 @@ class Maintenance:
             expected=made.expected,
             measured=None,
             asked=None,
+            measured_at=0,
         )
         if first and state.settings.keep_rows == "none":
             index._drop_rows(made.codec, size.nlist)
@@ -186,7 +190,7 @@ class Maintenance:
         """Measure the recall, compare what has come lately, and say if too much is lost."""
         index, state, start = self._index, self._index._state, time.monotonic()
         n = index.ntotal
-        before = 0 if state.measured is None else state.measured.vectors
+        before = state.measured_at
         index._watch.measured()
         target, nprobe = state.settings.target_recall or DEFAULT_TARGET, index.nprobe
         measured, asked = measure(index, index._watch.asked(index.d), n, target)
@@ -202,7 +206,7 @@ class Maintenance:
         if index.nprobe > nprobe:
             words += f"; nprobe was {nprobe}, is {index.nprobe}"
         events = [Event("measured", f"{words}; {drift}", n, figures=figures)]
-        new_state = replace(state, measured=measured, asked=asked, drift=drift)
+        new_state = replace(state, measured=measured, asked=asked, measured_at=n, drift=drift)
         lost = _lost(new_state)
         if lost and (n > state.trained_among or self._can_train_for(new_state)):
             retrains = state.settings.on_drift == "retrain"

@@ -20,6 +20,7 @@ RESERVOIR = "MANAGED.rows"
 
 _MOST_ROWS = 32_768
 _MOST_BYTES = 64 << 20
+_FEWEST_ROWS = 1000  # to train with
 _LATEST = 3000  # rows
 _MAGIC = b"waterfill-rows-2"
 _MAGIC_WITHOUT_IDS = b"waterfill-rows-1"
@@ -145,6 +146,11 @@ class Reservoir:
         self._gaps += min(gone, removed)
         outside = self._gaps_outside + removed - min(gone, removed)
         self._gaps_outside = min(outside, _MOST_GAPS - self._gaps)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the sample is large enough to train and to measure with."""
+        return self._n >= min(_FEWEST_ROWS, self._size)
 
     @property
     def rows(self) -> FloatRows:

@@ -147,6 +147,8 @@ class State:
         With stored vectors as queries, half of them recent ones.
     asked : Measured or None
         With queries that were asked; None if they were too few.
+    measured_at : int
+        Number of vectors of the index then; `measured` may be about a sample of them.
     drift : str
         How vectors that came lately compare with those of training, in words.
     """
@@ -160,6 +162,7 @@ class State:
     expected: float | None = None
     measured: Measured | None = None
     asked: Measured | None = None
+    measured_at: int = 0
     drift: str = "not watched yet"
 
     def write(self, path: str) -> None:
